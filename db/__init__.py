@@ -1,0 +1,1 @@
+"""Tables, statements and transactions: the only place that holds SQL."""

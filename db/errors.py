@@ -1,0 +1,138 @@
+"""What can go wrong in the database, as the layers above see it.
+
+    DatabaseError
+    ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
+    │   └── DatabaseFull        no space left; nothing of the transaction was kept
+    ├── StatementTimeout        a statement ran into `statement_timeout`
+    ├── NumberOutOfRange        a sum left the 64-bit range
+    └── SchemaOutdated          the tables are older or newer than this program
+
+Anything else that a driver raises is a defect and rises as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
+import asyncpg
+from sqlalchemy import exc
+
+
+class DatabaseError(Exception):
+    """Base of the errors of this module; its text is safe to show to an operator, not to a client."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    pass
+
+
+class DatabaseFull(DatabaseUnavailable):
+    pass
+
+
+class StatementTimeout(DatabaseError):
+    pass
+
+
+class NumberOutOfRange(DatabaseError):
+    pass
+
+
+class SchemaOutdated(DatabaseError):
+    pass
+
+
+_SQLITE_UNAVAILABLE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PROTOCOL,
+)
+
+# Classes of SQLSTATE: 08 connection, 53 resources, 57P admin shutdown and crash, 25006 read-only standby.
+_POSTGRES_UNAVAILABLE = ("08", "53", "57P", "25006", "55P03", "3D000", "28")
+
+
+def _from_sqlite(cause: sqlite3.Error) -> DatabaseError | None:
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return DatabaseFull("the database's disk is full")
+    if code in _SQLITE_UNAVAILABLE:
+        return DatabaseUnavailable(f"the database is unavailable ({cause.sqlite_errorname})")
+    if "integer overflow" in str(cause):
+        return NumberOutOfRange("a sum left the 64-bit range")
+    return None
+
+
+def _from_sqlstate(state: str) -> DatabaseError | None:
+    if state == "53100":
+        return DatabaseFull("the database's disk is full")
+    if state == "57014":
+        return StatementTimeout("a statement took longer than the configured limit")
+    if state in {"22003", "22012"}:
+        return NumberOutOfRange("a sum left the 64-bit range")
+    if state.startswith(_POSTGRES_UNAVAILABLE):
+        return DatabaseUnavailable(f"the database is unavailable (SQLSTATE {state})")
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        todo.extend(
+            next_one
+            for next_one in (one.__cause__, one.__context__, getattr(one, "orig", None))
+            if isinstance(next_one, BaseException)
+        )
+
+
+def translate(error: BaseException) -> DatabaseError | None:
+    """The error of this module that a driver's or SQLAlchemy's error means; None where it means none."""
+    if isinstance(error, DatabaseError):
+        return error
+    for cause in _causes(error):
+        found: DatabaseError | None = None
+        if isinstance(cause, sqlite3.Error):
+            found = _from_sqlite(cause)
+        elif isinstance(cause, asyncpg.PostgresError) and cause.sqlstate:
+            found = _from_sqlstate(cause.sqlstate)
+        elif isinstance(cause, asyncpg.InterfaceError) and "connection" in str(cause):
+            found = DatabaseUnavailable("the database closed the connection")
+        elif isinstance(cause, ConnectionError | OSError):
+            found = DatabaseUnavailable("the database cannot be reached")
+        if found is not None:
+            return found
+    if isinstance(error, exc.TimeoutError):
+        return DatabaseUnavailable("no database connection became free in time")
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return DatabaseUnavailable("the database closed the connection")
+    return None
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    try:
+        yield
+    except (
+        exc.SQLAlchemyError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        sqlite3.Error,
+        OSError,
+    ) as error:
+        meaning = translate(error)
+        if meaning is None or meaning is error:
+            raise
+        raise meaning from error

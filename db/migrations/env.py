@@ -1,0 +1,13 @@
+"""Run by Alembic with the connection that `db.schema_version` hands it."""
+
+from alembic import context
+
+from db.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,282 @@
+"""The tables. Money is nano-dollars, times are UTC with microseconds, enumerations their lowercase names.
+
+Every key and index of account data begins with the account, so that the tables can be distributed by it; the
+exceptions are API keys, which are looked up by their digest, and the operators' list of accounts.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class EpochMicroseconds(TypeDecorator[datetime]):
+    """SQLite has no type for time: whole microseconds since 1970, which sort and compare exactly."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+def timestamp() -> TypeEngine[datetime]:
+    return DateTime(timezone=True).with_variant(EpochMicroseconds(), "sqlite")
+
+
+def name() -> TypeEngine[str]:
+    """Text that is compared and ordered by its bytes, alike on both databases."""
+    return String().with_variant(String(collation="C"), "postgresql")
+
+
+def identity() -> TypeEngine[int]:
+    return BigInteger().with_variant(Integer(), "sqlite")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", identity(), primary_key=True, autoincrement=True),
+    Column("external_id", name()),
+    Column("name", String(), nullable=False),
+    Column("currency", name(), nullable=False, server_default="USD"),
+    Column("status", name(), nullable=False, server_default="active"),
+    Column("created_at", timestamp(), nullable=False),
+    # The head of the account's ledger. Whoever posts locks this row, so the head is always that of the newest
+    # committed row, and the balance costs one look-up however long the ledger is.
+    Column("head_seq", BigInteger(), nullable=False, server_default="0"),
+    Column("head_at", timestamp()),
+    Column("head_hash", LargeBinary()),
+    Column("balance_nanos", BigInteger(), nullable=False, server_default="0"),
+    UniqueConstraint("external_id"),
+    CheckConstraint("status IN ('active', 'suspended')", name="status"),
+    CheckConstraint("head_seq >= 0", name="head_seq"),
+    # Room for the head's updates on the same page (heap-only tuples).
+    postgresql_with={"fillfactor": 70},
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("seq", BigInteger(), nullable=False),
+    Column("created_at", timestamp(), nullable=False),
+    Column("type", name(), nullable=False),
+    Column("amount_nanos", BigInteger(), nullable=False),
+    Column("balance_after_nanos", BigInteger(), nullable=False),
+    Column("description", String(), nullable=False),
+    Column("source", name(), nullable=False),
+    Column("ref_type", name()),
+    Column("ref_id", name()),
+    Column("actor", name(), nullable=False),
+    Column("corrects_seq", BigInteger()),
+    Column("period_start", timestamp()),
+    Column("period_end", timestamp()),
+    Column("hash", LargeBinary(), nullable=False),
+    # The amount rides along so that an amount filter can walk the key without touching rows that it rejects.
+    PrimaryKeyConstraint("account_id", "seq", postgresql_include=["amount_nanos"]),
+    Index("ix_transactions_created_at", "account_id", "created_at", "seq"),
+    # A type fixes its few possible sources, so one index serves both filters: a list of types or sources is
+    # read as the merge of at most a dozen (type, source) runs, each in seq order.
+    Index("ix_transactions_kind", "account_id", "type", "source", "seq"),
+    Index("ix_transactions_amount", "account_id", "amount_nanos", "seq"),
+    Index("ix_transactions_ref_type", "account_id", "ref_type", "seq"),
+    Index("ix_transactions_ref_id", "account_id", "ref_id", "seq"),
+    CheckConstraint("seq >= 1", name="seq"),
+    CheckConstraint(
+        "(type IN ('topup', 'auto_recharge', 'refund', 'bonus', 'contract_grant', 'bonus_grant')"
+        " AND amount_nanos > 0)"
+        " OR (type IN ('gpu_usage', 'storage_billing') AND amount_nanos < 0)"
+        " OR (type = 'admin_correction' AND amount_nanos <> 0)",
+        name="sign",
+    ),
+    CheckConstraint("(ref_type IS NULL) = (ref_id IS NULL)", name="ref"),
+    CheckConstraint("length(hash) = 32", name="hash"),
+    CheckConstraint("corrects_seq < seq", name="corrects"),
+    sqlite_with_rowid=False,
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("hold_seq", BigInteger(), nullable=False),
+    Column("ref_type", name(), nullable=False),
+    Column("ref_id", name(), nullable=False),
+    Column("cycle", BigInteger(), nullable=False),
+    Column("held_nanos", BigInteger(), nullable=False),
+    Column("month", name(), nullable=False),
+    Column("state", name(), nullable=False),
+    Column("period_start", timestamp(), nullable=False),
+    Column("period_end", timestamp(), nullable=False),
+    Column("used_nanos", BigInteger()),
+    # The row that returned the rest or charged the overage; null while open, and when it came out even.
+    Column("settled_seq", BigInteger()),
+    Column("settled_at", timestamp()),
+    PrimaryKeyConstraint("account_id", "hold_seq"),
+    Index("ix_holds_ref", "account_id", "ref_type", "ref_id", "hold_seq"),
+    Index(
+        "ix_holds_open",
+        "account_id",
+        "period_end",
+        postgresql_where=text("state = 'open'"),
+        sqlite_where=text("state = 'open'"),
+    ),
+    CheckConstraint("state IN ('open', 'settled', 'expired')", name="state"),
+    CheckConstraint("held_nanos > 0", name="held"),
+    sqlite_with_rowid=False,
+)
+
+charges = Table(
+    "charges",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("ref_type", name(), nullable=False),
+    Column("ref_id", name(), nullable=False),
+    Column("state", name(), nullable=False),
+    Column("held_nanos", BigInteger(), nullable=False),
+    Column("refunded_nanos", BigInteger(), nullable=False),
+    Column("overage_nanos", BigInteger(), nullable=False),
+    # Charged without a hold before it: the daily rows of a volume.
+    Column("billed_nanos", BigInteger(), nullable=False),
+    Column("cycles", BigInteger(), nullable=False),
+    Column("first_seq", BigInteger(), nullable=False),
+    Column("last_seq", BigInteger(), nullable=False),
+    Column("opened_at", timestamp(), nullable=False),
+    Column("closed_at", timestamp()),
+    PrimaryKeyConstraint("account_id", "ref_type", "ref_id"),
+    Index("ix_charges_first_seq", "account_id", "first_seq"),
+    CheckConstraint("state IN ('open', 'settled', 'expired')", name="state"),
+    sqlite_with_rowid=False,
+)
+
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("day", Date(), nullable=False),
+    Column("model", name(), nullable=False),
+    Column("category", name(), nullable=False),
+    Column("origin", name(), nullable=False),
+    Column("calls", BigInteger(), nullable=False),
+    Column("input_tokens", BigInteger(), nullable=False),
+    Column("output_tokens", BigInteger(), nullable=False),
+    Column("cost_nanos", BigInteger(), nullable=False),
+    # 'rollup': the figures of one rollup line. 'requests': added up from requests, one by one.
+    Column("fed_by", name(), nullable=False),
+    PrimaryKeyConstraint("account_id", "day", "model", "category", "origin"),
+    Index("ix_usage_days_model", "account_id", "model", "day", "category", "origin"),
+    CheckConstraint("category IN ('chat', 'embedding', 'image', 'audio', 'video')", name="category"),
+    CheckConstraint("origin IN ('platform', 'user_inference')", name="origin"),
+    CheckConstraint("fed_by IN ('rollup', 'requests')", name="fed_by"),
+    CheckConstraint(
+        "calls >= 0 AND input_tokens >= 0 AND output_tokens >= 0 AND cost_nanos >= 0", name="not_negative"
+    ),
+    sqlite_with_rowid=False,
+)
+
+usage_requests = Table(
+    "usage_requests",
+    metadata,
+    # What makes a request count once: see ledger/usage.py for what the digest is made of.
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("digest", LargeBinary(), nullable=False),
+    PrimaryKeyConstraint("account_id", "digest"),
+    sqlite_with_rowid=False,
+)
+
+monthly_figures = Table(
+    "monthly_figures",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("month", name(), nullable=False),  # '2026-11', UTC
+    Column("gross_nanos", BigInteger(), nullable=False, server_default="0"),
+    Column("refunded_nanos", BigInteger(), nullable=False, server_default="0"),
+    Column("open_holds_nanos", BigInteger(), nullable=False, server_default="0"),
+    Column("platform_calls", BigInteger(), nullable=False, server_default="0"),
+    Column("user_inference_calls", BigInteger(), nullable=False, server_default="0"),
+    Column("tokens", BigInteger(), nullable=False, server_default="0"),
+    PrimaryKeyConstraint("account_id", "month"),
+    sqlite_with_rowid=False,
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("operation", name(), nullable=False),
+    Column("key", name(), nullable=False),
+    Column("payload_digest", LargeBinary(), nullable=False),
+    # The rows of the call stand together, since the account was locked: first to last, or none when last < first.
+    Column("first_seq", BigInteger(), nullable=False),
+    Column("last_seq", BigInteger(), nullable=False),
+    Column("balance_nanos", BigInteger(), nullable=False),
+    Column("to_stop", Boolean(), nullable=False),
+    Column("created_at", timestamp(), nullable=False),
+    PrimaryKeyConstraint("account_id", "operation", "key"),
+    sqlite_with_rowid=False,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", identity(), primary_key=True, autoincrement=True),
+    Column("prefix", name(), nullable=False),
+    Column("digest", LargeBinary(), nullable=False),
+    Column("scope", name(), nullable=False),
+    Column("account_id", BigInteger(), ForeignKey("accounts.id")),
+    # JSON lists for service keys; null means all.
+    Column("account_ids", String()),
+    Column("operations", String()),
+    Column("owner", String(), nullable=False),
+    Column("created_at", timestamp(), nullable=False),
+    Column("last_used_at", timestamp()),
+    Column("expires_at", timestamp()),
+    Column("revoked_at", timestamp()),
+    Column("replaced_by", BigInteger()),
+    UniqueConstraint("digest"),
+    UniqueConstraint("prefix"),
+    Index("ix_api_keys_account_id", "account_id"),
+    CheckConstraint("scope IN ('read', 'manage', 'service', 'operator')", name="scope"),
+    CheckConstraint("(account_id IS NOT NULL) = (scope IN ('read', 'manage'))", name="account"),
+)

@@ -1,0 +1,68 @@
+"""Parts that all tests share: both databases, migrated and empty, and a clock that the test moves."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from db.database import Database, DatabaseOptions, sqlite_url
+from db.schema_version import migrate
+from tests import postgres
+from tests.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    with postgres.started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def postgres_template(postgres_server: Postgres) -> str:
+    name = await postgres_server.new_database()
+    database = Database(DatabaseOptions(postgres_server.url(name)))
+    await migrate(database)
+    await database.close()
+    return name
+
+
+@pytest.fixture(scope="session")
+async def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "billing.db"
+    database = Database(DatabaseOptions(sqlite_url(path)))
+    await migrate(database)
+    await database.close()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def postgresql_url(postgres_server: Postgres, postgres_template: str) -> str:
+    return postgres_server.url(await postgres_server.new_database(postgres_template))
+
+
+@pytest.fixture
+def sqlite_file_url(sqlite_template: Path, tmp_path: Path) -> str:
+    path = tmp_path / "billing.db"
+    shutil.copy(sqlite_template, path)
+    return sqlite_url(path)
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated, empty database, once on SQLite and once on PostgreSQL."""
+    return str(request.getfixturevalue("sqlite_file_url" if backend == "sqlite" else "postgresql_url"))
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(DatabaseOptions(database_url))
+    yield database
+    await database.close()

