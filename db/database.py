@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 
+# The transaction of a write, as the layers above hand it on without looking inside.
+WriteConnection = AsyncConnection
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseOptions:
     url: str
@@ -57,7 +61,7 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         # The driver emits no BEGIN before a SELECT, so two reads of one transaction could see different data:
         # transaction control is taken from it, and BEGIN emitted below.
-        connection.isolation_level = None  # type: ignore[attr-defined]
+        connection.isolation_level = None
         cursor = connection.cursor()
         # A commit that was acknowledged survives a power cut too: FULL, though WAL would allow NORMAL.
         for pragma in (
@@ -141,9 +145,7 @@ class Database:
         connection = await self.engine.connect()
         try:
             if self.is_postgresql:
-                await connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         except BaseException:
             await connection.close()
             raise
@@ -165,7 +167,7 @@ class Database:
                 return (await connection.execute(statement, parameters)).fetchall()
 
     @contextlib.asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self) -> AsyncIterator[WriteConnection]:
         """One read-write transaction: committed at the end, rolled back whole when anything is raised."""
         async with self._writer or contextlib.nullcontext():
             with translated():

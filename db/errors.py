@@ -59,13 +59,18 @@ _SQLITE_UNAVAILABLE = (
 _POSTGRES_UNAVAILABLE = ("08", "53", "57P", "25006", "55P03", "3D000", "28")
 
 
+def _failed_check(cause: sqlite3.Error) -> str:
+    text = str(cause)
+    return text if text.startswith("CHECK constraint failed") else ""
+
+
 def _from_sqlite(cause: sqlite3.Error) -> DatabaseError | None:
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return DatabaseFull("the database's disk is full")
     if code in _SQLITE_UNAVAILABLE:
         return DatabaseUnavailable(f"the database is unavailable ({cause.sqlite_errorname})")
-    if "integer overflow" in str(cause):
+    if "integer overflow" in str(cause) or "range" in _failed_check(cause):
         return NumberOutOfRange("a sum left the 64-bit range")
     return None
 

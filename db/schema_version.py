@@ -71,7 +71,5 @@ async def check(database: Database) -> None:
                 " run `billing-gateway migrate`"
             )
         else:
-            msg = (
-                f"the database's tables are of version {current}, newer than this program: update the program"
-            )
+            msg = f"the database's tables are of version {current}, newer than this program: update the program"
         raise SchemaOutdated(msg)

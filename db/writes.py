@@ -1,0 +1,227 @@
+"""The statements of posting. All run in the caller's transaction, on accounts that it has locked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table, bindparam, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import tables
+from db.rows import (
+    AccountRow,
+    ChargeRow,
+    HoldRow,
+    IdempotencyRow,
+    MonthlyFiguresRow,
+    TransactionRow,
+)
+
+
+def columns(table: Table, row_type: type[NamedTuple]) -> list[Any]:
+    """The columns of a row type, in its order."""
+    return [table.c[name] for name in row_type._fields]
+
+
+def upsert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+async def insert_account(
+    connection: AsyncConnection, *, external_id: str | None, name: str, created_at: datetime
+) -> AccountRow:
+    statement = (
+        insert(tables.accounts)
+        .values(external_id=external_id, name=name, created_at=created_at)
+        .returning(*columns(tables.accounts, AccountRow))
+    )
+    return AccountRow._make((await connection.execute(statement)).one())
+
+
+async def accounts_by_external_id(connection: AsyncConnection, external_ids: Collection[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    names = sorted(external_ids)
+    for start in range(0, len(names), 500):
+        statement = select(tables.accounts.c.external_id, tables.accounts.c.id).where(
+            tables.accounts.c.external_id.in_(names[start : start + 500])
+        )
+        found.update((row[0], row[1]) for row in await connection.execute(statement))
+    return found
+
+
+async def lock_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> dict[int, AccountRow]:
+    """Locked in the order of their ids, so that two batches never wait for each other in a circle.
+
+    SQLite needs no lock: the transaction began IMMEDIATE and is the only writer.
+    """
+    statement = (
+        select(*columns(tables.accounts, AccountRow))
+        .where(tables.accounts.c.id.in_(sorted(account_ids)))
+        .order_by(tables.accounts.c.id)
+        .with_for_update(key_share=True)
+    )
+    return {row[0]: AccountRow._make(row) for row in await connection.execute(statement)}
+
+
+async def idempotent_calls(
+    connection: AsyncConnection, keys: Collection[tuple[int, str, str]]
+) -> dict[tuple[int, str, str], IdempotencyRow]:
+    """By (account, operation, key)."""
+    if not keys:
+        return {}
+    table = tables.idempotency_keys
+    found: dict[tuple[int, str, str], IdempotencyRow] = {}
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), 500):
+        statement = select(*columns(table, IdempotencyRow)).where(
+            tuple_(table.c.account_id, table.c.operation, table.c.key).in_(ordered[start : start + 500])
+        )
+        for row in await connection.execute(statement):
+            found[row[0], row[1], row[2]] = IdempotencyRow._make(row)
+    return found
+
+
+async def rows_between(
+    connection: AsyncConnection, account_id: int, first_seq: int, last_seq: int
+) -> list[TransactionRow]:
+    table = tables.transactions
+    statement = (
+        select(*columns(table, TransactionRow))
+        .where(table.c.account_id == account_id, table.c.seq.between(first_seq, last_seq))
+        .order_by(table.c.seq)
+    )
+    return [TransactionRow._make(row) for row in await connection.execute(statement)]
+
+
+async def charges_by_ref(
+    connection: AsyncConnection, refs: Collection[tuple[int, str, str]]
+) -> dict[tuple[int, str, str], ChargeRow]:
+    """By (account, ref type, ref id)."""
+    table = tables.charges
+    found: dict[tuple[int, str, str], ChargeRow] = {}
+    ordered = sorted(refs)
+    for start in range(0, len(ordered), 500):
+        statement = select(*columns(table, ChargeRow)).where(
+            tuple_(table.c.account_id, table.c.ref_type, table.c.ref_id).in_(ordered[start : start + 500])
+        )
+        for row in await connection.execute(statement):
+            found[row[0], row[1], row[2]] = ChargeRow._make(row)
+    return found
+
+
+async def newest_holds(
+    connection: AsyncConnection, refs: Collection[tuple[int, str, str]]
+) -> dict[tuple[int, str, str], HoldRow]:
+    """The newest hold of each charge: only that one can be open."""
+    table, charge = tables.holds, tables.charges
+    found: dict[tuple[int, str, str], HoldRow] = {}
+    ordered = sorted(refs)
+    for start in range(0, len(ordered), 500):
+        newest = (
+            select(table.c.hold_seq)
+            .where(
+                table.c.account_id == charge.c.account_id,
+                table.c.ref_type == charge.c.ref_type,
+                table.c.ref_id == charge.c.ref_id,
+            )
+            .order_by(table.c.hold_seq.desc())
+            .limit(1)
+            .correlate(charge)
+            .scalar_subquery()
+        )
+        statement = (
+            select(*columns(table, HoldRow))
+            .join_from(charge, table, (table.c.account_id == charge.c.account_id) & (table.c.hold_seq == newest))
+            .where(tuple_(charge.c.account_id, charge.c.ref_type, charge.c.ref_id).in_(ordered[start : start + 500]))
+        )
+        for row in await connection.execute(statement):
+            found[row[0], row[2], row[3]] = HoldRow._make(row)
+    return found
+
+
+async def _insert_all(connection: AsyncConnection, table: Table, rows: Iterable[NamedTuple]) -> None:
+    values = [row._asdict() for row in rows]
+    if values:
+        await connection.execute(insert(table), values)
+
+
+async def insert_transactions(connection: AsyncConnection, rows: Iterable[TransactionRow]) -> None:
+    await _insert_all(connection, tables.transactions, rows)
+
+
+async def insert_idempotent_calls(connection: AsyncConnection, rows: Iterable[IdempotencyRow]) -> None:
+    await _insert_all(connection, tables.idempotency_keys, rows)
+
+
+async def update_heads(connection: AsyncConnection, heads: Sequence[AccountRow]) -> None:
+    if not heads:
+        return
+    table = tables.accounts
+    statement = (
+        update(table)
+        .where(table.c.id == bindparam("of_id"))
+        .values(
+            head_seq=bindparam("seq"),
+            head_at=bindparam("at"),
+            head_hash=bindparam("digest"),
+            balance_nanos=bindparam("balance"),
+        )
+    )
+    await connection.execute(
+        statement,
+        [
+            {
+                "of_id": head.id,
+                "seq": head.head_seq,
+                "at": head.head_at,
+                "digest": head.head_hash,
+                "balance": head.balance_nanos,
+            }
+            for head in heads
+        ],
+    )
+
+
+async def _replace_all(
+    connection: AsyncConnection, table: Table, rows: Iterable[NamedTuple], changing: Sequence[str]
+) -> None:
+    values = [row._asdict() for row in rows]
+    if not values:
+        return
+    statement = upsert(connection, table)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={name: statement.excluded[name] for name in changing},
+        ),
+        values,
+    )
+
+
+async def put_holds(connection: AsyncConnection, rows: Iterable[HoldRow]) -> None:
+    await _replace_all(connection, tables.holds, rows, ("state", "used_nanos", "settled_seq", "settled_at"))
+
+
+async def put_charges(connection: AsyncConnection, rows: Iterable[ChargeRow]) -> None:
+    changing = [name for name in ChargeRow._fields if name not in {"account_id", "ref_type", "ref_id"}]
+    await _replace_all(connection, tables.charges, rows, changing)
+
+
+async def add_to_months(connection: AsyncConnection, increments: Iterable[MonthlyFiguresRow]) -> None:
+    """Adds each row's figures to those of its account and month. The accounts must be locked."""
+    values = [row._asdict() for row in sorted(increments)]
+    if not values:
+        return
+    table = tables.monthly_figures
+    statement = upsert(connection, table)
+    figures = [name for name in MonthlyFiguresRow._fields if name not in {"account_id", "month"}]
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[table.c.account_id, table.c.month],
+            set_={name: table.c[name] + statement.excluded[name] for name in figures},
+        ),
+        values,
+    )

@@ -1,0 +1,1 @@
+"""Posting rules: what may be written to an account's ledger, and how."""

@@ -1,0 +1,52 @@
+"""The hash chain: each row's SHA-256 covers the row before it, so no row can be changed or dropped unnoticed.
+
+A row's canonical text is a JSON array of its columns as REST prints them, in the order below, without white
+space and with non-ASCII characters as they are. `hash = SHA-256(previous hash + UTF-8 of the text)`; the hash
+before row 1 is 32 zero bytes. A customer can check an export with nothing but this paragraph.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Final
+
+from db.rows import TransactionRow
+from ledger.ids import account_id_text, transaction_id_text
+from ledger.money import format_nanos
+
+GENESIS: Final = bytes(32)
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z"."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def canonical_text(row: TransactionRow) -> str:
+    def time(moment: datetime | None) -> str | None:
+        return None if moment is None else format_time(moment)
+
+    columns = [
+        transaction_id_text(row.account_id, row.seq),
+        account_id_text(row.account_id),
+        row.seq,
+        format_time(row.created_at),
+        row.type,
+        format_nanos(row.amount_nanos),
+        format_nanos(row.balance_after_nanos),
+        row.description,
+        row.source,
+        row.ref_type,
+        row.ref_id,
+        row.actor,
+        None if row.corrects_seq is None else transaction_id_text(row.account_id, row.corrects_seq),
+        time(row.period_start),
+        time(row.period_end),
+    ]
+    return json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+
+
+def row_hash(previous: bytes, row: TransactionRow) -> bytes:
+    return hashlib.sha256(previous + canonical_text(row).encode()).digest()

@@ -1,0 +1,56 @@
+"""Every refusal that a client can meet, with the code that it carries.
+
+    BillingError
+    ├── Unauthenticated        UNAUTHENTICATED         no key, or one that is unknown, expired or revoked
+    ├── Forbidden              FORBIDDEN               the key may not do this
+    ├── NotFound               NOT_FOUND               no such object, or one of another account
+    ├── BadUserInput           BAD_USER_INPUT          a value that no state of the data would make right
+    ├── BadCursor              BAD_CURSOR              not a cursor of this list
+    ├── Conflict               CONFLICT                right input, wrong state: a hold that is settled already
+    ├── IdempotencyConflict    IDEMPOTENCY_CONFLICT    the key was used with another payload
+    └── InsufficientBalance    INSUFFICIENT_BALANCE    the balance does not cover the hold
+
+Errors of the database are in `db.errors`; `gateway.errors` maps both to what goes over the wire.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BillingError(Exception):
+    """Its text is meant for the client: it names the argument or object and says what was expected."""
+
+    code: ClassVar[str]
+
+
+class Unauthenticated(BillingError):
+    code = "UNAUTHENTICATED"
+
+
+class Forbidden(BillingError):
+    code = "FORBIDDEN"
+
+
+class NotFound(BillingError):
+    code = "NOT_FOUND"
+
+
+class BadUserInput(BillingError):
+    code = "BAD_USER_INPUT"
+
+
+class BadCursor(BillingError):
+    code = "BAD_CURSOR"
+
+
+class Conflict(BillingError):
+    code = "CONFLICT"
+
+
+class IdempotencyConflict(BillingError):
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+class InsufficientBalance(BillingError):
+    code = "INSUFFICIENT_BALANCE"

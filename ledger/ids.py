@@ -1,0 +1,32 @@
+"""Public ids, the same everywhere: `acct_7`, and `txn_7_1042` for row 1042 of account 7."""
+
+from __future__ import annotations
+
+import re
+
+_ACCOUNT = re.compile(r"acct_([1-9]\d{0,18})", re.ASCII)
+_TRANSACTION = re.compile(r"txn_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
+_MAX = 2**63 - 1
+
+
+def account_id_text(account_id: int) -> str:
+    return f"acct_{account_id}"
+
+
+def transaction_id_text(account_id: int, seq: int) -> str:
+    return f"txn_{account_id}_{seq}"
+
+
+def parse_account_id(text: str) -> int | None:
+    match = _ACCOUNT.fullmatch(text)
+    number = int(match[1]) if match else 0
+    return number if 0 < number <= _MAX else None
+
+
+def parse_transaction_id(text: str) -> tuple[int, int] | None:
+    """(account, seq), or None for what is no transaction id."""
+    match = _TRANSACTION.fullmatch(text)
+    if match is None:
+        return None
+    account_id, seq = int(match[1]), int(match[2])
+    return (account_id, seq) if max(account_id, seq) <= _MAX else None

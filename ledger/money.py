@@ -1,0 +1,57 @@
+"""Money: whole nano-dollars inside, exact decimal strings outside."""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Final
+
+from ledger.errors import BadUserInput
+
+NANOS: Final = 1_000_000_000
+MAX_NANOS: Final = 2**63 - 1
+MIN_NANOS: Final = -(2**63 - 1)
+
+_AMOUNT = re.compile(r"([+-]?)(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
+_EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
+
+
+def in_range(nanos: int, what: str) -> int:
+    if not MIN_NANOS <= nanos <= MAX_NANOS:
+        msg = f"{what} leaves the range of ±{format_nanos(MAX_NANOS)}"
+        raise BadUserInput(msg)
+    return nanos
+
+
+def parse_nanos(value: object, what: str = "the amount") -> int:
+    """Nano-dollars of a decimal string, or of an integer count of dollars.
+
+    Raises BadUserInput for anything else: floats, exponents, more than nine fraction digits, ±$9.2 billion.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        msg = f'{what} must be a decimal string such as "12.50", not {type(value).__name__}'
+        raise BadUserInput(msg)
+    if isinstance(value, int):
+        return in_range(value * NANOS, what)
+    match = _AMOUNT.fullmatch(value)
+    if match is None:
+        shown = value if len(value) <= 40 else value[:40] + "…"
+        msg = f'{what} must be a decimal with at most nine fraction digits, such as "12.50", not "{shown}"'
+        raise BadUserInput(msg)
+    sign, whole, fraction = match.groups()
+    nanos = int(whole) * NANOS + int((fraction or "").ljust(9, "0"))
+    return in_range(-nanos if sign == "-" else nanos, what)
+
+
+def format_nanos(nanos: int) -> str:
+    """A plain decimal with at least two fraction digits: "-1.25", "0.00", "0.000000135"."""
+    whole, fraction = divmod(abs(nanos), NANOS)
+    sign = "-" if nanos < 0 else ""
+    if fraction % 10_000_000 == 0:
+        return f"{sign}{whole}.{fraction // 10_000_000:02d}"
+    return f"{sign}{whole}." + f"{fraction:09d}".rstrip("0")
+
+
+def round_nanos(dollars: Decimal) -> int:
+    """A computed amount in nano-dollars, rounded half-even: once, where it is computed."""
+    return in_range(int((_EXACT.multiply(dollars, NANOS)).to_integral_value(context=_EXACT)), "a computed amount")

@@ -1,0 +1,137 @@
+"""What a caller may ask of the ledger. `ledger.posting` turns moves into rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
+
+from db.rows import TransactionRow
+from ledger.errors import BadUserInput
+from ledger.kinds import RefType, TransactionType, WriterKind
+
+MAX_DESCRIPTION: Final = 500
+MAX_REF_ID: Final = 200
+MAX_KEY: Final = 255
+
+
+def checked_text(value: str, what: str, longest: int) -> str:
+    """The text itself. Raises BadUserInput for empty, too long or unprintable text, lone surrogates included."""
+    if not value.strip():
+        msg = f"{what} is required"
+        raise BadUserInput(msg)
+    if len(value) > longest:
+        msg = f"{what} must have at most {longest} characters, not {len(value)}"
+        raise BadUserInput(msg)
+    if not value.isprintable():
+        msg = f"{what} must not contain control characters"
+        raise BadUserInput(msg)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    type: RefType
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    kind: WriterKind
+    actor: str
+    """The visible prefix of the key, or the worker's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row, as it stands."""
+
+    type: TransactionType
+    amount_nanos: int
+    description: str
+    ref: Ref | None = None
+    period: Period | None = None
+    corrects_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenHold:
+    """Takes the price of the whole estimated time, or of an inference instance's first cycle, in advance."""
+
+    ref: Ref
+    amount_nanos: int
+    """What is held; positive."""
+    description: str
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class RenewHold:
+    """Ends an inference instance's cycle and holds the price of the next one, if the balance then covers it."""
+
+    ref: Ref
+    used_nanos: int
+    """What the cycle that ended came to."""
+    settlement: str
+    """Describes the refund or overage row of the cycle that ended."""
+    amount_nanos: int
+    description: str
+    period: Period
+
+
+@dataclass(frozen=True, slots=True)
+class SettleHold:
+    """Returns what was not used of the open hold, or charges what was used beyond it."""
+
+    ref: Ref
+    used_nanos: int
+    description: str
+    ended_at: datetime | None = None
+    """When the instance stopped; the time of posting if it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireHold:
+    """Settles a hold whose owner vanished at exactly what was held. It writes no row."""
+
+    ref: Ref
+
+
+Move = Entry | OpenHold | RenewHold | SettleHold | ExpireHold
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The moves of one call on one account."""
+
+    account_id: int
+    writer: Writer
+    moves: Sequence[Move]
+    operation: str
+    idempotency_key: str | None = None
+
+    def payload_digest(self) -> bytes:
+        payload = [[type(move).__name__, asdict(move)] for move in self.moves]
+        return hashlib.sha256(json.dumps(payload, default=datetime.isoformat, separators=(",", ":")).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    account_id: int
+    transactions: tuple[TransactionRow, ...]
+    """In the order of their `seq`; empty where a hold came out even."""
+    balance_nanos: int
+    """After the call."""
+    replayed: bool
+    """The idempotency key was known: this is the first call's outcome and nothing was written."""
+    to_stop: bool
+    """The next cycle's hold could not be paid: the ended cycle is settled, the instance is to be stopped."""
