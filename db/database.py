@@ -48,6 +48,11 @@ def driver_url(url: str) -> URL:
     raise ValueError(msg)
 
 
+def _contains_text(text: str | None, part: str) -> bool:
+    """SQLite's own LIKE and lower() know the letters of ASCII alone."""
+    return text is not None and part.casefold() in text.casefold()
+
+
 def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -72,6 +77,7 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        connection.create_function("contains_text", 2, _contains_text, deterministic=True)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
@@ -112,6 +118,7 @@ class Snapshot:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.is_postgresql = database.is_postgresql
         self._lock = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self._closed = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Table, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,11 +19,7 @@ from db.rows import (
     MonthlyFiguresRow,
     TransactionRow,
 )
-
-
-def columns(table: Table, row_type: type[NamedTuple]) -> list[Any]:
-    """The columns of a row type, in its order."""
-    return [table.c[name] for name in row_type._fields]
+from db.statements import columns
 
 
 def upsert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:

@@ -1,0 +1,90 @@
+"""Reading accounts and their monthly figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
+
+from db import tables
+from db.database import Snapshot
+from db.rows import AccountRow, MonthlyFiguresRow
+from db.statements import columns, contains_text, is_one_of
+
+_ACCOUNT = tables.accounts
+_FIGURES = tables.monthly_figures
+
+
+@lru_cache(maxsize=2)
+def _accounts_statement(postgresql: bool) -> Select[Any]:
+    chosen = is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=postgresql)
+    return select(*columns(_ACCOUNT, AccountRow)).where(chosen)
+
+
+async def accounts_by_id(snapshot: Snapshot, account_ids: Sequence[int]) -> dict[int, AccountRow]:
+    statement = _accounts_statement(snapshot.is_postgresql)
+    rows = await snapshot.rows(statement, {"account_ids": list(account_ids)})
+    return {row[0]: AccountRow._make(row) for row in rows}
+
+
+@lru_cache(maxsize=2)
+def _months_statement(postgresql: bool) -> Select[Any]:
+    return select(*columns(_FIGURES, MonthlyFiguresRow)).where(
+        is_one_of(_FIGURES.c.account_id, "account_ids", postgresql=postgresql),
+        _FIGURES.c.month >= bindparam("first"),
+        _FIGURES.c.month <= bindparam("last"),
+    )
+
+
+async def monthly_figures(
+    snapshot: Snapshot, account_ids: Sequence[int], first: str, last: str
+) -> dict[tuple[int, str], MonthlyFiguresRow]:
+    """By (account, month), of the months from first to last; a month without data has none."""
+    rows = await snapshot.rows(
+        _months_statement(snapshot.is_postgresql),
+        {"account_ids": list(account_ids), "first": first, "last": last},
+    )
+    return {(row[0], row[1]): MonthlyFiguresRow._make(row) for row in rows}
+
+
+def _search_condition(postgresql: bool) -> Any:
+    return or_(
+        contains_text(_ACCOUNT.c.name, "search", postgresql=postgresql),
+        contains_text(_ACCOUNT.c.external_id, "search", postgresql=postgresql),
+        _ACCOUNT.c.id == bindparam("search_id", type_=BigInteger()),
+    )
+
+
+@lru_cache(maxsize=8)
+def _account_page_statement(postgresql: bool, after: bool, search: bool) -> Select[Any]:
+    statement = select(*columns(_ACCOUNT, AccountRow)).order_by(_ACCOUNT.c.id.desc())
+    if after:
+        statement = statement.where(_ACCOUNT.c.id < bindparam("after", type_=BigInteger()))
+    if search:
+        statement = statement.where(_search_condition(postgresql))
+    return statement.limit(bindparam("rows", type_=BigInteger()))
+
+
+def _search_parameters(search: str | None, search_id: int | None) -> dict[str, Any]:
+    return {} if search is None else {"search": search, "search_id": search_id}
+
+
+async def account_page(
+    snapshot: Snapshot, *, limit: int, after: int | None, search: str | None, search_id: int | None
+) -> list[AccountRow]:
+    """Newest first. `search` is part of a name or external id; `search_id` an account it may name outright."""
+    parameters: dict[str, Any] = {"rows": limit} | _search_parameters(search, search_id)
+    if after is not None:
+        parameters["after"] = after
+    statement = _account_page_statement(snapshot.is_postgresql, after is not None, search is not None)
+    return [AccountRow._make(row) for row in await snapshot.rows(statement, parameters)]
+
+
+async def account_count(snapshot: Snapshot, search: str | None, search_id: int | None) -> int:
+    statement = select(func.count()).select_from(_ACCOUNT)
+    if search is not None:
+        statement = statement.where(_search_condition(snapshot.is_postgresql))
+    rows = await snapshot.rows(statement, _search_parameters(search, search_id))
+    return int(rows[0][0])

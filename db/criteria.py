@@ -1,0 +1,53 @@
+"""What a page of rows is narrowed to, and where it lies: plain values, hashable, so that reads can be batched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a list that runs from the newest row to the oldest; both ends are left out."""
+
+    limit: int
+    after: object | None = None
+    """Only rows older than this position."""
+    before: object | None = None
+    """Only rows newer than this position."""
+    oldest: bool = False
+    """The oldest rows of the stretch rather than its newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionCriteria:
+    kinds: tuple[tuple[str, str], ...] | None = None
+    """(type, source) pairs; None for all, empty for no row at all."""
+    created_gte: datetime | None = None
+    created_lt: datetime | None = None
+    amount_gte: int | None = None
+    amount_lte: int | None = None
+    ref_type: str | None = None
+    ref_id: str | None = None
+    search: str | None = None
+
+    @property
+    def bounds_time_alone(self) -> bool:
+        return all(
+            getattr(self, field.name) is None
+            for field in fields(self)
+            if field.name not in {"created_gte", "created_lt"}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCriteria:
+    day_gte: date | None = None
+    day_lt: date | None = None
+    models: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    origins: tuple[str, ...] | None = None
+
+
+ALL_TRANSACTIONS = TransactionCriteria()
+ALL_USAGE = UsageCriteria()

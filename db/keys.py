@@ -1,0 +1,57 @@
+"""API keys at rest: found by the digest of their secret, never by an account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, or_, select, update
+
+from db import tables
+from db.database import Database, WriteConnection
+from db.rows import ApiKeyRow
+from db.statements import columns
+from db.tables import timestamp
+
+_KEY = tables.api_keys
+_BY_DIGEST = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.digest == bindparam("digest"))
+
+
+async def key_by_digest(database: Database, digest: bytes) -> ApiKeyRow | None:
+    rows = await database.read(_BY_DIGEST, {"digest": digest})
+    return ApiKeyRow._make(rows[0]) if rows else None
+
+
+async def key_by_prefix(connection: WriteConnection, prefix: str) -> ApiKeyRow | None:
+    """Locked until the transaction ends."""
+    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.prefix == prefix).with_for_update()
+    row = (await connection.execute(statement)).first()
+    return ApiKeyRow._make(row) if row else None
+
+
+async def all_keys(database: Database, account_id: int | None = None) -> list[ApiKeyRow]:
+    statement = select(*columns(_KEY, ApiKeyRow)).order_by(_KEY.c.id)
+    if account_id is not None:
+        statement = statement.where(_KEY.c.account_id == account_id)
+    return [ApiKeyRow._make(row) for row in await database.read(statement)]
+
+
+async def insert_key(connection: WriteConnection, values: Mapping[str, Any]) -> ApiKeyRow:
+    statement = insert(_KEY).values(**values).returning(*columns(_KEY, ApiKeyRow))
+    return ApiKeyRow._make((await connection.execute(statement)).one())
+
+
+async def update_key(connection: WriteConnection, key_id: int, values: Mapping[str, Any]) -> None:
+    await connection.execute(update(_KEY).where(_KEY.c.id == key_id).values(**values))
+
+
+async def touch_keys(connection: WriteConnection, used: Sequence[tuple[int, datetime]]) -> None:
+    """Moves the keys' times of last use forward, never back."""
+    at = bindparam("used_at", type_=timestamp())
+    statement = (
+        update(_KEY)
+        .where(_KEY.c.id == bindparam("of_id"), or_(_KEY.c.last_used_at.is_(None), _KEY.c.last_used_at < at))
+        .values(last_used_at=at)
+    )
+    await connection.execute(statement, [{"of_id": key_id, "used_at": moment} for key_id, moment in used])

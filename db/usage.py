@@ -1,0 +1,146 @@
+"""Reading usage days: pages and totals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindparam, func, select, tuple_
+
+from db import tables
+from db.criteria import UsageCriteria, Window
+from db.database import Snapshot
+from db.rows import UsageDayRow
+from db.statements import THE_ACCOUNT, columns, for_each_account, listed_accounts, read_each
+
+_ROW: Final = tables.usage_days
+_POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)
+_LISTS: Final = {"models": _ROW.c.model, "categories": _ROW.c.category, "origins": _ROW.c.origin}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    postgresql: bool
+    day_gte: bool
+    day_lt: bool
+    lists: tuple[str, ...]
+    after: bool = False
+    before: bool = False
+    oldest: bool = False
+
+
+def _shape(snapshot: Snapshot, criteria: UsageCriteria, window: Window | None = None) -> _Shape:
+    return _Shape(
+        postgresql=snapshot.is_postgresql,
+        day_gte=criteria.day_gte is not None,
+        day_lt=criteria.day_lt is not None,
+        lists=tuple(name for name in _LISTS if getattr(criteria, name) is not None),
+        after=window is not None and window.after is not None,
+        before=window is not None and window.before is not None,
+        oldest=window is not None and window.oldest,
+    )
+
+
+def _position_parameters(prefix: str, position: object) -> dict[str, Any]:
+    assert isinstance(position, tuple)
+    return {f"{prefix}_{column.name}": value for column, value in zip(_POSITION, position, strict=True)}
+
+
+def _parameters(criteria: UsageCriteria, window: Window | None = None) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        name: value
+        for name in ("day_gte", "day_lt", "models", "categories", "origins")
+        if (value := getattr(criteria, name)) is not None
+    }
+    if window is not None:
+        values["rows"] = window.limit
+        if window.after is not None:
+            values |= _position_parameters("after", window.after)
+        if window.before is not None:
+            values |= _position_parameters("before", window.before)
+    return values
+
+
+def _bound_position(prefix: str) -> Any:
+    return tuple_(
+        *(
+            bindparam(f"{prefix}_{column.name}", type_=Date() if column.name == "day" else String())
+            for column in _POSITION
+        )
+    )
+
+
+def _conditions(account: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [_ROW.c.account_id == account]
+    if shape.day_gte:
+        conditions.append(_ROW.c.day >= bindparam("day_gte", type_=Date()))
+    if shape.day_lt:
+        conditions.append(_ROW.c.day < bindparam("day_lt", type_=Date()))
+    conditions += [_LISTS[name].in_(bindparam(name, expanding=True)) for name in shape.lists]
+    position = tuple_(*_POSITION)
+    if shape.after:
+        conditions.append(position < _bound_position("after"))
+    if shape.before:
+        conditions.append(position > _bound_position("before"))
+    return conditions
+
+
+def _page(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
+    order = [column.asc() if shape.oldest else column.desc() for column in _POSITION]
+    return (
+        select(*columns(_ROW, UsageDayRow))
+        .where(*_conditions(account, shape))
+        .order_by(*order)
+        .limit(bindparam("rows", type_=BigInteger()))
+    )
+
+
+class UsageTotalsRow(NamedTuple):
+    account_id: int
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+
+
+def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
+    figures = (_ROW.c.calls, _ROW.c.input_tokens, _ROW.c.output_tokens, _ROW.c.cost_nanos)
+    return select(
+        account.label("account_id"), *(func.coalesce(func.sum(figure), 0) for figure in figures), func.count()
+    ).where(*_conditions(account, shape))
+
+
+@lru_cache(maxsize=512)
+def _statements(shape: _Shape, totals: bool) -> tuple[Select[Any], Select[Any] | None]:
+    build = _totals if totals else _page
+    one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), shape)
+    if not shape.postgresql:
+        return one, None
+    listed = listed_accounts()
+    return one, for_each_account(listed, build(listed.c.id, shape))
+
+
+async def usage_pages(
+    snapshot: Snapshot, account_ids: Sequence[int], criteria: UsageCriteria, window: Window
+) -> dict[int, list[UsageDayRow]]:
+    """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest.
+
+    Within a day the order is that of model, category and origin, backwards: one order, one key, one index.
+    """
+    one, each = _statements(_shape(snapshot, criteria, window), totals=False)
+    pages = await read_each(snapshot, account_ids, _parameters(criteria, window), one=one, each=each)
+    return {account_id: [UsageDayRow._make(row) for row in rows] for account_id, rows in pages.items()}
+
+
+async def usage_totals(
+    snapshot: Snapshot, account_ids: Sequence[int], criteria: UsageCriteria
+) -> dict[int, tuple[UsageTotalsRow, int]]:
+    """The totals of each account, and the number of usage days that they are over."""
+    one, each = _statements(_shape(snapshot, criteria), totals=True)
+    found = await read_each(snapshot, account_ids, _parameters(criteria), one=one, each=each)
+    return {
+        account: (UsageTotalsRow(account, *map(int, rows[0][1:-1])), int(rows[0][-1]))
+        for account, rows in found.items()
+    }

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+from db import accounts
+from db.rows import AccountRow
+from ledger.errors import BadUserInput, NotFound
+from ledger.ids import parse_account_id
+from resolvers.context import Reads
+from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, check_cursor, read_cursor, seq_position
+from resolvers.pages import Page, page_rows, window_of
+
+MIN_SEARCH = 3
+MAX_SEARCH = 200
+
+
+async def account(reads: Reads, account_id: str | None) -> AccountRow:
+    row = await reads.loaders.account.load(reads.account_in_scope(account_id))
+    if row is None:
+        raise NotFound("there is no such account")
+    return row
+
+
+async def balance(reads: Reads, row: AccountRow, as_of: datetime | None) -> int:
+    if as_of is None or (row.head_at is not None and as_of >= row.head_at):
+        return row.balance_nanos
+    return await reads.loaders.balance_as_of.load((row.id, as_of))
+
+
+def balance_cursor(row: AccountRow) -> str:
+    return CursorWriter(CursorKind.LEDGER, row.id).of_seq(row.head_seq)
+
+
+def checked_search(search: str | None) -> str | None:
+    if search is not None and not MIN_SEARCH <= len(search) <= MAX_SEARCH:
+        msg = f"search must have {MIN_SEARCH} to {MAX_SEARCH} characters, not {len(search)}"
+        raise BadUserInput(msg)
+    return search
+
+
+async def account_page(reads: Reads, first: int | None, after: str | None, search: str | None) -> Page[AccountRow]:
+    reads.require_operator()
+    checked_search(search)
+    position: int | None = None
+    if after is not None:
+        cursor = read_cursor(after, "after")
+        check_cursor(cursor, "after", CursorKind.ACCOUNTS, 0, NO_FILTER)
+        position = seq_position(cursor, "after")
+    window = window_of(first, None, position, None)
+    found = await accounts.account_page(
+        reads.snapshot,
+        limit=window.limit,
+        after=position,
+        search=search,
+        search_id=None if search is None else parse_account_id(search),
+    )
+    rows, has_next, has_previous = page_rows(found, window)
+    writer = CursorWriter(CursorKind.ACCOUNTS, 0)
+    return Page(0, search, rows, has_next, has_previous, lambda row: writer.of_seq(row.id))
+
+
+async def account_count(reads: Reads, page: Page[AccountRow]) -> int:
+    search: str | None = page.criteria
+    return await accounts.account_count(reads.snapshot, search, None if search is None else parse_account_id(search))

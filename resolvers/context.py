@@ -1,0 +1,49 @@
+"""What every read of one operation shares."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from db.database import Snapshot
+from ledger.errors import BadUserInput, Forbidden, NotFound
+from ledger.ids import parse_account_id
+from ledger.keys import OF_ACCOUNTS, KeyScope, Principal
+from resolvers.loaders import Loaders
+
+
+class Reads:
+    """One snapshot, its loaders, the time of the request and who asks. Made anew for each operation."""
+
+    def __init__(self, snapshot: Snapshot, principal: Principal, now: datetime) -> None:
+        self.snapshot = snapshot
+        self.principal = principal
+        self.now = now
+        self.loaders = Loaders(snapshot)
+
+    def account_in_scope(self, account_id: str | None) -> int:
+        """The number of the account that a read is about: the one way from an argument to an account.
+
+        Raises NotFound for an account that the key does not cover, whether it exists or not, and BadUserInput
+        where the key covers many and none is named.
+        """
+        principal = self.principal
+        if account_id is None:
+            if principal.account_id is None:
+                msg = f"id is required: this is a key of scope {principal.scope.value.upper()}, of no single account"
+                raise BadUserInput(msg)
+            return principal.account_id
+        number = parse_account_id(account_id)
+        if number is None or not covers(principal, number):
+            raise NotFound("there is no such account")
+        return number
+
+    def require_operator(self) -> None:
+        if self.principal.scope != KeyScope.OPERATOR:
+            raise Forbidden("only an operator's key may do this")
+
+
+def covers(principal: Principal, account_id: int) -> bool:
+    """Whether the key may read the account."""
+    if principal.scope in OF_ACCOUNTS:
+        return principal.account_id == account_id
+    return principal.account_ids is None or account_id in principal.account_ids

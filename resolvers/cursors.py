@@ -1,0 +1,121 @@
+"""Cursors: one opaque format for paging, subscriptions, event ids and exports.
+
+A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position (8 for a
+ledger row's `seq`, or text for a usage day), CRC-32 (4). Nobody is kept from making one up: it opens nothing, as
+the account is checked against the key whenever a cursor comes in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass, fields
+from datetime import date
+from enum import IntEnum
+from typing import Final
+
+from db.criteria import TransactionCriteria, UsageCriteria
+from ledger.errors import BadCursor
+
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct(">BBq8s")
+_SEQ: Final = struct.Struct(">q")
+_CRC: Final = struct.Struct(">I")
+MAX_LENGTH: Final = 1_400
+"""A usage day's cursor holds its model's name, of at most 200 characters."""
+
+NO_FILTER: Final = bytes(8)
+
+UsagePosition = tuple[date, str, str, str]
+
+
+class CursorKind(IntEnum):
+    LEDGER = 1
+    USAGE = 2
+    ACCOUNTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    kind: CursorKind
+    account_id: int
+    filter_digest: bytes
+    position: bytes
+
+
+def filter_digest(criteria: TransactionCriteria | UsageCriteria) -> bytes:
+    """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
+    given = [(field.name, getattr(criteria, field.name)) for field in fields(criteria)]
+    given = [(name, value) for name, value in given if value is not None]
+    if not given:
+        return NO_FILTER
+    return hashlib.blake2b(repr(given).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _encode(body: bytes) -> str:
+    return base64.urlsafe_b64encode(body + _CRC.pack(zlib.crc32(body))).rstrip(b"=").decode()
+
+
+class CursorWriter:
+    """Makes the cursors of one list."""
+
+    def __init__(self, kind: CursorKind, account_id: int, digest: bytes = NO_FILTER) -> None:
+        self._head = _HEAD.pack(_VERSION, kind, account_id, digest)
+
+    def of_seq(self, seq: int) -> str:
+        return _encode(self._head + _SEQ.pack(seq))
+
+    def of_usage(self, position: UsagePosition) -> str:
+        day, *names = position
+        return _encode(self._head + "\x00".join((day.isoformat(), *names)).encode())
+
+
+def read_cursor(text: str, argument: str) -> Cursor:
+    """Raises BadCursor, naming the argument, for anything that no CursorWriter made."""
+    bad = BadCursor(f"{argument} is not a cursor that this API gave out")
+    if len(text) > MAX_LENGTH:
+        raise bad
+    try:
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        body, (crc,) = raw[: -_CRC.size], _CRC.unpack(raw[-_CRC.size :])
+        version, kind, account_id, digest = _HEAD.unpack_from(body)
+        found = Cursor(CursorKind(kind), account_id, digest, body[_HEAD.size :])
+    except (UnicodeEncodeError, binascii.Error, struct.error, ValueError) as error:
+        raise bad from error
+    if version != _VERSION or crc != zlib.crc32(body) or _encode(body) != text:
+        raise bad
+    return found
+
+
+def check_cursor(cursor: Cursor, argument: str, kind: CursorKind, account_id: int, digest: bytes) -> None:
+    """Raises BadCursor for a cursor of another list, account or filter, never showing which."""
+    if cursor.kind != kind:
+        msg = f"{argument} is a cursor of another list"
+        raise BadCursor(msg)
+    if cursor.account_id != account_id:
+        msg = f"{argument} is a cursor of another account"
+        raise BadCursor(msg)
+    if cursor.filter_digest != digest:
+        msg = f"{argument} is a cursor of another filter: page on with the filter that it came from"
+        raise BadCursor(msg)
+
+
+def seq_position(cursor: Cursor, argument: str) -> int:
+    try:
+        (seq,) = _SEQ.unpack(cursor.position)
+    except struct.error as error:
+        msg = f"{argument} is not a cursor that this API gave out"
+        raise BadCursor(msg) from error
+    return int(seq)
+
+
+def usage_position(cursor: Cursor, argument: str) -> UsagePosition:
+    try:
+        day, model, category, origin = cursor.position.decode().split("\x00")
+        return date.fromisoformat(day), model, category, origin
+    except ValueError as error:
+        msg = f"{argument} is not a cursor that this API gave out"
+        raise BadCursor(msg) from error

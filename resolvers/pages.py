@@ -1,0 +1,57 @@
+"""Keyset pages: from paging arguments to a window, and from its rows to a page with exact flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from db.criteria import Window
+from ledger.errors import BadUserInput
+
+DEFAULT_PAGE: Final = 50
+MAX_PAGE: Final = 1_000
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """Rows from the newest to the oldest, whichever way they were asked for."""
+
+    account_id: int
+    criteria: Any
+    rows: tuple[Row, ...]
+    has_next: bool
+    has_previous: bool
+    cursor_of: Callable[[Row], str]
+
+
+def checked_size(value: int | None, argument: str) -> int | None:
+    if value is not None and not 1 <= value <= MAX_PAGE:
+        msg = f"{argument} must be between 1 and {MAX_PAGE}, not {value}"
+        raise BadUserInput(msg)
+    return value
+
+
+def window_of(first: int | None, last: int | None, after: object | None, before: object | None) -> Window:
+    """One row more than was asked for, which tells whether the list goes on."""
+    if first is not None and last is not None:
+        raise BadUserInput("first and last exclude each other")
+    checked_size(first, "first")
+    checked_size(last, "last")
+    return Window(limit=(first or last or DEFAULT_PAGE) + 1, after=after, before=before, oldest=last is not None)
+
+
+def page_rows(found: Sequence[Row], window: Window) -> tuple[tuple[Row, ...], bool, bool]:
+    """The rows newest first, and whether the list has older and newer ones.
+
+    The row that a cursor stands for is never deleted, and matches the cursor's filter: it is itself the proof
+    that the list goes on beyond that end.
+    """
+    more = len(found) >= window.limit
+    rows = tuple(found[: window.limit - 1])
+    beyond_after, beyond_before = window.after is not None, window.before is not None
+    if window.oldest:
+        return rows[::-1], beyond_before, more or beyond_after
+    return rows, more or beyond_before, beyond_after

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from db.criteria import TransactionCriteria, Window
+from db.rows import TransactionRow
+from db.transactions import TransactionTotalsRow
+from ledger.errors import BadUserInput, NotFound
+from ledger.ids import parse_transaction_id
+from ledger.kinds import KINDS, RefType, TransactionSource, TransactionType
+from ledger.moves import MAX_REF_ID
+from resolvers.accounts import checked_search
+from resolvers.context import Reads, covers
+from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
+from resolvers.pages import Page, page_rows, window_of
+
+
+def transaction_criteria(
+    *,
+    types: Sequence[TransactionType] | None = None,
+    sources: Sequence[TransactionSource] | None = None,
+    created_gte: datetime | None = None,
+    created_lt: datetime | None = None,
+    amount_gte: int | None = None,
+    amount_lte: int | None = None,
+    ref_type: RefType | None = None,
+    ref_id: str | None = None,
+    search: str | None = None,
+) -> TransactionCriteria:
+    """Raises BadUserInput for a range that is upside down or a text of the wrong length."""
+    if created_gte is not None and created_lt is not None and created_lt < created_gte:
+        raise BadUserInput("createdAt is upside down: lt lies before gte")
+    if amount_gte is not None and amount_lte is not None and amount_lte < amount_gte:
+        raise BadUserInput("amount is upside down: lte is less than gte")
+    if ref_id is not None and not 1 <= len(ref_id) <= MAX_REF_ID:
+        msg = f"refId must have 1 to {MAX_REF_ID} characters, not {len(ref_id)}"
+        raise BadUserInput(msg)
+    return TransactionCriteria(
+        kinds=_kinds(types, sources),
+        created_gte=created_gte,
+        created_lt=created_lt,
+        amount_gte=amount_gte,
+        amount_lte=amount_lte,
+        ref_type=None if ref_type is None else ref_type.value,
+        ref_id=ref_id,
+        search=checked_search(search),
+    )
+
+
+def _kinds(
+    types: Sequence[TransactionType] | None, sources: Sequence[TransactionSource] | None
+) -> tuple[tuple[str, str], ...] | None:
+    kinds = tuple(
+        (kind.value, source.value)
+        for kind, source in KINDS
+        if (types is None or kind in types) and (sources is None or source in sources)
+    )
+    return None if len(kinds) == len(KINDS) else kinds
+
+
+def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> int | None:
+    if text is None:
+        return None
+    cursor = read_cursor(text, argument)
+    check_cursor(cursor, argument, CursorKind.LEDGER, account_id, digest)
+    return seq_position(cursor, argument)
+
+
+async def transaction_page(
+    reads: Reads,
+    account_id: int,
+    criteria: TransactionCriteria,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Page[TransactionRow]:
+    """Newest first; `after` means older, `before` newer."""
+    digest = filter_digest(criteria)
+    window = window_of(
+        first,
+        last,
+        _position(after, "after", account_id, digest),
+        # Position 0 is where an empty account's balance stood: every row is newer, none lies there.
+        _position(before, "before", account_id, digest) or None,
+    )
+    return await transaction_page_in(reads, account_id, criteria, window)
+
+
+async def transaction_page_in(
+    reads: Reads, account_id: int, criteria: TransactionCriteria, window: Window
+) -> Page[TransactionRow]:
+    found = await reads.loaders.transaction_page.load((account_id, (criteria, window)))
+    rows, has_next, has_previous = page_rows(found, window)
+    if window.after == 0:
+        has_previous = await reads.loaders.transaction_count.load((account_id, criteria)) > 0
+    writer = CursorWriter(CursorKind.LEDGER, account_id, filter_digest(criteria))
+    return Page(account_id, criteria, rows, has_next, has_previous, lambda row: writer.of_seq(row.seq))
+
+
+async def transaction_count(reads: Reads, page: Page[TransactionRow]) -> int:
+    return await reads.loaders.transaction_count.load((page.account_id, page.criteria))
+
+
+async def transaction_totals(reads: Reads, page: Page[TransactionRow]) -> TransactionTotalsRow:
+    return await reads.loaders.transaction_totals.load((page.account_id, page.criteria))
+
+
+async def transaction(reads: Reads, transaction_id: str) -> TransactionRow:
+    key = parse_transaction_id(transaction_id)
+    row = await reads.loaders.transaction.load(key) if key and covers(reads.principal, key[0]) else None
+    if row is None:
+        raise NotFound("there is no such transaction")
+    return row
+
+
+async def corrected(reads: Reads, row: TransactionRow) -> TransactionRow | None:
+    if row.corrects_seq is None:
+        return None
+    return await reads.loaders.transaction.load((row.account_id, row.corrects_seq))

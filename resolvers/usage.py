@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+
+from db.criteria import UsageCriteria
+from db.rows import UsageDayRow
+from db.usage import UsageTotalsRow
+from ledger.errors import BadUserInput
+from ledger.kinds import UsageCategory, UsageOrigin
+from resolvers.context import Reads
+from resolvers.cursors import (
+    CursorKind,
+    CursorWriter,
+    UsagePosition,
+    check_cursor,
+    filter_digest,
+    read_cursor,
+    usage_position,
+)
+from resolvers.pages import Page, page_rows, window_of
+
+MAX_MODELS: Final = 100
+
+
+def usage_criteria(
+    *,
+    day_gte: date | None = None,
+    day_lt: date | None = None,
+    models: Sequence[str] | None = None,
+    categories: Sequence[UsageCategory] | None = None,
+    origins: Sequence[UsageOrigin] | None = None,
+) -> UsageCriteria:
+    """Raises BadUserInput for a range that is upside down or a list that is too long."""
+    if day_gte is not None and day_lt is not None and day_lt < day_gte:
+        raise BadUserInput("day is upside down: lt lies before gte")
+    if models is not None and len(models) > MAX_MODELS:
+        msg = f"models must name at most {MAX_MODELS} models, not {len(models)}"
+        raise BadUserInput(msg)
+    return UsageCriteria(
+        day_gte=day_gte,
+        day_lt=day_lt,
+        models=None if models is None else tuple(sorted(set(models))),
+        categories=None if categories is None else tuple(sorted({one.value for one in categories})),
+        origins=None if origins is None else tuple(sorted({one.value for one in origins})),
+    )
+
+
+def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> UsagePosition | None:
+    if text is None:
+        return None
+    cursor = read_cursor(text, argument)
+    check_cursor(cursor, argument, CursorKind.USAGE, account_id, digest)
+    return usage_position(cursor, argument)
+
+
+async def usage_page(
+    reads: Reads,
+    account_id: int,
+    criteria: UsageCriteria,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Page[UsageDayRow]:
+    """Newest first; `after` means older, `before` newer."""
+    digest = filter_digest(criteria)
+    window = window_of(
+        first,
+        last,
+        _position(after, "after", account_id, digest),
+        _position(before, "before", account_id, digest),
+    )
+    found = await reads.loaders.usage_page.load((account_id, (criteria, window)))
+    rows, has_next, has_previous = page_rows(found, window)
+    writer = CursorWriter(CursorKind.USAGE, account_id, digest)
+    return Page(account_id, criteria, rows, has_next, has_previous, lambda row: writer.of_usage(row[1:5]))
+
+
+async def usage_count(reads: Reads, page: Page[UsageDayRow]) -> int:
+    return (await reads.loaders.usage_totals.load((page.account_id, page.criteria)))[1]
+
+
+async def usage_totals(reads: Reads, page: Page[UsageDayRow]) -> UsageTotalsRow:
+    return (await reads.loaders.usage_totals.load((page.account_id, page.criteria)))[0]

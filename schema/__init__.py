@@ -1,0 +1,1 @@
+"""The API surface: Strawberry types whose fields are thin methods over `resolvers`, one noun a file."""

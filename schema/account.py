@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+from strawberry import Info
+
+from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from ledger.ids import account_id_text
+from resolvers import accounts, months, transactions, usage
+from resolvers.context import Reads
+from resolvers.pages import Page
+from schema.arguments import After, Before, First, Last
+from schema.kinds import AccountStatus
+from schema.monthly_summary import MonthlySummary
+from schema.node import Node
+from schema.page_info import PageInfo
+from schema.scalars import BigInteger, Month, Nanos
+from schema.transaction import EdgeRow, TransactionConnection
+from schema.transaction import FilterArgument as TransactionFilterArgument
+from schema.transaction import criteria_of as transaction_criteria_of
+from schema.usage import FilterArgument as UsageFilterArgument
+from schema.usage import UsageDayConnection
+from schema.usage import criteria_of as usage_criteria_of
+
+
+@strawberry.type(description="A customer's prepaid account.")
+class Account(Node):
+    @strawberry.field(description="`acct_7`.")  # type: ignore[misc]
+    def id(self: strawberry.Parent[AccountRow]) -> strawberry.ID:
+        return strawberry.ID(account_id_text(self.id))
+
+    external_id: str | None = strawberry.field(description="The name that other systems know the account by. Unique.")
+    name: str = strawberry.field(description="For people to read.")
+    currency: str = strawberry.field(description="ISO 4217 code; all amounts of the account are in it.")
+    status: AccountStatus = strawberry.field(description="Whether the account may open new holds.")
+    created_at: datetime = strawberry.field(description="When the account was created.")
+
+    @strawberry.field(
+        description="The credit balance: money available for new launches and API calls. It may be below zero, since"
+        " what was used is owed."
+    )
+    async def balance(
+        self: strawberry.Parent[AccountRow],
+        info: Info[Reads, None],
+        as_of: Annotated[
+            datetime | None, strawberry.argument(description="The balance at the end of this moment; now if left out.")
+        ] = None,
+    ) -> Nanos:
+        return Nanos(await accounts.balance(info.context, self, as_of))
+
+    @strawberry.field(
+        description="The position of this answer in the account's ledger: subscribe from it. Valid with no rows too."
+    )
+    def balance_cursor(self: strawberry.Parent[AccountRow]) -> str:
+        return accounts.balance_cursor(self)
+
+    @strawberry.field(description="The cards of one month.", graphql_type=MonthlySummary)
+    async def monthly_summary(
+        self: strawberry.Parent[AccountRow],
+        info: Info[Reads, None],
+        month: Annotated[Month | None, strawberry.argument(description="This UTC month if left out.")] = None,
+    ) -> MonthlyFiguresRow:
+        return await months.monthly_summary(info.context, self, month)
+
+    @strawberry.field(
+        description="The cards of the newest months, oldest first, ending with this UTC month. Months without data are"
+        " zeros.",
+        graphql_type=list[MonthlySummary],
+    )
+    async def monthly_summaries(
+        self: strawberry.Parent[AccountRow],
+        info: Info[Reads, None],
+        last: Annotated[int | None, strawberry.argument(description="How many months: 1 to 120.")] = 12,
+    ) -> list[MonthlyFiguresRow]:
+        return await months.monthly_summaries(info.context, self, last)
+
+    @strawberry.field(
+        description="The ledger, newest first. The cost of a page does not depend on how far back it lies.",
+        graphql_type=TransactionConnection,
+    )
+    async def transactions(
+        self: strawberry.Parent[AccountRow],
+        info: Info[Reads, None],
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: TransactionFilterArgument = None,  # noqa: A002
+    ) -> Page[TransactionRow]:
+        criteria = transaction_criteria_of(filter)
+        return await transactions.transaction_page(
+            info.context, self.id, criteria, first=first, after=after, last=last, before=before
+        )
+
+    @strawberry.field(description="Usage by UTC day and model, newest first.", graphql_type=UsageDayConnection)
+    async def usage(
+        self: strawberry.Parent[AccountRow],
+        info: Info[Reads, None],
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: UsageFilterArgument = None,  # noqa: A002
+    ) -> Page[UsageDayRow]:
+        criteria = usage_criteria_of(filter)
+        return await usage.usage_page(
+            info.context, self.id, criteria, first=first, after=after, last=last, before=before
+        )
+
+    @classmethod
+    def is_type_of(cls, obj: object, _info: object) -> bool:
+        return isinstance(obj, AccountRow)
+
+
+@strawberry.type(description="An account and its cursor.")
+class AccountEdge:
+    cursor: str = strawberry.field(description="Opaque. It pages in the list of accounts.")
+    node: Account = strawberry.field(description="The account.")
+
+
+@strawberry.type(description="A page of accounts, newest first.")
+class AccountConnection:
+    @strawberry.field(description="The page's accounts with their cursors.", graphql_type=list[AccountEdge])
+    def edges(self: strawberry.Parent[Page[AccountRow]]) -> list[EdgeRow]:
+        return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
+
+    @strawberry.field(description="The page's accounts.", graphql_type=list[Account])
+    def nodes(self: strawberry.Parent[Page[AccountRow]]) -> tuple[AccountRow, ...]:
+        return self.rows
+
+    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    def page_info(self: strawberry.Parent[Page[AccountRow]]) -> Page[AccountRow]:
+        return self
+
+    @strawberry.field(description="Number of accounts that the search finds. Worked out when it is asked for.")
+    async def total_count(self: strawberry.Parent[Page[AccountRow]], info: Info[Reads, None]) -> BigInteger:
+        return BigInteger(await accounts.account_count(info.context, self))

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from functools import cache
+
+import strawberry
+from graphql import (
+    GraphQLArgument,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    Undefined,
+)
+from strawberry.schema.config import StrawberryConfig
+
+from schema.account import Account
+from schema.query import Query
+from schema.scalars import SCALARS
+from schema.transaction import Transaction
+
+
+def _drop_null_defaults(schema: GraphQLSchema) -> None:
+    """An argument that may be left out says so by its type; `= null` on each would be noise in the SDL."""
+    for kind in schema.type_map.values():
+        inputs: list[GraphQLArgument | GraphQLInputField] = []
+        if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
+            inputs += [argument for field in kind.fields.values() for argument in field.args.values()]
+        elif isinstance(kind, GraphQLInputObjectType):
+            inputs += kind.fields.values()
+        for one in inputs:
+            if one.default_value is None:
+                one.default_value = Undefined
+
+
+@cache
+def build_schema() -> strawberry.Schema:
+    schema = strawberry.Schema(query=Query, types=[Account, Transaction], config=StrawberryConfig(scalar_map=SCALARS))
+    _drop_null_defaults(schema._schema)  # noqa: SLF001
+    return schema
+
+
+def graphql_schema() -> GraphQLSchema:
+    """What graphql-core executes."""
+    return build_schema()._schema  # noqa: SLF001
+
+
+def sdl() -> str:
+    return build_schema().as_str() + "\n"

@@ -1,0 +1,98 @@
+"""The enumerations: the ledger's own words, with what they mean to a client."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import strawberry
+
+from ledger.keys import KeyScope as KeyScope
+from ledger.kinds import AccountStatus as AccountStatus
+from ledger.kinds import RefType as RefType
+from ledger.kinds import TransactionSource as TransactionSource
+from ledger.kinds import TransactionType as TransactionType
+from ledger.kinds import UsageCategory as UsageCategory
+from ledger.kinds import UsageOrigin as UsageOrigin
+
+
+def _described(enumeration: type[Enum], description: str, **values: str) -> None:
+    strawberry.enum(enumeration, description=description)
+    definition = enumeration.__strawberry_definition__  # type: ignore[attr-defined]
+    for value in definition.values:
+        value.description = values.pop(value.name)
+    assert not values, f"{enumeration.__name__} has no {', '.join(values)}"
+
+
+_described(
+    AccountStatus,
+    "Whether an account may open new holds.",
+    ACTIVE="The account can be used.",
+    SUSPENDED="No new hold can be opened; what runs is still settled and charged.",
+)
+
+_described(
+    TransactionType,
+    "What kind of money movement a row records. It fixes the sign of the amount.",
+    TOPUP="+ Credit added through Stripe Checkout. The description names the session.",
+    AUTO_RECHARGE="+ Added by auto-recharge, because the balance fell below the threshold that its owner set.",
+    GPU_USAGE="− Any deduction: instance hold, cycle settlement, overage, API usage.",
+    STORAGE_BILLING="− Daily charge for cloud drives and shared filesystems.",
+    REFUND="+ Unused part of a hold, or a refund issued in Stripe; the description names the original charge.",
+    BONUS="+ Signup bonus or one-off promotional credit.",
+    ADMIN_CORRECTION="± Manual adjustment by an operator. The description says why.",
+    CONTRACT_GRANT="+ Cash part of a signed enterprise contract. The description names it.",
+    BONUS_GRANT="+ The contract's negotiated extra on top of its cash part.",
+)
+
+_described(
+    TransactionSource,
+    "The kind of writer that a row came from.",
+    STRIPE_WEBHOOK="A Stripe event: payment, auto-recharge, refund, or a paid invoice.",
+    METERING="The services that run instances and count API calls.",
+    STORAGE_WORKER="The daily storage billing.",
+    PROMOTION="Account creation, or a service that may grant promotional credit.",
+    ADMIN_CORRECTION="An operator, by hand.",
+    CONTRACT="An operator, from a signed contract.",
+)
+
+_described(
+    RefType,
+    "What a row's refId names.",
+    GPU_INSTANCE="A GPU instance.",
+    INFERENCE_INSTANCE="An inference instance, held in cycles of 24 hours.",
+    VOLUME="A cloud drive.",
+    SHARED_FILESYSTEM="A shared filesystem.",
+    API_USAGE="A batch of API calls.",
+    STRIPE_CHECKOUT_SESSION="A Stripe Checkout session, `cs_…`.",
+    STRIPE_PAYMENT_INTENT="A Stripe payment intent, `pi_…`.",
+    STRIPE_REFUND="A Stripe refund, `re_…`.",
+    STRIPE_INVOICE="A Stripe invoice, `in_…`.",
+    CONTRACT="An enterprise contract.",
+    PROMOTION="A promotion, or the signup bonus.",
+)
+
+_described(
+    UsageCategory,
+    "The kind of model that was called.",
+    CHAT="Language models. Counted in total tokens.",
+    EMBEDDING="Embedding models. Counted in total tokens.",
+    IMAGE="Image generation.",
+    AUDIO="Speech and sound.",
+    VIDEO="Video generation.",
+)
+
+_described(
+    UsageOrigin,
+    "Whose model was called.",
+    PLATFORM="A model of the platform, paid by the call.",
+    USER_INFERENCE="A model on an inference instance of the account's own.",
+)
+
+_described(
+    KeyScope,
+    "What an API key may do.",
+    READ="Read one account.",
+    MANAGE="Read one account, top it up, set its auto-recharge and thresholds, and keep its own keys.",
+    SERVICE="Write ledger rows, for all accounts or a list of them, and for a list of operations.",
+    OPERATOR="Read every account; create accounts and keys; suspend, correct and grant.",
+)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+from strawberry import Info
+
+from db.rows import AccountRow, TransactionRow
+from ledger.errors import NotFound
+from ledger.keys import Principal
+from resolvers import accounts, transactions
+from resolvers.context import Reads
+from resolvers.pages import Page
+from schema.account import Account, AccountConnection
+from schema.node import Node
+from schema.transaction import Transaction
+from schema.viewer import Viewer
+
+
+@strawberry.type(description="Every figure of one answer comes from one snapshot of the data.")
+class Query:
+    @strawberry.field(description="The key that asks.", graphql_type=Viewer)
+    def viewer(self, info: Info[Reads, None]) -> Principal:
+        return info.context.principal
+
+    @strawberry.field(
+        description="The account of the key. Operators and services name one.", graphql_type=Account | None
+    )
+    async def account(
+        self,
+        info: Info[Reads, None],
+        id: Annotated[  # noqa: A002
+            strawberry.ID | None, strawberry.argument(description="`acct_7`; the key's own account if left out.")
+        ] = None,
+    ) -> AccountRow:
+        return await accounts.account(info.context, id)
+
+    @strawberry.field(
+        description="All accounts, newest first. For operators' keys alone.", graphql_type=AccountConnection
+    )
+    async def accounts(
+        self,
+        info: Info[Reads, None],
+        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
+        after: Annotated[str | None, strawberry.argument(description="Only accounts older than this cursor's.")] = None,
+        search: Annotated[
+            str | None,
+            strawberry.argument(description="Part of a name or external id, or an id: 3 to 200 characters."),
+        ] = None,
+    ) -> Page[AccountRow]:
+        return await accounts.account_page(info.context, first, after, search)
+
+    @strawberry.field(description="A row of the ledger by its id.", graphql_type=Transaction | None)
+    async def transaction(
+        self,
+        info: Info[Reads, None],
+        id: Annotated[strawberry.ID, strawberry.argument(description="`txn_7_1042`.")],  # noqa: A002
+    ) -> TransactionRow:
+        return await transactions.transaction(info.context, id)
+
+    @strawberry.field(description="Anything that has an id, by it.", graphql_type=Node | None)
+    async def node(
+        self,
+        info: Info[Reads, None],
+        id: Annotated[strawberry.ID, strawberry.argument(description="`acct_7` or `txn_7_1042`.")],  # noqa: A002
+    ) -> AccountRow | TransactionRow:
+        if id.startswith("acct_"):
+            return await accounts.account(info.context, id)
+        if id.startswith("txn_"):
+            return await transactions.transaction(info.context, id)
+        raise NotFound("there is no such object")

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
+
+import strawberry
+from strawberry import Info
+
+from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
+from db.rows import TransactionRow
+from db.transactions import TransactionTotalsRow
+from ledger.ids import transaction_id_text
+from resolvers import transactions
+from resolvers.context import Reads
+from resolvers.pages import Page
+from schema.kinds import RefType, TransactionSource, TransactionType
+from schema.node import Node
+from schema.page_info import PageInfo
+from schema.scalars import BigInteger, Nanos
+
+
+@strawberry.type(description="A row of the ledger: one money movement, never changed afterwards.")
+class Transaction(Node):
+    @strawberry.field(description="`txn_7_1042` is row 1042 of account 7.")  # type: ignore[misc]
+    def id(self: strawberry.Parent[TransactionRow]) -> strawberry.ID:
+        return strawberry.ID(transaction_id_text(self.account_id, self.seq))
+
+    created_at: datetime = strawberry.field(
+        description="When the row was recorded, by the server's clock. Order of time is order of rows."
+    )
+    type: TransactionType = strawberry.field(description="The kind of money movement.")
+    amount_nanos: Nanos = strawberry.field(
+        name="amount", description="In the account's currency: positive was added to the balance, negative deducted."
+    )
+
+    @strawberry.field(description="Balance before this row.")
+    def balance_before(self: strawberry.Parent[TransactionRow]) -> Nanos:
+        return Nanos(self.balance_after_nanos - self.amount_nanos)
+
+    balance_after_nanos: Nanos = strawberry.field(
+        name="balanceAfter", description="Balance after this row was applied."
+    )
+    description: str = strawberry.field(description="What happened, in words: the resource and the computation.")
+    source: TransactionSource = strawberry.field(description="The kind of writer that the row came from.")
+    ref_type: RefType | None = strawberry.field(description="What refId names; null where nothing else caused the row.")
+    ref_id: str | None = strawberry.field(description="The resource, Stripe object or contract that caused the row.")
+
+    @strawberry.field(description="The row that a correction or refund answers.", graphql_type="Transaction | None")
+    async def corrects(self: strawberry.Parent[TransactionRow], info: Info[Reads, None]) -> TransactionRow | None:
+        return await transactions.corrected(info.context, self)
+
+    period_start: datetime | None = strawberry.field(
+        description="Start of the time that a usage or storage charge covers."
+    )
+    period_end: datetime | None = strawberry.field(description="End of that time, itself left out.")
+
+    @classmethod
+    def is_type_of(cls, obj: object, _info: object) -> bool:
+        return isinstance(obj, TransactionRow)
+
+
+@strawberry.type(description="Sums over the whole filter, not over the page.")
+class TransactionTotals:
+    row_count: BigInteger = strawberry.field(name="count", description="Number of rows.")
+    credits_nanos: Nanos = strawberry.field(name="credits", description="Sum of the positive amounts.")
+    debits_nanos: Nanos = strawberry.field(name="debits", description="Sum of the negative amounts: zero or less.")
+
+    @strawberry.field(description="Credits plus debits.")
+    def net(self: strawberry.Parent[TransactionTotalsRow]) -> Nanos:
+        return Nanos(self.credits_nanos + self.debits_nanos)
+
+
+class EdgeRow(NamedTuple):
+    cursor: str
+    node: Any
+
+
+@strawberry.type(description="A row and its cursor.")
+class TransactionEdge:
+    cursor: str = strawberry.field(description="Opaque. It pages in this list with this filter, and nowhere else.")
+    node: Transaction = strawberry.field(description="The row.")
+
+
+@strawberry.type(description="A page of ledger rows, newest first whatever the direction.")
+class TransactionConnection:
+    @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[TransactionEdge])
+    def edges(self: strawberry.Parent[Page[TransactionRow]]) -> list[EdgeRow]:
+        return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
+
+    @strawberry.field(description="The page's rows.", graphql_type=list[Transaction])
+    def nodes(self: strawberry.Parent[Page[TransactionRow]]) -> tuple[TransactionRow, ...]:
+        return self.rows
+
+    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    def page_info(self: strawberry.Parent[Page[TransactionRow]]) -> Page[TransactionRow]:
+        return self
+
+    @strawberry.field(description="Number of rows over the whole filter. Worked out when it is asked for.")
+    async def total_count(self: strawberry.Parent[Page[TransactionRow]], info: Info[Reads, None]) -> BigInteger:
+        return BigInteger(await transactions.transaction_count(info.context, self))
+
+    @strawberry.field(
+        description="Sums over the whole filter. Worked out when they are asked for: their cost grows with its rows.",
+        graphql_type=TransactionTotals,
+    )
+    async def totals(self: strawberry.Parent[Page[TransactionRow]], info: Info[Reads, None]) -> TransactionTotalsRow:
+        return await transactions.transaction_totals(info.context, self)
+
+
+@strawberry.input(description="A stretch of time.")
+class DateTimeRange:
+    gte: datetime | None = strawberry.field(default=None, description="At this moment or later.")
+    lt: datetime | None = strawberry.field(default=None, description="Before this moment.")
+
+
+@strawberry.input(description="A range of amounts, both ends included.")
+class DecimalRange:
+    gte: Nanos | None = strawberry.field(default=None, description="At least.")
+    lte: Nanos | None = strawberry.field(default=None, description="At most.")
+
+
+@strawberry.input(description="All that is given must hold. An empty list matches nothing.")
+class TransactionFilter:
+    types: list[TransactionType] | None = strawberry.field(default=None, description="One of these types.")
+    sources: list[TransactionSource] | None = strawberry.field(default=None, description="One of these sources.")
+    created_at: DateTimeRange | None = strawberry.field(default=None, description="Recorded in this time.")
+    amount: DecimalRange | None = strawberry.field(default=None, description="Of such an amount, sign included.")
+    ref_type: RefType | None = strawberry.field(default=None, description="Caused by this kind of thing.")
+    ref_id: str | None = strawberry.field(default=None, description="Caused by exactly this: 1 to 200 characters.")
+    search: str | None = strawberry.field(
+        default=None,
+        description="Part of the description or refId, in any case: 3 to 200 characters. It reads rows one by one from"
+        " the cursor on until the page is full: on a long ledger, narrow it by createdAt.",
+    )
+
+
+FilterArgument = Annotated[
+    TransactionFilter | None, strawberry.argument(description="Narrows the list, its count and its totals.")
+]
+
+
+def criteria_of(given: TransactionFilter | None) -> TransactionCriteria:
+    if given is None:
+        return ALL_TRANSACTIONS
+    created_at, amount = given.created_at or DateTimeRange(), given.amount or DecimalRange()
+    return transactions.transaction_criteria(
+        types=given.types,
+        sources=given.sources,
+        created_gte=created_at.gte,
+        created_lt=created_at.lt,
+        amount_gte=amount.gte,
+        amount_lte=amount.lte,
+        ref_type=given.ref_type,
+        ref_id=given.ref_id,
+        search=given.search,
+    )
