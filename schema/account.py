@@ -28,7 +28,7 @@ from schema.usage import criteria_of as usage_criteria_of
 @strawberry.type(description="A customer's prepaid account.")
 class Account(Node):
     @strawberry.field(description="`acct_7`.")  # type: ignore[misc]
-    def id(self: strawberry.Parent[AccountRow]) -> strawberry.ID:
+    def id(self: AccountRow) -> strawberry.ID:
         return strawberry.ID(account_id_text(self.id))
 
     external_id: str | None = strawberry.field(description="The name that other systems know the account by. Unique.")
@@ -42,7 +42,7 @@ class Account(Node):
         " what was used is owed."
     )
     async def balance(
-        self: strawberry.Parent[AccountRow],
+        self: AccountRow,
         info: Info[Reads, None],
         as_of: Annotated[
             datetime | None, strawberry.argument(description="The balance at the end of this moment; now if left out.")
@@ -53,12 +53,12 @@ class Account(Node):
     @strawberry.field(
         description="The position of this answer in the account's ledger: subscribe from it. Valid with no rows too."
     )
-    def balance_cursor(self: strawberry.Parent[AccountRow]) -> str:
+    def balance_cursor(self: AccountRow) -> str:
         return accounts.balance_cursor(self)
 
     @strawberry.field(description="The cards of one month.", graphql_type=MonthlySummary)
     async def monthly_summary(
-        self: strawberry.Parent[AccountRow],
+        self: AccountRow,
         info: Info[Reads, None],
         month: Annotated[Month | None, strawberry.argument(description="This UTC month if left out.")] = None,
     ) -> MonthlyFiguresRow:
@@ -70,7 +70,7 @@ class Account(Node):
         graphql_type=list[MonthlySummary],
     )
     async def monthly_summaries(
-        self: strawberry.Parent[AccountRow],
+        self: AccountRow,
         info: Info[Reads, None],
         last: Annotated[int | None, strawberry.argument(description="How many months: 1 to 120.")] = 12,
     ) -> list[MonthlyFiguresRow]:
@@ -81,7 +81,7 @@ class Account(Node):
         graphql_type=TransactionConnection,
     )
     async def transactions(
-        self: strawberry.Parent[AccountRow],
+        self: AccountRow,
         info: Info[Reads, None],
         first: First = None,
         after: After = None,
@@ -96,7 +96,7 @@ class Account(Node):
 
     @strawberry.field(description="Usage by UTC day and model, newest first.", graphql_type=UsageDayConnection)
     async def usage(
-        self: strawberry.Parent[AccountRow],
+        self: AccountRow,
         info: Info[Reads, None],
         first: First = None,
         after: After = None,
@@ -123,17 +123,17 @@ class AccountEdge:
 @strawberry.type(description="A page of accounts, newest first.")
 class AccountConnection:
     @strawberry.field(description="The page's accounts with their cursors.", graphql_type=list[AccountEdge])
-    def edges(self: strawberry.Parent[Page[AccountRow]]) -> list[EdgeRow]:
+    def edges(self: Page[AccountRow]) -> list[EdgeRow]:
         return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
 
     @strawberry.field(description="The page's accounts.", graphql_type=list[Account])
-    def nodes(self: strawberry.Parent[Page[AccountRow]]) -> tuple[AccountRow, ...]:
+    def nodes(self: Page[AccountRow]) -> tuple[AccountRow, ...]:
         return self.rows
 
     @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
-    def page_info(self: strawberry.Parent[Page[AccountRow]]) -> Page[AccountRow]:
+    def page_info(self: Page[AccountRow]) -> Page[AccountRow]:
         return self
 
     @strawberry.field(description="Number of accounts that the search finds. Worked out when it is asked for.")
-    async def total_count(self: strawberry.Parent[Page[AccountRow]], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[AccountRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await accounts.account_count(info.context, self))

@@ -14,7 +14,7 @@ class MonthlySummary:
         description="Net spending of all categories since the 1st: grossCost minus refunded. Below zero when holds of"
         " the month before are returned. Top-ups, grants, bonuses, corrections and Stripe refunds are no cost."
     )
-    def total_cost(self: strawberry.Parent[MonthlyFiguresRow]) -> Nanos:
+    def total_cost(self: MonthlyFiguresRow) -> Nanos:
         return Nanos(self.gross_nanos - self.refunded_nanos)
 
     gross_nanos: Nanos = strawberry.field(name="grossCost", description="What was deducted: holds, usage, storage.")
@@ -25,7 +25,7 @@ class MonthlySummary:
     )
 
     @strawberry.field(description="Requests of all categories: platformCalls plus userInferenceCalls.")
-    def api_calls(self: strawberry.Parent[MonthlyFiguresRow]) -> BigInteger:
+    def api_calls(self: MonthlyFiguresRow) -> BigInteger:
         return BigInteger(self.platform_calls + self.user_inference_calls)
 
     platform_calls: BigInteger = strawberry.field(description="Requests to models of the platform.")

@@ -10,17 +10,17 @@ from resolvers.pages import Page
 @strawberry.type(description="Where a page lies in its list. Both flags are exact.")
 class PageInfo:
     @strawberry.field(description="There are older rows than the page's last.")
-    def has_next_page(self: strawberry.Parent[Page[Any]]) -> bool:
+    def has_next_page(self: Page[Any]) -> bool:
         return self.has_next
 
     @strawberry.field(description="There are newer rows than the page's first.")
-    def has_previous_page(self: strawberry.Parent[Page[Any]]) -> bool:
+    def has_previous_page(self: Page[Any]) -> bool:
         return self.has_previous
 
     @strawberry.field(description="Cursor of the page's first row, its newest; null on an empty page.")
-    def start_cursor(self: strawberry.Parent[Page[Any]]) -> str | None:
+    def start_cursor(self: Page[Any]) -> str | None:
         return self.cursor_of(self.rows[0]) if self.rows else None
 
     @strawberry.field(description="Cursor of the page's last row, its oldest: `after` this one the list goes on.")
-    def end_cursor(self: strawberry.Parent[Page[Any]]) -> str | None:
+    def end_cursor(self: Page[Any]) -> str | None:
         return self.cursor_of(self.rows[-1]) if self.rows else None

@@ -22,7 +22,7 @@ from schema.scalars import BigInteger, Nanos
 @strawberry.type(description="A row of the ledger: one money movement, never changed afterwards.")
 class Transaction(Node):
     @strawberry.field(description="`txn_7_1042` is row 1042 of account 7.")  # type: ignore[misc]
-    def id(self: strawberry.Parent[TransactionRow]) -> strawberry.ID:
+    def id(self: TransactionRow) -> strawberry.ID:
         return strawberry.ID(transaction_id_text(self.account_id, self.seq))
 
     created_at: datetime = strawberry.field(
@@ -34,7 +34,7 @@ class Transaction(Node):
     )
 
     @strawberry.field(description="Balance before this row.")
-    def balance_before(self: strawberry.Parent[TransactionRow]) -> Nanos:
+    def balance_before(self: TransactionRow) -> Nanos:
         return Nanos(self.balance_after_nanos - self.amount_nanos)
 
     balance_after_nanos: Nanos = strawberry.field(
@@ -46,7 +46,7 @@ class Transaction(Node):
     ref_id: str | None = strawberry.field(description="The resource, Stripe object or contract that caused the row.")
 
     @strawberry.field(description="The row that a correction or refund answers.", graphql_type="Transaction | None")
-    async def corrects(self: strawberry.Parent[TransactionRow], info: Info[Reads, None]) -> TransactionRow | None:
+    async def corrects(self: TransactionRow, info: Info[Reads, None]) -> TransactionRow | None:
         return await transactions.corrected(info.context, self)
 
     period_start: datetime | None = strawberry.field(
@@ -66,7 +66,7 @@ class TransactionTotals:
     debits_nanos: Nanos = strawberry.field(name="debits", description="Sum of the negative amounts: zero or less.")
 
     @strawberry.field(description="Credits plus debits.")
-    def net(self: strawberry.Parent[TransactionTotalsRow]) -> Nanos:
+    def net(self: TransactionTotalsRow) -> Nanos:
         return Nanos(self.credits_nanos + self.debits_nanos)
 
 
@@ -84,26 +84,26 @@ class TransactionEdge:
 @strawberry.type(description="A page of ledger rows, newest first whatever the direction.")
 class TransactionConnection:
     @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[TransactionEdge])
-    def edges(self: strawberry.Parent[Page[TransactionRow]]) -> list[EdgeRow]:
+    def edges(self: Page[TransactionRow]) -> list[EdgeRow]:
         return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
 
     @strawberry.field(description="The page's rows.", graphql_type=list[Transaction])
-    def nodes(self: strawberry.Parent[Page[TransactionRow]]) -> tuple[TransactionRow, ...]:
+    def nodes(self: Page[TransactionRow]) -> tuple[TransactionRow, ...]:
         return self.rows
 
     @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
-    def page_info(self: strawberry.Parent[Page[TransactionRow]]) -> Page[TransactionRow]:
+    def page_info(self: Page[TransactionRow]) -> Page[TransactionRow]:
         return self
 
     @strawberry.field(description="Number of rows over the whole filter. Worked out when it is asked for.")
-    async def total_count(self: strawberry.Parent[Page[TransactionRow]], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[TransactionRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await transactions.transaction_count(info.context, self))
 
     @strawberry.field(
         description="Sums over the whole filter. Worked out when they are asked for: their cost grows with its rows.",
         graphql_type=TransactionTotals,
     )
-    async def totals(self: strawberry.Parent[Page[TransactionRow]], info: Info[Reads, None]) -> TransactionTotalsRow:
+    async def totals(self: Page[TransactionRow], info: Info[Reads, None]) -> TransactionTotalsRow:
         return await transactions.transaction_totals(info.context, self)
 
 

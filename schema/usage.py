@@ -29,7 +29,7 @@ class UsageDay:
     output_tokens: BigInteger = strawberry.field(description="Tokens that the model made.")
 
     @strawberry.field(description="Input plus output tokens.")
-    def tokens(self: strawberry.Parent[UsageDayRow]) -> BigInteger:
+    def tokens(self: UsageDayRow) -> BigInteger:
         return BigInteger(self.input_tokens + self.output_tokens)
 
     cost_nanos: Nanos = strawberry.field(name="cost", description="Cost of the calls in US dollars.")
@@ -42,7 +42,7 @@ class UsageTotals:
     output_tokens: BigInteger = strawberry.field(description="Tokens that the models made.")
 
     @strawberry.field(description="Input plus output tokens.")
-    def tokens(self: strawberry.Parent[UsageTotalsRow]) -> BigInteger:
+    def tokens(self: UsageTotalsRow) -> BigInteger:
         return BigInteger(self.input_tokens + self.output_tokens)
 
     cost_nanos: Nanos = strawberry.field(name="cost", description="Cost of the calls in US dollars.")
@@ -60,25 +60,25 @@ class UsageDayEdge:
 )
 class UsageDayConnection:
     @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[UsageDayEdge])
-    def edges(self: strawberry.Parent[Page[UsageDayRow]]) -> list[EdgeRow]:
+    def edges(self: Page[UsageDayRow]) -> list[EdgeRow]:
         return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
 
     @strawberry.field(description="The page's rows.", graphql_type=list[UsageDay])
-    def nodes(self: strawberry.Parent[Page[UsageDayRow]]) -> tuple[UsageDayRow, ...]:
+    def nodes(self: Page[UsageDayRow]) -> tuple[UsageDayRow, ...]:
         return self.rows
 
     @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
-    def page_info(self: strawberry.Parent[Page[UsageDayRow]]) -> Page[UsageDayRow]:
+    def page_info(self: Page[UsageDayRow]) -> Page[UsageDayRow]:
         return self
 
     @strawberry.field(description="Number of rows over the whole filter. Worked out when it is asked for.")
-    async def total_count(self: strawberry.Parent[Page[UsageDayRow]], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[UsageDayRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await usage.usage_count(info.context, self))
 
     @strawberry.field(
         description="Sums over the whole filter. Worked out when they are asked for.", graphql_type=UsageTotals
     )
-    async def totals(self: strawberry.Parent[Page[UsageDayRow]], info: Info[Reads, None]) -> UsageTotalsRow:
+    async def totals(self: Page[UsageDayRow], info: Info[Reads, None]) -> UsageTotalsRow:
         return await usage.usage_totals(info.context, self)
 
 

@@ -18,11 +18,11 @@ class Viewer:
     scope: KeyScope = strawberry.field(description="What the key may do.")
 
     @strawberry.field(description="The account of a READ or MANAGE key; null for others.", graphql_type=Account | None)
-    async def account(self: strawberry.Parent[Principal], info: Info[Reads, None]) -> AccountRow | None:
+    async def account(self: Principal, info: Info[Reads, None]) -> AccountRow | None:
         return None if self.account_id is None else await accounts.account(info.context, None)
 
     key_prefix: str = strawberry.field(description="The visible part of the key.")
 
     @strawberry.field(description="When the key stops working; null for never.")
-    def key_expires_at(self: strawberry.Parent[Principal]) -> datetime | None:
+    def key_expires_at(self: Principal) -> datetime | None:
         return self.expires_at

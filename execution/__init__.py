@@ -1,0 +1,1 @@
+"""From a document's text to a result. Knows nothing of billing."""

@@ -1,0 +1,111 @@
+"""Documents that have been parsed, validated and measured, kept by their text.
+
+The cache is bounded by the number of documents and by the length of those that it keeps. Refused documents are not
+kept: whoever sends garbage must not push good documents out.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    OperationDefinitionNode,
+    OperationType,
+    parse,
+    specified_rules,
+    validate,
+)
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+
+from execution.limits import Limits, exceeded
+
+MAX_KEPT_LENGTH: Final = 16_384
+MAX_ERRORS: Final = 20
+
+
+class Refusal(StrEnum):
+    SYNTAX = "GRAPHQL_PARSE_FAILED"
+    INVALID = "GRAPHQL_VALIDATION_FAILED"
+    TOO_COMPLEX = "QUERY_TOO_COMPLEX"
+
+
+class DocumentRefused(Exception):
+    def __init__(self, refusal: Refusal, errors: Sequence[GraphQLError]) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+        self.errors = list(errors)
+
+
+class Document:
+    def __init__(self, ast: DocumentNode) -> None:
+        self.ast = ast
+        self._operations = [one for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
+
+    def operation(self, name: str | None) -> OperationDefinitionNode:
+        """Raises GraphQLError where the name picks none, or where there are several and no name."""
+        if name is None:
+            if len(self._operations) == 1:
+                return self._operations[0]
+            msg = "operationName is required: the document has several operations"
+            raise GraphQLError(msg if self._operations else "the document has no operation")
+        for operation in self._operations:
+            if operation.name is not None and operation.name.value == name:
+                return operation
+        msg = f'the document has no operation named "{name[:100]}"'
+        raise GraphQLError(msg)
+
+    def operation_type(self, name: str | None) -> OperationType:
+        return self.operation(name).operation
+
+
+class Documents:
+    def __init__(self, schema: GraphQLSchema, limits: Limits, capacity: int) -> None:
+        self.schema = schema
+        self._limits = limits
+        self._capacity = capacity
+        self._kept: OrderedDict[str, Document] = OrderedDict()
+
+    def get(self, text: str) -> Document:
+        """Raises DocumentRefused."""
+        document = self._kept.get(text)
+        if document is not None:
+            self._kept.move_to_end(text)
+            return document
+        try:
+            document = self._checked(text)
+        except RecursionError as error:
+            too_deep = GraphQLError("the document is nested too deeply")
+            raise DocumentRefused(Refusal.TOO_COMPLEX, [too_deep]) from error
+        if self._capacity and len(text) <= MAX_KEPT_LENGTH:
+            self._kept[text] = document
+            while len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+        return document
+
+    def _checked(self, text: str) -> Document:
+        ast = self._parsed(text)
+        too_much = exceeded(ast, self._limits)
+        if too_much:
+            raise DocumentRefused(Refusal.TOO_COMPLEX, too_much)
+        errors = validate(self.schema, ast, _RULES, max_errors=MAX_ERRORS)
+        if errors:
+            raise DocumentRefused(Refusal.INVALID, errors)
+        return Document(ast)
+
+    def _parsed(self, text: str) -> DocumentNode:
+        try:
+            return parse(text, max_tokens=self._limits.max_tokens)
+        except GraphQLSyntaxError as error:
+            too_long = f"more than {self._limits.max_tokens} tokens" in error.message
+            raise DocumentRefused(Refusal.TOO_COMPLEX if too_long else Refusal.SYNTAX, [error]) from error
+
+
+_RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)

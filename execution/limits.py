@@ -1,0 +1,114 @@
+"""Bounds on what a document may ask for, counted over its fragments as they are spread.
+
+Each fragment is measured once, so a document that spreads fragments within fragments costs no more to measure than
+it has tokens, however large its expansion would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_depth: int = 10
+    max_aliases: int = 15
+    max_directives: int = 50
+    max_tokens: int = 1_000
+    max_operations: int = 50
+
+
+class _Size(NamedTuple):
+    depth: int
+    aliases: int
+    directives: int
+
+
+_NOTHING = _Size(0, 0, 0)
+
+
+def _together(sizes: Iterator[_Size]) -> _Size:
+    depth = aliases = directives = 0
+    for size in sizes:
+        depth = max(depth, size.depth)
+        aliases += size.aliases
+        directives += size.directives
+    return _Size(depth, aliases, directives)
+
+
+class _Measure:
+    def __init__(self, document: DocumentNode) -> None:
+        self._fragments = {
+            one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)
+        }
+        self._known: dict[str, _Size] = {}
+
+    def operation(self, operation: OperationDefinitionNode) -> _Size:
+        inner = self._selections(operation.selection_set)
+        return inner._replace(directives=inner.directives + _count(operation.directives))
+
+    def _selections(self, selections: SelectionSetNode | None) -> _Size:
+        return _together(self._selection(one) for one in selections.selections) if selections else _NOTHING
+
+    def _selection(self, node: SelectionNode) -> _Size:
+        own = _count(node.directives)
+        if isinstance(node, FragmentSpreadNode):
+            inner = self._fragment(node.name.value)
+            return inner._replace(directives=inner.directives + own)
+        if not isinstance(node, FieldNode):
+            inner = self._selections(getattr(node, "selection_set", None))
+            return inner._replace(directives=inner.directives + own)
+        if node.name.value in {"__schema", "__type"}:
+            # Introspection is as deep as its well-known query; tokens bound it.
+            return _Size(1, bool(node.alias), own)
+        inner = self._selections(node.selection_set)
+        return _Size(inner.depth + 1, inner.aliases + bool(node.alias), inner.directives + own)
+
+    def _fragment(self, name: str) -> _Size:
+        if name not in self._known:
+            self._known[name] = _NOTHING  # ends circles, which validation refuses anyway
+            fragment = self._fragments.get(name)
+            if fragment is not None:
+                inner = self._selections(fragment.selection_set)
+                self._known[name] = inner._replace(directives=inner.directives + _count(fragment.directives))
+        return self._known[name]
+
+
+def _count(directives: tuple[DirectiveNode, ...] | None) -> int:
+    return len(directives or ())
+
+
+def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
+    """What the document has too much of; empty where it is within the limits."""
+    operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+    measure = _Measure(document)
+    errors: list[GraphQLError] = []
+
+    def check(found: int, limit: int, what: str, node: OperationDefinitionNode) -> None:
+        if found > limit:
+            shown = str(found) if found < 10**9 else "over a billion"
+            errors.append(GraphQLError(f"the operation has {shown} {what}, at most {limit} are allowed", node))
+
+    if len(operations) > limits.max_operations:
+        msg = f"the document has {len(operations)} operations, at most {limits.max_operations} are allowed"
+        return [GraphQLError(msg)]
+    for operation in operations:
+        size = measure.operation(operation)
+        check(size.depth, limits.max_depth, "levels of fields", operation)
+        check(size.aliases, limits.max_aliases, "aliases", operation)
+        check(size.directives, limits.max_directives, "directives", operation)
+    return errors

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from db.errors import DatabaseError
+from db.schema_version import check
+from gateway.graphql_view import graphql
+from gateway.metrics import may_read_metrics
+from gateway.pages import add_page_routes
+from gateway.parts import PARTS, Parts
+from gateway.requests import edge
+from gateway.rest import add_rest_routes
+
+log = structlog.get_logger()
+
+LAST_USED_SECONDS: Final = 30.0
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """The process runs; it says nothing of the database."""
+    return web.json_response({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """The database can be reached and has the tables of this version."""
+    await check(request.app[PARTS].database)
+    return web.json_response({"status": "ok"})
+
+
+async def metrics(request: web.Request) -> web.Response:
+    parts = request.app[PARTS]
+    token = parts.settings.metrics_token
+    may_read_metrics(request, token.get_secret_value() if token else None)
+    return web.Response(body=parts.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+async def _write_last_used(parts: Parts) -> None:
+    while True:
+        await asyncio.sleep(LAST_USED_SECONDS)
+        try:
+            await parts.authenticator.flush_last_used()
+        except DatabaseError as error:
+            # The times stay gathered: the next round writes them.
+            log.warning("times of last use not written", reason=str(error))
+
+
+async def _lifetime(app: web.Application) -> AsyncIterator[None]:
+    parts = app[PARTS]
+    writer = asyncio.create_task(_write_last_used(parts))
+    yield
+    writer.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await writer
+    with contextlib.suppress(DatabaseError):
+        await parts.authenticator.flush_last_used()
+    await parts.database.close()
+
+
+def build_app(parts: Parts) -> web.Application:
+    app = web.Application(middlewares=[edge], client_max_size=parts.settings.max_body_bytes)
+    app[PARTS] = parts
+    app.router.add_route("GET", "/graphql", graphql)
+    app.router.add_route("HEAD", "/graphql", graphql)
+    app.router.add_route("POST", "/graphql", graphql)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+    add_rest_routes(app)
+    add_page_routes(app, Path(__file__).parent / "static")
+    app.cleanup_ctx.append(_lifetime)
+    return app

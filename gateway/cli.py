@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import sys
+
+import click
+
+from db.errors import DatabaseError
+from gateway.commands.accounts import accounts
+from gateway.commands.keys import keys
+from gateway.commands.serve import migrate, serve
+from ledger.errors import BillingError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="billing-gateway")
+def cli() -> None:
+    """The billing gateway: a prepaid ledger served over GraphQL and REST.
+
+    Every setting is an environment variable BILLING_… or a flag; docs/configuration.md describes them.
+    """
+
+
+for command in (accounts, keys, migrate, serve):
+    cli.add_command(command)
+
+
+def main() -> None:
+    try:
+        cli()
+    except (BillingError, DatabaseError) as error:
+        code = getattr(error, "code", "UNAVAILABLE")
+        click.echo(f"billing-gateway: {error} ({code})", err=True)
+        sys.exit(1)

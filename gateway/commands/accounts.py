@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+
+from db.database import Database
+from gateway.commands.options import with_settings
+from gateway.parts import open_database
+from gateway.settings import Settings
+from ledger.accounts import Accounts
+from ledger.ids import account_id_text, parse_account_id
+from ledger.money import format_nanos
+
+
+def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        database = open_database(settings)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+class AccountId(click.ParamType[int]):
+    name = "acct_…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = parse_account_id(value) if isinstance(value, str) else value
+        if not isinstance(number, int):
+            self.fail(f"{value} is no account id, such as acct_7", param, ctx)
+        return number
+
+
+@click.group()
+def accounts() -> None:
+    """Create and list accounts."""
+
+
+@accounts.command()
+@click.option("--name", required=True, help="For people to read.")
+@click.option("--external-id", default=None, help="The name that other systems know the account by; unique.")
+@with_settings()
+def create(settings: Settings, name: str, external_id: str | None) -> None:
+    """Create an account and print its id."""
+    row = with_database(settings, lambda database: Accounts(database).create(name, external_id))
+    click.echo(account_id_text(row.id))
+
+
+@accounts.command("list")
+@click.option("--search", default=None, help="Part of a name or external id, or an id: 3 to 200 characters.")
+@click.option("--limit", default=50, type=click.IntRange(1, 1000), help="The newest so many. [default: 50]")
+@with_settings()
+def list_accounts(settings: Settings, search: str | None, limit: int) -> None:
+    """List accounts, newest first: id, external id, status, balance, name, separated by tabs."""
+    for row in with_database(settings, lambda database: Accounts(database).newest(limit, search)):
+        columns = (
+            account_id_text(row.id),
+            row.external_id or "",
+            row.status,
+            format_nanos(row.balance_nanos),
+            row.name,
+        )
+        click.echo("\t".join(columns))

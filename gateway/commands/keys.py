@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from gateway.commands.accounts import AccountId, with_database
+from gateway.commands.options import with_settings
+from gateway.settings import Settings
+from ledger.chain import format_time
+from ledger.ids import account_id_text
+from ledger.keys import Keys, KeyScope, NewKey
+
+
+@click.group()
+def keys() -> None:
+    """Create, list, rotate and revoke API keys."""
+
+
+@keys.command()
+@click.option("--scope", type=click.Choice([scope.value for scope in KeyScope]), required=True, help="What it may do.")
+@click.option("--account", type=AccountId(), default=None, help="The account of a read or manage key: acct_7.")
+@click.option("--only-account", type=AccountId(), multiple=True, help="A service key's account; may be repeated.")
+@click.option("--operation", multiple=True, help="An operation that a service key may do; may be repeated.")
+@click.option("--owner", required=True, help="Who answers for the key.")
+@click.option("--expires-in-days", type=click.IntRange(1, 3650), default=None, help="Never, if left out.")
+@with_settings()
+def create(
+    settings: Settings,
+    scope: str,
+    account: int | None,
+    only_account: tuple[int, ...],
+    operation: tuple[str, ...],
+    owner: str,
+    expires_in_days: int | None,
+) -> None:
+    """Create a key and print it: it is shown this once."""
+    expires_at = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
+    new = NewKey(KeyScope(scope), owner, account, only_account or None, operation or None, expires_at)
+    issued = with_database(settings, lambda database: Keys(database).create(new))
+    click.echo(issued.secret)
+
+
+@keys.command("list")
+@click.option("--account", type=AccountId(), default=None, help="Only keys of this account.")
+@with_settings()
+def list_keys(settings: Settings, account: int | None) -> None:
+    """List keys: prefix, scope, account, owner, created, last used, expires, revoked; separated by tabs."""
+    for row in with_database(settings, lambda database: Keys(database).list(account)):
+        times = (row.created_at, row.last_used_at, row.expires_at, row.revoked_at)
+        columns = [row.prefix, row.scope, account_id_text(row.account_id) if row.account_id else "", row.owner]
+        click.echo("\t".join([*columns, *(format_time(moment) if moment else "" for moment in times)]))
+
+
+@keys.command()
+@click.argument("prefix")
+@click.option("--grace-seconds", default=0, type=click.IntRange(0, 604_800), help="The old key goes on for so long.")
+@with_settings()
+def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
+    """Replace the key PREFIX by a new one of the same rights, and print it: it is shown this once."""
+    grace = timedelta(seconds=grace_seconds)
+    click.echo(with_database(settings, lambda database: Keys(database).rotate(prefix, grace)).secret)
+
+
+@keys.command()
+@click.argument("prefix")
+@with_settings()
+def revoke(settings: Settings, prefix: str) -> None:
+    """Revoke the key PREFIX: every process refuses it within seconds."""
+    row = with_database(settings, lambda database: Keys(database).revoke(prefix))
+    click.echo(f"{row.prefix} revoked at {format_time(row.revoked_at)}")

@@ -1,0 +1,60 @@
+"""Flags made from the settings: each setting that a command takes can be given by its name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from pydantic import ValidationError
+
+from gateway.logs import configure_logs
+from gateway.settings import Settings
+
+_EVERYWHERE = ("database_url", "log_format", "log_level")
+
+
+def _type_of(annotation: Any) -> Any:
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    return {int: click.INT, float: click.FLOAT}.get(annotation, click.STRING)
+
+
+def _option(name: str) -> Callable[[Any], Any]:
+    field = Settings.model_fields[name]
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        name,
+        type=_type_of(field.annotation),
+        default=None,
+        help=f"{field.description} [env: BILLING_{name.upper()}; default: {field.default}]",
+    )
+
+
+def settings_of(given: dict[str, Any]) -> Settings:
+    """Raises click.UsageError, naming the setting, for a value that does not fit."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False)]
+        raise click.UsageError("\n".join(lines)) from None
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command these settings as flags, and the whole of them as its first argument."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        chosen = (*names, *(name for name in _EVERYWHERE if name not in names))
+
+        @functools.wraps(command)
+        def called(**arguments: Any) -> Any:
+            settings = settings_of({name: arguments.pop(name) for name in chosen})
+            configure_logs(settings)
+            return command(settings, **arguments)
+
+        for name in reversed(chosen):
+            called = _option(name)(called)
+        return called
+
+    return decorate

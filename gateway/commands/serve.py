@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import asyncio
+
+import click
+import structlog
+
+from db.schema_version import migrate as migrate_database
+from gateway.commands.options import with_settings
+from gateway.parts import open_database
+from gateway.serve import check_schema, serve_here, serve_workers
+from gateway.settings import Settings
+
+log = structlog.get_logger()
+
+
+@click.command()
+@with_settings(*(name for name in Settings.model_fields if name != "metrics_token"))
+def serve(settings: Settings) -> None:
+    """Serve GraphQL and REST until SIGTERM."""
+    if settings.workers > 1 and settings.port == 0:
+        raise click.UsageError("several workers need a port of their own: --port 0 fits one alone")
+    asyncio.run(check_schema(settings))
+    start = serve_here if settings.workers == 1 else serve_workers
+    start(settings, lambda address: log.info("serving", address=address, workers=settings.workers))
+
+
+@click.command()
+@with_settings()
+def migrate(settings: Settings) -> None:
+    """Create the tables, or bring them to this version."""
+
+    async def run() -> tuple[str | None, str]:
+        database = open_database(settings)
+        try:
+            return await migrate_database(database)
+        finally:
+            await database.close()
+
+    before, after = asyncio.run(run())
+    click.echo(f"the tables are of version {after} already" if before == after else f"the tables are now of {after}")

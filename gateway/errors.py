@@ -1,0 +1,66 @@
+"""The one mapping from what went wrong to what goes over the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from db.errors import DatabaseUnavailable, NumberOutOfRange, StatementTimeout
+from ledger.errors import BillingError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    code: str
+    message: str
+    internal: bool = False
+    """The cause is ours and must be logged; the client learns its request id alone."""
+
+
+class RequestError(Exception):
+    """A request that is refused before it reaches a resolver."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+STATUS: Final[dict[str, HTTPStatus]] = {
+    "GRAPHQL_PARSE_FAILED": HTTPStatus.BAD_REQUEST,
+    "GRAPHQL_VALIDATION_FAILED": HTTPStatus.BAD_REQUEST,
+    "BAD_USER_INPUT": HTTPStatus.BAD_REQUEST,
+    "BAD_CURSOR": HTTPStatus.BAD_REQUEST,
+    "QUERY_TOO_COMPLEX": HTTPStatus.BAD_REQUEST,
+    "UNAUTHENTICATED": HTTPStatus.UNAUTHORIZED,
+    "INSUFFICIENT_BALANCE": HTTPStatus.PAYMENT_REQUIRED,
+    "PAYMENT_FAILED": HTTPStatus.PAYMENT_REQUIRED,
+    "FORBIDDEN": HTTPStatus.FORBIDDEN,
+    "NOT_FOUND": HTTPStatus.NOT_FOUND,
+    "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
+    "CONFLICT": HTTPStatus.CONFLICT,
+    "IDEMPOTENCY_CONFLICT": HTTPStatus.CONFLICT,
+    "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
+    "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def problem_of(error: BaseException) -> Problem:
+    if isinstance(error, BillingError | RequestError):
+        return Problem(error.code, str(error))
+    if isinstance(error, DatabaseUnavailable):
+        return Problem("UNAVAILABLE", "the ledger cannot be reached at the moment: try again", internal=True)
+    if isinstance(error, StatementTimeout):
+        return Problem("QUERY_TOO_COMPLEX", "the query read for too long: narrow its filter, by createdAt for one")
+    if isinstance(error, NumberOutOfRange):
+        return Problem("BAD_USER_INPUT", "a sum leaves the 64-bit range: narrow the filter")
+    return Problem("INTERNAL", "internal error", internal=True)
+
+
+def extensions_of(problem: Problem, request_id: str) -> dict[str, Any]:
+    if problem.code == "INTERNAL":
+        return {"code": problem.code, "requestId": request_id}
+    return {"code": problem.code}

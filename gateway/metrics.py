@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from gateway.errors import RequestError
+
+
+class Metrics:
+    """Prometheus metrics; with several workers, those of all of them together."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "billing_http_requests", "HTTP requests answered", ["route", "method", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "billing_http_request_seconds", "Time to answer an HTTP request", ["route"], registry=self.registry
+        )
+        self.running = Gauge(
+            "billing_http_requests_running",
+            "HTTP requests being answered",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.errors = Counter("billing_errors", "Errors sent to clients", ["code"], registry=self.registry)
+
+    def text(self) -> bytes:
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+def may_read_metrics(request: web.Request, token: str | None) -> None:
+    """Raises RequestError. Loopback without a token must be direct: a proxy's requests come from loopback too."""
+    if token is not None:
+        if request.headers.get(hdrs.AUTHORIZATION) != f"Bearer {token}":
+            raise RequestError("UNAUTHENTICATED", "the metrics need their token")
+        return
+    direct = request.remote is not None and ip_address(request.remote).is_loopback
+    if not direct or hdrs.X_FORWARDED_FOR in request.headers or hdrs.FORWARDED in request.headers:
+        raise RequestError("FORBIDDEN", "the metrics can be read from loopback, or with a token")

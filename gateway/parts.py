@@ -1,0 +1,60 @@
+"""The composition root: every part of the process is built here, from the settings, and handed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from db.database import Database, DatabaseOptions
+from execution.documents import Documents
+from execution.limits import Limits
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from ledger.keys import Authenticator
+from ledger.posting import Clock, Ledger, utc_now
+from schema.build import graphql_schema
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    settings: Settings
+    database: Database
+    ledger: Ledger
+    authenticator: Authenticator
+    documents: Documents
+    metrics: Metrics
+    clock: Clock
+
+
+PARTS = web.AppKey("parts", Parts)
+
+
+def open_database(settings: Settings) -> Database:
+    return Database(
+        DatabaseOptions(
+            url=settings.database_url,
+            pool_size=settings.pool_size,
+            statement_timeout_seconds=settings.statement_timeout_seconds,
+            lock_timeout_seconds=settings.lock_timeout_seconds,
+        )
+    )
+
+
+def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:
+    database = open_database(settings)
+    limits = Limits(
+        max_depth=settings.max_depth,
+        max_aliases=settings.max_aliases,
+        max_directives=settings.max_directives,
+        max_tokens=settings.max_tokens,
+    )
+    return Parts(
+        settings=settings,
+        database=database,
+        ledger=Ledger(database, clock),
+        authenticator=Authenticator(database, ttl_seconds=settings.key_cache_seconds, clock=clock),
+        documents=Documents(graphql_schema(), limits, settings.document_cache_size),
+        metrics=Metrics(),
+        clock=clock,
+    )

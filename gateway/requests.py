@@ -1,0 +1,135 @@
+"""What every request goes through: an id, one error shape, a log line, metrics, and its key."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import orjson
+import structlog
+from aiohttp import hdrs, web
+
+from gateway.errors import STATUS, Problem, extensions_of, problem_of
+from gateway.logs import request_id
+from gateway.parts import PARTS, Parts
+from ledger.errors import Unauthenticated
+from ledger.keys import Principal
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+REQUEST_ID: Final = "X-Request-Id"
+_GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_BEARER: Final = re.compile(r"Bearer +([A-Za-z0-9_-]{1,200})", re.ASCII | re.IGNORECASE)
+
+_HTTP_CODES: Final = {
+    404: ("NOT_FOUND", "there is nothing at this path"),
+    405: ("METHOD_NOT_ALLOWED", "this path does not take this method"),
+    413: ("PAYLOAD_TOO_LARGE", "the request body is too large"),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "this media type is not supported"),
+}
+
+
+async def authenticate(request: web.Request) -> Principal:
+    """Raises Unauthenticated."""
+    header = request.headers.get(hdrs.AUTHORIZATION)
+    if header is None:
+        raise Unauthenticated("an API key is needed: Authorization: Bearer eco_…")
+    match = _BEARER.fullmatch(header.strip())
+    if match is None:
+        raise Unauthenticated("the Authorization header must be: Bearer eco_…")
+    principal = await request.app[PARTS].authenticator.principal(match[1])
+    request["key_prefix"] = principal.key_prefix
+    return principal
+
+
+def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] | None = None) -> web.Response:
+    """GraphQL's shape for its path, `{"error": {code, message, requestId}}` for every other."""
+    current = request_id.get()
+    if graphql:
+        extensions = extensions_of(problem, current)
+        body: object = {"errors": [{"message": problem.message, "extensions": extensions}]}
+    else:
+        body = {"error": {"code": problem.code, "message": problem.message, "requestId": current}}
+    response = web.Response(
+        body=orjson.dumps(body), status=STATUS[problem.code], content_type="application/json", headers=headers
+    )
+    if problem.code == "UNAUTHENTICATED":
+        response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="billing"'
+    if problem.code == "UNAVAILABLE":
+        response.headers[hdrs.RETRY_AFTER] = "1"
+    return response
+
+
+def _http_problem(error: web.HTTPException) -> Problem:
+    if error.status in _HTTP_CODES:
+        return Problem(*_HTTP_CODES[error.status])
+    if error.status < 500:
+        return Problem("BAD_USER_INPUT", error.reason or "bad request")
+    return Problem("INTERNAL", "internal error", internal=True)
+
+
+def report(problem: Problem, error: BaseException) -> None:
+    """Logs what is ours to mend, with its cause; the cause goes nowhere else."""
+    if problem.internal:
+        log.error("request failed", code=problem.code, exc_info=error)
+
+
+async def _answer(request: web.Request, handler: Handler, parts: Parts) -> web.StreamResponse:
+    graphql = request.path == "/graphql"
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        problem, cause = _http_problem(error), error
+        headers = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else None
+        if problem.internal:
+            report(problem, cause)
+        parts.metrics.errors.labels(problem.code).inc()
+        return error_response(problem, graphql=graphql, headers=headers)
+    except Exception as error:  # noqa: BLE001  the edge: nothing beyond it knows the codes
+        problem = problem_of(error)
+        report(problem, error)
+        parts.metrics.errors.labels(problem.code).inc()
+        return error_response(problem, graphql=graphql)
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    parts = request.app[PARTS]
+    given = request.headers.get(REQUEST_ID, "")
+    request_id.set(given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8))
+    started = time.perf_counter()
+    status = 499  # the client left
+    parts.metrics.running.inc()
+    try:
+        response = await _answer(request, handler, parts)
+        status = response.status
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request_id.get()
+        return response
+    finally:
+        seconds = time.perf_counter() - started
+        parts.metrics.running.dec()
+        route = _route_of(request)
+        parts.metrics.requests.labels(route, request.method, str(status)).inc()
+        parts.metrics.seconds.labels(route).observe(seconds)
+        log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=status,
+            milliseconds=round(seconds * 1000, 1),
+            key=request.get("key_prefix"),
+            operation=request.get("operation"),
+        )

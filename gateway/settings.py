@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from db.database import driver_url
+
+
+class Settings(BaseSettings):
+    """Read from `BILLING_…` in the environment; flags of the command line come before it."""
+
+    model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True, extra="ignore")
+
+    database_url: str = Field("sqlite:///billing.db", description="SQLite file or PostgreSQL database.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes that share the port.")
+    pool_size: int = Field(10, ge=1, le=500, description="Database connections of each process.")
+    statement_timeout_seconds: float = Field(
+        30.0, gt=0, le=3600, description="Longest time of one statement (PostgreSQL)."
+    )
+    lock_timeout_seconds: float = Field(
+        10.0, gt=0, le=600, description="Longest wait for a lock, a connection, or SQLite's writer."
+    )
+    key_cache_seconds: float = Field(
+        2.0, ge=0, le=60, description="How long a key stays known: a revocation takes effect after this at the latest."
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=64 * 1_048_576, description="Largest request body.")
+    max_depth: int = Field(10, ge=3, le=100, description="Deepest nesting of fields in an operation.")
+    max_aliases: int = Field(15, ge=0, le=1000, description="Most aliases in an operation.")
+    max_directives: int = Field(50, ge=0, le=1000, description="Most directives in an operation.")
+    max_tokens: int = Field(1_000, ge=100, le=100_000, description="Most tokens in a document.")
+    document_cache_size: int = Field(
+        1_000, ge=0, le=100_000, description="Parsed and validated documents that each process keeps."
+    )
+    shutdown_seconds: float = Field(
+        20.0, ge=0, le=600, description="After SIGTERM, how long running requests may take to end."
+    )
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token for /metrics; without one, only loopback may read it."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        driver_url(value)
+        return value
