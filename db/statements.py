@@ -6,10 +6,24 @@ so each is built once, and prepared once by the driver.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, Table, any_, bindparam, func, select, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    Table,
+    any_,
+    bindparam,
+    collate,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from db.database import Snapshot
 
@@ -32,19 +46,18 @@ def is_one_of(column: ColumnElement[int], parameter: str, *, postgresql: bool) -
 def contains_text(text: ColumnElement[Any], parameter: str, *, postgresql: bool) -> ColumnElement[bool]:
     """A case-insensitive substring. PostgreSQL folds case by the database's locale, SQLite by Unicode."""
     if postgresql:
-        return func.strpos(func.lower(text), func.lower(bindparam(parameter))) > 0
+        # Names are compared by their bytes otherwise: without a locale only the letters of ASCII have a case.
+        text = collate(text, "default")
+        return func.strpos(func.lower(text), func.lower(collate(bindparam(parameter, type_=String()), "default"))) > 0
     return func.contains_text(text, bindparam(parameter)) == 1
 
 
-def listed_accounts() -> Any:
-    """The accounts of the parameter `account_ids` as rows (PostgreSQL)."""
-    listed = func.unnest(bindparam("account_ids", type_=ARRAY(BigInteger())))
-    return listed.table_valued("id", name="listed").render_derived()
-
-
-def for_each_account(listed: Any, one: Select[Any]) -> Select[Any]:
-    """`one`, which names `listed.c.id`, for each of the accounts, in one statement (PostgreSQL)."""
-    lateral = one.lateral("one")
+def for_each_account(one: Callable[[ColumnElement[int]], Select[Any]]) -> Select[Any]:
+    """The statement that `one` makes of an account, for each of the parameter `account_ids` at once (PostgreSQL)."""
+    accounts = func.unnest(bindparam("account_ids", type_=ARRAY(BigInteger())))
+    listed = accounts.table_valued("id").render_derived(name="listed")
+    # By its name alone: as a column it would bring its table along into every common table expression.
+    lateral = one(literal_column("listed.id", BigInteger())).lateral("one")
     return select(*lateral.c).select_from(listed.join(lateral, true()))
 
 

@@ -122,9 +122,10 @@ transactions = Table(
     Index("ix_transactions_created_at", "account_id", "created_at", "seq"),
     # A type fixes its few possible sources, so one index serves both filters: a list of types or sources is
     # read as the merge of at most a dozen (type, source) runs, each in seq order.
-    Index("ix_transactions_kind", "account_id", "type", "source", "seq"),
+    Index("ix_transactions_kind", "account_id", "type", "source", "seq", postgresql_include=["amount_nanos"]),
     Index("ix_transactions_amount", "account_id", "amount_nanos", "seq"),
-    Index("ix_transactions_ref_type", "account_id", "ref_type", "seq"),
+    # What a row is about goes with any kind, so it is read in runs too: of one kind, or of each.
+    Index("ix_transactions_ref_type", "account_id", "ref_type", "type", "source", "seq"),
     Index("ix_transactions_ref_id", "account_id", "ref_id", "seq"),
     CheckConstraint("seq >= 1", name="seq"),
     CheckConstraint(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     tuple_,
     union_all,
 )
@@ -32,7 +33,6 @@ from db.statements import (
     columns,
     contains_text,
     for_each_account,
-    listed_accounts,
     read_each,
 )
 from db.tables import timestamp
@@ -54,6 +54,8 @@ class _Shape:
     kinds: int | None
     created_gte: bool
     created_lt: bool
+    amount: bool
+    """One amount and no other."""
     amount_gte: bool
     amount_lte: bool
     ref_type: bool
@@ -64,18 +66,25 @@ class _Shape:
     oldest: bool = False
 
     @property
-    def amount(self) -> bool:
-        return self.amount_gte or self.amount_lte
+    def bounds_time_alone(self) -> bool:
+        texts = self.ref_type or self.ref_id or self.search
+        return self.kinds is None and not (self.amount or self.amount_gte or self.amount_lte or texts)
+
+
+def _one_amount(criteria: TransactionCriteria) -> bool:
+    return criteria.amount_gte is not None and criteria.amount_gte == criteria.amount_lte
 
 
 def _shape(snapshot: Snapshot, criteria: TransactionCriteria, window: Window | None = None) -> _Shape:
+    exact = _one_amount(criteria)
     return _Shape(
         postgresql=snapshot.is_postgresql,
         kinds=None if criteria.kinds is None else len(criteria.kinds),
         created_gte=criteria.created_gte is not None,
         created_lt=criteria.created_lt is not None,
-        amount_gte=criteria.amount_gte is not None,
-        amount_lte=criteria.amount_lte is not None,
+        amount=exact,
+        amount_gte=criteria.amount_gte is not None and not exact,
+        amount_lte=criteria.amount_lte is not None and not exact,
         ref_type=criteria.ref_type is not None,
         ref_id=criteria.ref_id is not None,
         search=criteria.search is not None,
@@ -91,6 +100,9 @@ def _parameters(criteria: TransactionCriteria, window: Window | None = None) -> 
         for name in ("created_gte", "created_lt", "amount_gte", "amount_lte", "ref_type", "ref_id", "search")
         if (value := getattr(criteria, name)) is not None
     }
+    if _one_amount(criteria):
+        del values["amount_lte"]
+        values["amount"] = values.pop("amount_gte")
     for number, (kind, source) in enumerate(criteria.kinds or ()):
         values[f"type_{number}"], values[f"source_{number}"] = kind, source
     if window is not None:
@@ -114,9 +126,9 @@ def _first_seq_since(account: ColumnElement[int], parameter: str) -> Any:
     )
 
 
-def _bounds(row: Any, account: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
+def _seq_bounds(row: Any, account: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
     """What limits the rows to a stretch of `seq`."""
-    bounds: list[ColumnElement[bool]] = [row.c.account_id == account]
+    bounds: list[ColumnElement[bool]] = []
     if shape.after:
         bounds.append(row.c.seq < bindparam("after", type_=BigInteger()))
     if shape.before:
@@ -128,8 +140,42 @@ def _bounds(row: Any, account: ColumnElement[int], shape: _Shape) -> list[Column
     return bounds
 
 
-def _details(row: Any, shape: _Shape) -> list[ColumnElement[bool]]:
+def _bounds(row: Any, account: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
+    return [row.c.account_id == account, *_seq_bounds(row, account, shape)]
+
+
+def _amounts(amount: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
+    limits: list[ColumnElement[bool]] = []
+    if shape.amount_gte:
+        limits.append(amount >= bindparam("amount_gte", type_=BigInteger()))
+    if shape.amount_lte:
+        limits.append(amount <= bindparam("amount_lte", type_=BigInteger()))
+    return limits
+
+
+def _unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The same value, of which no index knows: whatever a planner believes, it looks for another column."""
+    return column + (literal(0, BigInteger()) if isinstance(column.type, BigInteger) else literal(""))
+
+
+def _kind(row: Any, number: int, *, indexed: bool) -> ColumnElement[bool]:
+    kind, source = row.c.type, row.c.source
+    if not indexed:
+        kind, source = _unindexed(kind), _unindexed(source)
+    return and_(kind == bindparam(f"type_{number}"), source == bindparam(f"source_{number}"))
+
+
+def _kinds(row: Any, shape: _Shape, *, indexed: bool = True) -> ColumnElement[bool]:
+    if shape.kinds is None:
+        return true()
+    return or_(*(_kind(row, number, indexed=indexed) for number in range(shape.kinds)), literal(1) == literal(0))
+
+
+def _details(row: Any, shape: _Shape, *, indexed: bool = True) -> list[ColumnElement[bool]]:
     details: list[ColumnElement[bool]] = []
+    if shape.amount:
+        amount = row.c.amount_nanos if indexed else _unindexed(row.c.amount_nanos)
+        details.append(amount == bindparam("amount", type_=BigInteger()))
     if shape.ref_type:
         details.append(row.c.ref_type == bindparam("ref_type"))
     if shape.ref_id:
@@ -144,19 +190,6 @@ def _details(row: Any, shape: _Shape) -> list[ColumnElement[bool]]:
     return details
 
 
-def _amounts(amount: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
-    limits: list[ColumnElement[bool]] = []
-    if shape.amount_gte:
-        limits.append(amount >= bindparam("amount_gte", type_=BigInteger()))
-    if shape.amount_lte:
-        limits.append(amount <= bindparam("amount_lte", type_=BigInteger()))
-    return limits
-
-
-def _kind(row: Any, number: int) -> ColumnElement[bool]:
-    return and_(row.c.type == bindparam(f"type_{number}"), row.c.source == bindparam(f"source_{number}"))
-
-
 def _in_order(seq: ColumnElement[int], shape: _Shape) -> Any:
     return seq.asc() if shape.oldest else seq.desc()
 
@@ -165,66 +198,83 @@ def _rows_limit() -> Any:
     return bindparam("rows", type_=BigInteger())
 
 
-def _seqs_along_the_ledger(account: ColumnElement[int], shape: _Shape, *extra: ColumnElement[bool]) -> Select[Any]:
-    """The page's `seq`, found in the order of `seq`: several kinds are merged, each from its own index run."""
+def _along_the_ledger(
+    account: ColumnElement[int], shape: _Shape, names: Sequence[str], *extra: ColumnElement[bool]
+) -> Select[Any]:
+    """The page, met in the order of `seq`: under a filter by kind, the merge of an index run for each kind."""
 
-    def run(*kind: Any) -> Select[Any]:
+    # A resource has few rows, whatever else is asked of them.
+    indexed = not shape.ref_id
+
+    def run(kinds: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
         row = _ROW.alias()
-        conditions = [*_bounds(row, account, shape), *_details(row, shape)]
-        # The sum keeps the planner off the index by amount: what that one finds is not in the order of seq.
-        conditions += _amounts(row.c.amount_nanos + literal(0, BigInteger()), shape)
-        conditions += [_kind(row, number) for number in kind]
-        return select(row.c.seq).where(*conditions, *extra).order_by(_in_order(row.c.seq, shape)).limit(_rows_limit())
+        # What the index by amount finds in a range is not in the order of seq.
+        amounts = _amounts(_unindexed(row.c.amount_nanos), shape)
+        details = _details(row, shape, indexed=indexed)
+        return (
+            select(*(row.c[name] for name in names))
+            .where(*_bounds(row, account, shape), kinds(row), *details, *amounts, *extra)
+            .order_by(_in_order(row.c.seq, shape))
+            .limit(_rows_limit())
+        )
 
-    if shape.kinds is None:
-        return run()
-    runs = [run(number).subquery() for number in range(shape.kinds)]
-    if len(runs) == 1:
-        return select(runs[0].c.seq)
-    merged = union_all(*(select(one.c.seq) for one in runs)).subquery()
-    return select(merged.c.seq).order_by(_in_order(merged.c.seq, shape)).limit(_rows_limit())
+    def run_of(number: int) -> Select[Any]:
+        return run(lambda row: _kind(row, number, indexed=indexed))
+
+    if shape.kinds == 1:
+        return run_of(0)
+    # A run is read until its next match, though that be the oldest row: where a text or one resource is looked
+    # for, the rows of all kinds are looked at in turn instead.
+    if shape.kinds is None or shape.amount or shape.ref_id or shape.search:
+        return run(lambda row: _kinds(row, shape, indexed=indexed))
+    merged = union_all(*(run_of(number).subquery().select() for number in range(shape.kinds))).subquery()
+    return merged.select().order_by(_in_order(merged.c.seq, shape)).limit(_rows_limit())
 
 
 def _seqs_by_amount(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
-    """The page's `seq` under an amount filter: sorted where few rows have such an amount, else along the ledger."""
-    probe = _ROW.alias()
-    few = (
-        select(probe.c.seq)
-        .where(probe.c.account_id == account, *_amounts(probe.c.amount_nanos, shape))
-        .limit(SORTED_AMOUNTS + 1)
-    )
-    counted = select(func.count().label("found")).select_from(few.subquery()).scalar_subquery()
+    """The page's `seq` in a range of amounts: sorted where few rows have such an amount, else along the ledger."""
+
     row = _ROW.alias()
-    candidates = few.subquery()
-    conditions = [*_bounds(row, account, shape), *_details(row, shape)]
-    if shape.kinds is not None:
-        conditions.append(or_(*(_kind(row, number) for number in range(shape.kinds))))
-    by_amount = (
-        select(row.c.seq)
-        .select_from(candidates.join(row, and_(row.c.account_id == account, row.c.seq == candidates.c.seq)))
-        .where(*conditions, counted <= SORTED_AMOUNTS)
-        .order_by(_in_order(row.c.seq, shape))
-        .limit(_rows_limit())
-        .subquery()
-    )
-    along = _seqs_along_the_ledger(account, shape, counted > SORTED_AMOUNTS).subquery()
-    return union_all(select(by_amount.c.seq), select(along.c.seq)).subquery().select()
+
+    def in_range(limit: int, *names: str) -> Select[Any]:
+        # In the index's own order, so that no plan looks for them among the rows of other amounts.
+        return (
+            select(*(row.c[name] for name in names))
+            .where(row.c.account_id == account, *_amounts(row.c.amount_nanos, shape))
+            .order_by(row.c.amount_nanos, row.c.seq)
+            .limit(limit)
+        )
+
+    reached = in_range(SORTED_AMOUNTS + 1, "seq").cte("reached")
+    count = select(func.count()).select_from(reached).scalar_subquery()
+    if shape.kinds is None and not (shape.ref_type or shape.search):
+        few = select(reached.c.seq).where(*_seq_bounds(reached, account, shape), count <= SORTED_AMOUNTS)
+    else:
+        # The limit cuts nothing off: it keeps the other filters out, and with them the indexes that they would use.
+        # Nor does the comparison: it asks for the row itself, lest another index be read whole for the amounts in it.
+        whole_rows = (count <= SORTED_AMOUNTS, row.c.description >= literal(""))
+        all_of_few = in_range(SORTED_AMOUNTS, *TransactionRow._fields).where(*whole_rows).subquery()
+        details = _details(all_of_few, shape)
+        few = select(all_of_few.c.seq).where(
+            *_seq_bounds(all_of_few, account, shape), _kinds(all_of_few, shape), *details
+        )
+    by_amount = few.order_by(_in_order(few.selected_columns.seq, shape)).limit(_rows_limit()).subquery()
+    along = _along_the_ledger(account, shape, ["seq"], count > SORTED_AMOUNTS).subquery()
+    return union_all(by_amount.select(), along.select()).subquery().select().add_cte(reached, nest_here=True)
 
 
 def _page(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
-    chosen = columns(_ROW, TransactionRow)
     if shape.kinds == 0:
-        return select(*chosen).where(literal(1) == literal(0))
-    if shape.kinds is None and not shape.amount:
-        conditions = [*_bounds(_ROW, account, shape), *_details(_ROW, shape)]
-        page = select(*chosen).where(*conditions)
-    else:
-        seqs = _seqs_by_amount if shape.amount else _seqs_along_the_ledger
-        found = seqs(account, shape).subquery()
-        page = select(*chosen).select_from(
-            found.join(_ROW, and_(_ROW.c.account_id == account, _ROW.c.seq == found.c.seq))
-        )
-    return page.order_by(_in_order(_ROW.c.seq, shape)).limit(_rows_limit())
+        return select(*columns(_ROW, TransactionRow)).where(literal(1) == literal(0))
+    if not (shape.amount_gte or shape.amount_lte) or shape.ref_id:
+        return _along_the_ledger(account, shape, TransactionRow._fields)
+    found = _seqs_by_amount(account, shape).subquery()
+    return (
+        select(*columns(_ROW, TransactionRow))
+        .select_from(found.join(_ROW, and_(_ROW.c.account_id == account, _ROW.c.seq == found.c.seq)))
+        .order_by(_in_order(_ROW.c.seq, shape))
+        .limit(_rows_limit())
+    )
 
 
 @lru_cache(maxsize=512)
@@ -236,8 +286,7 @@ def _page_of_one(shape: _Shape) -> Select[Any]:
 def _page_of_each(shape: _Shape) -> Select[Any] | None:
     if not shape.postgresql:
         return None
-    listed = listed_accounts()
-    return for_each_account(listed, _page(listed.c.id, shape))
+    return for_each_account(lambda account: _page(account, shape))
 
 
 async def transaction_pages(
@@ -271,10 +320,8 @@ class TransactionTotalsRow(NamedTuple):
 
 
 def _conditions(shape: _Shape, account: ColumnElement[int]) -> list[ColumnElement[bool]]:
-    conditions = [*_bounds(_ROW, account, shape), *_details(_ROW, shape), *_amounts(_ROW.c.amount_nanos, shape)]
-    if shape.kinds is not None:
-        conditions.append(or_(*(_kind(_ROW, number) for number in range(shape.kinds)), literal(1) == literal(0)))
-    return conditions
+    found = [*_bounds(_ROW, account, shape), *_details(_ROW, shape), *_amounts(_ROW.c.amount_nanos, shape)]
+    return [*found, _kinds(_ROW, shape)]
 
 
 def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
@@ -294,7 +341,7 @@ def _count(account: ColumnElement[int], shape: _Shape) -> Any:
     def end(order: Any) -> Any:
         return select(row.c.seq).where(*_bounds(row, account, shape)).order_by(order).limit(1).scalar_subquery()
 
-    if shape.kinds is None and not (shape.amount or shape.ref_type or shape.ref_id or shape.search):
+    if shape.bounds_time_alone:
         rows = func.coalesce(end(row.c.seq.desc()) - end(row.c.seq.asc()) + 1, 0)
         return select(account.label("account_id"), rows)
     return select(account.label("account_id"), func.count()).where(*_conditions(shape, account))
@@ -306,8 +353,7 @@ def _figures_statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Sel
     one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), shape)
     if not shape.postgresql:
         return one, None
-    listed = listed_accounts()
-    return one, for_each_account(listed, build(listed.c.id, shape))
+    return one, for_each_account(lambda account: build(account, shape))
 
 
 async def _figures(
@@ -345,8 +391,7 @@ def _balance_statements(postgresql: bool) -> tuple[Select[Any], Select[Any] | No
     one = _balance(bindparam(THE_ACCOUNT, type_=BigInteger()))
     if not postgresql:
         return one, None
-    listed = listed_accounts()
-    return one, for_each_account(listed, _balance(listed.c.id))
+    return one, for_each_account(_balance)
 
 
 async def balances_as_of(snapshot: Snapshot, account_ids: Sequence[int], as_of: datetime) -> dict[int, int]:

@@ -13,7 +13,7 @@ from db import tables
 from db.criteria import UsageCriteria, Window
 from db.database import Snapshot
 from db.rows import UsageDayRow
-from db.statements import THE_ACCOUNT, columns, for_each_account, listed_accounts, read_each
+from db.statements import THE_ACCOUNT, columns, for_each_account, read_each
 
 _ROW: Final = tables.usage_days
 _POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)
@@ -118,8 +118,7 @@ def _statements(shape: _Shape, totals: bool) -> tuple[Select[Any], Select[Any] |
     one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), shape)
     if not shape.postgresql:
         return one, None
-    listed = listed_accounts()
-    return one, for_each_account(listed, build(listed.c.id, shape))
+    return one, for_each_account(lambda account: build(account, shape))
 
 
 async def usage_pages(

@@ -6,6 +6,8 @@ import click
 
 from db.errors import DatabaseError
 from gateway.commands.accounts import accounts
+from gateway.commands.demo import demo
+from gateway.commands.import_usage import import_usage
 from gateway.commands.keys import keys
 from gateway.commands.serve import migrate, serve
 from ledger.errors import BillingError
@@ -20,7 +22,7 @@ def cli() -> None:
     """
 
 
-for command in (accounts, keys, migrate, serve):
+for command in (accounts, demo, import_usage, keys, migrate, serve):
     cli.add_command(command)
 
 
@@ -28,6 +30,14 @@ def main() -> None:
     try:
         cli()
     except (BillingError, DatabaseError) as error:
-        code = getattr(error, "code", "UNAVAILABLE")
+        code = error.code if isinstance(error, BillingError) else "UNAVAILABLE"
         click.echo(f"billing-gateway: {error} ({code})", err=True)
         sys.exit(1)
+    except OSError as error:
+        # A port that is taken, a folder that cannot be written.
+        click.echo(f"billing-gateway: {error.strerror or error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

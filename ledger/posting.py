@@ -7,11 +7,12 @@ and writes rows, heads, holds, charges and monthly figures in the caller's trans
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Final
 
 from db import writes
 from db.database import Database, WriteConnection
+from db.errors import NumberOutOfRange
 from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
 from ledger.chain import GENESIS, row_hash
 from ledger.errors import (
@@ -34,7 +35,7 @@ from ledger.kinds import (
     TransactionSource,
     TransactionType,
 )
-from ledger.money import format_nanos, in_range
+from ledger.money import MAX_NANOS, format_nanos, in_range
 from ledger.moves import (
     MAX_DESCRIPTION,
     MAX_KEY,
@@ -83,6 +84,11 @@ def _sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFigure
         total = sums.setdefault(one[:2], [0] * len(one[2:]))
         for index, figure in enumerate(one[2:]):
             total[index] += figure
+    for (account_id, month), total in sums.items():
+        # The database checks too, but a driver can't even bind a larger number.
+        if max(map(abs, total)) > MAX_NANOS:
+            msg = f"the figures of {month} of {account_id_text(account_id)} leave the 64-bit range"
+            raise NumberOutOfRange(msg)
     return [MonthlyFiguresRow(*key, *figures) for key, figures in sums.items()]
 
 
@@ -105,10 +111,7 @@ class _Book:
         self.now = max(moment, self.head.head_at or moment)
 
     def append(self, writer: Writer, entry: Entry) -> TransactionRow:
-        source = SOURCE_BY_WRITER[writer.kind].get(entry.type)
-        if source is None:
-            msg = f"a {writer.kind} must not write {entry.type} rows"
-            raise Forbidden(msg)
+        source = _source(writer, entry.type)
         _check_entry(entry, self.head.head_seq)
         what = f"the balance of {account_id_text(self.account.id)}"
         balance = in_range(self.head.balance_nanos + entry.amount_nanos, what)
@@ -155,6 +158,14 @@ class _Book:
         return self.account.id, ref.type.value, ref.id
 
 
+def _source(writer: Writer, kind: TransactionType) -> TransactionSource:
+    source = SOURCE_BY_WRITER[writer.kind].get(kind)
+    if source is None:
+        msg = f"a {writer.kind} must not write {kind} rows"
+        raise Forbidden(msg)
+    return source
+
+
 def _check_ref(ref: Ref) -> None:
     checked_text(ref.id, "refId", MAX_REF_ID)
 
@@ -168,17 +179,22 @@ def _check_entry(entry: Entry, head_seq: int) -> None:
         wanted = "positive" if SIGN[entry.type] > 0 else "negative"
         msg = f"the amount of a {entry.type} row must be {wanted}, not {format_nanos(entry.amount_nanos)}"
         raise BadUserInput(msg)
-    if entry.ref is not None:
-        _check_ref(entry.ref)
     if entry.period is not None:
         _check_period(entry.period)
     if entry.corrects_seq is not None and not 1 <= entry.corrects_seq <= head_seq:
         raise NotFound("the row to correct does not exist")
 
 
+def _check_moment(moment: datetime, what: str) -> None:
+    # In the years at either end of the calendar a moment of another zone may have no time in UTC.
+    if moment.tzinfo is None or not MINYEAR < moment.year < MAXYEAR:
+        msg = f"{what} must carry its zone, and lie in the years {MINYEAR + 1} to {MAXYEAR - 1}"
+        raise BadUserInput(msg)
+
+
 def _check_period(period: Period) -> None:
-    if period.start.tzinfo is None or period.end.tzinfo is None:
-        raise BadUserInput("the period's times must carry their zone")
+    _check_moment(period.start, "the period's start")
+    _check_moment(period.end, "the period's end")
     if period.end < period.start:
         raise BadUserInput("the period must not end before it starts")
 
@@ -279,7 +295,6 @@ def _open_hold(book: _Book, writer: Writer, move: OpenHold) -> None:
 
 
 def _hold_to_settle(book: _Book, ref: Ref) -> HoldRow:
-    _check_ref(ref)
     hold = book.holds.get(book.key(ref))
     if hold is None:
         msg = f"{_describe(ref)} has no hold"
@@ -299,6 +314,10 @@ def _used_period(hold: HoldRow, ended_at: datetime) -> Period:
 
 def _settle(book: _Book, writer: Writer, hold: HoldRow, settlement: SettleHold) -> None:
     """Posts what was used against what was held, and closes the hold, but not yet its charge."""
+    # However it comes out: even writes no row, and a refund by the webhook would be one of Stripe.
+    _source(writer, TransactionType.GPU_USAGE)
+    if settlement.ended_at is not None:
+        _check_moment(settlement.ended_at, "the end")
     ref, used_nanos, description = settlement.ref, settlement.used_nanos, settlement.description
     difference = hold.held_nanos - used_nanos
     row: TransactionRow | None = None
@@ -453,6 +472,8 @@ async def _open_books(connection: WriteConnection, orders: Sequence[Order]) -> d
             msg = f"there is no account {account_id_text(order.account_id)}"
             raise NotFound(msg)
     books = {account.id: _Book(account) for account in accounts.values()}
+    for ref in (move.ref for order in orders for move in order.moves if move.ref is not None):
+        _check_ref(ref)
     charge_keys = {
         books[order.account_id].key(move.ref)
         for order in orders

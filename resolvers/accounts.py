@@ -9,6 +9,7 @@ from ledger.ids import parse_account_id
 from resolvers.context import Reads
 from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, check_cursor, read_cursor, seq_position
 from resolvers.pages import Page, page_rows, window_of
+from resolvers.texts import checked_characters
 
 MIN_SEARCH = 3
 MAX_SEARCH = 200
@@ -32,10 +33,12 @@ def balance_cursor(row: AccountRow) -> str:
 
 
 def checked_search(search: str | None) -> str | None:
-    if search is not None and not MIN_SEARCH <= len(search) <= MAX_SEARCH:
+    if search is None:
+        return None
+    if not MIN_SEARCH <= len(search) <= MAX_SEARCH:
         msg = f"search must have {MIN_SEARCH} to {MAX_SEARCH} characters, not {len(search)}"
         raise BadUserInput(msg)
-    return search
+    return checked_characters(search, "search")
 
 
 async def account_page(reads: Reads, first: int | None, after: str | None, search: str | None) -> Page[AccountRow]:

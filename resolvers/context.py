@@ -20,7 +20,7 @@ class Reads:
         self.now = now
         self.loaders = Loaders(snapshot)
 
-    def account_in_scope(self, account_id: str | None) -> int:
+    def account_in_scope(self, account_id: str | None, argument: str = "id") -> int:
         """The number of the account that a read is about: the one way from an argument to an account.
 
         Raises NotFound for an account that the key does not cover, whether it exists or not, and BadUserInput
@@ -29,7 +29,8 @@ class Reads:
         principal = self.principal
         if account_id is None:
             if principal.account_id is None:
-                msg = f"id is required: this is a key of scope {principal.scope.value.upper()}, of no single account"
+                scope = principal.scope.value.upper()
+                msg = f"{argument} is required: this is a key of scope {scope}, of no single account"
                 raise BadUserInput(msg)
             return principal.account_id
         number = parse_account_id(account_id)

@@ -14,6 +14,7 @@ from resolvers.accounts import checked_search
 from resolvers.context import Reads, covers
 from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
 from resolvers.pages import Page, page_rows, window_of
+from resolvers.texts import checked_characters
 
 
 def transaction_criteria(
@@ -37,26 +38,27 @@ def transaction_criteria(
         msg = f"refId must have 1 to {MAX_REF_ID} characters, not {len(ref_id)}"
         raise BadUserInput(msg)
     return TransactionCriteria(
-        kinds=_kinds(types, sources),
+        # The rows that are about one kind of thing are read kind by kind, so all kinds are named then.
+        kinds=_kinds(types, sources, all_named=ref_type is not None and ref_id is None),
         created_gte=created_gte,
         created_lt=created_lt,
         amount_gte=amount_gte,
         amount_lte=amount_lte,
         ref_type=None if ref_type is None else ref_type.value,
-        ref_id=ref_id,
+        ref_id=None if ref_id is None else checked_characters(ref_id, "refId"),
         search=checked_search(search),
     )
 
 
 def _kinds(
-    types: Sequence[TransactionType] | None, sources: Sequence[TransactionSource] | None
+    types: Sequence[TransactionType] | None, sources: Sequence[TransactionSource] | None, *, all_named: bool
 ) -> tuple[tuple[str, str], ...] | None:
     kinds = tuple(
         (kind.value, source.value)
         for kind, source in KINDS
         if (types is None or kind in types) and (sources is None or source in sources)
     )
-    return None if len(kinds) == len(KINDS) else kinds
+    return None if len(kinds) == len(KINDS) and not all_named else kinds
 
 
 def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> int | None:

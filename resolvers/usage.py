@@ -20,6 +20,7 @@ from resolvers.cursors import (
     usage_position,
 )
 from resolvers.pages import Page, page_rows, window_of
+from resolvers.texts import checked_characters
 
 MAX_MODELS: Final = 100
 
@@ -41,7 +42,7 @@ def usage_criteria(
     return UsageCriteria(
         day_gte=day_gte,
         day_lt=day_lt,
-        models=None if models is None else tuple(sorted(set(models))),
+        models=None if models is None else tuple(sorted({checked_characters(model, "models") for model in models})),
         categories=None if categories is None else tuple(sorted({one.value for one in categories})),
         origins=None if origins is None else tuple(sorted({one.value for one in origins})),
     )

@@ -226,9 +226,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_transactions_amount", "transactions", ["account_id", "amount_nanos", "seq"], unique=False)
     op.create_index("ix_transactions_created_at", "transactions", ["account_id", "created_at", "seq"], unique=False)
-    op.create_index("ix_transactions_kind", "transactions", ["account_id", "type", "source", "seq"], unique=False)
+    op.create_index(
+        "ix_transactions_kind",
+        "transactions",
+        ["account_id", "type", "source", "seq"],
+        unique=False,
+        postgresql_include=["amount_nanos"],
+    )
     op.create_index("ix_transactions_ref_id", "transactions", ["account_id", "ref_id", "seq"], unique=False)
-    op.create_index("ix_transactions_ref_type", "transactions", ["account_id", "ref_type", "seq"], unique=False)
+    op.create_index(
+        "ix_transactions_ref_type", "transactions", ["account_id", "ref_type", "type", "source", "seq"], unique=False
+    )
     op.create_table(
         "usage_days",
         sa.Column("account_id", sa.BigInteger(), nullable=False),

@@ -1,0 +1,54 @@
+# make demo   set up and run the gateway on SQLite with demo data
+# make test   set up and run every test, PostgreSQL and browser included
+# make check  lint, format, types, import contracts
+# make bench  measurements
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+
+.PHONY: demo test check format bench sdl clean system-packages pages
+
+demo: $(VENV)/.installed pages
+	$(BIN)/billing-gateway demo --port $(PORT)
+
+test: system-packages $(VENV)/.installed-dev pages
+	$(BIN)/pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.partitioning
+
+sdl: $(VENV)/.installed
+	$(BIN)/python -c "from schema.build import sdl; print(sdl(), end='')" > graphql/schema.graphql
+
+pages: $(VENV)/.installed
+	$(BIN)/python console/build.py
+
+system-packages:
+	sh .ci/system-packages chromium curl jq
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-data gateway/static console/graphiql/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import orjson
+
+from db.database import Database, DatabaseOptions, sqlite_url
+from db.schema_version import migrate
+from gateway.commands.options import with_settings
+from gateway.demo.story import Story, tell
+from gateway.serve import check_schema, serve_here
+from gateway.settings import Settings
+from ledger.ids import account_id_text, parse_account_id
+from ledger.keys import Keys, KeyScope, NewKey
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    accounts: list[str]
+    """Developer, inference-heavy, enterprise."""
+    keys: dict[str, str]
+    """`account` (a manage key of the inference-heavy account), `service` and `operator`, whole."""
+
+
+async def _issue_keys(database: Database, story: Story) -> dict[str, str]:
+    keys = Keys(database)
+    heavy = story.account_ids[1]
+    wanted = {
+        "account": NewKey(KeyScope.MANAGE, "demo", account_id=heavy),
+        "service": NewKey(KeyScope.SERVICE, "demo"),
+        "operator": NewKey(KeyScope.OPERATOR, "demo"),
+    }
+    return {name: (await keys.create(new)).secret for name, new in wanted.items()}
+
+
+async def _fill(path: Path) -> Demo:
+    database = Database(DatabaseOptions(sqlite_url(path)))
+    try:
+        await migrate(database)
+        story = await tell(database, datetime.now(UTC))
+        return Demo([account_id_text(number) for number in story.account_ids], await _issue_keys(database, story))
+    finally:
+        await database.close()
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def prepared(data_dir: Path) -> tuple[Path, Demo]:
+    """The demo's database, made the first time. What was cut off half-way is made anew."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path, notes = data_dir / "billing.db", data_dir / "demo.json"
+    if path.exists() and notes.exists():
+        return path, Demo(**orjson.loads(notes.read_bytes()))
+    click.echo("filling the demo's database: this happens once", err=True)
+    for leftover in data_dir.glob("billing.db*"):
+        leftover.unlink()
+    unfinished = data_dir / "billing.db.unfinished"
+    demo = asyncio.run(_fill(unfinished))
+    unfinished.rename(path)
+    # The demo's keys alone are kept in the clear, for the next start; real ones are shown once.
+    _write_private(notes, orjson.dumps(asdict(demo)))
+    return path, demo
+
+
+def _introduction(address: str, demo: Demo) -> str:
+    names = ("developer", "inference-heavy", "enterprise")
+    accounts = "\n".join(f"  {account:<10} {name}" for account, name in zip(demo.accounts, names, strict=True))
+    keys = "\n".join(f"  {name:<10} {secret}" for name, secret in demo.keys.items())
+    number = parse_account_id(demo.accounts[1])
+    return f"""
+The billing gateway's demo is running. Ctrl-C ends it.
+
+  GraphiQL   {address}/graphql
+  REST       {address}/billing/transactions
+  OpenAPI    {address}/openapi.json
+
+Accounts
+{accounts}
+
+Keys (the account key is a manage key of acct_{number})
+{keys}
+
+Try
+  curl -s {address}/graphql -H 'Authorization: Bearer {demo.keys["account"]}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"query": "{{ account {{ name balance monthlySummary {{ totalCost apiCalls totalTokens }} }} }}"}}'
+"""
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("demo-data"),
+              help="Where the demo's database is kept. [default: demo-data]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line, as soon as requests are answered.")
+@with_settings("host", "port")
+def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
+    """Serve a SQLite database with a story in it, and print URLs, keys and a line to paste."""
+    try:
+        path, made = prepared(data_dir)
+    except OSError as error:
+        msg = f"the demo's database cannot be made in {data_dir}: {error.strerror or error}"
+        raise click.ClickException(msg) from error
+    settings = settings.model_copy(update={"database_url": sqlite_url(path), "workers": 1})
+    asyncio.run(check_schema(settings))
+
+    def started(address: str) -> None:
+        line = orjson.dumps({"url": address, "accounts": made.accounts, "keys": made.keys}).decode()
+        click.echo(line if as_json else _introduction(address, made))
+
+    serve_here(settings, started)

@@ -1,0 +1,274 @@
+"""`billing-gateway import-usage`: the importer with files, a progress bar and a summary around it."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import os
+import shutil
+import stat
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TextIO, cast
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from db import schema_version
+from db.database import Database, DatabaseOptions
+from db.errors import DatabaseError
+from ledger.errors import BadUserInput
+from ledger.imports import (
+    FileReport,
+    Format,
+    Importer,
+    ImportOptions,
+    ImportReport,
+    Refusal,
+    Source,
+    SourceUnreadable,
+    parse_timestamp,
+)
+from ledger.kinds import UsageCategory, UsageOrigin
+from ledger.moves import checked_text
+from ledger.prices import Prices, read_prices
+
+SHOWN_REFUSALS = 20
+
+
+class _Settings(Protocol):
+    @property
+    def database_url(self) -> str: ...
+
+
+class _Refusals:
+    """Shows the first refused lines of each file on stderr, and writes all of them to a file if there is one."""
+
+    def __init__(self, console: Console, file: TextIO | None) -> None:
+        self._console = console
+        self._shown: Counter[str] = Counter()
+        self._writer = csv.writer(file) if file else None
+        if self._writer:
+            self._writer.writerow(["file", "line", "reason"])
+
+    def __call__(self, name: str, refusals: Sequence[Refusal]) -> None:
+        if self._writer:
+            self._writer.writerows((name, refusal.line, refusal.reason) for refusal in refusals)
+        room = max(SHOWN_REFUSALS - self._shown[name], 0)
+        for refusal in refusals[:room]:
+            self._say(f"{name}:{refusal.line}: {refusal.reason}")
+        self._shown[name] += len(refusals)
+
+    def finish(self) -> None:
+        for name, count in self._shown.items():
+            if count > SHOWN_REFUSALS:
+                hint = "" if self._writer else " (--refused FILE writes all)"
+                self._say(f"{name}: and {count - SHOWN_REFUSALS:,} more lines refused{hint}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _start(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        nanos = parse_timestamp(value if len(value) > len("2023-11-16") else value + " 00:00:00")
+        return datetime.fromtimestamp(nanos // 10**9, UTC).replace(microsecond=nanos // 1000 % 10**6)
+    except (BadUserInput, OverflowError, ValueError, OSError) as error:
+        msg = "must be a day or a time such as 2023-11-16 or 2023-11-16T08:00:00Z"
+        raise click.BadParameter(msg) from error
+
+
+def _text(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else checked_text(value, f"--{parameter.name}", 200)
+    except BadUserInput as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _format(_: click.Context, __: click.Parameter, value: str | None) -> Format | None:
+    return None if value is None else Format(value)
+
+
+def _prices(_: click.Context, __: click.Parameter, value: Path | None) -> Prices:
+    if value is None:
+        return Prices()
+    try:
+        with value.open("rb") as file:
+            return read_prices(file)
+    except BadUserInput as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _size(stream: BinaryIO) -> int | None:
+    status = os.fstat(stream.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _spooled(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
+    """A pipe can't be read twice: a copy of it on disk can."""
+    copy = cast("BinaryIO", stack.enter_context(tempfile.TemporaryFile()))  # noqa: SIM115 - the stack closes it
+    shutil.copyfileobj(stream, copy)
+    copy.seek(0)
+    return copy
+
+
+def _source(name: str, stack: ExitStack, *, twice: bool) -> Source:
+    try:
+        stream = cast("BinaryIO", stack.enter_context(click.open_file(name, "rb")))
+        if twice and not stream.seekable():
+            stream = _spooled(stream, stack)
+    except OSError as error:
+        msg = f"{name} can't be read: {error.strerror or error}"
+        raise click.ClickException(msg) from error
+    return Source("stdin" if name == "-" else name, stream)
+
+
+def _total_bytes(sources: Sequence[Source], *, twice: bool) -> int | None:
+    try:
+        sizes = [_size(source.stream) for source in sources]
+    except (OSError, ValueError):
+        return None
+    return None if None in sizes else sum(size or 0 for size in sizes) * (2 if twice else 1)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("importing"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+async def _run(database: Database, importer: Importer, sources: Sequence[Source]) -> None:
+    try:
+        await schema_version.check(database)
+        await importer.run(sources)
+    finally:
+        await database.close()
+
+
+def _database(url: str) -> Database:
+    try:
+        return Database(DatabaseOptions(url))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _line(file: FileReport) -> str:
+    kind = f" ({file.format})" if file.format else ""
+    calls = f" with {file.calls:,} calls" if file.calls else ""
+    return f"{file.name}{kind}: {file.taken:,} lines taken{calls}, {file.known:,} known, {file.refused:,} refused"
+
+
+def _summary(report: ImportReport) -> list[str]:
+    lines = [_line(file) for file in report.files]
+    if len(report.files) > 1:
+        total = FileReport("total")
+        for file in report.files:
+            total.taken += file.taken
+            total.known += file.known
+            total.refused += file.refused
+            total.calls += file.calls
+        lines.append(_line(total))
+    if report.accounts_created:
+        lines.append(f"{report.accounts_created:,} accounts created")
+    return lines
+
+
+@click.command("import-usage")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE…",
+    type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
+)
+@click.option("--account", callback=_text, help="Account (id or external id) of files that have no such column.")
+@click.option("--model", callback=_text, help="Model of files that have no such column.")
+@click.option(
+    "--category",
+    type=click.Choice([one.value for one in UsageCategory], case_sensitive=False),
+    help="Category of files that have no such column.",
+)
+@click.option(
+    "--origin",
+    type=click.Choice([one.value for one in UsageOrigin], case_sensitive=False),
+    help="Origin of files that have no such column; platform if not given.",
+)
+@click.option("--start", callback=_start, help="Day or time (UTC) that BurstGPT's seconds are counted from.")
+@click.option(
+    "--prices",
+    callback=_prices,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file with prices of one's own models, for logs without costs.",
+)
+@click.option(
+    "--format",
+    type=click.Choice([one.value for one in Format], case_sensitive=False),
+    callback=_format,
+    help="Read the files as this format rather than tell it by their columns.",
+)
+@click.option("--create-accounts", is_flag=True, help="Create accounts for external ids that are not known yet.")
+@click.option("--replace", is_flag=True, help="Let rollups take the place of days that are known with other figures.")
+@click.option("--strict", is_flag=True, help="Take all lines of all files, or none.")
+@click.option(
+    "--refused",
+    type=click.File("w", encoding="utf-8", lazy=False),
+    help="Write all refused lines, with reasons, to this CSV file.",
+)
+@click.pass_obj
+def import_usage(
+    settings: _Settings, /, *, files: tuple[str, ...], prices: Prices, refused: TextIO | None, **options: Any
+) -> None:
+    """Import usage from CSV files; - is standard input.
+
+    Two kinds are told apart by their columns: daily rollups and request logs. Lines that can't be taken are
+    refused with their number and reason, and the rest is taken; lines that are known already change nothing.
+    Ledger rows are never written. Exit code: 0 when no line was refused, else 1.
+    """
+    chosen = ImportOptions(**options)
+    console = Console(stderr=True)
+    refusals = _Refusals(console, refused)
+    database = _database(settings.database_url)
+    failure = ""
+    with ExitStack() as stack, _progress(console) as progress:
+        sources = [_source(name, stack, twice=chosen.strict) for name in files]
+        task = progress.add_task("", total=_total_bytes(sources, twice=chosen.strict))
+        importer = Importer(
+            database, chosen, prices, on_refusals=refusals, on_bytes=lambda count: progress.advance(task, count)
+        )
+        try:
+            asyncio.run(_run(database, importer, sources))
+        except (DatabaseError, SourceUnreadable) as error:
+            failure = str(error)
+        except KeyboardInterrupt:
+            failure = "interrupted"
+    refusals.finish()
+    _conclude(importer.report, failure, strict=chosen.strict)
+
+
+def _conclude(report: ImportReport, failure: str, *, strict: bool) -> None:
+    for line in _summary(report):
+        click.echo(line)
+    taken = any(file.taken for file in report.files)
+    if failure:
+        kept = (
+            "the lines counted above are kept, and importing again takes the rest" if taken else "nothing was written"
+        )
+        msg = f"{failure}; {kept}"
+        raise click.ClickException(msg)
+    if report.refused:
+        if strict:
+            click.echo("Nothing was written: --strict takes all lines or none.", err=True)
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,133 @@
+"""Pages that were built beforehand: folders of gateway/static, each an index.html and the files it loads."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from aiohttp import hdrs, web
+
+GRAPHIQL_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        # The editor writes its theme and its positions into style elements and attributes.
+        "style-src 'self' 'unsafe-inline'",
+        # Fonts and icons stand in the style sheet.
+        "img-src data:",
+        "font-src data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+ABSENT_POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+_SAFETY: Final = MappingProxyType(
+    {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin"}
+)
+
+# Not the machine's own table, which differs from one to the next: a script of another type is not run.
+_CONTENT_TYPES: Final = MappingProxyType(
+    {
+        ".css": "text/css; charset=utf-8",
+        ".js": "text/javascript; charset=utf-8",
+        ".png": "image/png",
+        ".svg": "image/svg+xml",
+        ".woff2": "font/woff2",
+    }
+)
+
+# The smaller first.
+_SUFFIXES: Final = MappingProxyType({"br": ".br", "gzip": ".gz"})
+
+_HASHED: Final = re.compile(r"[\w.-]+-[0-9A-Z]{8}\.\w+", re.ASCII)
+
+_ABSENT: Final = b"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>This page is not built</title>
+<h1>This page is not built</h1>
+<p>Run <code>make pages</code> in the checkout, then start the gateway again. The API itself works without it.</p>
+</html>
+"""
+
+
+def _accepted_codings(header: str) -> set[str]:
+    accepted = set()
+    for part in header.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";q=")
+        if weight.strip("0.") or not weight:
+            accepted.add(coding)
+    return accepted
+
+
+class PageFolder:
+    """The files are listed once, at the start: a request's name is looked up, never made into a path."""
+
+    def __init__(self, folder: Path, policy: str) -> None:
+        self._headers: Mapping[str, str] = _SAFETY | {"Content-Security-Policy": policy}
+        index = folder / "index.html"
+        self._index = index.read_bytes() if index.is_file() else None
+        paths = {path.name: path for path in folder.iterdir()} if self._index is not None else {}
+        self._files = {name: path for name, path in paths.items() if path.suffix in _CONTENT_TYPES}
+        self._compressed = {
+            (name, coding): paths[name + suffix]
+            for name in self._files
+            for coding, suffix in _SUFFIXES.items()
+            if name + suffix in paths
+        }
+
+    def page(self) -> web.Response:
+        # `Vary`, because the same path answers clients that ask for JSON; `no-cache`, because the page names
+        # the files of its build.
+        own: dict[str, str] = {
+            hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
+            hdrs.VARY: "Accept",
+            hdrs.CACHE_CONTROL: "no-cache",
+        }
+        if self._index is not None:
+            return web.Response(body=self._index, headers={**self._headers, **own})
+        # 503 and not 200: the page is missing from this installation, and a check of it should say so.
+        policy = {"Content-Security-Policy": ABSENT_POLICY}
+        return web.Response(status=503, body=_ABSENT, headers={**_SAFETY, **policy, **own})
+
+    async def file(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        path = self._files.get(name)
+        if path is None:
+            raise web.HTTPNotFound
+        headers: dict[str, str] = {
+            # Workers run under the policy that comes with their own script.
+            **self._headers,
+            hdrs.CONTENT_TYPE: _CONTENT_TYPES[path.suffix],
+            hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable" if _HASHED.fullmatch(name) else "no-cache",
+            hdrs.VARY: hdrs.ACCEPT_ENCODING,
+        }
+        accepted = _accepted_codings(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        for coding in _SUFFIXES:
+            if coding in accepted and (name, coding) in self._compressed:
+                path = self._compressed[name, coding]
+                headers[hdrs.CONTENT_ENCODING] = coding
+                break
+        # Not web.FileResponse: it chooses a coding by itself, one that the client refused with q=0 too.
+        return web.Response(body=await asyncio.to_thread(path.read_bytes), headers=headers)
+
+
+_GRAPHIQL: Final = web.AppKey("graphiql", PageFolder)
+
+
+def render_graphiql(request: web.Request) -> web.Response:
+    return request.app[_GRAPHIQL].page()
+
+
+def add_page_routes(app: web.Application, static: Path) -> None:
+    graphiql = PageFolder(static / "graphiql", GRAPHIQL_POLICY)
+    app[_GRAPHIQL] = graphiql
+    app.router.add_get("/static/graphiql/{name}", graphiql.file)

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from aiohttp import hdrs, web
+
+from db.criteria import TransactionCriteria, Window
+from db.rows import AccountRow, TransactionRow
+from gateway.rest.columns import AMOUNT, TIME, Column, nullable
+from gateway.rest.exports import STEP_ROWS, Cells, stream_csv
+from gateway.rest.parameters import (
+    ACCOUNT,
+    Parameter,
+    account_in,
+    amount_parameter,
+    check_range,
+    id_parameter,
+    integer_parameter,
+    read_parameters,
+    text_parameter,
+    time_parameter,
+    word_parameter,
+)
+from gateway.rest.reading import reading
+from ledger.chain import format_time
+from ledger.errors import NotFound
+from ledger.ids import account_id_text, parse_transaction_id, transaction_id_text
+from ledger.kinds import RefType, TransactionSource, TransactionType
+from ledger.money import format_nanos
+from ledger.moves import MAX_REF_ID
+from resolvers.accounts import MAX_SEARCH, MIN_SEARCH
+from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
+from resolvers.transactions import transaction_criteria, transaction_page_in
+
+PATH: Final = "/billing/transactions"
+EXPORT_PATH: Final = "/billing/transactions.csv"
+
+SEARCHED_ROWS: Final = 20_000
+"""A search looks at rows one by one: a step of an export looks at no more than these."""
+
+
+def _words(words: type[TransactionType] | type[TransactionSource] | type[RefType]) -> Mapping[str, Any]:
+    return {"type": "string", "enum": [word.value for word in words]}
+
+
+_ROW_ID: Final = {"type": "string", "pattern": r"^txn_[1-9]\d*_[1-9]\d*$"}
+
+COLUMNS: Final = (
+    Column("id", "`txn_7_1042` is row 1042 of account 7.", _ROW_ID),
+    Column("account", "The account's id.", {"type": "string", "pattern": r"^acct_[1-9]\d*$"}),
+    Column("seq", "1, 2, 3 … in each account, without gaps.", {"type": "integer", "minimum": 1}),
+    Column("created_at", "When the row was recorded, in UTC. Order of time is order of `seq`.", TIME),
+    Column("type", "The kind of money movement.", _words(TransactionType)),
+    Column("amount", "Positive was added to the balance, negative deducted.", AMOUNT),
+    Column("balance_after", "The balance after this row was applied.", AMOUNT),
+    Column("description", "What happened, in words.", {"type": "string"}, free_text=True),
+    Column("source", "The kind of writer that the row came from.", _words(TransactionSource)),
+    Column("ref_type", "What `ref_id` names; null where nothing else caused the row.", nullable(_words(RefType))),
+    Column("ref_id", "What caused the row.", nullable({"type": "string"}), free_text=True),
+    Column("actor", "The key's visible prefix, or the worker, that wrote the row.", {"type": "string"}, free_text=True),
+    Column("corrects", "The row that a correction or refund answers.", nullable(_ROW_ID)),
+    Column("period_start", "Start of the time that a usage or storage charge covers.", nullable(TIME)),
+    Column("period_end", "End of that time, itself left out.", nullable(TIME)),
+    Column(
+        "hash",
+        "SHA-256 over the row before's hash and this row's canonical text, in hex.",
+        {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    ),
+)
+_NAMES: Final = tuple(column.name for column in COLUMNS)
+
+_FILTERS: Final = (
+    ACCOUNT,
+    word_parameter("types", "Only rows of these types.", TransactionType, many=True),
+    word_parameter("sources", "Only rows from these kinds of writers.", TransactionSource, many=True),
+    time_parameter("created_at_gte", "Recorded at this moment or later."),
+    time_parameter("created_at_lt", "Recorded before this moment."),
+    amount_parameter("amount_gte", "Of at least this amount, sign included."),
+    amount_parameter("amount_lte", "Of at most this amount, sign included."),
+    word_parameter("ref_type", "Caused by this kind of thing.", RefType),
+    text_parameter("ref_id", "Caused by exactly this.", shortest=1, longest=MAX_REF_ID, example="132"),
+    text_parameter(
+        "search",
+        "Part of `description` or `ref_id`, in any case. On a long ledger, narrow it by `created_at_gte`.",
+        shortest=MIN_SEARCH,
+        longest=MAX_SEARCH,
+        example="hold",
+    ),
+)
+EXPORT_PARAMETERS: Final[tuple[Parameter, ...]] = _FILTERS
+PARAMETERS: Final[tuple[Parameter, ...]] = (
+    integer_parameter("limit", "Rows of the page.", least=1, most=MAX_PAGE, default=DEFAULT_PAGE),
+    id_parameter(
+        "before",
+        "Rows older than this one. (In GraphQL's connections, that is `after`.)",
+        pattern=_ROW_ID["pattern"],
+        example="txn_7_1042",
+    ),
+    *_FILTERS,
+)
+
+
+def _criteria(given: Mapping[str, Any]) -> TransactionCriteria:
+    check_range(given, "created_at_gte", "created_at_lt")
+    check_range(given, "amount_gte", "amount_lte")
+    return transaction_criteria(
+        types=given.get("types"),
+        sources=given.get("sources"),
+        created_gte=given.get("created_at_gte"),
+        created_lt=given.get("created_at_lt"),
+        amount_gte=given.get("amount_gte"),
+        amount_lte=given.get("amount_lte"),
+        ref_type=given.get("ref_type"),
+        ref_id=given.get("ref_id"),
+        search=given.get("search"),
+    )
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)
+
+
+def _cells(row: TransactionRow) -> Cells:
+    """In the order of COLUMNS."""
+    account_id, seq = row.account_id, row.seq
+    return [
+        transaction_id_text(account_id, seq),
+        account_id_text(account_id),
+        seq,
+        format_time(row.created_at),
+        row.type,
+        format_nanos(row.amount_nanos),
+        format_nanos(row.balance_after_nanos),
+        row.description,
+        row.source,
+        row.ref_type,
+        row.ref_id,
+        row.actor,
+        None if row.corrects_seq is None else transaction_id_text(account_id, row.corrects_seq),
+        _time(row.period_start),
+        _time(row.period_end),
+        row.hash.hex(),
+    ]
+
+
+def _position(before: str | None, account: AccountRow) -> int | None:
+    """The `seq` that the page lies before. Rows have no gaps: one exists if it is not above the newest."""
+    if before is None:
+        return None
+    account_id, seq = parse_transaction_id(before) or (0, 0)
+    if account_id != account.id or seq > account.head_seq:
+        raise NotFound("before: there is no such transaction")
+    return seq
+
+
+def _next_link(request: web.Request, limit: int, oldest: TransactionRow) -> str:
+    """Without host and scheme, which proxies change."""
+    before = transaction_id_text(oldest.account_id, oldest.seq)
+    return f'<{request.rel_url.update_query(limit=str(limit), before=before)}>; rel="next"'
+
+
+async def page(request: web.Request) -> web.Response:
+    async with reading(request) as reads:
+        given = read_parameters(request.query, PARAMETERS)
+        criteria = _criteria(given)
+        limit = given.get("limit", DEFAULT_PAGE)
+        account = await account_in(reads, given)
+        # One row more than was asked for, which tells whether there are older ones.
+        window = Window(limit=limit + 1, after=_position(given.get("before"), account))
+        found = await transaction_page_in(reads, account.id, criteria, window)
+    rows = [dict(zip(_NAMES, _cells(row), strict=True)) for row in found.rows]
+    headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+    if found.has_next and found.rows:
+        headers[hdrs.LINK] = _next_link(request, limit, found.rows[-1])
+    return web.Response(body=orjson.dumps(rows), content_type="application/json", headers=headers)
+
+
+async def _steps(
+    request: web.Request, account: AccountRow, criteria: TransactionCriteria
+) -> AsyncGenerator[list[Cells], None]:
+    """The rows up to the head as it was at the start, oldest first; the key is checked anew at each step."""
+    head, position = account.head_seq, 0
+    stretch = head if criteria.search is None else SEARCHED_ROWS
+    while position < head:
+        newest = min(position + stretch, head)
+        window = Window(limit=STEP_ROWS, after=newest + 1, before=position, oldest=True)
+        async with reading(request) as reads:
+            rows = await reads.loaders.transaction_page.load((account.id, (criteria, window)))
+        position = rows[-1].seq if len(rows) == STEP_ROWS else newest
+        yield [_cells(row) for row in rows]
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    async with reading(request) as reads:
+        given = read_parameters(request.query, EXPORT_PARAMETERS)
+        criteria = _criteria(given)
+        account = await account_in(reads, given)
+    filename = f"transactions-{account_id_text(account.id)}.csv"
+    return await stream_csv(request, filename, COLUMNS, _steps(request, account, criteria))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from datetime import date
+from typing import Any, Final
+
+from aiohttp import web
+
+from db.criteria import UsageCriteria, Window
+from db.rows import UsageDayRow
+from gateway.rest.columns import AMOUNT, COUNT, Column
+from gateway.rest.exports import STEP_ROWS, Cells, stream_csv
+from gateway.rest.parameters import (
+    ACCOUNT,
+    Parameter,
+    account_in,
+    check_range,
+    day_parameter,
+    read_parameters,
+    texts_parameter,
+    word_parameter,
+)
+from gateway.rest.reading import reading
+from ledger.ids import account_id_text
+from ledger.kinds import UsageCategory, UsageOrigin
+from ledger.money import format_nanos
+from resolvers.cursors import UsagePosition
+from resolvers.usage import MAX_MODELS, usage_criteria
+
+EXPORT_PATH: Final = "/billing/usage.csv"
+
+_BEFORE_ALL: Final[UsagePosition] = (date.min, "", "", "")
+
+COLUMNS: Final = (
+    Column("account", "The account's id.", {"type": "string", "pattern": r"^acct_[1-9]\d*$"}),
+    Column("day", "UTC day of the calls.", {"type": "string", "format": "date"}),
+    Column("model", "Id of the model that was called.", {"type": "string"}, free_text=True),
+    Column("category", "Kind of model.", {"type": "string", "enum": [word.value for word in UsageCategory]}),
+    Column("origin", "Whose model it was.", {"type": "string", "enum": [word.value for word in UsageOrigin]}),
+    Column("calls", "Number of requests.", COUNT),
+    Column("input_tokens", "Tokens sent to the model.", COUNT),
+    Column("output_tokens", "Tokens that the model made.", COUNT),
+    Column("tokens", "Input plus output tokens.", COUNT),
+    Column("cost", "Cost of the calls.", AMOUNT),
+)
+
+EXPORT_PARAMETERS: Final[tuple[Parameter, ...]] = (
+    ACCOUNT,
+    day_parameter("day_gte", "Of this UTC day or later."),
+    day_parameter("day_lt", "Before this UTC day."),
+    texts_parameter("models", f"Only of these models, at most {MAX_MODELS}.", example="llama-3-70b"),
+    word_parameter("categories", "Only of these kinds of models.", UsageCategory, many=True),
+    word_parameter("origins", "Only of these origins.", UsageOrigin, many=True),
+)
+
+
+def _criteria(given: Mapping[str, Any]) -> UsageCriteria:
+    check_range(given, "day_gte", "day_lt")
+    return usage_criteria(
+        day_gte=given.get("day_gte"),
+        day_lt=given.get("day_lt"),
+        models=given.get("models"),
+        categories=given.get("categories"),
+        origins=given.get("origins"),
+    )
+
+
+def _cells(row: UsageDayRow) -> Cells:
+    """In the order of COLUMNS."""
+    return [
+        account_id_text(row.account_id),
+        row.day.isoformat(),
+        row.model,
+        row.category,
+        row.origin,
+        row.calls,
+        row.input_tokens,
+        row.output_tokens,
+        row.input_tokens + row.output_tokens,
+        format_nanos(row.cost_nanos),
+    ]
+
+
+async def _steps(
+    request: web.Request, account_id: int, criteria: UsageCriteria, end: UsagePosition
+) -> AsyncGenerator[list[Cells], None]:
+    """The usage days up to that of the position `end`, oldest first; the key is checked anew at each step."""
+    position: UsagePosition | None = None
+    while position is None or position < end:
+        window = Window(limit=STEP_ROWS, before=position, oldest=True)
+        async with reading(request) as reads:
+            rows = await reads.loaders.usage_page.load((account_id, (criteria, window)))
+        position = rows[-1][1:5] if len(rows) == STEP_ROWS else end
+        yield [_cells(row) for row in rows if row[1:5] <= end]
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    async with reading(request) as reads:
+        given = read_parameters(request.query, EXPORT_PARAMETERS)
+        criteria = _criteria(given)
+        account = await account_in(reads, given)
+        newest = await reads.loaders.usage_page.load((account.id, (criteria, Window(limit=1))))
+    # With no usage at all, the end lies before every day.
+    end = newest[0][1:5] if newest else _BEFORE_ALL
+    filename = f"usage-{account_id_text(account.id)}.csv"
+    return await stream_csv(request, filename, COLUMNS, _steps(request, account.id, criteria, end))

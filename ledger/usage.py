@@ -1,0 +1,205 @@
+"""Recording usage: requests one by one or days rolled up, into usage days and monthly figures.
+
+It never writes ledger rows: whoever records usage live posts its charge beside it.
+
+A day's key (account, day, model, category, origin) is fed by requests or by one rollup, never by both, since the
+same calls would then count twice. What makes a request count once is a digest of 16 bytes (BLAKE2b), kept per
+account: of the request's id, or of (timestamp, model, category, tokens) and how many such lines its file had
+before. Digests outlive a rollup that replaces their day, so the log stays known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from db import usage_writes, writes
+from db.database import WriteConnection
+from db.errors import NumberOutOfRange
+from db.rows import MonthlyFiguresRow
+from db.usage_writes import DayKey, FedDayRow
+from ledger.errors import NotFound
+from ledger.ids import account_id_text
+from ledger.kinds import UsageCategory, UsageOrigin
+
+MAX_COUNT: Final = 2**63 - 1
+TOKEN_CATEGORIES: Final = frozenset({UsageCategory.CHAT.value, UsageCategory.EMBEDDING.value})
+"""The categories whose tokens the card counts."""
+
+_ROLLUP: Final = "rollup"
+_REQUESTS: Final = "requests"
+_DIGEST_BYTES: Final = 16
+
+
+class Verdict(StrEnum):
+    """What became of a request or rollup."""
+
+    TAKEN = "taken"
+    KNOWN = "known"
+    DIFFERS = "differs"
+    """The day is known with other figures."""
+    FED_BY_REQUESTS = "fed_by_requests"
+    """A rollup for a day whose requests were recorded."""
+    FED_BY_ROLLUP = "fed_by_rollup"
+    """A request of a day that is known from a rollup."""
+
+
+class UsageRequest(NamedTuple):
+    account_id: int
+    day: date
+    model: str
+    category: str
+    origin: str
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+    digest: bytes
+
+
+class Rollup(NamedTuple):
+    account_id: int
+    day: date
+    model: str
+    category: str
+    origin: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+    replace: bool = False
+    """Takes the place of other figures, and of requests."""
+
+
+def id_digest(request_id: str) -> bytes:
+    return blake2b(b"id\0" + request_id.encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def line_digest(timestamp_nanos: int, model: str, category: str, input_tokens: int, output_tokens: int) -> bytes:
+    """Of the first such line of a file; `nth_digest` makes that of the others. The account is kept beside it."""
+    text = f"line\0{timestamp_nanos}\0{category}\0{input_tokens}\0{output_tokens}\0{model}"
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def nth_digest(first: bytes, number: int) -> bytes:
+    return first if number == 1 else blake2b(b"nth\0%d\0" % number + first, digest_size=_DIGEST_BYTES).digest()
+
+
+async def record_requests(connection: WriteConnection, requests: Sequence[UsageRequest]) -> list[Verdict]:
+    """The verdicts stand in the order of the requests: TAKEN, KNOWN or FED_BY_ROLLUP.
+
+    Raises NotFound for an account that does not exist and NumberOutOfRange for sums beyond 64 bits; the caller's
+    transaction must then be rolled back.
+    """
+    await _lock(connection, {request.account_id for request in requests})
+    known = await usage_writes.known_requests(connection, {(one.account_id, one.digest) for one in requests})
+    days = _Days(await usage_writes.usage_days(connection, {one[:5] for one in requests}))
+    new: list[tuple[int, bytes]] = []
+    verdicts = []
+    for request in requests:
+        mark = request.account_id, request.digest
+        if mark in known:
+            verdicts.append(Verdict.KNOWN)
+        elif days.add_request(request):
+            known.add(mark)
+            new.append(mark)
+            verdicts.append(Verdict.TAKEN)
+        else:
+            verdicts.append(Verdict.FED_BY_ROLLUP)
+    await usage_writes.insert_requests(connection, new)
+    await days.write(connection)
+    return verdicts
+
+
+async def record_rollups(connection: WriteConnection, rollups: Sequence[Rollup]) -> list[Verdict]:
+    """The verdicts stand in the order of the rollups: TAKEN, KNOWN, DIFFERS or FED_BY_REQUESTS.
+
+    Raises as `record_requests` does.
+    """
+    await _lock(connection, {rollup.account_id for rollup in rollups})
+    days = _Days(await usage_writes.usage_days(connection, {one[:5] for one in rollups}))
+    verdicts = [days.put_rollup(rollup) for rollup in rollups]
+    await days.write(connection)
+    return verdicts
+
+
+async def _lock(connection: WriteConnection, account_ids: Collection[int]) -> None:
+    found = await writes.lock_accounts(connection, account_ids)
+    missing = set(account_ids) - found.keys()
+    if missing:
+        msg = f"there is no account {account_id_text(min(missing))}"
+        raise NotFound(msg)
+
+
+class _Days:
+    """The days that a batch touches: as they are stored, and as they will be."""
+
+    def __init__(self, stored: dict[DayKey, FedDayRow]) -> None:
+        self._stored = stored
+        self._rollups: dict[DayKey, FedDayRow] = {}
+        self._sums: dict[DayKey, list[int]] = {}
+
+    def add_request(self, request: UsageRequest) -> bool:
+        """Whether it may be added: not to a day that a rollup feeds."""
+        key = request[:5]
+        sums = self._sums.get(key)
+        if sums is None:
+            stored = self._stored.get(key)
+            if stored is not None and stored.fed_by == _ROLLUP:
+                return False
+            sums = self._sums[key] = [0, 0, 0, 0] if stored is None else list(stored[5:9])
+        sums[0] += 1
+        sums[1] += request.input_tokens
+        sums[2] += request.output_tokens
+        sums[3] += request.cost_nanos
+        return True
+
+    def put_rollup(self, rollup: Rollup) -> Verdict:
+        key = rollup[:5]
+        known = self._rollups.get(key) or self._stored.get(key)
+        if known is not None:
+            if known.fed_by == _ROLLUP and known[5:9] == rollup[5:9]:
+                return Verdict.KNOWN
+            if not rollup.replace:
+                return Verdict.DIFFERS if known.fed_by == _ROLLUP else Verdict.FED_BY_REQUESTS
+        self._rollups[key] = FedDayRow(*rollup[:9], fed_by=_ROLLUP)
+        return Verdict.TAKEN
+
+    def _changed(self) -> list[FedDayRow]:
+        summed = [FedDayRow._make((*key, *sums, _REQUESTS)) for key, sums in self._sums.items()]
+        return sorted([*self._rollups.values(), *summed])
+
+    async def write(self, connection: WriteConnection) -> None:
+        rows = self._changed()
+        for row in rows:
+            _check_range(row[5:9], f"{row.model} on {row.day}", row.account_id)
+        await usage_writes.put_usage_days(connection, rows)
+        await writes.add_to_months(connection, _increments(rows, self._stored))
+
+
+def _check_range(figures: Sequence[int], what: str, account_id: int) -> None:
+    # The database checks too, but a driver can't even bind a larger number.
+    if any(abs(figure) > MAX_COUNT for figure in figures):
+        msg = f"the sum of usage for {what} of {account_id_text(account_id)} leaves the 64-bit range"
+        raise NumberOutOfRange(msg)
+
+
+def _increments(rows: Sequence[FedDayRow], stored: dict[DayKey, FedDayRow]) -> list[MonthlyFiguresRow]:
+    """What the months gain, or lose, by the change of their days."""
+    months: dict[tuple[int, str], list[int]] = {}
+    for row in rows:
+        sums = months.setdefault((row.account_id, row.day.isoformat()[:7]), [0, 0, 0])
+        before = stored.get(row[:5])
+        old = (0, 0, 0, 0) if before is None else before[5:9]
+        sums[1 if row.origin == UsageOrigin.USER_INFERENCE else 0] += row.calls - old[0]
+        if row.category in TOKEN_CATEGORIES:
+            sums[2] += row.input_tokens + row.output_tokens - old[1] - old[2]
+    for (account_id, month), sums in months.items():
+        _check_range(sums, month, account_id)
+    return [
+        MonthlyFiguresRow(*key, platform_calls=platform, user_inference_calls=user_inference, tokens=tokens)
+        for key, (platform, user_inference, tokens) in months.items()
+        if platform or user_inference or tokens
+    ]

@@ -1,0 +1,380 @@
+"""What a page costs on a ledger of a million rows, in PostgreSQL's buffers: the pages of 8 KiB that it looks at.
+
+The statements are those that the reading functions hand to the driver, explained with the very same parameters,
+once planned for their values and once as the generic plan that a prepared statement may end up with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+
+from db import accounts, transactions, usage
+from db.criteria import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, Window
+from db.database import Database, DatabaseOptions, Snapshot
+from db.transactions import SORTED_AMOUNTS
+from ledger.kinds import KINDS, RefType, TransactionSource, TransactionType
+from resolvers.transactions import transaction_criteria
+from tests.db import bulk_rows
+from tests.db.bulk_rows import BIG, BIG_ROWS, FIRST_OTHER, SMALL
+from tests.postgres import Postgres
+
+Planner = Literal["force_custom_plan", "force_generic_plan"]
+Read = Callable[[Snapshot], Awaitable[object]]
+
+PAGE: Final = 50
+
+RATIO: Final = 1.2
+# Where a page of rows begins and ends in a leaf of the index and in a page of the table is chance, which adds one at
+# each end; so does a row that is read ahead, one for each run of an index that is merged.
+CHANCE: Final = 4
+
+_T, _S = TransactionType, TransactionSource
+
+
+def dollars(amount: float) -> int:
+    return round(amount * 10**9)
+
+
+@dataclass(frozen=True)
+class Server:
+    database: Database
+    connection: asyncpg.Connection
+
+
+@pytest.fixture(scope="module")
+async def bulk(postgres_server: Postgres, postgres_template: str) -> AsyncIterator[Server]:
+    name = await postgres_server.new_database(postgres_template)
+    connection = await asyncpg.connect(user=postgres_server.user, host=postgres_server.host, database=name)
+    await bulk_rows.fill(connection)
+    await connection.execute("SET jit = off; SET session_replication_role = origin")
+    database = Database(DatabaseOptions(postgres_server.url(name)))
+    yield Server(database, connection)
+    await database.close()
+    await connection.close()
+    await postgres_server.execute(f'DROP DATABASE "{name}"')
+
+
+async def statements_of(database: Database, read: Read) -> list[tuple[str, tuple[Any, ...]]]:
+    """What the read sends to the driver."""
+    sent: list[tuple[str, tuple[Any, ...]]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        sent.append((statement, tuple(parameters)))
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        async with database.snapshot() as snapshot:
+            await read(snapshot)
+    finally:
+        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+    return sent
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, list):
+        return "ARRAY[" + ", ".join(map(_literal, value)) + "]"
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+async def explained(
+    connection: asyncpg.Connection, statement: str, parameters: tuple[Any, ...], planner: Planner
+) -> dict[str, Any]:
+    await connection.execute(f"SET plan_cache_mode = {planner}")
+    await connection.execute(f"PREPARE explained AS {statement}")
+    try:
+        values = f"({', '.join(map(_literal, parameters))})" if parameters else ""
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE explained{values}")
+    finally:
+        await connection.execute("DEALLOCATE explained")
+    found: dict[str, Any] = json.loads(plan)[0]["Plan"]
+    return found
+
+
+async def buffers(server: Server, read: Read, planner: Planner) -> int:
+    total = 0
+    for statement, parameters in await statements_of(server.database, read):
+        plan = await explained(server.connection, statement, parameters, planner)
+        total += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return total
+
+
+def page_of(
+    account_ids: list[int],
+    criteria: TransactionCriteria,
+    after: int | None = None,
+    *,
+    size: int = PAGE,
+    oldest: bool = False,
+) -> Read:
+    window = Window(limit=size + 1, after=after, oldest=oldest)
+    return lambda snapshot: transactions.transaction_pages(snapshot, account_ids, criteria, window)
+
+
+async def matching(server: Server, condition: str) -> list[int]:
+    """The `seq` of every row of the big account under the condition, newest first."""
+    found = await server.connection.fetch(
+        f"SELECT seq FROM transactions WHERE account_id = {BIG} AND {condition} ORDER BY seq DESC"
+    )
+    return [row["seq"] for row in found]
+
+
+@dataclass(frozen=True)
+class Filter:
+    criteria: TransactionCriteria
+    condition: str
+    """The same in SQL, for the model."""
+    most: int
+    """The most buffers that a page of it may read."""
+
+    @property
+    def chance(self) -> int:
+        return CHANCE + len(self.criteria.kinds or ())
+
+
+MIDDLE: Final = datetime(2024, 9, 1, tzinfo=UTC)
+LATER: Final = datetime(2025, 3, 1, tzinfo=UTC)
+_BETWEEN: Final = "created_at >= '2024-09-01Z' AND created_at < '2025-03-01Z'"
+
+# A run of an index costs its depth (4), a row at most one page of the table, a row met through its `seq` the depth of
+# the key on top.
+RUN: Final = 4
+IN_ORDER: Final = RUN + PAGE + CHANCE
+BY_SEQ: Final = (PAGE + 1) * RUN + CHANCE
+
+# Up to 1,001 entries of the index by amount, and the visibility map at every jump from one of its pages to another.
+PROBE: Final = 12 + 100
+# Where more rows than can be sorted lie in a range of amounts, the next one is 1,000 rows of a million away at most if
+# they are spread evenly: a page of 50 looks at 50,000 entries of the key, of 160 to a leaf.
+WALK: Final = PAGE * BIG_ROWS // SORTED_AMOUNTS // 160
+
+FILTERS: Final = {
+    "none": Filter(ALL_TRANSACTIONS, "true", 12),
+    "one type": Filter(transaction_criteria(types=[_T.TOPUP]), "type = 'topup'", IN_ORDER),
+    "one common type": Filter(transaction_criteria(types=[_T.GPU_USAGE]), "type = 'gpu_usage'", 20),
+    "a rare type": Filter(transaction_criteria(types=[_T.BONUS]), "type = 'bonus'", IN_ORDER),
+    "several types": Filter(
+        transaction_criteria(types=[_T.TOPUP, _T.AUTO_RECHARGE, _T.REFUND, _T.BONUS]),
+        "type IN ('topup', 'auto_recharge', 'refund', 'bonus')",
+        5 * RUN + PAGE,
+    ),
+    "rare types": Filter(
+        transaction_criteria(types=[_T.BONUS, _T.ADMIN_CORRECTION, _T.CONTRACT_GRANT]),
+        "type IN ('bonus', 'admin_correction', 'contract_grant')",
+        4 * RUN + PAGE,
+    ),
+    "all types but one": Filter(
+        transaction_criteria(types=[kind for kind in _T if kind != _T.TOPUP]), "type <> 'topup'", 11 * RUN + PAGE
+    ),
+    "a source": Filter(transaction_criteria(sources=[_S.METERING]), "source = 'metering'", 2 * RUN + 20),
+    "a source of many types": Filter(
+        transaction_criteria(sources=[_S.STRIPE_WEBHOOK]), "source = 'stripe_webhook'", 5 * RUN + PAGE + CHANCE
+    ),
+    "a type from a source": Filter(
+        transaction_criteria(types=[_T.REFUND], sources=[_S.STRIPE_WEBHOOK]),
+        "type = 'refund' AND source = 'stripe_webhook'",
+        IN_ORDER,
+    ),
+    "createdAt": Filter(transaction_criteria(created_gte=MIDDLE, created_lt=LATER), _BETWEEN, 2 * RUN + 12),
+    "createdAt and type": Filter(
+        transaction_criteria(created_gte=MIDDLE, created_lt=LATER, types=[_T.TOPUP, _T.AUTO_RECHARGE]),
+        f"{_BETWEEN} AND type IN ('topup', 'auto_recharge')",
+        6 * RUN + IN_ORDER,
+    ),
+    "amount, wide": Filter(transaction_criteria(amount_lte=dollars(-1)), "amount_nanos <= -1e9", BY_SEQ + PROBE),
+    "amount, narrow": Filter(
+        transaction_criteria(amount_gte=dollars(980), amount_lte=dollars(999)),
+        "amount_nanos BETWEEN 980e9 AND 999e9",
+        BY_SEQ + PROBE,
+    ),
+    "amount, between": Filter(
+        transaction_criteria(amount_gte=dollars(950)), "amount_nanos >= 950e9", BY_SEQ + PROBE + WALK
+    ),
+    "amount, exact": Filter(
+        transaction_criteria(amount_gte=dollars(50), amount_lte=dollars(50)), "amount_nanos = 50e9", IN_ORDER
+    ),
+    "amount, exact, of old rows alone": Filter(
+        transaction_criteria(amount_gte=dollars(-311.11), amount_lte=dollars(-311.11)),
+        "amount_nanos = -311.11 * 1e9",
+        IN_ORDER,
+    ),
+    "amount, rare": Filter(transaction_criteria(amount_gte=dollars(1001)), "amount_nanos >= 1001e9", BY_SEQ + CHANCE),
+    "amount and type": Filter(
+        transaction_criteria(types=[_T.REFUND], amount_gte=dollars(50)),
+        "type = 'refund' AND amount_nanos >= 50e9",
+        BY_SEQ + PROBE,
+    ),
+    "refType": Filter(
+        transaction_criteria(ref_type=RefType.STRIPE_CHECKOUT_SESSION),
+        "ref_type = 'stripe_checkout_session'",
+        len(KINDS) * RUN + PAGE,
+    ),
+    "refType, common": Filter(
+        transaction_criteria(ref_type=RefType.GPU_INSTANCE), "ref_type = 'gpu_instance'", len(KINDS) * RUN + 20
+    ),
+    "refType, rare": Filter(
+        transaction_criteria(ref_type=RefType.STRIPE_REFUND), "ref_type = 'stripe_refund'", len(KINDS) * RUN + PAGE
+    ),
+    "refType and type": Filter(
+        transaction_criteria(ref_type=RefType.INFERENCE_INSTANCE, types=[_T.REFUND]),
+        "ref_type = 'inference_instance' AND type = 'refund'",
+        2 * RUN + PAGE,
+    ),
+    "refId": Filter(transaction_criteria(ref_id="inference_instance-7"), "ref_id = 'inference_instance-7'", IN_ORDER),
+    "refType and refId": Filter(
+        transaction_criteria(ref_type=RefType.INFERENCE_INSTANCE, ref_id="inference_instance-7"),
+        "ref_id = 'inference_instance-7'",
+        IN_ORDER,
+    ),
+    "refId and createdAt": Filter(
+        transaction_criteria(ref_id="inference_instance-7", created_gte=MIDDLE, created_lt=LATER),
+        f"{_BETWEEN} AND ref_id = 'inference_instance-7'",
+        2 * RUN + IN_ORDER,
+    ),
+}
+
+
+async def three_pages(server: Server, one: Filter, planner: Planner) -> tuple[int, int, int]:
+    """Of page 1, one in the middle and the last one, all of the same size."""
+    rows = await matching(server, one.condition)
+    size = min(PAGE, len(rows) // 4)
+    assert size > 0
+    cursors = [None, rows[len(rows) // 2 - 1], rows[-size - 1]]
+    expected = [rows[:size], rows[len(rows) // 2 :][:size], rows[-size:]]
+    costs = []
+    for after, seqs in zip(cursors, expected, strict=True):
+        window = Window(limit=size + 1, after=after)
+        async with server.database.snapshot() as snapshot:
+            page = await transactions.transaction_pages(snapshot, [BIG], one.criteria, window)
+        assert [row.seq for row in page[BIG]][:size] == seqs
+        costs.append(await buffers(server, page_of([BIG], one.criteria, after, size=size), planner))
+    return costs[0], costs[1], costs[2]
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("name", FILTERS)
+async def test_a_page_costs_the_same_wherever_it_lies(bulk: Server, name: str, planner: Planner) -> None:
+    one = FILTERS[name]
+    costs = await three_pages(bulk, one, planner)
+    assert max(costs) <= one.most, costs
+    assert max(costs) <= min(costs) * RATIO + one.chance, costs
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_the_oldest_rows_cost_no_more_than_the_newest(bulk: Server, planner: Planner) -> None:
+    for name in ("none", "several types", "createdAt and type", "amount, narrow", "refType"):
+        criteria = FILTERS[name].criteria
+        newest = await buffers(bulk, page_of([BIG], criteria), planner)
+        oldest = await buffers(bulk, page_of([BIG], criteria, oldest=True), planner)
+        assert oldest <= newest * RATIO + FILTERS[name].chance, name
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_filters_that_contradict_each_other_read_no_ledger(bulk: Server, planner: Planner) -> None:
+    """Kinds and references go together in any way, and an amount that no row has is known at once."""
+    for criteria, most in (
+        (transaction_criteria(types=[_T.TOPUP], ref_type=RefType.GPU_INSTANCE), RUN),
+        (transaction_criteria(types=[_T.GPU_USAGE, _T.REFUND], ref_type=RefType.VOLUME), 3 * RUN),
+        (transaction_criteria(types=[_T.TOPUP], ref_id="inference_instance-7"), 5_000),
+        (transaction_criteria(ref_id="no such thing"), RUN),
+        (transaction_criteria(types=[_T.GPU_USAGE], amount_gte=dollars(1001)), RUN + 50),
+        (transaction_criteria(types=[]), 0),
+        (transaction_criteria(created_gte=datetime(2030, 1, 1, tzinfo=UTC)), 2 * RUN),
+    ):
+        assert await buffers(bulk, page_of([BIG], criteria), planner) <= most, criteria
+
+
+async def test_a_search_reads_the_rows_between_the_cursor_and_the_end_of_the_page(bulk: Server) -> None:
+    """The bound: the pages of the table on which these rows lie, some 20 of them to one, and the key's leaves."""
+    disputed = await matching(bulk, "description ILIKE '%disputed%'")
+    criteria = transaction_criteria(search="dISPUTED")
+    size = 10
+    for start in (0, 100, len(disputed) - size - 1):
+        after = disputed[start]
+        rows = after - disputed[start + size]
+        assert rows == size * 5_000
+        pages = await buffers(bulk, page_of([BIG], criteria, after, size=size - 1), "force_generic_plan")
+        assert pages <= rows / 16
+        near = page_of([BIG], transaction_criteria(search="gpu instance"[:3]), after)
+        assert await buffers(bulk, near, "force_generic_plan") <= FILTERS["none"].most
+    only_topups = transaction_criteria(search="no such text", types=[_T.BONUS])
+    assert await buffers(bulk, page_of([BIG], only_topups), "force_generic_plan") <= IN_ORDER
+
+
+def billing_page(account_id: int) -> Read:
+    """The reads of the operation BillingPage."""
+
+    async def read(snapshot: Snapshot) -> None:
+        await accounts.accounts_by_id(snapshot, [account_id])
+        await accounts.monthly_figures(snapshot, [account_id], "2024-11", "2025-10")
+        window = Window(limit=PAGE + 1)
+        await transactions.transaction_pages(snapshot, [account_id], ALL_TRANSACTIONS, window)
+        await usage.usage_pages(snapshot, [account_id], ALL_USAGE, window)
+        await usage.usage_totals(snapshot, [account_id], ALL_USAGE)
+
+    return read
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_the_billing_page_costs_the_same_for_a_thousand_rows_and_a_million(
+    bulk: Server, planner: Planner
+) -> None:
+    small, big = [await buffers(bulk, billing_page(account_id), planner) for account_id in (SMALL, BIG)]
+    assert big <= small * RATIO, (small, big)
+    assert small <= big * RATIO, (small, big)
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_ten_accounts_at_once_cost_ten_times_one(bulk: Server, planner: Planner) -> None:
+    account_ids = [BIG, SMALL, *range(FIRST_OTHER, FIRST_OTHER + 8)]
+    for name in ("none", "several types", "amount, narrow", "amount, wide", "createdAt", "refType", "refId"):
+        criteria = FILTERS[name].criteria
+        found = [await buffers(bulk, page_of([account_id], criteria), planner) for account_id in account_ids]
+        together = await buffers(bulk, page_of(account_ids, criteria), planner)
+        assert together <= sum(found) * RATIO, (name, found, together)
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_counts_and_balances_of_a_stretch_of_time_are_look_ups(bulk: Server, planner: Planner) -> None:
+    whole = transaction_criteria(created_gte=MIDDLE, created_lt=LATER)
+
+    def counts(snapshot: Snapshot) -> Awaitable[object]:
+        return transactions.transaction_counts(snapshot, [BIG], whole)
+
+    def balances(snapshot: Snapshot) -> Awaitable[object]:
+        return transactions.balances_as_of(snapshot, [BIG], MIDDLE)
+
+    async with bulk.database.snapshot() as snapshot:
+        assert await transactions.transaction_counts(snapshot, [BIG], whole) == {
+            BIG: len(await matching(bulk, _BETWEEN))
+        }
+    assert await buffers(bulk, counts, planner) <= 6 * RUN
+    assert await buffers(bulk, balances, planner) <= RUN + 1
+
+
+async def _sqlite_plan(database: Database, read: Read) -> list[str]:
+    lines: list[str] = []
+    for statement, parameters in await statements_of(database, read):
+        async with database.engine.connect() as connection:
+            plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            lines += [str(row.detail) for row in plan]
+    return lines
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", FILTERS)
+async def test_sqlite_reads_every_page_by_an_index(database: Database, name: str) -> None:
+    criteria = FILTERS[name].criteria
+    for after in (None, 500):
+        plan = await _sqlite_plan(database, page_of([BIG], criteria, after))
+        assert [line for line in plan if line.startswith("SCAN transactions")] == []
+        if criteria.kinds is None and criteria.amount_gte is None and criteria.amount_lte is None:
+            assert [line for line in plan if "TEMP B-TREE" in line] == []
+    assert any("account_id=?" in line for line in plan)

@@ -1,0 +1,266 @@
+"""The tables worked out anew from the raw rows of the ledger, by none of the code that wrote them.
+
+A row of a GPU or inference instance is a hold where its description says `: hold `, and otherwise settles the hold
+whose period it starts with: the periods of one instance must differ. Whether a hold that no row settles is open, came
+out even or has expired is in no row, so there the table's word is taken where it is possible at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table, select
+
+from db import tables
+from db.database import Database
+from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+
+RestRow = dict[str, Any]
+Figures = dict[tuple[object, ...], object]
+
+COLUMNS = [
+    *("id", "account", "seq", "created_at", "type", "amount", "balance_after", "description", "source"),
+    *("ref_type", "ref_id", "actor", "corrects", "period_start", "period_end"),
+]
+
+
+def _plain(nanos: int) -> str:
+    whole, fraction = f"{Decimal(nanos).scaleb(-9):.9f}".split(".")
+    return f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def as_rest(row: TransactionRow) -> RestRow:
+    """The row as a customer gets it."""
+    account = f"acct_{row.account_id}"
+    cells = (
+        f"txn_{row.account_id}_{row.seq}",
+        account,
+        row.seq,
+        _time(row.created_at),
+        row.type,
+        _plain(row.amount_nanos),
+        _plain(row.balance_after_nanos),
+        row.description,
+        row.source,
+        row.ref_type,
+        row.ref_id,
+        row.actor,
+        row.corrects_seq and f"txn_{row.account_id}_{row.corrects_seq}",
+        _time(row.period_start),
+        _time(row.period_end),
+        row.hash.hex(),
+    )
+    return dict(zip([*COLUMNS, "hash"], cells, strict=True))
+
+
+def chain_breaks(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The ids of the rows whose hash is not that of the row before and of their own columns."""
+    previous, broken = bytes(32), []
+    for row in rows:
+        text = json.dumps([row[name] for name in COLUMNS], ensure_ascii=False, separators=(",", ":"))
+        previous = hashlib.sha256(previous + text.encode("utf-8")).digest()
+        if previous.hex() != row["hash"]:
+            broken.append(row["id"])
+            previous = bytes.fromhex(row["hash"])
+    return broken
+
+
+@dataclass(frozen=True)
+class Stored:
+    accounts: list[AccountRow]
+    transactions: list[TransactionRow]
+    holds: list[HoldRow]
+    charges: list[ChargeRow]
+    months: list[MonthlyFiguresRow]
+    calls: list[IdempotencyRow]
+
+
+async def read_tables(database: Database) -> Stored:
+    async with database.snapshot() as snapshot:
+
+        async def rows(table: Table, row_type: type[NamedTuple]) -> list[Any]:
+            columns = [table.c[name] for name in row_type._fields]
+            found = await snapshot.rows(select(*columns).order_by(*table.primary_key.columns))
+            return [row_type._make(row) for row in found]
+
+        return Stored(
+            accounts=await rows(tables.accounts, AccountRow),
+            transactions=await rows(tables.transactions, TransactionRow),
+            holds=await rows(tables.holds, HoldRow),
+            charges=await rows(tables.charges, ChargeRow),
+            months=await rows(tables.monthly_figures, MonthlyFiguresRow),
+            calls=await rows(tables.idempotency_keys, IdempotencyRow),
+        )
+
+
+async def differences(database: Database) -> list[str]:
+    """Empty where every table agrees with the ledger's rows."""
+    return differences_of(await read_tables(database))
+
+
+def differences_of(stored: Stored) -> list[str]:
+    found = _row_problems(stored.transactions) + _call_problems(stored)
+    recomputed, as_stored = _recomputed(stored), _as_stored(stored)
+    for key in sorted(recomputed.keys() | as_stored.keys(), key=str):
+        if recomputed.get(key) != as_stored.get(key):
+            found.append(f"{key}: {as_stored.get(key)} is stored, {recomputed.get(key)} recomputed")
+    return found
+
+
+def _row_problems(rows: Sequence[TransactionRow]) -> list[str]:
+    found = []
+    for account_id, group in groupby(rows, key=lambda row: row.account_id):
+        ledger = list(group)
+        if [row.seq for row in ledger] != list(range(1, len(ledger) + 1)):
+            found.append(f"acct_{account_id}: seq has gaps")
+        if any(earlier.created_at > later.created_at for earlier, later in pairwise(ledger)):
+            found.append(f"acct_{account_id}: time runs backwards")
+        balance = 0
+        for row in ledger:
+            balance += row.amount_nanos
+            if row.balance_after_nanos != balance:
+                found.append(f"txn_{account_id}_{row.seq}: balance_after should be {balance}")
+        found += [f"{row_id}: hash" for row_id in chain_breaks(map(as_rest, ledger))]
+    return found
+
+
+def _call_problems(stored: Stored) -> list[str]:
+    """Of the remembered calls: each covers rows of its own, all of one time, and the balance after the last."""
+    found = []
+    rows = {(row.account_id, row.seq): row for row in stored.transactions}
+    taken: set[tuple[int, int]] = set()
+    for call in stored.calls:
+        name = f"call {call.account_id} {call.operation} {call.key}"
+        covered = [(call.account_id, seq) for seq in range(call.first_seq, call.last_seq + 1)]
+        if not taken.isdisjoint(covered):
+            found.append(f"{name}: covers rows of another call")
+        taken.update(covered)
+        if any(key not in rows or rows[key].created_at != call.created_at for key in covered):
+            found.append(f"{name}: rows are missing or of another time")
+        last = rows.get((call.account_id, call.last_seq))
+        if call.balance_nanos != (last.balance_after_nanos if last else 0) or call.first_seq > call.last_seq + 1:
+            found.append(f"{name}: balance or seq")
+    return found
+
+
+def _as_stored(stored: Stored) -> Figures:
+    figures: Figures = {("head", one.id): one[6:10] for one in stored.accounts}
+    figures |= {("hold", *one[:2]): one for one in stored.holds}
+    figures |= {("charge", *one[:3]): one for one in stored.charges}
+    figures |= {("month", *one[:2]): one[2:5] for one in stored.months if any(one[2:5])}
+    return figures
+
+
+def _recomputed(stored: Stored) -> Figures:
+    figures: Figures = {}
+    sums: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    resources: dict[tuple[int, str, str], list[TransactionRow]] = defaultdict(list)
+    heads = {row.account_id: row for row in stored.transactions}
+    for account in stored.accounts:
+        head = heads.get(account.id)
+        key = "head", account.id
+        figures[key] = (head.seq, head.created_at, head.hash, head.balance_after_nanos) if head else (0, None, None, 0)
+    for row in stored.transactions:
+        month = sums[row.account_id, f"{row.created_at:%Y-%m}"]
+        if row.type in ("gpu_usage", "storage_billing"):
+            month[0] -= row.amount_nanos
+        if (row.type, row.source) == ("refund", "metering"):
+            month[1] += row.amount_nanos
+        if row.ref_type in ("gpu_instance", "inference_instance", "volume", "shared_filesystem"):
+            assert row.ref_id is not None
+            resources[row.account_id, row.ref_type, row.ref_id].append(row)
+    table = {(hold.account_id, hold.hold_seq): hold for hold in stored.holds}
+    for resource, rows in resources.items():
+        holds = _holds(resource, rows, table)
+        figures["charge", *resource] = _charge(resource, rows, holds)
+        for hold in holds:
+            figures["hold", hold.account_id, hold.hold_seq] = hold
+            sums[hold.account_id, hold.month][2] += hold.held_nanos if hold.state == "open" else 0
+    figures.update({("month", *key): tuple(month) for key, month in sums.items() if any(month)})
+    return figures
+
+
+def _is_hold(row: TransactionRow) -> bool:
+    return row.type == "gpu_usage" and ": hold " in row.description
+
+
+def _holds(
+    resource: tuple[int, str, str], rows: Sequence[TransactionRow], table: Mapping[tuple[int, int], HoldRow]
+) -> list[HoldRow]:
+    if resource[1] not in ("gpu_instance", "inference_instance"):
+        return []
+    opened = [row for row in rows if _is_hold(row)]
+    settling = {row.period_start: row for row in rows if not _is_hold(row)}
+    assert len({row.period_start for row in opened}) == len(opened), f"{resource}: two holds of one period"
+    assert settling.keys() <= {row.period_start for row in opened}, f"{resource}: a settlement without its hold"
+    assert len(settling) + len(opened) == len(rows), f"{resource}: two settlements of one hold"
+    holds = []
+    for cycle, row in enumerate(opened, start=1):
+        successor = opened[cycle] if cycle < len(opened) else None
+        state, used_nanos, settled_seq, settled_at = _end(
+            row, settling.get(row.period_start), successor, table.get((row.account_id, row.seq))
+        )
+        assert row.period_start is not None
+        assert row.period_end is not None
+        holds.append(
+            HoldRow(
+                account_id=row.account_id,
+                hold_seq=row.seq,
+                ref_type=resource[1],
+                ref_id=resource[2],
+                cycle=cycle,
+                held_nanos=-row.amount_nanos,
+                month=f"{row.created_at:%Y-%m}",
+                state=state,
+                period_start=row.period_start,
+                period_end=row.period_end,
+                used_nanos=used_nanos,
+                settled_seq=settled_seq,
+                settled_at=settled_at,
+            )
+        )
+    return holds
+
+
+def _end(
+    row: TransactionRow, settling: TransactionRow | None, successor: TransactionRow | None, stored: HoldRow | None
+) -> tuple[str, int | None, int | None, datetime | None]:
+    held_nanos = -row.amount_nanos
+    if settling is not None:
+        return "settled", held_nanos - settling.amount_nanos, settling.seq, settling.created_at
+    if successor is not None:
+        return "settled", held_nanos, None, successor.created_at
+    if stored is None or stored.state == "open":
+        return "open", None, None, None
+    settled_at = stored.settled_at
+    return stored.state, held_nanos, None, settled_at if settled_at and settled_at >= row.created_at else row.created_at
+
+
+def _charge(resource: tuple[int, str, str], rows: Sequence[TransactionRow], holds: Sequence[HoldRow]) -> ChargeRow:
+    settling = [row.amount_nanos for row in rows if holds and not _is_hold(row)]
+    newest = holds[-1] if holds else None
+    return ChargeRow(
+        *resource,
+        state=newest.state if newest else "open",
+        held_nanos=sum(hold.held_nanos for hold in holds),
+        refunded_nanos=sum(nanos for nanos in settling if nanos > 0),
+        overage_nanos=-sum(nanos for nanos in settling if nanos < 0),
+        billed_nanos=0 if holds else -sum(row.amount_nanos for row in rows),
+        cycles=len(holds),
+        first_seq=rows[0].seq,
+        last_seq=rows[-1].seq,
+        opened_at=rows[0].created_at,
+        closed_at=newest.settled_at if newest else None,
+    )

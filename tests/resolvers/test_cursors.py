@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Awaitable, Callable
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.criteria import ALL_TRANSACTIONS, ALL_USAGE
+from db.database import Database
+from ledger.errors import BadCursor
+from ledger.kinds import TransactionType, UsageCategory
+from resolvers import accounts, transactions, usage
+from resolvers.context import Reads
+from resolvers.cursors import (
+    NO_FILTER,
+    CursorKind,
+    CursorWriter,
+    check_cursor,
+    filter_digest,
+    read_cursor,
+    seq_position,
+    usage_position,
+)
+from resolvers.transactions import transaction_criteria
+from resolvers.usage import usage_criteria
+from tests.resolvers.ledgers import NOW, principal
+from tests.resolvers.test_transaction_pages import EXAMPLES
+
+SEQS = st.integers(0, 2**63 - 1)
+ACCOUNTS = st.integers(1, 2**63 - 1)
+MODELS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=200)
+DAY = date(2026, 11, 1)
+LEDGER = CursorWriter(CursorKind.LEDGER, 7).of_seq(3)
+
+
+@given(account_id=ACCOUNTS, seq=SEQS, digest=st.binary(min_size=8, max_size=8))
+def test_a_cursor_comes_back_as_it_went_out(account_id: int, seq: int, digest: bytes) -> None:
+    cursor = read_cursor(CursorWriter(CursorKind.LEDGER, account_id, digest).of_seq(seq), "after")
+    assert (cursor.kind, cursor.account_id, cursor.filter_digest) == (CursorKind.LEDGER, account_id, digest)
+    assert seq_position(cursor, "after") == seq
+
+
+@given(day=st.dates(), model=MODELS)
+def test_a_usage_cursor_holds_any_model(day: date, model: str) -> None:
+    position = (day, model, "chat", "platform")
+    cursor = read_cursor(CursorWriter(CursorKind.USAGE, 1).of_usage(position), "after")
+    assert usage_position(cursor, "after") == position
+
+
+@given(text=st.text(max_size=60) | st.text(st.characters(codec=None, categories=["Cs"]), max_size=5))
+@settings(max_examples=300)
+def test_garbage_is_refused(text: str) -> None:
+    with pytest.raises(BadCursor, match=r"^before is not a cursor"):
+        read_cursor(text, "before")
+
+
+@given(account_id=ACCOUNTS, seq=SEQS, data=st.data())
+@settings(max_examples=300)
+def test_whatever_is_changed_or_cut_off_is_refused(account_id: int, seq: int, data: st.DataObject) -> None:
+    cursor = CursorWriter(CursorKind.LEDGER, account_id).of_seq(seq)
+    index = data.draw(st.integers(0, len(cursor) - 1))
+    letter = data.draw(
+        st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/= ").filter(
+            lambda letter: letter != cursor[index]
+        )
+    )
+    for wrong in (
+        cursor[:index],
+        cursor[index + 1 :],
+        cursor[:index] + letter + cursor[index + 1 :],
+        cursor[:index] + letter + cursor[index:],
+        cursor + "=" * (-len(cursor) % 4 or 4),
+        cursor + " ",
+    ):
+        with pytest.raises(BadCursor, match=r"^after is not a cursor"):
+            read_cursor(wrong, "after")
+
+
+def test_a_cursor_of_another_version_or_list_or_far_too_long_is_refused() -> None:
+    raw = base64.urlsafe_b64decode(LEDGER + "=" * (-len(LEDGER) % 4))[:-4]
+    for body in (b"\x02" + raw[1:], raw[:1] + b"\x09" + raw[2:], raw[:-9], b""):
+        signed = body + zlib.crc32(body).to_bytes(4, "big")
+        with pytest.raises(BadCursor):
+            check_cursor(
+                read_cursor(base64.urlsafe_b64encode(signed).rstrip(b"=").decode(), "after"),
+                "after",
+                CursorKind.LEDGER,
+                7,
+                NO_FILTER,
+            )
+    with pytest.raises(BadCursor):
+        read_cursor("A" * 1_000_000, "after")
+
+
+@pytest.mark.parametrize("position", [b"", b"1234567", b"123456789", b"\xff" * 9])
+def test_a_position_that_none_has_is_refused(position: bytes) -> None:
+    cursor = read_cursor(LEDGER, "after")
+    with pytest.raises(BadCursor, match=r"^after is not a cursor"):
+        seq_position(cursor.__class__(cursor.kind, 7, NO_FILTER, position), "after")
+    with pytest.raises(BadCursor, match=r"^after is not a cursor"):
+        usage_position(cursor.__class__(cursor.kind, 7, NO_FILTER, position), "after")
+
+
+BONUS = transaction_criteria(types=[TransactionType.BONUS])
+CHAT = usage_criteria(categories=[UsageCategory.CHAT])
+USAGE = CursorWriter(CursorKind.USAGE, 7).of_usage((DAY, "m", "chat", "platform"))
+OPERATORS = CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(3)
+
+Ask = Callable[[Reads, str | None, str | None], Awaitable[object]]
+
+
+def _transactions(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
+    return transactions.transaction_page(reads, 7, ALL_TRANSACTIONS, after=after, before=before)
+
+
+def _bonuses(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
+    return transactions.transaction_page(reads, 7, BONUS, after=after, before=before)
+
+
+def _usage(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
+    return usage.usage_page(reads, 7, ALL_USAGE, after=after, before=before)
+
+
+def _chats(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
+    return usage.usage_page(reads, 7, CHAT, after=after, before=before)
+
+
+def _accounts(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
+    return accounts.account_page(reads, None, after or before, None)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("ask", "cursor", "message"),
+    [
+        (_transactions, USAGE, "another list"),
+        (_transactions, OPERATORS, "another list"),
+        (_transactions, CursorWriter(CursorKind.LEDGER, 8).of_seq(3), "another account"),
+        (_transactions, CursorWriter(CursorKind.LEDGER, 7, filter_digest(BONUS)).of_seq(3), "another filter"),
+        (_transactions, LEDGER[:-1], "not a cursor"),
+        (_transactions, "", "not a cursor"),
+        (_bonuses, LEDGER, "another filter"),
+        (_usage, LEDGER, "another list"),
+        (_usage, CursorWriter(CursorKind.USAGE, 8).of_usage((DAY, "m", "chat", "platform")), "another account"),
+        (_usage, CursorWriter(CursorKind.USAGE, 7).of_seq(3), "not a cursor"),
+        (_chats, USAGE, "another filter"),
+        (_accounts, LEDGER, "another list"),
+    ],
+)
+async def test_a_cursor_from_elsewhere_is_refused_by_name(
+    ledgers: Database, ask: Ask, cursor: str, message: str
+) -> None:
+    async with ledgers.snapshot() as snapshot:
+        reads = Reads(snapshot, principal(), NOW)
+        with pytest.raises(BadCursor, match=f"^after is .*{message}"):
+            await ask(reads, cursor, None)
+        if ask is not _accounts:
+            with pytest.raises(BadCursor, match=f"^before is .*{message}"):
+                await ask(reads, None, cursor)
+
+
+@given(chosen=st.data())
+@EXAMPLES
+def test_filters_that_differ_have_different_digests(chosen: st.DataObject) -> None:
+    amounts = st.none() | st.integers(-3, 3)
+    texts = st.sampled_from([None, "aaa", "123", "it's"])
+    drawn = [chosen.draw(st.tuples(amounts, texts, texts)) for _ in range(2)]
+    one, other = (transaction_criteria(amount_gte=gte, ref_id=ref_id, search=search) for gte, ref_id, search in drawn)
+    assert (filter_digest(one) == filter_digest(other)) == (one == other)
+    assert (filter_digest(one) == NO_FILTER) == (one == ALL_TRANSACTIONS)
+
+
+def test_the_order_in_which_a_filter_is_written_does_not_matter() -> None:
+    types = [TransactionType.TOPUP, TransactionType.BONUS]
+    assert filter_digest(transaction_criteria(types=types)) == filter_digest(
+        transaction_criteria(types=types[::-1] * 2)
+    )
+    assert filter_digest(usage_criteria(models=["b", "a", "a"])) == filter_digest(usage_criteria(models=["a", "b"]))

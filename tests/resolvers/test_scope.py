@@ -1,0 +1,80 @@
+"""Who may read what: every kind of key, on its own account, on another one and on one that does not exist."""
+
+from __future__ import annotations
+
+import pytest
+
+from db.database import Database
+from ledger.errors import BadUserInput, Forbidden, NotFound
+from ledger.keys import KeyScope, Principal
+from resolvers import accounts, transactions
+from resolvers.context import Reads
+from tests.resolvers.ledgers import NOW, append, new_account, principal
+from tests.resolvers.test_transaction_pages import DRAFT
+
+NOBODY = 10**15
+
+
+async def _may_read(database: Database, asker: Principal, account_id: int) -> bool:
+    """The account and its row, both or neither."""
+    async with database.snapshot() as snapshot:
+        reads = Reads(snapshot, asker, NOW)
+        try:
+            row = await accounts.account(reads, f"acct_{account_id}")
+        except NotFound:
+            with pytest.raises(NotFound, match=r"^there is no such transaction$"):
+                await transactions.transaction(reads, f"txn_{account_id}_1")
+            return False
+        assert row.id == account_id
+        assert (await transactions.transaction(reads, f"txn_{account_id}_1")).account_id == account_id
+        return True
+
+
+async def test_a_key_reads_what_it_covers_and_the_rest_is_not_there(ledgers: Database) -> None:
+    own, other = await new_account(ledgers), await new_account(ledgers)
+    for account in (own, other):
+        await append(ledgers, account, [DRAFT])
+    matrix = [
+        (principal(KeyScope.READ, own.id), True, False),
+        (principal(KeyScope.MANAGE, own.id), True, False),
+        (principal(KeyScope.SERVICE, account_ids=frozenset({own.id})), True, False),
+        (principal(KeyScope.SERVICE, account_ids=frozenset()), False, False),
+        (principal(KeyScope.SERVICE), True, True),
+        (principal(KeyScope.OPERATOR), True, True),
+    ]
+    for asker, reads_own, reads_other in matrix:
+        found = [await _may_read(ledgers, asker, account_id) for account_id in (own.id, other.id, NOBODY)]
+        assert found == [reads_own, reads_other, False], asker
+
+
+@pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.MANAGE])
+async def test_the_account_of_the_key_needs_no_id(ledgers: Database, scope: KeyScope) -> None:
+    account = await new_account(ledgers)
+    async with ledgers.snapshot() as snapshot:
+        assert await accounts.account(Reads(snapshot, principal(scope, account.id), NOW), None) == account
+
+
+@pytest.mark.parametrize("scope", [KeyScope.SERVICE, KeyScope.OPERATOR])
+async def test_a_key_of_many_accounts_must_name_one(ledgers: Database, scope: KeyScope) -> None:
+    async with ledgers.snapshot() as snapshot:
+        with pytest.raises(BadUserInput, match=r"^id is required"):
+            await accounts.account(Reads(snapshot, principal(scope), NOW), None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "acct_0", "acct_-1", "acct_1 ", "acct_٣", "txn_1_1", "acct_9223372036854775808", "\x00"]
+)
+async def test_what_is_no_id_names_nothing(ledgers: Database, text: str) -> None:
+    async with ledgers.snapshot() as snapshot:
+        reads = Reads(snapshot, principal(), NOW)
+        with pytest.raises(NotFound):
+            await accounts.account(reads, text)
+        with pytest.raises(NotFound):
+            await transactions.transaction(reads, text.replace("acct_", "txn_1_"))
+
+
+@pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.MANAGE, KeyScope.SERVICE])
+async def test_the_list_of_accounts_is_for_operators(ledgers: Database, scope: KeyScope) -> None:
+    async with ledgers.snapshot() as snapshot:
+        with pytest.raises(Forbidden):
+            await accounts.account_page(Reads(snapshot, principal(scope, 1), NOW), None, None, None)

@@ -1,0 +1,137 @@
+"""Pages and totals of random usage, compared with lists in plain Python."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.criteria import ALL_USAGE, UsageCriteria, Window
+from db.database import Database
+from db.rows import UsageDayRow
+from ledger.errors import BadUserInput
+from ledger.kinds import UsageCategory, UsageOrigin
+from resolvers import usage
+from resolvers.context import Reads
+from resolvers.cursors import CursorKind, CursorWriter, filter_digest
+from resolvers.usage import usage_criteria, usage_page
+from tests.resolvers.ledgers import NOW, USAGE_KEYS, ModelPage, UsageKey, model_page, new_usage, principal
+from tests.resolvers.test_transaction_pages import EXAMPLES, ordered
+
+DAYS = st.none() | st.dates(date(2026, 9, 30), date(2026, 10, 5))
+USAGE = st.dictionaries(USAGE_KEYS, st.integers(0, 2**40), max_size=14)
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "day": st.tuples(DAYS, DAYS).map(ordered),
+        "models": st.lists(st.sampled_from(["a", "b", "B", "ж/Ä", "it's", "%", ""]), max_size=3),
+        "categories": st.lists(st.sampled_from(UsageCategory), max_size=3),
+        "origins": st.lists(st.sampled_from(UsageOrigin), max_size=2),
+    },
+)
+
+
+def criteria_of(given: dict[str, Any]) -> UsageCriteria:
+    values = {name: value for name, value in given.items() if name != "day"}
+    gte, lt = given.get("day", (None, None))
+    return usage_criteria(day_gte=gte, day_lt=lt, **values)
+
+
+def matches(given: dict[str, Any], row: UsageDayRow) -> bool:
+    gte, lt = given.get("day", (None, None))
+    return (
+        (gte is None or row.day >= gte)
+        and (lt is None or row.day < lt)
+        and row.model in given.get("models", [row.model])
+        and row.category in given.get("categories", [row.category])
+        and row.origin in given.get("origins", [row.origin])
+    )
+
+
+@given(days=USAGE, chosen=FILTERS, data=st.data())
+@EXAMPLES
+async def test_pages_are_cut_from_the_list(
+    ledgers: Database, days: dict[UsageKey, int], chosen: dict[str, Any], data: st.DataObject
+) -> None:
+    account_id, rows = await new_usage(ledgers, days)
+    criteria = criteria_of(chosen)
+    matching = [(row[1:5], row) for row in rows if matches(chosen, row)]
+    positions = st.sampled_from([None, *(position for position, _ in matching)])
+    writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(criteria))
+    async with ledgers.snapshot() as snapshot:
+        reads = Reads(snapshot, principal(), NOW)
+        for _ in range(4):
+            after, before = data.draw(positions), data.draw(positions)
+            size = data.draw(st.integers(1, 5))
+            oldest = data.draw(st.booleans())
+            page = await usage_page(
+                reads,
+                account_id,
+                criteria,
+                first=None if oldest else size,
+                last=size if oldest else None,
+                after=None if after is None else writer.of_usage(after),
+                before=None if before is None else writer.of_usage(before),
+            )
+            expected = model_page(matching, Window(size, after, before, oldest), size)
+            assert ModelPage(list(page.rows), page.has_next, page.has_previous) == expected
+            assert [page.cursor_of(row) for row in page.rows] == [writer.of_usage(row[1:5]) for row in page.rows]
+        assert await usage.usage_count(reads, page) == len(matching)
+        sums = tuple(sum(figures) for figures in zip(*([row[5:] for _, row in matching] or [(0,) * 4]), strict=True))
+        assert await usage.usage_totals(reads, page) == (account_id, *sums)
+
+
+@given(all_days=st.lists(USAGE, min_size=2, max_size=3), chosen=FILTERS, size=st.integers(1, 4), oldest=st.booleans())
+@settings(EXAMPLES, max_examples=40)
+async def test_accounts_read_together_get_what_each_gets_alone(
+    ledgers: Database, all_days: list[dict[UsageKey, int]], chosen: dict[str, Any], size: int, oldest: bool
+) -> None:
+    made = dict([await new_usage(ledgers, days) for days in all_days])
+    sizes = {"last" if oldest else "first": size}
+    async with ledgers.snapshot() as snapshot:
+        reads = Reads(snapshot, principal(), NOW)
+        pages = await asyncio.gather(
+            *(usage_page(reads, account_id, criteria_of(chosen), **sizes) for account_id in made)  # type: ignore[arg-type]
+        )
+        counts = await asyncio.gather(*(usage.usage_count(reads, page) for page in pages))
+    for rows, page, count in zip(made.values(), pages, counts, strict=True):
+        matching = [(row[1:5], row) for row in rows if matches(chosen, row)]
+        expected = model_page(matching, Window(size, oldest=oldest), size)
+        assert (list(page.rows), page.has_next, page.has_previous) == (
+            expected.rows,
+            expected.has_next,
+            expected.has_previous,
+        )
+        assert count == len(matching)
+
+
+async def test_following_after_meets_every_day_once(ledgers: Database) -> None:
+    days = {(date(2026, 10, 1 + number % 5), f"model-{number}", "chat", "platform"): number for number in range(23)}
+    account_id, rows = await new_usage(ledgers, days)
+    met: list[UsageDayRow] = []
+    after: str | None = None
+    more = True
+    async with ledgers.snapshot() as snapshot:
+        while more:
+            page = await usage_page(Reads(snapshot, principal(), NOW), account_id, ALL_USAGE, first=4, after=after)
+            met += page.rows
+            more, after = page.has_next, page.cursor_of(page.rows[-1])
+    assert met == rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"day_gte": date(2026, 10, 2), "day_lt": date(2026, 10, 1)}, "day"),
+        ({"models": ["m"] * 101}, "models"),
+        ({"models": ["good", "b\x00d"]}, "models"),
+        ({"models": ["\ud83d"]}, "models"),
+    ],
+)
+def test_wrong_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadUserInput, match=rf"^{named} "):
+        usage_criteria(**arguments)
