@@ -15,7 +15,7 @@ from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS, Parts
-from gateway.requests import authenticate, report
+from gateway.requests import OPERATION, authenticate, report
 from resolvers.context import Reads
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
@@ -146,7 +146,8 @@ async def graphql(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     principal = await authenticate(request)
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
-    request["operation"] = given.operation_name
+    if given.operation_name is not None:
+        request[OPERATION] = given.operation_name
     try:
         document = parts.documents.get(given.query)
         kind = document.operation_type(given.operation_name)

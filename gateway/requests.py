@@ -22,6 +22,9 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+KEY_PREFIX: Final = web.RequestKey("key_prefix", str)
+OPERATION: Final = web.RequestKey("operation", str)
+
 REQUEST_ID: Final = "X-Request-Id"
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _BEARER: Final = re.compile(r"Bearer +([A-Za-z0-9_-]{1,200})", re.ASCII | re.IGNORECASE)
@@ -43,7 +46,7 @@ async def authenticate(request: web.Request) -> Principal:
     if match is None:
         raise Unauthenticated("the Authorization header must be: Bearer eco_…")
     principal = await request.app[PARTS].authenticator.principal(match[1])
-    request["key_prefix"] = principal.key_prefix
+    request[KEY_PREFIX] = principal.key_prefix
     return principal
 
 
@@ -130,6 +133,6 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
             path=request.path,
             status=status,
             milliseconds=round(seconds * 1000, 1),
-            key=request.get("key_prefix"),
-            operation=request.get("operation"),
+            key=request.get(KEY_PREFIX),
+            operation=request.get(OPERATION),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -45,7 +45,8 @@ from tests.ledger.desk import (
 )
 from tests.ledger.recompute import differences
 
-T, W = TransactionType, WriterKind
+T: TypeAlias = TransactionType
+W: TypeAlias = WriterKind
 
 # The contract's table: who may write what, with which sign, and the source that the row then has.
 TABLE: list[tuple[W, T, str, str]] = [
@@ -383,7 +384,7 @@ async def test_the_time_that_a_settlement_covers(
 
 async def test_a_known_key_returns_the_first_outcome_and_writes_nothing(desk: Desk) -> None:
     account_id = await desk.account("10.00")
-    moves = [open_hold(5), api_usage(7)]
+    moves: list[Move] = [open_hold(5), api_usage(7)]
     first = await desk.post(account_id, *moves, key="k")
     await desk.post(account_id, api_usage(9))
     before = await desk.tables()
