@@ -105,7 +105,7 @@ async def test_an_inference_instance_over_three_cycles(desk: Desk) -> None:
         (hold.cycle, hold.hold_seq, hold.settled_seq, hold.used_nanos)
         for hold in await desk.holds(account_id, INFERENCE)
     ] == [(1, 2, 4, usd("20.00")), (2, 3, 6, usd("25.00")), (3, 5, 7, usd("6.00"))]
-    assert not (first.to_stop or last.to_stop)
+    assert (first.to_stop, last.to_stop) == (False, False)
     assert await desk.months(account_id) == {"2026-11": ("73.00", "22.00", "0.00")}
     assert await differences(desk.database) == []
 
