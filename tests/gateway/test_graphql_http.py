@@ -1,0 +1,153 @@
+"""The GraphQL endpoint with a real server: bad bodies, keys, media types, and the Billing page's statements."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from sqlalchemy import event
+
+from gateway.app import build_app
+from gateway.commands.options import settings_of
+from gateway.parts import Parts, build_parts
+from ledger.accounts import Accounts
+from ledger.keys import Keys, KeyScope, NewKey
+from ledger.kinds import TransactionType, WriterKind
+from ledger.money import NANOS
+from ledger.moves import Entry, Order, Writer
+
+OPERATIONS = Path(__file__).parents[2] / "graphql/operations"
+
+
+@dataclass
+class Gateway:
+    parts: Parts
+    session: ClientSession
+    url: str
+    account: str
+    key: str
+    operator: str
+
+    async def post(
+        self, body: bytes, key: str | None = None, content_type: str = "application/json"
+    ) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": content_type}
+        async with self.session.post(f"{self.url}/graphql", data=io.BytesIO(body), headers=headers) as response:
+            return response.status, await response.json()
+
+    async def query(self, query: str, variables: dict[str, Any] | None = None, key: str | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {key or self.key}"}
+        body = {"query": query, "variables": variables}
+        async with self.session.post(f"{self.url}/graphql", json=body, headers=headers) as response:
+            return await response.json()
+
+
+@pytest.fixture
+async def gateway(database_url: str) -> AsyncIterator[Gateway]:
+    parts = build_parts(settings_of({"database_url": database_url, "key_cache_seconds": 0}))
+    row = await Accounts(parts.database).create("One")
+    for number in range(2, 11):
+        await Accounts(parts.database).create(f"Number {number}")
+    keys = Keys(parts.database)
+    key = await keys.create(NewKey(KeyScope.READ, "tests", row.id))
+    operator = await keys.create(NewKey(KeyScope.OPERATOR, "tests"))
+    writer = Writer(WriterKind.SERVICE, "tests")
+    orders = [
+        Order(row.id, writer, [Entry(TransactionType.BONUS, number * NANOS, "Bonus")], "grantBonus")
+        for number in range(1, 121)
+    ]
+    await parts.ledger.post(*orders)
+    runner = web.AppRunner(build_app(parts), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with ClientSession() as session:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield Gateway(parts, session, url, f"acct_{row.id}", key.secret, operator.secret)
+    await runner.cleanup()
+
+
+def _statements(parts: Parts) -> list[str]:
+    seen: list[str] = []
+
+    @event.listens_for(parts.database.engine.sync_engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            seen.append(statement)
+
+    return seen
+
+
+async def test_the_billing_page_takes_at_most_six_statements(gateway: Gateway) -> None:
+    seen = _statements(gateway.parts)
+    answer = await gateway.query((OPERATIONS / "BillingPage.graphql").read_text())
+    assert "errors" not in answer
+    assert answer["data"]["account"]["balance"] == "7260.00"
+    assert len(answer["data"]["account"]["transactions"]["edges"]) == 50
+    assert len(seen) == 6, seen
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_ten_aliased_accounts_take_no_more_statements(gateway: Gateway) -> None:
+    fields = "{ balance monthlySummary { totalCost } transactions { nodes { id } } usage { nodes { day } } }"
+    aliases = " ".join(f'a{number}: account(id: "acct_{number}") {fields}' for number in range(1, 11))
+    seen = _statements(gateway.parts)
+    answer = await gateway.query(f"{{ {aliases} }}", key=gateway.operator)
+    assert "errors" not in answer
+    assert len(answer["data"]["a1"]["transactions"]["nodes"]) == 50
+    assert len(seen) == 5, seen
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"5", b"null", b"[]", b"[" * 100_000, b'{"query": ' + b"9" * 5_000 + b"}", b"\xff", b'{"query": 5}'],
+    ids=["empty", "cut", "number", "null", "batch", "deep", "long integer", "not UTF-8", "no text"],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_bad_bodies_are_refused_with_a_code(gateway: Gateway, body: bytes) -> None:
+    status, answer = await gateway.post(body)
+    assert (status, answer["errors"][0]["extensions"]) == (400, {"code": "BAD_USER_INPUT"})
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_other_media_types_and_large_bodies_are_refused(gateway: Gateway) -> None:
+    status, answer = await gateway.post(b"{}", content_type="application/jsonx")
+    assert (status, answer["errors"][0]["extensions"]) == (415, {"code": "UNSUPPORTED_MEDIA_TYPE"})
+    status, answer = await gateway.post(b" " * 1_100_000)
+    assert (status, answer["errors"][0]["extensions"]) == (413, {"code": "PAYLOAD_TOO_LARGE"})
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_keys_that_are_no_keys_are_refused_and_revocation_takes_effect(gateway: Gateway) -> None:
+    for key in ("nonsense", "eco_aaaaaaaa_" + "A" * 32):
+        status, answer = await gateway.post(b'{"query": "{ viewer { scope } }"}', key)
+        assert (status, answer["errors"][0]["extensions"]) == (401, {"code": "UNAUTHENTICATED"})
+    await Keys(gateway.parts.database).revoke(gateway.key[:12])
+    status, _ = await gateway.post(b'{"query": "{ viewer { scope } }"}')
+    assert status == 401
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("{", "GRAPHQL_PARSE_FAILED"),
+        ("{ nothing }", "GRAPHQL_VALIDATION_FAILED"),
+        ('{ account(id: "acct_2") { id } }', "NOT_FOUND"),
+        ("{ accounts { nodes { id } } }", "FORBIDDEN"),
+        ("{ account { transactions(first: 0) { nodes { id } } } }", "BAD_USER_INPUT"),
+        ("{ account { transactions(first: 1, last: 1) { nodes { id } } } }", "BAD_USER_INPUT"),
+        ('{ account { transactions(after: "x") { nodes { id } } } }', "BAD_CURSOR"),
+        ('{ account { monthlySummary(month: "2026-13") { month } } }', "BAD_USER_INPUT"),
+        ("{ account { transactions(filter: {amount: {gte: 1.5}}) { nodes { id } } } }", "BAD_USER_INPUT"),
+        ("{ " + " ".join(f"a{number}: viewer {{ scope }}" for number in range(16)) + " }", "QUERY_TOO_COMPLEX"),
+        ("{ " + "viewer { scope } " * 400 + "}", "QUERY_TOO_COMPLEX"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_refusals_carry_their_codes(gateway: Gateway, query: str, code: str) -> None:
+    answer = await gateway.query(query)
+    assert [error["extensions"] for error in answer["errors"]] == [{"code": code}]
