@@ -79,6 +79,11 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
         cursor.close()
         connection.create_function("contains_text", 2, _contains_text, deterministic=True)
 
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def release(connection: DBAPIConnection, _record: ConnectionPoolEntry, _error: BaseException | None) -> None:
+        # A write that was cancelled gives its connection up with the transaction open: it must not keep the lock.
+        connection.rollback()
+
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.errors import InsufficientBalance
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import Entry, OpenHold, Period, Ref
+from ledger.moves import Entry, Move, OpenHold, Period, Ref
 from tests.ledger.desk import (
     DAY,
     GPU,
@@ -107,6 +107,20 @@ async def test_an_inference_instance_over_three_cycles(desk: Desk) -> None:
     ] == [(1, 2, 4, usd("20.00")), (2, 3, 6, usd("25.00")), (3, 5, 7, usd("6.00"))]
     assert (first.to_stop, last.to_stop) == (False, False)
     assert await desk.months(account_id) == {"2026-11": ("73.00", "22.00", "0.00")}
+    assert await differences(desk.database) == []
+
+
+async def test_a_whole_life_in_one_call(desk: Desk) -> None:
+    account_id = await desk.account("100.00")
+    life: list[Move] = [open_hold(10, INFERENCE), renew(9, 10, 1), renew(11, 10, 2), settle(8, INFERENCE)]
+    outcome = await desk.post(account_id, *life, key="life")
+    assert [row.amount_nanos for row in outcome.transactions] == [-10, -10, 1, -10, -1, 2]
+    assert [(hold.state, hold.used_nanos) for hold in await desk.holds(account_id, INFERENCE)] == [
+        ("settled", 9),
+        ("settled", 11),
+        ("settled", 8),
+    ]
+    assert (await desk.post(account_id, *life, key="life")).transactions == outcome.transactions
     assert await differences(desk.database) == []
 
 
