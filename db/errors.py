@@ -4,6 +4,7 @@
     ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
     │   └── DatabaseFull        no space left; nothing of the transaction was kept
     ├── StatementTimeout        a statement ran into `statement_timeout`
+    ├── DuplicateKey            another row has this unique value already
     ├── NumberOutOfRange        a sum left the 64-bit range
     └── SchemaOutdated          the tables are older or newer than this program
 
@@ -33,6 +34,10 @@ class DatabaseFull(DatabaseUnavailable):
 
 
 class StatementTimeout(DatabaseError):
+    pass
+
+
+class DuplicateKey(DatabaseError):
     pass
 
 

@@ -63,6 +63,7 @@ class ChargeRow(NamedTuple):
     overage_nanos: int
     billed_nanos: int
     cycles: int
+    hold_seq: int | None
     first_seq: int
     last_seq: int
     opened_at: datetime

@@ -185,6 +185,8 @@ charges = Table(
     # Charged without a hold before it: the daily rows of a volume.
     Column("billed_nanos", BigInteger(), nullable=False),
     Column("cycles", BigInteger(), nullable=False),
+    # The newest hold's row; null for what is billed without holds.
+    Column("hold_seq", BigInteger()),
     Column("first_seq", BigInteger(), nullable=False),
     Column("last_seq", BigInteger(), nullable=False),
     Column("opened_at", timestamp(), nullable=False),

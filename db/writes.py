@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Table, bindparam, insert, select, tuple_, update
+from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
+from db.errors import DuplicateKey
+from db.keyed_rows import is_postgresql, rows_with_keys
 from db.rows import (
     AccountRow,
     ChargeRow,
@@ -23,18 +25,23 @@ from db.statements import columns
 
 
 def upsert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    return postgresql.insert(table) if is_postgresql(connection) else sqlite.insert(table)
 
 
 async def insert_account(
     connection: AsyncConnection, *, external_id: str | None, name: str, created_at: datetime
 ) -> AccountRow:
+    """Raises DuplicateKey where the external id is taken, by a transaction that runs at the same time too."""
     statement = (
-        insert(tables.accounts)
+        upsert(connection, tables.accounts)
         .values(external_id=external_id, name=name, created_at=created_at)
+        .on_conflict_do_nothing(index_elements=["external_id"])
         .returning(*columns(tables.accounts, AccountRow))
     )
-    return AccountRow._make((await connection.execute(statement)).one())
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise DuplicateKey("the external id is taken")
+    return AccountRow._make(row)
 
 
 async def accounts_by_external_id(connection: AsyncConnection, external_ids: Collection[str]) -> dict[str, int]:
@@ -66,18 +73,9 @@ async def idempotent_calls(
     connection: AsyncConnection, keys: Collection[tuple[int, str, str]]
 ) -> dict[tuple[int, str, str], IdempotencyRow]:
     """By (account, operation, key)."""
-    if not keys:
-        return {}
     table = tables.idempotency_keys
-    found: dict[tuple[int, str, str], IdempotencyRow] = {}
-    ordered = sorted(keys)
-    for start in range(0, len(ordered), 500):
-        statement = select(*columns(table, IdempotencyRow)).where(
-            tuple_(table.c.account_id, table.c.operation, table.c.key).in_(ordered[start : start + 500])
-        )
-        for row in await connection.execute(statement):
-            found[row[0], row[1], row[2]] = IdempotencyRow._make(row)
-    return found
+    rows = await rows_with_keys(connection, tuple(columns(table, IdempotencyRow)), tuple(table.primary_key), keys)
+    return {tuple(row[:3]): IdempotencyRow._make(row) for row in rows}
 
 
 async def rows_between(
@@ -97,45 +95,19 @@ async def charges_by_ref(
 ) -> dict[tuple[int, str, str], ChargeRow]:
     """By (account, ref type, ref id)."""
     table = tables.charges
-    found: dict[tuple[int, str, str], ChargeRow] = {}
-    ordered = sorted(refs)
-    for start in range(0, len(ordered), 500):
-        statement = select(*columns(table, ChargeRow)).where(
-            tuple_(table.c.account_id, table.c.ref_type, table.c.ref_id).in_(ordered[start : start + 500])
-        )
-        for row in await connection.execute(statement):
-            found[row[0], row[1], row[2]] = ChargeRow._make(row)
-    return found
+    rows = await rows_with_keys(connection, tuple(columns(table, ChargeRow)), tuple(table.primary_key), refs)
+    return {tuple(row[:3]): ChargeRow._make(row) for row in rows}
 
 
 async def newest_holds(
-    connection: AsyncConnection, refs: Collection[tuple[int, str, str]]
+    connection: AsyncConnection, charges: Collection[ChargeRow]
 ) -> dict[tuple[int, str, str], HoldRow]:
-    """The newest hold of each charge: only that one can be open."""
-    table, charge = tables.holds, tables.charges
-    found: dict[tuple[int, str, str], HoldRow] = {}
-    ordered = sorted(refs)
-    for start in range(0, len(ordered), 500):
-        newest = (
-            select(table.c.hold_seq)
-            .where(
-                table.c.account_id == charge.c.account_id,
-                table.c.ref_type == charge.c.ref_type,
-                table.c.ref_id == charge.c.ref_id,
-            )
-            .order_by(table.c.hold_seq.desc())
-            .limit(1)
-            .correlate(charge)
-            .scalar_subquery()
-        )
-        statement = (
-            select(*columns(table, HoldRow))
-            .join_from(charge, table, (table.c.account_id == charge.c.account_id) & (table.c.hold_seq == newest))
-            .where(tuple_(charge.c.account_id, charge.c.ref_type, charge.c.ref_id).in_(ordered[start : start + 500]))
-        )
-        for row in await connection.execute(statement):
-            found[row[0], row[2], row[3]] = HoldRow._make(row)
-    return found
+    """The newest hold of each charge, by its (account, ref type, ref id): only that one can be open."""
+    table = tables.holds
+    keys = [(charge.account_id, charge.hold_seq) for charge in charges if charge.hold_seq is not None]
+    rows = await rows_with_keys(connection, tuple(columns(table, HoldRow)), tuple(table.primary_key), keys)
+    holds = [HoldRow._make(row) for row in rows]
+    return {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds}
 
 
 async def _insert_all(connection: AsyncConnection, table: Table, rows: Iterable[NamedTuple]) -> None:

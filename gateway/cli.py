@@ -9,20 +9,17 @@ from gateway.commands.accounts import accounts
 from gateway.commands.demo import demo
 from gateway.commands.import_usage import import_usage
 from gateway.commands.keys import keys
-from gateway.commands.options import settings_of
 from gateway.commands.serve import migrate, serve
 from ledger.errors import BillingError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="billing-gateway")
-@click.pass_context
-def cli(context: click.Context) -> None:
+def cli() -> None:
     """The billing gateway: a prepaid ledger served over GraphQL and REST.
 
     Every setting is an environment variable BILLING_… or a flag; docs/configuration.md describes them.
     """
-    context.obj = settings_of({})
 
 
 for command in (accounts, demo, import_usage, keys, migrate, serve):

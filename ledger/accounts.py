@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from db import accounts, writes
 from db.database import Database
+from db.errors import DuplicateKey
 from db.rows import AccountRow
 from ledger.errors import Conflict
 from ledger.ids import parse_account_id
@@ -18,11 +19,14 @@ class Accounts:
         checked_text(name, "name", 200)
         if external_id is not None:
             checked_text(external_id, "externalId", 200)
-        async with self._database.write() as connection:
-            if external_id is not None and await writes.accounts_by_external_id(connection, [external_id]):
-                msg = f"there is an account with the external id {external_id} already"
-                raise Conflict(msg)
-            return await writes.insert_account(connection, external_id=external_id, name=name, created_at=self._clock())
+        try:
+            async with self._database.write() as connection:
+                return await writes.insert_account(
+                    connection, external_id=external_id, name=name, created_at=self._clock()
+                )
+        except DuplicateKey as error:
+            msg = f"there is an account with the external id {external_id} already"
+            raise Conflict(msg) from error
 
     async def newest(self, limit: int, search: str | None = None) -> list[AccountRow]:
         async with self._database.snapshot() as snapshot:

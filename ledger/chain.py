@@ -8,9 +8,10 @@ before row 1 is 32 zero bytes. A customer can check an export with nothing but t
 from __future__ import annotations
 
 import hashlib
-import json
 from datetime import UTC, datetime
 from typing import Final
+
+import orjson
 
 from db.rows import TransactionRow
 from ledger.ids import account_id_text, transaction_id_text
@@ -21,10 +22,12 @@ GENESIS: Final = bytes(32)
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z"."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def canonical_text(row: TransactionRow) -> str:
+def canonical_text(row: TransactionRow) -> bytes:
     def time(moment: datetime | None) -> str | None:
         return None if moment is None else format_time(moment)
 
@@ -45,8 +48,8 @@ def canonical_text(row: TransactionRow) -> str:
         time(row.period_start),
         time(row.period_end),
     ]
-    return json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps(columns)
 
 
 def row_hash(previous: bytes, row: TransactionRow) -> bytes:
-    return hashlib.sha256(previous + canonical_text(row).encode()).digest()
+    return hashlib.sha256(previous + canonical_text(row)).digest()

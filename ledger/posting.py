@@ -231,6 +231,7 @@ def _new_charge(row: TransactionRow, ref: Ref) -> ChargeRow:
         overage_nanos=0,
         billed_nanos=0,
         cycles=0,
+        hold_seq=None,
         first_seq=row.seq,
         last_seq=row.seq,
         opened_at=row.created_at,
@@ -253,7 +254,7 @@ def _hold(book: _Book, writer: Writer, move: OpenHold | RenewHold) -> None:
     key = book.key(move.ref)
     charge = book.charges.get(key) or _new_charge(row, move.ref)
     charge = charge._replace(
-        held_nanos=charge.held_nanos + move.amount_nanos, cycles=charge.cycles + 1, last_seq=row.seq
+        held_nanos=charge.held_nanos + move.amount_nanos, cycles=charge.cycles + 1, hold_seq=row.seq, last_seq=row.seq
     )
     book.put_charge(charge)
     month = month_of(row.created_at)
@@ -481,9 +482,10 @@ async def _open_books(connection: WriteConnection, orders: Sequence[Order]) -> d
         if move.ref is not None and move.ref.type in RESOURCES
     }
     if charge_keys:
-        for key, charge in (await writes.charges_by_ref(connection, charge_keys)).items():
+        charges = await writes.charges_by_ref(connection, charge_keys)
+        for key, charge in charges.items():
             books[key[0]].charges[key] = charge
-        for key, hold in (await writes.newest_holds(connection, charge_keys)).items():
+        for key, hold in (await writes.newest_holds(connection, charges.values())).items():
             books[key[0]].holds[key] = hold
     return books
 

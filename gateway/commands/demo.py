@@ -13,6 +13,7 @@ from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from gateway.commands.options import with_settings
 from gateway.demo.story import Story, tell
+from gateway.logs import configure_logs
 from gateway.serve import check_schema, serve_here
 from gateway.settings import Settings
 from ledger.ids import account_id_text, parse_account_id
@@ -100,9 +101,10 @@ Try
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("demo-data"),
               help="Where the demo's database is kept. [default: demo-data]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line, as soon as requests are answered.")
-@with_settings("host", "port")
+@with_settings("host", "port", "log_format", "log_level")
 def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
     """Serve a SQLite database with a story in it, and print URLs, keys and a line to paste."""
+    configure_logs(settings)
     try:
         path, made = prepared(data_dir)
     except OSError as error:

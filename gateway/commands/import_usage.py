@@ -13,15 +13,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from db import schema_version
-from db.database import Database, DatabaseOptions
+from db.database import Database
 from db.errors import DatabaseError
+from gateway.commands.options import with_settings
+from gateway.parts import open_database
+from gateway.settings import Settings
 from ledger.errors import BadUserInput
 from ledger.imports import (
     FileReport,
@@ -39,11 +42,6 @@ from ledger.moves import checked_text
 from ledger.prices import Prices, read_prices
 
 SHOWN_REFUSALS = 20
-
-
-class _Settings(Protocol):
-    @property
-    def database_url(self) -> str: ...
 
 
 class _Refusals:
@@ -158,13 +156,6 @@ async def _run(database: Database, importer: Importer, sources: Sequence[Source]
         await database.close()
 
 
-def _database(url: str) -> Database:
-    try:
-        return Database(DatabaseOptions(url))
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-
-
 def _line(file: FileReport) -> str:
     kind = f" ({file.format})" if file.format else ""
     calls = f" with {file.calls:,} calls" if file.calls else ""
@@ -227,9 +218,9 @@ def _summary(report: ImportReport) -> list[str]:
     type=click.File("w", encoding="utf-8", lazy=False),
     help="Write all refused lines, with reasons, to this CSV file.",
 )
-@click.pass_obj
+@with_settings()
 def import_usage(
-    settings: _Settings, /, *, files: tuple[str, ...], prices: Prices, refused: TextIO | None, **options: Any
+    settings: Settings, /, *, files: tuple[str, ...], prices: Prices, refused: TextIO | None, **options: Any
 ) -> None:
     """Import usage from CSV files; - is standard input.
 
@@ -240,7 +231,7 @@ def import_usage(
     chosen = ImportOptions(**options)
     console = Console(stderr=True)
     refusals = _Refusals(console, refused)
-    database = _database(settings.database_url)
+    database = open_database(settings)
     failure = ""
     with ExitStack() as stack, _progress(console) as progress:
         sources = [_source(name, stack, twice=chosen.strict) for name in files]

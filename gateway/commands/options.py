@@ -9,10 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 import click
 from pydantic import ValidationError
 
-from gateway.logs import configure_logs
 from gateway.settings import Settings
 
-_EVERYWHERE = ("database_url", "log_format", "log_level")
+_EVERYWHERE = ("database_url",)
 
 
 def _type_of(annotation: Any) -> Any:
@@ -50,7 +49,6 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
         @functools.wraps(command)
         def called(**arguments: Any) -> Any:
             settings = settings_of({name: arguments.pop(name) for name in chosen})
-            configure_logs(settings)
             return command(settings, **arguments)
 
         for name in reversed(chosen):

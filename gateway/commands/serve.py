@@ -7,6 +7,7 @@ import structlog
 
 from db.schema_version import migrate as migrate_database
 from gateway.commands.options import with_settings
+from gateway.logs import configure_logs
 from gateway.parts import open_database
 from gateway.serve import check_schema, serve_here, serve_workers
 from gateway.settings import Settings
@@ -18,6 +19,7 @@ log = structlog.get_logger()
 @with_settings(*(name for name in Settings.model_fields if name != "metrics_token"))
 def serve(settings: Settings) -> None:
     """Serve GraphQL and REST until SIGTERM."""
+    configure_logs(settings)
     if settings.workers > 1 and settings.port == 0:
         raise click.UsageError("several workers need a port of their own: --port 0 fits one alone")
     asyncio.run(check_schema(settings))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,8 @@ _GOOD = "one,2023-11-16,m,chat,5,50,10,1\n"
 _AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n"
 
 
-@dataclass(frozen=True)
-class _Settings:
-    database_url: str
-
-
 def _run(url: str, *arguments: str | Path, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(import_usage, [str(one) for one in arguments], obj=_Settings(url), input=stdin)
+    return CliRunner().invoke(import_usage, [*map(str, arguments), "--database-url", url], input=stdin)
 
 
 def _count(url: str, statement: str) -> object:
@@ -139,7 +133,7 @@ def test_a_database_that_is_not_there(rollups: Path, tmp_path: Path) -> None:
 
 def test_a_database_of_another_kind(rollups: Path) -> None:
     result = _run("mysql://nobody@localhost/nothing", rollups)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "a sqlite or postgresql database is needed, not mysql" in result.stderr
 
 

@@ -259,6 +259,7 @@ def _charge(resource: tuple[int, str, str], rows: Sequence[TransactionRow], hold
         overage_nanos=-sum(nanos for nanos in settling if nanos < 0),
         billed_nanos=0 if holds else -sum(row.amount_nanos for row in rows),
         cycles=len(holds),
+        hold_seq=newest.hold_seq if newest else None,
         first_seq=rows[0].seq,
         last_seq=rows[-1].seq,
         opened_at=rows[0].created_at,

@@ -36,7 +36,7 @@ ROW = TransactionRow(
 
 
 def test_the_canonical_text() -> None:
-    assert canonical_text(ROW) == (
+    assert canonical_text(ROW).decode() == (
         '["txn_7_2","acct_7",2,"2026-11-23T16:02:40.000000Z","gpu_usage","-2.49","0.000000135",'
         '"GPU Instance #132: hold \\"per-GPU\\" × 1 GPU × 1h ☃","metering","gpu_instance","132","eco_service",'
         '"txn_7_1","2026-11-23T16:00:00.000000Z",null]'
@@ -44,7 +44,7 @@ def test_the_canonical_text() -> None:
 
 
 def test_the_hash_covers_the_hash_before() -> None:
-    text = canonical_text(ROW).encode()
+    text = canonical_text(ROW)
     assert bytes(32) == GENESIS
     assert row_hash(GENESIS, ROW) == hashlib.sha256(bytes(32) + text).digest()
     assert row_hash(b"\x01" * 32, ROW) == hashlib.sha256(b"\x01" * 32 + text).digest()

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, text
+from sqlalchemy import text
 
-from db import tables, usage_writes, writes
+from db import writes
 from db.database import Database
 from db.errors import NumberOutOfRange
 from ledger.errors import NotFound
@@ -183,14 +183,3 @@ async def test_an_account_that_does_not_exist_is_named(database: Database) -> No
         await _requests(database, _request(99, "a"))
     with pytest.raises(NotFound, match="acct_99"):
         await _rollups(database, _rollup(99))
-
-
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("table", [tables.usage_days, tables.usage_requests])
-async def test_what_is_known_is_looked_up_by_its_key(database: Database, table: Table) -> None:
-    key = tuple(table.primary_key)
-    statement = str(usage_writes._sqlite_statement(key, key, 10))
-    names = {f"{column.name}_{row}": None for row in range(10) for column in key}
-    plan = await database.read(text("EXPLAIN QUERY PLAN " + statement), names)
-    assert [row[-1] for row in plan if table.name in row[-1] and "PRIMARY KEY" not in row[-1]] == []
-    assert any("SEARCH" in row[-1] for row in plan)

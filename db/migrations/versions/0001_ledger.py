@@ -118,6 +118,7 @@ def upgrade() -> None:
         sa.Column("overage_nanos", sa.BigInteger(), nullable=False),
         sa.Column("billed_nanos", sa.BigInteger(), nullable=False),
         sa.Column("cycles", sa.BigInteger(), nullable=False),
+        sa.Column("hold_seq", sa.BigInteger(), nullable=True),
         sa.Column("first_seq", sa.BigInteger(), nullable=False),
         sa.Column("last_seq", sa.BigInteger(), nullable=False),
         sa.Column("opened_at", _timestamp(), nullable=False),

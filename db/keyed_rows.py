@@ -1,0 +1,79 @@
+"""Rows by many keys at once, found through the primary key on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ARRAY, Column, Select, TextualSelect, and_, bindparam, func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_Columns = tuple[Column[Any], ...]
+
+# The numbers of keys that SQLite is asked for at once: it takes 32,766 parameters a statement, a key has at most five.
+_SIZES = (1_000, 100, 10)
+
+
+def is_postgresql(connection: AsyncConnection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+def listed_keys(key: _Columns) -> Any:
+    """The keys as rows, each of their columns an array parameter (PostgreSQL): one text for any number of keys."""
+    arrays = [bindparam(column.name, type_=ARRAY(column.type)) for column in key]
+    names = [column.name for column in key]
+    return func.unnest(*arrays).table_valued(*names, name="listed").render_derived()
+
+
+def key_arrays(key: _Columns, values: Collection[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    return {column.name: list(of_all) for column, of_all in zip(key, zip(*values, strict=True), strict=True)}
+
+
+@lru_cache(maxsize=64)
+def _sqlite_statement(result: _Columns, key: _Columns, size: int) -> TextualSelect:
+    """Written out, since `(a, b) IN (VALUES …)` makes SQLite walk the whole table; CROSS JOIN keeps it to the keys."""
+    table = result[0].table
+    names = ", ".join(column.name for column in key)
+    rows = ", ".join("(" + ", ".join(f":{column.name}_{row}" for column in key) + ")" for row in range(size))
+    wanted = ", ".join(f"{table.name}.{column.name}" for column in result)
+    statement = text(
+        f"WITH listed ({names}) AS (VALUES {rows}) SELECT {wanted} FROM listed CROSS JOIN {table.name} USING ({names})"  # noqa: S608 - names of columns
+    )
+    typed = (bindparam(f"{column.name}_{row}", type_=column.type) for row in range(size) for column in key)
+    return statement.bindparams(*typed).columns(*result)
+
+
+def _portions(values: Collection[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """In a few sizes, so that few statements are built; the last is filled up with its last key."""
+    ordered = sorted(values)
+    while ordered:
+        size = next((size for size in _SIZES if size <= len(ordered)), _SIZES[-1])
+        portion, ordered = ordered[:size], ordered[size:]
+        yield portion + portion[-1:] * (size - len(portion))
+
+
+@lru_cache(maxsize=64)
+def _postgresql_statement(result: _Columns, key: _Columns) -> Select[Any]:
+    listed = listed_keys(key)
+    return select(*result).join_from(
+        listed, result[0].table, and_(*(column == listed.c[column.name] for column in key))
+    )
+
+
+async def rows_with_keys(
+    connection: AsyncConnection, result: _Columns, key: _Columns, values: Collection[tuple[Any, ...]]
+) -> list[Any]:
+    if not values:
+        return []
+    if is_postgresql(connection):
+        return list(await connection.execute(_postgresql_statement(result, key), key_arrays(key, values)))
+    found: list[Any] = []
+    for portion in _portions(values):
+        parameters = {
+            f"{column.name}_{row}": value
+            for row, one in enumerate(portion)
+            for column, value in zip(key, one, strict=True)
+        }
+        found += await connection.execute(_sqlite_statement(result, key, len(portion)), parameters)
+    return found
