@@ -104,7 +104,7 @@ class Documents:
         try:
             return parse(text, max_tokens=self._limits.max_tokens)
         except GraphQLSyntaxError as error:
-            too_long = f"more than {self._limits.max_tokens} tokens" in error.message
+            too_long = any(sign in error.message for sign in ("tokens. Parsing aborted", "nested too deeply"))
             raise DocumentRefused(Refusal.TOO_COMPLEX if too_long else Refusal.SYNTAX, [error]) from error
 
 

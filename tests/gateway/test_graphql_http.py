@@ -91,6 +91,33 @@ async def test_the_billing_page_takes_at_most_six_statements(gateway: Gateway) -
     assert len(seen) == 6, seen
 
 
+_PINNED = {
+    "Accounts": 3,
+    "BillingPage": 6,
+    "MoreTransactions": 3,
+    "TransactionDetail": 2,
+    "TransactionTotals": 5,
+    "UsageByDay": 4,
+    "Viewer": 2,
+}
+"""Statements of each operation, the key's look-up included."""
+
+
+def test_every_operation_is_pinned() -> None:
+    assert sorted(_PINNED) == sorted(path.stem for path in OPERATIONS.glob("*.graphql"))
+
+
+@pytest.mark.parametrize("name", sorted(_PINNED))
+async def test_an_operation_takes_so_many_statements(gateway: Gateway, name: str) -> None:
+    account, operator = gateway.account, name == "Accounts"
+    variables = {"account": account, "id": f"txn_{account.removeprefix('acct_')}_60", "first": 10}
+    seen = _statements(gateway.parts)
+    text = (OPERATIONS / f"{name}.graphql").read_text()
+    answer = await gateway.query(text, variables, key=gateway.operator if operator else None)
+    assert "errors" not in answer
+    assert len(seen) == _PINNED[name], seen
+
+
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 async def test_ten_aliased_accounts_take_no_more_statements(gateway: Gateway) -> None:
     fields = "{ balance monthlySummary { totalCost } transactions { nodes { id } } usage { nodes { day } } }"

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from graphql import build_schema
+
+from execution.documents import DocumentRefused, Documents, Refusal
+from execution.limits import Limits
+
+SCHEMA = build_schema("type Query { me: Query! name: String }")
+
+
+def _documents(**limits: int) -> Documents:
+    return Documents(SCHEMA, Limits(**limits), capacity=2)
+
+
+def _refused(documents: Documents, text: str) -> tuple[Refusal, list[str]]:
+    with pytest.raises(DocumentRefused) as caught:
+        documents.get(text)
+    return caught.value.refusal, [error.message for error in caught.value.errors]
+
+
+def _nested(depth: int) -> str:
+    return "{ " + "me { " * (depth - 1) + "name" + " }" * depth
+
+
+@pytest.mark.parametrize(
+    ("within", "beyond", "message"),
+    [
+        (_nested(10), _nested(11), "the operation has 11 levels of fields, at most 10 are allowed"),
+        (
+            "{ a: name b: name c: name }",
+            "{ a: name b: name me { c: name d: name } }",
+            "the operation has 4 aliases, at most 3 are allowed",
+        ),
+        (
+            "{ name @skip(if: true) ...F } fragment F on Query { name @skip(if: true) }",
+            "{ name @skip(if: true) ...F ...F } fragment F on Query { name @skip(if: true) }",
+            "the operation has 3 directives, at most 2 are allowed",
+        ),
+    ],
+    ids=["depth", "aliases", "directives"],
+)
+def test_the_limits_are_exact(within: str, beyond: str, message: str) -> None:
+    documents = _documents(max_aliases=3, max_directives=2)
+    documents.get(within)
+    assert _refused(documents, beyond) == (Refusal.TOO_COMPLEX, [message])
+
+
+def test_tokens_are_counted_before_anything_is_parsed() -> None:
+    documents = _documents(max_tokens=100)
+    documents.get("{ " + "name " * 98 + "}")
+    refusal, (message,) = _refused(documents, "{ " + "name " * 99 + "}")
+    assert refusal == Refusal.TOO_COMPLEX
+    assert "100 tokens" in message
+
+
+def test_fragments_in_fragments_are_measured_in_linear_time() -> None:
+    levels = " ".join(
+        f"fragment F{number} on Query {{ me {{ ...F{number + 1} }} me {{ ...F{number + 1} }} }}" for number in range(60)
+    )
+    bomb = "{ ...F0 } " + levels + " fragment F60 on Query { name }"
+    started = time.perf_counter()
+    refusal, _ = _refused(_documents(), bomb)
+    assert refusal == Refusal.TOO_COMPLEX
+    # Not a measurement: expanding every spread would take 2^60 steps.
+    assert time.perf_counter() - started < 5
+
+
+def test_circles_of_fragments_are_refused() -> None:
+    refusal, messages = _refused(_documents(), "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }")
+    assert refusal == Refusal.INVALID
+    assert any("Cannot spread fragment" in message for message in messages)
+
+
+def test_nesting_beyond_the_stack_is_refused() -> None:
+    documents = Documents(SCHEMA, Limits(max_depth=100, max_tokens=100_000), capacity=0)
+    refusal, _ = _refused(documents, "{ name(x: " + "[" * 40_000 + "]" * 40_000 + ") }")
+    assert refusal == Refusal.TOO_COMPLEX
+
+
+def test_the_cache_keeps_the_documents_used_last_and_no_refused_ones() -> None:
+    documents = _documents()
+    first, second = documents.get("{ name }"), documents.get("{ me { name } }")
+    assert documents.get("{ name }") is first
+    _refused(documents, "{ nothing }")
+    documents.get("{ __typename }")
+    assert documents.get("{ name }") is first
+    assert documents.get("{ me { name } }") is not second
+
+
+def test_introspection_is_within_the_limits() -> None:
+    from graphql import get_introspection_query
+
+    _documents().get(get_introspection_query(input_value_deprecation=True, specified_by_url=True))

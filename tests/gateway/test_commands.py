@@ -1,0 +1,226 @@
+"""The command line as a user has it: processes of their own, and what they print."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession
+
+ROOT = Path(__file__).parents[2]
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gateway.cli", *arguments]
+
+
+def run(*arguments: str, url: str, status: int = 0) -> str:
+    found = subprocess.run(
+        _command(*arguments),
+        env=os.environ | {"BILLING_DATABASE_URL": url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == status, found.stderr
+    return found.stdout if status == 0 else found.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Server:
+    def __init__(self, url: str, *arguments: str) -> None:
+        self.address = f"http://127.0.0.1:{(port := _free_port())}"
+        self.process = subprocess.Popen(
+            _command("serve", "--port", str(port), *arguments),
+            env=os.environ | {"BILLING_DATABASE_URL": url},
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+        )
+
+    async def ready(self, session: ClientSession) -> None:
+        for _ in range(300):
+            try:
+                async with session.get(f"{self.address}/readyz") as response:
+                    assert response.status == 200
+                    return
+            except OSError:
+                await asyncio.sleep(0.1)
+        raise AssertionError("the server never got ready")
+
+    async def stopped(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.process.wait, 30)
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    made: list[Server] = []
+    yield made
+    for server in made:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+
+
+def test_accounts_and_keys_from_the_first_to_the_last(database_url: str) -> None:
+    assert run("accounts", "create", "--name", "One", "--external-id", "one", url=database_url) == "acct_1\n"
+    taken = run("accounts", "create", "--name", "Two", "--external-id", "one", url=database_url, status=1)
+    assert "(CONFLICT)" in taken
+    assert run("accounts", "list", url=database_url) == "acct_1\tone\tactive\t0.00\tOne\n"
+    secret = run("keys", "create", "--scope", "read", "--account", "acct_1", "--owner", "me", url=database_url).strip()
+    prefix = secret[:12]
+    new = run("keys", "rotate", prefix, "--grace-seconds", "60", url=database_url).strip()
+    assert new[:12] != prefix
+    assert run("keys", "revoke", prefix, url=database_url).startswith(f"{prefix} revoked at ")
+    listed = run("keys", "list", "--account", "acct_1", url=database_url)
+    assert [line.split("\t")[:4] for line in listed.splitlines()] == [
+        [prefix, "read", "acct_1", "me"],
+        [new[:12], "read", "acct_1", "me"],
+    ]
+    assert secret not in listed
+    assert "(NOT_FOUND)" in run("keys", "revoke", "eco_aaaaaaaa", url=database_url, status=1)
+
+
+def test_serving_an_empty_database_names_the_command_to_run(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    assert "run `billing-gateway migrate`" in run("serve", "--port", "0", url=url, status=1)
+    assert "now of" in run("migrate", url=url)
+    assert "already" in run("migrate", url=url)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_a_port_that_is_taken_is_said(database_url: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert "in use" in run("serve", "--port", port, url=database_url, status=1)
+
+
+@pytest.mark.parametrize("value", ["0", "many"])
+def test_a_setting_that_does_not_fit_is_named(value: str) -> None:
+    found = subprocess.run(
+        _command("serve"),
+        env=os.environ | {"BILLING_WORKERS": value},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert "workers" in found.stderr
+
+
+async def _operator_key(url: str) -> str:
+    arguments = ("keys", "create", "--scope", "operator", "--owner", "me")
+    return (await asyncio.to_thread(run, *arguments, url=url)).strip()
+
+
+async def _viewer(session: ClientSession, address: str, key: str) -> Any:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with session.post(f"{address}/graphql", json={"query": "{ viewer { scope } }"}, headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def test_workers_share_a_port_and_a_revocation_reaches_all(database_url: str, servers: list[Server]) -> None:
+    key = (
+        await asyncio.to_thread(run, "keys", "create", "--scope", "operator", "--owner", "me", url=database_url)
+    ).strip()
+    server = Server(database_url, "--workers", "2")
+    servers.append(server)
+    async with ClientSession() as session:
+        await server.ready(session)
+        answers = [await _viewer(session, server.address, key) for _ in range(8)]
+        assert answers == [(200, {"data": {"viewer": {"scope": "OPERATOR"}}})] * 8
+        async with session.get(f"{server.address}/metrics") as response:
+            assert (
+                'billing_http_requests_total{method="POST",route="/graphql",status="200"} 8.0' in await response.text()
+            )
+        await asyncio.to_thread(run, "keys", "revoke", key[:12], url=database_url)
+        await asyncio.sleep(2.5)
+        for _ in range(8):
+            async with ClientSession() as fresh:
+                assert (await _viewer(fresh, server.address, key))[0] == 401
+    assert await server.stopped() == 0
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_a_query_that_runs_at_sigterm_is_answered(database_url: str, servers: list[Server]) -> None:
+    key = (
+        await asyncio.to_thread(run, "keys", "create", "--scope", "operator", "--owner", "me", url=database_url)
+    ).strip()
+    server = Server(database_url)
+    servers.append(server)
+    blocker = await asyncpg.connect(database_url)
+    async with ClientSession() as session:
+        await server.ready(session)
+        assert (await _viewer(session, server.address, key))[0] == 200
+        headers = {"Authorization": f"Bearer {key}"}
+        query = {"query": "{ accounts { totalCount } }"}
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+        pending = asyncio.create_task(session.post(f"{server.address}/graphql", json=query, headers=headers))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        while not await blocker.fetchval(waiting):  # noqa: ASYNC110  the event is another process's
+            await asyncio.sleep(0.05)
+        stopping = asyncio.create_task(server.stopped())
+        await asyncio.sleep(0.5)
+        assert not stopping.done()
+        await transaction.rollback()
+        async with await pending as response:
+            assert await response.json() == {"data": {"accounts": {"totalCount": "0"}}}
+        assert await stopping == 0
+    await blocker.close()
+
+
+def _got(address: str, key: str) -> bytes:
+    command = ["curl", "-sf", address, "-H", f"Authorization: Bearer {key}"]
+    return subprocess.run(command, capture_output=True, timeout=30, check=True).stdout
+
+
+def test_the_demo_is_made_once_and_answers_when_it_says_so(tmp_path: Path) -> None:
+    def started() -> dict[str, Any]:
+        process = subprocess.Popen(
+            _command("demo", "--json", "--port", "0", "--data-dir", str(tmp_path)),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert process.stdout is not None
+            line: dict[str, Any] = json.loads(process.stdout.readline())
+            rows = json.loads(_got(f"{line['url']}/billing/transactions?limit=1000", line["keys"]["account"]))
+            assert len(rows) == 1000
+            assert {row["account"] for row in rows} == {line["accounts"][1]}
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+        assert process.returncode == 0
+        return line
+
+    first, second = started(), started()
+    assert (first["accounts"], first["keys"]) == (second["accounts"], second["keys"])
+    assert (tmp_path / "demo.json").stat().st_mode & 0o077 == 0
+    with sqlite3.connect(tmp_path / "billing.db") as database:
+        assert database.execute("SELECT max(head_seq) FROM accounts").fetchone() == (100_000,)
+    database.close()
