@@ -1,4 +1,5 @@
-"""Documents that have been parsed, validated and measured, kept by their text.
+"""Documents that have been parsed, validated and measured, kept by their text, with the plans of their
+operations.
 
 The cache is bounded by the number of documents and by the length of those that it keeps. Refused documents are not
 kept: whoever sends garbage must not push good documents out.
@@ -9,26 +10,35 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from graphql import (
+    DirectiveNode,
     DocumentNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
     OperationDefinitionNode,
-    OperationType,
+    VariableNode,
+    Visitor,
     parse,
     specified_rules,
     validate,
+    visit,
 )
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.execution.values import VariableValues
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from execution.limits import Limits, exceeded
+from execution.plans import Plan, Planner
 
 MAX_KEPT_LENGTH: Final = 16_384
 MAX_ERRORS: Final = 20
+MAX_PLANS: Final = 16
+"""Plans kept of one operation: it has one for each combination of its conditions that was asked for."""
 
 
 class Refusal(StrEnum):
@@ -44,12 +54,37 @@ class DocumentRefused(Exception):
         self.errors = list(errors)
 
 
+class Operation:
+    """An operation of a document, with its plans."""
+
+    def __init__(self, definition: OperationDefinitionNode, document: Document) -> None:
+        self.definition = definition
+        self.kind = definition.operation
+        self.document = document
+        self._conditions = _condition_variables(document.ast)
+        self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+
+    def plan(self, schema: GraphQLSchema, variables: VariableValues) -> Plan:
+        """The plan for these values of the variables that `@skip` and `@include` ask."""
+        key = tuple(variables.coerced.get(name) for name in self._conditions)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = Planner(schema, self.document.fragments, self.definition, variables).plan()
+            self._plans[key] = plan
+            if len(self._plans) > MAX_PLANS:
+                self._plans.popitem(last=False)
+        return plan
+
+
 class Document:
     def __init__(self, ast: DocumentNode) -> None:
         self.ast = ast
-        self._operations = [one for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
+        fragments = [one for one in ast.definitions if isinstance(one, FragmentDefinitionNode)]
+        self.fragment_definitions = {one.name.value: one for one in fragments}
+        self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}
+        self._operations = [Operation(one, self) for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
 
-    def operation(self, name: str | None) -> OperationDefinitionNode:
+    def operation(self, name: str | None) -> Operation:
         """Raises GraphQLError where the name picks none, or where there are several and no name."""
         if name is None:
             if len(self._operations) == 1:
@@ -57,13 +92,28 @@ class Document:
             msg = "operationName is required: the document has several operations"
             raise GraphQLError(msg if self._operations else "the document has no operation")
         for operation in self._operations:
-            if operation.name is not None and operation.name.value == name:
+            if operation.definition.name is not None and operation.definition.name.value == name:
                 return operation
         msg = f'the document has no operation named "{name[:100]}"'
         raise GraphQLError(msg)
 
-    def operation_type(self, name: str | None) -> OperationType:
-        return self.operation(name).operation
+
+def _condition_variables(ast: DocumentNode) -> tuple[str, ...]:
+    """The variables that decide which fields there are."""
+
+    class Finder(Visitor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names: set[str] = set()
+
+        def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+            if node.name.value in {"skip", "include"}:
+                values = [argument.value for argument in node.arguments or ()]
+                self.names |= {value.name.value for value in values if isinstance(value, VariableNode)}
+
+    finder = Finder()
+    visit(ast, finder)
+    return tuple(sorted(finder.names))
 
 
 class Documents:

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from graphql import ExecutionResult, GraphQLError, OperationType
 
 from execution.documents import Document, DocumentRefused
-from execution.run import run
+from execution.run import run, run_by_reference
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
 from gateway.pages import render_graphiql
@@ -131,8 +131,9 @@ def _check_method(request: web.Request, kind: OperationType) -> None:
 
 
 async def _executed(parts: Parts, reads: Reads, document: Document, given: GraphQLRequest) -> ExecutionResult:
-    return await run(
-        parts.documents,
+    executed = run if parts.settings.compiled_execution else run_by_reference
+    return await executed(
+        parts.documents.schema,
         document,
         operation_name=given.operation_name,
         variables=given.variables,
@@ -150,7 +151,7 @@ async def graphql(request: web.Request) -> web.StreamResponse:
         request[OPERATION] = given.operation_name
     try:
         document = parts.documents.get(given.query)
-        kind = document.operation_type(given.operation_name)
+        kind = document.operation(given.operation_name).kind
     except DocumentRefused as refused:
         errors = _errors(parts, refused.errors, refused.refusal)
         return _response(request, {"errors": errors}, executed=False)

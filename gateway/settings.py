@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     document_cache_size: int = Field(
         1_000, ge=0, le=100_000, description="Parsed and validated documents that each process keeps."
     )
+    compiled_execution: bool = Field(
+        True, description="Run operations as compiled code; if false, by graphql-core's executor alone."
+    )
     shutdown_seconds: float = Field(
         20.0, ge=0, le=600, description="After SIGTERM, how long running requests may take to end."
     )

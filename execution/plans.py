@@ -1,0 +1,488 @@
+"""What an operation does, worked out once: which fields, of which types, by which calls.
+
+A plan holds for one operation and one outcome of its `@skip` and `@include`. It is a tree: a `Selection` has
+`Field`s, a field's `Completion` says how its value is printed, which for objects is a selection again. Where all of a
+selection's fields need nothing but the object, one function prints it whole (`execution.subtrees`); where it raises,
+or for the other fields, the tree is walked. What the walk is not sure about is handed to the reference executor,
+value by value, so every error is of its making.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import CoroutineType
+from typing import Any, Final, NamedTuple
+
+from graphql import (
+    GraphQLAbstractType,
+    GraphQLError,
+    GraphQLField,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    VariableNode,
+    Visitor,
+    get_argument_values,
+    is_abstract_type,
+    is_leaf_type,
+    visit,
+)
+from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.executor import invalid_return_type_error
+from graphql.execution.values import VariableValues
+from graphql.pyutils import Path
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from strawberry.types.field import StrawberryField
+
+from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of, python_arguments
+from execution.pending import all_of, begin
+from execution.subtrees import Function, LaterField, PureField, SubtreeWriter
+
+_PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
+"""What answers are made of: no awaitable is among these."""
+
+
+class Run(StrawberryGraphQLCoreExecutionContext):
+    """One run of a plan. The reference executor's own state: errors are collected in it, and it completes the rest."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.arguments: dict[Field, Mapping[str, Any]] = {}
+
+    def is_pending(self, value: object) -> bool:
+        return value.__class__ not in _PRINTED and self.is_awaitable(value)
+
+
+class Selection:
+    """The fields asked of an object of one type."""
+
+    def __init__(self, type_: GraphQLObjectType, fields: Sequence[Field]) -> None:
+        self.type = type_
+        self._fields = fields
+        self.later: Sequence[Field] = fields
+        """Those that `quick` leaves out."""
+        self.quick: Function | None = None
+        """Prints the other fields, all at once; raises if any is out of the ordinary."""
+
+    def execute(self, run: Run, source: Any, path: Path | None) -> Any:
+        """The object's dict, or a coroutine of it. Raises the error that makes the whole object null."""
+        later = self.later
+        try:
+            printed = {} if self.quick is None else self.quick(source)
+        except Exception:  # noqa: BLE001  made again, and reported, field by field
+            printed, later = {}, self._fields
+        waiting: list[tuple[str, Any]] = []
+        for field in later:
+            try:
+                value = field.execute(run, source, Path(path, field.key, self.type.name))
+            except Exception:
+                if waiting:
+                    run.settle_in_background([one for _, one in waiting])
+                raise
+            printed[field.key] = value
+            if run.is_pending(value):
+                waiting.append((field.key, value))
+        return _filled(printed, waiting) if waiting else printed
+
+    async def execute_serially(self, run: Run, source: Any) -> dict[str, Any]:
+        printed: dict[str, Any] = {}
+        for field in self._fields:
+            value = field.execute(run, source, Path(None, field.key, self.type.name))
+            printed[field.key] = await value if run.is_pending(value) else value
+        return printed
+
+    def ask_ahead(self, run: Run, key: Any) -> None:
+        for field in self.later:
+            field.ask_ahead(run, key)
+
+
+async def _filled(printed: Any, waiting: Sequence[tuple[Any, Any]]) -> Any:
+    results = await all_of([one for _, one in waiting])
+    for (place, _), result in zip(waiting, results, strict=True):
+        printed[place] = result
+    return printed
+
+
+class Field:
+    """One key of an answer: a resolver's call, and how its value is printed."""
+
+    def __init__(self, parent: GraphQLObjectType, key: str, details: list[FieldDetails], field: GraphQLField) -> None:
+        self.key = key
+        self.type: GraphQLOutputType = field.type
+        self.details = details
+        self.definition: StrawberryField | None = None
+        self.completion: Completion | None = None
+        """None for a field that the reference executor runs: introspection, and what Strawberry wraps."""
+        self.pure: PureField | None = None
+        self._parent = parent
+        self._field = field
+        self._call: Callable[[Run, Any, Path], Any] = self._refuse
+        self._constant: Mapping[str, Any] | None = None
+        self._ahead: Callable[..., Any] | None = None
+
+    def compile(self, definition: StrawberryField, completion: Completion, schema: GraphQLSchema) -> None:
+        self.definition = definition
+        self.completion = completion
+        self._ahead = definition.metadata.get(AHEAD)
+        attribute = attribute_of(definition)
+        method = method_of(definition)
+        if attribute is not None:
+            self._call = lambda _run, source, _path: getattr(source, attribute)
+        elif method is not None:
+            self._call = lambda _run, source, _path: method(source)
+        else:
+            self._call = self._resolver_call(Call(definition))
+        if not _uses_variables(self.details):
+            # A bad constant is reported whenever the field is run, by being made again.
+            with contextlib.suppress(Exception):
+                self._constant = self._made_arguments(schema, VariableValues({}, {}))
+
+    def _refuse(self, _run: Run, _source: Any, _path: Path) -> Any:
+        raise AssertionError("the field was not compiled")
+
+    def _resolver_call(self, call: Call) -> Callable[[Run, Any, Path], Any]:
+        definition = self.definition
+
+        def with_info(run: Run, source: Any, path: Path) -> Any:
+            info_class = run.schema._strawberry_schema.config.info_class  # type: ignore[attr-defined]  # noqa: SLF001
+            info = info_class(_raw_info=self.info(run, path), _field=definition)
+            return call(source, info, self.arguments(run))
+
+        def without_info(run: Run, source: Any, _path: Path) -> Any:
+            return call(source, None, self.arguments(run))
+
+        return without_info if call.info is None else with_info
+
+    def _made_arguments(self, schema: GraphQLSchema, variables: VariableValues) -> Mapping[str, Any]:
+        assert self.definition is not None
+        node = self.details[0].node
+        if not (self._field.args or node.arguments):
+            return {}
+        values = get_argument_values(self._field, node, variables)
+        return python_arguments(schema, self.definition, values)
+
+    def arguments(self, run: Run) -> Mapping[str, Any]:
+        """The same for all sources, so made once a run at most."""
+        if self._constant is not None:
+            return self._constant
+        known = run.arguments.get(self)
+        if known is None:
+            known = run.arguments[self] = self._made_arguments(run.schema, run.variable_values)
+        return known
+
+    def info(self, run: Run, path: Path) -> Any:
+        return run.build_resolve_info(self._field, [one.node for one in self.details], self._parent, path)
+
+    def execute(self, run: Run, source: Any, path: Path) -> Any:
+        """The printed value, None where its error was collected, or an awaitable of either.
+
+        Raises a located error where the field may not be null.
+        """
+        if self.completion is None:
+            return run.execute_field(self._parent, source, self.details, path, None)
+        try:
+            value = self._call(run, source, path)
+            if value.__class__ is CoroutineType or run.is_pending(value):
+                return begin(self._completed(run, value, path))
+            printed = self.completion.complete(run, self, value, path)
+        except Exception as error:  # noqa: BLE001  any error of a resolver is the field's error
+            return self.failed(run, error, path)
+        return begin(self._caught(run, printed, path)) if run.is_pending(printed) else printed
+
+    async def _completed(self, run: Run, value: Any, path: Path) -> Any:
+        assert self.completion is not None
+        try:
+            printed = self.completion.complete(run, self, await value, path)
+            return await printed if run.is_pending(printed) else printed
+        except Exception as error:  # noqa: BLE001
+            return self.failed(run, error, path)
+
+    async def _caught(self, run: Run, printed: Any, path: Path) -> Any:
+        try:
+            return await printed
+        except Exception as error:  # noqa: BLE001
+            return self.failed(run, error, path)
+
+    def failed(self, run: Run, error: Exception, path: Path, type_: GraphQLOutputType | None = None) -> None:
+        run.handle_field_error(error, type_ or self.type, self.details, path)
+
+    def by_reference(self, run: Run, type_: GraphQLOutputType, value: Any, path: Path) -> Any:
+        return run.complete_value(type_, self.details, self.info(run, path), path, value, None)
+
+    def ask_ahead(self, run: Run, key: Any) -> None:
+        if self._ahead is None:
+            return
+        try:
+            below = self._ahead(run.context_value, key, **self.arguments(run))
+        except Exception:  # noqa: BLE001  the resolver will meet it and report it
+            return
+        if below is not None and self.completion is not None:
+            self.completion.ask_ahead(run, below)
+
+
+class Completion:
+    """How values of a type are printed. This one is for leaves; the others are for what is made of selections."""
+
+    def __init__(self, type_: GraphQLOutputType) -> None:
+        self.type = type_
+        self.quick: Function | None = None
+        """Prints a value, whole; raises if anything in it is out of the ordinary."""
+
+    def complete(self, run: Run, field: Field, value: Any, path: Path) -> Any:
+        """The printed value, or a coroutine of it."""
+        if self.quick is not None:
+            try:
+                return self.quick(value)
+            except Exception:  # noqa: BLE001, S110  made again, and reported, below
+                pass
+        return self.walk(run, field, value, path)
+
+    def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
+        return field.by_reference(run, self.type, value, path)
+
+    def ask_ahead(self, run: Run, key: Any) -> None:
+        """Leaves have nothing below them."""
+
+
+class ObjectCompletion(Completion):
+    def __init__(self, type_: GraphQLOutputType, selection: Selection) -> None:
+        super().__init__(type_)
+        self.selection = selection
+
+    def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
+        if value is None or isinstance(value, Exception):
+            return field.by_reference(run, self.type, value, path)
+        return execute_object(run, field, self.selection, value, path)
+
+    def ask_ahead(self, run: Run, key: Any) -> None:
+        self.selection.ask_ahead(run, key)
+
+
+def execute_object(run: Run, field: Field, selection: Selection, value: Any, path: Path) -> Any:
+    is_type_of = selection.type.is_type_of
+    if is_type_of is not None:
+        info = field.info(run, path)
+        is_one = is_type_of(value, info)
+        if run.is_awaitable(is_one):
+            return run.complete_object_value(selection.type, field.details, info, path, value, None)
+        if not is_one:
+            raise invalid_return_type_error(selection.type, value, field.details)
+    return selection.execute(run, value, path)
+
+
+class ListCompletion(Completion):
+    def __init__(self, type_: GraphQLOutputType, item: Completion) -> None:
+        super().__init__(type_)
+        self._item = item
+
+    def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
+        if value.__class__ not in (list, tuple):
+            return field.by_reference(run, self.type, value, path)
+        printed: list[Any] = []
+        waiting: list[tuple[int, Any]] = []
+        for index, item in enumerate(value):
+            try:
+                one = self._printed_item(run, field, item, path.add_key(index, None))
+            except Exception:
+                if waiting:
+                    run.settle_in_background([one for _, one in waiting])
+                raise
+            printed.append(one)
+            if run.is_pending(one):
+                waiting.append((index, one))
+        return _filled(printed, waiting) if waiting else printed
+
+    def _printed_item(self, run: Run, field: Field, item: Any, path: Path) -> Any:
+        try:
+            if run.is_pending(item):
+                return begin(self._awaited_item(run, field, item, path))
+            one = self._item.complete(run, field, item, path)
+        except Exception as error:  # noqa: BLE001
+            return field.failed(run, error, path, self._item.type)
+        return begin(self._caught_item(run, field, one, path)) if run.is_pending(one) else one
+
+    async def _awaited_item(self, run: Run, field: Field, item: Any, path: Path) -> Any:
+        try:
+            one = self._item.complete(run, field, await item, path)
+            return await one if run.is_pending(one) else one
+        except Exception as error:  # noqa: BLE001
+            return field.failed(run, error, path, self._item.type)
+
+    async def _caught_item(self, run: Run, field: Field, one: Any, path: Path) -> Any:
+        try:
+            return await one
+        except Exception as error:  # noqa: BLE001
+            return field.failed(run, error, path, self._item.type)
+
+    def ask_ahead(self, run: Run, key: Any) -> None:
+        self._item.ask_ahead(run, key)
+
+
+class AbstractCompletion(Completion):
+    """Objects of an interface or union: each has the selection of its own type."""
+
+    def __init__(
+        self, type_: GraphQLOutputType, abstract: GraphQLAbstractType, selections: Mapping[str, Selection]
+    ) -> None:
+        super().__init__(type_)
+        self._abstract = abstract
+        self._selections = selections
+
+    def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
+        if value is None or isinstance(value, Exception):
+            return field.by_reference(run, self.type, value, path)
+        info = field.info(run, path)
+        resolve_type = self._abstract.resolve_type or run.type_resolver
+        name = resolve_type(value, info, self._abstract)
+        if run.is_awaitable(name):
+            return self._awaited(run, field, name, value, path)
+        return self._typed(run, field, name, value, path)
+
+    async def _awaited(self, run: Run, field: Field, name: Any, value: Any, path: Path) -> Any:
+        printed = self._typed(run, field, await name, value, path)
+        return await printed if run.is_pending(printed) else printed
+
+    def _typed(self, run: Run, field: Field, name: Any, value: Any, path: Path) -> Any:
+        type_ = run.ensure_valid_runtime_type(name, self._abstract, field.details, field.info(run, path), value)
+        return execute_object(run, field, self._selections[type_.name], value, path)
+
+    def ask_ahead(self, run: Run, key: Any) -> None:
+        for selection in self._selections.values():
+            selection.ask_ahead(run, key)
+
+
+def _uses_variables(details: Iterable[FieldDetails]) -> bool:
+    class Finder(Visitor):
+        found = False
+
+        def enter_variable(self, _node: VariableNode, *_args: Any) -> None:
+            self.found = True
+
+    finder = Finder()
+    for one in details:
+        for argument in one.node.arguments or ():
+            visit(argument, finder)
+    return finder.found
+
+
+class Plan:
+    """One operation, for one outcome of its conditions."""
+
+    def __init__(self, root: Selection, operation: OperationDefinitionNode, fields: int, compiled: int) -> None:
+        self._root = root
+        self._serial = operation.operation == OperationType.MUTATION
+        self.fields = fields
+        """Number of fields, those of every possible type counted."""
+        self.compiled = compiled
+        """How many of them don't need the reference executor."""
+
+    def execute(self, run: Run) -> Any:
+        """The data, or a coroutine of it. Raises the error that leaves no data."""
+        if self._serial:
+            return self._root.execute_serially(run, run.root_value)
+        result = self._root.execute(run, run.root_value, None)
+        if run.is_pending(result):
+            self._root.ask_ahead(run, None)
+        return result
+
+
+class Whole(NamedTuple):
+    """A value that one function prints, with the name of the one that prints the objects in it, if there are any."""
+
+    selection: str | None
+
+
+class Planner:
+    """Makes the plan of one operation. Which fields there are is decided by graphql-core itself."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        fragments: dict[str, FragmentDetails],
+        operation: OperationDefinitionNode,
+        variables: VariableValues,
+    ) -> None:
+        self._schema = schema
+        self._fragments = fragments
+        self._operation = operation
+        self._variables = variables
+        self._writer = SubtreeWriter()
+        self._to_bind: list[tuple[Selection | Completion, str]] = []
+        self._fields = 0
+        self._compiled = 0
+
+    def plan(self) -> Plan:
+        root_type = self._schema.get_root_type(self._operation.operation)
+        if root_type is None:
+            msg = f"Schema is not configured to execute {self._operation.operation.value} operation."
+            raise GraphQLError(msg, self._operation)
+        collected = collect_fields(self._schema, self._fragments, self._variables, root_type, self._operation)
+        root, _ = self._selection(root_type, collected.grouped_field_set)
+        functions = self._writer.built()
+        for one, name in self._to_bind:
+            one.quick = functions[name]
+        return Plan(root, self._operation, self._fields, self._compiled)
+
+    def _selection(
+        self, type_: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]
+    ) -> tuple[Selection, str | None]:
+        """With the name of the function that prints the object whole, where one can."""
+        fields = [
+            self._field(type_, key, details, field)
+            for key, details in grouped.items()
+            if (field := self._schema.get_field(type_, details[0].node.name.value)) is not None
+        ]
+        selection = Selection(type_, fields)
+        selection.later = [field for field in fields if field.pure is None]
+        if len(selection.later) == len(fields) and fields:
+            return selection, None
+        name = self._writer.object_function(type_, [field.pure or LaterField(field.key) for field in fields])
+        self._to_bind.append((selection, name))
+        return selection, None if selection.later else name
+
+    def _field(self, parent: GraphQLObjectType, key: str, details: list[FieldDetails], field: GraphQLField) -> Field:
+        made = Field(parent, key, details, field)
+        self._fields += 1
+        if details[0].node.name.value == "__typename":
+            self._compiled += 1
+            made.pure = PureField(key, field.type, None, None, parent.name, None)
+            return made
+        definition = definition_of(field)
+        if definition is None:
+            return made
+        self._compiled += 1
+        completion, whole = self._completion(field.type, details)
+        made.compile(definition, completion, self._schema)
+        attribute, method = attribute_of(definition), method_of(definition)
+        if (attribute is not None or method is not None) and whole is not None:
+            made.pure = PureField(key, field.type, attribute, method, None, whole.selection)
+        return made
+
+    def _completion(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> tuple[Completion, Whole | None]:
+        inner: Any = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
+        completion: Completion
+        whole: Whole | None
+        if isinstance(inner, GraphQLList):
+            item, whole = self._completion(inner.of_type, details)
+            completion = ListCompletion(type_, item)
+        elif is_leaf_type(inner):
+            completion, whole = Completion(type_), Whole(None)
+        elif is_abstract_type(inner):
+            possible = self._schema.get_possible_types(inner)
+            selections = {one.name: self._subselection(one, details)[0] for one in possible}
+            completion, whole = AbstractCompletion(type_, inner, selections), None
+        else:
+            selection, function = self._subselection(inner, details)
+            completion, whole = ObjectCompletion(type_, selection), None if function is None else Whole(function)
+        if whole is not None:
+            self._to_bind.append((completion, self._writer.value_function(type_, whole.selection)))
+        return completion, whole
+
+    def _subselection(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> tuple[Selection, str | None]:
+        collected = collect_subfields(self._schema, self._fragments, self._variables, self._operation, type_, details)
+        return self._selection(type_, collected.grouped_field_set)
