@@ -26,17 +26,12 @@ from gateway.commands.options import with_settings
 from gateway.parts import open_database
 from gateway.settings import Settings
 from ledger.errors import BadUserInput
-from ledger.imports import (
-    FileReport,
-    Format,
-    Importer,
-    ImportOptions,
-    ImportReport,
-    Refusal,
-    Source,
-    SourceUnreadable,
-    parse_timestamp,
-)
+from ledger.imports.columns import Format
+from ledger.imports.fields import parse_timestamp
+from ledger.imports.importer import Importer
+from ledger.imports.options import ImportOptions
+from ledger.imports.reports import FileReport, ImportReport
+from ledger.imports.sources import Refusal, Source, SourceUnreadable
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.moves import checked_text
 from ledger.prices import Prices, read_prices

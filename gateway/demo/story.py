@@ -19,7 +19,9 @@ from gateway.demo import developer, enterprise, inference
 from gateway.demo.calls import HEADER, UsageDays
 from gateway.demo.scenes import history, in_order, play
 from ledger.accounts import Accounts
-from ledger.imports import Importer, ImportOptions, Source
+from ledger.imports.importer import Importer
+from ledger.imports.options import ImportOptions
+from ledger.imports.sources import Source
 from ledger.prices import Prices
 
 _SEED: Final = 20_260_421

@@ -21,24 +21,16 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseError, DatabaseFull, NumberOutOfRange
-from ledger import imports
-from ledger.errors import BadUserInput
-from ledger.imports import (
-    FileReport,
-    Format,
-    Importer,
-    ImportOptions,
-    ImportReport,
-    Numbering,
-    Refusal,
-    Source,
-    SourceUnreadable,
-    parse_timestamp,
-)
+from ledger.imports import sources
+from ledger.imports.columns import Format
+from ledger.imports.importer import Importer
+from ledger.imports.options import ImportOptions
+from ledger.imports.reports import FileReport, ImportReport
+from ledger.imports.sources import Refusal, Source, SourceUnreadable
 from ledger.money import format_nanos
 from ledger.prices import Prices, Rate
 
-_DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+_DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 _real_data = pytest.mark.skipif(not _DATA.is_dir(), reason="the real data is not there")
 
 _CREATE = ImportOptions(create_accounts=True)
@@ -73,12 +65,12 @@ async def _import(
     def refused(name: str, some: Sequence[Refusal]) -> None:
         refusals.extend((name, *one) for one in some)
 
-    sources = [
+    opened = [
         Source(f"{number}.csv", BytesIO(file.encode() if isinstance(file, str) else file))
         for number, file in enumerate(files, 1)
     ]
     importer = Importer(database, options, prices, _now, on_refusals=refused)
-    return _Result(await importer.run(sources), refusals)
+    return _Result(await importer.run(opened), refusals)
 
 
 def _rollups(*lines: str) -> str:
@@ -208,30 +200,6 @@ async def test_a_column_wins_over_its_option(database: Database) -> None:
     assert await _days(database) == [("one", "2026-11-09", "m", "chat", "user_inference", 1, 1, 1, 1_000_000_000)]
 
 
-@pytest.mark.parametrize(
-    ("written", "nanos"),
-    [
-        ("1970-01-01T00:00:00Z", 0),
-        ("1970-01-01 00:00:01.5", 1_500_000_000),
-        ("1970-01-01T00:00:00.000000001z", 1),
-        ("1970-01-02T00:00:00+0130", 81_000_000_000_000),
-        ("1970-01-01T22:30:00-01:30", 86_400_000_000_000),
-    ],
-)
-def test_timestamps_are_exact(written: str, nanos: int) -> None:
-    assert parse_timestamp(written) == nanos
-
-
-@pytest.mark.parametrize(
-    "written",
-    ["", "5", "2026-11-09", "2026-11-09T24:00:00", "2026-11-09T00:00:60", "2026-02-30T00:00:00", "2026-11-09T0:00:00",
-     "2026-11-09T00:00:00.0000000001", "2026-11-09T00:00:00 CET", "٢٠٢٦-11-09T00:00:00", "2026-11-09T00:00:00+24:00"],
-)  # fmt: skip
-def test_what_is_no_timestamp_is_refused(written: str) -> None:
-    with pytest.raises(BadUserInput):
-        parse_timestamp(written)
-
-
 # Refused lines
 
 
@@ -352,7 +320,7 @@ async def test_refused_lines_come_in_order_of_their_numbers(database: Database) 
 
 
 async def test_equal_lines_of_a_file_count_each(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "BATCH_LINES", 2)
+    monkeypatch.setattr(sources, "BATCH_LINES", 2)
     line = "2026-11-09T00:00:00Z,one,m,chat,1,1,1"
     again = line.replace("00Z", "00.000")
     assert (await _import(database, _log(line, again, line, line))).counts == [(4, 0, 0)]
@@ -383,7 +351,7 @@ async def test_replacing(database: Database) -> None:
 async def test_the_same_lines_from_two_sides_at_once_count_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
-    monkeypatch.setattr(imports, "BATCH_LINES", 7)
+    monkeypatch.setattr(sources, "BATCH_LINES", 7)
     lines = [f"2026-11-09T00:00:{line % 60:02d}Z,a{line % 5},m,chat,{line},1,1" for line in range(100)]
     files = _log(*lines), _log(*reversed(lines)), _log(*lines[::2], *lines[1::2])
     options = replace(_CREATE, strict=strict)
@@ -398,7 +366,7 @@ async def test_the_same_lines_from_two_sides_at_once_count_once(
 
 
 async def test_strict_takes_all_files_or_none(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "BATCH_LINES", 2)
+    monkeypatch.setattr(sources, "BATCH_LINES", 2)
     strict = replace(_CREATE, strict=True)
     good = _log(*(f"2026-11-09T00:00:0{second}Z,a{second},m,chat,1,1,1" for second in range(5)))
     contradicting = _rollups(_GOOD, _GOOD.replace("m", "n"), _GOOD.replace(",5,", ",6,"))
@@ -418,7 +386,7 @@ async def test_strict_takes_all_files_or_none(database: Database, monkeypatch: p
 async def test_a_sum_beyond_64_bits_keeps_whole_batches_alone(
     database: Database, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
-    monkeypatch.setattr(imports, "BATCH_LINES", 2)
+    monkeypatch.setattr(sources, "BATCH_LINES", 2)
     most = "one,2026-11-09,{},image,9223372036854775807,0,0,0"
     file = _rollups(most.format("a"), "two,2026-11-09,m,chat,1,0,0,0", most.format("b"), "")
     importer = Importer(database, replace(_CREATE, strict=strict), _PRICES, _now)
@@ -430,7 +398,7 @@ async def test_a_sum_beyond_64_bits_keeps_whole_batches_alone(
 
 
 async def test_a_full_disk_keeps_whole_batches_alone(sqlite_file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imports, "BATCH_LINES", 100)
+    monkeypatch.setattr(sources, "BATCH_LINES", 100)
     database = Database(DatabaseOptions(sqlite_file_url))
 
     @event.listens_for(database.engine.sync_engine, "connect")
@@ -466,37 +434,6 @@ async def test_a_file_that_breaks_off_is_not_the_database_s_fault(sqlite_databas
         await importer.run([Source("1.csv", _Broken(_rollups(_GOOD).encode()))])
     assert not isinstance(caught.value, DatabaseError | OSError)
     assert importer.report.files[0].taken == 0
-
-
-# Numbering
-
-
-@pytest.mark.parametrize("step", [1, -1])
-def test_lines_in_order_of_time_are_numbered_in_bounded_memory(step: int) -> None:
-    numbering = Numbering(window=10)
-    times = [10**9 + step * (index // 3) for index in range(3000)]
-    assert [numbering.number(1, time, b"x") for time in times] == [1, 2, 3] * 1000
-    assert len(numbering._seen) <= 10
-
-
-def test_more_lines_of_one_moment_than_the_window_are_all_kept() -> None:
-    numbering = Numbering(window=10)
-    lines = [index.to_bytes(2) for index in range(100)]
-    assert [numbering.number(1, 5, line) for line in lines + lines] == [1] * 100 + [2] * 100
-
-
-def test_accounts_are_numbered_apart() -> None:
-    numbering = Numbering()
-    assert [numbering.number(account, 5, b"x") for account in (1, 2, 1)] == [1, 1, 2]
-
-
-@given(st.lists(st.integers(0, 40), max_size=200), st.integers(2, 20))
-def test_a_number_is_right_or_none(times: list[int], window: int) -> None:
-    numbering = Numbering(window)
-    seen: Counter[int] = Counter()
-    for time in times:
-        seen[time] += 1
-        assert numbering.number(1, time, b"x") in {seen[time], None}
 
 
 # However the lines are cut
@@ -580,7 +517,7 @@ async def test_days_and_months_are_what_a_recount_says(
     prefix = next(_prefixes)
     header = "timestamp,account,model,category,origin,input_tokens,output_tokens,request_id,cost"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(imports, "BATCH_LINES", 4)
+        patch.setattr(sources, "BATCH_LINES", 4)
         for lines, strict in files + files[:1]:
             file = "\n".join([header, *(line.csv(prefix) for line in lines)])
             result = await _import(database, file, options=replace(_CREATE, strict=strict))

@@ -1,0 +1,133 @@
+"""The fields of a line, each read exactly or refused with a reason."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from functools import lru_cache
+from typing import Final
+
+from ledger.errors import BadUserInput
+from ledger.kinds import UsageCategory, UsageOrigin
+from ledger.money import parse_nanos
+from ledger.moves import checked_text
+from ledger.usage import MAX_COUNT
+
+MAX_NAME: Final = 200
+SECOND_NANOS: Final = 1_000_000_000
+_DAY_SECONDS: Final = 86_400
+DAY_NANOS: Final = _DAY_SECONDS * SECOND_NANOS
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,9}))?"
+    r" ?(?:[Zz]|UTC|([+-])([01]\d|2[0-3]):?([0-5]\d))?",
+    re.ASCII,
+)
+_SECONDS = re.compile(r"(\d{1,11})(?:\.(\d{1,9}))?", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_COUNT = re.compile(r"\d{1,19}", re.ASCII)
+
+
+def shown(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+@lru_cache(maxsize=4096)
+def parse_name(text: str, what: str, longest: int = MAX_NAME) -> str:
+    return checked_text(text, what, longest)
+
+
+def parse_count(text: str, what: str) -> int:
+    if _COUNT.fullmatch(text) and (count := int(text)) <= MAX_COUNT:
+        return count
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
+        msg = f"{what} must be a whole number, not {shown(text)}"
+    elif digits != text:
+        msg = f"{what} must not be negative: {shown(text)}"
+    else:
+        msg = f"{what} must be at most {MAX_COUNT}, not {shown(text)}"
+    raise BadUserInput(msg)
+
+
+@lru_cache(maxsize=64)
+def parse_category(text: str) -> str:
+    try:
+        return UsageCategory(text.lower()).value
+    except ValueError:
+        msg = f"category must be one of {', '.join(UsageCategory)}, not {shown(text)}"
+        raise BadUserInput(msg) from None
+
+
+@lru_cache(maxsize=64)
+def parse_origin(text: str) -> str:
+    try:
+        return UsageOrigin(text.lower()).value
+    except ValueError:
+        msg = f"origin must be one of {', '.join(UsageOrigin)}, not {shown(text)}"
+        raise BadUserInput(msg) from None
+
+
+def parse_cost(text: str, what: str) -> int:
+    nanos = parse_nanos(text, what)
+    if nanos < 0:
+        msg = f"{what} must not be negative: {shown(text)}"
+        raise BadUserInput(msg)
+    return nanos
+
+
+@lru_cache(maxsize=4096)
+def parse_day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text) if _DAY.fullmatch(text) else None
+    except ValueError:
+        day = None
+    if day is None:
+        msg = f"the day must be a date such as 2026-11-09, not {shown(text)}"
+        raise BadUserInput(msg)
+    return day
+
+
+def day_number(day: date) -> int:
+    """Days since 1970."""
+    return day.toordinal() - _EPOCH_DAY
+
+
+@lru_cache(maxsize=4096)
+def day_of(number: int) -> date:
+    return date.fromordinal(_EPOCH_DAY + number)
+
+
+def _fraction_nanos(digits: str | None) -> int:
+    return int(digits.ljust(9, "0")) if digits else 0
+
+
+def parse_timestamp(text: str) -> int:
+    """Nanoseconds since 1970, UTC unless the text names an offset. Raises BadUserInput."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        msg = f"the timestamp must be one such as 2026-11-09T12:30:00.25Z, not {shown(text)}"
+        raise BadUserInput(msg)
+    day, hours, minutes, seconds, fraction, sign, offset_hours, offset_minutes = match.groups()
+    whole = day_number(parse_day(day)) * _DAY_SECONDS + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+    if sign:
+        offset = int(offset_hours) * 3600 + int(offset_minutes) * 60
+        whole += offset if sign == "-" else -offset
+    return whole * SECOND_NANOS + _fraction_nanos(fraction)
+
+
+def parse_seconds(text: str, start_nanos: int) -> int:
+    match = _SECONDS.fullmatch(text)
+    if match is None:
+        msg = f"the timestamp must be a number of seconds since the start, not {shown(text)}"
+        raise BadUserInput(msg)
+    return start_nanos + int(match[1]) * SECOND_NANOS + _fraction_nanos(match[2])
+
+
+def check_day(number: int, today: int) -> None:
+    if number > today:
+        msg = f"the day is in the future: today is {day_of(today)} (UTC)"
+        raise BadUserInput(msg)
+    if number < 0:
+        raise BadUserInput("the day is before 1970")

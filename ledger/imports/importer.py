@@ -1,0 +1,250 @@
+"""Records what the files say, in batches or all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from datetime import UTC
+from hashlib import blake2b
+from typing import Final
+
+from db import writes
+from db.database import Database, WriteConnection
+from db.errors import NumberOutOfRange
+from ledger.imports.accounts import NamedAccounts
+from ledger.imports.columns import FileRefused
+from ledger.imports.fields import DAY_NANOS, day_of
+from ledger.imports.lines import LogLine, RollupLine
+from ledger.imports.numbering import Numbering
+from ledger.imports.options import ImportOptions
+from ledger.imports.reports import FileReport, ImportReport, Outcome
+from ledger.imports.sources import Batch, Refusal, Source, SourceReader
+from ledger.posting import Clock, utc_now
+from ledger.prices import Prices
+from ledger.usage import (
+    Rollup,
+    UsageRequest,
+    id_digest,
+    line_digest,
+    nth_digest,
+    record_requests,
+    record_rollups,
+)
+
+_LOCKED_AT_ONCE: Final = 5_000
+
+_OUT_OF_ORDER: Final = (
+    "the line is too far from the order of time to tell whether it is there before: sort the file by timestamp,"
+    " or give its lines request ids"
+)
+
+
+class _FileState:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.numbering = Numbering()
+        self.replaced: set[bytes] = set()
+
+
+class _RolledBack(Exception):
+    """Takes a strict import out of its transaction."""
+
+
+def _keep_quiet(*_: object) -> None:
+    pass
+
+
+class Importer:
+    def __init__(
+        self,
+        database: Database,
+        options: ImportOptions,
+        prices: Prices,
+        clock: Clock = utc_now,
+        *,
+        on_refusals: Callable[[str, Sequence[Refusal]], None] = _keep_quiet,
+        on_bytes: Callable[[int], None] = _keep_quiet,
+    ) -> None:
+        """`on_bytes` hears of every byte read: twice of each with `strict`."""
+        self._database = database
+        self._options = options
+        self._prices = prices
+        self._clock = clock
+        self._on_refusals = on_refusals
+        self._on_bytes = on_bytes
+        self._accounts = NamedAccounts(options.create_accounts, clock)
+        self._place = ""
+        self.report = ImportReport()
+
+    async def run(self, sources: Sequence[Source]) -> ImportReport:
+        """Raises DatabaseError or SourceUnreadable; `report` then says what is committed."""
+        self.report.files = [FileReport(source.name) for source in sources]
+        pairs = list(zip(sources, self.report.files, strict=True))
+        try:
+            if self._options.strict:
+                await self._all_or_nothing(pairs)
+            else:
+                for source, file in pairs:
+                    await self._in_batches(source, file)
+        except NumberOutOfRange as error:
+            msg = f"{self._place}: {error}"
+            raise NumberOutOfRange(msg) from error
+        return self.report
+
+    def _open(self, source: Source, file: FileReport) -> SourceReader | None:
+        try:
+            reader = SourceReader(source, self._options, self._prices, self._clock().astimezone(UTC).date())
+        except FileRefused as error:
+            self._refuse(file, [Refusal(1, str(error))])
+            return None
+        file.format = reader.parser.format
+        return reader
+
+    def _refuse(self, file: FileReport, refusals: Sequence[Refusal]) -> None:
+        if refusals:
+            file.refused += len(refusals)
+            self._on_refusals(file.name, refusals)
+
+    def _book(self, file: FileReport, outcome: Outcome) -> None:
+        file.taken += outcome.taken
+        file.known += outcome.known
+        file.calls += outcome.calls
+        self.report.accounts_created += outcome.accounts_created
+        self._refuse(file, outcome.refusals)
+
+    async def _in_batches(self, source: Source, file: FileReport) -> None:
+        reader = self._open(source, file)
+        if reader is None:
+            return
+        state = _FileState(file.name)
+        for batch in reader.batches():
+            outcome = Outcome(refusals=batch.all_refusals)
+            if batch.requests or batch.rollups:
+                async with self._database.write() as connection:
+                    await self._record(connection, batch, state, outcome)
+            outcome.refusals.sort()
+            self._book(file, outcome)
+            self._on_bytes(batch.read_bytes)
+
+    async def _all_or_nothing(self, pairs: Sequence[tuple[Source, FileReport]]) -> None:
+        """Reads all files before it writes, so that the accounts are known and locked in the order of their ids:
+        an account locked batch by batch and kept to the end would wait for others in a circle.
+        """
+        names: set[str] = set()
+        for source, file in pairs:
+            names |= self._checked(source, file)
+        if self.report.refused:
+            return
+        outcomes: list[Outcome] = []
+        try:
+            async with self._database.write() as connection:
+                created = await self._lock_all(connection, names)
+                for source, file in pairs:
+                    outcomes.append(await self._record_all(connection, source, file))
+                if any(outcome.refusals for outcome in outcomes):
+                    raise _RolledBack
+        except _RolledBack:
+            for (_, file), outcome in zip(pairs, outcomes, strict=True):
+                self._refuse(file, outcome.refusals)
+            return
+        self.report.accounts_created = created
+        for (_, file), outcome in zip(pairs, outcomes, strict=True):
+            self._book(file, outcome)
+
+    def _checked(self, source: Source, file: FileReport) -> set[str]:
+        """The accounts that the file names; its refusals are reported."""
+        names: set[str] = set()
+        reader = self._open(source, file)
+        if reader is not None:
+            for batch in reader.batches():
+                names |= {line.account for line in batch.takeable}
+                self._refuse(file, batch.all_refusals)
+                self._on_bytes(batch.read_bytes)
+        source.stream.seek(0)
+        return names
+
+    async def _lock_all(self, connection: WriteConnection, names: Set[str]) -> int:
+        created = await self._accounts.find(connection, names)
+        ids = sorted(set(self._accounts.ids.values()))
+        for start in range(0, len(ids), _LOCKED_AT_ONCE):
+            await writes.lock_accounts(connection, ids[start : start + _LOCKED_AT_ONCE])
+        return created
+
+    async def _record_all(self, connection: WriteConnection, source: Source, file: FileReport) -> Outcome:
+        outcome, state = Outcome(), _FileState(file.name)
+        reader = self._open(source, file)
+        assert reader is not None, "the file changed while it was read"
+        for batch in reader.batches():
+            await self._record(connection, batch, state, outcome)
+            self._on_bytes(batch.read_bytes)
+        return outcome
+
+    async def _record(self, connection: WriteConnection, batch: Batch, state: _FileState, outcome: Outcome) -> None:
+        self._place = f"{state.name}, lines up to {batch.last_line}"
+        names = {line.account for line in batch.takeable}
+        outcome.accounts_created += await self._accounts.find(connection, names)
+        await self._record_requests(connection, batch.requests, state, outcome)
+        await self._record_rollups(connection, batch.rollups, state, outcome)
+
+    async def _record_requests(
+        self, connection: WriteConnection, lines: Sequence[LogLine], state: _FileState, outcome: Outcome
+    ) -> None:
+        numbers: list[int] = []
+        requests: list[UsageRequest] = []
+        for line in lines:
+            request = self._request(line, state, outcome)
+            if request is not None:
+                numbers.append(line.number)
+                requests.append(request)
+        if requests:
+            for number, verdict in zip(numbers, await record_requests(connection, requests), strict=True):
+                outcome.judge(number, verdict, 1)
+
+    def _request(self, line: LogLine, state: _FileState, outcome: Outcome) -> UsageRequest | None:
+        account_id = self._accounts.ids.get(line.account)
+        if account_id is None:
+            if not line.unpriced:
+                outcome.refusals.append(Refusal(line.number, self._accounts.refusal(line.account)))
+            return None
+        digest = _digest(line, account_id, state.numbering)
+        if line.unpriced:
+            return None
+        if digest is None:
+            outcome.refusals.append(Refusal(line.number, _OUT_OF_ORDER))
+            return None
+        day = day_of(line.timestamp_nanos // DAY_NANOS)
+        _, _, _, model, category, origin, input_tokens, output_tokens, _, cost_nanos, _ = line
+        return UsageRequest(account_id, day, model, category, origin, input_tokens, output_tokens, cost_nanos, digest)
+
+    async def _record_rollups(
+        self, connection: WriteConnection, lines: Sequence[RollupLine], state: _FileState, outcome: Outcome
+    ) -> None:
+        taken: list[RollupLine] = []
+        rollups: list[Rollup] = []
+        for line in lines:
+            account_id = self._accounts.ids.get(line.account)
+            if account_id is None:
+                outcome.refusals.append(Refusal(line.number, self._accounts.refusal(line.account)))
+                continue
+            taken.append(line)
+            rollups.append(Rollup(account_id, *line[2:], replace=self._replaces(account_id, line, state)))
+        if rollups:
+            for line, verdict in zip(taken, await record_rollups(connection, rollups), strict=True):
+                outcome.judge(line.number, verdict, line.calls)
+
+    def _replaces(self, account_id: int, line: RollupLine, state: _FileState) -> bool:
+        """A second line with the same key never replaces the first: the file contradicts itself."""
+        if not self._options.replace:
+            return False
+        key = blake2b(repr((account_id, *line[2:6])).encode(), digest_size=16).digest()
+        first = key not in state.replaced
+        state.replaced.add(key)
+        return first
+
+
+def _digest(line: LogLine, account_id: int, numbering: Numbering) -> bytes | None:
+    """None where it can't be told which of the equal lines of its file this is."""
+    if line.request_id:
+        return id_digest(line.request_id)
+    first = line_digest(line.timestamp_nanos, line.model, line.category, line.input_tokens, line.output_tokens)
+    number = numbering.number(account_id, line.timestamp_nanos, first)
+    return None if number is None else nth_digest(first, number)

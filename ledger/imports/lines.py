@@ -1,0 +1,168 @@
+"""What a line says, parsed by the columns that its file's first line names."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Final, NamedTuple
+
+from ledger.errors import BadUserInput
+from ledger.imports.columns import SHAPES, FileRefused, Format, check_header, format_of
+from ledger.imports.fields import (
+    DAY_NANOS,
+    SECOND_NANOS,
+    check_day,
+    day_number,
+    parse_category,
+    parse_cost,
+    parse_count,
+    parse_day,
+    parse_name,
+    parse_origin,
+    parse_seconds,
+    parse_timestamp,
+    shown,
+)
+from ledger.imports.options import ImportOptions
+from ledger.kinds import UsageOrigin
+from ledger.moves import checked_text
+from ledger.prices import Prices
+
+MAX_REQUEST_ID: Final = 255
+
+
+class LogLine(NamedTuple):
+    number: int
+    account: str
+    timestamp_nanos: int
+    model: str
+    category: str
+    origin: str
+    input_tokens: int
+    output_tokens: int
+    request_id: str
+    cost_nanos: int
+    unpriced: str
+    """Why the line has no cost, and so is refused. It still counts as one of the equal lines of its file."""
+
+
+class RollupLine(NamedTuple):
+    number: int
+    account: str
+    day: date
+    model: str
+    category: str
+    origin: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+
+
+def split_line(raw: bytes) -> list[str]:
+    """The fields. Raises BadUserInput for what is no line of CSV text."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        msg = f"invalid UTF-8 at byte {error.start + 1} of the line"
+        raise BadUserInput(msg) from None
+    if not text.isprintable():
+        raise BadUserInput("the line contains control characters")
+    if '"' not in text:
+        return [part.strip(" ") for part in text.split(",")]
+    try:
+        return [part.strip(" ") for part in next(csv.reader([text], strict=True))]
+    except csv.Error as error:
+        msg = f"the line's quotes don't match: {error}"
+        raise BadUserInput(msg) from None
+
+
+class Parser:
+    """Turns the lines of one file into what they say; it is made from the file's first line."""
+
+    def __init__(self, header: Sequence[str], options: ImportOptions, prices: Prices, today: date) -> None:
+        self.format = options.format or format_of(header)
+        shape = SHAPES[self.format]
+        given = {
+            "account": options.account,
+            "model": options.model,
+            "category": options.category,
+            "origin": options.origin or UsageOrigin.PLATFORM.value,
+        }
+        check_header(header, shape, {one for one, value in given.items() if value is not None})
+        self._width = len(header)
+        self._places = {shape.renamed.get(column, column): place for place, column in enumerate(header)}
+        self._constants = [value for one, value in given.items() if one not in self._places and value is not None]
+        absent = [one for one, value in given.items() if one not in self._places and value is not None]
+        # A field that no column has lies behind the line's own: that of an option, or the empty last one.
+        self._places |= {one: self._width + place for place, one in enumerate(absent)}
+        self._constants.append("")
+        self._today = day_number(today)
+        self._prices = prices
+        self._start_nanos = self._start(options.start)
+
+    def _start(self, start: datetime | None) -> int | None:
+        if self.format != Format.BURSTGPT:
+            return None
+        if start is None:
+            raise FileRefused("the timestamps are seconds since a start: give --start")
+        return parse_timestamp(start.astimezone(UTC).replace(tzinfo=None).isoformat())
+
+    @property
+    def is_log(self) -> bool:
+        return self.format != Format.ROLLUPS
+
+    def _fields(self, raw: bytes) -> list[str]:
+        parts = split_line(raw)
+        if len(parts) != self._width:
+            msg = f"{len(parts)} fields, but the first line names {self._width} columns"
+            raise BadUserInput(msg)
+        return parts + self._constants
+
+    def rollup(self, number: int, raw: bytes) -> RollupLine:
+        fields, at = self._fields(raw), self._places
+        day = parse_day(fields[at["day"]])
+        check_day(day_number(day), self._today)
+        return RollupLine(
+            number,
+            parse_name(fields[at["account"]], "account"),
+            day,
+            parse_name(fields[at["model"]], "model"),
+            parse_category(fields[at["category"]]),
+            parse_origin(fields[at["origin"]]),
+            parse_count(fields[at["calls"]], "calls"),
+            parse_count(fields[at["input_tokens"]], "input_tokens"),
+            parse_count(fields[at["output_tokens"]], "output_tokens"),
+            parse_cost(fields[at["cost_usd"]], "cost_usd"),
+        )
+
+    def request(self, number: int, raw: bytes) -> LogLine:
+        fields, at = self._fields(raw), self._places
+        time = fields[at["timestamp"]]
+        nanos = parse_timestamp(time) if self._start_nanos is None else parse_seconds(time, self._start_nanos)
+        check_day(nanos // DAY_NANOS, self._today)
+        request_id = fields[at.get("request_id", -1)]
+        model = parse_name(fields[at["model"]], "model")
+        tokens = (
+            parse_count(fields[at["input_tokens"]], "input_tokens"),
+            parse_count(fields[at["output_tokens"]], "output_tokens"),
+        )
+        if len(request_id) > MAX_REQUEST_ID:
+            checked_text(request_id, "request_id", MAX_REQUEST_ID)
+        account = parse_name(fields[at["account"]], "account")
+        category, origin = parse_category(fields[at["category"]]), parse_origin(fields[at["origin"]])
+        cost, unpriced = self._priced(fields[at.get("cost", -1)], model, nanos, *tokens)
+        return LogLine(number, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced)
+
+    def _priced(self, cost: str, model: str, nanos: int, input_tokens: int, output_tokens: int) -> tuple[int, str]:
+        """The cost, or why there is none."""
+        try:
+            if cost:
+                return parse_cost(cost, "cost"), ""
+            rate = self._prices.rate(model, datetime.fromtimestamp(nanos // SECOND_NANOS, UTC))
+            if rate is None:
+                return 0, f"no price is known for the model {shown(model)}: give it one with --prices"
+            return rate.cost_nanos(input_tokens, output_tokens), ""
+        except BadUserInput as error:
+            return 0, str(error)

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ledger.imports.columns import Format
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    model: str | None = None
+    """Model, account, category and origin stand in for a column that a file lacks."""
+    account: str | None = None
+    category: str | None = None
+    origin: str | None = None
+    start: datetime | None = None
+    """What BurstGPT's seconds are counted from."""
+    format: Format | None = None
+    strict: bool = False
+    create_accounts: bool = False
+    replace: bool = False

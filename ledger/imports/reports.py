@@ -1,0 +1,62 @@
+"""What an import came to: batch by batch, file by file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from ledger.imports.columns import Format
+from ledger.imports.sources import Refusal
+from ledger.usage import Verdict
+
+_REASONS: Final[dict[Verdict, str]] = {
+    Verdict.DIFFERS: "this account, day, model, category and origin is known with other figures"
+    " (--replace takes those of the file)",
+    Verdict.FED_BY_REQUESTS: "this account, day, model, category and origin is known from single requests"
+    " (--replace takes the figures of the file instead)",
+    Verdict.FED_BY_ROLLUP: "this account, day, model, category and origin is known from a rollup:"
+    " the request would count twice",
+}
+
+
+@dataclass(slots=True)
+class FileReport:
+    name: str
+    format: Format | None = None
+    taken: int = 0
+    known: int = 0
+    refused: int = 0
+    calls: int = 0
+    """Of the lines taken."""
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What is committed so far; complete once `Importer.run` returns."""
+
+    files: list[FileReport] = field(default_factory=list)
+    accounts_created: int = 0
+
+    @property
+    def refused(self) -> int:
+        return sum(file.refused for file in self.files)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch came to, to be reported once it is committed."""
+
+    taken: int = 0
+    known: int = 0
+    calls: int = 0
+    accounts_created: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def judge(self, line: int, verdict: Verdict, calls: int) -> None:
+        if verdict == Verdict.TAKEN:
+            self.taken += 1
+            self.calls += calls
+        elif verdict == Verdict.KNOWN:
+            self.known += 1
+        else:
+            self.refusals.append(Refusal(line, _REASONS[verdict]))
