@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime
 
 
@@ -30,14 +30,6 @@ class TransactionCriteria:
     ref_type: str | None = None
     ref_id: str | None = None
     search: str | None = None
-
-    @property
-    def bounds_time_alone(self) -> bool:
-        return all(
-            getattr(self, field.name) is None
-            for field in fields(self)
-            if field.name not in {"created_gte", "created_lt"}
-        )
 
 
 @dataclass(frozen=True, slots=True)

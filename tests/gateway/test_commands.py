@@ -142,9 +142,7 @@ async def _viewer(session: ClientSession, address: str, key: str) -> Any:
 
 
 async def test_workers_share_a_port_and_a_revocation_reaches_all(database_url: str, servers: list[Server]) -> None:
-    key = (
-        await asyncio.to_thread(run, "keys", "create", "--scope", "operator", "--owner", "me", url=database_url)
-    ).strip()
+    key = await _operator_key(database_url)
     server = Server(database_url, "--workers", "2")
     servers.append(server)
     async with ClientSession() as session:
@@ -165,9 +163,7 @@ async def test_workers_share_a_port_and_a_revocation_reaches_all(database_url: s
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 async def test_a_query_that_runs_at_sigterm_is_answered(database_url: str, servers: list[Server]) -> None:
-    key = (
-        await asyncio.to_thread(run, "keys", "create", "--scope", "operator", "--owner", "me", url=database_url)
-    ).strip()
+    key = await _operator_key(database_url)
     server = Server(database_url)
     servers.append(server)
     blocker = await asyncpg.connect(database_url)
