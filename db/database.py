@@ -152,6 +152,9 @@ class Database:
         self.engine = _postgresql_engine(url, options) if self.is_postgresql else _sqlite_engine(url, options)
         # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
+        # A write locks its accounts, then reads what others committed meanwhile. Under a server's stricter
+        # default_transaction_isolation it would fail instead, so BEGIN itself names the level.
+        self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
 
     async def begin_read(self) -> AsyncConnection:
         connection = await self.engine.connect()
@@ -184,7 +187,7 @@ class Database:
         async with self._writer or contextlib.nullcontext():
             with translated():
                 async with self.engine.connect() as connection:
-                    await connection.execution_options(billing_write=True)
+                    await connection.execution_options(billing_write=True, **self._write_isolation)
                     async with connection.begin():
                         yield connection
 

@@ -2,7 +2,8 @@
 
     DatabaseError
     ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
-    │   └── DatabaseFull        no space left; nothing of the transaction was kept
+    │   ├── DatabaseFull        no space left; nothing of the transaction was kept
+    │   └── TransactionConflict a deadlock with another transaction, or a serialization failure; nothing was kept
     ├── StatementTimeout        a statement ran into `statement_timeout`
     ├── DuplicateKey            another row has this unique value already
     ├── NumberOutOfRange        a sum left the 64-bit range
@@ -30,6 +31,10 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class DatabaseFull(DatabaseUnavailable):
+    pass
+
+
+class TransactionConflict(DatabaseUnavailable):
     pass
 
 
@@ -83,6 +88,10 @@ def _from_sqlite(cause: sqlite3.Error) -> DatabaseError | None:
 def _from_sqlstate(state: str) -> DatabaseError | None:
     if state == "53100":
         return DatabaseFull("the database's disk is full")
+    if state in {"40001", "40P01"}:
+        return TransactionConflict(
+            f"another transaction was in the way (SQLSTATE {state}): nothing was kept, try again"
+        )
     if state == "57014":
         return StatementTimeout("a statement took longer than the configured limit")
     if state in {"22003", "22012"}:

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from db import errors
+from gateway.errors import STATUS, problem_of
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "status"),
+    [
+        (errors.DatabaseUnavailable, "UNAVAILABLE", 503),
+        (errors.DatabaseFull, "UNAVAILABLE", 503),
+        (errors.TransactionConflict, "UNAVAILABLE", 503),
+        (errors.StatementTimeout, "QUERY_TOO_COMPLEX", 400),
+        (errors.NumberOutOfRange, "BAD_USER_INPUT", 400),
+        (errors.DuplicateKey, "INTERNAL", 500),
+        (errors.SchemaOutdated, "INTERNAL", 500),
+    ],
+)
+def test_what_the_database_s_errors_are_to_a_client(kind: type[errors.DatabaseError], code: str, status: int) -> None:
+    problem = problem_of(kind("with a detail for operators"))
+    assert (problem.code, STATUS[problem.code]) == (code, status)
+    assert "detail" not in problem.message
