@@ -44,7 +44,7 @@ def accounts() -> None:
 @accounts.command()
 @click.option("--name", required=True, help="For people to read.")
 @click.option("--external-id", default=None, help="The name that other systems know the account by; unique.")
-@with_settings()
+@with_settings("database_url")
 def create(settings: Settings, name: str, external_id: str | None) -> None:
     """Create an account and print its id."""
     row = with_database(settings, lambda database: Accounts(database).create(name, external_id))
@@ -54,7 +54,7 @@ def create(settings: Settings, name: str, external_id: str | None) -> None:
 @accounts.command("list")
 @click.option("--search", default=None, help="Part of a name or external id, or an id: 3 to 200 characters.")
 @click.option("--limit", default=50, type=click.IntRange(1, 1000), help="The newest so many. [default: 50]")
-@with_settings()
+@with_settings("database_url")
 def list_accounts(settings: Settings, search: str | None, limit: int) -> None:
     """List accounts, newest first: id, external id, status, balance, name, separated by tabs."""
     for row in with_database(settings, lambda database: Accounts(database).newest(limit, search)):

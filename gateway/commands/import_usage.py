@@ -213,7 +213,7 @@ def _summary(report: ImportReport) -> list[str]:
     type=click.File("w", encoding="utf-8", lazy=False),
     help="Write all refused lines, with reasons, to this CSV file.",
 )
-@with_settings()
+@with_settings("database_url")
 def import_usage(
     settings: Settings, /, *, files: tuple[str, ...], prices: Prices, refused: TextIO | None, **options: Any
 ) -> None:

@@ -24,7 +24,7 @@ def keys() -> None:
 @click.option("--operation", multiple=True, help="An operation that a service key may do; may be repeated.")
 @click.option("--owner", required=True, help="Who answers for the key.")
 @click.option("--expires-in-days", type=click.IntRange(1, 3650), default=None, help="Never, if left out.")
-@with_settings()
+@with_settings("database_url")
 def create(
     settings: Settings,
     scope: str,
@@ -43,7 +43,7 @@ def create(
 
 @keys.command("list")
 @click.option("--account", type=AccountId(), default=None, help="Only keys of this account.")
-@with_settings()
+@with_settings("database_url")
 def list_keys(settings: Settings, account: int | None) -> None:
     """List keys: prefix, scope, account, owner, created, last used, expires, revoked; separated by tabs."""
     for row in with_database(settings, lambda database: Keys(database).list(account)):
@@ -55,7 +55,7 @@ def list_keys(settings: Settings, account: int | None) -> None:
 @keys.command()
 @click.argument("prefix")
 @click.option("--grace-seconds", default=0, type=click.IntRange(0, 604_800), help="The old key goes on for so long.")
-@with_settings()
+@with_settings("database_url")
 def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
     """Replace the key PREFIX by a new one of the same rights, and print it: it is shown this once."""
     grace = timedelta(seconds=grace_seconds)
@@ -64,7 +64,7 @@ def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
 
 @keys.command()
 @click.argument("prefix")
-@with_settings()
+@with_settings("database_url")
 def revoke(settings: Settings, prefix: str) -> None:
     """Revoke the key PREFIX: every process refuses it within seconds."""
     row = with_database(settings, lambda database: Keys(database).revoke(prefix))

@@ -11,8 +11,6 @@ from pydantic import ValidationError
 
 from gateway.settings import Settings
 
-_EVERYWHERE = ("database_url",)
-
 
 def _type_of(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
@@ -44,14 +42,12 @@ def with_settings(*names: str) -> Callable[[Callable[..., Any]], Callable[..., A
     """Gives a command these settings as flags, and the whole of them as its first argument."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        chosen = (*names, *(name for name in _EVERYWHERE if name not in names))
-
         @functools.wraps(command)
         def called(**arguments: Any) -> Any:
-            settings = settings_of({name: arguments.pop(name) for name in chosen})
+            settings = settings_of({name: arguments.pop(name) for name in names})
             return command(settings, **arguments)
 
-        for name in reversed(chosen):
+        for name in reversed(names):
             called = _option(name)(called)
         return called
 

@@ -28,7 +28,7 @@ def serve(settings: Settings) -> None:
 
 
 @click.command()
-@with_settings()
+@with_settings("database_url")
 def migrate(settings: Settings) -> None:
     """Create the tables, or bring them to this version."""
 
