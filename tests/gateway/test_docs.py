@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -19,6 +23,79 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
     default = "none" if field.default is None else f"`{field.default}`"
     line = f"| `BILLING_{name.upper()}` | {default} | {field.description} |"
     assert line in (ROOT / "docs/configuration.md").read_text().splitlines()
+
+
+def _commands(group: click.Group, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Those that do something, by their names: not the groups."""
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from _commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+COMMANDS = {" ".join(names): command for names, command in _commands(cli)}
+
+
+def _default(option: click.Option) -> str:
+    if option.required:
+        return "required"
+    field = Settings.model_fields.get(option.name or "")
+    default = field.default if field and "BILLING_" in (option.help or "") else option.to_info_dict()["default"]
+    return "" if default is None or default is False else f"`{default}`"
+
+
+def _row(option: click.Option) -> str:
+    """The option's line in the table of its command, made of what the command line itself says."""
+    text = re.sub(r" \[(env|default): .*\]$", "", option.help or "")
+    if isinstance(option.type, click.Choice):
+        text += " One of " + ", ".join(f"`{choice}`" for choice in option.type.choices) + "."
+    elif isinstance(option.type, click.IntRange):
+        text += f" From {option.type.min} to {option.type.max}."
+    return f"| `{option.opts[-1]}` | {_default(option)} | {text} |"
+
+
+def _sections(path: Path) -> dict[str, str]:
+    parts = re.split(r"^## (.+)\n", path.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_command_has_a_heading_and_nothing_else_has() -> None:
+    headings = [one for one in _sections(ROOT / "docs/commands.md") if one.startswith("`")]
+    assert headings == [f"`billing-gateway {name}`" for name in COMMANDS]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_s_section_has_its_usage_its_help_and_its_options(name: str) -> None:
+    command = COMMANDS[name]
+    section = _sections(ROOT / "docs/commands.md")[f"`billing-gateway {name}`"]
+    pieces = command.collect_usage_pieces(click.Context(command))
+    assert " ".join(["billing-gateway", name, *pieces]) in section.splitlines()
+    summary = inspect.cleandoc(command.help or "").split("\n\n")[0]
+    assert " ".join(summary.split()) in " ".join(section.split())
+    rows = [line for line in section.splitlines() if line.startswith("| `--")]
+    assert rows == [_row(option) for option in command.params if isinstance(option, click.Option)]
+
+
+def _examples() -> Iterator[str]:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for block in re.findall(r"^```(?:sh)?\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                call = re.search(r"(?<!\S)billing-gateway ([^|>#]+)", line)
+                if call and "[" not in call[1]:
+                    yield call[1].strip()
+
+
+@pytest.mark.parametrize("example", sorted(set(_examples())))
+def test_an_example_is_a_command_with_options_that_there_are(example: str) -> None:
+    command: click.Command = cli
+    words = shlex.split(example)
+    while isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    # Parsed, not run: values are not opened as the files that they name.
+    given, _, _ = command.make_parser(click.Context(command)).parse_args(words)
+    missing = [one.name for one in command.params if one.required and not given.get(one.name or "")]
+    assert missing == []
 
 
 def test_every_command_and_flag_has_help() -> None:
