@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
 
 from db import tables
-from db.database import Snapshot
 from db.rows import AccountRow, MonthlyFiguresRow
+from db.snapshots import Snapshot
 from db.statements import columns, contains_text, is_one_of
 
 _ACCOUNT = tables.accounts
@@ -82,9 +82,13 @@ async def account_page(
     return [AccountRow._make(row) for row in await snapshot.rows(statement, parameters)]
 
 
-async def account_count(snapshot: Snapshot, search: str | None, search_id: int | None) -> int:
+@lru_cache(maxsize=4)
+def _account_count_statement(postgresql: bool, search: bool) -> Select[Any]:
     statement = select(func.count()).select_from(_ACCOUNT)
-    if search is not None:
-        statement = statement.where(_search_condition(snapshot.is_postgresql))
+    return statement.where(_search_condition(postgresql)) if search else statement
+
+
+async def account_count(snapshot: Snapshot, search: str | None, search_id: int | None) -> int:
+    statement = _account_count_statement(snapshot.is_postgresql, search is not None)
     rows = await snapshot.rows(statement, _search_parameters(search, search_id))
     return int(rows[0][0])

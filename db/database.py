@@ -7,12 +7,15 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import URL, Executable, event, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from db.bundles import compiled
 from db.errors import translated
+from db.read_pool import ReadPool
+from db.snapshots import BriefReader, LongReader, Reader, Snapshot, SqliteReader
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -94,6 +97,20 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     return engine
 
 
+def _connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
+    return {
+        "timeout": options.lock_timeout_seconds,
+        "server_settings": {
+            "application_name": "billing-gateway",
+            "jit": "off",
+            "timezone": "UTC",
+            "statement_timeout": str(int(options.statement_timeout_seconds * 1000)),
+            "lock_timeout": str(int(options.lock_timeout_seconds * 1000)),
+            "idle_in_transaction_session_timeout": "60000",
+        },
+    }
+
+
 def _postgresql_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     return create_async_engine(
         url,
@@ -101,48 +118,22 @@ def _postgresql_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=options.lock_timeout_seconds,
         pool_pre_ping=False,
-        connect_args={
-            "timeout": options.lock_timeout_seconds,
-            "server_settings": {
-                "application_name": "billing-gateway",
-                "jit": "off",
-                "timezone": "UTC",
-                "statement_timeout": str(int(options.statement_timeout_seconds * 1000)),
-                "lock_timeout": str(int(options.lock_timeout_seconds * 1000)),
-                "idle_in_transaction_session_timeout": "60000",
-            },
-        },
+        connect_args=_connect_arguments(options),
     )
 
 
-class Snapshot:
-    """The statements of one query, one after the other on one connection in one read-only transaction.
+# Of SQLAlchemy's own making: the driver doesn't know them.
+_SQLALCHEMY_ARGUMENTS: Final = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback")
 
-    The connection is taken at the first statement. Sibling resolvers may call `rows` side by side.
-    """
+# Several reads travel as one statement, which may be longer than what the driver would keep prepared by itself.
+_MAX_KEPT_STATEMENT_BYTES: Final = 256 * 1024
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.is_postgresql = database.is_postgresql
-        self._lock = asyncio.Lock()
-        self._connection: AsyncConnection | None = None
-        self._closed = False
 
-    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
-        async with self._lock:
-            with translated():
-                if self._connection is None:
-                    assert not self._closed, "the snapshot is closed"
-                    self._connection = await self._database.begin_read()
-                return (await self._connection.execute(statement, parameters)).fetchall()
-
-    async def close(self) -> None:
-        async with self._lock:
-            self._closed = True
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            # Shielded: a client that leaves must not leave its connection half returned.
-            await asyncio.shield(connection.close())
+def _read_pool(engine: AsyncEngine, options: DatabaseOptions) -> ReadPool:
+    _, arguments = engine.dialect.create_connect_args(engine.url)
+    arguments = {name: value for name, value in arguments.items() if name not in _SQLALCHEMY_ARGUMENTS}
+    arguments |= _connect_arguments(options) | {"max_cacheable_statement_size": _MAX_KEPT_STATEMENT_BYTES}
+    return ReadPool(arguments, options.pool_size, options.lock_timeout_seconds)
 
 
 class Database:
@@ -150,25 +141,22 @@ class Database:
         url = driver_url(options.url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
         self.engine = _postgresql_engine(url, options) if self.is_postgresql else _sqlite_engine(url, options)
+        self._read_pool = _read_pool(self.engine, options) if self.is_postgresql else None
         # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
         # A write locks its accounts, then reads what others committed meanwhile. Under a server's stricter
         # default_transaction_isolation it would fail instead, so BEGIN itself names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
 
-    async def begin_read(self) -> AsyncConnection:
-        connection = await self.engine.connect()
-        try:
-            if self.is_postgresql:
-                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        except BaseException:
-            await connection.close()
-            raise
-        return connection
-
     @contextlib.asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Snapshot]:
-        snapshot = Snapshot(self)
+    async def snapshot(self, *, brief: bool = False) -> AsyncIterator[Snapshot]:
+        """`brief` is for what is expected to take one round trip: look at `torn` afterwards."""
+        reader: Reader
+        if self._read_pool is None:
+            reader = SqliteReader(self.engine)
+        else:
+            reader = BriefReader(self._read_pool) if brief else LongReader(self._read_pool)
+        snapshot = Snapshot(reader)
         try:
             yield snapshot
         finally:
@@ -177,6 +165,11 @@ class Database:
     async def read(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
         """The rows of a single statement, outside any transaction."""
         with translated():
+            if self._read_pool is not None:
+                one = compiled(statement)
+                async with self._read_pool.lent() as lent:
+                    rows: Sequence[Any] = await lent.fetch(one.text, *one.values(parameters or {}))
+                    return rows
             async with self.engine.connect() as connection:
                 await connection.execution_options(isolation_level="AUTOCOMMIT")
                 return (await connection.execute(statement, parameters)).fetchall()
@@ -192,4 +185,6 @@ class Database:
                         yield connection
 
     async def close(self) -> None:
+        if self._read_pool is not None:
+            await self._read_pool.close()
         await self.engine.dispose()

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, Select, TextualSelect, and_, bindparam, func, select, text
+from sqlalchemy import ARRAY, Column, Executable, Select, TextualSelect, and_, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.snapshots import Snapshot
 
 _Columns = tuple[Column[Any], ...]
 
@@ -61,19 +63,37 @@ def _postgresql_statement(result: _Columns, key: _Columns) -> Select[Any]:
     )
 
 
-async def rows_with_keys(
-    connection: AsyncConnection, result: _Columns, key: _Columns, values: Collection[tuple[Any, ...]]
-) -> list[Any]:
+def _reads(
+    result: _Columns, key: _Columns, values: Collection[tuple[Any, ...]], *, postgresql: bool
+) -> Iterator[tuple[Executable, dict[str, Any]]]:
+    """The statements, with their parameters, that find the rows together."""
     if not values:
-        return []
-    if is_postgresql(connection):
-        return list(await connection.execute(_postgresql_statement(result, key), key_arrays(key, values)))
-    found: list[Any] = []
+        return
+    if postgresql:
+        yield _postgresql_statement(result, key), key_arrays(key, values)
+        return
     for portion in _portions(values):
         parameters = {
             f"{column.name}_{row}": value
             for row, one in enumerate(portion)
             for column, value in zip(key, one, strict=True)
         }
-        found += await connection.execute(_sqlite_statement(result, key, len(portion)), parameters)
+        yield _sqlite_statement(result, key, len(portion)), parameters
+
+
+async def rows_with_keys(
+    connection: AsyncConnection, result: _Columns, key: _Columns, values: Collection[tuple[Any, ...]]
+) -> list[Any]:
+    found: list[Any] = []
+    for statement, parameters in _reads(result, key, values, postgresql=is_postgresql(connection)):
+        found += await connection.execute(statement, parameters)
+    return found
+
+
+async def snapshot_rows_with_keys(
+    snapshot: Snapshot, result: _Columns, key: _Columns, values: Collection[tuple[Any, ...]]
+) -> list[Any]:
+    found: list[Any] = []
+    for statement, parameters in _reads(result, key, values, postgresql=snapshot.is_postgresql):
+        found += await snapshot.rows(statement, parameters)
     return found

@@ -25,7 +25,7 @@ from sqlalchemy import (
     true,
 )
 
-from db.database import Snapshot
+from db.snapshots import Snapshot
 
 # The parameter that holds the account of a statement about one account.
 THE_ACCOUNT = "account_id"
@@ -36,10 +36,10 @@ def columns(table: Table, row_type: type[NamedTuple]) -> list[Any]:
     return [table.c[name] for name in row_type._fields]
 
 
-def is_one_of(column: ColumnElement[int], parameter: str, *, postgresql: bool) -> ColumnElement[bool]:
+def is_one_of(column: ColumnElement[Any], parameter: str, *, postgresql: bool) -> ColumnElement[bool]:
     """One text for any number of values, where the database can."""
     if postgresql:
-        return column == any_(bindparam(parameter, type_=ARRAY(BigInteger())))
+        return column == any_(bindparam(parameter, type_=ARRAY(column.type)))
     return column.in_(bindparam(parameter, expanding=True))
 
 

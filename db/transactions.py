@@ -20,14 +20,14 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    tuple_,
     union_all,
 )
 
 from db import tables
 from db.criteria import TransactionCriteria, Window
-from db.database import Snapshot
+from db.keyed_rows import snapshot_rows_with_keys
 from db.rows import TransactionRow
+from db.snapshots import Snapshot
 from db.statements import (
     THE_ACCOUNT,
     columns,
@@ -38,6 +38,7 @@ from db.statements import (
 from db.tables import timestamp
 
 _ROW: Final = tables.transactions
+_COLUMNS: Final = tuple(columns(_ROW, TransactionRow))
 
 # Up to so many rows within an amount range are found by the amount and sorted; of more, the next ones are met
 # soon enough on the way along the ledger.
@@ -308,8 +309,8 @@ async def transactions_by_id(
     snapshot: Snapshot, ids: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], TransactionRow]:
     """By (account, seq)."""
-    statement = select(*columns(_ROW, TransactionRow)).where(tuple_(_ROW.c.account_id, _ROW.c.seq).in_(ids))
-    return {(row[0], row[1]): TransactionRow._make(row) for row in await snapshot.rows(statement)}
+    rows = await snapshot_rows_with_keys(snapshot, _COLUMNS, (_ROW.c.account_id, _ROW.c.seq), set(ids))
+    return {(row[0], row[1]): TransactionRow._make(row) for row in rows}
 
 
 class TransactionTotalsRow(NamedTuple):

@@ -11,9 +11,9 @@ from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindpara
 
 from db import tables
 from db.criteria import UsageCriteria, Window
-from db.database import Snapshot
 from db.rows import UsageDayRow
-from db.statements import THE_ACCOUNT, columns, for_each_account, read_each
+from db.snapshots import Snapshot
+from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, read_each
 
 _ROW: Final = tables.usage_days
 _POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)
@@ -78,7 +78,7 @@ def _conditions(account: ColumnElement[int], shape: _Shape) -> list[ColumnElemen
         conditions.append(_ROW.c.day >= bindparam("day_gte", type_=Date()))
     if shape.day_lt:
         conditions.append(_ROW.c.day < bindparam("day_lt", type_=Date()))
-    conditions += [_LISTS[name].in_(bindparam(name, expanding=True)) for name in shape.lists]
+    conditions += [is_one_of(_LISTS[name], name, postgresql=shape.postgresql) for name in shape.lists]
     position = tuple_(*_POSITION)
     if shape.after:
         conditions.append(position < _bound_position("after"))

@@ -9,13 +9,14 @@ import orjson
 from aiohttp import hdrs, web
 from graphql import ExecutionResult, GraphQLError, OperationType
 
-from execution.documents import Document, DocumentRefused
+from execution.documents import Document, DocumentRefused, Operation
 from execution.run import run, run_by_reference
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS, Parts
 from gateway.requests import OPERATION, authenticate, report
+from ledger.keys import Principal
 from resolvers.context import Reads
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
@@ -130,15 +131,27 @@ def _check_method(request: web.Request, kind: OperationType) -> None:
         raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_POST], reason=_GET_ALONE)
 
 
-async def _executed(parts: Parts, reads: Reads, document: Document, given: GraphQLRequest) -> ExecutionResult:
+async def _executed(
+    parts: Parts, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
+) -> ExecutionResult:
+    """What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
+    expected to do so again, and run anew in a transaction where it does not."""
     executed = run if parts.settings.compiled_execution else run_by_reference
-    return await executed(
-        parts.documents.schema,
-        document,
-        operation_name=given.operation_name,
-        variables=given.variables,
-        context=reads,
-    )
+    for brief in (True, False) if operation in parts.brief_operations else (False,):
+        async with parts.database.snapshot(brief=brief) as snapshot:
+            result = await executed(
+                parts.documents.schema,
+                document,
+                operation_name=given.operation_name,
+                variables=given.variables,
+                context=Reads(snapshot, principal, parts.clock()),
+            )
+        if not snapshot.torn:
+            break
+        parts.brief_operations.discard(operation)
+    if snapshot.reads <= 1:
+        parts.brief_operations.add(operation)
+    return result
 
 
 async def graphql(request: web.Request) -> web.StreamResponse:
@@ -151,15 +164,14 @@ async def graphql(request: web.Request) -> web.StreamResponse:
         request[OPERATION] = given.operation_name
     try:
         document = parts.documents.get(given.query)
-        kind = document.operation(given.operation_name).kind
+        operation = document.operation(given.operation_name)
     except DocumentRefused as refused:
         errors = _errors(parts, refused.errors, refused.refusal)
         return _response(request, {"errors": errors}, executed=False)
     except GraphQLError as error:
         return _response(request, {"errors": _errors(parts, [error], "BAD_USER_INPUT")}, executed=False)
-    _check_method(request, kind)
-    async with parts.database.snapshot() as snapshot:
-        result = await _executed(parts, Reads(snapshot, principal, parts.clock()), document, given)
+    _check_method(request, operation.kind)
+    result = await _executed(parts, principal, document, operation, given)
     body: dict[str, Any] = {}
     if result.errors:
         body["errors"] = _errors(parts, result.errors, "BAD_USER_INPUT")

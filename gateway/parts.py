@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakSet
 
 from aiohttp import web
 
 from db.database import Database, DatabaseOptions
-from execution.documents import Documents
+from execution.documents import Documents, Operation
 from execution.limits import Limits
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -25,6 +26,8 @@ class Parts:
     documents: Documents
     metrics: Metrics
     clock: Clock
+    brief_operations: WeakSet[Operation] = field(default_factory=WeakSet)
+    """Those that took a single round trip to the database the last time."""
 
 
 PARTS = web.AppKey("parts", Parts)

@@ -22,6 +22,18 @@ async def account(reads: Reads, account_id: str | None) -> AccountRow:
     return row
 
 
+def ask_account(reads: Reads, _above: None, id: str | None = None) -> int:  # noqa: A002  GraphQL's name
+    """Asks for the account's row ahead; its number is the key of what is asked for below it."""
+    number = reads.account_in_scope(id)
+    reads.loaders.account.load(number)
+    return number
+
+
+def ask_balance(reads: Reads, account_id: int, as_of: datetime | None = None) -> None:
+    if as_of is not None:
+        reads.loaders.balance_as_of.load((account_id, as_of))
+
+
 async def balance(reads: Reads, row: AccountRow, as_of: datetime | None) -> int:
     if as_of is None or (row.head_at is not None and as_of >= row.head_at):
         return row.balance_nanos

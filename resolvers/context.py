@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from db.database import Snapshot
+from db.snapshots import Snapshot
 from ledger.errors import BadUserInput, Forbidden, NotFound
 from ledger.ids import parse_account_id
 from ledger.keys import OF_ACCOUNTS, KeyScope, Principal

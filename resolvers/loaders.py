@@ -6,51 +6,92 @@ statements as one. Loaders live as long as one operation.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Any, TypeVar
-
-from strawberry.dataloader import DataLoader
+from typing import Any, Generic, TypeVar
 
 from db import accounts, transactions, usage
 from db.criteria import TransactionCriteria, UsageCriteria, Window
-from db.database import Snapshot
 from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.snapshots import Snapshot
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 
 Arguments = TypeVar("Arguments", bound=Hashable)
+Key = TypeVar("Key", bound=Hashable)
 Found = TypeVar("Found")
+
+
+class Loader(Generic[Key, Found]):
+    """Keys asked for before the loop comes round again are read together, each once."""
+
+    def __init__(self, read: Callable[[list[Key]], Awaitable[Sequence[Found]]]) -> None:
+        self._read = read
+        self._futures: dict[Key, asyncio.Future[Found]] = {}
+        self._wanted: list[Key] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def load(self, key: Key) -> asyncio.Future[Found]:
+        """Nobody may cancel what several wait for: an operation that is given up is given up as a whole."""
+        future = self._futures.get(key)
+        if future is None:
+            loop = asyncio.get_running_loop()
+            future = self._futures[key] = loop.create_future()
+            if not self._wanted:
+                self._tasks.append(loop.create_task(self._run()))
+            self._wanted.append(key)
+        return future
+
+    async def _run(self) -> None:
+        keys, self._wanted = self._wanted, []
+        futures = [self._futures[key] for key in keys]
+        try:
+            found = await self._read(keys)
+        except Exception as error:  # noqa: BLE001  it is the answer to all of them
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # rows that were asked for ahead may not be waited for: no warning then
+            return
+        for future, one in zip(futures, found, strict=True):
+            if not future.done():
+                future.set_result(one)
 
 
 def _per_account(
     read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]],
-) -> DataLoader[tuple[int, Arguments], Found]:
+) -> Loader[tuple[int, Arguments], Found]:
     async def load(keys: list[tuple[int, Arguments]]) -> list[Found]:
         groups: dict[Arguments, list[int]] = {}
         for account_id, arguments in keys:
             groups.setdefault(arguments, []).append(account_id)
-        found = {arguments: await read(account_ids, arguments) for arguments, account_ids in groups.items()}
-        return [found[arguments][account_id] for account_id, arguments in keys]
+        if len(groups) == 1:
+            (arguments, account_ids), *_ = groups.items()
+            of_one = await read(account_ids, arguments)
+            return [of_one[account_id] for account_id, _ in keys]
+        found = await asyncio.gather(*(read(account_ids, arguments) for arguments, account_ids in groups.items()))
+        by_arguments = dict(zip(groups, found, strict=True))
+        return [by_arguments[arguments][account_id] for account_id, arguments in keys]
 
-    return DataLoader(load_fn=load)
+    return Loader(load)
 
 
 class Loaders:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self.account: DataLoader[int, AccountRow | None] = DataLoader(load_fn=self._accounts)
-        self.transaction: DataLoader[tuple[int, int], TransactionRow | None] = DataLoader(load_fn=self._transactions)
-        self.month: DataLoader[tuple[int, str], MonthlyFiguresRow] = DataLoader(load_fn=self._months)
+        self.account: Loader[int, AccountRow | None] = Loader(self._accounts)
+        self.transaction: Loader[tuple[int, int], TransactionRow | None] = Loader(self._transactions)
+        self.month: Loader[tuple[int, str], MonthlyFiguresRow] = Loader(self._months)
         self.balance_as_of = _per_account(self._reader(transactions.balances_as_of))
-        self.transaction_count: DataLoader[tuple[int, TransactionCriteria], int]
+        self.transaction_count: Loader[tuple[int, TransactionCriteria], int]
         self.transaction_count = _per_account(self._reader(transactions.transaction_counts))
-        self.transaction_totals: DataLoader[tuple[int, TransactionCriteria], TransactionTotalsRow]
+        self.transaction_totals: Loader[tuple[int, TransactionCriteria], TransactionTotalsRow]
         self.transaction_totals = _per_account(self._reader(transactions.transaction_totals))
-        self.usage_totals: DataLoader[tuple[int, UsageCriteria], tuple[UsageTotalsRow, int]]
+        self.usage_totals: Loader[tuple[int, UsageCriteria], tuple[UsageTotalsRow, int]]
         self.usage_totals = _per_account(self._reader(usage.usage_totals))
-        self.transaction_page: DataLoader[tuple[int, tuple[TransactionCriteria, Window]], list[TransactionRow]]
+        self.transaction_page: Loader[tuple[int, tuple[TransactionCriteria, Window]], list[TransactionRow]]
         self.transaction_page = _per_account(self._page_reader(transactions.transaction_pages))
-        self.usage_page: DataLoader[tuple[int, tuple[UsageCriteria, Window]], list[UsageDayRow]]
+        self.usage_page: Loader[tuple[int, tuple[UsageCriteria, Window]], list[UsageDayRow]]
         self.usage_page = _per_account(self._page_reader(usage.usage_pages))
 
     def _reader(

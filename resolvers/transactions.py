@@ -69,6 +69,10 @@ def _position(text: str | None, argument: str, account_id: int, digest: bytes) -
     return seq_position(cursor, argument)
 
 
+PageKey = tuple[int, TransactionCriteria]
+"""What the count and the totals of a page are of."""
+
+
 async def transaction_page(
     reads: Reads,
     account_id: int,
@@ -80,24 +84,60 @@ async def transaction_page(
     before: str | None = None,
 ) -> Page[TransactionRow]:
     """Newest first; `after` means older, `before` newer."""
+    window = _window(account_id, criteria, first, after, last, before)
+    return await transaction_page_in(reads, account_id, criteria, window)
+
+
+def ask_page(
+    reads: Reads,
+    account_id: int,
+    criteria: TransactionCriteria,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> PageKey:
+    """Asks for the page's rows ahead."""
+    window = _window(account_id, criteria, first, after, last, before)
+    reads.loaders.transaction_page.load((account_id, (criteria, window)))
+    return account_id, criteria
+
+
+def ask_count(reads: Reads, page: PageKey) -> None:
+    reads.loaders.transaction_count.load(page)
+
+
+def ask_totals(reads: Reads, page: PageKey) -> None:
+    reads.loaders.transaction_totals.load(page)
+
+
+def _window(
+    account_id: int,
+    criteria: TransactionCriteria,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+) -> Window:
     digest = filter_digest(criteria)
-    window = window_of(
+    return window_of(
         first,
         last,
         _position(after, "after", account_id, digest),
         # Position 0 is where an empty account's balance stood: every row is newer, none lies there.
         _position(before, "before", account_id, digest) or None,
     )
-    return await transaction_page_in(reads, account_id, criteria, window)
 
 
 async def transaction_page_in(
     reads: Reads, account_id: int, criteria: TransactionCriteria, window: Window
 ) -> Page[TransactionRow]:
-    found = await reads.loaders.transaction_page.load((account_id, (criteria, window)))
-    rows, has_next, has_previous = page_rows(found, window)
-    if window.after == 0:
-        has_previous = await reads.loaders.transaction_count.load((account_id, criteria)) > 0
+    found = reads.loaders.transaction_page.load((account_id, (criteria, window)))
+    newer = reads.loaders.transaction_count.load((account_id, criteria)) if window.after == 0 else None
+    rows, has_next, has_previous = page_rows(await found, window)
+    if newer is not None:
+        has_previous = await newer > 0
     writer = CursorWriter(CursorKind.LEDGER, account_id, filter_digest(criteria))
     return Page(account_id, criteria, rows, has_next, has_previous, lambda row: writer.of_seq(row.seq))
 

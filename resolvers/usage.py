@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
-from db.criteria import UsageCriteria
+from db.criteria import UsageCriteria, Window
 from db.rows import UsageDayRow
 from db.usage import UsageTotalsRow
 from ledger.errors import BadUserInput
@@ -56,6 +56,10 @@ def _position(text: str | None, argument: str, account_id: int, digest: bytes) -
     return usage_position(cursor, argument)
 
 
+PageKey = tuple[int, UsageCriteria]
+"""What the totals of a page are of."""
+
+
 async def usage_page(
     reads: Reads,
     account_id: int,
@@ -67,17 +71,49 @@ async def usage_page(
     before: str | None = None,
 ) -> Page[UsageDayRow]:
     """Newest first; `after` means older, `before` newer."""
+    window = _window(account_id, criteria, first, after, last, before)
+    found = await reads.loaders.usage_page.load((account_id, (criteria, window)))
+    rows, has_next, has_previous = page_rows(found, window)
+    writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(criteria))
+    return Page(account_id, criteria, rows, has_next, has_previous, lambda row: writer.of_usage(row[1:5]))
+
+
+def ask_page(
+    reads: Reads,
+    account_id: int,
+    criteria: UsageCriteria,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> PageKey:
+    """Asks for the page's rows ahead."""
+    window = _window(account_id, criteria, first, after, last, before)
+    reads.loaders.usage_page.load((account_id, (criteria, window)))
+    return account_id, criteria
+
+
+def ask_totals(reads: Reads, page: PageKey) -> None:
+    """The count comes along with them."""
+    reads.loaders.usage_totals.load(page)
+
+
+def _window(
+    account_id: int,
+    criteria: UsageCriteria,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+) -> Window:
     digest = filter_digest(criteria)
-    window = window_of(
+    return window_of(
         first,
         last,
         _position(after, "after", account_id, digest),
         _position(before, "before", account_id, digest),
     )
-    found = await reads.loaders.usage_page.load((account_id, (criteria, window)))
-    rows, has_next, has_previous = page_rows(found, window)
-    writer = CursorWriter(CursorKind.USAGE, account_id, digest)
-    return Page(account_id, criteria, rows, has_next, has_previous, lambda row: writer.of_usage(row[1:5]))
 
 
 async def usage_count(reads: Reads, page: Page[UsageDayRow]) -> int:

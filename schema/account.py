@@ -7,6 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from execution.calls import AHEAD
 from ledger.ids import account_id_text
 from resolvers import accounts, months, transactions, usage
 from resolvers.context import Reads
@@ -17,11 +18,11 @@ from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.page_info import PageInfo
 from schema.scalars import BigInteger, Month, Nanos
-from schema.transaction import EdgeRow, TransactionConnection
+from schema.transaction import EdgeRow, TransactionConnection, ask_transactions
 from schema.transaction import FilterArgument as TransactionFilterArgument
 from schema.transaction import criteria_of as transaction_criteria_of
 from schema.usage import FilterArgument as UsageFilterArgument
-from schema.usage import UsageDayConnection
+from schema.usage import UsageDayConnection, ask_usage
 from schema.usage import criteria_of as usage_criteria_of
 
 
@@ -39,7 +40,8 @@ class Account(Node):
 
     @strawberry.field(
         description="The credit balance: money available for new launches and API calls. It may be below zero, since"
-        " what was used is owed."
+        " what was used is owed.",
+        metadata={AHEAD: accounts.ask_balance},
     )
     async def balance(
         self: AccountRow,
@@ -56,7 +58,9 @@ class Account(Node):
     def balance_cursor(self: AccountRow) -> str:
         return accounts.balance_cursor(self)
 
-    @strawberry.field(description="The cards of one month.", graphql_type=MonthlySummary)
+    @strawberry.field(
+        description="The cards of one month.", graphql_type=MonthlySummary, metadata={AHEAD: months.ask_summary}
+    )
     async def monthly_summary(
         self: AccountRow,
         info: Info[Reads, None],
@@ -68,6 +72,7 @@ class Account(Node):
         description="The cards of the newest months, oldest first, ending with this UTC month. Months without data are"
         " zeros.",
         graphql_type=list[MonthlySummary],
+        metadata={AHEAD: months.ask_summaries},
     )
     async def monthly_summaries(
         self: AccountRow,
@@ -79,6 +84,7 @@ class Account(Node):
     @strawberry.field(
         description="The ledger, newest first. The cost of a page does not depend on how far back it lies.",
         graphql_type=TransactionConnection,
+        metadata={AHEAD: ask_transactions},
     )
     async def transactions(
         self: AccountRow,
@@ -94,7 +100,11 @@ class Account(Node):
             info.context, self.id, criteria, first=first, after=after, last=last, before=before
         )
 
-    @strawberry.field(description="Usage by UTC day and model, newest first.", graphql_type=UsageDayConnection)
+    @strawberry.field(
+        description="Usage by UTC day and model, newest first.",
+        graphql_type=UsageDayConnection,
+        metadata={AHEAD: ask_usage},
+    )
     async def usage(
         self: AccountRow,
         info: Info[Reads, None],

@@ -6,6 +6,7 @@ import strawberry
 from strawberry import Info
 
 from db.rows import AccountRow, TransactionRow
+from execution.calls import AHEAD
 from ledger.errors import NotFound
 from ledger.keys import Principal
 from resolvers import accounts, transactions
@@ -24,7 +25,9 @@ class Query:
         return info.context.principal
 
     @strawberry.field(
-        description="The account of the key. Operators and services name one.", graphql_type=Account | None
+        description="The account of the key. Operators and services name one.",
+        graphql_type=Account | None,
+        metadata={AHEAD: accounts.ask_account},
     )
     async def account(
         self,

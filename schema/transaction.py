@@ -9,6 +9,7 @@ from strawberry import Info
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
 from db.rows import TransactionRow
 from db.transactions import TransactionTotalsRow
+from execution.calls import AHEAD
 from ledger.ids import transaction_id_text
 from resolvers import transactions
 from resolvers.context import Reads
@@ -95,13 +96,17 @@ class TransactionConnection:
     def page_info(self: Page[TransactionRow]) -> Page[TransactionRow]:
         return self
 
-    @strawberry.field(description="Number of rows over the whole filter. Worked out when it is asked for.")
+    @strawberry.field(
+        description="Number of rows over the whole filter. Worked out when it is asked for.",
+        metadata={AHEAD: transactions.ask_count},
+    )
     async def total_count(self: Page[TransactionRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await transactions.transaction_count(info.context, self))
 
     @strawberry.field(
         description="Sums over the whole filter. Worked out when they are asked for: their cost grows with its rows.",
         graphql_type=TransactionTotals,
+        metadata={AHEAD: transactions.ask_totals},
     )
     async def totals(self: Page[TransactionRow], info: Info[Reads, None]) -> TransactionTotalsRow:
         return await transactions.transaction_totals(info.context, self)
@@ -154,3 +159,13 @@ def criteria_of(given: TransactionFilter | None) -> TransactionCriteria:
         ref_id=given.ref_id,
         search=given.search,
     )
+
+
+def ask_transactions(
+    reads: Reads,
+    account_id: int,
+    filter: TransactionFilter | None = None,  # noqa: A002
+    **paging: Any,
+) -> transactions.PageKey:
+    """Asks for the page's rows ahead."""
+    return transactions.ask_page(reads, account_id, criteria_of(filter), **paging)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 from strawberry import Info
@@ -9,6 +9,7 @@ from strawberry import Info
 from db.criteria import ALL_USAGE, UsageCriteria
 from db.rows import UsageDayRow
 from db.usage import UsageTotalsRow
+from execution.calls import AHEAD
 from resolvers import usage
 from resolvers.context import Reads
 from resolvers.pages import Page
@@ -71,12 +72,17 @@ class UsageDayConnection:
     def page_info(self: Page[UsageDayRow]) -> Page[UsageDayRow]:
         return self
 
-    @strawberry.field(description="Number of rows over the whole filter. Worked out when it is asked for.")
+    @strawberry.field(
+        description="Number of rows over the whole filter. Worked out when it is asked for.",
+        metadata={AHEAD: usage.ask_totals},
+    )
     async def total_count(self: Page[UsageDayRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await usage.usage_count(info.context, self))
 
     @strawberry.field(
-        description="Sums over the whole filter. Worked out when they are asked for.", graphql_type=UsageTotals
+        description="Sums over the whole filter. Worked out when they are asked for.",
+        graphql_type=UsageTotals,
+        metadata={AHEAD: usage.ask_totals},
     )
     async def totals(self: Page[UsageDayRow], info: Info[Reads, None]) -> UsageTotalsRow:
         return await usage.usage_totals(info.context, self)
@@ -108,3 +114,8 @@ def criteria_of(given: UsageFilter | None) -> UsageCriteria:
     return usage.usage_criteria(
         day_gte=day.gte, day_lt=day.lt, models=given.models, categories=given.categories, origins=given.origins
     )
+
+
+def ask_usage(reads: Reads, account_id: int, filter: UsageFilter | None = None, **paging: Any) -> usage.PageKey:  # noqa: A002
+    """Asks for the page's rows ahead."""
+    return usage.ask_page(reads, account_id, criteria_of(filter), **paging)

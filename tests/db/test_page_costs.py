@@ -14,17 +14,18 @@ from typing import Any, Final, Literal
 
 import asyncpg
 import pytest
-from sqlalchemy import event
 
 from db import accounts, transactions, usage
 from db.criteria import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, Window
-from db.database import Database, DatabaseOptions, Snapshot
+from db.database import Database, DatabaseOptions
+from db.snapshots import Snapshot
 from db.transactions import SORTED_AMOUNTS
 from ledger.kinds import KINDS, RefType, TransactionSource, TransactionType
 from resolvers.transactions import transaction_criteria
 from tests.db import bulk_rows
 from tests.db.bulk_rows import BIG, BIG_ROWS, FIRST_OTHER, SMALL
 from tests.postgres import Postgres
+from tests.statements import Sent, watched
 
 Planner = Literal["force_custom_plan", "force_generic_plan"]
 Read = Callable[[Snapshot], Awaitable[object]]
@@ -62,19 +63,11 @@ async def bulk(postgres_server: Postgres, postgres_template: str) -> AsyncIterat
     await postgres_server.execute(f'DROP DATABASE "{name}"')
 
 
-async def statements_of(database: Database, read: Read) -> list[tuple[str, tuple[Any, ...]]]:
+async def statements_of(database: Database, read: Read) -> list[Sent]:
     """What the read sends to the driver."""
-    sent: list[tuple[str, tuple[Any, ...]]] = []
-
-    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        sent.append((statement, tuple(parameters)))
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    try:
+    with watched(database) as sent:
         async with database.snapshot() as snapshot:
             await read(snapshot)
-    finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
     return sent
 
 

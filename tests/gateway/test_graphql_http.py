@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from sqlalchemy import event
 
 from gateway.app import build_app
 from gateway.commands.options import settings_of
@@ -20,6 +19,7 @@ from ledger.keys import Keys, KeyScope, NewKey
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
 from ledger.moves import Entry, Order, Writer
+from tests.statements import watched
 
 OPERATIONS = Path(__file__).parents[2] / "graphql/operations"
 
@@ -71,36 +71,25 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
     await runner.cleanup()
 
 
-def _statements(parts: Parts) -> list[str]:
-    seen: list[str] = []
-
-    @event.listens_for(parts.database.engine.sync_engine, "before_cursor_execute")
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
-            seen.append(statement)
-
-    return seen
-
-
 async def test_the_billing_page_takes_at_most_six_statements(gateway: Gateway) -> None:
-    seen = _statements(gateway.parts)
-    answer = await gateway.query((OPERATIONS / "BillingPage.graphql").read_text())
+    with watched(gateway.parts.database) as sent:
+        answer = await gateway.query((OPERATIONS / "BillingPage.graphql").read_text())
     assert "errors" not in answer
     assert answer["data"]["account"]["balance"] == "7260.00"
     assert len(answer["data"]["account"]["transactions"]["edges"]) == 50
-    assert len(seen) == 6, seen
+    assert len(sent) == (2 if gateway.parts.database.is_postgresql else 6), sent
 
 
 _PINNED = {
-    "Accounts": 3,
-    "BillingPage": 6,
-    "MoreTransactions": 3,
-    "TransactionDetail": 2,
-    "TransactionTotals": 5,
-    "UsageByDay": 4,
-    "Viewer": 2,
+    "Accounts": (3, 3),
+    "BillingPage": (6, 2),
+    "MoreTransactions": (3, 2),
+    "TransactionDetail": (2, 2),
+    "TransactionTotals": (5, 2),
+    "UsageByDay": (4, 2),
+    "Viewer": (2, 2),
 }
-"""Statements of each operation, the key's look-up included."""
+"""Statements of each operation on SQLite and on PostgreSQL, the key's look-up included."""
 
 
 def test_every_operation_is_pinned() -> None:
@@ -111,22 +100,40 @@ def test_every_operation_is_pinned() -> None:
 async def test_an_operation_takes_so_many_statements(gateway: Gateway, name: str) -> None:
     account, operator = gateway.account, name == "Accounts"
     variables = {"account": account, "id": f"txn_{account.removeprefix('acct_')}_60", "first": 10}
-    seen = _statements(gateway.parts)
     text = (OPERATIONS / f"{name}.graphql").read_text()
-    answer = await gateway.query(text, variables, key=gateway.operator if operator else None)
-    assert "errors" not in answer
-    assert len(seen) == _PINNED[name], seen
+    # The first time in a transaction, then, where one round trip was enough, without.
+    for _ in range(2):
+        with watched(gateway.parts.database) as sent:
+            answer = await gateway.query(text, variables, key=gateway.operator if operator else None)
+        assert "errors" not in answer
+        assert len(sent) == _PINNED[name][gateway.parts.database.is_postgresql], sent
+
+
+async def test_an_operation_that_outgrows_its_single_round_trip_is_run_anew(gateway: Gateway) -> None:
+    text = "query ($then: DateTime, $last: Boolean!) { account { balance(asOf: $then) transactions(first: 1) { nodes {"
+    text += " id corrects @include(if: $last) { id } } } } }"
+    account_id = int(gateway.account.removeprefix("acct_"))
+    correction = Entry(TransactionType.ADMIN_CORRECTION, -5, "Given twice", corrects_seq=1)
+    writer = Writer(WriterKind.OPERATOR, "tests")
+    await gateway.parts.ledger.post(Order(account_id, writer, [correction], "correctBalance"))
+    answers = [await gateway.query(text, {"last": last}) for last in (False, False, True, False)]
+    assert [answer["data"]["account"]["transactions"]["nodes"][0].get("corrects") for answer in answers] == [
+        None,
+        None,
+        {"id": f"txn_{account_id}_1"},
+        None,
+    ]
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 async def test_ten_aliased_accounts_take_no_more_statements(gateway: Gateway) -> None:
     fields = "{ balance monthlySummary { totalCost } transactions { nodes { id } } usage { nodes { day } } }"
     aliases = " ".join(f'a{number}: account(id: "acct_{number}") {fields}' for number in range(1, 11))
-    seen = _statements(gateway.parts)
-    answer = await gateway.query(f"{{ {aliases} }}", key=gateway.operator)
+    with watched(gateway.parts.database) as sent:
+        answer = await gateway.query(f"{{ {aliases} }}", key=gateway.operator)
     assert "errors" not in answer
     assert len(answer["data"]["a1"]["transactions"]["nodes"]) == 50
-    assert len(seen) == 5, seen
+    assert len(sent) == 2, sent
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Several reads of PostgreSQL as one statement, so that they cost one round trip and see one snapshot by themselves.
+
+Each read becomes a row of arrays, one for each of its columns, and the bundle is the one row of all of them:
+
+    SELECT * FROM (SELECT array_agg(c0), array_agg(c1) FROM (SELECT … ORDER BY … LIMIT $1) AS q(c0, c1)) AS p0,
+                  (SELECT array_agg(c0) FROM (SELECT …) AS q(c0)) AS p1
+
+Arrays are quicker to send and to decode than rows, and zipped together they are the rows again. `array_agg` keeps the
+order of a sorted subquery. The statements are SQLAlchemy's, compiled once; the driver runs the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Executable
+from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.sql.compiler import SQLCompiler
+
+_DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
+_PARAMETER: Final = re.compile(r"\$(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    text: str
+    """With its parameters as `$1`, `$2`, …."""
+    names: tuple[str, ...]
+    """Theirs, in that order."""
+    constants: dict[str, Any]
+    """The values that the statement brings along itself."""
+    processors: dict[str, Callable[[Any], Any]]
+    width: int
+    """Number of columns."""
+
+    def values(self, parameters: dict[str, Any]) -> list[Any]:
+        given = self.constants | parameters if self.constants else parameters
+        if self.processors:
+            processors = self.processors
+            return [processors[name](given[name]) if name in processors else given[name] for name in self.names]
+        return [given[name] for name in self.names]
+
+
+# A statement is made once for its shape and kept as long as the process lives, or made anew for one read.
+@lru_cache(maxsize=1_024)
+def compiled(statement: Executable) -> Compiled:
+    made = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+    assert isinstance(made, SQLCompiler)
+    names = tuple(made.positiontup or ())
+    processors: dict[str, Any] = dict(made._bind_processors)  # noqa: SLF001
+    return Compiled(
+        made.string,
+        names,
+        {name: value for name, value in made.params.items() if value is not None},
+        {name: processors[name] for name in names if name in processors},
+        len(made._result_columns),  # noqa: SLF001
+    )
+
+
+@lru_cache(maxsize=1_024)
+def bundled_text(parts: tuple[Executable, ...]) -> str:
+    rows = []
+    before = 0
+    for number, part in enumerate(map(compiled, parts)):
+        columns = [f"c{column}" for column in range(part.width)]
+        text = _PARAMETER.sub(lambda found, before=before: f"${int(found[1]) + before}", part.text)  # type: ignore[misc]
+        arrays = ", ".join(f"array_agg({column})" for column in columns)
+        rows.append(f"(SELECT {arrays} FROM ({text}) AS q({', '.join(columns)})) AS p{number}")  # noqa: S608
+        before += len(part.names)
+    return f"SELECT * FROM {', '.join(rows)}"  # noqa: S608
+
+
+def unbundled(parts: Sequence[Executable], row: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
+    """The rows of each part."""
+    found = []
+    start = 0
+    for part in parts:
+        end = start + compiled(part).width
+        arrays = row[start:end]
+        found.append([] if arrays[0] is None else list(zip(*arrays, strict=True)))
+        start = end
+    return found

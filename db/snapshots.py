@@ -1,0 +1,188 @@
+"""Reading for one operation: what it asks for at the same time travels together, and all of it is of one moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import asyncpg
+from sqlalchemy import Executable
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from db.bundles import bundled_text, compiled, unbundled
+from db.errors import DatabaseError, translated
+from db.read_pool import ReadPool
+
+MAX_BUNDLE: Final = 16
+"""Statements sent as one: what an operation asks for beyond that is sent after it."""
+
+Rows = Sequence[Any]
+
+
+class SnapshotTorn(DatabaseError):
+    """More was asked for than one round trip can answer, in a snapshot that was to take no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    statement: Executable
+    parameters: dict[str, Any]
+    rows: asyncio.Future[Rows]
+
+
+class Reader(Protocol):
+    is_postgresql: bool
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        """What each of the batch found."""
+
+    async def close(self) -> None:
+        """Gives the connection back."""
+
+
+class SqliteReader:
+    """One transaction on one connection, from the first read on."""
+
+    is_postgresql = False
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._connection: AsyncConnection | None = None
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        return [await self._one(self._connection, wanted) for wanted in batch]
+
+    async def _one(self, connection: AsyncConnection, wanted: Wanted) -> Rows | Exception:
+        try:
+            with translated():
+                return (await connection.execute(wanted.statement, wanted.parameters)).fetchall()
+        except Exception as error:  # noqa: BLE001  it is this statement's answer
+            return error
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Shielded: a client that leaves must not leave its connection half returned.
+            await asyncio.shield(connection.close())
+
+
+async def _bundle(connection: asyncpg.Connection[Any], batch: Sequence[Wanted]) -> Sequence[Rows]:
+    values = [value for wanted in batch for value in compiled(wanted.statement).values(wanted.parameters)]
+    if len(batch) == 1:
+        return [await connection.fetch(compiled(batch[0].statement).text, *values)]
+    parts = tuple(wanted.statement for wanted in batch)
+    row = await connection.fetchrow(bundled_text(parts), *values)
+    assert row is not None
+    return unbundled(parts, row)
+
+
+class BriefReader:
+    """PostgreSQL, for what one round trip answers: a single statement is a snapshot without any transaction."""
+
+    is_postgresql = True
+
+    def __init__(self, pool: ReadPool) -> None:
+        self._pool = pool
+        self._used = False
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        if self._used or len(batch) > MAX_BUNDLE:
+            raise SnapshotTorn("the operation needs more than one round trip")
+        self._used = True
+        async with self._pool.lent() as connection:
+            return await _bundle(connection, batch)
+
+    async def close(self) -> None:
+        pass
+
+
+class LongReader:
+    """PostgreSQL, for any number of round trips: they are one read-only transaction under REPEATABLE READ."""
+
+    is_postgresql = True
+
+    def __init__(self, pool: ReadPool) -> None:
+        self._pool = pool
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._busy = False
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        found: list[Rows | Exception] = []
+        self._busy = True
+        if self._connection is None:
+            self._connection = await self._pool.take()
+            await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        for start in range(0, len(batch), MAX_BUNDLE):
+            found += await _bundle(self._connection, batch[start : start + MAX_BUNDLE])
+        self._busy = False
+        return found
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if not self._busy:
+                # Shielded: a client that leaves must not leave its connection in the transaction.
+                await asyncio.shield(connection.execute("ROLLBACK"))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self._busy = True
+        finally:
+            self._pool.give_back(connection, sound=not self._busy)
+
+
+class Snapshot:
+    """The reads of one operation. Nothing is taken from the pool before the first.
+
+    Sibling resolvers may call `rows` side by side: what is asked for before the loop comes round again is read
+    together, on PostgreSQL in one statement.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.is_postgresql = reader.is_postgresql
+        self.reads = 0
+        """Round trips, roughly: the number of times that something was asked for when all before was answered."""
+        self.torn = False
+        """It was to take one round trip and needed more: what it gave does not belong together."""
+        self._reader = reader
+        self._wanted: list[Wanted] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Rows:
+        loop = asyncio.get_running_loop()
+        rows: asyncio.Future[Rows] = loop.create_future()
+        self._wanted.append(Wanted(statement, parameters or {}, rows))
+        if self._reading is None:
+            self._reading = loop.create_task(self._read())
+        return await rows
+
+    async def _read(self) -> None:
+        while self._wanted:
+            batch, self._wanted = self._wanted, []
+            self.reads += 1
+            found: Sequence[Rows | Exception]
+            try:
+                with translated():
+                    found = await self._reader.read(batch)
+            except Exception as error:  # noqa: BLE001  it is the answer to all of them
+                self.torn = self.torn or isinstance(error, SnapshotTorn)
+                found = [error] * len(batch)
+            for wanted, one in zip(batch, found, strict=True):
+                if wanted.rows.done():
+                    continue
+                if isinstance(one, Exception):
+                    wanted.rows.set_exception(one)
+                else:
+                    wanted.rows.set_result(one)
+        self._reading = None
+
+    async def close(self) -> None:
+        reading = self._reading
+        if reading is not None:
+            reading.cancel()
+            await asyncio.wait([reading])
+        await self._reader.close()

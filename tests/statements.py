@@ -1,0 +1,44 @@
+"""The statements that reach the drivers, seen at the drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+
+from db.database import Database
+
+Sent = tuple[str, tuple[Any, ...]]
+
+
+@contextmanager
+def watched(database: Database) -> Iterator[list[Sent]]:
+    """Those sent meanwhile, with their parameters; BEGIN, COMMIT and ROLLBACK apart."""
+    sent: list[Sent] = []
+
+    def keep(statement: str, parameters: Any) -> None:
+        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+            sent.append((statement, tuple(parameters)))
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        keep(statement, parameters)
+
+    def watching(method: Callable[..., Any]) -> Callable[..., Any]:
+        async def watched_method(connection: object, statement: str, *parameters: object, **options: object) -> Any:
+            keep(statement, parameters)
+            return await method(connection, statement, *parameters, **options)
+
+        return watched_method
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("fetch", "fetchrow", "fetchval", "execute"):
+                patch.setattr(asyncpg.Connection, name, watching(getattr(asyncpg.Connection, name)))
+            yield sent
+    finally:
+        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
