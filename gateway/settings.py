@@ -17,7 +17,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Server processes that share the port.")
-    pool_size: int = Field(10, ge=1, le=500, description="Database connections of each process; on PostgreSQL as many again for reading.")
+    pool_size: int = Field(
+        10, ge=1, le=500, description="Database connections of each process; on PostgreSQL as many again for reading."
+    )
     statement_timeout_seconds: float = Field(
         30.0, gt=0, le=3600, description="Longest time of one statement (PostgreSQL)."
     )
