@@ -1,13 +1,13 @@
 # make demo   set up and run the gateway on SQLite with demo data
 # make test   set up and run every test, PostgreSQL and browser included
 # make check  lint, format, types, import contracts
-# make bench  measurements
+# make bench  measure side by side with peers: make bench BENCH='--quick'
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: demo test check format bench sdl clean system-packages pages
+.PHONY: demo test check format bench bench-partitioning sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -25,7 +25,11 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
+	sh .ci/system-packages wrk
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-partitioning: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.partitioning
 
 sdl: $(VENV)/.installed
@@ -50,5 +54,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo-data gateway/static console/graphiql/node_modules .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo-data gateway/static console/graphiql/node_modules \
+	  benchmarks/peers/postgraphile/node_modules .mypy_cache .ruff_cache .pytest_cache

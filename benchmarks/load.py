@@ -1,0 +1,90 @@
+"""Load by wrk: a number of connections, each of which sends the next request when it has its answer."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.operations import Asked, Operation
+from benchmarks.servers import Server, ServerFailed, cpu_seconds
+
+_SCRIPT: Final = Path(__file__).with_name("load.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run of wrk came to."""
+
+    requests: int
+    seconds: float
+    median_ms: float
+    p99_ms: float
+    server_cpu_ms: float
+    """Of the server's process, a request."""
+    database_cpu_ms: float
+    """Of all of PostgreSQL's processes, a request: the writer's share in it too. 0 on SQLite."""
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds
+
+
+class DatabaseProcesses:
+    """The processes of a PostgreSQL server that this process started."""
+
+    def __init__(self, postmaster: psutil.Process | None) -> None:
+        self._postmaster = postmaster
+
+    def times(self) -> dict[int, float]:
+        """CPU seconds by process."""
+        found = {}
+        for child in self._postmaster.children() if self._postmaster else ():
+            with suppress(psutil.NoSuchProcess):
+                found[child.pid] = cpu_seconds(child)
+        return found
+
+    def since(self, before: dict[int, float]) -> float:
+        return sum(seconds - before.get(pid, 0.0) for pid, seconds in self.times().items())
+
+
+def run(
+    server: Server,
+    operation: Operation,
+    asked: Sequence[Asked],
+    *,
+    connections: int,
+    seconds: float,
+    database: DatabaseProcesses,
+) -> Run:
+    """Raises ServerFailed if any answer was not 200 or had errors."""
+    with tempfile.NamedTemporaryFile("wb", suffix=".txt") as file:
+        for one in asked:
+            request = server.request(operation, one)
+            assert b"\n" not in request.body
+            file.write(request.key.encode() + b"\n" + request.body + b"\n")
+        file.flush()
+        url = f"http://127.0.0.1:{server.port}{server.path(operation)}"
+        options = ("-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(_SCRIPT))
+        server_before, database_before = server.cpu_seconds(), database.times()
+        printed = subprocess.run(("wrk", *options, url, "--", file.name), capture_output=True, text=True, check=True)
+    server_cpu, database_cpu = server.cpu_seconds() - server_before, database.since(database_before)
+    (line,) = (line for line in printed.stdout.splitlines() if line.startswith("figures "))
+    requests, duration, median, p99, failures = map(int, line.split()[1:])
+    if failures or not requests:
+        msg = f"{server.kind.name} failed {failures} of {requests} requests of {operation.name}"
+        raise ServerFailed(msg)
+    return Run(
+        requests=requests,
+        seconds=duration / 1e6,
+        median_ms=median / 1e3,
+        p99_ms=p99 / 1e3,
+        server_cpu_ms=server_cpu / requests * 1e3,
+        database_cpu_ms=database_cpu / requests * 1e3,
+    )
