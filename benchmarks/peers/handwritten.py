@@ -100,12 +100,16 @@ _ROW: Final = (
 _NEWEST: Final = f"SELECT {_ROW} ORDER BY seq DESC LIMIT $2"
 _OLDER: Final = f"SELECT {_ROW} AND seq < $3 ORDER BY seq DESC LIMIT $2"
 _OF_KIND: Final = f"SELECT {_ROW} AND type = $3 AND source = $4 ORDER BY seq DESC LIMIT $2"
-_BETWEEN: Final = (
-    f"SELECT {_ROW} AND type = $3 AND source = $4"
-    " AND seq >= (SELECT seq FROM transactions WHERE account_id = $1 AND created_at >= $5"
-    " ORDER BY created_at, seq LIMIT 1)"
-    " AND seq < coalesce((SELECT seq FROM transactions WHERE account_id = $1 AND created_at >= $6"
-    " ORDER BY created_at, seq LIMIT 1), 9223372036854775807)"
+_BOUND: Final = (
+    "(SELECT seq FROM transactions WHERE account_id = $1 AND created_at >= {} ORDER BY created_at, seq LIMIT 1)"
+)
+_REFUND_RUN: Final = (
+    f"SELECT * FROM (SELECT {_ROW} AND type = 'refund' AND source = '{{}}' AND seq >= {_BOUND.format('$3')}"
+    f" AND seq < coalesce({_BOUND.format('$4')}, {_NEVER}) ORDER BY seq DESC LIMIT $2) AS {{}}"
+)
+# A type fixes its few possible sources: an index run for each, merged.
+_REFUNDS_BETWEEN: Final = (
+    f"{_REFUND_RUN.format('metering', 'unused')} UNION ALL {_REFUND_RUN.format('stripe_webhook', 'paid_back')}"
     " ORDER BY seq DESC LIMIT $2"
 )
 _ACCOUNTS: Final = "SELECT id, name, status, balance_nanos FROM accounts WHERE id = ANY($1::bigint[])"
@@ -135,7 +139,6 @@ _DETAIL: Final = (
     "SELECT seq, created_at, type, amount_nanos, balance_after_nanos, description, source, ref_type, ref_id,"
     " period_start, period_end, corrects_seq FROM transactions WHERE account_id = $1 AND seq = $2"
 )
-# The sources that rows of a type can have: an index run for each.
 _REFUNDS: Final = (("refund", "metering"), ("refund", "stripe_webhook"))
 
 
@@ -251,11 +254,9 @@ async def filtered_transactions(store: Store, variables: Json) -> Json:
     assert variables["filter"]["types"] == ["REFUND"]
     sqlite = isinstance(store, SqliteStore)
     gte, lt = (stored_moment(between[name], sqlite=sqlite) for name in ("gte", "lt"))
-    async with store.snapshot() as fetch:
-        found = [row for kind in _REFUNDS for row in await fetch(_BETWEEN, account_id, 51, *kind, gte, lt)]
-    found.sort(key=lambda row: -row[0])
+    rows = await store.fetch(_REFUNDS_BETWEEN, account_id, 51, gte, lt)
     digest = refunds_digest(*(datetime.fromisoformat(between[name]).astimezone(UTC) for name in ("gte", "lt")))
-    return {"account": {"id": f"acct_{account_id}", "transactions": _page(account_id, found[:51], 50, digest)}}
+    return {"account": {"id": f"acct_{account_id}", "transactions": _page(account_id, rows, 50, digest)}}
 
 
 def _brief(account: Any, month: str, figures: Any | None, rows: Rows) -> Json:
