@@ -1,13 +1,15 @@
-"""Writers that meet on PostgreSQL: they wait for each other, and where they can't, the error says so."""
+"""Reads and writes that meet: a read sees one moment; writes wait for each other, or the error says so."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
+from db import writes
 from db.database import Database, DatabaseOptions, WriteConnection
 from db.errors import TransactionConflict
 from tests.postgres import Postgres
@@ -87,3 +89,15 @@ async def test_a_serialization_failure_is_told(accounts: Database) -> None:
                 await _append(other, 1, "1")
             await _append(connection, 1, "2")
     assert await _names(accounts) == ["a1", "b"]
+
+
+async def test_a_snapshot_shows_one_moment(database: Database) -> None:
+    count = text("SELECT count(*) FROM accounts")
+    async with database.snapshot() as snapshot:
+        before = await snapshot.rows(count)
+        async with database.write() as connection:
+            await writes.insert_account(
+                connection, external_id=None, name="meanwhile", created_at=datetime(2026, 11, 23, tzinfo=UTC)
+            )
+        assert await snapshot.rows(count) == before
+    assert (await database.read(count))[0][0] == before[0][0] + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import click
 import pytest
+from graphql import parse, validate
 
 from gateway.cli import cli
 from gateway.settings import Settings
+from schema.build import graphql_schema
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,8 +80,11 @@ def test_a_command_s_section_has_its_usage_its_help_and_its_options(name: str) -
     assert rows == [_row(option) for option in command.params if isinstance(option, click.Option)]
 
 
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
 def _examples() -> Iterator[str]:
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+    for path in PAGES:
         for block in re.findall(r"^```(?:sh)?\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 call = re.search(r"(?<!\S)billing-gateway ([^|>#]+)", line)
@@ -96,6 +102,22 @@ def test_an_example_is_a_command_with_options_that_there_are(example: str) -> No
     given, _, _ = command.make_parser(click.Context(command)).parse_args(words)
     missing = [one.name for one in command.params if one.required and not given.get(one.name or "")]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_and_targets_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text()
+    paths = {one or two for one, two in re.findall(r"`((?:[\w.]+/)+[\w.]*|\w+\.(?:md|toml))`|\]\(([\w/.-]+)\)", text)}
+    assert {path for path in paths if not ((ROOT / path).exists() or (page.parent / path).exists())} == set()
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    called = re.findall(r"(?:^|`)make ([a-z ]+)(?:`| +#|$)", text, re.MULTILINE)
+    assert {one for words in called for one in words.split()} <= set(targets)
+
+
+def test_the_queries_of_the_readme_are_valid() -> None:
+    queries = re.findall(r"'(\{\"query\": .*\})'", (ROOT / "README.md").read_text())
+    assert len(queries) == 1
+    assert validate(graphql_schema(), parse(json.loads(queries[0])["query"])) == []
 
 
 def test_every_command_and_flag_has_help() -> None:
