@@ -33,6 +33,7 @@ from db.statements import (
     columns,
     contains_text,
     for_each_account,
+    named,
     read_each,
 )
 from db.tables import timestamp
@@ -302,7 +303,7 @@ async def transaction_pages(
         one=_page_of_one(shape),
         each=_page_of_each(shape),
     )
-    return {account_id: [TransactionRow._make(row) for row in rows] for account_id, rows in pages.items()}
+    return {account_id: named(TransactionRow, rows) for account_id, rows in pages.items()}
 
 
 async def transactions_by_id(

@@ -13,7 +13,7 @@ from db import tables
 from db.criteria import UsageCriteria, Window
 from db.rows import UsageDayRow
 from db.snapshots import Snapshot
-from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, read_each
+from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, named, read_each
 
 _ROW: Final = tables.usage_days
 _POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)
@@ -130,7 +130,7 @@ async def usage_pages(
     """
     one, each = _statements(_shape(snapshot, criteria, window), totals=False)
     pages = await read_each(snapshot, account_ids, _parameters(criteria, window), one=one, each=each)
-    return {account_id: [UsageDayRow._make(row) for row in rows] for account_id, rows in pages.items()}
+    return {account_id: named(UsageDayRow, rows) for account_id, rows in pages.items()}
 
 
 async def usage_totals(

@@ -5,6 +5,7 @@ import sys
 from contextvars import ContextVar
 from typing import Any
 
+import orjson
 import structlog
 
 from gateway.settings import Settings
@@ -18,10 +19,14 @@ def _with_request_id(_logger: Any, _method: str, event: Any) -> Any:
     return event
 
 
+def _json(event: Any, **_options: Any) -> str:
+    return orjson.dumps(event, default=repr).decode()
+
+
 def configure_logs(settings: Settings) -> None:
     """Everything goes to stderr: stdout is for what a command was asked to print."""
     renderer: Any = (
-        structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(serializer=_json)
         if settings.log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -36,6 +41,7 @@ def configure_logs(settings: Settings) -> None:
         processors=[*before, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=before))

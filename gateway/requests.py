@@ -125,8 +125,8 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         seconds = time.perf_counter() - started
         parts.metrics.running.dec()
         route = _route_of(request)
-        parts.metrics.requests.labels(route, request.method, str(status)).inc()
-        parts.metrics.seconds.labels(route).observe(seconds)
+        parts.metrics.answered(route, request.method, str(status)).inc()
+        parts.metrics.duration(route).observe(seconds)
         log.info(
             "request",
             method=request.method,

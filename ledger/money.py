@@ -45,11 +45,12 @@ def parse_nanos(value: object, what: str = "the amount") -> int:
 
 def format_nanos(nanos: int) -> str:
     """A plain decimal with at least two fraction digits: "-1.25", "0.00", "0.000000135"."""
-    whole, fraction = divmod(abs(nanos), NANOS)
-    sign = "-" if nanos < 0 else ""
-    if fraction % 10_000_000 == 0:
-        return f"{sign}{whole}.{fraction // 10_000_000:02d}"
-    return f"{sign}{whole}." + f"{fraction:09d}".rstrip("0")
+    sign, digits = ("-", str(-nanos)) if nanos < 0 else ("", str(nanos))
+    if len(digits) < 10:
+        digits = digits.zfill(10)
+    if digits[-7:] == "0000000":
+        return f"{sign}{digits[:-9]}.{digits[-9:-7]}"
+    return f"{sign}{digits[:-9]}.{digits[-9:].rstrip('0')}"
 
 
 def round_nanos(dollars: Decimal) -> int:

@@ -15,6 +15,7 @@ import zlib
 from dataclasses import dataclass, fields
 from datetime import date
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from db.criteria import TransactionCriteria, UsageCriteria
@@ -24,12 +25,17 @@ _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BBq8s")
 _SEQ: Final = struct.Struct(">q")
 _CRC: Final = struct.Struct(">I")
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_LENGTH: Final = 1_400
 """A usage day's cursor holds its model's name, of at most 200 characters."""
 
 NO_FILTER: Final = bytes(8)
 
 UsagePosition = tuple[date, str, str, str]
+
+
+# A page has many rows of a day.
+format_day = lru_cache(maxsize=4_096)(date.isoformat)
 
 
 class CursorKind(IntEnum):
@@ -56,21 +62,32 @@ def filter_digest(criteria: TransactionCriteria | UsageCriteria) -> bytes:
 
 
 def _encode(body: bytes) -> str:
-    return base64.urlsafe_b64encode(body + _CRC.pack(zlib.crc32(body))).rstrip(b"=").decode()
+    return _text(body + _CRC.pack(zlib.crc32(body)))
+
+
+def _text(raw: bytes) -> str:
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 class CursorWriter:
-    """Makes the cursors of one list."""
+    """Makes the cursors of one list.
+
+    The head is 18 bytes, a multiple of 3: its text is the beginning of every cursor's text, and made once.
+    """
 
     def __init__(self, kind: CursorKind, account_id: int, digest: bytes = NO_FILTER) -> None:
-        self._head = _HEAD.pack(_VERSION, kind, account_id, digest)
+        head = _HEAD.pack(_VERSION, kind, account_id, digest)
+        self._head_text = _text(head)
+        self._head_crc = zlib.crc32(head)
 
     def of_seq(self, seq: int) -> str:
-        return _encode(self._head + _SEQ.pack(seq))
+        position = _SEQ.pack(seq)
+        return self._head_text + _text(position + _CRC.pack(zlib.crc32(position, self._head_crc)))
 
     def of_usage(self, position: UsagePosition) -> str:
-        day, *names = position
-        return _encode(self._head + "\x00".join((day.isoformat(), *names)).encode())
+        day, model, category, origin = position
+        text = f"{format_day(day)}\x00{model}\x00{category}\x00{origin}".encode()
+        return self._head_text + _text(text + _CRC.pack(zlib.crc32(text, self._head_crc)))
 
 
 def read_cursor(text: str, argument: str) -> Cursor:

@@ -12,6 +12,7 @@ from strawberry.types.scalar import ScalarDefinition
 from ledger.chain import format_time
 from ledger.errors import BadUserInput
 from ledger.money import format_nanos, parse_nanos
+from resolvers.cursors import format_day
 from resolvers.months import parse_month
 
 Nanos = NewType("Nanos", int)
@@ -111,6 +112,6 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         format_time,
         parse_date_time,
     ),
-    date: _scalar("Date", 'A UTC day: "2026-11-23".', date.isoformat, parse_date),
+    date: _scalar("Date", 'A UTC day: "2026-11-23".', format_day, parse_date),
     Month: _scalar("YearMonth", 'A UTC month: "2026-11".', str, _parse_month_value),
 }
