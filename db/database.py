@@ -148,19 +148,14 @@ class Database:
         # default_transaction_isolation it would fail instead, so BEGIN itself names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
 
-    @contextlib.asynccontextmanager
-    async def snapshot(self, *, brief: bool = False) -> AsyncIterator[Snapshot]:
+    def snapshot(self, *, brief: bool = False) -> Snapshot:
         """`brief` is for what is expected to take one round trip: look at `torn` afterwards."""
         reader: Reader
         if self._read_pool is None:
             reader = SqliteReader(self.engine)
         else:
             reader = BriefReader(self._read_pool) if brief else LongReader(self._read_pool)
-        snapshot = Snapshot(reader)
-        try:
-            yield snapshot
-        finally:
-            await snapshot.close()
+        return Snapshot(reader)
 
     async def read(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
         """The rows of a single statement, outside any transaction."""

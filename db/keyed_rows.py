@@ -91,9 +91,14 @@ async def rows_with_keys(
 
 
 async def snapshot_rows_with_keys(
-    snapshot: Snapshot, result: _Columns, key: _Columns, values: Collection[tuple[Any, ...]]
+    snapshot: Snapshot,
+    result: _Columns,
+    key: _Columns,
+    values: Collection[tuple[Any, ...]],
+    *,
+    timeless: bool = False,
 ) -> list[Any]:
     found: list[Any] = []
     for statement, parameters in _reads(result, key, values, postgresql=snapshot.is_postgresql):
-        found += await snapshot.rows(statement, parameters)
+        found += await snapshot.rows(statement, parameters, timeless=timeless)
     return found

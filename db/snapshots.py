@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 import asyncpg
 from sqlalchemy import Executable
@@ -25,11 +24,12 @@ class SnapshotTorn(DatabaseError):
     """More was asked for than one round trip can answer, in a snapshot that was to take no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     statement: Executable
     parameters: dict[str, Any]
     rows: asyncio.Future[Rows]
+    timeless: bool
+    """What it finds is the same at any later moment."""
 
 
 class Reader(Protocol):
@@ -90,7 +90,7 @@ class BriefReader:
         self._used = False
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        if self._used or len(batch) > MAX_BUNDLE:
+        if len(batch) > MAX_BUNDLE or (self._used and not all(wanted.timeless for wanted in batch)):
             raise SnapshotTorn("the operation needs more than one round trip")
         self._used = True
         async with self._pool.lent() as connection:
@@ -145,17 +145,26 @@ class Snapshot:
     def __init__(self, reader: Reader) -> None:
         self.is_postgresql = reader.is_postgresql
         self.reads = 0
-        """Round trips, roughly: the number of times that something was asked for when all before was answered."""
+        """Times that something was asked for when all before was answered, but for what is timeless."""
         self.torn = False
-        """It was to take one round trip and needed more: what it gave does not belong together."""
+        """It was to take one round trip and needed more: what it gave may not belong together."""
         self._reader = reader
         self._wanted: list[Wanted] = []
         self._reading: asyncio.Task[None] | None = None
 
-    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Rows:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def rows(
+        self, statement: Executable, parameters: dict[str, Any] | None = None, *, timeless: bool = False
+    ) -> Rows:
+        """`timeless` says that rows once seen never change nor go, and that these were seen to be there."""
         loop = asyncio.get_running_loop()
         rows: asyncio.Future[Rows] = loop.create_future()
-        self._wanted.append(Wanted(statement, parameters or {}, rows))
+        self._wanted.append(Wanted(statement, parameters or {}, rows, timeless))
         if self._reading is None:
             self._reading = loop.create_task(self._read())
         return await rows
@@ -163,7 +172,8 @@ class Snapshot:
     async def _read(self) -> None:
         while self._wanted:
             batch, self._wanted = self._wanted, []
-            self.reads += 1
+            if not all(wanted.timeless for wanted in batch):
+                self.reads += 1
             found: Sequence[Rows | Exception]
             try:
                 with translated():

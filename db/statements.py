@@ -6,9 +6,8 @@ so each is built once, and prepared once by the driver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -30,14 +29,6 @@ from db.snapshots import Snapshot
 
 # The parameter that holds the account of a statement about one account.
 THE_ACCOUNT = "account_id"
-
-
-Row = TypeVar("Row", bound=tuple[Any, ...])
-
-
-def named(row_type: type[Row], rows: Iterable[Sequence[Any]]) -> list[Row]:
-    """Rows of as many columns as the type has: `_make` without its check, which costs more than all the rest."""
-    return list(map(tuple.__new__, repeat(row_type), rows))
 
 
 def columns(table: Table, row_type: type[NamedTuple]) -> list[Any]:

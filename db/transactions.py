@@ -26,14 +26,13 @@ from sqlalchemy import (
 from db import tables
 from db.criteria import TransactionCriteria, Window
 from db.keyed_rows import snapshot_rows_with_keys
-from db.rows import TransactionRow
+from db.rows import TransactionRow, named
 from db.snapshots import Snapshot
 from db.statements import (
     THE_ACCOUNT,
     columns,
     contains_text,
     for_each_account,
-    named,
     read_each,
 )
 from db.tables import timestamp
@@ -309,8 +308,8 @@ async def transaction_pages(
 async def transactions_by_id(
     snapshot: Snapshot, ids: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], TransactionRow]:
-    """By (account, seq)."""
-    rows = await snapshot_rows_with_keys(snapshot, _COLUMNS, (_ROW.c.account_id, _ROW.c.seq), set(ids))
+    """By (account, seq). An id that is asked for after others were read comes from a row that was read."""
+    rows = await snapshot_rows_with_keys(snapshot, _COLUMNS, (_ROW.c.account_id, _ROW.c.seq), set(ids), timeless=True)
     return {(row[0], row[1]): TransactionRow._make(row) for row in rows}
 
 

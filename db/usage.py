@@ -11,9 +11,9 @@ from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindpara
 
 from db import tables
 from db.criteria import UsageCriteria, Window
-from db.rows import UsageDayRow
+from db.rows import UsageDayRow, named
 from db.snapshots import Snapshot
-from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, named, read_each
+from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, read_each
 
 _ROW: Final = tables.usage_days
 _POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)

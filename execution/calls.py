@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from graphql import GraphQLField, GraphQLSchema
-from strawberry.types.arguments import convert_arguments
+from graphql import GraphQLField
 from strawberry.types.field import StrawberryField
 
 _DEFINITION: Final = "strawberry-definition"
@@ -66,11 +65,3 @@ class Call:
         if self.info is not None:
             given[self.info] = info
         return self._function(source, **given) if self._self else self._function(**given)
-
-
-def python_arguments(schema: GraphQLSchema, definition: StrawberryField, values: dict[str, Any]) -> dict[str, Any]:
-    """GraphQL's argument values under their Python names, input objects as Strawberry's instances."""
-    converter = schema._strawberry_schema.schema_converter  # type: ignore[attr-defined]  # noqa: SLF001
-    return convert_arguments(
-        values, definition.arguments, scalar_registry=converter.scalar_registry, config=converter.config
-    )

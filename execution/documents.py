@@ -32,6 +32,7 @@ from graphql.execution.values import VariableValues
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from execution.inputs import Variables
 from execution.limits import Limits, exceeded
 from execution.plans import Plan, Planner
 
@@ -62,7 +63,20 @@ class Operation:
         self.kind = definition.operation
         self.document = document
         self._conditions = _condition_variables(document.ast)
+        self._variables: Variables | None = None
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+
+    def variables(self, schema: GraphQLSchema) -> Variables:
+        if self._variables is None:
+            self._variables = Variables(schema, self.definition.variable_definitions or ())
+        return self._variables
+
+    def has_null_condition(self, variables: VariableValues) -> bool:
+        """Whether a variable that `@skip` or `@include` asks is null, which is an error of each field it stands in.
+
+        A nullable variable with a default may stand there; what is given for it may be null all the same.
+        """
+        return any(variables.coerced.get(name, True) is None for name in self._conditions)
 
     def plan(self, schema: GraphQLSchema, variables: VariableValues) -> Plan:
         """The plan for these values of the variables that `@skip` and `@include` ask."""

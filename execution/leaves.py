@@ -17,6 +17,7 @@ from graphql import (
     GraphQLString,
     Undefined,
 )
+from graphql.pyutils import is_awaitable
 
 
 class Surprise(Exception):
@@ -25,6 +26,32 @@ class Surprise(Exception):
 
 def surprise(_value: object = None) -> NoReturn:
     raise Surprise
+
+
+def unusual(printed: Any) -> Any:
+    """What is no string may be right too: a number, or an object of JSON."""
+    if printed is None or printed is Undefined or is_awaitable(printed):
+        raise Surprise
+    return printed
+
+
+def _is_strict(coerce: Callable[[Any], Any]) -> bool:
+    """Whether it refuses by itself what no scalar is made of."""
+
+    async def awaitable() -> None:
+        """Never awaited."""
+
+    coroutine = awaitable()
+    try:
+        for value in (None, Undefined, ValueError("text"), coroutine):
+            try:
+                coerce(value)
+            except Exception:  # noqa: BLE001, S112  that is what is asked
+                continue
+            return False
+    finally:
+        coroutine.close()
+    return True
 
 
 # What custom scalars are given: no coroutine, no exception and no None is among these.
@@ -63,7 +90,7 @@ class Scope:
     """The names that generated code uses for objects of this program."""
 
     def __init__(self) -> None:
-        self.names: dict[str, Any] = {"surprise": surprise, "Undefined": Undefined, "PLAIN": PLAIN}
+        self.names: dict[str, Any] = {"surprise": surprise, "unusual": unusual, "PLAIN": PLAIN}
 
     def name(self, prefix: str, value: object) -> str:
         for name, known in self.names.items():
@@ -95,8 +122,11 @@ def leaf_code(leaf: GraphQLLeafType, value: str, scope: Scope) -> str:
     if isinstance(leaf, GraphQLEnumType):
         names = scope.name("names_of_", enum_names(leaf))
         return f"{names}[{value}]"
-    printed = scope.name("print_", leaf.coerce_output_value)
-    return (
-        f"(p if {value}.__class__ in PLAIN and (p := {printed}({value})) is not None and p is not Undefined"
-        " else surprise())"
-    )
+    coerce = leaf.coerce_output_value
+    if coerce is str:
+        return f"(str({value}) if {value}.__class__ is int else surprise())"
+    printed = scope.name("print_", coerce)
+    text = f"(p if (p := {printed}({value})).__class__ is str else unusual(p))"
+    if _is_strict(coerce):
+        return text
+    return f"({text} if {value}.__class__ in PLAIN else surprise())"

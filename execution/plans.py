@@ -9,10 +9,9 @@ value by value, so every error is of its making.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from graphql import (
     GraphQLAbstractType,
@@ -25,37 +24,20 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
-    VariableNode,
-    Visitor,
-    get_argument_values,
     is_abstract_type,
     is_leaf_type,
-    visit,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.executor import invalid_return_type_error
 from graphql.execution.values import VariableValues
-from graphql.pyutils import Path
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from graphql.pyutils import Path, is_awaitable
 from strawberry.types.field import StrawberryField
 
-from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of, python_arguments
+from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
+from execution.inputs import Arguments
 from execution.pending import all_of, begin
+from execution.runs import FieldInfo, Run, is_pending
 from execution.subtrees import Function, LaterField, PureField, SubtreeWriter
-
-_PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
-"""What answers are made of: no awaitable is among these."""
-
-
-class Run(StrawberryGraphQLCoreExecutionContext):
-    """One run of a plan. The reference executor's own state: errors are collected in it, and it completes the rest."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.arguments: dict[Field, Mapping[str, Any]] = {}
-
-    def is_pending(self, value: object) -> bool:
-        return value.__class__ not in _PRINTED and self.is_awaitable(value)
 
 
 class Selection:
@@ -82,10 +64,10 @@ class Selection:
                 value = field.execute(run, source, Path(path, field.key, self.type.name))
             except Exception:
                 if waiting:
-                    run.settle_in_background([one for _, one in waiting])
+                    run.reference.settle_in_background([one for _, one in waiting])
                 raise
             printed[field.key] = value
-            if run.is_pending(value):
+            if is_pending(value):
                 waiting.append((field.key, value))
         return _filled(printed, waiting) if waiting else printed
 
@@ -93,7 +75,7 @@ class Selection:
         printed: dict[str, Any] = {}
         for field in self._fields:
             value = field.execute(run, source, Path(None, field.key, self.type.name))
-            printed[field.key] = await value if run.is_pending(value) else value
+            printed[field.key] = await value if is_pending(value) else value
         return printed
 
     def ask_ahead(self, run: Run, key: Any) -> None:
@@ -122,7 +104,7 @@ class Field:
         self._parent = parent
         self._field = field
         self._call: Callable[[Run, Any, Path], Any] = self._refuse
-        self._constant: Mapping[str, Any] | None = None
+        self._arguments: Arguments | None = None
         self._ahead: Callable[..., Any] | None = None
 
     def compile(self, definition: StrawberryField, completion: Completion, schema: GraphQLSchema) -> None:
@@ -137,46 +119,32 @@ class Field:
             self._call = lambda _run, source, _path: method(source)
         else:
             self._call = self._resolver_call(Call(definition))
-        if not _uses_variables(self.details):
-            # A bad constant is reported whenever the field is run, by being made again.
-            with contextlib.suppress(Exception):
-                self._constant = self._made_arguments(schema, VariableValues({}, {}))
+        self._arguments = Arguments(schema, self._field, self.details[0].node, definition)
 
     def _refuse(self, _run: Run, _source: Any, _path: Path) -> Any:
         raise AssertionError("the field was not compiled")
 
     def _resolver_call(self, call: Call) -> Callable[[Run, Any, Path], Any]:
-        definition = self.definition
-
         def with_info(run: Run, source: Any, path: Path) -> Any:
-            info_class = run.schema._strawberry_schema.config.info_class  # type: ignore[attr-defined]  # noqa: SLF001
-            info = info_class(_raw_info=self.info(run, path), _field=definition)
-            return call(source, info, self.arguments(run))
+            return call(source, FieldInfo(run, self, path), self.arguments(run))
 
         def without_info(run: Run, source: Any, _path: Path) -> Any:
             return call(source, None, self.arguments(run))
 
         return without_info if call.info is None else with_info
 
-    def _made_arguments(self, schema: GraphQLSchema, variables: VariableValues) -> Mapping[str, Any]:
-        assert self.definition is not None
-        node = self.details[0].node
-        if not (self._field.args or node.arguments):
-            return {}
-        values = get_argument_values(self._field, node, variables)
-        return python_arguments(schema, self.definition, values)
-
     def arguments(self, run: Run) -> Mapping[str, Any]:
         """The same for all sources, so made once a run at most."""
-        if self._constant is not None:
-            return self._constant
+        assert self._arguments is not None
+        if self._arguments.constant is not None:
+            return self._arguments.constant
         known = run.arguments.get(self)
         if known is None:
-            known = run.arguments[self] = self._made_arguments(run.schema, run.variable_values)
+            known = run.arguments[self] = self._arguments.values(run.variables)
         return known
 
     def info(self, run: Run, path: Path) -> Any:
-        return run.build_resolve_info(self._field, [one.node for one in self.details], self._parent, path)
+        return run.reference.build_resolve_info(self._field, [one.node for one in self.details], self._parent, path)
 
     def execute(self, run: Run, source: Any, path: Path) -> Any:
         """The printed value, None where its error was collected, or an awaitable of either.
@@ -184,21 +152,21 @@ class Field:
         Raises a located error where the field may not be null.
         """
         if self.completion is None:
-            return run.execute_field(self._parent, source, self.details, path, None)
+            return run.reference.execute_field(self._parent, source, self.details, path, None)
         try:
             value = self._call(run, source, path)
-            if value.__class__ is CoroutineType or run.is_pending(value):
+            if value.__class__ is CoroutineType or is_pending(value):
                 return begin(self._completed(run, value, path))
             printed = self.completion.complete(run, self, value, path)
         except Exception as error:  # noqa: BLE001  any error of a resolver is the field's error
             return self.failed(run, error, path)
-        return begin(self._caught(run, printed, path)) if run.is_pending(printed) else printed
+        return begin(self._caught(run, printed, path)) if is_pending(printed) else printed
 
     async def _completed(self, run: Run, value: Any, path: Path) -> Any:
         assert self.completion is not None
         try:
             printed = self.completion.complete(run, self, await value, path)
-            return await printed if run.is_pending(printed) else printed
+            return await printed if is_pending(printed) else printed
         except Exception as error:  # noqa: BLE001
             return self.failed(run, error, path)
 
@@ -209,16 +177,16 @@ class Field:
             return self.failed(run, error, path)
 
     def failed(self, run: Run, error: Exception, path: Path, type_: GraphQLOutputType | None = None) -> None:
-        run.handle_field_error(error, type_ or self.type, self.details, path)
+        run.reference.handle_field_error(error, type_ or self.type, self.details, path)
 
     def by_reference(self, run: Run, type_: GraphQLOutputType, value: Any, path: Path) -> Any:
-        return run.complete_value(type_, self.details, self.info(run, path), path, value, None)
+        return run.reference.complete_value(type_, self.details, self.info(run, path), path, value, None)
 
     def ask_ahead(self, run: Run, key: Any) -> None:
         if self._ahead is None:
             return
         try:
-            below = self._ahead(run.context_value, key, **self.arguments(run))
+            below = self._ahead(run.context, key, **self.arguments(run))
         except Exception:  # noqa: BLE001  the resolver will meet it and report it
             return
         if below is not None and self.completion is not None:
@@ -268,8 +236,8 @@ def execute_object(run: Run, field: Field, selection: Selection, value: Any, pat
     if is_type_of is not None:
         info = field.info(run, path)
         is_one = is_type_of(value, info)
-        if run.is_awaitable(is_one):
-            return run.complete_object_value(selection.type, field.details, info, path, value, None)
+        if is_awaitable(is_one):
+            return run.reference.complete_object_value(selection.type, field.details, info, path, value, None)
         if not is_one:
             raise invalid_return_type_error(selection.type, value, field.details)
     return selection.execute(run, value, path)
@@ -290,26 +258,26 @@ class ListCompletion(Completion):
                 one = self._printed_item(run, field, item, path.add_key(index, None))
             except Exception:
                 if waiting:
-                    run.settle_in_background([one for _, one in waiting])
+                    run.reference.settle_in_background([one for _, one in waiting])
                 raise
             printed.append(one)
-            if run.is_pending(one):
+            if is_pending(one):
                 waiting.append((index, one))
         return _filled(printed, waiting) if waiting else printed
 
     def _printed_item(self, run: Run, field: Field, item: Any, path: Path) -> Any:
         try:
-            if run.is_pending(item):
+            if is_pending(item):
                 return begin(self._awaited_item(run, field, item, path))
             one = self._item.complete(run, field, item, path)
         except Exception as error:  # noqa: BLE001
             return field.failed(run, error, path, self._item.type)
-        return begin(self._caught_item(run, field, one, path)) if run.is_pending(one) else one
+        return begin(self._caught_item(run, field, one, path)) if is_pending(one) else one
 
     async def _awaited_item(self, run: Run, field: Field, item: Any, path: Path) -> Any:
         try:
             one = self._item.complete(run, field, await item, path)
-            return await one if run.is_pending(one) else one
+            return await one if is_pending(one) else one
         except Exception as error:  # noqa: BLE001
             return field.failed(run, error, path, self._item.type)
 
@@ -337,37 +305,25 @@ class AbstractCompletion(Completion):
         if value is None or isinstance(value, Exception):
             return field.by_reference(run, self.type, value, path)
         info = field.info(run, path)
-        resolve_type = self._abstract.resolve_type or run.type_resolver
+        resolve_type = self._abstract.resolve_type or run.reference.type_resolver
         name = resolve_type(value, info, self._abstract)
-        if run.is_awaitable(name):
+        if is_awaitable(name):
             return self._awaited(run, field, name, value, path)
         return self._typed(run, field, name, value, path)
 
     async def _awaited(self, run: Run, field: Field, name: Any, value: Any, path: Path) -> Any:
         printed = self._typed(run, field, await name, value, path)
-        return await printed if run.is_pending(printed) else printed
+        return await printed if is_pending(printed) else printed
 
     def _typed(self, run: Run, field: Field, name: Any, value: Any, path: Path) -> Any:
-        type_ = run.ensure_valid_runtime_type(name, self._abstract, field.details, field.info(run, path), value)
+        type_ = run.reference.ensure_valid_runtime_type(
+            name, self._abstract, field.details, field.info(run, path), value
+        )
         return execute_object(run, field, self._selections[type_.name], value, path)
 
     def ask_ahead(self, run: Run, key: Any) -> None:
         for selection in self._selections.values():
             selection.ask_ahead(run, key)
-
-
-def _uses_variables(details: Iterable[FieldDetails]) -> bool:
-    class Finder(Visitor):
-        found = False
-
-        def enter_variable(self, _node: VariableNode, *_args: Any) -> None:
-            self.found = True
-
-    finder = Finder()
-    for one in details:
-        for argument in one.node.arguments or ():
-            visit(argument, finder)
-    return finder.found
 
 
 class Plan:
@@ -384,9 +340,9 @@ class Plan:
     def execute(self, run: Run) -> Any:
         """The data, or a coroutine of it. Raises the error that leaves no data."""
         if self._serial:
-            return self._root.execute_serially(run, run.root_value)
-        result = self._root.execute(run, run.root_value, None)
-        if run.is_pending(result):
+            return self._root.execute_serially(run, None)
+        result = self._root.execute(run, None, None)
+        if is_pending(result):
             self._root.ask_ahead(run, None)
         return result
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from inspect import isawaitable
 from typing import Any
 
-from graphql import ExecutionResult, GraphQLError, GraphQLSchema, execute, get_variable_values
-from graphql.execution.execute import default_field_resolver, default_type_resolver
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, execute
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from execution.documents import Document
-from execution.plans import Run
+from execution.runs import Run, is_pending
 
 
 async def run(
@@ -22,31 +21,23 @@ async def run(
     context: object,
 ) -> ExecutionResult:
     operation = document.operation(operation_name)
-    definitions = operation.definition.variable_definitions or ()
-    values = get_variable_values(schema, definitions, variables or {}, max_errors=MAX_VARIABLE_ERRORS)
+    values = operation.variables(schema).values(variables or {})
     if isinstance(values, list):
         return ExecutionResult(None, values)
-    running = Run(
-        schema,
-        document.fragment_definitions,
-        document.fragments,
-        None,
-        context,
-        operation.definition,
-        values,
-        default_field_resolver,
-        default_type_resolver,
-        default_field_resolver,
-    )
+    if operation.has_null_condition(values):
+        return await run_by_reference(
+            schema, document, operation_name=operation_name, variables=variables, context=context
+        )
+    running = Run(schema, document, operation.definition, values, context)
     data: Any = None
     try:
         data = operation.plan(schema, values).execute(running)
-        if running.is_pending(data):
+        if is_pending(data):
             data = await data
     except GraphQLError as error:
         data = None
-        running.collected_errors.add(error, None)
-    return ExecutionResult(data, running.collected_errors.errors or None)
+        running.reference.collected_errors.add(error, None)
+    return ExecutionResult(data, running.errors)
 
 
 async def run_by_reference(
@@ -67,6 +58,3 @@ async def run_by_reference(
         executor_class=StrawberryGraphQLCoreExecutionContext,
     )
     return await found if isawaitable(found) else found
-
-
-MAX_VARIABLE_ERRORS = 50

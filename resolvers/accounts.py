@@ -71,7 +71,7 @@ async def account_page(reads: Reads, first: int | None, after: str | None, searc
     )
     rows, has_next, has_previous = page_rows(found, window)
     writer = CursorWriter(CursorKind.ACCOUNTS, 0)
-    return Page(0, search, rows, has_next, has_previous, lambda row: writer.of_seq(row.id))
+    return Page(0, search, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))
 
 
 async def account_count(reads: Reads, page: Page[AccountRow]) -> int:

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import date
 from enum import IntEnum
@@ -52,6 +53,7 @@ class Cursor:
     position: bytes
 
 
+@lru_cache(maxsize=4_096)
 def filter_digest(criteria: TransactionCriteria | UsageCriteria) -> bytes:
     """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
     given = [(field.name, getattr(criteria, field.name)) for field in fields(criteria)]
@@ -81,8 +83,12 @@ class CursorWriter:
         self._head_crc = zlib.crc32(head)
 
     def of_seq(self, seq: int) -> str:
-        position = _SEQ.pack(seq)
-        return self._head_text + _text(position + _CRC.pack(zlib.crc32(position, self._head_crc)))
+        return self.of_seqs([seq])[0]
+
+    def of_seqs(self, seqs: Iterable[int]) -> list[str]:
+        head, crc = self._head_text, self._head_crc
+        positions = map(_SEQ.pack, seqs)
+        return [head + _text(position + _CRC.pack(zlib.crc32(position, crc))) for position in positions]
 
     def of_usage(self, position: UsagePosition) -> str:
         day, model, category, origin = position

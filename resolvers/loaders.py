@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from datetime import datetime
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from db import accounts, transactions, usage
@@ -79,20 +81,42 @@ def _per_account(
 class Loaders:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self.account: Loader[int, AccountRow | None] = Loader(self._accounts)
-        self.transaction: Loader[tuple[int, int], TransactionRow | None] = Loader(self._transactions)
-        self.month: Loader[tuple[int, str], MonthlyFiguresRow] = Loader(self._months)
-        self.balance_as_of = _per_account(self._reader(transactions.balances_as_of))
-        self.transaction_count: Loader[tuple[int, TransactionCriteria], int]
-        self.transaction_count = _per_account(self._reader(transactions.transaction_counts))
-        self.transaction_totals: Loader[tuple[int, TransactionCriteria], TransactionTotalsRow]
-        self.transaction_totals = _per_account(self._reader(transactions.transaction_totals))
-        self.usage_totals: Loader[tuple[int, UsageCriteria], tuple[UsageTotalsRow, int]]
-        self.usage_totals = _per_account(self._reader(usage.usage_totals))
-        self.transaction_page: Loader[tuple[int, tuple[TransactionCriteria, Window]], list[TransactionRow]]
-        self.transaction_page = _per_account(self._page_reader(transactions.transaction_pages))
-        self.usage_page: Loader[tuple[int, tuple[UsageCriteria, Window]], list[UsageDayRow]]
-        self.usage_page = _per_account(self._page_reader(usage.usage_pages))
+
+    @cached_property
+    def account(self) -> Loader[int, AccountRow | None]:
+        return Loader(self._accounts)
+
+    @cached_property
+    def transaction(self) -> Loader[tuple[int, int], TransactionRow | None]:
+        return Loader(self._transactions)
+
+    @cached_property
+    def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
+        return Loader(self._months)
+
+    @cached_property
+    def balance_as_of(self) -> Loader[tuple[int, datetime], int]:
+        return _per_account(self._reader(transactions.balances_as_of))
+
+    @cached_property
+    def transaction_count(self) -> Loader[tuple[int, TransactionCriteria], int]:
+        return _per_account(self._reader(transactions.transaction_counts))
+
+    @cached_property
+    def transaction_totals(self) -> Loader[tuple[int, TransactionCriteria], TransactionTotalsRow]:
+        return _per_account(self._reader(transactions.transaction_totals))
+
+    @cached_property
+    def usage_totals(self) -> Loader[tuple[int, UsageCriteria], tuple[UsageTotalsRow, int]]:
+        return _per_account(self._reader(usage.usage_totals))
+
+    @cached_property
+    def transaction_page(self) -> Loader[tuple[int, tuple[TransactionCriteria, Window]], list[TransactionRow]]:
+        return _per_account(self._page_reader(transactions.transaction_pages))
+
+    @cached_property
+    def usage_page(self) -> Loader[tuple[int, tuple[UsageCriteria, Window]], list[UsageDayRow]]:
+        return _per_account(self._page_reader(usage.usage_pages))
 
     def _reader(
         self, read: Callable[[Snapshot, Sequence[int], Any], Awaitable[dict[int, Found]]]
@@ -112,8 +136,12 @@ class Loaders:
         found = await transactions.transactions_by_id(self._snapshot, ids)
         return [found.get(one) for one in ids]
 
-    async def _months(self, keys: list[tuple[int, str]]) -> list[MonthlyFiguresRow]:
-        months = [month for _, month in keys]
+    async def _months(self, keys: list[tuple[int, tuple[str, ...]]]) -> list[list[MonthlyFiguresRow]]:
+        """A stretch of months from the first to the last that any key names; a month without data is zeros."""
         account_ids = sorted({account_id for account_id, _ in keys})
-        found = await accounts.monthly_figures(self._snapshot, account_ids, min(months), max(months))
-        return [found.get(key) or MonthlyFiguresRow(*key) for key in keys]
+        first, last = min(months[0] for _, months in keys), max(months[-1] for _, months in keys)
+        found = await accounts.monthly_figures(self._snapshot, account_ids, first, last)
+        return [
+            [found.get((account_id, month)) or MonthlyFiguresRow(account_id, month) for month in months]
+            for account_id, months in keys
+        ]

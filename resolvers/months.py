@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from db.rows import AccountRow, MonthlyFiguresRow
@@ -21,33 +21,33 @@ def parse_month(text: str) -> str:
     return text
 
 
-def months_until(now: datetime, count: int) -> list[str]:
+@lru_cache(maxsize=64)
+def months_until(year: int, month: int, count: int) -> tuple[str, ...]:
     """The newest `count` months, oldest first."""
-    last = now.year * 12 + now.month - 1
-    return [f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(last - count + 1, last + 1)]
+    last = year * 12 + month - 1
+    return tuple(f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(last - count + 1, last + 1))
 
 
 def ask_summary(reads: Reads, account_id: int, month: str | None = None) -> None:
-    reads.loaders.month.load((account_id, month or month_of(reads.now)))
+    reads.loaders.months.load((account_id, (month or month_of(reads.now),)))
 
 
 def ask_summaries(reads: Reads, account_id: int, last: int | None = None) -> None:
-    for month in _months(reads, last):
-        reads.loaders.month.load((account_id, month))
+    reads.loaders.months.load((account_id, _newest_months(reads, last)))
 
 
-def _months(reads: Reads, last: int | None) -> list[str]:
+def _newest_months(reads: Reads, last: int | None) -> tuple[str, ...]:
     last = DEFAULT_MONTHS if last is None else last
     if not 1 <= last <= MAX_MONTHS:
         msg = f"last must be between 1 and {MAX_MONTHS} months, not {last}"
         raise BadUserInput(msg)
-    return months_until(reads.now, last)
+    return months_until(reads.now.year, reads.now.month, last)
 
 
 async def monthly_summary(reads: Reads, row: AccountRow, month: str | None) -> MonthlyFiguresRow:
-    return await reads.loaders.month.load((row.id, month or month_of(reads.now)))
+    return (await reads.loaders.months.load((row.id, (month or month_of(reads.now),))))[0]
 
 
 async def monthly_summaries(reads: Reads, row: AccountRow, last: int | None) -> list[MonthlyFiguresRow]:
-    asked = [reads.loaders.month.load((row.id, month)) for month in _months(reads, last)]
-    return [await one for one in asked]
+    """Oldest first."""
+    return await reads.loaders.months.load((row.id, _newest_months(reads, last)))

@@ -24,7 +24,10 @@ class Page(Generic[Row]):
     rows: tuple[Row, ...]
     has_next: bool
     has_previous: bool
-    cursor_of: Callable[[Row], str]
+    cursors_of: Callable[[Sequence[Row]], list[str]]
+
+    def cursor_of(self, row: Row) -> str:
+        return self.cursors_of([row])[0]
 
 
 def checked_size(value: int | None, argument: str) -> int | None:

@@ -139,7 +139,9 @@ async def transaction_page_in(
     if newer is not None:
         has_previous = await newer > 0
     writer = CursorWriter(CursorKind.LEDGER, account_id, filter_digest(criteria))
-    return Page(account_id, criteria, rows, has_next, has_previous, lambda row: writer.of_seq(row.seq))
+    return Page(
+        account_id, criteria, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.seq for row in rows])
+    )
 
 
 async def transaction_count(reads: Reads, page: Page[TransactionRow]) -> int:

@@ -75,7 +75,9 @@ async def usage_page(
     found = await reads.loaders.usage_page.load((account_id, (criteria, window)))
     rows, has_next, has_previous = page_rows(found, window)
     writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(criteria))
-    return Page(account_id, criteria, rows, has_next, has_previous, lambda row: writer.of_usage(row[1:5]))
+    return Page(
+        account_id, criteria, rows, has_next, has_previous, lambda rows: [writer.of_usage(row[1:5]) for row in rows]
+    )
 
 
 def ask_page(

@@ -18,7 +18,7 @@ from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.page_info import PageInfo
 from schema.scalars import BigInteger, Month, Nanos
-from schema.transaction import EdgeRow, TransactionConnection, ask_transactions
+from schema.transaction import EdgeRow, TransactionConnection, ask_transactions, edge_rows
 from schema.transaction import FilterArgument as TransactionFilterArgument
 from schema.transaction import criteria_of as transaction_criteria_of
 from schema.usage import FilterArgument as UsageFilterArgument
@@ -134,7 +134,7 @@ class AccountEdge:
 class AccountConnection:
     @strawberry.field(description="The page's accounts with their cursors.", graphql_type=list[AccountEdge])
     def edges(self: Page[AccountRow]) -> list[EdgeRow]:
-        return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
+        return edge_rows(self)
 
     @strawberry.field(description="The page's accounts.", graphql_type=list[Account])
     def nodes(self: Page[AccountRow]) -> tuple[AccountRow, ...]:

@@ -12,10 +12,11 @@ class MonthlySummary:
 
     @strawberry.field(
         description="Net spending of all categories since the 1st: grossCost minus refunded. Below zero when holds of"
-        " the month before are returned. Top-ups, grants, bonuses, corrections and Stripe refunds are no cost."
+        " the month before are returned. Top-ups, grants, bonuses, corrections and Stripe refunds are no cost.",
+        graphql_type=Nanos,
     )
-    def total_cost(self: MonthlyFiguresRow) -> Nanos:
-        return Nanos(self.gross_nanos - self.refunded_nanos)
+    def total_cost(self: MonthlyFiguresRow) -> int:
+        return self.gross_nanos - self.refunded_nanos
 
     gross_nanos: Nanos = strawberry.field(name="grossCost", description="What was deducted: holds, usage, storage.")
     refunded_nanos: Nanos = strawberry.field(name="refunded", description="What came back from holds.")
@@ -24,9 +25,11 @@ class MonthlySummary:
         description="The part of grossCost that this month's holds still hold: it may come back.",
     )
 
-    @strawberry.field(description="Requests of all categories: platformCalls plus userInferenceCalls.")
-    def api_calls(self: MonthlyFiguresRow) -> BigInteger:
-        return BigInteger(self.platform_calls + self.user_inference_calls)
+    @strawberry.field(
+        description="Requests of all categories: platformCalls plus userInferenceCalls.", graphql_type=BigInteger
+    )
+    def api_calls(self: MonthlyFiguresRow) -> int:
+        return self.platform_calls + self.user_inference_calls
 
     platform_calls: BigInteger = strawberry.field(description="Requests to models of the platform.")
     user_inference_calls: BigInteger = strawberry.field(description="Requests to the account's own inference.")

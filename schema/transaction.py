@@ -7,7 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
-from db.rows import TransactionRow
+from db.rows import TransactionRow, named
 from db.transactions import TransactionTotalsRow
 from execution.calls import AHEAD
 from ledger.ids import transaction_id_text
@@ -22,9 +22,9 @@ from schema.scalars import BigInteger, Nanos
 
 @strawberry.type(description="A row of the ledger: one money movement, never changed afterwards.")
 class Transaction(Node):
-    @strawberry.field(description="`txn_7_1042` is row 1042 of account 7.")  # type: ignore[misc]
-    def id(self: TransactionRow) -> strawberry.ID:
-        return strawberry.ID(transaction_id_text(self.account_id, self.seq))
+    @strawberry.field(description="`txn_7_1042` is row 1042 of account 7.", graphql_type=strawberry.ID)  # type: ignore[misc]
+    def id(self: TransactionRow) -> str:
+        return transaction_id_text(self.account_id, self.seq)
 
     created_at: datetime = strawberry.field(
         description="When the row was recorded, by the server's clock. Order of time is order of rows."
@@ -34,9 +34,9 @@ class Transaction(Node):
         name="amount", description="In the account's currency: positive was added to the balance, negative deducted."
     )
 
-    @strawberry.field(description="Balance before this row.")
-    def balance_before(self: TransactionRow) -> Nanos:
-        return Nanos(self.balance_after_nanos - self.amount_nanos)
+    @strawberry.field(description="Balance before this row.", graphql_type=Nanos)
+    def balance_before(self: TransactionRow) -> int:
+        return self.balance_after_nanos - self.amount_nanos
 
     balance_after_nanos: Nanos = strawberry.field(
         name="balanceAfter", description="Balance after this row was applied."
@@ -76,6 +76,10 @@ class EdgeRow(NamedTuple):
     node: Any
 
 
+def edge_rows(page: Page[Any]) -> list[EdgeRow]:
+    return named(EdgeRow, zip(page.cursors_of(page.rows), page.rows, strict=True))
+
+
 @strawberry.type(description="A row and its cursor.")
 class TransactionEdge:
     cursor: str = strawberry.field(description="Opaque. It pages in this list with this filter, and nowhere else.")
@@ -86,7 +90,7 @@ class TransactionEdge:
 class TransactionConnection:
     @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[TransactionEdge])
     def edges(self: Page[TransactionRow]) -> list[EdgeRow]:
-        return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
+        return edge_rows(self)
 
     @strawberry.field(description="The page's rows.", graphql_type=list[Transaction])
     def nodes(self: Page[TransactionRow]) -> tuple[TransactionRow, ...]:

@@ -16,7 +16,7 @@ from resolvers.pages import Page
 from schema.kinds import UsageCategory, UsageOrigin
 from schema.page_info import PageInfo
 from schema.scalars import BigInteger, Nanos
-from schema.transaction import EdgeRow
+from schema.transaction import EdgeRow, edge_rows
 
 
 @strawberry.type(description="Calls of one model on one UTC day, of one category and origin.")
@@ -29,9 +29,9 @@ class UsageDay:
     input_tokens: BigInteger = strawberry.field(description="Tokens sent to the model.")
     output_tokens: BigInteger = strawberry.field(description="Tokens that the model made.")
 
-    @strawberry.field(description="Input plus output tokens.")
-    def tokens(self: UsageDayRow) -> BigInteger:
-        return BigInteger(self.input_tokens + self.output_tokens)
+    @strawberry.field(description="Input plus output tokens.", graphql_type=BigInteger)
+    def tokens(self: UsageDayRow) -> int:
+        return self.input_tokens + self.output_tokens
 
     cost_nanos: Nanos = strawberry.field(name="cost", description="Cost of the calls in US dollars.")
 
@@ -62,7 +62,7 @@ class UsageDayEdge:
 class UsageDayConnection:
     @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[UsageDayEdge])
     def edges(self: Page[UsageDayRow]) -> list[EdgeRow]:
-        return [EdgeRow(self.cursor_of(row), row) for row in self.rows]
+        return edge_rows(self)
 
     @strawberry.field(description="The page's rows.", graphql_type=list[UsageDay])
     def nodes(self: Page[UsageDayRow]) -> tuple[UsageDayRow, ...]:

@@ -1,0 +1,184 @@
+"""Values from outside: those of an operation's variables and of a field's arguments, their types worked out once.
+
+What is not as expected is left to graphql-core, which then makes its errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from graphql import (
+    ArgumentNode,
+    FieldNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLScalarType,
+    GraphQLSchema,
+    Undefined,
+    VariableDefinitionNode,
+    VariableNode,
+    Visitor,
+    coerce_input_value,
+    get_argument_values,
+    get_nullable_type,
+    get_variable_values,
+    is_non_null_type,
+    visit,
+)
+from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
+from graphql.execution.values import VariableValues, VariableValueSource
+from strawberry.types.arguments import convert_argument, convert_arguments
+from strawberry.types.field import StrawberryField
+
+MAX_VARIABLE_ERRORS: Final = 50
+
+_SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
+
+
+class _Variable(NamedTuple):
+    signature: GraphQLVariableSignature
+    default: Any
+    """Undefined where leaving the variable out needs a closer look; `_ABSENT` where it stays without a value."""
+
+
+_ABSENT: Final = object()
+
+
+class Variables:
+    """The variables of one operation."""
+
+    def __init__(self, schema: GraphQLSchema, definitions: Sequence[VariableDefinitionNode]) -> None:
+        self._schema = schema
+        self._definitions = definitions
+        signatures = [get_variable_signature(schema, one) for one in definitions]
+        self._known = [
+            _Variable(one, self._default(one, definition))
+            for one, definition in zip(signatures, definitions, strict=True)
+            if not isinstance(one, GraphQLError)
+        ]
+        self._strange = len(self._known) < len(definitions)
+
+    def _default(self, signature: GraphQLVariableSignature, definition: VariableDefinitionNode) -> Any:
+        if definition.default_value is None:
+            return Undefined if is_non_null_type(signature.type) else _ABSENT
+        alone = get_variable_values(self._schema, [definition], {})
+        return Undefined if isinstance(alone, list) else alone.coerced.get(signature.name, Undefined)
+
+    def values(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
+        return self._quick(given) or get_variable_values(
+            self._schema, self._definitions, dict(given), max_errors=MAX_VARIABLE_ERRORS
+        )
+
+    def _quick(self, given: Mapping[str, Any]) -> VariableValues | None:
+        if self._strange:
+            return None
+        sources: dict[str, VariableValueSource] = {}
+        coerced: dict[str, Any] = {}
+        for signature, default in self._known:
+            name = signature.name
+            value = given.get(name, Undefined)
+            if value is Undefined:
+                if default is Undefined:
+                    return None
+                sources[name] = VariableValueSource(signature)
+                if default is not _ABSENT:
+                    coerced[name] = default
+                continue
+            if value.__class__ not in _SIMPLE:
+                return None
+            found = coerce_input_value(value, signature.type)
+            if found is Undefined:
+                return None
+            sources[name] = VariableValueSource(signature, value)
+            coerced[name] = found
+        return VariableValues(sources, coerced)
+
+
+def uses_variables(arguments: Iterable[ArgumentNode]) -> bool:
+
+    class Finder(Visitor):
+        found = False
+
+        def enter_variable(self, _node: VariableNode, *_args: Any) -> None:
+            self.found = True
+
+    finder = Finder()
+    for argument in arguments:
+        visit(argument, finder)
+    return finder.found
+
+
+class _FromVariable(NamedTuple):
+    variable: str
+    python_name: str
+    type: Any
+    """Strawberry's, where the value has to be converted; None where it is what the resolver takes."""
+    required: bool
+
+
+class Arguments:
+    """The arguments of one field, under their Python names, input objects as Strawberry's instances."""
+
+    def __init__(
+        self, schema: GraphQLSchema, field: GraphQLField, node: FieldNode, definition: StrawberryField
+    ) -> None:
+        converter = schema._strawberry_schema.schema_converter  # type: ignore[attr-defined]  # noqa: SLF001
+        self._registry, self._config = converter.scalar_registry, converter.config
+        self._field = field
+        self._node = node
+        self._definition = definition
+        self.constant: Mapping[str, Any] | None = None
+        """All of them, where no variable is among them; None too where they are refused, whenever the field is run."""
+        self._others: Mapping[str, Any] | None = None
+        """Those that are not a variable's value, and the defaults of those that are; None: look again at every run."""
+        self._from_variables: list[_FromVariable] = []
+        try:
+            known = self._made(VariableValues({}, {}))
+        except Exception:  # noqa: BLE001  an argument is refused, or required and a variable's: seen when it is run
+            return
+        if not uses_variables(node.arguments or ()):
+            self.constant = known
+        elif self._all_direct():
+            self._others = known
+
+    def _all_direct(self) -> bool:
+        """Whether each variable is an argument's whole value; notes which."""
+        by_name = {self._config.name_converter.from_argument(one): one for one in self._definition.arguments}
+        for argument in self._node.arguments or ():
+            value, name = argument.value, argument.name.value
+            if not isinstance(value, VariableNode):
+                if uses_variables((argument,)):
+                    return False
+                continue
+            type_ = self._field.args[name].type
+            plain = isinstance(get_nullable_type(type_), GraphQLScalarType)
+            ours = by_name[name]
+            self._from_variables.append(
+                _FromVariable(value.name.value, ours.python_name, None if plain else ours.type, is_non_null_type(type_))
+            )
+        return True
+
+    def values(self, variables: VariableValues) -> Mapping[str, Any]:
+        """Raises what graphql-core and Strawberry raise for values that don't fit."""
+        if self._others is None:
+            return self._made(variables)
+        coerced = variables.coerced
+        found = dict(self._others)
+        for variable, python_name, type_, required in self._from_variables:
+            if variable in coerced:
+                value = coerced[variable]
+                if value is None and required:
+                    return self._made(variables)
+                found[python_name] = (
+                    value if type_ is None else convert_argument(value, type_, self._registry, self._config)
+                )
+        return found
+
+    def _made(self, variables: VariableValues) -> Mapping[str, Any]:
+        if not (self._field.args or self._node.arguments):
+            return {}
+        values = get_argument_values(self._field, self._node, variables)
+        return convert_arguments(
+            values, self._definition.arguments, scalar_registry=self._registry, config=self._config
+        )

@@ -1,0 +1,93 @@
+"""One run of an operation: what all of its fields share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode
+from graphql.execution.execute import default_field_resolver, default_type_resolver
+from graphql.execution.values import VariableValues
+from graphql.pyutils import Path, is_awaitable
+from strawberry import Info
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+if TYPE_CHECKING:
+    from execution.documents import Document
+    from execution.plans import Field
+
+_PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
+"""What answers are made of: no awaitable is among these."""
+
+
+def is_pending(value: object) -> bool:
+    return value.__class__ not in _PRINTED and is_awaitable(value)
+
+
+class Reference(StrawberryGraphQLCoreExecutionContext):
+    """graphql-core's executor, which runs what compiled code is not sure about and collects the errors."""
+
+
+class Run:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        document: Document,
+        operation: OperationDefinitionNode,
+        variables: VariableValues,
+        context: object,
+    ) -> None:
+        self.schema = schema
+        self.variables = variables
+        self.context = context
+        self.arguments: dict[Field, Mapping[str, Any]] = {}
+        """Those made of variables, by field: they are the same for all of its sources."""
+        self._document = document
+        self._operation = operation
+        self._reference: Reference | None = None
+
+    @property
+    def reference(self) -> Reference:
+        """Made when it is first needed: most runs never do."""
+        if self._reference is None:
+            self._reference = Reference(
+                self.schema,
+                self._document.fragment_definitions,
+                self._document.fragments,
+                None,
+                self.context,
+                self._operation,
+                self.variables,
+                default_field_resolver,
+                default_type_resolver,
+                default_field_resolver,
+            )
+        return self._reference
+
+    @property
+    def errors(self) -> list[GraphQLError] | None:
+        return None if self._reference is None else self._reference.collected_errors.errors or None
+
+
+class FieldInfo(Info[Any, Any]):
+    """Strawberry's Info, whose graphql-core part is made when a resolver looks at more than the context."""
+
+    def __init__(self, run: Run, field: Field, path: Path) -> None:
+        self._run = run
+        self._compiled_field = field
+        self._at = path
+        self._made: Any = None
+
+    @property
+    def context(self) -> Any:
+        return self._run.context
+
+    @property
+    def _field(self) -> Any:  # type: ignore[override]
+        return self._compiled_field.definition
+
+    @property
+    def _raw_info(self) -> Any:  # type: ignore[override]
+        if self._made is None:
+            self._made = self._compiled_field.info(self._run, self._at)
+        return self._made
