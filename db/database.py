@@ -133,6 +133,8 @@ def _read_pool(engine: AsyncEngine, options: DatabaseOptions) -> ReadPool:
     _, arguments = engine.dialect.create_connect_args(engine.url)
     arguments = {name: value for name, value in arguments.items() if name not in _SQLALCHEMY_ARGUMENTS}
     arguments |= _connect_arguments(options) | {"max_cacheable_statement_size": _MAX_KEPT_STATEMENT_BYTES}
+    # The statements have one good plan, whatever the values; planning anew would cost as much as reading.
+    arguments["server_settings"] = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
     return ReadPool(arguments, options.pool_size, options.lock_timeout_seconds)
 
 

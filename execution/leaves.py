@@ -124,7 +124,7 @@ def leaf_code(leaf: GraphQLLeafType, value: str, scope: Scope) -> str:
         return f"{names}[{value}]"
     coerce = leaf.coerce_output_value
     if coerce is str:
-        return f"(str({value}) if {value}.__class__ is int else surprise())"
+        return f"(str({value}) if {value}.__class__ is int or {value}.__class__ is str else surprise())"
     printed = scope.name("print_", coerce)
     text = f"(p if (p := {printed}({value})).__class__ is str else unusual(p))"
     if _is_strict(coerce):

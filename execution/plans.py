@@ -233,7 +233,7 @@ class ObjectCompletion(Completion):
 
 def execute_object(run: Run, field: Field, selection: Selection, value: Any, path: Path) -> Any:
     is_type_of = selection.type.is_type_of
-    if is_type_of is not None:
+    if is_type_of is not None and not _is_quickly(is_type_of, value):
         info = field.info(run, path)
         is_one = is_type_of(value, info)
         if is_awaitable(is_one):
@@ -241,6 +241,14 @@ def execute_object(run: Run, field: Field, selection: Selection, value: Any, pat
         if not is_one:
             raise invalid_return_type_error(selection.type, value, field.details)
     return selection.execute(run, value, path)
+
+
+def _is_quickly(is_type_of: Callable[[Any, Any], Any], value: Any) -> bool:
+    """Whether the value is known to be of the type without graphql-core's info, which few look at and which costs."""
+    try:
+        return is_type_of(value, None) is True
+    except Exception:  # noqa: BLE001  it did look
+        return False
 
 
 class ListCompletion(Completion):

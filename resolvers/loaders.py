@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 from db import accounts, transactions, usage
@@ -79,69 +79,71 @@ def _per_account(
 
 
 class Loaders:
+    """None of the loaders refers back to this: what an operation read goes when it is done, not when garbage is next
+    looked for."""
+
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     @cached_property
     def account(self) -> Loader[int, AccountRow | None]:
-        return Loader(self._accounts)
+        return Loader(partial(_accounts, self._snapshot))
 
     @cached_property
     def transaction(self) -> Loader[tuple[int, int], TransactionRow | None]:
-        return Loader(self._transactions)
+        return Loader(partial(_transactions, self._snapshot))
 
     @cached_property
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
-        return Loader(self._months)
+        return Loader(partial(_months, self._snapshot))
 
     @cached_property
     def balance_as_of(self) -> Loader[tuple[int, datetime], int]:
-        return _per_account(self._reader(transactions.balances_as_of))
+        return _per_account(partial(transactions.balances_as_of, self._snapshot))
 
     @cached_property
     def transaction_count(self) -> Loader[tuple[int, TransactionCriteria], int]:
-        return _per_account(self._reader(transactions.transaction_counts))
+        return _per_account(partial(transactions.transaction_counts, self._snapshot))
 
     @cached_property
     def transaction_totals(self) -> Loader[tuple[int, TransactionCriteria], TransactionTotalsRow]:
-        return _per_account(self._reader(transactions.transaction_totals))
+        return _per_account(partial(transactions.transaction_totals, self._snapshot))
 
     @cached_property
     def usage_totals(self) -> Loader[tuple[int, UsageCriteria], tuple[UsageTotalsRow, int]]:
-        return _per_account(self._reader(usage.usage_totals))
+        return _per_account(partial(usage.usage_totals, self._snapshot))
 
     @cached_property
     def transaction_page(self) -> Loader[tuple[int, tuple[TransactionCriteria, Window]], list[TransactionRow]]:
-        return _per_account(self._page_reader(transactions.transaction_pages))
+        return _per_account(_page_reader(self._snapshot, transactions.transaction_pages))
 
     @cached_property
     def usage_page(self) -> Loader[tuple[int, tuple[UsageCriteria, Window]], list[UsageDayRow]]:
-        return _per_account(self._page_reader(usage.usage_pages))
+        return _per_account(_page_reader(self._snapshot, usage.usage_pages))
 
-    def _reader(
-        self, read: Callable[[Snapshot, Sequence[int], Any], Awaitable[dict[int, Found]]]
-    ) -> Callable[[Sequence[int], Any], Awaitable[dict[int, Found]]]:
-        return lambda account_ids, arguments: read(self._snapshot, account_ids, arguments)
 
-    def _page_reader(
-        self, read: Callable[[Snapshot, Sequence[int], Any, Window], Awaitable[dict[int, Found]]]
-    ) -> Callable[[Sequence[int], Any], Awaitable[dict[int, Found]]]:
-        return lambda account_ids, arguments: read(self._snapshot, account_ids, *arguments)
+def _page_reader(
+    snapshot: Snapshot, read: Callable[[Snapshot, Sequence[int], Any, Window], Awaitable[dict[int, Found]]]
+) -> Callable[[Sequence[int], Any], Awaitable[dict[int, Found]]]:
+    return lambda account_ids, arguments: read(snapshot, account_ids, *arguments)
 
-    async def _accounts(self, account_ids: list[int]) -> list[AccountRow | None]:
-        found = await accounts.accounts_by_id(self._snapshot, account_ids)
-        return [found.get(account_id) for account_id in account_ids]
 
-    async def _transactions(self, ids: list[tuple[int, int]]) -> list[TransactionRow | None]:
-        found = await transactions.transactions_by_id(self._snapshot, ids)
-        return [found.get(one) for one in ids]
+async def _accounts(snapshot: Snapshot, account_ids: list[int]) -> list[AccountRow | None]:
+    found = await accounts.accounts_by_id(snapshot, account_ids)
+    return [found.get(account_id) for account_id in account_ids]
 
-    async def _months(self, keys: list[tuple[int, tuple[str, ...]]]) -> list[list[MonthlyFiguresRow]]:
-        """A stretch of months from the first to the last that any key names; a month without data is zeros."""
-        account_ids = sorted({account_id for account_id, _ in keys})
-        first, last = min(months[0] for _, months in keys), max(months[-1] for _, months in keys)
-        found = await accounts.monthly_figures(self._snapshot, account_ids, first, last)
-        return [
-            [found.get((account_id, month)) or MonthlyFiguresRow(account_id, month) for month in months]
-            for account_id, months in keys
-        ]
+
+async def _transactions(snapshot: Snapshot, ids: list[tuple[int, int]]) -> list[TransactionRow | None]:
+    found = await transactions.transactions_by_id(snapshot, ids)
+    return [found.get(one) for one in ids]
+
+
+async def _months(snapshot: Snapshot, keys: list[tuple[int, tuple[str, ...]]]) -> list[list[MonthlyFiguresRow]]:
+    """A stretch of months from the first to the last that any key names; a month without data is zeros."""
+    account_ids = sorted({account_id for account_id, _ in keys})
+    first, last = min(months[0] for _, months in keys), max(months[-1] for _, months in keys)
+    found = await accounts.monthly_figures(snapshot, account_ids, first, last)
+    return [
+        [found.get((account_id, month)) or MonthlyFiguresRow(account_id, month) for month in months]
+        for account_id, months in keys
+    ]
