@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from db.errors import DatabaseError
 from db.schema_version import check
@@ -15,7 +15,7 @@ from gateway.graphql_view import graphql
 from gateway.metrics import may_read_metrics
 from gateway.pages import add_page_routes
 from gateway.parts import PARTS, Parts
-from gateway.requests import edge
+from gateway.requests import NAME, edge
 from gateway.rest import add_rest_routes
 
 log = structlog.get_logger()
@@ -63,6 +63,10 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     await parts.database.close()
 
 
+async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = NAME
+
+
 def build_app(parts: Parts) -> web.Application:
     app = web.Application(middlewares=[edge], client_max_size=parts.settings.max_body_bytes)
     app[PARTS] = parts
@@ -74,5 +78,6 @@ def build_app(parts: Parts) -> web.Application:
     app.router.add_get("/metrics", metrics)
     add_rest_routes(app)
     add_page_routes(app, Path(__file__).parent / "static")
+    app.on_response_prepare.append(_name_server)
     app.cleanup_ctx.append(_lifetime)
     return app

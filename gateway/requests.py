@@ -22,6 +22,9 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+NAME: Final = "billing-gateway"
+"""What the `Server` header says: no versions, which would tell what the server can be attacked with."""
+
 KEY_PREFIX: Final = web.RequestKey("key_prefix", str)
 OPERATION: Final = web.RequestKey("operation", str)
 
@@ -68,7 +71,7 @@ def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] |
     return response
 
 
-def _http_problem(error: web.HTTPException) -> Problem:
+def http_problem(error: web.HTTPException) -> Problem:
     if error.status in _HTTP_CODES:
         return Problem(*_HTTP_CODES[error.status])
     if error.status < 500:
@@ -89,7 +92,7 @@ async def _answer(request: web.Request, handler: Handler, parts: Parts) -> web.S
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        problem, cause = _http_problem(error), error
+        problem, cause = http_problem(error), error
         headers = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else None
         if problem.internal:
             report(problem, cause)
@@ -102,6 +105,12 @@ async def _answer(request: web.Request, handler: Handler, parts: Parts) -> web.S
         return error_response(problem, graphql=graphql)
 
 
+def begin(request: web.BaseRequest) -> None:
+    """Gives the request its id: the client's own, if that is one."""
+    given = request.headers.get(REQUEST_ID, "")
+    request_id.set(given if given and _GIVEN_ID.fullmatch(given) else os.urandom(8).hex())
+
+
 def _route_of(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unknown"
@@ -110,8 +119,7 @@ def _route_of(request: web.Request) -> str:
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     parts = request.app[PARTS]
-    given = request.headers.get(REQUEST_ID, "")
-    request_id.set(given if given and _GIVEN_ID.fullmatch(given) else os.urandom(8).hex())
+    begin(request)
     started = time.perf_counter()
     status = 499  # the client left
     parts.metrics.running.inc()

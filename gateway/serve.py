@@ -22,6 +22,7 @@ from aiohttp import web
 from db.schema_version import check
 from gateway.app import build_app
 from gateway.parts import build_parts, open_database
+from gateway.protocol import Runner
 from gateway.settings import Settings
 
 log = structlog.get_logger()
@@ -39,9 +40,7 @@ async def check_schema(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
-    runner = web.AppRunner(
-        build_app(build_parts(settings)), access_log=None, shutdown_timeout=settings.shutdown_seconds
-    )
+    runner = Runner(build_app(build_parts(settings)), shutdown_timeout=settings.shutdown_seconds)
     await runner.setup()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

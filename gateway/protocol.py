@@ -1,0 +1,108 @@
+"""What is answered beside the application: bytes that are no HTTP, and requests that aiohttp refuses by itself.
+
+aiohttp would answer them as plain text and log a traceback, and both repeat the bytes in question: a header that is
+too long, or has a character that none may have, can be the one with the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
+
+from gateway.errors import Problem
+from gateway.logs import request_id
+from gateway.parts import PARTS, Parts
+from gateway.requests import NAME, REQUEST_ID, begin, error_response, http_problem
+
+log = structlog.get_logger()
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+MAX_LINE_BYTES: Final = 8_190
+
+_UNKNOWN: Final = "unknown"
+
+
+def _problem(error: BaseException | None) -> Problem:
+    if isinstance(error, LineTooLong):
+        msg = f"the address and each header may have {MAX_LINE_BYTES} bytes: one is longer"
+        return Problem("BAD_USER_INPUT", msg)
+    if isinstance(error, ContentEncodingError):
+        return Problem("UNSUPPORTED_MEDIA_TYPE", "this Content-Encoding is not supported")
+    if isinstance(error, HttpProcessingError):
+        return Problem("BAD_USER_INPUT", "the request is not HTTP that can be read")
+    return Problem("INTERNAL", "internal error", internal=True)
+
+
+def _refused(parts: Parts, problem: Problem, *, method: str, path: str) -> web.Response:
+    response = error_response(problem, graphql=path == "/graphql")
+    response.headers[hdrs.SERVER] = NAME
+    response.headers[REQUEST_ID] = request_id.get()
+    parts.metrics.errors.labels(problem.code).inc()
+    parts.metrics.answered(_UNKNOWN, method, str(response.status)).inc()
+    log.info("request", method=method, path=path, status=response.status, reason=problem.message)
+    return response
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ("_parts",)
+
+    def __init__(self, manager: web.Server, parts: Parts, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._parts = parts
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        begin(request)
+        problem = _problem(exc)
+        if problem.internal:
+            log.error("request failed", code=problem.code, exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of the answer is sent already")
+        # Neither a method nor a path was read.
+        response = _refused(self._parts, problem, method=_UNKNOWN, path=_UNKNOWN)
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **options: Any) -> None:
+        # A body that breaks off or cannot be decoded is noticed again when what is left of it is skipped.
+        if not isinstance(options.get("exc_info"), web.RequestPayloadError | HttpProcessingError):
+            super().log_exception(*args, **options)
+
+
+class _Server(web.Server):
+    def __init__(self, handler: _Handler, parts: Parts, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._parts = parts
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._parts, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Runs what `build_app` built."""
+
+    __slots__ = ()
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        parts, handler = self.app[PARTS], server.request_handler
+
+        async def handled(request: web.BaseRequest) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except web.HTTPException as error:
+                # Raised before the application's middleware: an `Expect` that nobody knows.
+                begin(request)
+                return _refused(parts, http_problem(error), method=request.method, path=request.path)
+
+        return _Server(handled, parts, request_factory=server.request_factory, access_log=None)

@@ -1,0 +1,130 @@
+"""What no handler sees, sent byte for byte to a server of its own process: the answer, and what the log has of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from db.database import sqlite_url
+
+T = TypeVar("T")
+
+KEY = "eco_k3x7q2ab_0123456789abcdefghijABCDEFGHIJ_-"
+GRAPHQL = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> Any:
+        return json.loads(self.body)["error"]
+
+
+@dataclass
+class Served:
+    port: int
+    log_path: Path
+    skipped: int = 0
+    """Bytes of the log that are from before the test."""
+
+    def send(self, *parts: bytes) -> Answer:
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            for part in parts:
+                connection.sendall(part)
+            with connection.makefile("rb") as file:
+                head, _, body = file.read().partition(b"\r\n\r\n")
+        first, *lines = head.decode("ascii").split("\r\n")
+        headers = dict(line.split(": ", 1) for line in lines)
+        return Answer(int(first.split()[1]), {name.lower(): value for name, value in headers.items()}, body)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_bytes()[self.skipped :].decode()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.splitlines()]
+
+
+def _awaited(look: Callable[[], T | None]) -> T:
+    """What another process brings about."""
+    for _ in range(600):
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never came")
+
+
+@pytest.fixture(scope="module")
+def process(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    path, url = folder / "log", sqlite_url(Path(shutil.copy(sqlite_template, folder)))
+    with path.open("wb") as file:
+        command = [sys.executable, "-m", "gateway.cli", "serve", "--port", "0"]
+        process = subprocess.Popen(command, env=os.environ | {"BILLING_DATABASE_URL": url}, stderr=file)
+    try:
+        match = _awaited(lambda: re.search(r'"address": ?"http://127.0.0.1:(\d+)"', path.read_text()))
+        yield Served(int(match[1]), path)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.fixture
+def served(process: Served) -> Served:
+    process.skipped = process.log_path.stat().st_size
+    return process
+
+
+def _get(headers: str = "", address: str = "/healthz", host: str = "Host: x\r\n") -> bytes:
+    return f"GET {address} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "message"),
+    [
+        (_get(f"Authorization: Bearer {KEY}\x01\r\n"), "the request is not HTTP that can be read"),
+        (_get(f"Authorization: Bearer {KEY}{'A' * 9_000}\r\n"), "the address and each header may have 8190 bytes"),
+        (_get(f"Authorization {KEY}\r\n"), "the request is not HTTP that can be read"),
+        (_get(address="/" + KEY * 300), "the address and each header may have 8190 bytes"),
+        (_get(f"Expect: {KEY}\r\n"), "Expectation Failed"),
+        (KEY.encode() + b"\r\n\r\n", "the request is not HTTP that can be read"),
+        (b"\x16\x03\x01\x02\x00\x01\x00" + KEY.encode() + b"\r\n\r\n", "the request is not HTTP that can be read"),
+    ],
+    ids=["character", "long header", "no colon", "long address", "expectation", "no request", "TLS"],
+)
+def test_what_is_no_request_is_answered_in_the_one_shape_and_not_repeated(
+    served: Served, request_bytes: bytes, message: str
+) -> None:
+    answer = served.send(request_bytes)
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["server"] == "billing-gateway"
+    assert answer.error.keys() == {"code", "message", "requestId"}
+    assert answer.error["code"] == "BAD_USER_INPUT"
+    assert answer.error["message"].startswith(message)
+    assert KEY not in answer.body.decode()
+    assert KEY not in served.log
+    assert {line["level"] for line in served.lines()} == {"info"}
+    assert served.lines()[-1]["request_id"] == answer.error["requestId"] == answer.headers["x-request-id"]
+
+
+def test_the_server_tells_no_versions(served: Served) -> None:
+    assert served.send(_get()).headers["server"] == "billing-gateway"
+    assert served.send(_get(address="/nothing")).headers["server"] == "billing-gateway"
