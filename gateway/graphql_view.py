@@ -15,7 +15,7 @@ from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS, Parts
-from gateway.requests import OPERATION, authenticate, report
+from gateway.requests import OPERATION, authenticate, read_body, report
 from ledger.keys import Principal
 from resolvers.context import Reads
 
@@ -61,7 +61,7 @@ async def _posted(request: web.Request) -> GraphQLRequest:
     if request.content_type != JSON or (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
         msg = f"the body must be {JSON} in UTF-8, not {request.headers.get(hdrs.CONTENT_TYPE, 'of no type')[:100]}"
         raise RequestError("UNSUPPORTED_MEDIA_TYPE", msg)
-    return _checked(_parsed(await request.read(), "the body"))
+    return _checked(_parsed(await read_body(request), "the body"))
 
 
 def _in_address(request: web.Request) -> GraphQLRequest:

@@ -32,7 +32,7 @@ def _problem(error: BaseException | None) -> Problem:
         msg = f"the address and each header may have {MAX_LINE_BYTES} bytes: one is longer"
         return Problem("BAD_USER_INPUT", msg)
     if isinstance(error, ContentEncodingError):
-        return Problem("UNSUPPORTED_MEDIA_TYPE", "this Content-Encoding is not supported")
+        return Problem("UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be gzip, deflate or identity, once")
     if isinstance(error, HttpProcessingError):
         return Problem("BAD_USER_INPUT", "the request is not HTTP that can be read")
     return Problem("INTERNAL", "internal error", internal=True)

@@ -12,7 +12,7 @@ import orjson
 import structlog
 from aiohttp import hdrs, web
 
-from gateway.errors import STATUS, Problem, extensions_of, problem_of
+from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
 from gateway.parts import PARTS, Parts
 from ledger.errors import Unauthenticated
@@ -31,6 +31,8 @@ OPERATION: Final = web.RequestKey("operation", str)
 REQUEST_ID: Final = "X-Request-Id"
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _BEARER: Final = re.compile(r"Bearer +([A-Za-z0-9_-]{1,200})", re.ASCII | re.IGNORECASE)
+
+_CODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
 
 _HTTP_CODES: Final = {
     404: ("NOT_FOUND", "there is nothing at this path"),
@@ -51,6 +53,25 @@ async def authenticate(request: web.Request) -> Principal:
     principal = await request.app[PARTS].authenticator.principal(match[1])
     request[KEY_PREFIX] = principal.key_prefix
     return principal
+
+
+class ClientLeft(Exception):
+    """The client hung up before its request was whole: nobody waits for an answer."""
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Raises RequestError for a body that is coded otherwise than it says, and ClientLeft."""
+    # aiohttp decodes these alone, and takes a body of any other coding as it is.
+    coding = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).strip().lower()
+    if coding not in _CODINGS:
+        raise RequestError("UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be gzip, deflate or identity, once")
+    try:
+        return await request.read()
+    except web.RequestPayloadError as error:
+        msg = "the body is not coded as its Content-Encoding or Transfer-Encoding says"
+        raise RequestError("BAD_USER_INPUT", msg) from error
+    except ConnectionError as error:
+        raise ClientLeft from error
 
 
 def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] | None = None) -> web.Response:
@@ -98,6 +119,8 @@ async def _answer(request: web.Request, handler: Handler, parts: Parts) -> web.S
             report(problem, cause)
         parts.metrics.errors.labels(problem.code).inc()
         return error_response(problem, graphql=graphql, headers=headers)
+    except ClientLeft:
+        return web.Response(status=499)
     except Exception as error:  # noqa: BLE001  the edge: nothing beyond it knows the codes
         problem = problem_of(error)
         report(problem, error)

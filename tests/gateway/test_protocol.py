@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,6 @@ from db.database import sqlite_url
 T = TypeVar("T")
 
 KEY = "eco_k3x7q2ab_0123456789abcdefghijABCDEFGHIJ_-"
-GRAPHQL = b"POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Answer:
 class Served:
     port: int
     log_path: Path
+    key: str
     skipped: int = 0
     """Bytes of the log that are from before the test."""
 
@@ -75,12 +77,14 @@ def _awaited(look: Callable[[], T | None]) -> T:
 def process(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     path, url = folder / "log", sqlite_url(Path(shutil.copy(sqlite_template, folder)))
+    command, environment = [sys.executable, "-m", "gateway.cli"], os.environ | {"BILLING_DATABASE_URL": url}
+    new_key = [*command, "keys", "create", "--scope", "operator", "--owner", "tests"]
+    key = subprocess.run(new_key, env=environment, capture_output=True, text=True, check=True).stdout.strip()
     with path.open("wb") as file:
-        command = [sys.executable, "-m", "gateway.cli", "serve", "--port", "0"]
-        process = subprocess.Popen(command, env=os.environ | {"BILLING_DATABASE_URL": url}, stderr=file)
+        process = subprocess.Popen([*command, "serve", "--port", "0"], env=environment, stderr=file)
     try:
         match = _awaited(lambda: re.search(r'"address": ?"http://127.0.0.1:(\d+)"', path.read_text()))
-        yield Served(int(match[1]), path)
+        yield Served(int(match[1]), path, key)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -128,3 +132,55 @@ def test_what_is_no_request_is_answered_in_the_one_shape_and_not_repeated(
 def test_the_server_tells_no_versions(served: Served) -> None:
     assert served.send(_get()).headers["server"] == "billing-gateway"
     assert served.send(_get(address="/nothing")).headers["server"] == "billing-gateway"
+
+
+def _post(key: str, body: bytes, *headers: str, length: int | None = None) -> bytes:
+    lines = [
+        "POST /graphql HTTP/1.1",
+        "Host: x",
+        "Connection: close",
+        "Content-Type: application/json",
+        f"Authorization: Bearer {key}",
+        *headers,
+        f"Content-Length: {len(body) if length is None else length}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+QUERY = b'{"query": "{ viewer { scope } }"}'
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status", "code"),
+    [
+        ("gzip", gzip.compress(QUERY), 200, None),
+        ("GZIP", gzip.compress(QUERY), 200, None),
+        ("deflate", zlib.compress(QUERY), 200, None),
+        ("identity", QUERY, 200, None),
+        ("gzip", QUERY, 400, "BAD_USER_INPUT"),
+        ("deflate", QUERY, 400, "BAD_USER_INPUT"),
+        ("gzip", gzip.compress(QUERY)[:-12], 400, "BAD_USER_INPUT"),
+        ("br", QUERY, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("zstd", QUERY, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("bogus", QUERY, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("gzip, gzip", gzip.compress(gzip.compress(QUERY)), 415, "UNSUPPORTED_MEDIA_TYPE"),
+    ],
+)
+def test_a_body_is_decoded_or_refused_with_a_code(
+    served: Served, coding: str, body: bytes, status: int, code: str | None
+) -> None:
+    answer = served.send(_post(served.key, body, f"Content-Encoding: {coding}"))
+    assert answer.status == status
+    given = json.loads(answer.body)
+    # An encoding that the server's parser refuses by itself is refused before the path is known.
+    error = given["errors"][0]["extensions"] if "errors" in given else given.get("error", {})
+    assert error.get("code") == code
+    assert {line["level"] for line in served.lines()} == {"info"}
+
+
+def test_a_client_that_hangs_up_within_its_body_is_no_error(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), 10) as connection:
+        connection.sendall(_post(served.key, QUERY, length=1_000))
+        time.sleep(0.2)
+    lines = _awaited(served.lines)
+    assert [(line["level"], line["event"], line["status"]) for line in lines] == [("info", "request", 499)]
