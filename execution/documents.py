@@ -33,7 +33,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from execution.inputs import Variables
-from execution.limits import Limits, exceeded
+from execution.limits import Limits, exceeded, overlong_numbers
 from execution.plans import Plan, Planner
 
 MAX_KEPT_LENGTH: Final = 16_384
@@ -159,7 +159,7 @@ class Documents:
         too_much = exceeded(ast, self._limits)
         if too_much:
             raise DocumentRefused(Refusal.TOO_COMPLEX, too_much)
-        errors = validate(self.schema, ast, _RULES, max_errors=MAX_ERRORS)
+        errors = overlong_numbers(ast)[:MAX_ERRORS] or validate(self.schema, ast, _RULES, max_errors=MAX_ERRORS)
         if errors:
             raise DocumentRefused(Refusal.INVALID, errors)
         return Document(ast)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from graphql import (
     DirectiveNode,
@@ -20,7 +20,11 @@ from graphql import (
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
+    TokenKind,
 )
+
+MAX_NUMBER_LENGTH: Final = 100
+"""Far more than any type holds. graphql-core reads all that there are, and Python refuses those of thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,4 +115,17 @@ def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
         check(size.depth, limits.max_depth, "levels of fields", operation)
         check(size.aliases, limits.max_aliases, "aliases", operation)
         check(size.directives, limits.max_directives, "directives", operation)
+    return errors
+
+
+def overlong_numbers(document: DocumentNode) -> list[GraphQLError]:
+    """Numbers that are too long for any type to look at."""
+    assert document.loc is not None
+    errors = []
+    token = document.loc.start_token.next
+    while token is not None:
+        if token.kind in {TokenKind.INT, TokenKind.FLOAT} and len(token.value or "") > MAX_NUMBER_LENGTH:
+            msg = f"a number of {len(token.value or '')} characters is no value of any type"
+            errors.append(GraphQLError(msg, source=document.loc.source, positions=[token.start]))
+        token = token.next
     return errors

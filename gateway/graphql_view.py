@@ -21,6 +21,7 @@ from resolvers.context import Reads
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 JSON: Final = "application/json"
+MAX_MESSAGE: Final = 500
 
 _GET_ALONE: Final = "this path answers queries over GET; send mutations over POST"
 
@@ -103,16 +104,21 @@ def _formatted(error: GraphQLError, problem: Problem) -> dict[str, Any]:
     return formatted
 
 
+def _shortened(message: str) -> str:
+    """graphql-core's messages repeat what was given, however long."""
+    return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…"
+
+
 def _problem(error: GraphQLError, code: str) -> Problem:
     """An error without a cause is graphql-core's own, about the input: `code` says of which kind."""
     cause = error.original_error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
     if cause is None:
-        return Problem(code, error.message)
+        return Problem(code, _shortened(error.message))
     found = problem_of(cause)
     # A value's own refusal, wrapped: graphql-core's message names the variable or argument that it was given for.
-    return found if error.path is not None or found.internal else Problem(found.code, error.message)
+    return found if error.path is not None or found.internal else Problem(found.code, _shortened(error.message))
 
 
 def _errors(parts: Parts, errors: list[GraphQLError], code: str) -> list[dict[str, Any]]:

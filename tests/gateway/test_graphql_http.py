@@ -165,6 +165,45 @@ async def test_keys_that_are_no_keys_are_refused_and_revocation_takes_effect(gat
     assert status == 401
 
 
+INVALID = "GRAPHQL_VALIDATION_FAILED"
+NUMBER = "a number of 500"
+COUNTED = "query ($n: Int) { account { transactions(first: $n) { totalCount } } }"
+NINES = "9" * 5_000
+LONG = "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("query", "variables", "code", "beginning"),
+    [
+        (f"{{ account {{ transactions(first: {NINES}) {{ totalCount }} }} }}", {}, INVALID, NUMBER),
+        (f"{{ account {{ transactions(last: -{NINES}) {{ totalCount }} }} }}", {}, INVALID, NUMBER),
+        (f"{{ account {{ transactions(first: {NINES}.5) {{ totalCount }} }} }}", {}, INVALID, NUMBER),
+        (
+            f"query ($n: Int = {NINES}) {{ account {{ transactions(first: $n) {{ totalCount }} }} }}",
+            {},
+            INVALID,
+            NUMBER,
+        ),
+        (f"{{ account {{ balance(asOf: {NINES}) }} }}", {}, INVALID, NUMBER),
+        (f'{{ account {{ transactions(first: "{LONG}") {{ totalCount }} }} }}', {}, INVALID, "Int cannot represent"),
+        (f"{{ {LONG} }}", {}, INVALID, "Cannot query field"),
+        ("{ viewer { scope } } " + LONG, {}, "GRAPHQL_PARSE_FAILED", "Syntax Error"),
+        (COUNTED, {"n": LONG}, "BAD_USER_INPUT", "Variable '$n' has invalid value"),
+        (COUNTED, {"n": [NINES] * 10}, "BAD_USER_INPUT", "Variable '$n' has invalid value"),
+    ],
+    ids=["first", "last", "float", "default", "scalar", "string", "field", "syntax", "variable", "list"],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_values_of_any_length_are_refused_and_not_repeated_in_full(
+    gateway: Gateway, query: str, variables: dict[str, Any], code: str, beginning: str
+) -> None:
+    answer = await gateway.query(query, variables)
+    assert [error["extensions"] for error in answer["errors"]] == [{"code": code}]
+    (message,) = (error["message"] for error in answer["errors"])
+    assert message.startswith(beginning)
+    assert len(message) <= 501
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [
