@@ -150,6 +150,9 @@ class Keys:
             if not is_valid(old, now):
                 msg = f"the key {prefix} has expired or was revoked: create a new one"
                 raise Conflict(msg)
+            if old.replaced_by is not None:
+                msg = f"the key {prefix} was rotated already and is in its grace: rotate the one that took its place"
+                raise Conflict(msg)
             values = old._asdict() | {
                 "prefix": new_prefix,
                 "digest": digest_of(secret),

@@ -54,7 +54,9 @@ def list_keys(settings: Settings, account: int | None) -> None:
 
 @keys.command()
 @click.argument("prefix")
-@click.option("--grace-seconds", default=0, type=click.IntRange(0, 604_800), help="The old key goes on for so long.")
+@click.option(
+    "--grace-seconds", default=0, type=click.IntRange(0, 604_800), help="The old key goes on for so long. [default: 0]"
+)
 @with_settings("database_url")
 def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
     """Replace the key PREFIX by a new one of the same rights, and print it: it is shown this once."""

@@ -89,6 +89,9 @@ def test_accounts_and_keys_from_the_first_to_the_last(database_url: str) -> None
     prefix = secret[:12]
     new = run("keys", "rotate", prefix, "--grace-seconds", "60", url=database_url).strip()
     assert new[:12] != prefix
+    again = run("keys", "rotate", prefix, url=database_url, status=1)
+    assert f"the key {prefix} was rotated already" in again
+    assert "(CONFLICT)" in again
     assert run("keys", "revoke", prefix, url=database_url).startswith(f"{prefix} revoked at ")
     listed = run("keys", "list", "--account", "acct_1", url=database_url)
     assert [line.split("\t")[:4] for line in listed.splitlines()] == [
