@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, Executable, event, make_url
+from sqlalchemy import URL, Executable, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from db.bundles import compiled
 from db.errors import translated
 from db.read_pool import ReadPool
 from db.snapshots import BriefReader, LongReader, Reader, Snapshot, SqliteReader
+from db.urls import connect_arguments, driver_url
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -37,18 +38,6 @@ class DatabaseOptions:
 
 def sqlite_url(path: Path) -> str:
     return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string(hide_password=False)
-
-
-def driver_url(url: str) -> URL:
-    """The URL with the asynchronous driver that this program uses; `ValueError` for any other database."""
-    parsed = make_url(url)
-    backend = parsed.get_backend_name()
-    if backend == "sqlite":
-        return parsed.set(drivername="sqlite+aiosqlite")
-    if backend in {"postgresql", "postgres"}:
-        return parsed.set(drivername="postgresql+asyncpg")
-    msg = f"a sqlite or postgresql database is needed, not {backend}"
-    raise ValueError(msg)
 
 
 def _contains_text(text: str | None, part: str) -> bool:
@@ -97,8 +86,8 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     return engine
 
 
-def _connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
-    return {
+def _connect_arguments(url: URL, options: DatabaseOptions) -> dict[str, Any]:
+    return connect_arguments(url) | {
         "timeout": options.lock_timeout_seconds,
         "server_settings": {
             "application_name": "billing-gateway",
@@ -113,27 +102,25 @@ def _connect_arguments(options: DatabaseOptions) -> dict[str, Any]:
 
 def _postgresql_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     return create_async_engine(
-        url,
+        # The rest of the URL is in the arguments: SQLAlchemy would hand `sslmode` on, which asyncpg doesn't know.
+        url.set(query={}),
         pool_size=options.pool_size,
         max_overflow=0,
         pool_timeout=options.lock_timeout_seconds,
         pool_pre_ping=False,
-        connect_args=_connect_arguments(options),
+        connect_args=_connect_arguments(url, options),
     )
 
-
-# Of SQLAlchemy's own making: the driver doesn't know them.
-_SQLALCHEMY_ARGUMENTS: Final = ("prepared_statement_cache_size", "prepared_statement_name_func", "async_fallback")
 
 # Several reads travel as one statement, which may be longer than what the driver would keep prepared by itself.
 _MAX_KEPT_STATEMENT_BYTES: Final = 256 * 1024
 
 
-def _read_pool(engine: AsyncEngine, options: DatabaseOptions) -> ReadPool:
-    _, arguments = engine.dialect.create_connect_args(engine.url)
-    arguments = {name: value for name, value in arguments.items() if name not in _SQLALCHEMY_ARGUMENTS}
-    arguments |= _connect_arguments(options) | {"max_cacheable_statement_size": _MAX_KEPT_STATEMENT_BYTES}
-    # The statements have one good plan, whatever the values; planning anew would cost as much as reading.
+def _read_pool(url: URL, options: DatabaseOptions) -> ReadPool:
+    arguments = _connect_arguments(url, options) | {"max_cacheable_statement_size": _MAX_KEPT_STATEMENT_BYTES}
+    # A limit that is a parameter is taken for a tenth of the rows: on a long ledger that looks so dear that PostgreSQL
+    # would plan a page anew each time, which costs more than reading it. tests/db/test_page_costs.py shows that the
+    # plan made once reads no more.
     arguments["server_settings"] = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
     return ReadPool(arguments, options.pool_size, options.lock_timeout_seconds)
 
@@ -142,8 +129,9 @@ class Database:
     def __init__(self, options: DatabaseOptions) -> None:
         url = driver_url(options.url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
+        self.file = None if self.is_postgresql else Path(url.database or "")
         self.engine = _postgresql_engine(url, options) if self.is_postgresql else _sqlite_engine(url, options)
-        self._read_pool = _read_pool(self.engine, options) if self.is_postgresql else None
+        self._read_pool = _read_pool(url, options) if self.is_postgresql else None
         # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
         # A write locks its accounts, then reads what others committed meanwhile. Under a server's stricter

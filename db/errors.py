@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import ssl
 from collections.abc import Iterator
 
 import asyncpg
@@ -96,6 +97,8 @@ def _from_sqlstate(state: str) -> DatabaseError | None:
         return StatementTimeout("a statement took longer than the configured limit")
     if state in {"22003", "22012"}:
         return NumberOutOfRange("a sum left the 64-bit range")
+    if state == "42501":
+        return DatabaseUnavailable("the database's role has not the rights that this takes (SQLSTATE 42501)")
     if state.startswith(_POSTGRES_UNAVAILABLE):
         return DatabaseUnavailable(f"the database is unavailable (SQLSTATE {state})")
     return None
@@ -117,20 +120,32 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         )
 
 
+def _from_connecting(cause: BaseException) -> DatabaseError | None:
+    if isinstance(cause, asyncpg.ClientConfigurationError):
+        return DatabaseUnavailable("the database's certificate can't be checked: give its URL an sslrootcert")
+    if isinstance(cause, asyncpg.InterfaceError) and "connection" in str(cause):
+        return DatabaseUnavailable("the database closed the connection")
+    if isinstance(cause, ssl.SSLError):
+        return DatabaseUnavailable(f"there is no TLS with the database ({cause.reason})")
+    if isinstance(cause, ConnectionError) and "rejected SSL" in str(cause):
+        return DatabaseUnavailable("the database offers no TLS, which its URL's sslmode asks for")
+    return DatabaseUnavailable("the database cannot be reached") if isinstance(cause, OSError) else None
+
+
+def _from_cause(cause: BaseException) -> DatabaseError | None:
+    if isinstance(cause, sqlite3.Error):
+        return _from_sqlite(cause)
+    if isinstance(cause, asyncpg.PostgresError) and cause.sqlstate:
+        return _from_sqlstate(cause.sqlstate)
+    return _from_connecting(cause)
+
+
 def translate(error: BaseException) -> DatabaseError | None:
     """The error of this module that a driver's or SQLAlchemy's error means; None where it means none."""
     if isinstance(error, DatabaseError):
         return error
     for cause in _causes(error):
-        found: DatabaseError | None = None
-        if isinstance(cause, sqlite3.Error):
-            found = _from_sqlite(cause)
-        elif isinstance(cause, asyncpg.PostgresError) and cause.sqlstate:
-            found = _from_sqlstate(cause.sqlstate)
-        elif isinstance(cause, asyncpg.InterfaceError) and "connection" in str(cause):
-            found = DatabaseUnavailable("the database closed the connection")
-        elif isinstance(cause, ConnectionError | OSError):
-            found = DatabaseUnavailable("the database cannot be reached")
+        found = _from_cause(cause)
         if found is not None:
             return found
     if isinstance(error, exc.TimeoutError):

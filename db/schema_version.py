@@ -58,9 +58,12 @@ async def migrate(database: Database) -> tuple[str | None, str]:
 
 async def check(database: Database) -> None:
     """Raises SchemaOutdated, which names the command to run, unless the tables are of this program's version."""
-    with translated():
-        async with database.engine.connect() as connection:
-            current = await connection.run_sync(_current)
+    current: str | None = None
+    # To look into a file that is not there would make an empty one.
+    if database.file is None or database.file.exists():
+        with translated():
+            async with database.engine.connect() as connection:
+                current = await connection.run_sync(_current)
     if current is None:
         raise SchemaOutdated("the database has no tables yet: run `billing-gateway migrate`")
     if current != newest():

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.database import driver_url
+from db.urls import driver_url
 
 
 class Settings(BaseSettings):

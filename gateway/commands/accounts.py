@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from db.database import Database
+from db.schema_version import check
 from gateway.commands.options import with_settings
 from gateway.parts import open_database
 from gateway.settings import Settings
@@ -16,9 +17,12 @@ from ledger.money import format_nanos
 
 
 def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
+    """What `work` comes to on a database with the tables of this version."""
+
     async def run() -> Any:
         database = open_database(settings)
         try:
+            await check(database)
             return await work(database)
         finally:
             await database.close()

@@ -17,6 +17,9 @@ from typing import Any
 import asyncpg
 import pytest
 from aiohttp import ClientSession
+from sqlalchemy import make_url
+
+from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,7 +107,19 @@ def test_accounts_and_keys_from_the_first_to_the_last(database_url: str) -> None
 
 def test_serving_an_empty_database_names_the_command_to_run(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
-    assert "run `billing-gateway migrate`" in run("serve", "--port", "0", url=url, status=1)
+    commands = (
+        ("serve", "--port", "0"),
+        ("accounts", "list"),
+        ("accounts", "create", "--name", "One"),
+        ("keys", "list"),
+        ("keys", "create", "--scope", "operator", "--owner", "me"),
+        ("keys", "revoke", "eco_k3x7q2ab"),
+        ("keys", "rotate", "eco_k3x7q2ab"),
+    )
+    said = "billing-gateway: the database has no tables yet: run `billing-gateway migrate` (UNAVAILABLE)\n"
+    for command in commands:
+        assert run(*command, url=url, status=1) == said
+    assert list(tmp_path.iterdir()) == []
     assert "now of" in run("migrate", url=url)
     assert "already" in run("migrate", url=url)
 
@@ -116,6 +131,29 @@ def test_a_port_that_is_taken_is_said(database_url: str) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         assert "in use" in run("serve", "--port", port, url=database_url, status=1)
+
+
+@pytest.mark.parametrize("url", ["", "foo", "sqlite://", "postgresql://u:p@h:s3cr3t@x/d", "sqlite:///a.db?mode=ro"])
+def test_a_database_url_that_can_t_be_used_is_refused_without_repeating_it(url: str) -> None:
+    said = run("accounts", "list", url=url, status=2)
+    assert "Error: database_url: " in said
+    assert "Traceback" not in said
+    assert "s3cr3t" not in said
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_a_role_without_rights_is_told_so(database_url: str, postgres_server: Postgres) -> None:
+    url = make_url(database_url)
+    assert url.database is not None
+    await postgres_server.execute("CREATE ROLE nobody_s LOGIN")
+    try:
+        url = url.set(username="nobody_s")
+        said = await asyncio.to_thread(run, "accounts", "list", url=url.render_as_string(), status=1)
+    finally:
+        await postgres_server.execute("DROP ROLE nobody_s")
+    assert said == (
+        "billing-gateway: the database's role has not the rights that this takes (SQLSTATE 42501) (UNAVAILABLE)\n"
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "many"])

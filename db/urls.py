@@ -1,0 +1,92 @@
+"""Database URLs, and all that is read of them.
+
+No refusal repeats a part of a URL: an odd character in a password moves it into whatever part comes next.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any, Final
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SYSTEM_CERTIFICATES: Final = "system"
+
+_SHAPE: Final = "a database URL looks like sqlite:///billing.db or postgresql://user:password@host:5432/billing"
+_PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert")
+
+
+def driver_url(url: str) -> URL:
+    """The URL with the asynchronous driver that this program uses; `ValueError` for any that it can't use."""
+    try:
+        url.encode()
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ValueError(_SHAPE) from None
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        _check_sqlite(parsed)
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+asyncpg")
+        _check_postgresql(parsed)
+        return parsed
+    msg = f"a sqlite or postgresql database is needed, not {backend}"
+    raise ValueError(msg)
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.host or url.port or url.username or url.password is not None:
+        raise ValueError("a SQLite URL has three slashes before a path, four before one from the root")
+    if url.database in {None, "", ":memory:"}:
+        raise ValueError("a SQLite database must be a file: one in memory would be empty for every connection")
+    if url.query:
+        raise ValueError("a SQLite URL takes no parameters")
+
+
+def _check_postgresql(url: URL) -> None:
+    if not set(url.query) <= set(_PARAMETERS):
+        msg = f"a PostgreSQL URL takes no other parameters than {', '.join(_PARAMETERS)}"
+        raise ValueError(msg)
+    ports = connect_arguments(url).get("port", 5432)
+    # SQLAlchemy takes port 0 for none.
+    if url.port == 0 or not all(1 <= port <= 65_535 for port in (ports if isinstance(ports, list) else [ports])):
+        raise ValueError("the port of a PostgreSQL URL must be between 1 and 65535")
+
+
+def connect_arguments(url: URL) -> dict[str, Any]:
+    """What asyncpg is to be called with; `ValueError` where a parameter does not fit."""
+    tls = _tls(url)
+    try:
+        _, found = url.get_dialect()().create_connect_args(url.difference_update_query(["sslmode", "sslrootcert"]))
+    except (ArgumentError, TypeError, ValueError):
+        raise ValueError(_SHAPE) from None
+    arguments = dict(found)
+    return arguments if tls is None else arguments | {"ssl": tls}
+
+
+def _tls(url: URL) -> str | ssl.SSLContext | None:
+    """libpq's `sslmode` and `sslrootcert` as asyncpg's `ssl`: a mode, or whom to trust."""
+    mode, certificates = url.query.get("sslmode"), url.query.get("sslrootcert")
+    if mode is None and certificates is None:
+        return None
+    if mode not in SSL_MODES:
+        msg = f"sslmode must be one of {', '.join(SSL_MODES)}, once"
+        raise ValueError(msg)
+    assert isinstance(mode, str)
+    if certificates is None or SSL_MODES.index(mode) < SSL_MODES.index("require"):
+        return mode
+    if certificates == SYSTEM_CERTIFICATES:
+        if mode != "verify-full":
+            # Anybody can have a certificate that the system trusts, for a name of their own.
+            raise ValueError("sslrootcert=system needs sslmode=verify-full")
+        return ssl.create_default_context()
+    try:
+        context = ssl.create_default_context(cafile=str(certificates))
+    except OSError:
+        raise ValueError("the file that sslrootcert names has no certificates that can be read") from None
+    # As libpq has it: with certificates of one's own, `require` looks at them as `verify-ca` does.
+    context.check_hostname = mode == "verify-full"
+    return context
