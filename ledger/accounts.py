@@ -4,8 +4,8 @@ from db import accounts, writes
 from db.database import Database
 from db.errors import DuplicateKey
 from db.rows import AccountRow
-from ledger.errors import Conflict
-from ledger.ids import parse_account_id
+from ledger.errors import BadUserInput, Conflict
+from ledger.ids import is_shaped_like_account_id, parse_account_id
 from ledger.moves import checked_text
 from ledger.posting import Clock, utc_now
 
@@ -19,6 +19,8 @@ class Accounts:
         checked_text(name, "name", 200)
         if external_id is not None:
             checked_text(external_id, "externalId", 200)
+            if is_shaped_like_account_id(external_id):
+                raise BadUserInput("externalId must not look like an account's id, such as acct_7")
         try:
             async with self._database.write() as connection:
                 return await writes.insert_account(

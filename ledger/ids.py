@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 
 _ACCOUNT = re.compile(r"acct_([1-9]\d{0,18})", re.ASCII)
+_SHAPED_LIKE_ACCOUNT = re.compile(r"acct_\d+", re.ASCII)
 _TRANSACTION = re.compile(r"txn_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
 _MAX = 2**63 - 1
+
+
+def is_shaped_like_account_id(text: str) -> bool:
+    """Also of no id that there can be, such as `acct_0`: what is so shaped never names an account in another way."""
+    return _SHAPED_LIKE_ACCOUNT.fullmatch(text) is not None
 
 
 def account_id_text(account_id: int) -> str:

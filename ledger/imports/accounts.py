@@ -4,7 +4,7 @@ from collections.abc import Set
 
 from db import usage_writes, writes
 from db.database import WriteConnection
-from ledger.ids import parse_account_id
+from ledger.ids import is_shaped_like_account_id, parse_account_id
 from ledger.imports.fields import shown
 from ledger.posting import Clock
 
@@ -23,9 +23,9 @@ class NamedAccounts:
         if not missing:
             return 0
         await self._find_by_id(connection, missing)
-        missing -= self.ids.keys()
+        missing = {name for name in missing if not is_shaped_like_account_id(name)}
         self.ids |= await writes.accounts_by_external_id(connection, missing)
-        missing = {name for name in missing - self.ids.keys() if parse_account_id(name) is None}
+        missing -= self.ids.keys()
         if not (missing and self._create):
             return 0
         await usage_writes.create_accounts(connection, missing, self._clock())
@@ -38,5 +38,5 @@ class NamedAccounts:
         self.ids |= {by_id[account_id]: account_id for account_id in found}
 
     def refusal(self, name: str) -> str:
-        hint = "" if self._create or parse_account_id(name) is not None else " (--create-accounts creates it)"
+        hint = "" if self._create or is_shaped_like_account_id(name) else " (--create-accounts creates it)"
         return f"there is no account {shown(name)}{hint}"

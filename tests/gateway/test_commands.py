@@ -87,6 +87,9 @@ def test_accounts_and_keys_from_the_first_to_the_last(database_url: str) -> None
     assert run("accounts", "create", "--name", "One", "--external-id", "one", url=database_url) == "acct_1\n"
     taken = run("accounts", "create", "--name", "Two", "--external-id", "one", url=database_url, status=1)
     assert "(CONFLICT)" in taken
+    for name in ("acct_1", "acct_9", "acct_007"):
+        shaped = run("accounts", "create", "--name", "Two", "--external-id", name, url=database_url, status=1)
+        assert "externalId must not look like an account's id" in shaped
     assert run("accounts", "list", url=database_url) == "acct_1\tone\tactive\t0.00\tOne\n"
     secret = run("keys", "create", "--scope", "read", "--account", "acct_1", "--owner", "me", url=database_url).strip()
     prefix = secret[:12]

@@ -133,10 +133,19 @@ async def test_an_account_is_named_by_id_or_external_id(database: Database) -> N
     account_id = (await _rows(database, "SELECT id FROM accounts"))[0][0]
     result = await _import(
         database,
-        _rollups(f"acct_{account_id},2026-11-09,m,chat,5,50,10,1", "acct_9999,2026-11-09,m,chat,5,50,10,1"),
+        _rollups(
+            f"acct_{account_id},2026-11-09,m,chat,5,50,10,1",
+            "acct_9999,2026-11-09,m,chat,5,50,10,1",
+            "acct_0,2026-11-09,m,chat,5,50,10,1",
+            f"acct_0{account_id},2026-11-09,m,chat,5,50,10,1",
+        ),
     )
-    assert result.counts == [(0, 1, 1)]
-    assert result.refusals == [("1.csv", 3, "there is no account 'acct_9999'")]
+    assert result.counts == [(0, 1, 3)]
+    assert result.refusals == [
+        ("1.csv", 3, "there is no account 'acct_9999'"),
+        ("1.csv", 4, "there is no account 'acct_0'"),
+        ("1.csv", 5, f"there is no account 'acct_0{account_id}'"),
+    ]
 
 
 async def test_a_log_s_days_are_utc_and_its_costs_are_given_or_priced(database: Database) -> None:
