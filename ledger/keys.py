@@ -14,10 +14,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from db import accounts, usage_writes
 from db import keys as rows
-from db.database import Database
+from db.database import Database, WriteConnection
 from db.rows import ApiKeyRow
 from ledger.errors import BadUserInput, Conflict, NotFound, Unauthenticated
+from ledger.ids import account_id_text
 from ledger.moves import checked_text
 from ledger.posting import Clock, utc_now
 
@@ -31,6 +33,9 @@ class KeyScope(StrEnum):
     SERVICE = "service"
     OPERATOR = "operator"
 
+
+SERVICE_OPERATIONS: Final = ("openHold", "renewHold", "settleHold", "recordUsage", "grantBonus")
+"""What a service key may be narrowed to."""
 
 OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})
 
@@ -96,18 +101,37 @@ def principal_of(row: ApiKeyRow) -> Principal:
     )
 
 
+def _with_article(scope: KeyScope) -> str:
+    return f"an {scope}" if scope == KeyScope.OPERATOR else f"a {scope}"
+
+
 def _check_new(key: NewKey, now: datetime) -> None:
     checked_text(key.owner, "owner", 200)
     if key.scope in OF_ACCOUNTS and key.account_id is None:
-        msg = f"a {key.scope} key needs an account"
+        msg = f"{_with_article(key.scope)} key needs an account"
         raise BadUserInput(msg)
     if key.scope not in OF_ACCOUNTS and key.account_id is not None:
-        msg = f"a {key.scope} key is of no single account"
+        msg = f"{_with_article(key.scope)} key is of no single account"
         raise BadUserInput(msg)
     if key.scope != KeyScope.SERVICE and (key.account_ids is not None or key.operations is not None):
         raise BadUserInput("only a service key has a list of accounts or operations")
+    unknown = set(key.operations or ()).difference(SERVICE_OPERATIONS)
+    if unknown:
+        msg = f"operations must be of {', '.join(SERVICE_OPERATIONS)}"
+        raise BadUserInput(msg)
     if key.expires_at is not None and key.expires_at <= now:
         raise BadUserInput("the key would have expired already")
+
+
+async def _check_accounts(connection: WriteConnection, key: NewKey) -> None:
+    named = {key.account_id} if key.account_id is not None else set(key.account_ids or ())
+    missing = named - await usage_writes.existing_accounts(connection, named) if named else set()
+    if missing:
+        raise _no_account(min(missing))
+
+
+def _no_account(account_id: int) -> NotFound:
+    return NotFound(f"there is no account {account_id_text(account_id)}")
 
 
 class Keys:
@@ -131,9 +155,14 @@ class Keys:
             "expires_at": key.expires_at,
         }
         async with self._database.write() as connection:
+            await _check_accounts(connection, key)
             return IssuedKey(secret, await rows.insert_key(connection, values))
 
     async def list(self, account_id: int | None = None) -> list[ApiKeyRow]:
+        if account_id is not None:
+            async with self._database.snapshot() as snapshot:
+                if not await accounts.accounts_by_id(snapshot, [account_id]):
+                    raise _no_account(account_id)
         return await rows.all_keys(self._database, account_id)
 
     async def rotate(self, prefix: str, grace: timedelta = timedelta()) -> IssuedKey:

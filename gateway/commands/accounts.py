@@ -14,6 +14,7 @@ from gateway.settings import Settings
 from ledger.accounts import Accounts
 from ledger.ids import account_id_text, parse_account_id
 from ledger.money import format_nanos
+from resolvers.accounts import checked_search
 
 
 def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
@@ -61,6 +62,7 @@ def create(settings: Settings, name: str, external_id: str | None) -> None:
 @with_settings("database_url")
 def list_accounts(settings: Settings, search: str | None, limit: int) -> None:
     """List accounts, newest first: id, external id, status, balance, name, separated by tabs."""
+    checked_search(search)
     for row in with_database(settings, lambda database: Accounts(database).newest(limit, search)):
         columns = (
             account_id_text(row.id),

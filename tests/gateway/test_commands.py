@@ -108,6 +108,30 @@ def test_accounts_and_keys_from_the_first_to_the_last(database_url: str) -> None
     assert "(NOT_FOUND)" in run("keys", "revoke", "eco_aaaaaaaa", url=database_url, status=1)
 
 
+_CREATE_KEY = ("keys", "create", "--owner", "me", "--scope")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ((*_CREATE_KEY, "read", "--account", "acct_77"), 1, "there is no account acct_77 (NOT_FOUND)"),
+        ((*_CREATE_KEY, "service", "--only-account", "acct_77"), 1, "there is no account acct_77 (NOT_FOUND)"),
+        ((*_CREATE_KEY, "service", "--operation", "bogus"), 2, "'bogus' is not one of 'openHold', 'renewHold'"),
+        ((*_CREATE_KEY, "operator", "--account", "acct_1"), 1, "an operator key is of no single account"),
+        (("keys", "list", "--account", "acct_77"), 1, "there is no account acct_77 (NOT_FOUND)"),
+        (("accounts", "list", "--search", "ab"), 1, "search must have 3 to 200 characters, not 2 (BAD_USER_INPUT)"),
+        (("accounts", "list", "--search", "a" * 201), 1, "search must have 3 to 200 characters, not 201"),
+        (("accounts", "list", "--search", "ab\udcff"), 1, "search is not Unicode text"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(
+    sqlite_file_url: str, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    refused = run(*arguments, url=sqlite_file_url, status=status)
+    assert said in refused
+    assert "Traceback" not in refused
+
+
 def test_serving_an_empty_database_names_the_command_to_run(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     commands = (
