@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 import os
 import shutil
 import stat
@@ -123,6 +124,27 @@ def _source(name: str, stack: ExitStack, *, twice: bool) -> Source:
     return Source("stdin" if name == "-" else name, stream)
 
 
+def _refusals_file(name: str | None, sources: Sequence[Source], stack: ExitStack) -> TextIO | None:
+    """Opened after the files that are read, as opening it empties it: it must be none of them."""
+    if name is None:
+        return None
+    try:
+        if name != "-" and Path(name).exists() and any(_is_file(source.stream, Path(name)) for source in sources):
+            raise click.BadParameter("this is a file to import: it would be overwritten", param_hint="--refused")
+        return cast("TextIO", stack.enter_context(click.open_file(name, "w", encoding="utf-8")))
+    except OSError as error:
+        msg = f"{name} can't be written: {error.strerror or error}"
+        raise click.BadParameter(msg, param_hint="--refused") from error
+
+
+def _is_file(stream: BinaryIO, path: Path) -> bool:
+    """By whatever name, and standard input that comes from it too."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode) and os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except io.UnsupportedOperation:
+        return False
+
+
 def _total_bytes(sources: Sequence[Source], *, twice: bool) -> int | None:
     try:
         sizes = [_size(source.stream) for source in sources]
@@ -210,12 +232,12 @@ def _summary(report: ImportReport) -> list[str]:
 @click.option("--strict", is_flag=True, help="Take all lines of all files, or none.")
 @click.option(
     "--refused",
-    type=click.File("w", encoding="utf-8", lazy=False),
+    type=click.Path(dir_okay=False, writable=True, allow_dash=True),
     help="Write all refused lines, with reasons, to this CSV file.",
 )
 @with_settings("database_url")
 def import_usage(
-    settings: Settings, /, *, files: tuple[str, ...], prices: Prices, refused: TextIO | None, **options: Any
+    settings: Settings, /, *, files: tuple[str, ...], prices: Prices, refused: str | None, **options: Any
 ) -> None:
     """Import usage from CSV files; - is standard input.
 
@@ -225,11 +247,11 @@ def import_usage(
     """
     chosen = ImportOptions(**options)
     console = Console(stderr=True)
-    refusals = _Refusals(console, refused)
     database = open_database(settings)
     failure = ""
     with ExitStack() as stack, _progress(console) as progress:
         sources = [_source(name, stack, twice=chosen.strict) for name in files]
+        refusals = _Refusals(console, _refusals_file(refused, sources, stack))
         task = progress.add_task("", total=_total_bytes(sources, twice=chosen.strict))
         importer = Importer(
             database, chosen, prices, on_refusals=refusals, on_bytes=lambda count: progress.advance(task, count)
@@ -240,7 +262,7 @@ def import_usage(
             failure = str(error)
         except KeyboardInterrupt:
             failure = "interrupted"
-    refusals.finish()
+        refusals.finish()
     _conclude(importer.report, failure, strict=chosen.strict)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,30 @@ def test_refused_lines_are_shown_up_to_twenty_and_written_whole(sqlite_file_url:
     assert [row[:2] for row in rows[1:]] == [[str(path), str(number)] for number in range(2, 27)]
 
 
+@pytest.mark.parametrize("way", ["name", "relative", "link", "hard link", "stdin"])
+def test_a_file_to_import_is_never_written_to(
+    sqlite_file_url: str, rollups: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(rollups.parent)
+    other = rollups.with_name("other.csv")
+    if way == "link":
+        other.symlink_to(rollups)
+    elif way == "hard link":
+        other.hardlink_to(rollups)
+    refused = {"name": str(rollups), "relative": f"./{rollups.name}", "stdin": str(rollups)}.get(way, str(other))
+    before = rollups.read_text()
+    files = ["-"] if way == "stdin" else [__file__, str(rollups)]
+    command = [sys.executable, "-m", "gateway.cli", "import-usage", *files, "--refused", refused, "--create-accounts"]
+    with rollups.open("rb") as stdin:
+        result = subprocess.run(
+            [*command, "--database-url", sqlite_file_url], stdin=stdin, capture_output=True, text=True, timeout=60
+        )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--refused: this is a file to import" in result.stderr
+    assert rollups.read_text() == before
+    assert _count(sqlite_file_url, "SELECT count(*) FROM accounts") == 0
+
+
 def test_strict_writes_nothing_when_a_line_is_refused(sqlite_file_url: str, rollups: Path) -> None:
     with rollups.open("a") as file:
         file.write("bad\n")
@@ -110,6 +136,7 @@ def test_own_prices_and_a_start(sqlite_file_url: str, tmp_path: Path) -> None:
         ["-", "--model", ""],
         ["-", "--account", "a\x1b"],
         ["-", "--prices", "missing.toml"],
+        ["-", "--refused", "missing/refused.csv"],
         ["-", "--prices", __file__],
     ],
 )
