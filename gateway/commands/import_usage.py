@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import shutil
+import signal
 import stat
 import tempfile
 from collections import Counter
@@ -165,6 +166,11 @@ def _progress(console: Console) -> Progress:
     )
 
 
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends an import as Ctrl-C does: asyncio knows how to end its task for SIGINT alone."""
+    signal.raise_signal(signal.SIGINT)
+
+
 async def _run(database: Database, importer: Importer, sources: Sequence[Source]) -> None:
     try:
         await schema_version.check(database)
@@ -256,12 +262,15 @@ def import_usage(
         importer = Importer(
             database, chosen, prices, on_refusals=refusals, on_bytes=lambda count: progress.advance(task, count)
         )
+        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             asyncio.run(_run(database, importer, sources))
         except (DatabaseError, SourceUnreadable) as error:
             failure = str(error)
         except KeyboardInterrupt:
             failure = "interrupted"
+        finally:
+            signal.signal(signal.SIGTERM, before)
         refusals.finish()
     _conclude(importer.report, failure, strict=chosen.strict)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence, Set
 from datetime import UTC
 from hashlib import blake2b
@@ -117,13 +118,23 @@ class Importer:
             return
         state = _FileState(file.name)
         for batch in reader.batches():
-            outcome = Outcome(refusals=batch.all_refusals)
-            if batch.requests or batch.rollups:
-                async with self._database.write() as connection:
-                    await self._record(connection, batch, state, outcome)
-            outcome.refusals.sort()
+            recording = asyncio.create_task(self._recorded(batch, state))
+            try:
+                outcome = await asyncio.shield(recording)
+            except asyncio.CancelledError:
+                # Ended while it is committed, a batch could be kept without being counted.
+                self._book(file, await recording)
+                raise
             self._book(file, outcome)
             self._on_bytes(batch.read_bytes)
+
+    async def _recorded(self, batch: Batch, state: _FileState) -> Outcome:
+        outcome = Outcome(refusals=batch.all_refusals)
+        if batch.requests or batch.rollups:
+            async with self._database.write() as connection:
+                await self._record(connection, batch, state, outcome)
+        outcome.refusals.sort()
+        return outcome
 
     async def _all_or_nothing(self, pairs: Sequence[tuple[Source, FileReport]]) -> None:
         """Reads all files before it writes, so that the accounts are known and locked in the order of their ids:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,30 @@ def test_a_file_to_import_is_never_written_to(
     assert "--refused: this is a file to import" in result.stderr
     assert rollups.read_text() == before
     assert _count(sqlite_file_url, "SELECT count(*) FROM accounts") == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_import_that_is_told_to_end_says_what_it_took(
+    sqlite_file_url: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    path = tmp_path / "rollups.csv"
+    path.write_text(_HEADER + "".join(_GOOD.replace(",m,", f",m{one},") for one in range(200_000)))
+    command = [sys.executable, "-m", "gateway.cli", "import-usage", str(path), "--create-accounts"]
+    process = subprocess.Popen(
+        [*command, "--database-url", sqlite_file_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(600):
+        if _count(sqlite_file_url, "SELECT count(*) FROM usage_days"):
+            break
+        time.sleep(0.05)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    taken = _count(sqlite_file_url, "SELECT count(*) FROM usage_days")
+    assert isinstance(taken, int)
+    assert 0 < taken < 200_000
+    assert process.returncode == 1
+    assert stdout.startswith(f"{path} (rollups): {taken:,} lines taken with {taken * 5:,} calls, 0 known, 0 refused\n")
+    assert "interrupted; the lines counted above are kept, and importing again takes the rest" in stderr
 
 
 def test_strict_writes_nothing_when_a_line_is_refused(sqlite_file_url: str, rollups: Path) -> None:
