@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import click
 import pytest
@@ -24,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 def test_every_setting_is_described_with_its_default(name: str) -> None:
     field = Settings.model_fields[name]
     default = "none" if field.default is None else f"`{field.default}`"
-    line = f"| `BILLING_{name.upper()}` | {default} | {field.description} |"
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    text = (field.description or "") + (f" One of {', '.join(f'`{one}`' for one in choices)}." if choices else "")
+    line = f"| `BILLING_{name.upper()}` | {default} | {text} |"
     assert line in (ROOT / "docs/configuration.md").read_text().splitlines()
 
 
