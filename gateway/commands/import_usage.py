@@ -63,7 +63,7 @@ class _Refusals:
         for name, count in self._shown.items():
             if count > SHOWN_REFUSALS:
                 hint = "" if self._writer else " (--refused FILE writes all)"
-                self._say(f"{name}: and {count - SHOWN_REFUSALS:,} more lines refused{hint}")
+                self._say(f"{name}: and {_counted(count - SHOWN_REFUSALS, 'more line')} refused{hint}")
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -179,10 +179,15 @@ async def _run(database: Database, importer: Importer, sources: Sequence[Source]
         await database.close()
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _line(file: FileReport) -> str:
     kind = f" ({file.format})" if file.format else ""
-    calls = f" with {file.calls:,} calls" if file.calls else ""
-    return f"{file.name}{kind}: {file.taken:,} lines taken{calls}, {file.known:,} known, {file.refused:,} refused"
+    calls = f" with {_counted(file.calls, 'call')}" if file.calls else ""
+    taken = f"{_counted(file.taken, 'line')} taken{calls}"
+    return f"{file.name}{kind}: {taken}, {file.known:,} known, {file.refused:,} refused"
 
 
 def _summary(report: ImportReport) -> list[str]:
@@ -196,7 +201,7 @@ def _summary(report: ImportReport) -> list[str]:
             total.calls += file.calls
         lines.append(_line(total))
     if report.accounts_created:
-        lines.append(f"{report.accounts_created:,} accounts created")
+        lines.append(f"{_counted(report.accounts_created, 'account')} created")
     return lines
 
 
@@ -247,9 +252,12 @@ def import_usage(
 ) -> None:
     """Import usage from CSV files; - is standard input.
 
-    Two kinds are told apart by their columns: daily rollups and request logs. Lines that can't be taken are
-    refused with their number and reason, and the rest is taken; lines that are known already change nothing.
-    Ledger rows are never written. Exit code: 0 when no line was refused, else 1.
+    Four formats are told apart by their columns: daily rollups, request logs, and the Azure and BurstGPT traces.
+    Lines that can't be taken are refused with their number and reason, and the rest is taken; lines that are known
+    already change nothing. Ledger rows are never written.
+
+    Exit code: 0 when every line was taken or known, 1 when a line or file was refused or the import broke off,
+    2 when the command was called wrongly.
     """
     chosen = ImportOptions(**options)
     console = Console(stderr=True)

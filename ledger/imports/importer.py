@@ -240,7 +240,7 @@ class Importer:
             rollups.append(Rollup(account_id, *line[2:], replace=self._replaces(account_id, line, state)))
         if rollups:
             for line, verdict in zip(taken, await record_rollups(connection, rollups), strict=True):
-                outcome.judge(line.number, verdict, line.calls)
+                outcome.judge(line.number, verdict, line.calls, replacing=self._options.replace)
 
     def _replaces(self, account_id: int, line: RollupLine, state: _FileState) -> bool:
         """A second line with the same key never replaces the first: the file contradicts itself."""

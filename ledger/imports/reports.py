@@ -19,6 +19,12 @@ _REASONS: Final[dict[Verdict, str]] = {
 }
 
 
+_CONTRADICTED: Final = (
+    "an earlier line of this file has other figures for this account, day, model, category and origin:"
+    " the first is taken"
+)
+
+
 @dataclass(slots=True)
 class FileReport:
     name: str
@@ -52,11 +58,13 @@ class Outcome:
     accounts_created: int = 0
     refusals: list[Refusal] = field(default_factory=list)
 
-    def judge(self, line: int, verdict: Verdict, calls: int) -> None:
+    def judge(self, line: int, verdict: Verdict, calls: int, *, replacing: bool = False) -> None:
+        """`replacing` lines take the place of whatever is known, but for what their own file said before."""
         if verdict == Verdict.TAKEN:
             self.taken += 1
             self.calls += calls
         elif verdict == Verdict.KNOWN:
             self.known += 1
         else:
-            self.refusals.append(Refusal(line, _REASONS[verdict]))
+            contradicted = replacing and verdict == Verdict.DIFFERS
+            self.refusals.append(Refusal(line, _CONTRADICTED if contradicted else _REASONS[verdict]))

@@ -57,7 +57,7 @@ def test_several_files_and_stdin(sqlite_file_url: str, rollups: Path) -> None:
     result = _run(sqlite_file_url, rollups, "-", *options, stdin=_AZURE.encode())
     assert result.exit_code == 0
     assert result.stdout.splitlines()[1:3] == [
-        "stdin (azure): 1 lines taken with 1 calls, 0 known, 0 refused",
+        "stdin (azure): 1 line taken with 1 call, 0 known, 0 refused",
         "total: 3 lines taken with 11 calls, 0 known, 0 refused",
     ]
     strict = _run(sqlite_file_url, "-", *options, "--strict", stdin=_AZURE.encode())
@@ -71,8 +71,9 @@ def test_refused_lines_are_shown_up_to_twenty_and_written_whole(sqlite_file_url:
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
     assert lines[0] == f"{path}:2: 1 fields, but the first line names 8 columns"
+    assert "\n1 account created\n" in result.stdout
     assert lines[20:] == [f"{path}: and 5 more lines refused (--refused FILE writes all)"]
-    assert result.stdout.startswith(f"{path} (rollups): 1 lines taken with 5 calls, 0 known, 25 refused\n")
+    assert result.stdout.startswith(f"{path} (rollups): 1 line taken with 5 calls, 0 known, 25 refused\n")
     _run(sqlite_file_url, path, "--refused", refused)
     with refused.open(newline="") as file:
         rows = list(csv.reader(file))

@@ -128,6 +128,13 @@ async def test_columns_may_stand_in_any_order_and_case(database: Database) -> No
     ]
 
 
+async def test_category_and_origin_may_be_written_in_any_case(sqlite_database: Database) -> None:
+    line = "one,2026-11-09,m,CHAT,5,50,10,1,User_Inference"
+    result = await _import(sqlite_database, f"{_ROLLUP_HEADER},origin\n{line}\n")
+    assert result.counts == [(1, 0, 0)]
+    assert [day[3:5] for day in await _days(sqlite_database)] == [("chat", "user_inference")]
+
+
 async def test_an_account_is_named_by_id_or_external_id(database: Database) -> None:
     await _import(database, _rollups("one,2026-11-09,m,chat,5,50,10,1"))
     account_id = (await _rows(database, "SELECT id FROM accounts"))[0][0]
@@ -350,7 +357,11 @@ async def test_replacing(database: Database) -> None:
     assert (await _import(database, new)).counts == [(0, 0, 3)]
     result = await _import(database, new, options=replace(_CREATE, replace=True))
     assert result.counts == [(2, 0, 1)]
-    assert [number for _, number, _ in result.refusals] == [4]
+    contradicted = (
+        "an earlier line of this file has other figures for this account, day, model, category and origin:"
+        " the first is taken"
+    )
+    assert result.refusals == [("1.csv", 4, contradicted)]
     assert await _months(database) == [("one", "2026-11", 9, 0, 62)]
     log = _log("2026-11-10T00:00:00Z,one,m,chat,1,1,1", "2026-11-10T00:00:01Z,one,m,chat,1,1,1")
     assert (await _import(database, log, options=replace(_CREATE, replace=True))).counts == [(0, 1, 1)]
