@@ -41,5 +41,10 @@ class UsageCriteria:
     origins: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AccountCriteria:
+    search: str | None = None
+
+
 ALL_TRANSACTIONS = TransactionCriteria()
 ALL_USAGE = UsageCriteria()

@@ -3,11 +3,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from db import accounts
+from db.criteria import AccountCriteria
 from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_account_id
 from resolvers.context import Reads
-from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, check_cursor, read_cursor, seq_position
+from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
 from resolvers.pages import Page, page_rows, window_of
 from resolvers.texts import checked_characters
 
@@ -55,11 +56,11 @@ def checked_search(search: str | None) -> str | None:
 
 async def account_page(reads: Reads, first: int | None, after: str | None, search: str | None) -> Page[AccountRow]:
     reads.require_operator()
-    checked_search(search)
+    digest = filter_digest(AccountCriteria(checked_search(search)))
     position: int | None = None
     if after is not None:
         cursor = read_cursor(after, "after")
-        check_cursor(cursor, "after", CursorKind.ACCOUNTS, 0, NO_FILTER)
+        check_cursor(cursor, "after", CursorKind.ACCOUNTS, 0, digest)
         position = seq_position(cursor, "after")
     window = window_of(first, None, position, None)
     found = await accounts.account_page(
@@ -70,7 +71,7 @@ async def account_page(reads: Reads, first: int | None, after: str | None, searc
         search_id=None if search is None else parse_account_id(search),
     )
     rows, has_next, has_previous = page_rows(found, window)
-    writer = CursorWriter(CursorKind.ACCOUNTS, 0)
+    writer = CursorWriter(CursorKind.ACCOUNTS, 0, digest)
     return Page(0, search, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))
 
 

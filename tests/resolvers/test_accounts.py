@@ -4,7 +4,7 @@ import pytest
 
 from db.database import Database
 from db.rows import AccountRow
-from ledger.errors import BadUserInput
+from ledger.errors import BadCursor, BadUserInput
 from resolvers import accounts
 from resolvers.accounts import account_count, account_page
 from resolvers.context import Reads
@@ -78,6 +78,22 @@ async def test_wrong_arguments_are_refused(database: Database, first: int, searc
     async with database.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=rf"^{named} "):
             await account_page(Reads(snapshot, principal(), NOW), first, None, search)
+
+
+async def test_a_cursor_is_of_its_own_search(database: Database, made: list[AccountRow]) -> None:
+    async with database.snapshot() as snapshot:
+        reads = Reads(snapshot, principal(), NOW)
+        cursors: dict[str | None, str] = {}
+        for search in (None, "gpu", "acme"):
+            page = await account_page(reads, 1, None, search)
+            cursors[search] = page.cursor_of(page.rows[0])
+        for search in cursors:
+            for of, cursor in cursors.items():
+                if of == search:
+                    assert (await account_page(reads, 1, cursor, search)).has_previous
+                else:
+                    with pytest.raises(BadCursor, match=r"^after is a cursor of another filter"):
+                        await account_page(reads, 1, cursor, search)
 
 
 async def test_an_account_without_rows_has_a_balance_of_zero(database: Database, made: list[AccountRow]) -> None:
