@@ -15,7 +15,7 @@ from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS, Parts
-from gateway.requests import OPERATION, authenticate, read_body, report
+from gateway.requests import OPERATION, authenticate, query_of, read_body, report
 from ledger.keys import Principal
 from resolvers.context import Reads
 
@@ -23,6 +23,7 @@ GRAPHQL_JSON: Final = "application/graphql-response+json"
 JSON: Final = "application/json"
 MAX_MESSAGE: Final = 500
 
+_PARAMETERS: Final = ("query", "operationName", "variables", "extensions")
 _GET_ALONE: Final = "this path answers queries over GET; send mutations over POST"
 
 
@@ -66,10 +67,15 @@ async def _posted(request: web.Request) -> GraphQLRequest:
 
 
 def _in_address(request: web.Request) -> GraphQLRequest:
-    parameters: dict[str, object] = dict(request.query)
+    query = query_of(request)
+    for name in _PARAMETERS:
+        if len(query.getall(name, ())) > 1:
+            msg = f"{name} must be given once"
+            raise RequestError("BAD_USER_INPUT", msg)
+    parameters: dict[str, object] = dict(query)
     for name in ("variables", "extensions"):
         if name in parameters:
-            parameters[name] = _parsed(request.query[name], name)
+            parameters[name] = _parsed(query[name], name)
     return _checked(parameters)
 
 

@@ -7,10 +7,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import orjson
 import structlog
 from aiohttp import hdrs, web
+from multidict import MultiMapping
 
 from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
@@ -53,6 +55,15 @@ async def authenticate(request: web.Request) -> Principal:
     principal = await request.app[PARTS].authenticator.principal(match[1])
     request[KEY_PREFIX] = principal.key_prefix
     return principal
+
+
+def query_of(request: web.Request) -> MultiMapping[str]:
+    """The address's parameters. Raises RequestError for bytes that are no UTF-8: aiohttp puts U+FFFD in their place."""
+    try:
+        unquote_to_bytes(request.rel_url.raw_query_string).decode()
+    except UnicodeError as error:
+        raise RequestError("BAD_USER_INPUT", "the parameters in the address are not UTF-8") from error
+    return request.query
 
 
 class ClientLeft(Exception):

@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from db.criteria import TransactionCriteria, Window
 from db.rows import AccountRow, TransactionRow
+from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, TIME, Column, nullable
 from gateway.rest.exports import STEP_ROWS, Cells, stream_csv
 from gateway.rest.parameters import (
@@ -164,7 +165,7 @@ def _next_link(request: web.Request, limit: int, oldest: TransactionRow) -> str:
 
 async def page(request: web.Request) -> web.Response:
     async with reading(request) as reads:
-        given = read_parameters(request.query, PARAMETERS)
+        given = read_parameters(query_of(request), PARAMETERS)
         criteria = _criteria(given)
         limit = given.get("limit", DEFAULT_PAGE)
         account = await account_in(reads, given)
@@ -195,7 +196,7 @@ async def _steps(
 
 async def export(request: web.Request) -> web.StreamResponse:
     async with reading(request) as reads:
-        given = read_parameters(request.query, EXPORT_PARAMETERS)
+        given = read_parameters(query_of(request), EXPORT_PARAMETERS)
         criteria = _criteria(given)
         account = await account_in(reads, given)
     filename = f"transactions-{account_id_text(account.id)}.csv"

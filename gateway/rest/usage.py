@@ -8,6 +8,7 @@ from aiohttp import web
 
 from db.criteria import UsageCriteria, Window
 from db.rows import UsageDayRow
+from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, COUNT, Column
 from gateway.rest.exports import STEP_ROWS, Cells, stream_csv
 from gateway.rest.parameters import (
@@ -96,7 +97,7 @@ async def _steps(
 
 async def export(request: web.Request) -> web.StreamResponse:
     async with reading(request) as reads:
-        given = read_parameters(request.query, EXPORT_PARAMETERS)
+        given = read_parameters(query_of(request), EXPORT_PARAMETERS)
         criteria = _criteria(given)
         account = await account_in(reads, given)
         newest = await reads.loaders.usage_page.load((account.id, (criteria, Window(limit=1))))

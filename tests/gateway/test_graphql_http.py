@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from yarl import URL
 
 from gateway.app import build_app
 from gateway.commands.options import settings_of
@@ -163,6 +164,32 @@ async def test_keys_that_are_no_keys_are_refused_and_revocation_takes_effect(gat
     await Keys(gateway.parts.database).revoke(gateway.key[:12])
     status, _ = await gateway.post(b'{"query": "{ viewer { scope } }"}')
     assert status == 401
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ("query={viewer{scope}}&query={viewer{scope}}", "query must be given once"),
+        ("query={viewer{scope}}&variables={}&variables={}", "variables must be given once"),
+        ("query={viewer{scope}}%23%ff", "the parameters in the address are not UTF-8"),
+        ("query={viewer{scope}}%23%EF%BF", "the parameters in the address are not UTF-8"),
+        ("query={viewer{scope}}%23%EF%BF%BD&other=1&other=2", None),
+    ],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_parameters_in_the_address_are_read_once_and_exactly(
+    gateway: Gateway, parameters: str, message: str | None
+) -> None:
+    url = URL(f"{gateway.url}/graphql?{parameters}", encoded=True)
+    async with gateway.session.get(url, headers={"Authorization": f"Bearer {gateway.key}"}) as response:
+        answer = await response.json()
+    if message is None:
+        assert (response.status, answer) == (200, {"data": {"viewer": {"scope": "READ"}}})
+    else:
+        assert (response.status, answer["errors"]) == (
+            400,
+            [{"message": message, "extensions": {"code": "BAD_USER_INPUT"}}],
+        )
 
 
 INVALID = "GRAPHQL_VALIDATION_FAILED"
