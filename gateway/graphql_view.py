@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -13,6 +14,7 @@ from execution.documents import Document, DocumentRefused, Operation
 from execution.run import run, run_by_reference
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
+from gateway.media_types import accepted, weight_of
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS, Parts
 from gateway.requests import OPERATION, authenticate, query_of, read_body, report
@@ -83,21 +85,25 @@ def _wants_page(request: web.Request) -> bool:
     return (
         request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
         and "query" not in request.query
-        and "text/html" in request.headers.get(hdrs.ACCEPT, "")
+        and accepted(request.headers.get(hdrs.ACCEPT, "")).get("text/html", 0) > 0
     )
 
 
-def _media_type(request: web.Request) -> str:
-    return GRAPHQL_JSON if GRAPHQL_JSON in request.headers.get(hdrs.ACCEPT, "") else JSON
+@lru_cache(maxsize=256)
+def _media_type(accept: str) -> str:
+    """The newer type is for those who name it: whoever takes anything gets the one that every client knows."""
+    weights = accepted(accept)
+    newer, known = weight_of(GRAPHQL_JSON, weights), weight_of(JSON, weights)
+    preferred = newer > known or (newer == known > 0 and GRAPHQL_JSON in weights)
+    return GRAPHQL_JSON if preferred else JSON
 
 
 def _response(request: web.Request, body: dict[str, Any], *, executed: bool) -> web.Response:
     """`application/json` says 200 for whatever reached GraphQL; the newer type tells refusals by their status."""
-    media_type = _media_type(request)
+    media_type = _media_type(",".join(request.headers.getall(hdrs.ACCEPT, ())))
     status = 200 if executed or media_type == JSON else 400
-    return web.Response(
-        body=orjson.dumps(body), status=status, headers={hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8"}
-    )
+    headers = {hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8", hdrs.CACHE_CONTROL: "no-store"}
+    return web.Response(body=orjson.dumps(body), status=status, headers=headers)
 
 
 def _formatted(error: GraphQLError, problem: Problem) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] |
     response = web.Response(
         body=orjson.dumps(body), status=STATUS[problem.code], content_type="application/json", headers=headers
     )
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
     if problem.code == "UNAUTHENTICATED":
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="billing"'
     if problem.code == "UNAVAILABLE":

@@ -192,6 +192,49 @@ async def test_parameters_in_the_address_are_read_once_and_exactly(
         )
 
 
+JSON, GRAPHQL_JSON = "application/json", "application/graphql-response+json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("", JSON),
+        ("*/*", JSON),
+        ("application/*", JSON),
+        ("text/html", JSON),
+        (JSON, JSON),
+        (GRAPHQL_JSON, GRAPHQL_JSON),
+        (GRAPHQL_JSON.upper() + "; charset=utf-8", GRAPHQL_JSON),
+        (f"{GRAPHQL_JSON}, {JSON}", GRAPHQL_JSON),
+        (f"{JSON}, {GRAPHQL_JSON}", GRAPHQL_JSON),
+        (f"{GRAPHQL_JSON}, {JSON};q=0.9", GRAPHQL_JSON),
+        (f"{GRAPHQL_JSON};q=0.5, {JSON}", JSON),
+        (f"{GRAPHQL_JSON};q=0.5, {JSON};q=0.4", GRAPHQL_JSON),
+        (f"{GRAPHQL_JSON}; charset=utf-8; Q=0.5, */*", JSON),
+        (f"{GRAPHQL_JSON};q=0, */*", JSON),
+        (f"{GRAPHQL_JSON};q=0", JSON),
+        (f"{JSON};q=0, {GRAPHQL_JSON};q=0.001", GRAPHQL_JSON),
+        (f"{JSON};q=0, */*;q=0.1", GRAPHQL_JSON),
+    ],
+)
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_the_media_type_is_the_one_that_the_client_would_rather_have(
+    gateway: Gateway, accept: str, answered: str
+) -> None:
+    headers = {"Authorization": f"Bearer {gateway.key}", "Accept": accept}
+    async with gateway.session.post(f"{gateway.url}/graphql", json={"query": "{"}, headers=headers) as response:
+        assert response.headers["Content-Type"] == f"{answered}; charset=utf-8"
+        assert response.status == (200 if answered == JSON else 400)
+
+
+@pytest.mark.parametrize(("query", "status"), [("{ viewer { scope } }", 200), ("{", 200), (None, 400)])
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_nobody_keeps_an_answer(gateway: Gateway, query: str | None, status: int) -> None:
+    headers = {"Authorization": f"Bearer {gateway.key}"}
+    async with gateway.session.post(f"{gateway.url}/graphql", json={"query": query}, headers=headers) as response:
+        assert (response.status, response.headers["Cache-Control"]) == (status, "no-store")
+
+
 INVALID = "GRAPHQL_VALIDATION_FAILED"
 NUMBER = "a number of 500"
 COUNTED = "query ($n: Int) { account { transactions(first: $n) { totalCount } } }"

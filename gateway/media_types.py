@@ -1,0 +1,24 @@
+"""What a client says in `Accept` (RFC 9110, 12.5.1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_WEIGHT: Final = re.compile(r";\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)", re.ASCII | re.IGNORECASE)
+
+
+def accepted(header: str) -> Mapping[str, float]:
+    """The weight of each media range, in lower case and without its parameters."""
+    weights: dict[str, float] = {}
+    for part in header.split(","):
+        weight = _WEIGHT.search(part)
+        weights[part.partition(";")[0].strip().lower()] = float(weight[1]) if weight else 1.0
+    return weights
+
+
+def weight_of(media_type: str, weights: Mapping[str, float]) -> float:
+    """By the range that names it most closely; 0 where none does."""
+    kind, _, _ = media_type.partition("/")
+    return next((weights[one] for one in (media_type, f"{kind}/*", "*/*") if one in weights), 0.0)
