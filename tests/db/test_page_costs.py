@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from db import accounts, transactions, usage
 from db.criteria import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, Window
@@ -322,6 +323,14 @@ async def test_the_billing_page_costs_the_same_for_a_thousand_rows_and_a_million
     small, big = [await buffers(bulk, billing_page(account_id), planner) for account_id in (SMALL, BIG)]
     assert big <= small * RATIO, (small, big)
     assert small <= big * RATIO, (small, big)
+
+
+async def test_reading_again_plans_nothing_anew(bulk: Server) -> None:
+    for _ in range(10):
+        async with bulk.database.snapshot() as snapshot:
+            await billing_page(BIG)(snapshot)
+    statement = text("SELECT sum(custom_plans)::int, sum(generic_plans)::int >= 50 FROM pg_prepared_statements")
+    assert [tuple(row) for row in await bulk.database.read(statement)] == [(0, True)]
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
