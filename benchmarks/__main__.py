@@ -7,27 +7,23 @@ import asyncio
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import psutil
 
-from benchmarks import node, report
+from benchmarks import node, postgresql, report
 from benchmarks.filling import Filled, copy_to_sqlite, fill
-from benchmarks.load import DatabaseProcesses
 from benchmarks.measurement import Plan, measure
-from benchmarks.operations import OPERATIONS, ROOT
+from benchmarks.operations import OPERATIONS
 from benchmarks.report import Part
 from benchmarks.servers import DEFAULT_NAMES, KINDS
 from tests.postgres import Postgres, started
 
-DOCS: Final = ROOT / "docs" / "benchmarks.md"
 SQLITE_OPERATIONS: Final = frozenset(operation.name for operation in OPERATIONS) - {"several_accounts"}
 """The hand-written endpoint for several accounts needs arrays and LATERAL."""
-_BEGIN, _END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +100,6 @@ def _plan(options: Options, database: str) -> Plan:
     )
 
 
-async def _postgresql_version(url: str) -> str:
-    connection = await asyncpg.connect(url)
-    try:
-        text, fsync = await connection.fetchval("SHOW server_version"), await connection.fetchval("SHOW fsync")
-    finally:
-        await connection.close()
-    return f"PostgreSQL {text} on a Unix socket (fsync {fsync})"
-
-
 async def _filled(server: Postgres, options: Options) -> Filled:
     url = server.url(await server.new_database())
     _say(f"filling {options.rows:,} rows over {options.accounts:,} accounts")
@@ -123,13 +110,8 @@ def _part(options: Options, filled: Filled, name: str, folder: Path, postmaster:
     database = "sqlite" if postmaster is None else "postgresql"
     _say(f"measuring on {name}")
     plan = _plan(options, database)
-    measured = measure(plan, filled, folder, DatabaseProcesses(postmaster), _say)
+    measured = measure(plan, filled, folder, postgresql.DatabaseProcesses(postmaster), _say)
     return Part(name, filled.rows, filled.accounts, plan, measured)
-
-
-def _postmaster(server: Postgres) -> psutil.Process:
-    """The socket lies in the data folder, beside the file that names the process."""
-    return psutil.Process(int((Path(server.host) / "postmaster.pid").read_text().split()[0]))
 
 
 def _measured(options: Options, folder: Path) -> list[Part]:
@@ -137,21 +119,13 @@ def _measured(options: Options, folder: Path) -> list[Part]:
     with started() as server:
         filled = asyncio.run(_filled(server, options))
         if "postgresql" in options.databases:
-            name = asyncio.run(_postgresql_version(filled.url))
-            parts.append(_part(options, filled, name, folder, _postmaster(server)))
+            name = asyncio.run(postgresql.version(filled.url))
+            parts.append(_part(options, filled, name, folder, postgresql.postmaster(server)))
         if "sqlite" in options.databases:
             filled = asyncio.run(copy_to_sqlite(filled, folder / "billing.db"))
     if "sqlite" in options.databases:
         parts.append(_part(options, filled, f"SQLite {sqlite3.sqlite_version}", folder, None))
     return parts
-
-
-def _write_docs(lines: Sequence[str]) -> None:
-    """Between the marks: what stands around them is written by people."""
-    before, _, rest = DOCS.read_text().partition(_BEGIN)
-    _, mark, after = rest.partition(_END)
-    assert mark, "docs/benchmarks.md has lost its marks"
-    DOCS.write_text(before + _BEGIN + "\n" + "\n".join(lines) + "\n\n" + _END + after)
 
 
 def main() -> None:
@@ -165,7 +139,7 @@ def main() -> None:
         lines += ["", *report.tables(part)]
     print("\n".join(lines))
     if options.write_docs:
-        _write_docs(lines)
+        report.write_docs("measured", lines)
 
 
 if __name__ == "__main__":

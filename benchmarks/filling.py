@@ -1,6 +1,6 @@
-"""A ledger of a million rows that holds together: balances, monthly figures and usage agree with each other.
+"""A ledger of many rows that holds together: balances, monthly figures and usage agree with each other.
 
-The rows of all accounts come in turn, as they would in time, and end with the moment of filling. Types, amounts and
+The rows of the accounts come in turn, as they would in time, and end with the moment of filling. Types, amounts and
 descriptions are drawn by hashes of the row's number, so that every fill holds the same. Only the hash chain is made
 up: nothing that is measured reads it.
 """
@@ -27,6 +27,8 @@ USAGE_DAYS: Final = 40
 USAGE_MODELS: Final = 5
 OWNER: Final = "benchmarks"
 _BATCH: Final = 20_000
+_STEP: Final = 1_000_000
+"""Rows that are made by one statement, which sorts them twice on disk."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # (rows of 1,000, type, source, ref type, number of resources, smallest and largest amount in cents)
@@ -47,41 +49,51 @@ SELECT id, 'customer-' || id, 'Customer ' || id, $2::timestamptz - interval '400
 FROM generate_series(1, $1::bigint) AS id
 """
 
-# Row i is a row of account i % accounts + 1; a year of them, ending with $3.
+# The account and the `seq` of the row at a position: all accounts in turn, or the first one every other time.
+_EVENLY: Final = ("position % $1::bigint + 1", "position / $1::bigint + 1")
+_HALF_TO_THE_FIRST: Final = (
+    "CASE position % 2 WHEN 0 THEN 1 ELSE position / 2 % ($1::bigint - 1) + 2 END",
+    "CASE position % 2 WHEN 0 THEN position / 2 ELSE position / 2 / ($1::bigint - 1) END + 1",
+)
+
+# Those from position $4 to $5 of a year of $2 rows that ends with $3.
 _ROWS: Final = """
 INSERT INTO transactions (account_id, seq, created_at, type, amount_nanos, balance_after_nanos, description, source,
                           ref_type, ref_id, actor, corrects_seq, period_start, period_end, hash)
-SELECT account_id, seq, created_at, type, amount_nanos,
-       (sum(amount_nanos) OVER (PARTITION BY account_id ORDER BY seq))::bigint,
+SELECT account_id, seq, placed.created_at, type, amount_nanos,
+       (balance_nanos + sum(amount_nanos) OVER (PARTITION BY account_id ORDER BY seq))::bigint,
        CASE type WHEN 'gpu_usage' THEN 'GPU Instance #' || resource || ': hold per-GPU × 1 GPU × 1h'
                  WHEN 'refund' THEN 'GPU Instance #' || resource || ': refund of the unused part'
                  WHEN 'storage_billing' THEN 'Cloud drive #' || resource || ': 100 GB for a day'
                  ELSE 'Stripe Checkout cs_live_' || position END,
        source, ref_type, ref_type || '-' || resource, 'eco_services',
        CASE WHEN ref_type = 'stripe_refund' AND seq > 3 THEN seq - 3 END,
-       CASE WHEN source IN ('metering', 'storage_worker') THEN created_at - interval '1 hour' END,
-       CASE WHEN source IN ('metering', 'storage_worker') THEN created_at END,
+       CASE WHEN source IN ('metering', 'storage_worker') THEN placed.created_at - interval '1 hour' END,
+       CASE WHEN source IN ('metering', 'storage_worker') THEN placed.created_at END,
        sha256(int8send(position))
 FROM (
-    SELECT position, position % $1::bigint + 1 AS account_id, position / $1::bigint + 1 AS seq,
+    SELECT position, {account} AS account_id, {seq} AS seq,
            $3::timestamptz - ($2::bigint - position) * (interval '365 days' / $2::bigint) AS created_at,
            kinds.type, kinds.source, kinds.ref_type,
            (low + (drawn / 1024) % (high - low + 1))
                * CASE WHEN kinds.ref_type = 'api_usage' THEN 12345 ELSE 10000000 END AS amount_nanos,
            (drawn / 65536) % resources AS resource
     FROM (SELECT position, hashint8extended(position, 7) & 9007199254740991 AS drawn
-          FROM generate_series(0, $2::bigint - 1) AS position) AS numbered
+          FROM generate_series($4::bigint, $5::bigint) AS position) AS numbered
     JOIN kinds ON kinds.slot = drawn % 1000
 ) AS placed
+JOIN accounts ON id = account_id
 ORDER BY position
 """
 
 _HEADS: Final = """
 UPDATE accounts SET head_seq = newest.seq, head_at = newest.created_at, head_hash = newest.hash,
                     balance_nanos = newest.balance_after_nanos
-FROM (SELECT DISTINCT ON (account_id) account_id, seq, created_at, hash, balance_after_nanos
-      FROM transactions ORDER BY account_id, seq DESC) AS newest
-WHERE id = newest.account_id
+FROM accounts AS each, LATERAL (
+    SELECT account_id, seq, created_at, hash, balance_after_nanos
+    FROM transactions WHERE account_id = each.id ORDER BY seq DESC LIMIT 1
+) AS newest
+WHERE accounts.id = newest.account_id
 """
 
 _USAGE: Final = """
@@ -157,7 +169,7 @@ async def _insert_keys(connection: Any, keys: dict[str, int | None]) -> None:
     )
 
 
-async def _insert_rows(connection: Any, accounts: int, rows: int, until: datetime) -> None:
+async def _insert_rows(connection: Any, accounts: int, rows: int, until: datetime, places: tuple[str, str]) -> None:
     """An index is built in a fraction of the time that its upkeep takes row by row."""
     await connection.execute(
         "CREATE TEMPORARY TABLE kinds (slot bigint, type text, source text, ref_type text, resources bigint,"
@@ -171,7 +183,11 @@ async def _insert_rows(connection: Any, accounts: int, rows: int, until: datetim
     )
     for index in indexes:
         await connection.execute(f'DROP INDEX "{index["indexname"]}"')
-    await connection.execute(_ROWS, accounts, rows, until)
+    account, seq = places
+    statement = _ROWS.format(account=account, seq=seq)
+    for start in range(0, rows, _STEP):
+        await connection.execute(statement, accounts, rows, until, start, min(start + _STEP, rows) - 1)
+        await connection.execute(_HEADS)
     for index in indexes:
         await connection.execute(index["indexdef"])
 
@@ -184,8 +200,8 @@ async def migrated(url: str) -> None:
         await database.close()
 
 
-async def fill(url: str, *, rows: int, accounts: int) -> Filled:
-    """Migrates and fills an empty PostgreSQL database."""
+async def fill(url: str, *, rows: int, accounts: int, half_to_the_first: bool = False) -> Filled:
+    """Migrates and fills an empty PostgreSQL database. All accounts have as many rows, or account 1 half of them."""
     await migrated(url)
     until = datetime.now(UTC).replace(microsecond=0)
     keys = tuple(_new_key() for _ in range(accounts))
@@ -197,8 +213,7 @@ async def fill(url: str, *, rows: int, accounts: int) -> Filled:
         await connection.execute("SET session_replication_role = replica")
         await connection.execute(_ACCOUNTS, accounts, until)
         await connection.execute("SELECT setval(pg_get_serial_sequence('accounts', 'id'), $1)", accounts)
-        await _insert_rows(connection, accounts, rows, until)
-        await connection.execute(_HEADS)
+        await _insert_rows(connection, accounts, rows, until, _HALF_TO_THE_FIRST if half_to_the_first else _EVENLY)
         await connection.execute(_USAGE, until.date(), USAGE_DAYS, USAGE_MODELS)
         await connection.execute(_MONTHS)
         by_account: dict[str, int | None] = {key: number for number, key in enumerate(keys, 1)}

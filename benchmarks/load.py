@@ -5,15 +5,13 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from benchmarks.operations import Asked, Operation
-from benchmarks.servers import Server, ServerFailed, cpu_seconds
+from benchmarks.postgresql import DatabaseProcesses
+from benchmarks.servers import Server, ServerFailed
 
 _SCRIPT: Final = Path(__file__).with_name("load.lua")
 
@@ -34,24 +32,6 @@ class Run:
     @property
     def rate(self) -> float:
         return self.requests / self.seconds
-
-
-class DatabaseProcesses:
-    """The processes of a PostgreSQL server that this process started."""
-
-    def __init__(self, postmaster: psutil.Process | None) -> None:
-        self._postmaster = postmaster
-
-    def times(self) -> dict[int, float]:
-        """CPU seconds by process."""
-        found = {}
-        for child in self._postmaster.children() if self._postmaster else ():
-            with suppress(psutil.NoSuchProcess):
-                found[child.pid] = cpu_seconds(child)
-        return found
-
-    def since(self, before: dict[int, float]) -> float:
-        return sum(seconds - before.get(pid, 0.0) for pid, seconds in self.times().items())
 
 
 def run(

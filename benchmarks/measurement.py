@@ -15,8 +15,9 @@ from typing import Final
 from benchmarks import agreement, load
 from benchmarks.agreement import Compared
 from benchmarks.filling import Filled
-from benchmarks.load import DatabaseProcesses, Run
+from benchmarks.load import Run
 from benchmarks.operations import ROOT, Operation
+from benchmarks.postgresql import DatabaseProcesses
 from benchmarks.servers import Server, ServerFailed, ServerKind, running
 
 WARM_CONNECTIONS: Final = 8

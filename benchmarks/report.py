@@ -16,7 +16,9 @@ import psutil
 
 from benchmarks import node
 from benchmarks.measurement import ROWS_A_SECOND, Measured, Plan
+from benchmarks.operations import ROOT
 
+_DOCS: Final = ROOT / "docs" / "benchmarks.md"
 GATEWAY: Final = "gateway"
 POSTGRAPHILE: Final = "postgraphile"
 REFERENCES: Final = (POSTGRAPHILE, "handwritten", "sql")
@@ -41,7 +43,7 @@ class Part:
         return self.measured.median((operation, server, connections)).rate
 
 
-def _row(*cells: object) -> str:
+def row(*cells: object) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -57,15 +59,15 @@ def _references(part: Part) -> list[str]:
 
 def _figures(part: Part, operation: str) -> Iterator[str]:
     references = _references(part)
-    yield _row(
+    yield row(
         "connections", "server", "req/s", *(f"÷ {name}" for name in references), "p50 ms", "p99 ms", "server CPU ms",
         "database CPU ms",
     )  # fmt: skip
-    yield _row("---:", "---", *("---:" for _ in range(len(references) + 5)))
+    yield row("---:", "---", *("---:" for _ in range(len(references) + 5)))
     for connections in part.plan.connections:
         for server in part.names:
             run = part.measured.median((operation, server, connections))
-            yield _row(
+            yield row(
                 connections,
                 server,
                 f"{run.rate:,.0f}",
@@ -82,12 +84,12 @@ def _summary(part: Part) -> Iterator[str]:
     if GATEWAY not in part.names or not _references(part):
         return
     names = [operation.name for operation in part.plan.operations]
-    yield _row("gateway ÷", "connections", *names, "geometric mean", "least")
-    yield _row("---", *("---:" for _ in range(len(names) + 3)))
+    yield row("gateway ÷", "connections", *names, "geometric mean", "least")
+    yield row("---", *("---:" for _ in range(len(names) + 3)))
     for reference in _references(part):
         for connections in part.plan.connections:
             ratios = [part.rate(name, GATEWAY, connections) / part.rate(name, reference, connections) for name in names]
-            yield _row(
+            yield row(
                 reference,
                 connections,
                 *(f"{ratio:.2f}" for ratio in ratios),
@@ -100,11 +102,11 @@ def _agreement(part: Part) -> Iterator[str]:
     others = [name for name in part.names if name != part.names[0]]
     if not others:
         return
-    yield _row("values alike (left out)", *others)
-    yield _row("---", *("---:" for _ in others))
+    yield row("values alike (left out)", *others)
+    yield row("---", *("---:" for _ in others))
     for operation in part.plan.operations:
         found = [part.measured.compared[operation.name, name] for name in others]
-        yield _row(operation.name, *(f"{one.alike:,} ({one.left_out:,})" for one in found))
+        yield row(operation.name, *(f"{one.alike:,} ({one.left_out:,})" for one in found))
 
 
 def tables(part: Part) -> Iterator[str]:
@@ -145,15 +147,30 @@ def _versions(names: set[str]) -> Iterator[str]:
     yield " ".join(_lines_of(("wrk", "--version"))[0].split()[:2])
 
 
-def head(parts: Sequence[Part]) -> Iterator[str]:
-    plan = parts[0].plan
+def machine(sharing: str, databases: Sequence[str], names: set[str]) -> Iterator[str]:
+    """When, on what, and of which versions. `sharing` says who shares the cores."""
     gigabytes = psutil.virtual_memory().total / 2**30
     yield (
-        f"{datetime.now(UTC):%Y-%m-%d}, {psutil.cpu_count()} cores shared by the server, the database, the writer and"
-        f" wrk, {gigabytes:.0f} GB, {platform.system()} on {platform.machine()}."
+        f"{datetime.now(UTC):%Y-%m-%d}, {psutil.cpu_count()} cores shared by {sharing},"
+        f" {gigabytes:.0f} GB, {platform.system()} on {platform.machine()}."
     )
+    yield f"{', '.join(_versions(names))}; {', '.join(databases)}."
+
+
+def write_docs(section: str, lines: Sequence[str]) -> None:
+    """Between the section's marks in docs/benchmarks.md: what stands around them is written by people."""
+    begin, end = f"<!-- {section}: begin -->\n", f"<!-- {section}: end -->\n"
+    before, first, rest = _DOCS.read_text().partition(begin)
+    _, last, after = rest.partition(end)
+    assert first, f"{_DOCS} has lost the mark of {section}"
+    assert last, f"{_DOCS} has lost the end of {section}"
+    _DOCS.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after)
+
+
+def head(parts: Sequence[Part]) -> Iterator[str]:
+    plan = parts[0].plan
     names = {name for part in parts for name in part.names}
-    yield f"{', '.join(_versions(names))}; {', '.join(part.database for part in parts)}."
+    yield from machine("the server, the database, the writer and wrk", [part.database for part in parts], names)
     yield (
         f"Medians of {plan.rounds} rounds of {plan.seconds:g} s in which the servers take turns; one process each;"
         f" {ROWS_A_SECOND:g} rows a second are posted all the while. Ratios are of requests a second. CPU is per"
