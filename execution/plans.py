@@ -24,6 +24,7 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
+    Undefined,
     is_abstract_type,
     is_leaf_type,
 )
@@ -152,6 +153,8 @@ class Field:
         Raises a located error where the field may not be null.
         """
         if self.completion is None:
+            if self.pure is not None:  # __typename, of a source that could not be printed whole
+                return self.pure.printed
             return run.reference.execute_field(self._parent, source, self.details, path, None)
         try:
             value = self._call(run, source, path)
@@ -198,6 +201,7 @@ class Completion:
 
     def __init__(self, type_: GraphQLOutputType) -> None:
         self.type = type_
+        self.nullable = not isinstance(type_, GraphQLNonNull)
         self.quick: Function | None = None
         """Prints a value, whole; raises if anything in it is out of the ordinary."""
 
@@ -213,6 +217,9 @@ class Completion:
     def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
         return field.by_reference(run, self.type, value, path)
 
+    def without_object(self, run: Run, field: Field, value: Any, path: Path) -> Any:
+        return None if value is None and self.nullable else field.by_reference(run, self.type, value, path)
+
     def ask_ahead(self, run: Run, key: Any) -> None:
         """Leaves have nothing below them."""
 
@@ -223,8 +230,8 @@ class ObjectCompletion(Completion):
         self.selection = selection
 
     def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
-        if value is None or isinstance(value, Exception):
-            return field.by_reference(run, self.type, value, path)
+        if value is None or value is Undefined or isinstance(value, Exception):
+            return self.without_object(run, field, value, path)
         return execute_object(run, field, self.selection, value, path)
 
     def ask_ahead(self, run: Run, key: Any) -> None:
@@ -310,8 +317,8 @@ class AbstractCompletion(Completion):
         self._selections = selections
 
     def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
-        if value is None or isinstance(value, Exception):
-            return field.by_reference(run, self.type, value, path)
+        if value is None or value is Undefined or isinstance(value, Exception):
+            return self.without_object(run, field, value, path)
         info = field.info(run, path)
         resolve_type = self._abstract.resolve_type or run.reference.type_resolver
         name = resolve_type(value, info, self._abstract)

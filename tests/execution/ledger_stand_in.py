@@ -1,0 +1,212 @@
+"""The context of our resolvers without a database: rows from a seed, some of them spoilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any, Final, cast
+
+from sqlalchemy import Executable
+
+from db.criteria import Window
+from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.snapshots import Rows, Snapshot
+from db.transactions import TransactionTotalsRow
+from db.usage import UsageTotalsRow
+from ledger.keys import KeyScope, Principal
+from ledger.kinds import AccountStatus, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
+from resolvers.context import Reads
+from resolvers.cursors import CursorKind, CursorWriter
+from resolvers.loaders import Loaders
+from tests.execution.chances import Answers, Chances, Later, fault_error, raise_fault, spoilt, turned
+from tests.execution.operations import Vocabulary
+
+NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
+OWN: Final = 7
+"""The account of keys that have one."""
+
+VOCABULARY: Final = Vocabulary(
+    scalars={
+        "ID": ["acct_7"] * 6 + ["txn_7_3"] * 4 + ["acct_8", "nothing"],
+        "String": ["abc", "x", "gpu_1"],
+        "Int": [1, 2, 3, 4] * 4 + [0],
+        "Boolean": [True, False],
+        "DateTime": ["2026-11-01T00:00:00Z", "2026-11-20T10:00:00.5+01:00"],
+        "Decimal": ["1.00", "-0.000000001", 5],
+        "Date": ["2026-11-02", "2026-10-31"],
+        "YearMonth": ["2026-11", "2026-09"],
+    },
+    arguments={
+        "after": [
+            CursorWriter(CursorKind.LEDGER, OWN).of_seq(40),
+            CursorWriter(CursorKind.LEDGER, OWN).of_seq(0),
+            CursorWriter(CursorKind.USAGE, OWN).of_usage((date(2026, 11, 2), "m", "chat", "platform")),
+            CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(9),
+            "nothing",
+        ],
+        "search": ["abc", "abcd", "bcd", "x"],
+        "account.id": ["acct_7"] * 11 + ["acct_8", "nothing"],
+        "transaction.id": ["txn_7_3", "txn_7_4"] * 6 + ["txn_8_1", "nothing"],
+    },
+    weights={
+        "account": 4,
+        "viewer": 2,
+        "accounts": 2,
+        "edges": 2,
+        "nodes": 3,
+        "node": 2,
+        "transactions": 3,
+        "usage": 2,
+        "after": 0.3,
+        "before": 0.2,
+        "last": 0.4,
+        "search": 0.5,
+    },
+)
+
+
+def _account(number: int, _chances: Chances) -> tuple[object, ...]:
+    at = NOW - timedelta(hours=number)
+    status = list(AccountStatus)[number % 2].value
+    head = (None, None) if number % 3 == 0 else (at, b"hash")
+    return (number, f"ext {number}", f"Name {number}", "USD", status, at, number % 5, *head, number * 10**9 + 5)
+
+
+def _transaction(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
+    account_id, seq = key
+    number = chances.number("transaction", key)
+    at = NOW - timedelta(seconds=seq)
+    kind = list(TransactionType)[number % 9].value
+    source = list(TransactionSource)[number // 16 % 6].value
+    ref = (None, None) if number & 1024 else (list(RefType)[number % 11].value, f"ref {seq}")
+    period = (None, None) if number & 2048 else (at, at + timedelta(days=1))
+    corrects = seq - 1 if seq > 1 and number & 4096 else None
+    money = number % 10**12 - 10**11, number % 10**11
+    return (account_id, seq, at, kind, *money, f"Row {seq}", source, *ref, "actor", corrects, *period, b"hash")
+
+
+def _usage_day(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("usage", key)
+    names = (list(UsageCategory)[number % 5].value, list(UsageOrigin)[number % 2].value)
+    figures = (number % 100, number % 10**11, number % 10**9, number % 10**10)
+    return (key[0], date(2026, 11, 1) - timedelta(days=key[1]), f"model {key[1]}", *names, *figures)
+
+
+def _month(key: tuple[int, str], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("month", key)
+    return (*key, number % 10**12, number % 10**10, number % 10**9, number % 50, number % 7, number % 10**11)
+
+
+def _transaction_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("totals", key)
+    return (key[0], number % 9, number % 10**10, -(number % 10**9))
+
+
+def _usage_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("usage totals", key)
+    return (key[0], number % 100, number % 10**11, number % 10**9, number % 10**10)
+
+
+_VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
+    AccountRow: _account,
+    TransactionRow: _transaction,
+    UsageDayRow: _usage_day,
+    MonthlyFiguresRow: _month,
+    TransactionTotalsRow: _transaction_totals,
+    UsageTotalsRow: _usage_totals,
+}
+
+
+@cache
+def _raising(row_class: type, field: str, number: int) -> Any:
+    """The row's class with a field that cannot be read."""
+    return type(f"Raising{row_class.__name__}", (row_class,), {field: property(lambda _row: raise_fault(number))})
+
+
+def row_of(chances: Chances, row_class: Any, key: Any) -> Any:
+    """The row of the key; or, by chance, with a field spoilt, or something that is no such row."""
+    values = list(_VALUES[row_class](key, chances))
+    name = row_class.__name__
+    number = chances.fault(name, key, times=3)
+    if number is not None:
+        field = number % len(values)
+        if number & 2**40:
+            return _raising(row_class, row_class._fields[field], number >> 50)._make(values)
+        values[field] = spoilt(number >> 16)
+    row = row_class._make(values)
+    number = chances.fault("instead of", name, key, times=0.5)
+    if number is None:
+        return row
+    others = (None, AccountRow._make(_account(OWN, chances)), fault_error(number >> 8), Later(1, row), "no row")
+    return others[number % len(others)]
+
+
+class _Snapshot:
+    """The lists of accounts are read by it; all else comes from the loaders."""
+
+    is_postgresql = False
+
+    def __init__(self, chances: Chances) -> None:
+        self._chances = chances
+
+    async def rows(self, _statement: Executable, parameters: dict[str, Any]) -> Rows:
+        name = ("accounts", *sorted(parameters.items()))
+        await turned(self._chances.turns(*name))
+        number = self._chances.fault(*name, times=2)
+        if number is not None:
+            raise fault_error(number)
+        count = self._chances.number(*name) % 4
+        if "rows" not in parameters:
+            return [(count,)]
+        rows = [row_of(self._chances, AccountRow, account_id) for account_id in (9, 8, OWN)[:count]]
+        return [row for row in rows if isinstance(row, AccountRow)]
+
+
+def _listed(chances: Chances, row_class: type, key: tuple[int, tuple[object, Window]]) -> Sequence[Any] | None:
+    account_id, (_, window) = key
+    if chances.fault("list", key, times=0.3) is not None:
+        return None
+    count = min((0, 1, 2, 2, 3, 4)[chances.number("length", key) % 6], window.limit)
+    return [row_of(chances, row_class, (account_id, seq)) for seq in range(count, 0, -1)]
+
+
+def _account_or_none(chances: Chances, account_id: int) -> Any:
+    return None if account_id == 8 else row_of(chances, AccountRow, account_id)
+
+
+class _Loaders:
+    def __init__(self, chances: Chances, *, guard: bool) -> None:
+        def answers(name: str, found: Callable[[Any], Any]) -> Answers:
+            return Answers(chances, name, found, guard=guard)
+
+        self.account = answers("account", lambda key: _account_or_none(chances, key))
+        self.transaction = answers("transaction", lambda key: row_of(chances, TransactionRow, key))
+        self.months = answers(
+            "month", lambda key: [row_of(chances, MonthlyFiguresRow, (key[0], month)) for month in key[1]]
+        )
+        self.balance_as_of = answers("balance", lambda key: chances.number("balance", key) % 10**12)
+        self.transaction_count = answers("count", lambda key: chances.number("count", key) % 10)
+        self.transaction_totals = answers("sums", lambda key: row_of(chances, TransactionTotalsRow, key))
+        self.usage_totals = answers("usage sums", lambda key: (row_of(chances, UsageTotalsRow, key), 3))
+        self.transaction_page = answers("page", lambda key: _listed(chances, TransactionRow, key))
+        self.usage_page = answers("usage page", lambda key: _listed(chances, UsageDayRow, key))
+
+
+def _principal(chances: Chances) -> Principal:
+    scope = (*[KeyScope.OPERATOR] * 10, KeyScope.SERVICE, KeyScope.READ)[chances.number("key") % 12]
+    # An operator's key has no account; here it has, so that `account` needs no id to be found.
+    account_id = None if scope == KeyScope.SERVICE else OWN
+    expires_at = NOW if chances.number("expires") % 2 else None
+    number = chances.fault("prefix")
+    prefix = "eco_test" if number is None else spoilt(number)
+    return Principal(1, prefix, scope, account_id, None, None, expires_at)
+
+
+class StandIn(Reads):
+    def __init__(self, chances: Chances, *, guard: bool) -> None:
+        """`guard` keeps futures from being cancelled by one who waits for them, as the reference executor does."""
+        self.snapshot = cast("Snapshot", _Snapshot(chances))
+        self.principal = _principal(chances)
+        self.now = NOW
+        self.loaders = cast("Loaders", _Loaders(chances, guard=guard))

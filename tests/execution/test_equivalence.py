@@ -1,0 +1,50 @@
+"""The compiled executor answers as the reference executor does: random operations, random data, errors and nulls in
+random places.
+
+`EQUIVALENCE_OPERATIONS` is how many operations are run in all, `EQUIVALENCE_FIRST` the number of the first document.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.execution.catalogue import CATALOGUE
+from tests.execution.trial import LEDGER, Subject, trial
+
+OPERATIONS: Final = int(os.environ.get("EQUIVALENCE_OPERATIONS", "20000"))
+FIRST: Final = int(os.environ.get("EQUIVALENCE_FIRST", "0"))
+COMPILED_SHARE: Final = 0.95
+
+
+@pytest.fixture(autouse=True)
+def _rarer_collections() -> Iterator[None]:
+    """Every document is a large tree: walking all objects each time that a few of them were made takes a third."""
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+# A field that fails before its siblings are waited for leaves them so, in the reference executor too.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize(("subject", "part"), [(LEDGER, 0.7), (CATALOGUE, 0.3)], ids=["ledger", "catalogue"])
+async def test_both_executors_give_the_same_answers(
+    subject: Subject, part: float, request: pytest.FixtureRequest
+) -> None:
+    started = time.perf_counter()
+    tally = await trial(subject, FIRST, round(OPERATIONS * part))
+    report = (
+        f"{subject.name}: {tally.operations:,} operations from {tally.documents:,} documents, {tally.fields:,} fields,"
+        f" {tally.compiled_share:.2%} compiled, {tally.failures:,} errors, {time.perf_counter() - started:.0f} s"
+    )
+    request.config.pluginmanager.getplugin("terminalreporter").write_line(f"\n{report}")
+    assert tally.compiled_share >= COMPILED_SHARE, report
