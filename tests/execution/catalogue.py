@@ -21,11 +21,11 @@ from tests.execution.trial import Subject
 Money = NewType("Money", Decimal)
 
 
-def _printed_money(value: object) -> str:
+def _printed_money(value: object) -> str | None:
     if not isinstance(value, Decimal):
         msg = f"no money: {value!r}"
         raise TypeError(msg)
-    return f"{value:.2f}"
+    return None if value < 0 else f"{value:.2f}"
 
 
 @strawberry.enum

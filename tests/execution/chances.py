@@ -94,6 +94,8 @@ SPOILT: Final[tuple[Callable[[int], Any], ...]] = (
     lambda _number: datetime.date(2026, 11, 2),
     lambda _number: datetime.datetime(2026, 11, 2),  # noqa: DTZ001  not aware, as it should be
     lambda _number: Odd(),
+    lambda _number: 2**31,
+    lambda _number: decimal.Decimal(-1),
     lambda _number: Text("active"),
     lambda _number: Undefined,
     lambda _number: [],

@@ -212,10 +212,12 @@ class OperationWriter:
         return "".join(f" @{name}(if: {self._condition(name == 'include')})" for name in names)
 
     def _condition(self, usual: bool) -> str:
-        value = usual if self._random.random() < 0.65 else not usual
+        def value() -> bool:
+            return usual if self._random.random() < 0.65 else not usual
+
         if self._random.random() < 0.4:
-            return json.dumps(value)
-        return self._variable(GraphQLNonNull(self._schema.type_map["Boolean"]), Undefined, lambda: value)
+            return json.dumps(value())
+        return self._variable(GraphQLNonNull(self._schema.type_map["Boolean"]), Undefined, value)
 
     def _arguments(self, field_name: str, called: GraphQLField) -> str:
         given = {}
