@@ -35,6 +35,7 @@ from benchmarks.servers import KINDS, START_SECONDS, Server, ServerFailed, Serve
 from tests.postgres import started
 
 CONNECTIONS: Final = 16
+WARM_SECONDS: Final = 2
 _GATEWAY: Final = next(kind for kind in KINDS if kind.name == "gateway")
 _BY_NAME: Final = {operation.name: operation for operation in OPERATIONS}
 _INTROSPECTION: Final = replace(
@@ -52,7 +53,7 @@ class Options:
     rows: int
     accounts: int
     rounds: int
-    seconds: float
+    seconds: int
     write_docs: bool
 
 
@@ -105,7 +106,7 @@ def _load_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _run(server: Server, operation: Operation, seconds: float, database: DatabaseProcesses) -> Run:
+def _run(server: Server, operation: Operation, seconds: int, database: DatabaseProcesses) -> Run:
     workers = _workers(server)
     before, load_before = [cpu_seconds(worker) for worker in workers], _load_cpu()
     run = load.run(
@@ -168,7 +169,7 @@ def _turns(options: Options, filled: Filled, folder: Path, database: DatabasePro
         for operation in _OPERATIONS:
             runs: tuple[list[Run], list[Run]] = ([], [])
             for server in servers:
-                _run(server, operation, options.seconds / 2, database)
+                _run(server, operation, WARM_SECONDS, database)
             for turn in range(options.rounds):
                 for which in (0, 1) if turn % 2 == 0 else (1, 0):
                     runs[which].append(_run(servers[which], operation, options.seconds, database))
@@ -189,7 +190,7 @@ def _measured(options: Options) -> Iterator[str]:
         measured = _turns(options, filled, folder, DatabaseProcesses(postgresql.postmaster(server)))
     yield from report.machine("the workers, the database and wrk", [version], {"gateway"})
     yield (
-        f"{CONNECTIONS} connections; medians of {options.rounds} rounds of {options.seconds:g} s in which one worker"
+        f"{CONNECTIONS} connections; medians of {options.rounds} rounds of {options.seconds} s in which one worker"
         " and two take turns. CPU is per request. *At most here*: twice the CPU of a worker's request as a share of"
         " what all of this machine's processes spend on it, since they share the cores. *On cores of their own*: twice"
         " the requests that a second of a worker's CPU answers with two, in proportion to those with one."
@@ -203,7 +204,7 @@ def _options() -> Options:
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--accounts", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of one run of wrk")
+    parser.add_argument("--seconds", type=int, default=4, help="of one run of wrk")
     parser.add_argument("--write-docs", action="store_true", help="write the table into docs/benchmarks.md")
     options = Options(**vars(parser.parse_args()))
     if options.rows // options.accounts < 2_000:
