@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
+import itertools
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -105,27 +108,45 @@ def test_a_file_to_import_is_never_written_to(
     assert _count(sqlite_file_url, "SELECT count(*) FROM accounts") == 0
 
 
+def _feed(process: subprocess.Popen[str]) -> None:
+    """Lines without end: the import cannot be done before it is told to end."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(_HEADER)
+        for one in itertools.count():
+            process.stdin.write(_GOOD.replace(",m,", f",m{one},"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_import_that_is_told_to_end_says_what_it_took(
-    sqlite_file_url: str, tmp_path: Path, number: signal.Signals
-) -> None:
-    path = tmp_path / "rollups.csv"
-    path.write_text(_HEADER + "".join(_GOOD.replace(",m,", f",m{one},") for one in range(200_000)))
-    command = [sys.executable, "-m", "gateway.cli", "import-usage", str(path), "--create-accounts"]
+def test_an_import_that_is_told_to_end_says_what_it_took(sqlite_file_url: str, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "gateway.cli", "import-usage", "-", "--create-accounts"]
     process = subprocess.Popen(
-        [*command, "--database-url", sqlite_file_url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--database-url", sqlite_file_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    feeding = threading.Thread(target=_feed, args=[process])
+    feeding.start()
     for _ in range(600):
         if _count(sqlite_file_url, "SELECT count(*) FROM usage_days"):
             break
         time.sleep(0.05)
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
+    assert process.wait(timeout=60) == 1
+    feeding.join()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    stdout, stderr = process.stdout.read(), process.stderr.read()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        assert pipe is not None
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
     taken = _count(sqlite_file_url, "SELECT count(*) FROM usage_days")
     assert isinstance(taken, int)
-    assert 0 < taken < 200_000
-    assert process.returncode == 1
-    assert stdout.startswith(f"{path} (rollups): {taken:,} lines taken with {taken * 5:,} calls, 0 known, 0 refused\n")
+    assert taken > 0
+    assert f" (rollups): {taken:,} lines taken with {taken * 5:,} calls, 0 known, 0 refused\n" in stdout
     assert "interrupted; the lines counted above are kept, and importing again takes the rest" in stderr
 
 
