@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal
 from enum import Enum
@@ -14,7 +15,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
 
-from tests.execution.chances import Answers, Chances, Later, fault_error, guarded, spoilt, turned
+from tests.execution.chances import Answers, Chances, Later, Text, fault_error, guarded, spoilt, turned
 from tests.execution.operations import Vocabulary
 from tests.execution.trial import Subject
 
@@ -35,6 +36,14 @@ class Colour(Enum):
     BLUE = "b"
 
 
+class OtherColour(Enum):
+    RED = "r"
+
+
+class MoneyOfOurs(Decimal):
+    pass
+
+
 _LEAVES: Final[dict[str, Callable[[int], Any]]] = {
     "label": lambda number: f"label {number % 100}",
     "note": lambda number: None if number % 3 == 0 else f"note {number % 100}",
@@ -51,6 +60,21 @@ _LEAVES: Final[dict[str, Callable[[int], Any]]] = {
     "loose_grid": lambda number: [None if number >> one & 1 else [one, None] for one in range(number % 4)],
     "colours": lambda number: tuple(Colour)[: number % 4],
 }
+
+
+_NEARLY: Final[dict[type, tuple[Any, ...]]] = {
+    str: (Text("text"), b"text", 7, True, 1.5, ""),
+    int: (2**31, -(2**31), -(2**31) - 1, True, 3.0, 3.5, "3", "three"),
+    float: (3, True, math.inf, "1.5", Decimal("1.5")),
+    bool: (1, 0, 2, 0.0, "true", ""),
+    Colour: ("r", "RED", "x", OtherColour.RED),
+    Decimal: (1, 1.5, "1.5", Decimal("NaN"), MoneyOfOurs("2.5")),
+}
+"""Values that are almost of the type: some are right, and need a closer look than compiled code takes."""
+
+
+def _nearly(value: Any, number: int) -> Any:
+    return spoilt(number) if value is None else _NEARLY[type(value)][number % len(_NEARLY[type(value)])]
 
 
 class Thing:
@@ -75,6 +99,8 @@ class Thing:
             raise fault_error(fault >> 8)
         if isinstance(value, list | tuple) and fault % 4 < 3:
             return _spoilt_list(list(value), fault >> 8)
+        if not isinstance(value, list | tuple) and fault & 64:
+            return _nearly(value, fault >> 8)
         return spoilt(fault >> 8)
 
 
@@ -96,13 +122,15 @@ _KINDS: Final = (BoxThing, LidThing, BagThing)
 def _spoilt_list(items: list[Any], number: int) -> Any:
     """With an item that is wrong; or right, and not a list."""
     kind = number % 5
-    number >>= 3
+    number >>= 8
     if kind == 0:
         return (one for one in items)
     if kind == 1:
         return Later(number % 3, items)
     place = number % (len(items) + 1)
-    items.insert(place, spoilt(number >> 16))
+    like = items[0] if items else None
+    leaf = type(like) in _NEARLY and number & 2**20
+    items.insert(place, _nearly(like, number >> 24) if leaf else spoilt(number >> 24))
     if len(items) > 1 and isinstance(items[place - 1], list) and kind == 2:
         items[place - 1] = _spoilt_list(items[place - 1], number >> 24)
     return items

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -33,12 +34,30 @@ def _rarer_collections() -> Iterator[None]:
     gc.unfreeze()
 
 
-# A field that fails before its siblings are waited for leaves them so, in the reference executor too.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def _is_of_the_reference(name: str) -> bool:
+    return name.startswith(("Executor.", "GraphQLCoreConverter."))
+
+
+@pytest.fixture
+def _coroutines_dropped_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """graphql-core cancels what runs beside a field that failed, begun or not. Compiled code drops no coroutine.
+
+    Python cannot even warn where the coroutine goes while a named tuple is made, whose code has no builtins.
+    """
+    report = sys.unraisablehook
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if not _is_of_the_reference(getattr(unraisable.object, "__qualname__", "")):
+            report(unraisable)
+
+    monkeypatch.setattr(sys, "unraisablehook", hook)
+
+
+@pytest.mark.usefixtures("_coroutines_dropped_by_the_reference")
+@pytest.mark.filterwarnings(r"ignore:coroutine '(Executor|GraphQLCoreConverter)\..*' was never awaited:RuntimeWarning")
 @pytest.mark.parametrize(("subject", "part"), [(LEDGER, 0.7), (CATALOGUE, 0.3)], ids=["ledger", "catalogue"])
 async def test_both_executors_give_the_same_answers(
-    subject: Subject, part: float, request: pytest.FixtureRequest
+    subject: Subject, part: float, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started = time.perf_counter()
     tally = await trial(subject, FIRST, round(OPERATIONS * part))
@@ -46,5 +65,6 @@ async def test_both_executors_give_the_same_answers(
         f"{subject.name}: {tally.operations:,} operations from {tally.documents:,} documents, {tally.fields:,} fields,"
         f" {tally.compiled_share:.2%} compiled, {tally.failures:,} errors, {time.perf_counter() - started:.0f} s"
     )
-    request.config.pluginmanager.getplugin("terminalreporter").write_line(f"\n{report}")
+    with capsys.disabled():
+        request.config.pluginmanager.getplugin("terminalreporter").write_line(f"\n{report}")
     assert tally.compiled_share >= COMPILED_SHARE, report
