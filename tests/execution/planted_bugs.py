@@ -38,7 +38,7 @@ BUGS: Final = (
     ),
     Bug("subtrees", "(v, None) is not True: surprise()", "(v, None) is None: surprise()"),
     Bug("subtrees", "(None if {value} is None else", "({value} if not {value} else"),
-    Bug("subtrees", "return self._printed(type_.of_type", "return self._certain(type_.of_type"),
+    Bug("subtrees", "printed = self._printed(type_.of_type, item", "printed = self._certain(type_.of_type, item"),
     Bug("plans", "printed, later = {}, self._fields", "printed, later = {}, self.later"),
     Bug("plans", "Path(path, field.key, self.type.name)", "Path(path, field.key, None)"),
     Bug(
