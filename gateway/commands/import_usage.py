@@ -271,6 +271,9 @@ def import_usage(
             database, chosen, prices, on_refusals=refusals, on_bytes=lambda count: progress.advance(task, count)
         )
         before = signal.signal(signal.SIGTERM, _interrupt)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # So a shell starts what runs in its background; SIGTERM has to end that too.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             asyncio.run(_run(database, importer, sources))
         except (DatabaseError, SourceUnreadable) as error:

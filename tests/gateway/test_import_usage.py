@@ -118,8 +118,12 @@ def _feed(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_import_that_is_told_to_end_says_what_it_took(sqlite_file_url: str, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "gateway.cli", "import-usage", "-", "--create-accounts"]
+@pytest.mark.parametrize("launcher", ["", "trap '' INT; "], ids=["in front", "in a shell's background"])
+def test_an_import_that_is_told_to_end_says_what_it_took(
+    sqlite_file_url: str, number: signal.Signals, launcher: str
+) -> None:
+    shell = ["sh", "-c", f'{launcher}exec "$@"', "sh"]
+    command = [*shell, sys.executable, "-m", "gateway.cli", "import-usage", "-", "--create-accounts"]
     process = subprocess.Popen(
         [*command, "--database-url", sqlite_file_url],
         stdin=subprocess.PIPE,
@@ -129,13 +133,16 @@ def test_an_import_that_is_told_to_end_says_what_it_took(sqlite_file_url: str, n
     )
     feeding = threading.Thread(target=_feed, args=[process])
     feeding.start()
-    for _ in range(600):
-        if _count(sqlite_file_url, "SELECT count(*) FROM usage_days"):
-            break
-        time.sleep(0.05)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 1
-    feeding.join()
+    try:
+        for _ in range(600):
+            if _count(sqlite_file_url, "SELECT count(*) FROM usage_days"):
+                break
+            time.sleep(0.05)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 1
+    finally:
+        process.kill()
+        feeding.join()
     assert process.stdout is not None
     assert process.stderr is not None
     stdout, stderr = process.stdout.read(), process.stderr.read()
