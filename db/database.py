@@ -14,6 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from db.bundles import compiled
 from db.errors import translated
+from db.feed.feed import ChangeFeed
+from db.feed.postgres_signals import PostgresSignals
+from db.feed.reading import LedgerReader
+from db.feed.sqlite_signals import SqliteSignals
 from db.read_pool import ReadPool
 from db.snapshots import BriefReader, LongReader, Reader, Snapshot, SqliteReader
 from db.urls import connect_arguments, driver_url
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
+
+POSTED_ACCOUNTS: Final = "posted_accounts"
+"""The option of a write's connection that gathers the accounts whose heads it moved."""
 
 # The transaction of a write, as the layers above hand it on without looking inside.
 WriteConnection = AsyncConnection
@@ -137,6 +144,10 @@ class Database:
         # A write locks its accounts, then reads what others committed meanwhile. Under a server's stricter
         # default_transaction_isolation it would fail instead, so BEGIN itself names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
+        self.changes = ChangeFeed(
+            LedgerReader(self.read, postgresql=self.is_postgresql),
+            SqliteSignals(self.file) if self.file is not None else PostgresSignals(_connect_arguments(url, options)),
+        )
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """`brief` is for what is expected to take one round trip: look at `torn` afterwards."""
@@ -161,15 +172,24 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[WriteConnection]:
-        """One read-write transaction: committed at the end, rolled back whole when anything is raised."""
+        """One read-write transaction: committed at the end, rolled back whole when anything is raised.
+
+        The change feed is told of the accounts that got rows, whoever wrote them.
+        """
+        posted: set[int] = set()
         async with self._writer or contextlib.nullcontext():
             with translated():
                 async with self.engine.connect() as connection:
-                    await connection.execution_options(billing_write=True, **self._write_isolation)
+                    await connection.execution_options(
+                        billing_write=True, **{POSTED_ACCOUNTS: posted}, **self._write_isolation
+                    )
                     async with connection.begin():
                         yield connection
+        if posted:
+            self.changes.announce(posted)
 
     async def close(self) -> None:
+        await self.changes.close()
         if self._read_pool is not None:
             await self._read_pool.close()
         await self.engine.dispose()

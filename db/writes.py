@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
+from db.database import POSTED_ACCOUNTS
 from db.errors import DuplicateKey
 from db.keyed_rows import is_postgresql, rows_with_keys
 from db.rows import (
@@ -125,8 +126,11 @@ async def insert_idempotent_calls(connection: AsyncConnection, rows: Iterable[Id
 
 
 async def update_heads(connection: AsyncConnection, heads: Sequence[AccountRow]) -> None:
+    """Every row that is posted moves a head: what is told to the change feed after the commit is gathered here."""
     if not heads:
         return
+    assert connection.sync_connection is not None
+    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(head.id for head in heads)
     table = tables.accounts
     statement = (
         update(table)

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+import structlog
+
+from db.errors import DatabaseError
+from db.feed.changes import Change, Tail
+from db.feed.follower import AheadOfLedger, Follower
+from db.feed.reading import LedgerReader
+from db.feed.signals import Signals
+from db.rows import TransactionRow
+
+POLL_SECONDS: Final = 0.25
+"""How long a row stays unseen that nobody told of: written by hand, or by a process that died before it could."""
+READ_ROWS: Final = 250
+"""Rows of one account read at once."""
+READ_ACCOUNTS: Final = 50
+"""Accounts read at once."""
+MAX_REPLAYS: Final = 4
+"""Reads at the same time by followers that catch up: they leave connections to requests."""
+PATIENCE_SECONDS: Final = 1.0
+"""How long the reading of a burst waits for followers that are slow, before they fall behind."""
+CROWDED_SECONDS: Final = 0.01
+LOOKED_AT: Final = 5_000
+"""Accounts whose heads are read at once."""
+
+log = structlog.get_logger()
+
+
+class ChangeFeed:
+    """The tails of all accounts that are followed, read on together."""
+
+    def __init__(self, reader: LedgerReader, signals: Signals) -> None:
+        self._reader = reader
+        self._signals = signals
+        self._tails: dict[int, Tail] = {}
+        self._opening: dict[int, asyncio.Task[Tail | None]] = {}
+        self._due: dict[int, float | None] = {}
+        """Accounts that may have more rows than their tail; how long they may wait if they were found crowded."""
+        self._reading: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._must_look = False
+        self._replays = asyncio.Semaphore(MAX_REPLAYS)
+
+    def announce(self, account_ids: Collection[int]) -> None:
+        """To be told of every commit that posted rows."""
+        self._signals.announce(account_ids)
+        self._read_on(account_ids)
+
+    async def follow(self, account_id: int, after: int | None) -> Follower | None:
+        """From the row after `after` on, or from the newest row on; None if there is no such account.
+
+        Raises AheadOfLedger, and DatabaseError where the account can't be read.
+        """
+        tail = self._tails.get(account_id) or await self._opened(account_id)
+        if tail is None:
+            return None
+        tail.followers += 1
+        try:
+            if after is not None and after > tail.newest.seq:
+                # Another process may have posted it a moment ago.
+                await self._check_not_ahead(tail, after)
+            return Follower(self, tail, after)
+        except BaseException:
+            self.leave(tail)
+            raise
+
+    def leave(self, tail: Tail) -> None:
+        tail.followers -= 1
+        if tail.followers == 0:
+            self._tails.pop(tail.account_id, None)
+            self._due.pop(tail.account_id, None)
+
+    async def replay(self, account_id: int, seq: int) -> list[TransactionRow]:
+        """Rows after the one of this `seq`. Waits as long as the database can't be reached."""
+        while True:
+            try:
+                async with self._replays:
+                    return await self._reader.following(account_id, seq, READ_ROWS)
+            except DatabaseError as error:
+                log.warning("rows not read yet", reason=str(error))
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def close(self) -> None:
+        tasks = [task for task in (self._reading, self._polling, *self._opening.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self._signals.close()
+
+    async def _opened(self, account_id: int) -> Tail | None:
+        """Those who come at the same time share one reading."""
+        opening = self._opening.get(account_id)
+        if opening is None:
+            opening = self._opening[account_id] = asyncio.get_running_loop().create_task(self._open(account_id))
+            opening.add_done_callback(lambda _: self._opening.pop(account_id, None))
+        return await asyncio.shield(opening)
+
+    async def _open(self, account_id: int) -> Tail | None:
+        async with self._replays:
+            row = await self._reader.newest(account_id)
+            if row is None and account_id not in await self._reader.heads([account_id]):
+                return None
+        tail = self._tails.get(account_id)
+        if tail is None:
+            tail = self._tails[account_id] = Tail(account_id, Change(row))
+            # What was posted between that reading and now was announced to no tail.
+            self._read_on([account_id])
+            self._start()
+        return tail
+
+    async def _check_not_ahead(self, tail: Tail, after: int) -> None:
+        heads = await self._reader.heads([tail.account_id])
+        if heads.get(tail.account_id, 0) < after:
+            raise AheadOfLedger
+        self._read_on([tail.account_id])
+
+    def _start(self) -> None:
+        if self._polling is None:
+            self._polling = asyncio.get_running_loop().create_task(self._poll())
+            self._signals.listen(self._posted_elsewhere)
+
+    def _posted_elsewhere(self, account_ids: Collection[int] | None) -> None:
+        self._read_on(list(self._tails) if account_ids is None else account_ids)
+
+    async def _poll(self) -> None:
+        reached = True
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if not self._tails:
+                continue
+            try:
+                self._must_look = await self._signals.may_have_moved() or self._must_look
+                if self._must_look:
+                    await self._look_at_heads()
+                    self._must_look = False
+            except DatabaseError as error:
+                if reached:
+                    log.warning("the ledger can't be followed at the moment", reason=str(error))
+                reached = False
+            else:
+                reached = True
+
+    async def _look_at_heads(self) -> None:
+        followed = list(self._tails)
+        for start in range(0, len(followed), LOOKED_AT):
+            heads = await self._reader.heads(followed[start : start + LOOKED_AT])
+            tails = ((self._tails.get(account_id), head) for account_id, head in heads.items())
+            self._read_on([tail.account_id for tail, head in tails if tail is not None and head > tail.newest.seq])
+
+    def _read_on(self, account_ids: Collection[int]) -> None:
+        for account_id in account_ids:
+            if account_id in self._tails:
+                self._due.setdefault(account_id, None)
+        if self._due and (self._reading is None or self._reading.done()):
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        while self._due:
+            seqs = self._ready()
+            if not seqs:
+                await asyncio.sleep(CROWDED_SECONDS)
+                continue
+            try:
+                found = await self._reader.following_each(seqs, READ_ROWS)
+            except DatabaseError as error:
+                log.warning("new rows not read yet", reason=str(error))
+                self._read_on(seqs)
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            for account_id, rows in found.items():
+                self._publish(account_id, seqs[account_id], rows)
+            await asyncio.sleep(0)
+
+    def _ready(self) -> dict[int, int]:
+        """The accounts to read next, each with the `seq` to read on from. A signal from here on makes them due anew."""
+        now = asyncio.get_running_loop().time()
+        ready: dict[int, int] = {}
+        for account_id, deadline in list(self._due.items()):
+            tail = self._tails.get(account_id)
+            if tail is not None and tail.is_crowded and (deadline is None or now < deadline):
+                self._due[account_id] = deadline or now + PATIENCE_SECONDS
+                continue
+            del self._due[account_id]
+            if tail is not None:
+                ready[account_id] = tail.newest.seq
+            if len(ready) == READ_ACCOUNTS:
+                break
+        return ready
+
+    def _publish(self, account_id: int, after: int, rows: list[TransactionRow]) -> None:
+        tail = self._tails.get(account_id)
+        if tail is None or not rows:
+            return
+        if tail.newest.seq == after:
+            tail.publish(rows)
+        # The other way, everybody left and somebody came while it was read.
+        if tail.newest.seq < rows[-1].seq or len(rows) == READ_ROWS:
+            self._read_on([account_id])

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from db.feed.changes import Change, Place, Tail
+
+if TYPE_CHECKING:
+    from db.feed.feed import ChangeFeed
+
+
+class AheadOfLedger(Exception):
+    """The place to go on from lies after the newest row."""
+
+
+class Lagged(Exception):
+    """More rows waited than may. Nothing is lost: whoever follows from `seq` on gets them."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(f"too many rows waited after row {seq}")
+        self.seq = seq
+
+
+class Follower:
+    """One reader of an account's changes, in the order of `seq`, each once.
+
+    It reads what came before from the database, and when it has caught up it walks the chain that all share.
+    """
+
+    def __init__(self, feed: ChangeFeed, tail: Tail, after: int | None) -> None:
+        self.seq = max(tail.newest.seq - 1, 0) if after is None else after
+        """Of the change that was given out last, or that it began after."""
+        self.live = False
+        """Whether the change that was given out last was new then, and not one from before."""
+        self._feed = feed
+        self._tail = tail
+        self._before: deque[Change] = deque()
+        self._place: Place | None = None
+        self._closed = False
+        if after is None:
+            self._place = tail.stand()
+            if tail.newest.row is not None:
+                self._before.append(tail.newest)
+
+    async def next(self) -> Change:
+        """Waits for it. Raises Lagged."""
+        while True:
+            if self._before:
+                change, self.live = self._before.popleft(), False
+                break
+            if self._place is None:
+                await self._catch_up()
+                continue
+            change, self.live = await self._walk(self._place), True
+            if change.seq > self.seq:
+                break
+        self.seq = change.seq
+        return change
+
+    async def _catch_up(self) -> None:
+        # Nothing is waited for between the comparison and standing there: that is why there is no gap.
+        if self.seq >= self._tail.newest.seq:
+            self._place = self._tail.stand()
+            return
+        rows = await self._feed.replay(self._tail.account_id, self.seq)
+        assert rows, "rows that were read are there no more"
+        self._before.extend(map(Change, rows))
+
+    async def _walk(self, place: Place) -> Change:
+        if place.dropped:
+            raise Lagged(self.seq)
+        if place.change.following is None:
+            place.woken = asyncio.get_running_loop().create_future()
+            try:
+                await place.woken
+            finally:
+                place.woken = None
+        else:
+            # A line of rows must not keep the others waiting.
+            await asyncio.sleep(0)
+        if place.dropped:
+            raise Lagged(self.seq)
+        following = place.change.following
+        assert following is not None
+        place.change = following
+        return following
+
+    def close(self) -> None:
+        """Whoever follows must close, at once when nobody waits for the changes any more. Closing twice is as well."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._place is not None:
+            self._tail.leave(self._place)
+        self._feed.leave(self._tail)

@@ -1,0 +1,144 @@
+"""PostgreSQL: NOTIFY and LISTEN, each on a connection of its own.
+
+NOTIFY in the posting transaction would make all commits of the server wait for each other, since it takes one lock for
+the whole cluster until the commit is written: so it is sent after the commit, for all accounts of a few milliseconds
+together. What is lost by that when a process dies in between is found by the feed's poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+import asyncpg
+import structlog
+
+from db.feed.signals import OnPosted
+
+CHANNEL: Final = "billing_posted"
+NOTIFY_SECONDS: Final = 0.005
+"""Time between two notifications of one process."""
+FIRST_BACKOFF_SECONDS: Final = 0.1
+MAX_BACKOFF_SECONDS: Final = 5.0
+KEEPALIVE_SECONDS: Final = 30.0
+
+_ACCOUNTS_IN_PAYLOAD: Final = 300
+"""A payload has at most 7,999 bytes."""
+
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+log = structlog.get_logger()
+
+
+def _payloads(account_ids: Collection[int]) -> Iterator[str]:
+    ordered = sorted(account_ids)
+    for start in range(0, len(ordered), _ACCOUNTS_IN_PAYLOAD):
+        yield " ".join(map(str, ordered[start : start + _ACCOUNTS_IN_PAYLOAD]))
+
+
+def _accounts_in(payload: str) -> list[int] | None:
+    """None for a payload that is none of ours: anybody may notify."""
+    try:
+        return [int(one) for one in payload.split()]
+    except ValueError:
+        return None
+
+
+class PostgresSignals:
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self._arguments = arguments
+        self._unsent: set[int] = set()
+        self._sending: asyncio.Task[None] | None = None
+        self._sender: asyncpg.Connection[Any] | None = None
+        self._sender_pid: int | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    def announce(self, account_ids: Collection[int]) -> None:
+        self._unsent.update(account_ids)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        while self._unsent:
+            try:
+                await self._send_now()
+            except _LOST as error:
+                # Whoever listens polls too: rather a late row than a line of waiting notifications.
+                log.warning("notification not sent", reason=type(error).__name__)
+                self._unsent.clear()
+                self._drop_sender()
+                await asyncio.sleep(FIRST_BACKOFF_SECONDS)
+            else:
+                await asyncio.sleep(NOTIFY_SECONDS)
+
+    async def _send_now(self) -> None:
+        if self._sender is None:
+            self._sender = await asyncpg.connect(**self._arguments)
+            self._sender_pid = self._sender.get_server_pid()
+        unsent, self._unsent = self._unsent, set()
+        for payload in _payloads(unsent):
+            await self._sender.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+
+    def _drop_sender(self) -> None:
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.terminate()
+
+    def listen(self, on_posted: OnPosted) -> None:
+        self._listening = asyncio.get_running_loop().create_task(self._listen(on_posted))
+
+    async def _listen(self, on_posted: OnPosted) -> None:
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            try:
+                connection = await asyncpg.connect(**self._arguments)
+                try:
+                    await self._listen_on(connection, on_posted)
+                finally:
+                    connection.terminate()
+            except _LOST as error:
+                log.warning("not listening to the database: polling alone", reason=type(error).__name__)
+                # Spread, so that many processes don't come back to a restarted server at once.
+                await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
+                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+            else:
+                backoff = FIRST_BACKOFF_SECONDS
+
+    async def _listen_on(self, connection: asyncpg.Connection[Any], on_posted: OnPosted) -> None:
+        """Until the connection is lost."""
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _connection: lost.set())
+
+        def posted(_connection: object, pid: int, _channel: str, payload: object) -> None:
+            # What this process posted, it knows without being told.
+            if pid != self._sender_pid:
+                on_posted(_accounts_in(str(payload)))
+
+        await connection.add_listener(CHANNEL, posted)
+        # Whatever was announced while nobody listened.
+        on_posted(None)
+        while not lost.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KEEPALIVE_SECONDS):
+                    await lost.wait()
+            if not lost.is_set():
+                # A connection that a firewall forgot tells so only when it is used.
+                await connection.execute("SELECT", timeout=KEEPALIVE_SECONDS)
+
+    async def may_have_moved(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+        if self._sending is not None and not self._sending.done():
+            await asyncio.wait([self._sending], timeout=1)
+            self._sending.cancel()
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            with contextlib.suppress(*_LOST):
+                await sender.close(timeout=1)
