@@ -30,6 +30,13 @@ async def key_by_prefix(connection: WriteConnection, prefix: str) -> ApiKeyRow |
     return ApiKeyRow._make(row) if row else None
 
 
+async def key_by_id(connection: WriteConnection, key_id: int) -> ApiKeyRow | None:
+    """Locked until the transaction ends."""
+    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == key_id).with_for_update(key_share=True)
+    row = (await connection.execute(statement)).first()
+    return ApiKeyRow._make(row) if row else None
+
+
 async def all_keys(database: Database, account_id: int | None = None) -> list[ApiKeyRow]:
     statement = select(*columns(_KEY, ApiKeyRow)).order_by(_KEY.c.id)
     if account_id is not None:

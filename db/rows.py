@@ -130,3 +130,13 @@ class ApiKeyRow(NamedTuple):
     expires_at: datetime | None
     revoked_at: datetime | None
     replaced_by: int | None
+
+
+class TicketRow(NamedTuple):
+    digest: bytes
+    purpose: str
+    key_id: int
+    payload: str | None
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None

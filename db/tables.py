@@ -1,7 +1,7 @@
 """The tables. Money is nano-dollars, times are UTC with microseconds, enumerations their lowercase names.
 
 Every key and index of account data begins with the account, so that the tables can be distributed by it; the
-exceptions are API keys, which are looked up by their digest, and the operators' list of accounts.
+exceptions are API keys and tickets, which are looked up by their digest, and the operators' list of accounts.
 """
 
 from __future__ import annotations
@@ -288,4 +288,23 @@ api_keys = Table(
     Index("ix_api_keys_account_id", "account_id"),
     CheckConstraint("scope IN ('read', 'manage', 'service', 'operator')", name="scope"),
     CheckConstraint("(account_id IS NOT NULL) = (scope IN ('read', 'manage'))", name="account"),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("digest", LargeBinary(), nullable=False),
+    Column("purpose", name(), nullable=False),
+    Column("key_id", BigInteger(), ForeignKey("api_keys.id"), nullable=False),
+    Column("payload", String()),
+    Column("created_at", timestamp(), nullable=False),
+    Column("expires_at", timestamp(), nullable=False),
+    # Of a ticket that can be redeemed once.
+    Column("used_at", timestamp()),
+    PrimaryKeyConstraint("digest"),
+    Index("ix_tickets_expires_at", "expires_at"),
+    Index("ix_tickets_key_id", "key_id", "purpose", "created_at"),
+    CheckConstraint("purpose IN ('stream', 'export', 'sign_in')", name="purpose"),
+    CheckConstraint("length(digest) = 32", name="digest"),
+    sqlite_with_rowid=False,
 )

@@ -20,7 +20,7 @@ from gateway.rest import add_rest_routes
 
 log = structlog.get_logger()
 
-LAST_USED_SECONDS: Final = 30.0
+CHORES_SECONDS: Final = 30.0
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -41,23 +41,28 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=parts.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-async def _write_last_used(parts: Parts) -> None:
+async def _do_chores(parts: Parts) -> None:
+    chores = {
+        "write the times of last use": parts.authenticator.flush_last_used,
+        "delete expired tickets": parts.tickets.delete_expired,
+    }
     while True:
-        await asyncio.sleep(LAST_USED_SECONDS)
-        try:
-            await parts.authenticator.flush_last_used()
-        except DatabaseError as error:
-            # The times stay gathered: the next round writes them.
-            log.warning("times of last use not written", reason=str(error))
+        await asyncio.sleep(CHORES_SECONDS)
+        for name, chore in chores.items():
+            try:
+                await chore()
+            except DatabaseError as error:
+                # Nothing is lost: the next round does it.
+                log.warning("chore not done", chore=name, reason=str(error))
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
-    writer = asyncio.create_task(_write_last_used(parts))
+    chores = asyncio.create_task(_do_chores(parts))
     yield
-    writer.cancel()
+    chores.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await writer
+        await chores
     with contextlib.suppress(DatabaseError):
         await parts.authenticator.flush_last_used()
     await parts.database.close()

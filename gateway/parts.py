@@ -14,6 +14,7 @@ from gateway.metrics import Metrics
 from gateway.settings import Settings
 from ledger.keys import Authenticator
 from ledger.posting import Clock, Ledger, utc_now
+from ledger.tickets import Tickets
 from schema.build import graphql_schema
 
 
@@ -23,6 +24,7 @@ class Parts:
     database: Database
     ledger: Ledger
     authenticator: Authenticator
+    tickets: Tickets
     documents: Documents
     metrics: Metrics
     clock: Clock
@@ -57,6 +59,7 @@ def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:
         database=database,
         ledger=Ledger(database, clock),
         authenticator=Authenticator(database, ttl_seconds=settings.key_cache_seconds, clock=clock),
+        tickets=Tickets(database, clock),
         documents=Documents(graphql_schema(), limits, settings.document_cache_size),
         metrics=Metrics(),
         clock=clock,
