@@ -36,12 +36,19 @@ def attribute_of(definition: StrawberryField) -> str | None:
 
 def method_of(definition: StrawberryField) -> Callable[[Any], Any] | None:
     """The function of the source alone that gives the field's value at once."""
+    if definition.is_subscription:
+        return _itself
     resolver = definition.base_resolver
     if resolver is None or resolver.is_async or definition.arguments:
         return None
     if resolver.self_parameter is None or len(resolver.signature.parameters) != 1:
         return None
     return resolver.wrapped_func  # type: ignore[return-value]
+
+
+def _itself(event: Any) -> Any:
+    """A subscription's resolver gave the events; the field's value is the event."""
+    return event
 
 
 class Call:

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final
 
 from graphql import (
     DirectiveNode,
     DocumentNode,
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
+    Node,
     OperationDefinitionNode,
     VariableNode,
     Visitor,
@@ -65,6 +68,14 @@ class Operation:
         self._conditions = _condition_variables(document.ast)
         self._variables: Variables | None = None
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+
+    @cached_property
+    def event_variables(self) -> tuple[str, ...]:
+        """What the answer to a subscription's event depends on: all variables but those that only choose the events.
+
+        Two subscriptions of this operation, alike in these, have the same answer to the same event.
+        """
+        return _event_variables(self.definition, self.document)
 
     def variables(self, schema: GraphQLSchema) -> Variables:
         if self._variables is None:
@@ -127,6 +138,25 @@ def _condition_variables(ast: DocumentNode) -> tuple[str, ...]:
 
     finder = Finder()
     visit(ast, finder)
+    return tuple(sorted(finder.names))
+
+
+def _event_variables(definition: OperationDefinitionNode, document: Document) -> tuple[str, ...]:
+    class Finder(Visitor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names: set[str] = set()
+
+        def enter_variable(self, node: VariableNode, *_: Any) -> None:
+            self.names.add(node.name.value)
+
+    finder = Finder()
+    parts: list[Node | None] = [*document.fragment_definitions.values()]
+    for root in definition.selection_set.selections:
+        parts += (*(root.directives or ()), root.selection_set) if isinstance(root, FieldNode) else (root,)
+    for part in parts:
+        if part is not None:
+            visit(part, finder)
     return tuple(sorted(finder.names))
 
 

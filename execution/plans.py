@@ -352,11 +352,11 @@ class Plan:
         self.compiled = compiled
         """How many of them don't need the reference executor."""
 
-    def execute(self, run: Run) -> Any:
+    def execute(self, run: Run, source: Any) -> Any:
         """The data, or a coroutine of it. Raises the error that leaves no data."""
         if self._serial:
-            return self._root.execute_serially(run, None)
-        result = self._root.execute(run, None, None)
+            return self._root.execute_serially(run, source)
+        result = self._root.execute(run, source, None)
         if is_pending(result):
             self._root.ask_ahead(run, None)
         return result

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
 from db.errors import DatabaseUnavailable, NumberOutOfRange, StatementTimeout
-from ledger.errors import BillingError
+from ledger.errors import BillingError, Lagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,8 @@ class Problem:
     message: str
     internal: bool = False
     """The cause is ours and must be logged; the client learns its request id alone."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What stands in the extensions besides the code."""
 
 
 class RequestError(Exception):
@@ -42,6 +44,7 @@ STATUS: Final[dict[str, HTTPStatus]] = {
     "IDEMPOTENCY_CONFLICT": HTTPStatus.CONFLICT,
     "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "LAGGED": HTTPStatus.CONFLICT,
     "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
     "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
     "UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -49,6 +52,8 @@ STATUS: Final[dict[str, HTTPStatus]] = {
 
 
 def problem_of(error: BaseException) -> Problem:
+    if isinstance(error, Lagged):
+        return Problem(error.code, str(error), details={"cursor": error.cursor})
     if isinstance(error, BillingError | RequestError):
         return Problem(error.code, str(error))
     if isinstance(error, DatabaseUnavailable):
@@ -63,4 +68,4 @@ def problem_of(error: BaseException) -> Problem:
 def extensions_of(problem: Problem, request_id: str) -> dict[str, Any]:
     if problem.code == "INTERNAL":
         return {"code": problem.code, "requestId": request_id}
-    return {"code": problem.code}
+    return {"code": problem.code, **problem.details}

@@ -8,7 +8,8 @@
     ├── BadCursor              BAD_CURSOR              not a cursor of this list
     ├── Conflict               CONFLICT                right input, wrong state: a hold that is settled already
     ├── IdempotencyConflict    IDEMPOTENCY_CONFLICT    the key was used with another payload
-    └── InsufficientBalance    INSUFFICIENT_BALANCE    the balance does not cover the hold
+    ├── InsufficientBalance    INSUFFICIENT_BALANCE    the balance does not cover the hold
+    └── Lagged                 LAGGED                  a subscriber fell too far behind: it resumes from a cursor
 
 Errors of the database are in `db.errors`; `gateway.errors` maps both to what goes over the wire.
 """
@@ -54,3 +55,12 @@ class IdempotencyConflict(BillingError):
 
 class InsufficientBalance(BillingError):
     code = "INSUFFICIENT_BALANCE"
+
+
+class Lagged(BillingError):
+    code = "LAGGED"
+
+    def __init__(self, message: str, cursor: str) -> None:
+        super().__init__(message)
+        self.cursor = cursor
+        """Of the newest event that was given out: nothing after it was."""

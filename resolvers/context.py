@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from db.feed.feed import ChangeFeed
 from db.snapshots import Snapshot
 from ledger.errors import BadUserInput, Forbidden, NotFound
 from ledger.ids import parse_account_id
@@ -41,6 +42,18 @@ class Reads:
     def require_operator(self) -> None:
         if self.principal.scope != KeyScope.OPERATOR:
             raise Forbidden("only an operator's key may do this")
+
+
+class Watching(Reads):
+    """What the opening of a subscription shares."""
+
+    def __init__(
+        self, snapshot: Snapshot, principal: Principal, now: datetime, changes: ChangeFeed, resume_after: str | None
+    ) -> None:
+        super().__init__(snapshot, principal, now)
+        self.changes = changes
+        self.resume_after = resume_after
+        """The cursor of the newest event that the client got, by its transport's own word: it beats `after`."""
 
 
 def covers(principal: Principal, account_id: int) -> bool:

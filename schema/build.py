@@ -17,6 +17,7 @@ from strawberry.schema.config import StrawberryConfig
 from schema.account import Account
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.subscription import Subscription
 from schema.transaction import Transaction
 
 
@@ -35,7 +36,12 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
 
 @cache
 def build_schema() -> strawberry.Schema:
-    schema = strawberry.Schema(query=Query, types=[Account, Transaction], config=StrawberryConfig(scalar_map=SCALARS))
+    schema = strawberry.Schema(
+        query=Query,
+        subscription=Subscription,
+        types=[Account, Transaction],
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
     _drop_null_defaults(schema._schema)  # noqa: SLF001
     return schema
 

@@ -43,6 +43,11 @@ class Follower:
             if tail.newest.row is not None:
                 self._before.append(tail.newest)
 
+    @property
+    def is_at_beginning(self) -> bool:
+        """It began on an empty ledger, and still does."""
+        return self.seq == 0 and not self._before
+
     async def next(self) -> Change:
         """Waits for it. Raises Lagged."""
         while True:

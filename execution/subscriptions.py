@@ -1,0 +1,40 @@
+"""Subscriptions: a source of events, and each event's answer as a run of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from inspect import isawaitable
+from typing import Any
+
+from graphql import ExecutionResult, GraphQLSchema
+from graphql.execution import create_source_event_stream
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from execution.documents import Document
+
+
+async def source_of(
+    schema: GraphQLSchema,
+    document: Document,
+    *,
+    operation_name: str | None,
+    variables: dict[str, Any] | None,
+    context: object,
+) -> AsyncIterator[Any] | ExecutionResult:
+    """The events of a subscription, or the errors that kept it from beginning.
+
+    It begins once, so graphql-core does it; the events' answers are made by `run` or `run_by_reference`.
+    """
+    executor = StrawberryGraphQLCoreExecutionContext.build(
+        schema,
+        document.ast,
+        context_value=context,
+        variable_values=variables,
+        operation_name=operation_name,
+    )
+    if isinstance(executor, list):
+        return ExecutionResult(None, executor)
+    found: Any = create_source_event_stream(executor)
+    if isawaitable(found):
+        found = await found
+    return found if isinstance(found, ExecutionResult) else aiter(found)

@@ -1,0 +1,151 @@
+"""What subscriptions follow: the changes of one account's balance, from a cursor on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+from db.feed.changes import Change
+from db.feed.follower import AheadOfLedger, Follower
+from db.feed.follower import Lagged as FollowerLagged
+from db.rows import TransactionRow
+from ledger.errors import BadCursor, Lagged, NotFound
+from resolvers.context import Watching
+from resolvers.cursors import CursorKind, CursorWriter, read_cursor, seq_position
+
+
+class BalanceEvent(NamedTuple):
+    cursor: str
+    balance_nanos: int
+    transaction: TransactionRow
+
+
+class LowBalanceEvent(NamedTuple):
+    cursor: str
+    balance_nanos: int
+    threshold_nanos: int
+    transaction: TransactionRow | None
+
+
+def _seq_of(after: str, account_id: int) -> int:
+    """Streams take the cursor of any list of the account's ledger, and its position alone."""
+    cursor = read_cursor(after, "after")
+    if cursor.kind != CursorKind.LEDGER:
+        raise BadCursor("after is a cursor of another list")
+    if cursor.account_id != account_id:
+        raise BadCursor("after is a cursor of another account")
+    return seq_position(cursor, "after")
+
+
+async def _follower(watching: Watching, account_id: int, after: int | None) -> Follower:
+    try:
+        follower = await watching.changes.follow(account_id, after)
+    except AheadOfLedger as error:
+        raise BadCursor("after lies ahead of the ledger") from error
+    if follower is None:
+        raise NotFound("there is no such account")
+    return follower
+
+
+class _Stream:
+    """Events until `aclose`, which ends it at once, begun or not."""
+
+    def __init__(self, follower: Follower, account_id: int) -> None:
+        self._follower = follower
+        self._writer = CursorWriter(CursorKind.LEDGER, account_id)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the newest event was new when it was given out."""
+        return self._follower.live
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on from."""
+        return self._writer.of_seq(self._follower.seq)
+
+    async def _next(self) -> tuple[Change, TransactionRow]:
+        try:
+            change = await self._follower.next()
+        except FollowerLagged as lagged:
+            msg = "more rows waited for this subscription than may: subscribe again with after: the cursor"
+            raise Lagged(msg, self._writer.of_seq(lagged.seq)) from lagged
+        assert change.row is not None
+        return change, change.row
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        self._follower.close()
+
+
+class BalanceChanges(_Stream):
+    shared: dict[object, object]
+    """Belongs to the newest event: what is made of it for one subscriber may serve the others."""
+
+    async def __anext__(self) -> BalanceEvent:
+        change, row = await self._next()
+        self.shared = change.made
+        event = change.made.get(BalanceEvent)
+        if event is None:
+            event = BalanceEvent(self._writer.of_seq(row.seq), row.balance_after_nanos, row)
+            change.made[BalanceEvent] = event
+        return event
+
+
+class LowBalances(_Stream):
+    shared = None
+
+    def __init__(self, follower: Follower, account_id: int, threshold_nanos: int, *, is_below: bool) -> None:
+        super().__init__(follower, account_id)
+        self._threshold_nanos = threshold_nanos
+        self._is_below = is_below
+        self._first: LowBalanceEvent | None = None
+
+    @classmethod
+    def from_now(cls, follower: Follower, account_id: int, threshold_nanos: int) -> Self:
+        """The newest row, which the follower begins with, tells how it stands; an empty ledger stands at zero."""
+        stream = cls(follower, account_id, threshold_nanos, is_below=False)
+        if follower.is_at_beginning and threshold_nanos > 0:
+            stream._is_below = True
+            stream._first = LowBalanceEvent(stream.cursor, 0, threshold_nanos, None)
+        return stream
+
+    async def __anext__(self) -> LowBalanceEvent:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        while True:
+            _, row = await self._next()
+            was_below, self._is_below = self._is_below, row.balance_after_nanos < self._threshold_nanos
+            if self._is_below and not was_below:
+                return LowBalanceEvent(
+                    self._writer.of_seq(row.seq), row.balance_after_nanos, self._threshold_nanos, row
+                )
+
+
+async def balance_changes(watching: Watching, account_id: str | None, after: str | None) -> BalanceChanges:
+    """With `after`, the rows since then come first; without it, the newest row."""
+    number = watching.account_in_scope(account_id, "accountId")
+    after = watching.resume_after or after
+    seq = None if after is None else _seq_of(after, number)
+    return BalanceChanges(await _follower(watching, number, seq), number)
+
+
+async def low_balances(
+    watching: Watching, account_id: str | None, threshold_nanos: int, after: str | None
+) -> LowBalances:
+    """With `after`, what was crossed since then; without it, an event at once if the balance is below already."""
+    number = watching.account_in_scope(account_id, "accountId")
+    after = watching.resume_after or after
+    if after is None:
+        return LowBalances.from_now(await _follower(watching, number, None), number, threshold_nanos)
+    seq = _seq_of(after, number)
+    follower = await _follower(watching, number, seq)
+    try:
+        row = await watching.loaders.transaction.load((number, seq)) if seq else None
+    except BaseException:
+        follower.close()
+        raise
+    balance_nanos = 0 if row is None else row.balance_after_nanos
+    return LowBalances(follower, number, threshold_nanos, is_below=balance_nanos < threshold_nanos)
