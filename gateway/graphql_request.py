@@ -1,0 +1,44 @@
+"""What a client asks for, checked for its shape alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLRequest:
+    query: str
+    operation_name: str | None
+    variables: dict[str, Any] | None
+
+
+def parsed_json(text: bytes | str, what: str) -> object:
+    """Raises RequestError, which names `what`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        msg = f"{what} is not JSON that can be read: {error.msg}"
+        raise RequestError("BAD_USER_INPUT", msg) from error
+
+
+def checked_request(given: object) -> GraphQLRequest:
+    """Raises RequestError."""
+    if isinstance(given, list):
+        raise RequestError("BAD_USER_INPUT", "batches are not supported: send one operation a request")
+    if not isinstance(given, dict):
+        raise RequestError("BAD_USER_INPUT", "the body must be a JSON object with the member query")
+    query, name, variables = given.get("query"), given.get("operationName"), given.get("variables")
+    if not isinstance(query, str) or not query.strip():
+        raise RequestError("BAD_USER_INPUT", "query must be a document's text")
+    if name is not None and not isinstance(name, str):
+        raise RequestError("BAD_USER_INPUT", "operationName must be a string or null")
+    if variables is not None and not isinstance(variables, dict):
+        raise RequestError("BAD_USER_INPUT", "variables must be an object or null")
+    if not isinstance(given.get("extensions"), dict | None):
+        raise RequestError("BAD_USER_INPUT", "extensions must be an object or null")
+    return GraphQLRequest(query, name or None, variables)

@@ -1,0 +1,113 @@
+"""One operation, from its text to its answer, whatever transport brought it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from graphql import ExecutionResult, GraphQLError
+
+from execution.documents import Document, DocumentRefused, Operation
+from execution.run import run, run_by_reference
+from gateway.errors import Problem, extensions_of, problem_of
+from gateway.graphql_request import GraphQLRequest
+from gateway.logs import request_id
+from gateway.parts import Parts
+from gateway.requests import report
+from ledger.keys import Principal
+from resolvers.context import Reads
+
+MAX_MESSAGE: Final = 500
+
+
+class Refused(Exception):
+    """Nothing was executed: the document, the name of the operation or its variables will not do."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.errors = errors
+        """As they go over the wire."""
+
+
+def _formatted(error: GraphQLError, problem: Problem) -> dict[str, Any]:
+    formatted: dict[str, Any] = {"message": problem.message}
+    if error.locations:
+        formatted["locations"] = [location.formatted for location in error.locations]
+    if error.path is not None:
+        formatted["path"] = error.path
+    formatted["extensions"] = extensions_of(problem, request_id.get())
+    return formatted
+
+
+def _shortened(message: str) -> str:
+    """graphql-core's messages repeat what was given, however long."""
+    return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…"
+
+
+def _problem(error: GraphQLError, code: str) -> Problem:
+    """An error without a cause is graphql-core's own, about the input: `code` says of which kind."""
+    cause = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    if cause is None:
+        return Problem(code, _shortened(error.message))
+    found = problem_of(cause)
+    # A value's own refusal, wrapped: graphql-core's message names the variable or argument that it was given for.
+    return found if error.path is not None or found.internal else Problem(found.code, _shortened(error.message))
+
+
+def formatted_errors(parts: Parts, errors: list[GraphQLError], code: str) -> list[dict[str, Any]]:
+    """As they go over the wire; counted, and logged where they are ours."""
+    formatted = []
+    for error in errors:
+        problem = _problem(error, code)
+        if problem.internal:
+            report(problem, error.original_error or error)
+        parts.metrics.errors.labels(problem.code).inc()
+        formatted.append(_formatted(error, problem))
+    return formatted
+
+
+def find_operation(parts: Parts, given: GraphQLRequest) -> tuple[Document, Operation]:
+    """Raises Refused."""
+    try:
+        document = parts.documents.get(given.query)
+        return document, document.operation(given.operation_name)
+    except DocumentRefused as refused:
+        raise Refused(formatted_errors(parts, refused.errors, refused.refusal)) from refused
+    except GraphQLError as error:
+        raise Refused(formatted_errors(parts, [error], "BAD_USER_INPUT")) from error
+
+
+async def _executed(
+    parts: Parts, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
+) -> ExecutionResult:
+    """What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
+    expected to do so again, and run anew in a transaction where it does not."""
+    executed = run if parts.settings.compiled_execution else run_by_reference
+    for brief in (True, False) if operation in parts.brief_operations else (False,):
+        async with parts.database.snapshot(brief=brief) as snapshot:
+            result = await executed(
+                parts.documents.schema,
+                document,
+                operation_name=given.operation_name,
+                variables=given.variables,
+                context=Reads(snapshot, principal, parts.clock()),
+            )
+        if not snapshot.torn:
+            break
+        parts.brief_operations.discard(operation)
+    if snapshot.reads <= 1:
+        parts.brief_operations.add(operation)
+    return result
+
+
+async def run_operation(
+    parts: Parts, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
+) -> dict[str, Any]:
+    """The answer of a query or mutation: its data, and its errors where it has some. Raises Refused."""
+    result = await _executed(parts, principal, document, operation, given)
+    errors = formatted_errors(parts, result.errors, "BAD_USER_INPUT") if result.errors else []
+    # Without data and without a path, the variables were refused: nothing was executed.
+    if result.data is None and all(error.path is None for error in result.errors or ()):
+        raise Refused(errors)
+    return {"errors": errors, "data": result.data} if errors else {"data": result.data}
