@@ -7,8 +7,7 @@ from inspect import isawaitable
 from typing import Any
 
 from graphql import ExecutionResult, GraphQLSchema
-from graphql.execution import create_source_event_stream
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from graphql.execution import Executor, create_source_event_stream
 
 from execution.documents import Document
 
@@ -25,11 +24,11 @@ async def source_of(
 
     It begins once, so graphql-core does it; the events' answers are made by `run` or `run_by_reference`.
     """
-    executor = StrawberryGraphQLCoreExecutionContext.build(
+    executor = Executor.build(
         schema,
         document.ast,
         context_value=context,
-        variable_values=variables,
+        raw_variable_values=variables,
         operation_name=operation_name,
     )
     if isinstance(executor, list):

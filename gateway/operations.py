@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from graphql import ExecutionResult, GraphQLError
+from graphql import ExecutionResult, GraphQLError, OperationType
 
 from execution.documents import Document, DocumentRefused, Operation
 from execution.run import run, run_by_reference
-from gateway.errors import Problem, extensions_of, problem_of
+from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.logs import request_id
 from gateway.parts import Parts
@@ -78,11 +78,19 @@ def find_operation(parts: Parts, given: GraphQLRequest) -> tuple[Document, Opera
         raise Refused(formatted_errors(parts, [error], "BAD_USER_INPUT")) from error
 
 
-async def _executed(
-    parts: Parts, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
+async def execute_operation(
+    parts: Parts,
+    principal: Principal,
+    document: Document,
+    operation: Operation,
+    given: GraphQLRequest,
+    source: object = None,
 ) -> ExecutionResult:
-    """What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
-    expected to do so again, and run anew in a transaction where it does not."""
+    """`source` is a subscription's event.
+
+    What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
+    expected to do so again, and run anew in a transaction where it does not.
+    """
     executed = run if parts.settings.compiled_execution else run_by_reference
     for brief in (True, False) if operation in parts.brief_operations else (False,):
         async with parts.database.snapshot(brief=brief) as snapshot:
@@ -92,6 +100,7 @@ async def _executed(
                 operation_name=given.operation_name,
                 variables=given.variables,
                 context=Reads(snapshot, principal, parts.clock()),
+                source=source,
             )
         if not snapshot.torn:
             break
@@ -104,8 +113,11 @@ async def _executed(
 async def run_operation(
     parts: Parts, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
 ) -> dict[str, Any]:
-    """The answer of a query or mutation: its data, and its errors where it has some. Raises Refused."""
-    result = await _executed(parts, principal, document, operation, given)
+    """The answer of a query or mutation: its data, and its errors where it has some. Raises Refused, and RequestError
+    for a subscription."""
+    if operation.kind == OperationType.SUBSCRIPTION:
+        raise RequestError("BAD_USER_INPUT", "a subscription needs a WebSocket, or Accept: text/event-stream")
+    result = await execute_operation(parts, principal, document, operation, given)
     errors = formatted_errors(parts, result.errors, "BAD_USER_INPUT") if result.errors else []
     # Without data and without a path, the variables were refused: nothing was executed.
     if result.data is None and all(error.path is None for error in result.errors or ()):

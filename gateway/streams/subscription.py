@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, Self
 
 import orjson
+from graphql import ExecutionResult, OperationType
 
+from execution.documents import Document, Operation
+from execution.subscriptions import source_of
+from gateway.errors import extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
-from gateway.operations import find_operation, run_operation
+from gateway.logs import request_id
+from gateway.operations import Refused, execute_operation, find_operation, formatted_errors, run_operation
 from gateway.parts import Parts
+from gateway.requests import report
 from ledger.keys import Principal
+from resolvers.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
+from resolvers.context import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +43,113 @@ class Ended(Exception):
         """As they go over the wire."""
 
 
+class EventStream(Protocol):
+    """Raises Ended when it is over for a reason. `aclose` ends it at once, begun or not."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def __anext__(self) -> Event: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Subscription:
+    """Follows the source of one subscription, and makes each event's answer, or takes the one that was made already
+    for another subscriber who asked for the same."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        principal: Principal,
+        document: Document,
+        operation: Operation,
+        given: GraphQLRequest,
+        source: BalanceChanges | LowBalances,
+    ) -> None:
+        self._parts = parts
+        self._principal = principal
+        self._document = document
+        self._operation = operation
+        self._given = given
+        self._source = source
+        # Everything below the root that an answer depends on, besides the event.
+        variables = given.variables or {}
+        values = {name: variables.get(name) for name in operation.event_variables if name in variables}
+        self._kind = (operation, orjson.dumps(values), principal.scope)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            event: BalanceEvent | LowBalanceEvent = await anext(self._source)
+            payload = await self._payload(event)
+        except Exception as error:
+            problem = problem_of(error)
+            report(problem, error)
+            self._parts.metrics.errors.labels(problem.code).inc()
+            extensions = extensions_of(problem, request_id.get())
+            raise Ended([{"message": problem.message, "extensions": extensions}]) from error
+        row = event.transaction
+        return Event(event.cursor, payload, row.created_at if row is not None and self._source.is_live else None)
+
+    async def _payload(self, event: BalanceEvent | LowBalanceEvent) -> bytes:
+        shared = self._source.shared
+        if shared is None:
+            return await self._printed(event)
+        made: Any = shared.get(self._kind)
+        if made.__class__ is bytes:
+            return bytes(made)
+        if made is None:
+            # In a task of its own: the others wait for it too, whoever of them leaves meanwhile.
+            made = shared[self._kind] = asyncio.ensure_future(self._printed(event))
+            made.add_done_callback(lambda task: _keep(shared, self._kind, task))
+        return await asyncio.shield(made)
+
+    async def _printed(self, event: BalanceEvent | LowBalanceEvent) -> bytes:
+        result = await execute_operation(
+            self._parts, self._principal, self._document, self._operation, self._given, event
+        )
+        answer: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            answer = {"errors": formatted_errors(self._parts, result.errors, "BAD_USER_INPUT"), **answer}
+        return orjson.dumps(answer)
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+
+
+def _keep(shared: dict[Any, Any], kind: object, task: asyncio.Task[bytes]) -> None:
+    """The bytes take the place of the task; one that failed is made anew by whoever comes next."""
+    if task.cancelled() or task.exception() is not None:
+        shared.pop(kind, None)
+    else:
+        shared[kind] = task.result()
+
+
 async def _once(payload: bytes) -> AsyncGenerator[Event, None]:
     yield Event(None, payload, None)
 
 
 async def answers(
     parts: Parts, principal: Principal, given: GraphQLRequest, last_event_id: str | None = None
-) -> AsyncGenerator[Event, None]:
-    """Raises Refused, and what resolvers raise, before the stream begins; the stream itself may raise Ended."""
+) -> EventStream:
+    """Raises Refused, and what resolvers raise, before the stream begins; the stream itself may raise Ended.
+
+    `last_event_id` is the cursor of the newest event that the client got: it goes on from there.
+    """
     document, operation = find_operation(parts, given)
-    return _once(orjson.dumps(await run_operation(parts, principal, document, operation, given)))
+    if operation.kind != OperationType.SUBSCRIPTION:
+        return _once(orjson.dumps(await run_operation(parts, principal, document, operation, given)))
+    async with parts.database.snapshot() as snapshot:
+        source = await source_of(
+            parts.documents.schema,
+            document,
+            operation_name=given.operation_name,
+            variables=given.variables,
+            context=Watching(snapshot, principal, parts.clock(), parts.database.changes, last_event_id),
+        )
+    if isinstance(source, ExecutionResult):
+        raise Refused(formatted_errors(parts, source.errors or [], "BAD_USER_INPUT"))
+    assert isinstance(source, BalanceChanges | LowBalances)
+    return Subscription(parts, principal, document, operation, given, source)
