@@ -17,11 +17,11 @@ Sent = tuple[str, tuple[Any, ...]]
 
 @contextmanager
 def watched(database: Database) -> Iterator[list[Sent]]:
-    """Those sent meanwhile, with their parameters; BEGIN, COMMIT and ROLLBACK apart."""
+    """Those sent meanwhile, with their parameters; BEGIN, COMMIT, ROLLBACK and the change feed's notices apart."""
     sent: list[Sent] = []
 
     def keep(statement: str, parameters: Any) -> None:
-        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")):
+        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK", "SELECT pg_notify")):
             sent.append((statement, tuple(parameters)))
 
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:

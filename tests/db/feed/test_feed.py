@@ -14,9 +14,9 @@ from db.feed import changes, feed
 from db.feed.feed import ChangeFeed
 from db.feed.follower import AheadOfLedger, Follower, Lagged
 from db.feed.postgres_signals import CHANNEL
+from ledger.posting import post as post_orders
 from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, order
 from tests.postgres import Postgres
-from tests.statements import watched
 
 
 async def followed(database: Database, account_id: int, after: int | None = None) -> Follower:
@@ -260,14 +260,15 @@ async def test_the_posting_transaction_notifies_nobody(desk: Desk, postgresql_ur
     """NOTIFY in it would serialize all commits: what was posted is told afterwards, of all accounts together."""
     accounts = [await desk.account("1.00") for _ in range(5)]
     await asyncio.sleep(0.1)
-    payloads: list[str] = []
+    notices: list[tuple[int, str]] = []
     listening = await asyncpg.connect(postgresql_url)
     try:
-        await listening.add_listener(CHANNEL, lambda *notice: payloads.append(notice[3]))
-        with watched(desk.database) as statements:
-            await desk.ledger.post(*(order(account_id, api_usage(1)) for account_id in accounts))
+        await listening.add_listener(CHANNEL, lambda *notice: notices.append((notice[1], notice[3])))
+        async with desk.database.write() as connection:
+            await post_orders(connection, [order(account_id, api_usage(1)) for account_id in accounts])
+            posting_pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
         await asyncio.sleep(0.3)
     finally:
         await listening.close()
-    assert not [one for one in statements if "notify" in one[0].lower()]
-    assert payloads == [" ".join(map(str, sorted(accounts)))]
+    assert [payload for _, payload in notices] == [" ".join(map(str, sorted(accounts)))]
+    assert posting_pid not in {pid for pid, _ in notices}
