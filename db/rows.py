@@ -60,6 +60,7 @@ class HoldRow(NamedTuple):
     used_nanos: int | None
     settled_seq: int | None
     settled_at: datetime | None
+    expired_at: datetime | None = None
 
 
 class ChargeRow(NamedTuple):

@@ -158,6 +158,8 @@ holds = Table(
     # The row that returned the rest or charged the overage; null while open, and when it came out even.
     Column("settled_seq", BigInteger()),
     Column("settled_at", timestamp()),
+    # When it was given up because its owner had vanished. It stays when a late settlement follows.
+    Column("expired_at", timestamp()),
     PrimaryKeyConstraint("account_id", "hold_seq"),
     Index("ix_holds_ref", "account_id", "ref_type", "ref_id", "hold_seq"),
     Index(
@@ -166,6 +168,13 @@ holds = Table(
         "period_end",
         postgresql_where=text("state = 'open'"),
         sqlite_where=text("state = 'open'"),
+    ),
+    Index(
+        "ix_holds_settled_seq",
+        "account_id",
+        "settled_seq",
+        postgresql_where=text("settled_seq IS NOT NULL"),
+        sqlite_where=text("settled_seq IS NOT NULL"),
     ),
     CheckConstraint("state IN ('open', 'settled', 'expired')", name="state"),
     CheckConstraint("held_nanos > 0", name="held"),
@@ -193,6 +202,8 @@ charges = Table(
     Column("closed_at", timestamp()),
     PrimaryKeyConstraint("account_id", "ref_type", "ref_id"),
     Index("ix_charges_first_seq", "account_id", "first_seq"),
+    # States and kinds of resources are few: a list filtered by either, or both, is read as the merge of their runs.
+    Index("ix_charges_state", "account_id", "state", "ref_type", "first_seq"),
     CheckConstraint("state IN ('open', 'settled', 'expired')", name="state"),
     sqlite_with_rowid=False,
 )

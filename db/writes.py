@@ -174,7 +174,8 @@ async def _replace_all(
 
 
 async def put_holds(connection: AsyncConnection, rows: Iterable[HoldRow]) -> None:
-    await _replace_all(connection, tables.holds, rows, ("state", "used_nanos", "settled_seq", "settled_at"))
+    changing = ("state", "used_nanos", "settled_seq", "settled_at", "expired_at")
+    await _replace_all(connection, tables.holds, rows, changing)
 
 
 async def put_charges(connection: AsyncConnection, rows: Iterable[ChargeRow]) -> None:

@@ -404,7 +404,7 @@ def _expire_hold(book: _Book, move: ExpireHold) -> None:
         msg = f"the hold of {_describe(move.ref)} has expired already"
         raise Conflict(msg)
     key = book.key(move.ref)
-    _close_hold(book, key, hold, ChargeState.EXPIRED, hold.held_nanos, None)
+    _close_hold(book, key, hold._replace(expired_at=book.now), ChargeState.EXPIRED, hold.held_nanos, None)
     _close_charge(book, key, ChargeState.EXPIRED)
 
 

@@ -3,14 +3,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
+from db import tables
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import SchemaOutdated
-from db.schema_version import check, migrate, newest
+from db.schema_version import _config, check, migrate, newest
 from db.tables import metadata
+from tests.ledger.desk import START
+from tests.postgres import Postgres
 
 
 async def test_the_migrations_make_exactly_the_tables(database: Database) -> None:
@@ -24,6 +28,42 @@ async def test_the_migrations_make_exactly_the_tables(database: Database) -> Non
 async def test_migrating_again_changes_nothing(database: Database) -> None:
     assert await migrate(database) == (newest(), newest())
     await check(database)
+
+
+async def _migrate_to(database: Database, version: str) -> None:
+    def upgrade(connection: Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+
+    async with database.write() as connection:
+        await connection.run_sync(upgrade)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_hold_that_had_expired_keeps_the_time_of_it(
+    kind: str, tmp_path: Path, postgres_server: Postgres
+) -> None:
+    url = sqlite_url(tmp_path / "old.db")
+    database = Database(
+        DatabaseOptions(url if kind == "sqlite" else postgres_server.url(await postgres_server.new_database()))
+    )
+    await _migrate_to(database, "0001")
+    at = START if database.is_postgresql else int(START.timestamp()) * 10**6
+    async with database.write() as connection:
+        await connection.execute(text("INSERT INTO accounts (id, name, created_at) VALUES (1, 'One', :at)"), {"at": at})
+        await connection.execute(
+            text(
+                "INSERT INTO holds (account_id, hold_seq, ref_type, ref_id, cycle, held_nanos, month, state,"
+                " period_start, period_end, used_nanos, settled_at)"
+                " VALUES (1, :seq, 'gpu_instance', :id, 1, 5, '2026-11', :state, :at, :at, 5, :at)"
+            ),
+            [{"seq": 1, "id": "a", "state": "expired", "at": at}, {"seq": 2, "id": "b", "state": "settled", "at": at}],
+        )
+    await migrate(database)
+    rows = await database.read(select(tables.holds.c.expired_at).order_by(tables.holds.c.hold_seq))
+    assert [row[0] for row in rows] == [START, None]
+    await database.close()
 
 
 async def test_an_empty_database_is_refused_with_the_command(tmp_path: Path) -> None:

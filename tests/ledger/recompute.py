@@ -209,9 +209,8 @@ def _holds(
     holds = []
     for cycle, row in enumerate(opened, start=1):
         successor = opened[cycle] if cycle < len(opened) else None
-        state, used_nanos, settled_seq, settled_at = _end(
-            row, settling.get(row.period_start), successor, table.get((row.account_id, row.seq))
-        )
+        stored = table.get((row.account_id, row.seq))
+        state, used_nanos, settled_seq, settled_at = _end(row, settling.get(row.period_start), successor, stored)
         assert row.period_start is not None
         assert row.period_end is not None
         holds.append(
@@ -229,6 +228,7 @@ def _holds(
                 used_nanos=used_nanos,
                 settled_seq=settled_seq,
                 settled_at=settled_at,
+                expired_at=_expired_at(row, state, settled_at, None if successor else stored),
             )
         )
     return holds
@@ -246,6 +246,16 @@ def _end(
         return "open", None, None, None
     settled_at = stored.settled_at
     return stored.state, held_nanos, None, settled_at if settled_at and settled_at >= row.created_at else row.created_at
+
+
+def _expired_at(
+    row: TransactionRow, state: str, settled_at: datetime | None, stored: HoldRow | None
+) -> datetime | None:
+    """Only the newest hold of a resource can have expired, which no row tells if it was settled in the end."""
+    if state == "expired":
+        return settled_at
+    expired_at = stored.expired_at if stored and state == "settled" else None
+    return expired_at if expired_at and settled_at and row.created_at <= expired_at <= settled_at else None
 
 
 def _charge(resource: tuple[int, str, str], rows: Sequence[TransactionRow], holds: Sequence[HoldRow]) -> ChargeRow:

@@ -343,6 +343,7 @@ async def test_an_expired_hold_is_settled_at_the_hold_and_late_settlement_posts_
         charge, (hold,) = await desk.charge(account_id, INFERENCE), await desk.holds(account_id, INFERENCE)
         assert (charge.state, charge.closed_at, hold.state) == ("expired", desk.now, "expired")
         assert (hold.used_nanos, hold.settled_seq, hold.settled_at) == (5, None, desk.now)
+        assert hold.expired_at == desk.now
         assert (await desk.months(account_id))["2026-11"][2] == "0.00"
         for move in (ExpireHold(INFERENCE), renew(5, 5, 1)):
             await desk.writes_nothing(desk.post(account_id, move), Conflict, "has expired")
@@ -352,6 +353,7 @@ async def test_an_expired_hold_is_settled_at_the_hold_and_late_settlement_posts_
         charge, (hold,) = await desk.charge(account_id, INFERENCE), await desk.holds(account_id, INFERENCE)
         assert (charge.state, charge.closed_at, hold.state) == ("settled", desk.now, "settled")
         assert (hold.used_nanos, hold.settled_seq) == (used, 3 if late else None)
+        assert (hold.expired_at, hold.settled_at) == (START + 2 * DAY, desk.now)
         assert (await desk.months(account_id))["2026-11"][2] == "0.00"
         await desk.writes_nothing(desk.post(account_id, settle(used, INFERENCE)), Conflict, "is settled already")
     assert await differences(desk.database) == []
