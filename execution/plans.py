@@ -37,7 +37,7 @@ from strawberry.types.field import StrawberryField
 from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
 from execution.inputs import Arguments
 from execution.pending import all_of, begin
-from execution.runs import FieldInfo, Run, is_pending
+from execution.runs import FieldInfo, Run, around_field, is_pending
 from execution.subtrees import Function, LaterField, PureField, SubtreeWriter
 
 
@@ -75,8 +75,14 @@ class Selection:
     async def execute_serially(self, run: Run, source: Any) -> dict[str, Any]:
         printed: dict[str, Any] = {}
         for field in self._fields:
-            value = field.execute(run, source, Path(None, field.key, self.type.name))
-            printed[field.key] = await value if is_pending(value) else value
+            path = Path(None, field.key, self.type.name)
+            try:
+                async with around_field(run.context):
+                    value = field.execute(run, source, path)
+                    printed[field.key] = await value if is_pending(value) else value
+            except Exception as error:  # noqa: BLE001  the field's own, or that of what it was run within
+                field.failed(run, error, path)
+                printed[field.key] = None
         return printed
 
     def ask_ahead(self, run: Run, key: Any) -> None:

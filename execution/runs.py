@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode
@@ -22,6 +23,17 @@ _PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
 
 def is_pending(value: object) -> bool:
     return value.__class__ not in _PRINTED and is_awaitable(value)
+
+
+def around_field(context: object) -> AbstractAsyncContextManager[None]:
+    """What a field of a mutation is run within, from its resolver to the last value below it.
+
+    A context that has a method `around_field` says so by it. The error that leaves the field without a value is raised
+    through it, and what it raises at its end is the field's error: a transaction that begins with the resolver can be
+    committed after all below was read in it.
+    """
+    around = getattr(context, "around_field", None)
+    return nullcontext() if around is None else around()
 
 
 class Reference(StrawberryGraphQLCoreExecutionContext):

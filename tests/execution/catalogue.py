@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Final, NewType, Union
@@ -142,8 +143,16 @@ class Shelf:
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         self.chances = chances
         self.puts = 0
+        self.rounds = 0
         self._guard = guard
         self._things = Answers(chances, "things", self._shared, guard=guard)
+
+    @asynccontextmanager
+    async def around_field(self) -> AsyncIterator[None]:
+        self.rounds += 1
+        await self.later("before", self.rounds)
+        yield
+        await self.later("after", self.rounds)
 
     def _shared(self, key: tuple[type[Thing], int]) -> Any:
         return None if key[1] == 0 else self.thing(key[0], ("shared", key[1]))

@@ -29,11 +29,11 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetails
 from graphql.execution.executor import CollectedErrors
 from graphql.pyutils import Path
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 import execution.run as run_module
 import execution.runs as runs
 from execution.documents import Document
+from execution.run import ReferenceExecutor
 from execution.runs import Reference
 from gateway.errors import problem_of
 
@@ -85,7 +85,7 @@ def _place(path: Path | None) -> Place:
     return () if path is None else tuple(path.as_list())
 
 
-class _Watched(StrawberryGraphQLCoreExecutionContext):
+class _Watched(ReferenceExecutor):
     """The reference executor, its fields counted."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -152,7 +152,7 @@ watched: list[_Watched | _WatchedReference] = []
 def watching() -> Iterator[None]:
     with (
         mock.patch.object(runs, "Reference", _WatchedReference),
-        mock.patch.object(run_module, "StrawberryGraphQLCoreExecutionContext", _Watched),
+        mock.patch.object(run_module, "ReferenceExecutor", _Watched),
     ):
         yield
 
@@ -179,7 +179,7 @@ async def answer(execute: Any, schema: GraphQLSchema, document: Document, **give
 async def possible_failures(schema: GraphQLSchema, document: Document, **given: Any) -> Mapping[Place, set[Failure]]:
     """Every error that may be the one of a place that may be null."""
     watched.clear()
-    with mock.patch.object(run_module, "StrawberryGraphQLCoreExecutionContext", _Unpropagated):
+    with mock.patch.object(run_module, "ReferenceExecutor", _Unpropagated):
         await run_module.run_by_reference(schema, document, **given)
     (executor,) = watched
     assert isinstance(executor, _Unpropagated)

@@ -46,9 +46,8 @@ BUGS: Final = (
         "return _filled(printed, waiting) if waiting else printed\n\n    async def execute_serially",
         "return printed\n\n    async def execute_serially",
     ),
-    Bug(
-        "plans", "await value if is_pending(value) else value\n        return printed", "value\n        return printed"
-    ),
+    Bug("plans", "printed[field.key] = await value if is_pending(value) else value", "printed[field.key] = value"),
+    Bug("plans", "async with around_field(run.context):", "if True:"),
     Bug("plans", "path.add_key(index, None)", "path"),
     Bug("plans", "return field.failed(run, error, path, self._item.type)", "return field.failed(run, error, path)"),
     Bug("plans", "if not is_one:", "if is_one is None:"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from enum import Enum
 from types import SimpleNamespace
@@ -209,6 +210,11 @@ class Mutation:
         return Step(at=at)
 
     @strawberry.mutation
+    def may_step(self, info: Info[Any, None]) -> Step | None:
+        info.context.steps += 1
+        return Step(at=info.context.steps)
+
+    @strawberry.mutation
     async def fail(self, info: Info[Any, None]) -> Step | None:
         info.context.steps += 1
         raise ValueError("failed")
@@ -381,6 +387,58 @@ async def test_no_mutation_runs_after_one_that_leaves_no_data(executor: Executor
     context = SimpleNamespace(steps=0)
     data, errors = await executor.answer("mutation { a: step { at } mustFail { at } b: step { at } }", context)
     assert (data, errors, context.steps) == (None, [(["mustFail"], "failed")], 2)
+
+
+class Surrounded(SimpleNamespace):
+    """Notes when each mutation begins and ends, and how: a context may want its fields run within something."""
+
+    ends: str = ""
+
+    @asynccontextmanager
+    async def around_field(self) -> AsyncIterator[None]:
+        self.notes.append(f"begun at {self.steps}")
+        try:
+            yield
+        except Exception as error:
+            self.notes.append(f"failed: {getattr(error, 'message', error)}")
+            raise
+        self.notes.append(f"ended at {self.steps}")
+        if self.ends:
+            raise ValueError(self.ends)
+
+
+async def test_a_mutation_ends_after_all_below_it_was_read(executor: Executor) -> None:
+    context = Surrounded(steps=0, notes=[])
+    data = await executor.data("mutation { a: step { now } b: step { at } }", context)
+    assert data == {"a": {"now": 1}, "b": {"at": 1}}
+    assert context.notes == ["begun at 0", "ended at 1", "begun at 1", "ended at 2"]
+
+
+async def test_the_error_of_a_mutation_that_has_no_value_is_raised_through_what_is_around_it(
+    executor: Executor,
+) -> None:
+    context = Surrounded(steps=0, notes=[])
+    data, errors = await executor.answer("mutation { mustFail { at } step { at } }", context)
+    assert (data, errors) == (None, [(["mustFail"], "failed")])
+    assert context.notes == ["begun at 0", "failed: failed"]
+
+
+@pytest.mark.parametrize(
+    ("field", "data"), [("step", None), ("mayStep", {"mayStep": None})], ids=["non-null", "nullable"]
+)
+async def test_what_is_raised_at_its_end_is_the_error_of_the_mutation(
+    executor: Executor, field: str, data: object
+) -> None:
+    context = Surrounded(steps=0, notes=[], ends="not kept")
+    answered, errors = await executor.answer(f"mutation {{ {field} {{ at }} }}", context)
+    assert (answered, errors) == (data, [([field], "not kept")])
+    assert context.notes == ["begun at 0", "ended at 1"]
+
+
+async def test_no_query_is_run_within_what_is_around_mutations(executor: Executor) -> None:
+    context = Surrounded(steps=0, notes=[], text="t")
+    assert await executor.data("{ text }", context) == {"text": "absent"}
+    assert context.notes == []
 
 
 # 6.3 Executing Selection Sets
