@@ -19,7 +19,7 @@ from db.feed.postgres_signals import PostgresSignals
 from db.feed.reading import LedgerReader
 from db.feed.sqlite_signals import SqliteSignals
 from db.read_pool import ReadPool
-from db.snapshots import BriefReader, LongReader, Reader, Snapshot, SqliteReader
+from db.snapshots import BriefReader, LongReader, Reader, Snapshot, SqliteReader, WriteReader
 from db.urls import connect_arguments, driver_url
 
 if TYPE_CHECKING:
@@ -187,6 +187,11 @@ class Database:
                         yield connection
         if posted:
             self.changes.announce(posted)
+
+    @staticmethod
+    def snapshot_within(connection: WriteConnection) -> Snapshot:
+        """Reads what the transaction sees. Where it has a `failure` afterwards, the transaction must not be kept."""
+        return Snapshot(WriteReader(connection))
 
     async def close(self) -> None:
         await self.changes.close()

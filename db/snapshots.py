@@ -70,6 +70,20 @@ class SqliteReader:
             await asyncio.shield(connection.close())
 
 
+class WriteReader:
+    """Within a write transaction: it sees what that wrote and, of what it has not locked, what others committed."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.is_postgresql = connection.dialect.name == "postgresql"
+        self._connection = connection
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        return [(await self._connection.execute(one.statement, one.parameters)).fetchall() for one in batch]
+
+    async def close(self) -> None:
+        """The connection is the writer's."""
+
+
 async def _bundle(connection: asyncpg.Connection[Any], batch: Sequence[Wanted]) -> Sequence[Rows]:
     values = [value for wanted in batch for value in compiled(wanted.statement).values(wanted.parameters)]
     if len(batch) == 1:
@@ -148,6 +162,8 @@ class Snapshot:
         """Times that something was asked for when all before was answered, but for what is timeless."""
         self.torn = False
         """It was to take one round trip and needed more: what it gave may not belong together."""
+        self.failure: Exception | None = None
+        """What the newest failed read raised, whoever waited for it. PostgreSQL commits nothing after one."""
         self._reader = reader
         self._wanted: list[Wanted] = []
         self._reading: asyncio.Task[None] | None = None
@@ -180,6 +196,7 @@ class Snapshot:
                     found = await self._reader.read(batch)
             except Exception as error:  # noqa: BLE001  it is the answer to all of them
                 self.torn = self.torn or isinstance(error, SnapshotTorn)
+                self.failure = error
                 found = [error] * len(batch)
             for wanted, one in zip(batch, found, strict=True):
                 if wanted.rows.done():

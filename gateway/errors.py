@@ -61,7 +61,7 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, StatementTimeout):
         return Problem("QUERY_TOO_COMPLEX", "the query read for too long: narrow its filter, by createdAt for one")
     if isinstance(error, NumberOutOfRange):
-        return Problem("BAD_USER_INPUT", "a sum leaves the 64-bit range: narrow the filter")
+        return Problem("BAD_USER_INPUT", "a sum leaves the 64-bit range: narrow the filter, or split the call")
     return Problem("INTERNAL", "internal error", internal=True)
 
 

@@ -15,6 +15,7 @@ from gateway.parts import Parts
 from gateway.requests import report
 from ledger.keys import Principal
 from resolvers.context import Reads
+from resolvers.writes import Writes
 
 MAX_MESSAGE: Final = 500
 
@@ -86,12 +87,20 @@ async def execute_operation(
     given: GraphQLRequest,
     source: object = None,
 ) -> ExecutionResult:
-    """`source` is a subscription's event.
+    """`source` is a subscription's event. A mutation's fields have transactions of their own.
 
     What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
     expected to do so again, and run anew in a transaction where it does not.
     """
     executed = run if parts.settings.compiled_execution else run_by_reference
+    if operation.kind == OperationType.MUTATION:
+        return await executed(
+            parts.documents.schema,
+            document,
+            operation_name=given.operation_name,
+            variables=given.variables,
+            context=Writes(parts.ledger, principal, parts.clock),
+        )
     for brief in (True, False) if operation in parts.brief_operations else (False,):
         async with parts.database.snapshot(brief=brief) as snapshot:
             result = await executed(

@@ -34,8 +34,15 @@ class KeyScope(StrEnum):
     OPERATOR = "operator"
 
 
-SERVICE_OPERATIONS: Final = ("openHold", "renewHold", "settleHold", "recordUsage", "grantBonus")
-"""What a service key may be narrowed to."""
+class ServiceOperation(StrEnum):
+    """What a service key may be narrowed to: the names of mutations."""
+
+    OPEN_HOLD = "openHold"
+    RENEW_HOLD = "renewHold"
+    SETTLE_HOLD = "settleHold"
+    RECORD_USAGE = "recordUsage"
+    GRANT_BONUS = "grantBonus"
+
 
 OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})
 
@@ -115,9 +122,9 @@ def _check_new(key: NewKey, now: datetime) -> None:
         raise BadUserInput(msg)
     if key.scope != KeyScope.SERVICE and (key.account_ids is not None or key.operations is not None):
         raise BadUserInput("only a service key has a list of accounts or operations")
-    unknown = set(key.operations or ()).difference(SERVICE_OPERATIONS)
+    unknown = set(key.operations or ()).difference(ServiceOperation)
     if unknown:
-        msg = f"operations must be of {', '.join(SERVICE_OPERATIONS)}"
+        msg = f"operations must be of {', '.join(ServiceOperation)}"
         raise BadUserInput(msg)
     if key.expires_at is not None and key.expires_at <= now:
         raise BadUserInput("the key would have expired already")

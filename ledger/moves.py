@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from db.rows import TransactionRow
 from ledger.errors import BadUserInput
@@ -81,7 +81,8 @@ class OpenHold:
     ref: Ref
     amount_nanos: int
     """What is held; positive."""
-    description: str
+    description: str | None
+    """None has it composed, as in the moves below."""
     period: Period
 
 
@@ -92,11 +93,12 @@ class RenewHold:
     ref: Ref
     used_nanos: int
     """What the cycle that ended came to."""
-    settlement: str
+    settlement: str | None
     """Describes the refund or overage row of the cycle that ended."""
     amount_nanos: int
-    description: str
-    period: Period
+    description: str | None
+    period: Period | None = None
+    """That of the next cycle; the 24 hours after the one that ended if it is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class SettleHold:
 
     ref: Ref
     used_nanos: int
-    description: str
+    description: str | None
     ended_at: datetime | None = None
     """When the instance stopped; the time of posting if it is not known."""
 
@@ -120,6 +122,11 @@ class ExpireHold:
 Move = Entry | OpenHold | RenewHold | SettleHold | ExpireHold
 
 
+def digest_of_payload(payload: Any) -> bytes:
+    """By which a call that is sent again is told from another one with its idempotency key."""
+    return hashlib.sha256(json.dumps(payload, default=datetime.isoformat, separators=(",", ":")).encode()).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """The moves of one call on one account."""
@@ -129,10 +136,12 @@ class Order:
     moves: Sequence[Move]
     operation: str
     idempotency_key: str | None = None
+    payload: Any = None
+    """What the caller gave, where the moves are made of it and of what the ledger knows: as JSON would have it."""
 
     def payload_digest(self) -> bytes:
-        payload = [[type(move).__name__, asdict(move)] for move in self.moves]
-        return hashlib.sha256(json.dumps(payload, default=datetime.isoformat, separators=(",", ":")).encode()).digest()
+        payload = self.payload or [[type(move).__name__, asdict(move)] for move in self.moves]
+        return digest_of_payload(payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,19 @@ and writes rows, heads, holds, charges and monthly figures in the caller's trans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import MAXYEAR, MINYEAR, UTC, datetime
-from typing import Final
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from random import uniform
+from typing import Final, TypeVar
 
 from db import writes
 from db.database import Database, WriteConnection
-from db.errors import NumberOutOfRange
+from db.errors import NumberOutOfRange, TransactionConflict
 from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+from db.snapshots import Snapshot
+from ledger import descriptions
 from ledger.chain import GENESIS, row_hash
 from ledger.errors import (
     BadUserInput,
@@ -59,6 +64,15 @@ ChargeKey = tuple[int, str, str]
 CallKey = tuple[int, str, str]
 
 MAX_MOVES: Final = 10_000
+
+CYCLE: Final = timedelta(hours=24)
+"""How long an inference instance is held for at a time."""
+
+MAX_TRIES: Final = 3
+_LONGEST_PAUSE_SECONDS: Final = 0.05
+
+
+Result = TypeVar("Result")
 
 
 def utc_now() -> datetime:
@@ -239,22 +253,28 @@ def _new_charge(row: TransactionRow, ref: Ref) -> ChargeRow:
     )
 
 
-def _hold_entry(move: OpenHold | RenewHold) -> Entry:
+def _check_hold(move: OpenHold | RenewHold) -> None:
     if move.ref.type not in HOLDABLE:
         msg = f"{move.ref.type.value.upper()} is not paid by holds"
         raise BadUserInput(msg)
     if move.amount_nanos <= 0:
         raise BadUserInput("the amount of a hold must be positive")
-    return Entry(TransactionType.GPU_USAGE, -move.amount_nanos, move.description, ref=move.ref, period=move.period)
+    if move.description is not None:
+        checked_text(move.description, "description", MAX_DESCRIPTION)
+    if move.period is not None:
+        _check_period(move.period)
 
 
-def _hold(book: _Book, writer: Writer, move: OpenHold | RenewHold) -> None:
-    entry = _hold_entry(move)
+def _hold(book: _Book, writer: Writer, move: OpenHold | RenewHold, period: Period, cycle: int) -> None:
+    description = move.description
+    if description is None:
+        description = descriptions.hold(move.ref, period, cycle)
+    entry = Entry(TransactionType.GPU_USAGE, -move.amount_nanos, description, ref=move.ref, period=period)
     row = book.append(writer, entry)
     key = book.key(move.ref)
     charge = book.charges.get(key) or _new_charge(row, move.ref)
     charge = charge._replace(
-        held_nanos=charge.held_nanos + move.amount_nanos, cycles=charge.cycles + 1, hold_seq=row.seq, last_seq=row.seq
+        held_nanos=charge.held_nanos + move.amount_nanos, cycles=cycle, hold_seq=row.seq, last_seq=row.seq
     )
     book.put_charge(charge)
     month = month_of(row.created_at)
@@ -265,12 +285,12 @@ def _hold(book: _Book, writer: Writer, move: OpenHold | RenewHold) -> None:
             hold_seq=row.seq,
             ref_type=key[1],
             ref_id=key[2],
-            cycle=charge.cycles,
+            cycle=cycle,
             held_nanos=move.amount_nanos,
             month=month,
             state=ChargeState.OPEN.value,
-            period_start=move.period.start,
-            period_end=move.period.end,
+            period_start=period.start,
+            period_end=period.end,
             used_nanos=None,
             settled_seq=None,
             settled_at=None,
@@ -280,6 +300,7 @@ def _hold(book: _Book, writer: Writer, move: OpenHold | RenewHold) -> None:
 
 
 def _open_hold(book: _Book, writer: Writer, move: OpenHold) -> None:
+    _check_hold(move)
     if book.account.status == AccountStatus.SUSPENDED:
         msg = f"{account_id_text(book.account.id)} is suspended: it can open no hold"
         raise InsufficientBalance(msg)
@@ -292,7 +313,7 @@ def _open_hold(book: _Book, writer: Writer, move: OpenHold) -> None:
             f" the hold of {format_nanos(move.amount_nanos)}"
         )
         raise InsufficientBalance(msg)
-    _hold(book, writer, move)
+    _hold(book, writer, move, move.period, cycle=1)
 
 
 def _hold_to_settle(book: _Book, ref: Ref) -> HoldRow:
@@ -320,6 +341,8 @@ def _settle(book: _Book, writer: Writer, hold: HoldRow, settlement: SettleHold) 
     if settlement.ended_at is not None:
         _check_moment(settlement.ended_at, "the end")
     ref, used_nanos, description = settlement.ref, settlement.used_nanos, settlement.description
+    if description is None:
+        description = descriptions.settlement(ref, hold.held_nanos, used_nanos, hold.cycle)
     difference = hold.held_nanos - used_nanos
     row: TransactionRow | None = None
     if difference:
@@ -377,9 +400,7 @@ def _renew_hold(book: _Book, writer: Writer, move: RenewHold) -> bool:
     if move.ref.type != RefType.INFERENCE_INSTANCE:
         raise BadUserInput("only an INFERENCE_INSTANCE is held cycle by cycle")
     _check_used(move.used_nanos)
-    entry = _hold_entry(move)
-    checked_text(entry.description, "description", MAX_DESCRIPTION)
-    _check_period(move.period)
+    _check_hold(move)
     hold = _hold_to_settle(book, move.ref)
     if hold.state == ChargeState.EXPIRED:
         msg = f"the hold of {_describe(move.ref)} has expired: settle it"
@@ -388,7 +409,8 @@ def _renew_hold(book: _Book, writer: Writer, move: RenewHold) -> bool:
     settlement = SettleHold(move.ref, move.used_nanos, move.settlement)
     pays = after_settlement >= move.amount_nanos and book.account.status == AccountStatus.ACTIVE
     if pays:
-        _hold(book, writer, move)
+        period = move.period or Period(hold.period_end, hold.period_end + CYCLE)
+        _hold(book, writer, move, period, hold.cycle + 1)
         renewed = book.holds[book.key(move.ref)]
         _settle(book, writer, hold, settlement)
         book.holds[book.key(move.ref)] = renewed
@@ -529,6 +551,25 @@ async def post(connection: WriteConnection, orders: Sequence[Order], clock: Cloc
     return outcomes
 
 
+class LedgerTransaction:
+    """The ledger within one transaction of the database."""
+
+    def __init__(self, connection: WriteConnection, clock: Clock) -> None:
+        self.connection = connection
+        self.clock = clock
+
+    def snapshot(self) -> Snapshot:
+        """Reads what was done so far. Where it has a `failure` afterwards, the transaction must not be kept."""
+        return Database.snapshot_within(self.connection)
+
+    async def post(self, *orders: Order) -> list[Outcome]:
+        """As `post` above; whatever it raises, the transaction must be rolled back."""
+        return await post(self.connection, orders, self.clock)
+
+
+Work = Callable[[LedgerTransaction], Awaitable[Result]]
+
+
 class Ledger:
     """Posts in transactions of its own."""
 
@@ -537,5 +578,35 @@ class Ledger:
         self._clock = clock
 
     async def post(self, *orders: Order) -> list[Outcome]:
-        async with self._database.write() as connection:
-            return await post(connection, orders, self._clock)
+        return await self.within(lambda transaction: transaction.post(*orders))
+
+    async def within(self, work: Work[Result]) -> Result:
+        """What the work came to, committed. It must do nothing outside the transaction: it may be begun again."""
+        async with self.left_open(work) as (_, result):
+            return result
+
+    @asynccontextmanager
+    async def left_open(self, work: Work[Result]) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
+        """Does the work and leaves its transaction open for the block to read in; committed at the block's end.
+
+        Work that another transaction was in the way of is begun anew, up to `MAX_TRIES` times in all; what the block
+        raises is not.
+        """
+        async with AsyncExitStack() as ends:
+            yield await self._begun(work, ends)
+
+    async def _begun(self, work: Work[Result], ends: AsyncExitStack) -> tuple[LedgerTransaction, Result]:
+        tries = 1
+        while True:
+            try:
+                async with AsyncExitStack() as attempt:
+                    connection = await attempt.enter_async_context(self._database.write())
+                    transaction = LedgerTransaction(connection, self._clock)
+                    result = await work(transaction)
+                    ends.push_async_exit(attempt.pop_all())
+                    return transaction, result
+            except TransactionConflict:
+                if tries == MAX_TRIES:
+                    raise
+            tries += 1
+            await asyncio.sleep(uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311  so that two don't meet again

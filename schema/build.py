@@ -15,6 +15,7 @@ from graphql import (
 from strawberry.schema.config import StrawberryConfig
 
 from schema.account import Account
+from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
 from schema.subscription import Subscription
@@ -38,6 +39,7 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
 def build_schema() -> strawberry.Schema:
     schema = strawberry.Schema(
         query=Query,
+        mutation=Mutation,
         subscription=Subscription,
         types=[Account, Transaction],
         config=StrawberryConfig(scalar_map=SCALARS),

@@ -9,7 +9,7 @@ from gateway.commands.options import with_settings
 from gateway.settings import Settings
 from ledger.chain import format_time
 from ledger.ids import account_id_text
-from ledger.keys import SERVICE_OPERATIONS, Keys, KeyScope, NewKey
+from ledger.keys import Keys, KeyScope, NewKey, ServiceOperation
 
 
 @click.group()
@@ -21,7 +21,7 @@ def keys() -> None:
 @click.option("--scope", type=click.Choice([scope.value for scope in KeyScope]), required=True, help="What it may do.")
 @click.option("--account", type=AccountId(), default=None, help="The account of a read or manage key: acct_7.")
 @click.option("--only-account", type=AccountId(), multiple=True, help="A service key's account; may be repeated.")
-@click.option("--operation", type=click.Choice(SERVICE_OPERATIONS), multiple=True,
+@click.option("--operation", type=click.Choice([one.value for one in ServiceOperation]), multiple=True,
               help="An operation that a service key may do; may be repeated.")  # fmt: skip
 @click.option("--owner", required=True, help="Who answers for the key.")
 @click.option("--expires-in-days", type=click.IntRange(1, 3650), default=None, help="Never, if left out.")

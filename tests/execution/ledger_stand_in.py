@@ -1,8 +1,9 @@
-"""The context of our resolvers without a database: rows from a seed, some of them spoilt."""
+"""The context of our resolvers without a database: rows and outcomes from a seed, some of them spoilt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, cast
@@ -16,9 +17,10 @@ from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 from ledger.keys import KeyScope, Principal
 from ledger.kinds import AccountStatus, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
-from resolvers.context import Reads
+from ledger.moves import Order, Outcome
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
+from resolvers.writes import Writes
 from tests.execution.chances import Answers, Chances, Later, fault_error, raise_fault, spoilt, turned
 from tests.execution.operations import Vocabulary
 
@@ -47,6 +49,7 @@ VOCABULARY: Final = Vocabulary(
         ],
         "search": ["abc", "abcd", "bcd", "x"],
         "account.id": ["acct_7"] * 11 + ["acct_8", "nothing"],
+        "accountId": ["acct_7"] * 20 + ["nothing"],
         "transaction.id": ["txn_7_3", "txn_7_4"] * 6 + ["txn_8_1", "nothing"],
     },
     weights={
@@ -194,19 +197,41 @@ class _Loaders:
 
 
 def _principal(chances: Chances) -> Principal:
-    scope = (*[KeyScope.OPERATOR] * 10, KeyScope.SERVICE, KeyScope.READ)[chances.number("key") % 12]
-    # An operator's key has no account; here it has, so that `account` needs no id to be found.
-    account_id = None if scope == KeyScope.SERVICE else OWN
+    scopes = (*[KeyScope.OPERATOR] * 7, *[KeyScope.SERVICE] * 4, KeyScope.READ, KeyScope.MANAGE)
+    scope = scopes[chances.number("key") % len(scopes)]
+    # Keys of operators and services have no account; here they have, so that `account` needs no id to be found.
+    account_id = None if chances.number("no account") % 12 == 0 else OWN
     expires_at = NOW if chances.number("expires") % 2 else None
     number = chances.fault("prefix")
     prefix = "eco_test" if number is None else spoilt(number)
     return Principal(1, prefix, scope, account_id, None, None, expires_at)
 
 
-class StandIn(Reads):
+class StandIn(Writes):
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         """`guard` keeps futures from being cancelled by one who waits for them, as the reference executor does."""
         self.snapshot = cast("Snapshot", _Snapshot(chances))
         self.principal = _principal(chances)
         self.now = NOW
         self.loaders = cast("Loaders", _Loaders(chances, guard=guard))
+        self._chances = chances
+        self._fields = 0
+
+    @asynccontextmanager
+    async def around_field(self) -> AsyncIterator[None]:
+        self._fields += 1
+        yield
+        await self._happens("end", times=0.5)
+
+    async def _happens(self, what: str, times: float = 2) -> None:
+        await turned(self._chances.turns(what, self._fields))
+        number = self._chances.fault(what, self._fields, times=times)
+        if number is not None:
+            raise fault_error(number)
+
+    async def post(self, order: Order) -> Outcome:
+        """By chance an error, or an outcome with some rows that are spoilt."""
+        await self._happens("post")
+        number = self._chances.number("outcome", self._fields)
+        rows = [row_of(self._chances, TransactionRow, (order.account_id, seq)) for seq in range(number % 3)]
+        return Outcome(order.account_id, tuple(rows), number % 10**12, bool(number & 2**40), bool(number & 2**41))

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from ledger.errors import BadUserInput
+
+MAX_AHEAD: Final = timedelta(minutes=5)
+"""By how much another machine's clock may be ahead of ours."""
+
+
+def checked_past(moment: datetime, now: datetime, what: str) -> datetime:
+    """The moment itself. Raises BadUserInput where it is still to come."""
+    if moment > now + MAX_AHEAD:
+        minutes = MAX_AHEAD.seconds // 60
+        msg = f"{what} lies in the future: it may be at most {minutes} minutes ahead of the server's clock"
+        raise BadUserInput(msg)
+    return moment

@@ -1,0 +1,78 @@
+"""What every field of one mutation shares."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from db.snapshots import Snapshot
+from ledger.errors import Forbidden
+from ledger.keys import KeyScope, Principal, ServiceOperation
+from ledger.kinds import WriterKind
+from ledger.moves import Move, Order, Outcome, Writer
+from ledger.posting import Clock, Ledger, Result, Work
+from resolvers.context import Reads
+from resolvers.loaders import Loaders
+
+
+@asynccontextmanager
+async def _sound(snapshot: Snapshot) -> AsyncIterator[None]:
+    """Raises at the end what a read raised: PostgreSQL would otherwise say that it committed, and keep nothing."""
+    async with snapshot:
+        yield
+    if snapshot.failure is not None:
+        raise snapshot.failure
+
+
+class Writes(Reads):
+    """The context of a mutation. Each of its fields is one transaction: its resolver acts in it, and what is selected
+    of its payload is read in it, so it sees what the act did and nothing that others did to the account afterwards."""
+
+    def __init__(self, ledger: Ledger, principal: Principal, clock: Clock) -> None:
+        self.principal = principal
+        self.now = clock()
+        self._ledger = ledger
+        self._clock = clock
+        self._ends: AsyncExitStack | None = None
+
+    @asynccontextmanager
+    async def around_field(self) -> AsyncIterator[None]:
+        """Ends the transaction that the field's act leaves open: the executor enters this around the whole field."""
+        async with AsyncExitStack() as self._ends:
+            yield
+
+    async def act(self, work: Work[Result]) -> Result:
+        """What the work came to. Until the field ends the transaction stays open, and all reads go to it."""
+        ends, self._ends = self._ends, None
+        assert ends is not None, "a field of a mutation acts once"
+        transaction, result = await ends.enter_async_context(self._ledger.left_open(work))
+        self.snapshot = transaction.snapshot()
+        await ends.enter_async_context(_sound(self.snapshot))
+        self.loaders = Loaders(self.snapshot)
+        # The rows have a time after the wait for the account's lock: what is of "this month" must be of theirs.
+        self.now = self._clock()
+        return result
+
+    async def post(self, order: Order) -> Outcome:
+        (outcome,) = await self.act(lambda transaction: transaction.post(order))
+        return outcome
+
+    async def post_as_service(
+        self, operation: ServiceOperation, account_id: str, idempotency_key: str, *moves: Move
+    ) -> Outcome:
+        number = self.account_of_service(operation, account_id)
+        return await self.post(Order(number, self.service(), moves, operation.value, idempotency_key))
+
+    def service(self) -> Writer:
+        return Writer(WriterKind.SERVICE, self.principal.key_prefix)
+
+    def account_of_service(self, operation: ServiceOperation, account_id: str) -> int:
+        """The number of an account that the key may do this to. Raises Forbidden, or NotFound as reads do."""
+        principal = self.principal
+        if principal.scope != KeyScope.SERVICE:
+            msg = f"{operation.value} is for service keys"
+            raise Forbidden(msg)
+        if principal.operations is not None and operation not in principal.operations:
+            msg = f"this service key may not call {operation.value}"
+            raise Forbidden(msg)
+        return self.account_in_scope(account_id, "accountId")

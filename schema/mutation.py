@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import strawberry
+
+from schema.hold import HoldMutations
+
+
+@strawberry.type(
+    description="Each field is one transaction, its payload read within it: where there is data, all of it was written,"
+    " and where there is none, nothing of the field that has the error. Fields run one after the other: one that"
+    " fails leaves those before it written, and those after it undone."
+)
+class Mutation(HoldMutations):
+    pass

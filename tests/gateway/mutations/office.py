@@ -1,0 +1,143 @@
+"""The gateway over HTTP, with a clock that the test moves, a key of every kind, and short words for mutations."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from aiohttp import ClientSession, web
+from sqlalchemy import select
+
+from db import tables
+from db.database import Database
+from gateway.app import build_app
+from gateway.commands.options import settings_of
+from gateway.parts import Parts, build_parts
+from ledger.accounts import Accounts
+from ledger.ids import parse_account_id
+from ledger.keys import Keys, KeyScope, NewKey
+from ledger.kinds import TransactionType, WriterKind
+from ledger.money import parse_nanos
+from ledger.moves import Entry, Order, Writer
+from tests.ledger.desk import START
+
+ROW: Final = "id type amount balanceAfter description source refType refId periodStart periodEnd createdAt"
+PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
+MORE: Final = {"renewHold": "toStop"}
+"""What the payload of a mutation has besides."""
+
+
+def brief(payload: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(type, amount, balance after) of each row."""
+    return [(row["type"], row["amount"], row["balanceAfter"]) for row in payload["transactions"]]
+
+
+def document(name: str, selection: str) -> str:
+    kind = name[0].upper() + name[1:]
+    return f"mutation ($input: {kind}Input!) {{ {name}(input: $input) {{ {selection} }} }}"
+
+
+async def contents(database: Database) -> dict[str, list[Any]]:
+    """Every row of every table. When keys were used last is no matter."""
+    found = {}
+    async with database.snapshot() as snapshot:
+        for table in tables.metadata.sorted_tables:
+            columns = [column for column in table.c if column.name != "last_used_at"]
+            rows = await snapshot.rows(select(*columns).order_by(*table.primary_key.columns))
+            found[table.name] = [tuple(row) for row in rows]
+    return found
+
+
+@dataclass
+class Office:
+    parts: Parts
+    session: ClientSession
+    url: str
+    keys: dict[str, str] = field(default_factory=dict)
+    """Whole keys by what they are for: `service` and `operator` from the start."""
+    now: datetime = START
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def key(self, new: NewKey) -> str:
+        return (await Keys(self.parts.database, self.clock).create(new)).secret
+
+    def clock(self) -> datetime:
+        return self.now
+
+    async def account(self, balance: str = "0.00") -> str:
+        """The id of a new account, with one row that brings its balance about unless it is zero."""
+        row = await Accounts(self.parts.database, self.clock).create("Account")
+        if nanos := parse_nanos(balance):
+            writer = Writer(WriterKind.OPERATOR, "tests")
+            entry = Entry(TransactionType.ADMIN_CORRECTION, nanos, "Opening balance")
+            await self.parts.ledger.post(Order(row.id, writer, [entry], "opening"))
+        return f"acct_{row.id}"
+
+    async def send(self, query: str, key: str | None, variables: dict[str, Any] | None = None) -> Any:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        body = {"query": query, "variables": variables}
+        async with self.session.post(f"{self.url}/graphql", json=body, headers=headers) as response:
+            return await response.json()
+
+    async def query(self, query: str, key: str | None = None, **variables: Any) -> Any:
+        answer = await self.send(query, key or self.keys["operator"], variables)
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def new_key(self) -> str:
+        """An idempotency key."""
+        return f"call-{next(self._numbers)}"
+
+    async def answer(self, name: str, key: str | None, selection: str | None = None, **given: Any) -> Any:
+        """To the mutation with this input, and an idempotency key of its own unless one is given."""
+        given = {"idempotencyKey": self.new_key()} | given
+        selection = selection or f"{PAYLOAD} {MORE.get(name, '')}"
+        return await self.send(document(name, selection), key, {"input": given})
+
+    async def call(self, name: str, key: str | None = None, selection: str | None = None, **given: Any) -> Any:
+        """The payload."""
+        answer = await self.answer(name, key or self.keys["service"], selection, **given)
+        assert "errors" not in answer, answer
+        return answer["data"][name]
+
+    async def refusal(self, name: str, key: str | None = None, **given: Any) -> tuple[str, str]:
+        """The code and message of the refused mutation, after a look that it wrote nothing."""
+        before = await contents(self.parts.database)
+        answer = await self.answer(name, key or self.keys["service"], **given)
+        (error,) = answer["errors"]
+        assert answer.get("data") is None
+        assert await contents(self.parts.database) == before
+        return error["extensions"]["code"], error["message"]
+
+    async def transactions(self, account: str) -> list[Any]:
+        """Oldest first, as a later query has them."""
+        query = f"query ($id: ID!) {{ account(id: $id) {{ transactions(first: 1000) {{ nodes {{ {ROW} }} }} }} }}"
+        found = await self.query(query, id=account)
+        return list(reversed(found["account"]["transactions"]["nodes"]))
+
+
+def number_of(account: str) -> int:
+    number = parse_account_id(account)
+    assert number is not None
+    return number
+
+
+@asynccontextmanager
+async def opened(database_url: str, *, compiled: bool = True) -> AsyncIterator[Office]:
+    moments: list[Office] = []
+    settings = settings_of({"database_url": database_url, "key_cache_seconds": 0, "compiled_execution": compiled})
+    parts = build_parts(settings, lambda: moments[0].now)
+    runner = web.AppRunner(build_app(parts), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with ClientSession() as session:
+        office = Office(parts, session, f"http://127.0.0.1:{runner.addresses[0][1]}")
+        moments.append(office)
+        for scope in (KeyScope.SERVICE, KeyScope.OPERATOR):
+            office.keys[scope.value] = await office.key(NewKey(scope, "tests"))
+        yield office
+    await runner.cleanup()
