@@ -115,6 +115,7 @@ class IdempotencyRow(NamedTuple):
     balance_nanos: int
     to_stop: bool
     created_at: datetime
+    result: int | None
 
 
 class ApiKeyRow(NamedTuple):

@@ -1,7 +1,8 @@
 """The tables. Money is nano-dollars, times are UTC with microseconds, enumerations their lowercase names.
 
 Every key and index of account data begins with the account, so that the tables can be distributed by it; the
-exceptions are API keys and tickets, which are looked up by their digest, and the operators' list of accounts.
+exceptions are API keys and tickets, which are looked up by their digest, the operators' list of accounts, and what they
+did to it.
 """
 
 from __future__ import annotations
@@ -273,6 +274,8 @@ idempotency_keys = Table(
     Column("balance_nanos", BigInteger(), nullable=False),
     Column("to_stop", Boolean(), nullable=False),
     Column("created_at", timestamp(), nullable=False),
+    # A number that the operation answers with: of recordUsage, how many requests it counted.
+    Column("result", BigInteger()),
     PrimaryKeyConstraint("account_id", "operation", "key"),
     sqlite_with_rowid=False,
 )
@@ -318,4 +321,44 @@ tickets = Table(
     CheckConstraint("purpose IN ('stream', 'export', 'sign_in')", name="purpose"),
     CheckConstraint("length(digest) = 32", name="digest"),
     sqlite_with_rowid=False,
+)
+
+idempotent_acts = Table(
+    "idempotent_acts",
+    metadata,
+    # The account that the call was about, as 'acct_7'; '' where it was about none.
+    Column("scope", name(), nullable=False),
+    Column("operation", name(), nullable=False),
+    Column("key", name(), nullable=False),
+    Column("payload_digest", LargeBinary(), nullable=False),
+    # What came of it: null until the call's transaction ends.
+    Column("account_id", BigInteger(), ForeignKey("accounts.id")),
+    Column("api_key_id", BigInteger(), ForeignKey("api_keys.id")),
+    Column("balance_nanos", BigInteger()),
+    # A new account's rows stand from 1 to here.
+    Column("last_seq", BigInteger()),
+    Column("created_at", timestamp(), nullable=False),
+    PrimaryKeyConstraint("scope", "operation", "key"),
+    sqlite_with_rowid=False,
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("id", identity(), primary_key=True, autoincrement=True),
+    Column("at", timestamp(), nullable=False),
+    Column("act", name(), nullable=False),
+    Column("actor", name(), nullable=False),
+    Column("owner", String(), nullable=False),
+    Column("account_id", BigInteger(), ForeignKey("accounts.id")),
+    Column("api_key_id", BigInteger(), ForeignKey("api_keys.id")),
+    Column("description", String()),
+    # The account's rows that the act wrote: first to last.
+    Column("first_seq", BigInteger()),
+    Column("last_seq", BigInteger()),
+    Index("ix_audit_entries_account_id", "account_id", "id"),
+    Index("ix_audit_entries_act", "act", "id"),
+    Index("ix_audit_entries_actor", "actor", "id"),
+    Index("ix_audit_entries_at", "at", "id"),
+    CheckConstraint("(first_seq IS NULL) = (last_seq IS NULL)", name="rows"),
 )

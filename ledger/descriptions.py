@@ -3,6 +3,7 @@ ledger knows them."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -56,3 +57,16 @@ def settlement(ref: Ref, held_nanos: int, used_nanos: int, cycle: int) -> str:
     if used_nanos <= held_nanos:
         return f"{subject} {dollars(used_nanos)} of the {dollars(held_nanos)} held"
     return f"{subject} {dollars(used_nanos)}, {dollars(used_nanos - held_nanos)} beyond the {dollars(held_nanos)} held"
+
+
+def api_usage(models: Collection[str], calls: int, input_tokens: int, output_tokens: int) -> str:
+    """API usage m-large: 812 calls, 1,204,000 in + 310,500 out tokens; API usage of 3 models: 1 call"""
+    subject = f"API usage {next(iter(models))}" if len(models) == 1 else f"API usage of {len(models)} models"
+    counted = f"{calls:,} call{'' if calls == 1 else 's'}"
+    if not (input_tokens or output_tokens):
+        return f"{subject}: {counted}"
+    return f"{subject}: {counted}, {input_tokens:,} in + {output_tokens:,} out tokens"
+
+
+def bonus(promotion: str, amount_nanos: int) -> str:
+    return f"Promotion {promotion}: {dollars(amount_nanos)} of credit"

@@ -137,7 +137,9 @@ class Order:
     operation: str
     idempotency_key: str | None = None
     payload: Any = None
-    """What the caller gave, where the moves are made of it and of what the ledger knows: as JSON would have it."""
+    """What the caller gave, as JSON would have it, where the moves were made of it and of what the ledger knows."""
+    result: int | None = None
+    """A number of the operation's own, which replays have too."""
 
     def payload_digest(self) -> bytes:
         payload = self.payload or [[type(move).__name__, asdict(move)] for move in self.moves]
@@ -155,3 +157,5 @@ class Outcome:
     """The idempotency key was known: this is the first call's outcome and nothing was written."""
     to_stop: bool
     """The next cycle's hold could not be paid: the ended cycle is settled, the instance is to be stopped."""
+    result: int | None = None
+    """The order's, of the first call."""

@@ -462,7 +462,9 @@ async def _replayed(
     rows = [row for row in written if call.first_seq <= row.seq <= call.last_seq]
     if not rows and call.first_seq <= call.last_seq:
         rows = await writes.rows_between(connection, order.account_id, call.first_seq, call.last_seq)
-    return Outcome(order.account_id, tuple(rows), call.balance_nanos, replayed=True, to_stop=call.to_stop)
+    return Outcome(
+        order.account_id, tuple(rows), call.balance_nanos, replayed=True, to_stop=call.to_stop, result=call.result
+    )
 
 
 def _carry_out(book: _Book, order: Order, moment: datetime) -> Outcome:
@@ -472,7 +474,9 @@ def _carry_out(book: _Book, order: Order, moment: datetime) -> Outcome:
     for move in order.moves:
         to_stop |= _apply(book, order.writer, move)
     rows = tuple(book.rows[before:])
-    return Outcome(order.account_id, rows, book.head.balance_nanos, replayed=False, to_stop=to_stop)
+    return Outcome(
+        order.account_id, rows, book.head.balance_nanos, replayed=False, to_stop=to_stop, result=order.result
+    )
 
 
 def _remembered(key: CallKey, order: Order, outcome: Outcome, book: _Book) -> IdempotencyRow:
@@ -485,6 +489,7 @@ def _remembered(key: CallKey, order: Order, outcome: Outcome, book: _Book) -> Id
         balance_nanos=outcome.balance_nanos,
         to_stop=outcome.to_stop,
         created_at=book.now,
+        result=outcome.result,
     )
 
 
@@ -521,16 +526,21 @@ async def _write_books(connection: WriteConnection, books: Iterable[_Book]) -> N
     await writes.add_to_months(connection, _sum_by_month(one for book in books for one in book.increments))
 
 
+def _check_size(orders: Sequence[Order]) -> None:
+    """What else a call was given may come to no moves at all: usage that costs nothing."""
+    moves = sum(len(order.moves) for order in orders)
+    if moves > MAX_MOVES or not (moves or any(order.payload for order in orders)):
+        msg = f"a call must have 1 to {MAX_MOVES} moves, not {moves}"
+        raise BadUserInput(msg)
+
+
 async def post(connection: WriteConnection, orders: Sequence[Order], clock: Clock = utc_now) -> list[Outcome]:
     """Carries out the orders in their sequence; the outcomes stand in the same sequence.
 
     Raises Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The caller's
     transaction must then be rolled back: `Ledger.post` does.
     """
-    moves = sum(len(order.moves) for order in orders)
-    if not 1 <= moves <= MAX_MOVES:
-        msg = f"a call must have 1 to {MAX_MOVES} moves, not {moves}"
-        raise BadUserInput(msg)
+    _check_size(orders)
     keys = {key for order in orders if (key := _call_key(order))}
     books = await _open_books(connection, orders)
     calls = await writes.idempotent_calls(connection, keys)

@@ -10,10 +10,9 @@ from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, OpenHold, Outcome, Period,
 from resolvers import holds
 from resolvers.writes import Writes
 from schema.kinds import RefType
-from schema.payload import Call, Payload
+from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
-_ACCOUNT = "`acct_7`. One that the key does not cover is NOT_FOUND."
 _REF_ID = f"The instance, as its service knows it: 1 to {MAX_REF_ID} characters."
 _USED = "What the time that ended came to in full, zero or more: not the difference to the hold."
 
@@ -26,7 +25,7 @@ def _text(what: str, default: str) -> str:
     description="A hold for the whole estimated time of a GPU instance, or an inference instance's first cycle."
 )
 class OpenHoldInput(Call):
-    account_id: strawberry.ID = strawberry.field(description=_ACCOUNT)
+    account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description="GPU_INSTANCE or INFERENCE_INSTANCE: nothing else is held.")
     ref_id: str = strawberry.field(description=f"{_REF_ID} An instance is opened once.")
     amount: Nanos = strawberry.field(description="What is held: above zero, and no more than the balance.")
@@ -43,7 +42,7 @@ class OpenHoldInput(Call):
     description="The next 24-hour cycle of an inference instance, and the settlement of the one that ended."
 )
 class RenewHoldInput(Call):
-    account_id: strawberry.ID = strawberry.field(description=_ACCOUNT)
+    account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_id: str = strawberry.field(description="The inference instance that openHold named: only these have cycles.")
     used: Nanos = strawberry.field(description=_USED)
     amount: Nanos = strawberry.field(description="What is held for the next cycle: above zero.")
@@ -61,7 +60,7 @@ class RenewHoldInput(Call):
 
 @strawberry.input(description="The end of an instance, or of what is known of it.")
 class SettleHoldInput(Call):
-    account_id: strawberry.ID = strawberry.field(description=_ACCOUNT)
+    account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description="As openHold named it.")
     ref_id: str = strawberry.field(description="As openHold named it.")
     used: Nanos = strawberry.field(description=_USED)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.grant import GrantMutations
 from schema.hold import HoldMutations
+from schema.metering import MeteringMutations
 
 
 @strawberry.type(
@@ -10,5 +12,5 @@ from schema.hold import HoldMutations
     " and where there is none, nothing of the field that has the error. Fields run one after the other: one that"
     " fails leaves those before it written, and those after it undone."
 )
-class Mutation(HoldMutations):
+class Mutation(HoldMutations, MeteringMutations, GrantMutations):
     pass

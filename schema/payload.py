@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import strawberry
 
 from ledger.moves import MAX_KEY
 from schema.scalars import Nanos
 from schema.transaction import Transaction
+
+ACCOUNT: Final = "`acct_7`. One that the key does not cover is NOT_FOUND."
 
 
 @strawberry.input

@@ -11,9 +11,8 @@ from ledger.errors import BadUserInput
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import parse_nanos
 from ledger.moves import checked_text
-from ledger.usage import MAX_COUNT
+from ledger.usage import MAX_COUNT, MAX_NAME
 
-MAX_NAME: Final = 200
 SECOND_NANOS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
 DAY_NANOS: Final = _DAY_SECONDS * SECOND_NANOS

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Executable
 
@@ -17,7 +17,7 @@ from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 from ledger.keys import KeyScope, Principal
 from ledger.kinds import AccountStatus, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
-from ledger.moves import Order, Outcome
+from ledger.moves import Order
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
 from resolvers.writes import Writes
@@ -35,6 +35,7 @@ VOCABULARY: Final = Vocabulary(
         "Int": [1, 2, 3, 4] * 4 + [0],
         "Boolean": [True, False],
         "DateTime": ["2026-11-01T00:00:00Z", "2026-11-20T10:00:00.5+01:00"],
+        "BigInt": ["0", "12", 3],
         "Decimal": ["1.00", "-0.000000001", 5],
         "Date": ["2026-11-02", "2026-10-31"],
         "YearMonth": ["2026-11", "2026-09"],
@@ -207,6 +208,16 @@ def _principal(chances: Chances) -> Principal:
     return Principal(1, prefix, scope, account_id, None, None, expires_at)
 
 
+class Came(NamedTuple):
+    """What the payloads of all mutations are read off."""
+
+    transactions: tuple[Any, ...]
+    balance_nanos: int
+    replayed: bool
+    to_stop: bool
+    result: int
+
+
 class StandIn(Writes):
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         """`guard` keeps futures from being cancelled by one who waits for them, as the reference executor does."""
@@ -229,9 +240,12 @@ class StandIn(Writes):
         if number is not None:
             raise fault_error(number)
 
-    async def post(self, order: Order) -> Outcome:
-        """By chance an error, or an outcome with some rows that are spoilt."""
-        await self._happens("post")
-        number = self._chances.number("outcome", self._fields)
-        rows = [row_of(self._chances, TransactionRow, (order.account_id, seq)) for seq in range(number % 3)]
-        return Outcome(order.account_id, tuple(rows), number % 10**12, bool(number & 2**40), bool(number & 2**41))
+    async def act(self, _work: Any) -> Any:
+        """By chance an error, or what any act may come to, with some rows that are spoilt."""
+        await self._happens("act")
+        number = self._chances.number("came", self._fields)
+        rows = [row_of(self._chances, TransactionRow, (OWN, seq)) for seq in range(number % 3)]
+        return Came(tuple(rows), number % 10**12, bool(number & 2**40), bool(number & 2**41), number % 1_000)
+
+    async def post(self, _order: Order) -> Any:
+        return await self.act(None)

@@ -27,7 +27,7 @@ from tests.ledger.desk import START
 
 ROW: Final = "id type amount balanceAfter description source refType refId periodStart periodEnd createdAt"
 PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
-MORE: Final = {"renewHold": "toStop"}
+MORE: Final = {"renewHold": "toStop", "recordUsage": "recorded"}
 """What the payload of a mutation has besides."""
 
 

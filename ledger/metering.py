@@ -1,0 +1,131 @@
+"""Usage as it happens: requests counted once each and, in the same transaction, charged as one row a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from ledger import descriptions
+from ledger.errors import BadUserInput, Conflict
+from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
+from ledger.money import in_range
+from ledger.moves import MAX_REF_ID, Entry, Order, Outcome, Period, Ref, Writer, checked_text
+from ledger.past import checked_past
+from ledger.posting import LedgerTransaction
+from ledger.usage import MAX_COUNT, MAX_NAME, UsageRequest, Verdict, id_digest, record_requests
+
+MAX_REQUESTS: Final = 1_000
+OPERATION: Final = "recordUsage"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class MeteredRequest(NamedTuple):
+    id: str
+    at: datetime
+    model: str
+    category: UsageCategory
+    origin: UsageOrigin
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBatch:
+    requests: Sequence[MeteredRequest]
+    batch_id: str | None = None
+    """What the row's ref names; the idempotency key if it is None."""
+    description: str | None = None
+    """None has it composed."""
+
+
+async def record_usage(
+    transaction: LedgerTransaction, account_id: int, writer: Writer, idempotency_key: str, batch: UsageBatch
+) -> Outcome:
+    """Its `result` is the number of requests that were new; there is one row, or none if these cost nothing.
+
+    Raises Conflict where a request's day is known from a rollup, besides what posting and recording raise.
+    """
+    _check(batch, transaction.clock())
+    requests = [_recordable(account_id, one) for one in batch.requests]
+    verdicts = await record_requests(transaction.connection, requests)
+    _check_verdicts(verdicts, batch)
+    new = [one for one, verdict in zip(batch.requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
+    ref = Ref(RefType.API_USAGE, batch.batch_id or idempotency_key[:MAX_REF_ID])
+    payload = [OPERATION, batch.batch_id, batch.description, batch.requests]
+    order = Order(account_id, writer, _charge(new, ref, batch), OPERATION, idempotency_key, payload, len(new))
+    # Sent again, all of its requests are known: nothing is new, and posting finds the first call's outcome.
+    (outcome,) = await transaction.post(order)
+    return outcome
+
+
+def _check(batch: UsageBatch, now: datetime) -> None:
+    if not 1 <= len(batch.requests) <= MAX_REQUESTS:
+        msg = f"requests must be 1 to {MAX_REQUESTS}, not {len(batch.requests)}"
+        raise BadUserInput(msg)
+    if batch.batch_id is not None:
+        checked_text(batch.batch_id, "batchId", MAX_REF_ID)
+    for number, request in enumerate(batch.requests):
+        _check_request(request, f"requests[{number}]", now)
+
+
+def _check_request(request: MeteredRequest, what: str, now: datetime) -> None:
+    checked_text(request.id, f"{what}.id", MAX_NAME)
+    checked_text(request.model, f"{what}.model", MAX_NAME)
+    if checked_past(request.at, now, f"{what}.at") < _EPOCH:
+        msg = f"{what}.at lies before 1970"
+        raise BadUserInput(msg)
+    figures = {
+        "inputTokens": request.input_tokens,
+        "outputTokens": request.output_tokens,
+        "cost": in_range(request.cost_nanos, f"{what}.cost"),
+    }
+    for name, figure in figures.items():
+        if not 0 <= figure <= MAX_COUNT:
+            msg = f"{what}.{name} must not be negative"
+            raise BadUserInput(msg)
+
+
+def _recordable(account_id: int, request: MeteredRequest) -> UsageRequest:
+    return UsageRequest(
+        account_id,
+        request.at.astimezone(UTC).date(),
+        request.model,
+        request.category.value,
+        request.origin.value,
+        request.input_tokens,
+        request.output_tokens,
+        request.cost_nanos,
+        id_digest(request.id),
+    )
+
+
+def _check_verdicts(verdicts: Sequence[Verdict], batch: UsageBatch) -> None:
+    if Verdict.FED_BY_ROLLUP in verdicts:
+        number = verdicts.index(Verdict.FED_BY_ROLLUP)
+        request = batch.requests[number]
+        msg = (
+            f"the usage of {request.model} on {request.at.astimezone(UTC).date()} is known from a rollup:"
+            f" requests[{number}] cannot be added to it"
+        )
+        raise Conflict(msg)
+
+
+def _charge(requests: Sequence[MeteredRequest], ref: Ref, batch: UsageBatch) -> tuple[Entry, ...]:
+    cost_nanos = sum(one.cost_nanos for one in requests)
+    if not cost_nanos:
+        return ()
+    description = batch.description
+    if description is None:
+        description = descriptions.api_usage(
+            {one.model for one in requests},
+            len(requests),
+            sum(one.input_tokens for one in requests),
+            sum(one.output_tokens for one in requests),
+        )
+    period = Period(min(one.at for one in requests), max(one.at for one in requests) + _MICROSECOND)
+    return (Entry(TransactionType.GPU_USAGE, -cost_nanos, description, ref, period),)

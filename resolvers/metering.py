@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+from ledger.keys import ServiceOperation
+from ledger.metering import UsageBatch, record_usage
+from ledger.moves import Outcome
+from resolvers.writes import Writes
+
+
+async def record(writes: Writes, account_id: str, idempotency_key: str, batch: UsageBatch) -> Outcome:
+    number = writes.account_of_service(ServiceOperation.RECORD_USAGE, account_id)
+    return await writes.act(
+        lambda transaction: record_usage(transaction, number, writes.service(), idempotency_key, batch)
+    )
