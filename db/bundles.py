@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+import asyncpg
 from sqlalchemy import Executable
-from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
-_DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
+_DIALECT: Final = dialect.dialect()  # type: ignore[no-untyped-call]
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 
@@ -72,6 +73,19 @@ def bundled_text(parts: tuple[Executable, ...]) -> str:
         rows.append(f"(SELECT {arrays} FROM ({text}) AS q({', '.join(columns)})) AS p{number}")  # noqa: S608
         before += len(part.names)
     return f"SELECT * FROM {', '.join(rows)}"  # noqa: S608
+
+
+async def run_bundled(
+    connection: asyncpg.Connection[Any], reads: Sequence[tuple[Executable, dict[str, Any]]]
+) -> list[list[Any]]:
+    """The rows of each read, all of one moment."""
+    values = [value for statement, parameters in reads for value in compiled(statement).values(parameters)]
+    if len(reads) == 1:
+        return [await connection.fetch(compiled(reads[0][0]).text, *values)]
+    parts = tuple(statement for statement, _ in reads)
+    row = await connection.fetchrow(bundled_text(parts), *values)
+    assert row is not None
+    return unbundled(parts, row)
 
 
 def unbundled(parts: Sequence[Executable], row: Sequence[Any]) -> list[list[tuple[Any, ...]]]:

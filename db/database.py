@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import asyncpg
 from sqlalchemy import URL, Executable, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -157,6 +158,11 @@ class Database:
         else:
             reader = BriefReader(self._read_pool) if brief else LongReader(self._read_pool)
         return Snapshot(reader)
+
+    def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:
+        """PostgreSQL: the driver's own connection, for statements that are each a transaction by themselves."""
+        assert self._read_pool is not None
+        return self._read_pool.lent()
 
     async def read(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
         """The rows of a single statement, outside any transaction."""

@@ -56,7 +56,8 @@ def _portions(values: Collection[tuple[Any, ...]]) -> Iterator[list[tuple[Any, .
 
 
 @lru_cache(maxsize=64)
-def _postgresql_statement(result: _Columns, key: _Columns) -> Select[Any]:
+def keyed_statement(result: _Columns, key: _Columns) -> Select[Any]:
+    """PostgreSQL: with the parameters of `key_arrays`."""
     listed = listed_keys(key)
     return select(*result).join_from(
         listed, result[0].table, and_(*(column == listed.c[column.name] for column in key))
@@ -70,7 +71,7 @@ def _reads(
     if not values:
         return
     if postgresql:
-        yield _postgresql_statement(result, key), key_arrays(key, values)
+        yield keyed_statement(result, key), key_arrays(key, values)
         return
     for portion in _portions(values):
         parameters = {

@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from db.bundles import bundled_text, compiled, unbundled
+from db.bundles import run_bundled
 from db.errors import DatabaseError, translated
 from db.read_pool import ReadPool
 
@@ -85,13 +85,7 @@ class WriteReader:
 
 
 async def _bundle(connection: asyncpg.Connection[Any], batch: Sequence[Wanted]) -> Sequence[Rows]:
-    values = [value for wanted in batch for value in compiled(wanted.statement).values(wanted.parameters)]
-    if len(batch) == 1:
-        return [await connection.fetch(compiled(batch[0].statement).text, *values)]
-    parts = tuple(wanted.statement for wanted in batch)
-    row = await connection.fetchrow(bundled_text(parts), *values)
-    assert row is not None
-    return unbundled(parts, row)
+    return await run_bundled(connection, [(wanted.statement, wanted.parameters) for wanted in batch])
 
 
 class BriefReader:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
-from db.database import POSTED_ACCOUNTS
 from db.errors import DuplicateKey
 from db.keyed_rows import is_postgresql, rows_with_keys
 from db.rows import (
@@ -23,6 +22,9 @@ from db.rows import (
     TransactionRow,
 )
 from db.statements import columns
+
+CHANGING_OF_HOLDS: Final = ("state", "used_nanos", "settled_seq", "settled_at", "expired_at")
+CHANGING_OF_CHARGES: Final = ChargeRow._fields[3:]
 
 
 def upsert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sqlite.Insert:
@@ -126,11 +128,8 @@ async def insert_idempotent_calls(connection: AsyncConnection, rows: Iterable[Id
 
 
 async def update_heads(connection: AsyncConnection, heads: Sequence[AccountRow]) -> None:
-    """Every row that is posted moves a head: what is told to the change feed after the commit is gathered here."""
     if not heads:
         return
-    assert connection.sync_connection is not None
-    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(head.id for head in heads)
     table = tables.accounts
     statement = (
         update(table)
@@ -174,13 +173,11 @@ async def _replace_all(
 
 
 async def put_holds(connection: AsyncConnection, rows: Iterable[HoldRow]) -> None:
-    changing = ("state", "used_nanos", "settled_seq", "settled_at", "expired_at")
-    await _replace_all(connection, tables.holds, rows, changing)
+    await _replace_all(connection, tables.holds, rows, CHANGING_OF_HOLDS)
 
 
 async def put_charges(connection: AsyncConnection, rows: Iterable[ChargeRow]) -> None:
-    changing = [name for name in ChargeRow._fields if name not in {"account_id", "ref_type", "ref_id"}]
-    await _replace_all(connection, tables.charges, rows, changing)
+    await _replace_all(connection, tables.charges, rows, CHANGING_OF_CHARGES)
 
 
 async def add_to_months(connection: AsyncConnection, increments: Iterable[MonthlyFiguresRow]) -> None:

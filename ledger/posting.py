@@ -7,7 +7,8 @@ and writes rows, heads, holds, charges and monthly figures in the caller's trans
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from random import uniform
@@ -15,7 +16,8 @@ from typing import Final, TypeVar
 
 from db import writes
 from db.database import Database, WriteConnection
-from db.errors import NumberOutOfRange, TransactionConflict
+from db.errors import NumberOutOfRange, TransactionConflict, translated
+from db.posting import Kept, Opened, keep_locked, keep_unlocked, open_locked, open_unlocked
 from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
 from db.snapshots import Snapshot
 from ledger import descriptions
@@ -119,6 +121,10 @@ class _Book:
         self.holds: dict[ChargeKey, HoldRow] = {}
         self.changed_charges: set[ChargeKey] = set()
         self.changed_holds: dict[int, HoldRow] = {}
+
+    @property
+    def has_changed(self) -> bool:
+        return bool(self.rows or self.changed_charges or self.changed_holds)
 
     def begin(self, moment: datetime) -> None:
         """Every row of an order has the same time: the clock's, or the newest row's if that is later."""
@@ -454,13 +460,14 @@ def _call_key(order: Order) -> CallKey | None:
 
 
 async def _replayed(
-    connection: WriteConnection, order: Order, call: IdempotencyRow, written: Sequence[TransactionRow]
+    connection: WriteConnection | None, order: Order, call: IdempotencyRow, written: Sequence[TransactionRow]
 ) -> Outcome:
     if call.payload_digest != order.payload_digest():
         msg = f"the idempotency key was used for another {order.operation} call with another payload"
         raise IdempotencyConflict(msg)
     rows = [row for row in written if call.first_seq <= row.seq <= call.last_seq]
     if not rows and call.first_seq <= call.last_seq:
+        assert connection is not None
         rows = await writes.rows_between(connection, order.account_id, call.first_seq, call.last_seq)
     return Outcome(
         order.account_id, tuple(rows), call.balance_nanos, replayed=True, to_stop=call.to_stop, result=call.result
@@ -493,37 +500,31 @@ def _remembered(key: CallKey, order: Order, outcome: Outcome, book: _Book) -> Id
     )
 
 
-async def _open_books(connection: WriteConnection, orders: Sequence[Order]) -> dict[int, _Book]:
-    accounts = await writes.lock_accounts(connection, {order.account_id for order in orders})
+def _books_of(opened: Opened, orders: Sequence[Order]) -> dict[int, _Book]:
+    """Raises NotFound."""
     for order in orders:
-        if order.account_id not in accounts:
+        if order.account_id not in opened.accounts:
             msg = f"there is no account {account_id_text(order.account_id)}"
             raise NotFound(msg)
-    books = {account.id: _Book(account) for account in accounts.values()}
-    for ref in (move.ref for order in orders for move in order.moves if move.ref is not None):
-        _check_ref(ref)
-    charge_keys = {
-        books[order.account_id].key(move.ref)
-        for order in orders
-        for move in order.moves
-        if move.ref is not None and move.ref.type in RESOURCES
-    }
-    if charge_keys:
-        charges = await writes.charges_by_ref(connection, charge_keys)
-        for key, charge in charges.items():
-            books[key[0]].charges[key] = charge
-        for key, hold in (await writes.newest_holds(connection, charges.values())).items():
-            books[key[0]].holds[key] = hold
+    books = {account.id: _Book(account) for account in opened.accounts.values()}
+    for key, charge in opened.charges.items():
+        books[key[0]].charges[key] = charge
+    for key, hold in opened.holds.items():
+        books[key[0]].holds[key] = hold
     return books
 
 
-async def _write_books(connection: WriteConnection, books: Iterable[_Book]) -> None:
+def _kept(books: Iterable[_Book], calls: Sequence[IdempotencyRow]) -> Kept:
     books = list(books)
-    await writes.insert_transactions(connection, (row for book in books for row in book.rows))
-    await writes.update_heads(connection, [book.head for book in books if book.rows])
-    await writes.put_charges(connection, (book.charges[key] for book in books for key in sorted(book.changed_charges)))
-    await writes.put_holds(connection, (hold for book in books for _, hold in sorted(book.changed_holds.items())))
-    await writes.add_to_months(connection, _sum_by_month(one for book in books for one in book.increments))
+    called = {call.account_id for call in calls}
+    return Kept(
+        heads=[book.head for book in books if book.has_changed or book.account.id in called],
+        rows=[row for book in books for row in book.rows],
+        charges=[book.charges[key] for book in books for key in sorted(book.changed_charges)],
+        holds=[hold for book in books for _, hold in sorted(book.changed_holds.items())],
+        months=sorted(_sum_by_month(one for book in books for one in book.increments)),
+        calls=calls,
+    )
 
 
 def _check_size(orders: Sequence[Order]) -> None:
@@ -534,31 +535,78 @@ def _check_size(orders: Sequence[Order]) -> None:
         raise BadUserInput(msg)
 
 
+class _Posting:
+    """What some orders come to, from what their accounts are found to be."""
+
+    def __init__(self, orders: Sequence[Order], clock: Clock) -> None:
+        """Raises BadUserInput."""
+        _check_size(orders)
+        self._orders = orders
+        self._clock = clock
+        self.account_ids = {order.account_id for order in orders}
+        self.calls = {key for order in orders if (key := _call_key(order))}
+        refs = [(order.account_id, move.ref) for order in orders for move in order.moves if move.ref is not None]
+        for _, ref in refs:
+            _check_ref(ref)
+        self.charges = {(account_id, ref.type.value, ref.id) for account_id, ref in refs if ref.type in RESOURCES}
+
+    def knows_a_call(self, opened: Opened) -> bool:
+        return not self.calls.isdisjoint(opened.calls)
+
+    async def carried_out(
+        self, opened: Opened, connection: WriteConnection | None = None
+    ) -> tuple[list[Outcome], Kept]:
+        """The connection is for calls that were made before, whose rows have to be read."""
+        books = _books_of(opened, self._orders)
+        calls = dict(opened.calls)
+        new_calls: list[IdempotencyRow] = []
+        outcomes: list[Outcome] = []
+        for order in self._orders:
+            book, key = books[order.account_id], _call_key(order)
+            if key and key in calls:
+                outcomes.append(await _replayed(connection, order, calls[key], book.rows))
+                continue
+            outcome = _carry_out(book, order, self._clock())
+            outcomes.append(outcome)
+            if key:
+                calls[key] = _remembered(key, order, outcome, book)
+                new_calls.append(calls[key])
+        return outcomes, _kept(books.values(), new_calls)
+
+
 async def post(connection: WriteConnection, orders: Sequence[Order], clock: Clock = utc_now) -> list[Outcome]:
     """Carries out the orders in their sequence; the outcomes stand in the same sequence.
 
     Raises Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The caller's
     transaction must then be rolled back: `Ledger.post` does.
     """
-    _check_size(orders)
-    keys = {key for order in orders if (key := _call_key(order))}
-    books = await _open_books(connection, orders)
-    calls = await writes.idempotent_calls(connection, keys)
-    new_calls: list[IdempotencyRow] = []
-    outcomes: list[Outcome] = []
-    for order in orders:
-        book, key = books[order.account_id], _call_key(order)
-        if key and key in calls:
-            outcomes.append(await _replayed(connection, order, calls[key], book.rows))
-            continue
-        outcome = _carry_out(book, order, clock())
-        outcomes.append(outcome)
-        if key:
-            calls[key] = _remembered(key, order, outcome, book)
-            new_calls.append(calls[key])
-    await _write_books(connection, books.values())
-    await writes.insert_idempotent_calls(connection, new_calls)
+    posting = _Posting(orders, clock)
+    opened = await open_locked(connection, posting.account_ids, posting.calls, posting.charges)
+    outcomes, kept = await posting.carried_out(opened, connection)
+    await keep_locked(connection, opened, kept)
     return outcomes
+
+
+class _Turns:
+    """Calls of this process on the same account go one after the other: they would only be in each other's way."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, asyncio.Lock] = {}
+        self._calls: Counter[int] = Counter()
+
+    @asynccontextmanager
+    async def taken(self, account_ids: Collection[int]) -> AsyncIterator[None]:
+        async with AsyncExitStack() as turns:
+            for account_id in sorted(account_ids):
+                self._calls[account_id] += 1
+                turns.callback(self._leave, account_id)
+                await turns.enter_async_context(self._locks.setdefault(account_id, asyncio.Lock()))
+            yield
+
+    def _leave(self, account_id: int) -> None:
+        self._calls[account_id] -= 1
+        if not self._calls[account_id]:
+            del self._calls[account_id], self._locks[account_id]
 
 
 class LedgerTransaction:
@@ -586,9 +634,28 @@ class Ledger:
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
         self._clock = clock
+        self._turns = _Turns()
 
     async def post(self, *orders: Order) -> list[Outcome]:
+        if self._database.is_postgresql:
+            outcomes = await self._post_unlocked(_Posting(orders, self._clock))
+            if outcomes is not None:
+                return outcomes
         return await self.within(lambda transaction: transaction.post(*orders))
+
+    async def _post_unlocked(self, posting: _Posting) -> list[Outcome] | None:
+        """By two statements and no transaction around them; None where somebody was in the way, or a call is known."""
+        async with self._turns.taken(posting.account_ids):
+            with translated():
+                async with self._database.lent() as connection:
+                    opened = await open_unlocked(connection, posting.account_ids, posting.calls, posting.charges)
+                    if posting.knows_a_call(opened):
+                        return None
+                    outcomes, kept = await posting.carried_out(opened)
+                    if not await keep_unlocked(connection, opened, kept):
+                        return None
+        self._database.changes.announce(kept.posted_accounts)
+        return outcomes
 
     async def within(self, work: Work[Result]) -> Result:
         """What the work came to, committed. It must do nothing outside the transaction: it may be begun again."""

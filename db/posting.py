@@ -1,0 +1,245 @@
+"""Reading what posting depends on, and keeping what it came to.
+
+On PostgreSQL each is one statement, whatever it takes: rows travel as arrays, one for each column. Nobody holds a lock
+between the two where nobody else is in the way: an account's row has a `version` that changes with whatever is posted
+to the account, and what was worked out from one version is kept only if it is that version still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Executable,
+    LargeBinary,
+    Select,
+    String,
+    Table,
+    and_,
+    literal_column,
+    select,
+)
+
+from db import tables, writes
+from db.bundles import run_bundled
+from db.database import POSTED_ACCOUNTS, WriteConnection
+from db.keyed_rows import is_postgresql, key_arrays, keyed_statement, listed_keys
+from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+from db.statements import columns, is_one_of
+
+Key = tuple[int, str, str]
+"""Account, ref type and ref id of a charge; account, operation and key of a call."""
+
+_ACCOUNT: Final = tables.accounts
+_VERSION: Final = literal_column("accounts.xmin::text", String())
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    accounts: dict[int, AccountRow]
+    calls: dict[Key, IdempotencyRow]
+    """Those that were made before."""
+    charges: dict[Key, ChargeRow]
+    holds: dict[Key, HoldRow]
+    """The newest of each charge: only that one can be open."""
+    versions: dict[int, str] = field(default_factory=dict)
+    """PostgreSQL: of each account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    heads: Sequence[AccountRow]
+    """Of all accounts that anything was done to."""
+    rows: Sequence[TransactionRow]
+    charges: Sequence[ChargeRow]
+    holds: Sequence[HoldRow]
+    months: Sequence[MonthlyFiguresRow]
+    """What is added to them."""
+    calls: Sequence[IdempotencyRow]
+
+    @property
+    def posted_accounts(self) -> set[int]:
+        return {row.account_id for row in self.rows}
+
+
+async def open_locked(
+    connection: WriteConnection, account_ids: Collection[int], calls: Collection[Key], charges: Collection[Key]
+) -> Opened:
+    """The accounts stay as they are until the transaction ends."""
+    accounts = await writes.lock_accounts(connection, account_ids)
+    if not is_postgresql(connection):
+        found = await writes.charges_by_ref(connection, charges) if charges else {}
+        holds = await writes.newest_holds(connection, found.values()) if found else {}
+        return Opened(accounts, await writes.idempotent_calls(connection, calls) if calls else {}, found, holds)
+    # What was read together with waiting for the lock could be from before it.
+    return await open_unlocked(await _driver(connection), account_ids, calls, charges)
+
+
+async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -> None:
+    if is_postgresql(connection):
+        if kept.heads:
+            held = await keep_unlocked(await _driver(connection), opened, kept)
+            assert held, "the accounts are locked"
+    else:
+        await writes.insert_transactions(connection, kept.rows)
+        await writes.update_heads(connection, kept.heads)
+        await writes.put_charges(connection, kept.charges)
+        await writes.put_holds(connection, kept.holds)
+        await writes.add_to_months(connection, kept.months)
+        await writes.insert_idempotent_calls(connection, kept.calls)
+    assert connection.sync_connection is not None
+    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(kept.posted_accounts)
+
+
+async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
+    raw: asyncpg.Connection[Any] | None = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    return raw
+
+
+@lru_cache(maxsize=1)
+def _accounts_statement() -> Select[Any]:
+    return select(*columns(_ACCOUNT, AccountRow), _VERSION).where(
+        is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=True)
+    )
+
+
+@lru_cache(maxsize=1)
+def _holds_statement() -> Select[Any]:
+    charge, hold = tables.charges, tables.holds
+    key = tuple(charge.primary_key)
+    listed = listed_keys(key)
+    return select(*columns(hold, HoldRow)).join_from(
+        listed.join(charge, and_(*(column == listed.c[column.name] for column in key))),
+        hold,
+        and_(hold.c.account_id == charge.c.account_id, hold.c.hold_seq == charge.c.hold_seq),
+    )
+
+
+def _by_key(table: Table, row_type: type[NamedTuple]) -> Select[Any]:
+    return keyed_statement(tuple(columns(table, row_type)), tuple(table.primary_key))
+
+
+async def open_unlocked(
+    connection: asyncpg.Connection[Any],
+    account_ids: Collection[int],
+    calls: Collection[Key],
+    charges: Collection[Key],
+) -> Opened:
+    """PostgreSQL: all of one moment, in one statement."""
+    reads: list[tuple[Executable, dict[str, Any]]] = [(_accounts_statement(), {"account_ids": list(account_ids)})]
+    if calls:
+        table = tables.idempotency_keys
+        reads.append((_by_key(table, IdempotencyRow), key_arrays(tuple(table.primary_key), calls)))
+    if charges:
+        arrays = key_arrays(tuple(tables.charges.primary_key), charges)
+        reads += [(_by_key(tables.charges, ChargeRow), arrays), (_holds_statement(), arrays)]
+    found = await run_bundled(connection, reads)
+    accounts, *others = found
+    made = [IdempotencyRow._make(row) for row in others.pop(0)] if calls else []
+    known = [ChargeRow._make(row) for row in others[0]] if charges else []
+    holds = [HoldRow._make(row) for row in others[1]] if charges else []
+    return Opened(
+        {row[0]: AccountRow._make(row[:-1]) for row in accounts},
+        {call[:3]: call for call in made},
+        {charge[:3]: charge for charge in known},
+        {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds},
+        {row[0]: row[-1] for row in accounts},
+    )
+
+
+def _type_name(column: Column[Any]) -> str:
+    kinds = {BigInteger: "bigint", DateTime: "timestamptz", LargeBinary: "bytea", Boolean: "boolean"}
+    return next((name for kind, name in kinds.items() if isinstance(column.type, kind)), "text")
+
+
+_SOUND: Final = "(SELECT all_held FROM sound)"
+
+
+class _Part:
+    """One table's part of the statement that keeps what was posted: `rows` as arrays, one for each column."""
+
+    def __init__(self, table: Table, row_type: type[NamedTuple], conflict: str = "") -> None:
+        self._table = table.name
+        self._columns = row_type._fields
+        self._types = [_type_name(table.c[name]) for name in self._columns]
+        self._conflict = conflict
+        self.width = len(self._columns)
+
+    def text(self, first: int) -> str:
+        names = ", ".join(self._columns)
+        return (
+            f"put_{self._table} AS (INSERT INTO {self._table} ({names}) SELECT {names}"  # noqa: S608  names of columns
+            f" FROM {_listed(self._types, self._columns, first)} WHERE {_SOUND}{self._conflict})"
+        )
+
+
+def _listed(types: Sequence[str], names: Sequence[str], first: int) -> str:
+    arrays = ", ".join(f"${first + number}::{name}[]" for number, name in enumerate(types))
+    return f"unnest({arrays}) AS listed ({', '.join(names)})"
+
+
+def _replacing(table: Table, changing: Sequence[str]) -> str:
+    keys = ", ".join(column.name for column in table.primary_key)
+    changes = ", ".join(f"{name} = excluded.{name}" for name in changing)
+    return f" ON CONFLICT ({keys}) DO UPDATE SET {changes}"
+
+
+def _adding(table: Table, figures: Sequence[str]) -> str:
+    changes = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in figures)
+    return f" ON CONFLICT (account_id, month) DO UPDATE SET {changes}"
+
+
+_PARTS: Final = {
+    "rows": _Part(tables.transactions, TransactionRow),
+    "charges": _Part(tables.charges, ChargeRow, _replacing(tables.charges, writes.CHANGING_OF_CHARGES)),
+    "holds": _Part(tables.holds, HoldRow, _replacing(tables.holds, writes.CHANGING_OF_HOLDS)),
+    "months": _Part(
+        tables.monthly_figures, MonthlyFiguresRow, _adding(tables.monthly_figures, MonthlyFiguresRow._fields[2:])
+    ),
+    "calls": _Part(tables.idempotency_keys, IdempotencyRow),
+}
+
+_HEAD: Final = ("id", "version", "head_seq", "head_at", "head_hash", "balance_nanos")
+_HEAD_TYPES: Final = ("bigint", "text", "bigint", "timestamptz", "bytea", "bigint")
+
+
+@lru_cache(maxsize=32)
+def _keeping_text(names: tuple[str, ...]) -> str:
+    """All of it or, where an account has another version by now, nothing. Accounts are locked in the order of their
+    ids, so that two calls never wait for each other in a circle."""
+    changes = ", ".join(f"{name} = listed.{name}" for name in _HEAD[2:])
+    listed = _listed(_HEAD_TYPES, _HEAD, 1)
+    held = "SELECT accounts.id FROM accounts JOIN listed ON accounts.id = listed.id WHERE accounts.xmin::text = version"
+    parts = [
+        f"listed AS (SELECT * FROM {listed})",  # noqa: S608  names of columns
+        f"held AS MATERIALIZED ({held} ORDER BY accounts.id FOR NO KEY UPDATE OF accounts)",
+        "sound AS MATERIALIZED (SELECT (SELECT count(*) FROM held) = (SELECT count(*) FROM listed) AS all_held)",
+        f"put_heads AS (UPDATE accounts SET {changes} FROM listed WHERE accounts.id = listed.id AND {_SOUND})",  # noqa: S608
+    ]
+    first = len(_HEAD) + 1
+    for name in names:
+        parts.append(_PARTS[name].text(first))
+        first += _PARTS[name].width
+    return f"WITH {', '.join(parts)} SELECT all_held FROM sound"  # noqa: S608
+
+
+async def keep_unlocked(connection: asyncpg.Connection[Any], opened: Opened, kept: Kept) -> bool:
+    """PostgreSQL: whether it was kept, whole; not where anything was posted to an account since it was opened."""
+    heads = [
+        (head.id, opened.versions[head.id], head.head_seq, head.head_at, head.head_hash, head.balance_nanos)
+        for head in kept.heads
+    ]
+    names = tuple(name for name in _PARTS if getattr(kept, name))
+    values = list(zip(*heads, strict=True))
+    for name in names:
+        values += zip(*getattr(kept, name), strict=True)
+    return bool(await connection.fetchval(_keeping_text(names), *values))
