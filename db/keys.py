@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, or_, select, update
+from sqlalchemy import Select, bindparam, insert, or_, select, update
 
 from db import tables
 from db.database import Database, WriteConnection
 from db.rows import ApiKeyRow
-from db.statements import columns
+from db.statements import columns, is_one_of
 from db.tables import timestamp
 
 _KEY = tables.api_keys
@@ -35,6 +35,21 @@ async def key_by_id(connection: WriteConnection, key_id: int) -> ApiKeyRow | Non
     statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == key_id).with_for_update(key_share=True)
     row = (await connection.execute(statement)).first()
     return ApiKeyRow._make(row) if row else None
+
+
+async def valid_key_ids(database: Database, key_ids: Collection[int], now: datetime) -> set[int]:
+    """Those that are neither revoked nor expired."""
+    statement = _VALID[database.is_postgresql]
+    return {row[0] for row in await database.read(statement, {"key_ids": list(key_ids), "moment": now})}
+
+
+def _valid_statement(*, postgresql: bool) -> Select[Any]:
+    unexpired = or_(_KEY.c.expires_at.is_(None), _KEY.c.expires_at > bindparam("moment", type_=timestamp()))
+    listed = is_one_of(_KEY.c.id, "key_ids", postgresql=postgresql)
+    return select(_KEY.c.id).where(listed, _KEY.c.revoked_at.is_(None), unexpired)
+
+
+_VALID = {postgresql: _valid_statement(postgresql=postgresql) for postgresql in (False, True)}
 
 
 async def all_keys(database: Database, account_id: int | None = None) -> list[ApiKeyRow]:

@@ -17,6 +17,9 @@ from gateway.pages import add_page_routes
 from gateway.parts import PARTS, Parts
 from gateway.requests import NAME, edge
 from gateway.rest import add_rest_routes
+from gateway.streams.live import LIVE, LiveStreams, watch_keys
+from gateway.streams.source import ANSWERS, Answers
+from gateway.streams.subscription import answers
 
 log = structlog.get_logger()
 
@@ -58,23 +61,29 @@ async def _do_chores(parts: Parts) -> None:
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
-    chores = asyncio.create_task(_do_chores(parts))
+    tasks = [asyncio.create_task(_do_chores(parts)), asyncio.create_task(watch_keys(app[LIVE], parts))]
     yield
-    chores.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await chores
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     with contextlib.suppress(DatabaseError):
         await parts.authenticator.flush_last_used()
     await parts.database.close()
+
+
+async def _end_streams(app: web.Application) -> None:
+    await app[LIVE].stop(app[PARTS].settings.shutdown_seconds)
 
 
 async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers[hdrs.SERVER] = NAME
 
 
-def build_app(parts: Parts) -> web.Application:
+def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
     app = web.Application(middlewares=[edge], client_max_size=parts.settings.max_body_bytes)
     app[PARTS] = parts
+    app[ANSWERS] = answers
+    app[LIVE] = LiveStreams()
     app.router.add_route("GET", "/graphql", graphql)
     app.router.add_route("HEAD", "/graphql", graphql)
     app.router.add_route("POST", "/graphql", graphql)
@@ -84,5 +93,6 @@ def build_app(parts: Parts) -> web.Application:
     add_rest_routes(app)
     add_page_routes(app, Path(__file__).parent / "static")
     app.on_response_prepare.append(_name_server)
+    app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)
     return app

@@ -16,6 +16,7 @@ from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS
 from gateway.requests import OPERATION, authenticate, query_of, read_body
+from gateway.streams.websocket import serve_socket, wants_socket
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 JSON: Final = "application/json"
@@ -75,6 +76,8 @@ def _check_method(request: web.Request, kind: OperationType) -> None:
 
 
 async def graphql(request: web.Request) -> web.StreamResponse:
+    if wants_socket(request):
+        return await serve_socket(request)
     if _wants_page(request):
         return render_graphiql(request)
     parts = request.app[PARTS]

@@ -48,3 +48,5 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+    # Its one warning repeats a header: the subprotocols of a client that is refused.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

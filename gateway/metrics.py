@@ -28,6 +28,25 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self.errors = Counter("billing_errors", "Errors sent to clients", ["code"], registry=self.registry)
+        self.subscribers = Gauge(
+            "billing_subscribers",
+            "Operations that are being answered over WebSockets and event streams",
+            ["transport"],
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.events = Counter(
+            "billing_stream_events",
+            "Events sent over WebSockets and event streams",
+            ["transport"],
+            registry=self.registry,
+        )
+        self.delay = Histogram(
+            "billing_event_delay_seconds",
+            "Time from the commit of a row until it is written to a live subscriber",
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+            registry=self.registry,
+        )
 
     @lru_cache(maxsize=1_024)  # noqa: B019  one object a process
     def answered(self, route: str, method: str, status: str) -> Counter:

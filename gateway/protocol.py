@@ -6,6 +6,7 @@ too long, or has a character that none may have, can be the one with the key.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -49,11 +50,17 @@ def _refused(parts: Parts, problem: Problem, *, method: str, path: str) -> web.R
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "left")
 
     def __init__(self, manager: web.Server, parts: Parts, **options: Any) -> None:
         super().__init__(manager, **options)
         self._parts = parts
+        self.left: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.left is not None:
+            self.left()
 
     def handle_error(
         self,
@@ -87,11 +94,32 @@ class _Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, self._parts, loop=self._loop, **self._kwargs)
 
+    def pre_shutdown(self) -> None:
+        # A connection that is closing hears nothing any more, not even that its client closes a WebSocket too:
+        # streams are left alone until they have ended (gateway/streams/live.py).
+        for connection in self.connections:
+            if not isinstance(connection, _Connection) or connection.left is None:
+                connection.close()
+
+
+def streams_to(request: web.Request, left: Callable[[], None]) -> None:
+    """Marks the connection as a stream's; `left` is called as soon as its client is gone.
+
+    Not `handler_cancellation`: it would break off whatever else clients don't wait for, writes too.
+    """
+    if isinstance(request.protocol, _Connection):
+        request.protocol.left = left
+
 
 class Runner(web.AppRunner):
-    """Runs what `build_app` built."""
+    """Runs what `build_app` built. At the end, streams and requests have `shutdown_timeout` seconds together."""
 
     __slots__ = ()
+
+    async def shutdown(self) -> None:
+        started = time.monotonic()
+        await super().shutdown()
+        self._shutdown_timeout = max(0.0, self._shutdown_timeout - (time.monotonic() - started))
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

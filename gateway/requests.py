@@ -44,9 +44,10 @@ _HTTP_CODES: Final = {
 }
 
 
-async def authenticate(request: web.Request) -> Principal:
-    """Raises Unauthenticated."""
-    header = request.headers.get(hdrs.AUTHORIZATION)
+async def authenticate(request: web.Request, header: str | None = None) -> Principal:
+    """By the request's `Authorization`, or by what else was sent in its place. Raises Unauthenticated."""
+    if header is None:
+        header = request.headers.get(hdrs.AUTHORIZATION)
     if header is None:
         raise Unauthenticated("an API key is needed: Authorization: Bearer eco_…")
     match = _BEARER.fullmatch(header.strip())
@@ -67,7 +68,7 @@ def query_of(request: web.Request) -> MultiMapping[str]:
 
 
 class ClientLeft(Exception):
-    """The client hung up before its request was whole: nobody waits for an answer."""
+    """The client hung up: nobody waits for an answer."""
 
 
 async def read_body(request: web.Request) -> bytes:
@@ -151,25 +152,25 @@ def _route_of(request: web.Request) -> str:
     return resource.canonical if resource is not None else "unknown"
 
 
-@web.middleware
-async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    parts = request.app[PARTS]
-    begin(request)
-    started = time.perf_counter()
-    status = 499  # the client left
-    parts.metrics.running.inc()
-    try:
-        response = await _answer(request, handler, parts)
-        status = response.status
-        if not response.prepared:
-            response.headers[REQUEST_ID] = request_id.get()
-        return response
-    finally:
-        seconds = time.perf_counter() - started
-        parts.metrics.running.dec()
-        route = _route_of(request)
-        parts.metrics.answered(route, request.method, str(status)).inc()
-        parts.metrics.duration(route).observe(seconds)
+class _Answering:
+    """A request from its beginning until it is answered: for the log and the metrics."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._metrics = request.app[PARTS].metrics
+        self._started = time.perf_counter()
+        self._over = False
+        self._metrics.running.inc()
+
+    def end(self, status: int) -> None:
+        if self._over:
+            return
+        self._over = True
+        seconds = time.perf_counter() - self._started
+        request, route = self._request, _route_of(self._request)
+        self._metrics.running.dec()
+        self._metrics.answered(route, request.method, str(status)).inc()
+        self._metrics.duration(route).observe(seconds)
         log.info(
             "request",
             method=request.method,
@@ -179,3 +180,26 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
             key=request.get(KEY_PREFIX),
             operation=request.get(OPERATION),
         )
+
+
+_ANSWERING: Final = web.RequestKey("answering", _Answering)
+
+
+def begin_stream(request: web.Request, status: int) -> None:
+    """The request counts as answered: what follows is a stream, which may go on for days."""
+    request[_ANSWERING].end(status)
+
+
+@web.middleware
+async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+    begin(request)
+    request[_ANSWERING] = answering = _Answering(request)
+    status = 499  # the client left
+    try:
+        response = await _answer(request, handler, request.app[PARTS])
+        status = response.status
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request_id.get()
+        return response
+    finally:
+        answering.end(status)

@@ -6,6 +6,11 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.urls import driver_url
+from gateway.origins import parse_origin
+
+
+def _listed(text: str | None) -> list[str]:
+    return [one.strip() for one in (text or "").split(",") if one.strip()]
 
 
 class Settings(BaseSettings):
@@ -41,13 +46,42 @@ class Settings(BaseSettings):
         True, description="Run operations as compiled code; if false, by graphql-core's executor alone."
     )
     shutdown_seconds: float = Field(
-        20.0, ge=0, le=600, description="After SIGTERM, how long running requests may take to end."
+        20.0, ge=0, le=600, description="After SIGTERM, how long running requests and streams may take to end."
+    )
+    connection_init_seconds: float = Field(
+        10.0, gt=0, le=300, description="How long a WebSocket may take to send its connection_init."
+    )
+    heartbeat_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="Silence after which a stream gets a sign of life; a WebSocket must answer within half of it.",
+    )
+    max_subscriptions: int = Field(
+        100, ge=1, le=10_000, description="Most operations that run on a WebSocket at the same time."
+    )
+    allowed_origins: str | None = Field(
+        None,
+        description="Origins of other sites whose pages may open WebSockets: https://a.example,https://b.example.",
     )
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for /metrics; without one, only loopback may read it."
     )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, value: str | None) -> str | None:
+        for one in _listed(value):
+            if parse_origin(one) is None:
+                msg = "must be scheme://host or scheme://host:port, several separated by commas"
+                raise ValueError(msg)
+        return value
+
+    @property
+    def origins(self) -> frozenset[str]:
+        return frozenset(_listed(self.allowed_origins))
 
     @field_validator("database_url")
     @classmethod

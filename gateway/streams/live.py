@@ -1,0 +1,112 @@
+"""The sockets and event streams that this process serves: none outlives its key, and all end when the process does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+import structlog
+from aiohttp import web
+
+from db.errors import DatabaseError
+from gateway.errors import RequestError
+from gateway.parts import Parts
+from ledger.keys import Principal, valid_keys
+
+log = structlog.get_logger()
+
+KEYS_SECONDS: Final = 2.0
+"""How often the keys of all streams are looked at."""
+SPREAD: Final = 0.7
+"""The share of the time to stop over which streams are ended; the rest is for the last to say goodbye."""
+ENDED_A_SECOND: Final = 100
+"""Few streams end at once, many so slowly that their clients do not all come back in the same moment."""
+
+
+class Ending(StrEnum):
+    KEY = "the key was revoked or has expired"
+    STOPPING = "the process stops"
+
+
+class Stream(Protocol):
+    @property
+    def principal(self) -> Principal | None:
+        """None as long as it is not known who is there."""
+
+    def end(self, ending: Ending) -> None:
+        """Returns at once; the stream leaves a little later."""
+
+
+class LiveStreams:
+    def __init__(self) -> None:
+        self._streams: set[Stream] = set()
+        self._stopping = False
+        self._last_left = asyncio.Event()
+
+    def enter(self, stream: Stream) -> None:
+        """Raises RequestError while the process stops."""
+        if self._stopping:
+            raise RequestError("UNAVAILABLE", "the process stops: connect again")
+        self._streams.add(stream)
+
+    def leave(self, stream: Stream) -> None:
+        self._streams.discard(stream)
+        if not self._streams:
+            self._last_left.set()
+
+    async def end_with_their_keys(self, parts: Parts) -> None:
+        """Raises DatabaseError; by then those are ended whose end was known before."""
+        of_keys: dict[int, list[Stream]] = {}
+        for stream in self._streams:
+            if stream.principal is not None:
+                of_keys.setdefault(stream.principal.key_id, []).append(stream)
+        now = parts.clock()
+        gone = {key_id for key_id, streams in of_keys.items() if _has_expired(streams[0].principal, now)}
+        for key_id in gone:
+            _end(of_keys.pop(key_id))
+        if of_keys:
+            valid = await valid_keys(parts.database, of_keys, now)
+            for key_id in of_keys.keys() - valid:
+                _end(of_keys[key_id])
+
+    async def stop(self, within_seconds: float) -> None:
+        """Ends all, in an order and at moments of chance, and waits for them no longer than that."""
+        self._stopping = True
+        if not self._streams:
+            return
+        spread = min(SPREAD * within_seconds, len(self._streams) / ENDED_A_SECOND)
+        log.info("ending streams", streams=len(self._streams), over_seconds=round(spread, 1))
+        self._last_left.clear()
+        loop = asyncio.get_running_loop()
+        for stream in self._streams:
+            loop.call_later(random.uniform(0, spread), stream.end, Ending.STOPPING)  # noqa: S311  no secret
+        try:
+            async with asyncio.timeout(within_seconds):
+                await self._last_left.wait()
+        except TimeoutError:
+            log.warning("streams did not end in time", streams=len(self._streams))
+
+
+LIVE: Final = web.AppKey("live", LiveStreams)
+
+
+def _has_expired(principal: Principal | None, now: datetime) -> bool:
+    return principal is not None and principal.expires_at is not None and principal.expires_at <= now
+
+
+def _end(streams: list[Stream]) -> None:
+    for stream in streams:
+        stream.end(Ending.KEY)
+
+
+async def watch_keys(live: LiveStreams, parts: Parts) -> None:
+    while True:
+        await asyncio.sleep(KEYS_SECONDS)
+        try:
+            await live.end_with_their_keys(parts)
+        except DatabaseError as error:
+            # The next round looks again.
+            log.warning("the keys of streams were not looked at", reason=str(error))

@@ -1,0 +1,271 @@
+"""GraphQL over WebSocket by the protocol `graphql-transport-ws`: any number of operations on one socket."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import aclosing, suppress
+from typing import Final
+
+import structlog
+from aiohttp import WSMsgType, hdrs, web
+
+from gateway.errors import RequestError, problem_of
+from gateway.logs import request_id
+from gateway.origins import check_origin
+from gateway.parts import PARTS
+from gateway.protocol import streams_to
+from gateway.requests import REQUEST_ID, ClientLeft, authenticate, begin_stream, report
+from gateway.streams import messages
+from gateway.streams.failures import KEY_ENDED, code_of, errors_of
+from gateway.streams.live import LIVE, Ending
+from gateway.streams.messages import CloseCode, Closing, Complete, Init, Ping, Subscribe, parse_message
+from gateway.streams.outlet import Outlet, prepared
+from gateway.streams.record import Record
+from gateway.streams.source import ANSWERS
+from ledger.errors import Unauthenticated
+from ledger.keys import Principal
+
+log = structlog.get_logger()
+
+PROTOCOL: Final = "graphql-transport-ws"
+CLOSE_SECONDS: Final = 5.0
+"""How long a client may take to close its side too."""
+
+_ENDINGS: Final = {
+    Ending.KEY: (CloseCode.FORBIDDEN, "Forbidden"),
+    Ending.STOPPING: (CloseCode.RESTART, "Service restart"),
+}
+
+_INIT_TIMEOUT: Final = (CloseCode.INIT_TIMEOUT, "Connection initialisation timeout")
+_LATER: Final = (CloseCode.TRY_AGAIN_LATER, "Try again later")
+_INTERNAL: Final = (CloseCode.INTERNAL, "Internal error")
+
+
+def wants_socket(request: web.Request) -> bool:
+    return request.method == hdrs.METH_GET and request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
+
+
+def _offers_protocol(request: web.Request) -> bool:
+    offered = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()))
+    return PROTOCOL in (one.strip() for one in offered.split(","))
+
+
+async def serve_socket(request: web.Request) -> web.StreamResponse:
+    """Raises RequestError for what is no handshake, for pages of other origins, and while the process stops."""
+    settings = request.app[PARTS].settings
+    check_origin(request, settings.origins)
+    response = web.WebSocketResponse(
+        protocols=(PROTOCOL,),
+        heartbeat=settings.heartbeat_seconds,
+        max_msg_size=settings.max_body_bytes,
+        timeout=CLOSE_SECONDS,
+        compress=False,
+        # aiohttp would answer pings, and wait for clients that take nothing, between two readings: see Outlet.
+        autoping=False,
+        writer_limit=sys.maxsize,
+    )
+    if not response.can_prepare(request):
+        raise RequestError("BAD_USER_INPUT", "this is no handshake of a WebSocket (RFC 6455, version 13)")
+    response.headers[REQUEST_ID] = request_id.get()
+    await _Socket(request, response).serve()
+    return response
+
+
+class _Socket:
+    """One task reads, and closes the socket; each operation has a task that writes."""
+
+    def __init__(self, request: web.Request, response: web.WebSocketResponse) -> None:
+        self._request = request
+        self._response = response
+        self._parts = request.app[PARTS]
+        self._outlet: Outlet
+        self.principal: Principal | None = None
+        self._init_received = False
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._left: set[asyncio.Task[None]] = set()
+        """Operations that the client has completed, until their tasks are through."""
+        self._owed: dict[WSMsgType, bytes] = {}
+        """Answers to the last pings, while the client takes nothing."""
+        self._paying: asyncio.Task[None] | None = None
+        self._reading = asyncio.timeout(self._parts.settings.connection_init_seconds)
+        """Whoever else wants the socket closed lets this run out."""
+        self._is_reading = False
+        self._ending: Ending | None = None
+
+    def end(self, ending: Ending) -> None:
+        if self._ending is None and self._is_reading and not self._reading.expired():
+            self._ending = ending
+            self._reading.reschedule(0)
+
+    async def serve(self) -> None:
+        live, started = self._request.app[LIVE], time.monotonic()
+        live.enter(self)
+        try:
+            self._outlet = await prepared(self._request, self._response)
+            streams_to(self._request, lambda: None)
+            begin_stream(self._request, 101)
+            await self._close(await self._read())
+        finally:
+            self._cancel_all()
+            live.leave(self)
+            key = self.principal.key_prefix if self.principal else None
+            seconds = round(time.monotonic() - started, 3)
+            log.info("socket", key=key, seconds=seconds, code=self._response.close_code)
+
+    async def _read(self) -> Closing | None:
+        """Until the client closes the socket, or the server is to: that is what is returned."""
+        try:
+            async with self._reading:
+                self._is_reading = True
+                if not _offers_protocol(self._request):
+                    raise Closing(CloseCode.SUBPROTOCOL, "Subprotocol not acceptable")
+                await self._read_on()
+        except Closing as closing:
+            return closing
+        except ClientLeft:
+            return None
+        except Exception as error:  # noqa: BLE001  the edge: there is no response any more that could tell of it
+            if isinstance(error, TimeoutError) and self._reading.expired():
+                ending = _ENDINGS[self._ending] if self._ending else _INIT_TIMEOUT
+                return Closing(*ending)
+            problem = problem_of(error)
+            report(problem, error)
+            return Closing(*(_LATER if problem.code == "UNAVAILABLE" else _INTERNAL))
+        finally:
+            self._is_reading = False
+        return None
+
+    async def _read_on(self) -> None:
+        async for message in self._response:
+            if message.type == WSMsgType.TEXT:
+                await self._hear(parse_message(message.data))
+            elif message.type == WSMsgType.BINARY:
+                raise Closing(CloseCode.BAD_MESSAGE, "Invalid message: not text")
+            elif message.type == WSMsgType.PING:
+                await self._pay(WSMsgType.PONG, message.data)
+
+    async def _hear(self, message: messages.Message) -> None:
+        if isinstance(message, Init):
+            await self._begin(message)
+        elif isinstance(message, Ping):
+            await self._pay(WSMsgType.TEXT, messages.pong(message.payload))
+        elif isinstance(message, Subscribe):
+            await self._subscribe(message)
+        elif isinstance(message, Complete):
+            task = self._running.pop(message.id, None)
+            if task is not None:
+                self._left.add(task)
+                task.add_done_callback(self._left.discard)
+                task.cancel()
+
+    async def _begin(self, message: Init) -> None:
+        if self._init_received:
+            raise Closing(CloseCode.TOO_MANY_INITS, "Too many initialisation requests")
+        self._init_received = True
+        if self._ending is None and not self._reading.expired():
+            self._reading.reschedule(None)
+        header = next((value for name, value in message.payload.items() if name.lower() == "authorization"), None)
+        try:
+            self.principal = await authenticate(self._request, None if header is None else str(header))
+        except Unauthenticated:
+            raise Closing(CloseCode.FORBIDDEN, "Forbidden") from None
+        await self._send(messages.ACK)
+
+    async def _subscribe(self, message: Subscribe) -> None:
+        if self.principal is None:
+            raise Closing(CloseCode.UNAUTHORIZED, "Unauthorized")
+        if message.id in self._running:
+            raise Closing(CloseCode.SUBSCRIBER_EXISTS, messages.exists(message.id))
+        most = self._parts.settings.max_subscriptions
+        if len(self._running) >= most:
+            many = RequestError("QUERY_TOO_COMPLEX", f"{most} operations run on this socket, which are all it may have")
+            await self._send(messages.error(message.id, errors_of(self._parts, many)))
+            return
+        self._running[message.id] = asyncio.create_task(self._run(self.principal, message))
+
+    async def _run(self, principal: Principal, message: Subscribe) -> None:
+        record = Record(self._parts, "websocket", principal, message.given.operation_name)
+        reason = "left"
+        try:
+            await self._answer(principal, message, record)
+            await self._send(messages.complete(message.id))
+            reason = "completed"
+        except ClientLeft:
+            pass
+        except Exception as error:  # noqa: BLE001  the edge, as gateway/requests.py is for HTTP
+            errors = errors_of(self._parts, error)
+            reason = code_of(errors)
+            with suppress(ClientLeft):
+                await self._send(messages.error(message.id, errors))
+        finally:
+            # Nothing was waited for since the last message: the id is free as soon as the client knows.
+            if self._running.get(message.id) is asyncio.current_task():
+                del self._running[message.id]
+            record.end(self._ending or reason)
+
+    async def _answer(self, principal: Principal, message: Subscribe, record: Record) -> None:
+        prefix = messages.next_prefix(message.id)
+        stream = await self._request.app[ANSWERS](self._parts, principal, message.given, None)
+        async with aclosing(stream):
+            async for event in stream:
+                await self._send(prefix + event.payload + b"}")
+                record.sent(event)
+
+    async def _send(self, frame: bytes) -> None:
+        """Raises ClientLeft."""
+        try:
+            await self._outlet.ready()
+            await self._response.send_frame(frame, WSMsgType.TEXT)
+        except ConnectionError as error:
+            raise ClientLeft from error
+
+    async def _pay(self, kind: WSMsgType, answer: bytes) -> None:
+        """Answers a ping; while the client takes nothing, later ones take the place of earlier ones."""
+        if not self._outlet.is_blocked:
+            await self._pay_now(kind, answer)
+            return
+        self._owed[kind] = answer
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.create_task(self._pay_later())
+
+    async def _pay_now(self, kind: WSMsgType, answer: bytes) -> None:
+        try:
+            await self._response.send_frame(answer, kind)
+        except ConnectionError as error:
+            raise ClientLeft from error
+
+    async def _pay_later(self) -> None:
+        with suppress(ConnectionError):
+            await self._outlet.ready()
+            while self._owed:
+                kind, answer = self._owed.popitem()
+                await self._response.send_frame(answer, kind)
+
+    async def _close(self, closing: Closing | None) -> None:
+        interrupted = list(self._running)
+        tasks = self._cancel_all()
+        if tasks:
+            await asyncio.wait(tasks)
+        if closing is None:
+            return
+        if self._ending == Ending.KEY:
+            await self._say_key_ended(interrupted)
+        await self._response.close(code=closing.code, message=closing.reason.encode(), drain=False)
+        self._outlet.drop_rest()
+
+    async def _say_key_ended(self, names: list[str]) -> None:
+        errors = errors_of(self._parts, KEY_ENDED)
+        with suppress(ClientLeft, TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                for name in names:
+                    await self._send(messages.error(name, errors))
+
+    def _cancel_all(self) -> list[asyncio.Task[None]]:
+        tasks = [*self._running.values(), *self._left]
+        if self._paying is not None and not self._paying.done():
+            tasks.append(self._paying)
+        for task in tasks:
+            task.cancel()
+        return tasks

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from gateway.app import build_app
+from gateway.commands.options import settings_of
+from gateway.parts import Parts, build_parts
+from gateway.protocol import Runner
+from ledger.accounts import Accounts
+from ledger.keys import IssuedKey, Keys, KeyScope, NewKey
+from tests.gateway.streams.tap import Tap
+
+
+@dataclass
+class Gateway:
+    parts: Parts
+    tap: Tap
+    runner: Runner
+    session: ClientSession
+    port: int
+    account_id: int
+    key: str
+    keys: Keys
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/graphql"
+
+    async def new_key(self) -> IssuedKey:
+        return await self.keys.create(NewKey(KeyScope.READ, "tests", self.account_id))
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.parts.metrics.registry.get_sample_value(name, labels)
+
+
+Serve = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+async def serve(database_url: str) -> AsyncIterator[Serve]:
+    """Serves with these settings, its subscriptions from a tap."""
+    async with AsyncExitStack() as stack:
+
+        async def served(**settings: Any) -> Gateway:
+            given = {"database_url": database_url, "key_cache_seconds": 0, "shutdown_seconds": 5} | settings
+            parts, tap = build_parts(settings_of(given)), Tap()
+            row = await Accounts(parts.database).create("One")
+            keys = Keys(parts.database)
+            key = await keys.create(NewKey(KeyScope.READ, "tests", row.id))
+            runner = Runner(build_app(parts, tap.answers), shutdown_timeout=parts.settings.shutdown_seconds)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            session = await stack.enter_async_context(ClientSession())
+            return Gateway(parts, tap, runner, session, runner.addresses[0][1], row.id, key.secret, keys)
+
+        yield served
+
+
+@pytest.fixture
+async def gateway(serve: Serve) -> Gateway:
+    return await serve()

@@ -1,0 +1,83 @@
+"""Streams that the test fills: handed to the application in place of the ledger's, to try what a ledger seldom does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from gateway.graphql_request import GraphQLRequest
+from gateway.parts import Parts
+from gateway.streams.subscription import Event, EventStream, answers
+from ledger.keys import Principal
+
+
+@dataclass(frozen=True)
+class Asked:
+    key_prefix: str
+    variables: dict[str, Any] | None
+    last_event_id: str | None
+
+
+class Stream:
+    def __init__(self) -> None:
+        self._items: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
+        self.taken = 0
+        """Events that the transport has asked for and got."""
+        self.closed = asyncio.Event()
+
+    def give(self, item: Event | Exception | None) -> None:
+        """An event, an exception to raise, or None for the end."""
+        self._items.put_nowait(item)
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        try:
+            while (item := await self._items.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                self.taken += 1
+                yield item
+        finally:
+            self.closed.set()
+
+
+@dataclass
+class Tap:
+    asked: list[Asked] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    refusal: Exception | None = None
+    gate: asyncio.Event | None = None
+    """While it is there and not set, nothing begins."""
+    begun: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def answers(
+        self, parts: Parts, principal: Principal, given: GraphQLRequest, last_event_id: str | None = None
+    ) -> EventStream:
+        """What begins with `subscription` is the test's, the rest is answered as ever."""
+        if self.gate is not None:
+            await self.gate.wait()
+        if not given.query.startswith("subscription"):
+            return await answers(parts, principal, given, last_event_id)
+        self.asked.append(Asked(principal.key_prefix, given.variables, last_event_id))
+        if self.refusal is not None:
+            raise self.refusal
+        stream = Stream()
+        async with self.begun:
+            self.streams.append(stream)
+            self.begun.notify_all()
+        return stream.events()
+
+    async def stream(self, number: int = 0) -> Stream:
+        """The n-th that began, waited for."""
+        async with asyncio.timeout(20), self.begun:
+            await self.begun.wait_for(lambda: len(self.streams) > number)
+        return self.streams[number]
+
+
+def event(number: int, committed_at: datetime | None = None, padding: int = 0) -> Event:
+    payload = {"data": {"number": number, "padding": "x" * padding} if padding else {"number": number}}
+    return Event(f"cursor-{number}", orjson.dumps(payload), committed_at)
