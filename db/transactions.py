@@ -290,6 +290,13 @@ def _page_of_each(shape: _Shape) -> Select[Any] | None:
     return for_each_account(lambda account: _page(account, shape))
 
 
+def transaction_page_statement(
+    snapshot: Snapshot, criteria: TransactionCriteria, window: Window
+) -> tuple[Select[Any], dict[str, Any]]:
+    """The page of one account, with the parameters but for the account's."""
+    return _page_of_one(_shape(snapshot, criteria, window)), _parameters(criteria, window)
+
+
 async def transaction_pages(
     snapshot: Snapshot, account_ids: Sequence[int], criteria: TransactionCriteria, window: Window
 ) -> dict[int, list[TransactionRow]]:

@@ -121,6 +121,13 @@ def _statements(shape: _Shape, totals: bool) -> tuple[Select[Any], Select[Any] |
     return one, for_each_account(lambda account: build(account, shape))
 
 
+def usage_page_statement(
+    snapshot: Snapshot, criteria: UsageCriteria, window: Window
+) -> tuple[Select[Any], dict[str, Any]]:
+    """The page of one account, with the parameters but for the account's."""
+    return _statements(_shape(snapshot, criteria, window), totals=False)[0], _parameters(criteria, window)
+
+
 async def usage_pages(
     snapshot: Snapshot, account_ids: Sequence[int], criteria: UsageCriteria, window: Window
 ) -> dict[int, list[UsageDayRow]]:

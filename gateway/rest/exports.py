@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import csv
 import io
@@ -68,25 +69,38 @@ def _break_off(request: web.Request) -> None:
     transport.abort()
 
 
+async def _ahead(steps: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same steps, each read while the one before it is sent."""
+    async with contextlib.aclosing(steps):
+        reading = asyncio.ensure_future(anext(steps, None))
+        try:
+            while (step := await reading) is not None:
+                reading = asyncio.ensure_future(anext(steps, None))
+                yield step
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
 async def stream_csv(
-    request: web.Request, filename: str, columns: Sequence[Column], steps: AsyncGenerator[list[Cells], None]
+    request: web.Request, filename: str, columns: Sequence[Column], steps: AsyncGenerator[bytes, None]
 ) -> web.StreamResponse:
-    """The header line and the rows of each step.
+    """The header line and the lines of each step.
 
     The first step is read before the response starts, so that its errors are answered as such. After that an
     error breaks the connection off: without its last chunk, no client takes the part that it has for the whole.
     """
     header = csv_lines((), [[column.name for column in columns]])
     response = _started(filename)
-    async with contextlib.aclosing(steps):
-        first = csv_lines(columns, await anext(steps, []))
+    async with contextlib.aclosing(_ahead(steps)) as ahead:
+        first = await anext(ahead, b"")
         try:
             await response.prepare(request)
             if request.method == hdrs.METH_HEAD:
                 return response
             await response.write(header + first)
-            async for rows in steps:
-                await response.write(csv_lines(columns, rows))
+            async for lines in ahead:
+                await response.write(lines)
             await response.write_eof()
         except ClientConnectionResetError:
             # Nobody is left to read an answer: it is for the log and the metrics.

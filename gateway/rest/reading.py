@@ -11,9 +11,9 @@ from resolvers.context import Reads
 
 
 @contextlib.asynccontextmanager
-async def reading(request: web.Request) -> AsyncIterator[Reads]:
-    """One read for the key of the request. Its connection is taken at the first statement."""
+async def reading(request: web.Request, *, brief: bool = False) -> AsyncIterator[Reads]:
+    """One read for the key of the request. Its connection is taken at the first statement; `brief` allows no other."""
     parts = request.app[PARTS]
     principal = await authenticate(request)
-    async with parts.database.snapshot() as snapshot:
+    async with parts.database.snapshot(brief=brief) as snapshot:
         yield Reads(snapshot, principal, parts.clock())

@@ -8,10 +8,11 @@ import orjson
 from aiohttp import hdrs, web
 
 from db.criteria import TransactionCriteria, Window
+from db.csv_lines import Lines, transaction_lines
 from db.rows import AccountRow, TransactionRow
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, TIME, Column, nullable
-from gateway.rest.exports import STEP_ROWS, Cells, stream_csv
+from gateway.rest.exports import STEP_ROWS, Cells, csv_lines, stream_csv
 from gateway.rest.parameters import (
     ACCOUNT,
     Parameter,
@@ -33,6 +34,7 @@ from ledger.kinds import RefType, TransactionSource, TransactionType
 from ledger.money import format_nanos
 from ledger.moves import MAX_REF_ID
 from resolvers.accounts import MAX_SEARCH, MIN_SEARCH
+from resolvers.context import Reads
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
 from resolvers.transactions import transaction_criteria, transaction_page_in
 
@@ -179,19 +181,27 @@ async def page(request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps(rows), content_type="application/json", headers=headers)
 
 
+async def _lines(reads: Reads, account_id: int, criteria: TransactionCriteria, window: Window) -> Lines:
+    """Printed by PostgreSQL, or here."""
+    if reads.snapshot.is_postgresql:
+        return await transaction_lines(reads.snapshot, account_id, criteria, window)
+    rows = await reads.loaders.transaction_page.load((account_id, (criteria, window)))
+    return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1].seq if rows else None)
+
+
 async def _steps(
     request: web.Request, account: AccountRow, criteria: TransactionCriteria
-) -> AsyncGenerator[list[Cells], None]:
+) -> AsyncGenerator[bytes, None]:
     """The rows up to the head as it was at the start, oldest first; the key is checked anew at each step."""
     head, position = account.head_seq, 0
     stretch = head if criteria.search is None else SEARCHED_ROWS
     while position < head:
         newest = min(position + stretch, head)
         window = Window(limit=STEP_ROWS, after=newest + 1, before=position, oldest=True)
-        async with reading(request) as reads:
-            rows = await reads.loaders.transaction_page.load((account.id, (criteria, window)))
-        position = rows[-1].seq if len(rows) == STEP_ROWS else newest
-        yield [_cells(row) for row in rows]
+        async with reading(request, brief=True) as reads:
+            lines = await _lines(reads, account.id, criteria, window)
+        position = lines.last if lines.row_count == STEP_ROWS else newest
+        yield lines.text
 
 
 async def export(request: web.Request) -> web.StreamResponse:

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from datetime import date
 from typing import Any, Final
 
 from aiohttp import web
 
 from db.criteria import UsageCriteria, Window
+from db.csv_lines import Lines, usage_lines
 from db.rows import UsageDayRow
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, COUNT, Column
-from gateway.rest.exports import STEP_ROWS, Cells, stream_csv
+from gateway.rest.exports import STEP_ROWS, Cells, csv_lines, stream_csv
 from gateway.rest.parameters import (
     ACCOUNT,
     Parameter,
@@ -25,12 +25,11 @@ from gateway.rest.reading import reading
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import format_nanos
+from resolvers.context import Reads
 from resolvers.cursors import UsagePosition
 from resolvers.usage import MAX_MODELS, usage_criteria
 
 EXPORT_PATH: Final = "/billing/usage.csv"
-
-_BEFORE_ALL: Final[UsagePosition] = (date.min, "", "", "")
 
 COLUMNS: Final = (
     Column("account", "The account's id.", {"type": "string", "pattern": r"^acct_[1-9]\d*$"}),
@@ -82,17 +81,29 @@ def _cells(row: UsageDayRow) -> Cells:
     ]
 
 
+async def _lines(reads: Reads, account_id: int, criteria: UsageCriteria, window: Window) -> Lines:
+    """Printed by PostgreSQL, or here."""
+    if reads.snapshot.is_postgresql:
+        return await usage_lines(reads.snapshot, account_id, criteria, window)
+    rows = await reads.loaders.usage_page.load((account_id, (criteria, window)))
+    return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1][1:5] if rows else None)
+
+
 async def _steps(
-    request: web.Request, account_id: int, criteria: UsageCriteria, end: UsagePosition
-) -> AsyncGenerator[list[Cells], None]:
-    """The usage days up to that of the position `end`, oldest first; the key is checked anew at each step."""
+    request: web.Request, account_id: int, criteria: UsageCriteria, newest: UsagePosition | None
+) -> AsyncGenerator[bytes, None]:
+    """The usage days up to that of the position `newest`, oldest first; the key is checked anew at each step."""
+    if newest is None:
+        return
+    day, model, category, origin = newest
+    end = (day, model, category, f"{origin}~")  # no other origin lies between
     position: UsagePosition | None = None
-    while position is None or position < end:
-        window = Window(limit=STEP_ROWS, before=position, oldest=True)
-        async with reading(request) as reads:
-            rows = await reads.loaders.usage_page.load((account_id, (criteria, window)))
-        position = rows[-1][1:5] if len(rows) == STEP_ROWS else end
-        yield [_cells(row) for row in rows if row[1:5] <= end]
+    while position != newest:
+        window = Window(limit=STEP_ROWS, after=end, before=position, oldest=True)
+        async with reading(request, brief=True) as reads:
+            lines = await _lines(reads, account_id, criteria, window)
+        position = lines.last if lines.row_count == STEP_ROWS else newest
+        yield lines.text
 
 
 async def export(request: web.Request) -> web.StreamResponse:
@@ -101,7 +112,6 @@ async def export(request: web.Request) -> web.StreamResponse:
         criteria = _criteria(given)
         account = await account_in(reads, given)
         newest = await reads.loaders.usage_page.load((account.id, (criteria, Window(limit=1))))
-    # With no usage at all, the end lies before every day.
-    end = newest[0][1:5] if newest else _BEFORE_ALL
+    steps = _steps(request, account.id, criteria, newest[0][1:5] if newest else None)
     filename = f"usage-{account_id_text(account.id)}.csv"
-    return await stream_csv(request, filename, COLUMNS, _steps(request, account.id, criteria, end))
+    return await stream_csv(request, filename, COLUMNS, steps)

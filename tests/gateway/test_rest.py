@@ -241,10 +241,10 @@ def before_each_read(monkeypatch: pytest.MonkeyPatch, module: Any, step: Step) -
     numbers: list[int] = []
 
     @contextlib.asynccontextmanager
-    async def watched(request: web.Request) -> AsyncIterator[Reads]:
+    async def watched(request: web.Request, **more: bool) -> AsyncIterator[Reads]:
         numbers.append(len(numbers))
         await step(numbers[-1])
-        async with reading(request) as reads:
+        async with reading(request, **more) as reads:
             yield reads
 
     monkeypatch.setattr(module, "reading", watched)

@@ -1,0 +1,153 @@
+"""Lines of CSV (RFC 4180) as PostgreSQL prints them: a row costs a fraction of what it takes to bring it to Python.
+
+They are to the byte what `gateway/rest` prints of the same rows, which SQLite leaves to it:
+`tests/gateway/test_csv_lines.py`. Words of ours (types, ids, times) need no quotes; free text may.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Numeric, Select, String, case, func, literal_column, select
+from sqlalchemy.sql.selectable import FromClause
+
+from db.criteria import TransactionCriteria, UsageCriteria, Window
+from db.snapshots import Snapshot
+from db.statements import THE_ACCOUNT
+from db.transactions import transaction_page_statement
+from db.usage import usage_page_statement
+
+_TO_QUOTE: Final = '[",\r\n]'
+# What spreadsheets take for a formula: gateway/rest/exports.py says why.
+_FORMULA: Final = "^'*[=+@\t\r\n＝＋－＠-]"
+
+Part = ColumnElement[Any]
+Cell = tuple[str | Part, ...]
+"""What is printed one after the other, null for nothing: text of ours, and whatever PostgreSQL prints by itself."""
+
+
+class Lines(NamedTuple):
+    """Of some rows that follow each other."""
+
+    text: bytes
+    row_count: int
+    last: Any
+    """The position of the last row; None where there is none."""
+
+
+def _constant(text: str) -> ColumnElement[str]:
+    """Written into the statement as it is, rather than sent along as a parameter each time."""
+    quoted = text.replace("'", "''")
+    return literal_column(f"'{quoted}'", String())
+
+
+def _money(nanos: Part) -> Part:
+    """Two fraction digits, or as many more as it takes."""
+    dollars = nanos * literal_column("0.000000001", Numeric())
+    is_whole_cents = nanos % literal_column("10000000") == literal_column("0")
+    return case((is_whole_cents, func.round(dollars, literal_column("2"))), else_=func.trim_scale(dollars))
+
+
+def _time(moment: Part) -> Part:
+    return func.to_char(func.timezone(_constant("UTC"), moment), _constant('YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+
+
+def _matches(text: Part, pattern: str) -> ColumnElement[bool]:
+    return text.bool_op("~")(_constant(pattern))
+
+
+def _free_text(text: Part) -> Part:
+    """Most is neither quoted nor like a formula, which one look tells."""
+    plain = case((_matches(text, _FORMULA), func.concat(_constant("'"), text)), else_=text)
+    quoted = func.concat(_constant('"'), func.replace(plain, _constant('"'), _constant('""')), _constant('"'))
+    either = _matches(text, f"{_FORMULA}|{_TO_QUOTE}")
+    return case((either, case((_matches(text, _TO_QUOTE), quoted), else_=plain)), else_=text)
+
+
+def _transaction(row: Any) -> list[Cell]:
+    account, seq = row.account_id, row.seq
+    corrected = case((row.corrects_seq.is_not(None), func.concat(_constant("txn_"), account, _constant("_"))))
+    return [
+        ("txn_", account, "_", seq),
+        ("acct_", account),
+        (seq,),
+        (_time(row.created_at),),
+        (row.type,),
+        (_money(row.amount_nanos),),
+        (_money(row.balance_after_nanos),),
+        (_free_text(row.description),),
+        (row.source,),
+        (row.ref_type,),
+        (_free_text(row.ref_id),),
+        (_free_text(row.actor),),
+        (corrected, row.corrects_seq),
+        (_time(row.period_start),),
+        (_time(row.period_end),),
+        (func.encode(row.hash, _constant("hex")),),
+    ]
+
+
+def _usage_day(row: Any) -> list[Cell]:
+    return [
+        ("acct_", row.account_id),
+        (func.to_char(row.day, _constant("YYYY-MM-DD")),),
+        (_free_text(row.model),),
+        (row.category,),
+        (row.origin,),
+        (row.calls,),
+        (row.input_tokens,),
+        (row.output_tokens,),
+        # Both may be as large as 64 bits allow.
+        (row.input_tokens.cast(Numeric()) + row.output_tokens,),
+        (_money(row.cost_nanos),),
+    ]
+
+
+def _line(cells: list[Cell]) -> Part:
+    """All in one call: each part costs its printing alone, and each text of ours that follows another one nothing."""
+    parts: list[Part] = []
+    ours = ""
+    for cell in cells:
+        for part in cell:
+            if isinstance(part, str):
+                ours += part
+                continue
+            parts += [_constant(ours), part] if ours else [part]
+            ours = ""
+        ours += ","
+    return func.concat(*parts, _constant("\r\n"))
+
+
+def _lines(page: FromClause, cells: list[Cell], position: list[Part]) -> Select[Any]:
+    """One row: the lines of the page in its order, their number, and the position of the last."""
+    text = func.convert_to(func.string_agg(_line(cells), _constant("")), _constant("UTF8"))
+    return select(text, func.count(), *(func.array_agg(one)[func.count()] for one in position)).select_from(page)
+
+
+@lru_cache(maxsize=512)
+def _transaction_lines(page_statement: Select[Any]) -> Select[Any]:
+    page = page_statement.subquery("page")
+    return _lines(page, _transaction(page.c), [page.c.seq])
+
+
+@lru_cache(maxsize=512)
+def _usage_lines(page_statement: Select[Any]) -> Select[Any]:
+    page = page_statement.subquery("page")
+    return _lines(page, _usage_day(page.c), [page.c.day, page.c.model, page.c.category, page.c.origin])
+
+
+async def transaction_lines(
+    snapshot: Snapshot, account_id: int, criteria: TransactionCriteria, window: Window
+) -> Lines:
+    """The lines of `transaction_pages`' rows; their position is the `seq`."""
+    statement, parameters = transaction_page_statement(snapshot, criteria, window)
+    ((text, count, seq),) = await snapshot.rows(_transaction_lines(statement), parameters | {THE_ACCOUNT: account_id})
+    return Lines(text or b"", count, seq)
+
+
+async def usage_lines(snapshot: Snapshot, account_id: int, criteria: UsageCriteria, window: Window) -> Lines:
+    """The lines of `usage_pages`' rows; their position is that of a window."""
+    statement, parameters = usage_page_statement(snapshot, criteria, window)
+    ((text, count, *position),) = await snapshot.rows(_usage_lines(statement), parameters | {THE_ACCOUNT: account_id})
+    return Lines(text or b"", count, tuple(position) if count else None)

@@ -1,0 +1,272 @@
+"""Lines of CSV that PostgreSQL prints are to the byte those that Python makes of the same rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db import writes
+from db.criteria import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, UsageCriteria, Window
+from db.csv_lines import Lines
+from db.database import Database, DatabaseOptions
+from db.errors import DatabaseUnavailable
+from db.rows import TransactionRow, UsageDayRow
+from db.usage_writes import FedDayRow, put_usage_days
+from gateway.rest import exports, transactions, usage
+from ledger.keys import KeyScope, Principal
+from ledger.kinds import SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
+from resolvers.context import Reads
+from resolvers.transactions import transaction_criteria
+from tests.postgres import Postgres
+
+NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
+OPERATOR: Final = Principal(1, "eco_test", KeyScope.OPERATOR, None, None, None, None)
+MAX: Final = 2**63 - 1
+
+EXAMPLES: Final = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+TEXTS: Final = (
+    st.text("\",'\r\n\t=+-@＝＋－＠ ;\\\x01\x7f\u2028$^*[ab0жß😀", max_size=8)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
+    | st.sampled_from(["", " ", '"', '""', "a,b", "'=1", "NULL", "\\N", "\\.", "x" * 500, '",\r\n' * 100])
+)
+SIZES: Final = (
+    st.integers(1, MAX)
+    | st.integers(1, 10**9).map(lambda cents: cents * 10**7)
+    | st.sampled_from([1, 9, 10, 10**6, 10**7 - 1, 10**7, 10**8, 10**9 - 1, 10**9, 1_250_000_000, MAX - 1, MAX])
+)
+BALANCES: Final = st.just(0) | SIZES | SIZES.map(lambda size: -size)
+# The very first and the very last moment that Python knows are infinities to asyncpg.
+FIRST, LAST = datetime(1, 1, 2), datetime(9999, 12, 30)  # noqa: DTZ001
+MOMENTS: Final = st.datetimes(FIRST, LAST, timezones=st.just(UTC)) | st.sampled_from(
+    [NOW, NOW + timedelta(microseconds=1), NOW + timedelta(milliseconds=500)]
+)
+REFS: Final = st.tuples(st.sampled_from(RefType), TEXTS)
+
+
+@dataclass(frozen=True)
+class Draft:
+    kind: TransactionType
+    source: TransactionSource
+    size: int
+    negative: bool
+    balance: int
+    at: datetime
+    description: str
+    actor: str
+    ref: tuple[RefType, str] | None
+    corrects: int | None
+    period: tuple[datetime | None, datetime | None]
+    hash: bytes
+
+    def row(self, account_id: int, seq: int) -> TransactionRow:
+        sign = SIGN[self.kind] or (-1 if self.negative else 1)
+        return TransactionRow(
+            account_id=account_id,
+            seq=seq,
+            created_at=self.at,
+            type=self.kind.value,
+            amount_nanos=sign * self.size,
+            balance_after_nanos=self.balance,
+            description=self.description,
+            source=self.source.value,
+            ref_type=None if self.ref is None else self.ref[0].value,
+            ref_id=None if self.ref is None else self.ref[1],
+            actor=self.actor,
+            corrects_seq=None if self.corrects is None else self.corrects % seq,
+            period_start=self.period[0],
+            period_end=self.period[1],
+            hash=self.hash,
+        )
+
+
+DRAFTS: Final = st.builds(
+    Draft,
+    kind=st.sampled_from(TransactionType),
+    source=st.sampled_from(TransactionSource),
+    size=SIZES,
+    negative=st.booleans(),
+    balance=BALANCES,
+    at=MOMENTS,
+    description=TEXTS,
+    actor=TEXTS,
+    ref=st.none() | REFS,
+    corrects=st.none() | st.integers(0, 99),
+    period=st.tuples(st.none() | MOMENTS, st.none() | MOMENTS),
+    hash=st.binary(min_size=32, max_size=32),
+)
+COUNTS: Final = st.integers(0, MAX)
+DAYS: Final = st.dictionaries(
+    st.tuples(st.dates(FIRST.date(), LAST.date()), TEXTS, st.sampled_from(UsageCategory), st.sampled_from(UsageOrigin)),
+    st.tuples(COUNTS, COUNTS, COUNTS, st.just(0) | SIZES),
+    max_size=6,
+)
+STEPS: Final = st.integers(1, 4)
+
+
+async def _new_account(database: Database) -> int:
+    async with database.write() as connection:
+        return (await writes.insert_account(connection, external_id=None, name="Test", created_at=NOW)).id
+
+
+async def _new_ledger(database: Database, drafts: Sequence[Draft]) -> list[TransactionRow]:
+    account_id = await _new_account(database)
+    rows = [draft.row(account_id, seq) for seq, draft in enumerate(drafts, 1)]
+    async with database.write() as connection:
+        await writes.insert_transactions(connection, rows)
+    return rows
+
+
+async def _new_usage(database: Database, days: dict[Any, tuple[int, int, int, int]]) -> list[UsageDayRow]:
+    account_id = await _new_account(database)
+    rows = [
+        UsageDayRow(account_id, day, model, category.value, origin.value, *figures)
+        for (day, model, category, origin), figures in days.items()
+    ]
+    async with database.write() as connection:
+        await put_usage_days(connection, [FedDayRow(*row, "rollup") for row in rows])
+    return sorted(rows, key=lambda row: (row.day, row.model.encode(), row.category, row.origin))
+
+
+async def _transaction_lines(
+    database: Database, account_id: int, window: Window, criteria: TransactionCriteria = ALL_TRANSACTIONS
+) -> Lines:
+    async with database.snapshot(brief=True) as snapshot:
+        return await transactions._lines(Reads(snapshot, OPERATOR, NOW), account_id, criteria, window)
+
+
+async def _usage_lines(
+    database: Database, account_id: int, window: Window, criteria: UsageCriteria = ALL_USAGE
+) -> Lines:
+    async with database.snapshot(brief=True) as snapshot:
+        return await usage._lines(Reads(snapshot, OPERATOR, NOW), account_id, criteria, window)
+
+
+def _expected(rows: Sequence[TransactionRow]) -> bytes:
+    return exports.csv_lines(transactions.COLUMNS, map(transactions._cells, rows))
+
+
+def _expected_usage(rows: Sequence[UsageDayRow]) -> bytes:
+    return exports.csv_lines(usage.COLUMNS, map(usage._cells, rows))
+
+
+@given(drafts=st.lists(DRAFTS, min_size=1, max_size=6), limit=STEPS)
+@EXAMPLES
+async def test_transactions(database: Database, drafts: list[Draft], limit: int) -> None:
+    rows = await _new_ledger(database, drafts)
+    for before in range(len(rows)):
+        step = rows[before : before + limit]
+        window = Window(limit, after=len(rows) + 1, before=before, oldest=True)
+        lines = await _transaction_lines(database, rows[0].account_id, window)
+        assert lines == Lines(_expected(step), len(step), step[-1].seq)
+
+
+@given(days=DAYS, limit=STEPS)
+@EXAMPLES
+async def test_usage(database: Database, days: dict[Any, tuple[int, int, int, int]], limit: int) -> None:
+    rows = await _new_usage(database, days)
+    for start in range(0, len(rows), limit):
+        step = rows[start : start + limit]
+        before = rows[start - 1][1:5] if start else None
+        lines = await _usage_lines(database, rows[0].account_id, Window(limit, before=before, oldest=True))
+        assert lines == Lines(_expected_usage(step), len(step), step[-1][1:5])
+
+
+@pytest.fixture
+async def postgresql(postgres_server: Postgres, postgres_template: str) -> AsyncGenerator[Database, None]:
+    """One whose own ways of printing are not those of other servers."""
+    name = await postgres_server.new_database(postgres_template)
+    for setting in ("datestyle = 'German'", "timezone = 'Asia/Kathmandu'", "bytea_output = 'escape'"):
+        await postgres_server.execute(f'ALTER DATABASE "{name}" SET {setting}')
+    database = Database(DatabaseOptions(postgres_server.url(name)))
+    yield database
+    await database.close()
+
+
+ROWS: Final = [
+    Draft(kind, TransactionSource.METERING, 10**7 * (number + 1), False, -number, NOW, f"row {number}, =1", "a",
+          (RefType.VOLUME, f"v{number % 3}"), number, (None, NOW), bytes(32))
+    for number, kind in enumerate([*TransactionType, *TransactionType])
+]  # fmt: skip
+FILTERS: Final[list[dict[str, Any]]] = [
+    {},
+    {"types": []},
+    {"types": [TransactionType.REFUND, TransactionType.GPU_USAGE, TransactionType.BONUS]},
+    {"created_gte": NOW, "created_lt": NOW + timedelta(days=1)},
+    {"amount_gte": -(10**9), "amount_lte": 5 * 10**7},
+    {"amount_gte": 2 * 10**7, "amount_lte": 2 * 10**7},
+    {"amount_lte": 0, "types": [TransactionType.GPU_USAGE]},
+    {"ref_type": RefType.VOLUME},
+    {"ref_id": "v1"},
+    {"search": "ROW 1"},
+]
+
+
+@pytest.mark.parametrize("chosen", FILTERS, ids=lambda chosen: "+".join(chosen) or "none")
+async def test_filters_and_the_servers_settings(postgresql: Database, chosen: dict[str, Any]) -> None:
+    rows = await _new_ledger(postgresql, ROWS)
+    account_id, criteria = rows[0].account_id, transaction_criteria(**chosen)
+    for limit in (3, 100):
+        window = Window(limit, after=len(rows), before=1, oldest=True)
+        async with postgresql.snapshot() as snapshot:
+            found = await Reads(snapshot, OPERATOR, NOW).loaders.transaction_page.load((account_id, (criteria, window)))
+        lines = await _transaction_lines(postgresql, account_id, window, criteria)
+        assert lines == Lines(_expected(found), len(found), found[-1].seq if found else None)
+        assert bool(found) == (chosen != {"types": []})
+
+
+async def test_usage_and_the_servers_settings(postgresql: Database) -> None:
+    day = (NOW.date(), "=model", UsageCategory.CHAT, UsageOrigin.PLATFORM)
+    rows = await _new_usage(postgresql, {day: (1, MAX, MAX, 1)})
+    lines = await _usage_lines(postgresql, rows[0].account_id, Window(2, oldest=True))
+    account = f"acct_{rows[0].account_id}"
+    assert lines.text.decode() == (
+        f"{account},2026-11-15,'=model,chat,platform,1,{MAX},{MAX},{2 * MAX},0.000000001\r\n"
+    )
+
+
+async def test_the_next_step_is_read_while_one_is_sent() -> None:
+    begun: list[int] = []
+    ended = False
+
+    async def steps() -> AsyncGenerator[bytes, None]:
+        nonlocal ended
+        try:
+            for number in range(9):
+                begun.append(number)
+                await asyncio.sleep(0)
+                yield b"%d" % number
+        finally:
+            ended = True
+
+    ahead = exports._ahead(steps())
+    assert await anext(ahead) == b"0"
+    await asyncio.sleep(0)
+    assert begun == [0, 1]
+    await ahead.aclose()
+    assert (begun, ended) == ([0, 1], True)
+    assert [step async for step in exports._ahead(steps())] == [b"%d" % number for number in range(9)]
+
+
+async def test_an_error_of_a_step_comes_in_its_place() -> None:
+    async def steps() -> AsyncGenerator[bytes, None]:
+        yield b"0"
+        raise DatabaseUnavailable("gone")
+
+    ahead = exports._ahead(steps())
+    assert await anext(ahead) == b"0"
+    await asyncio.sleep(0)
+    with pytest.raises(DatabaseUnavailable):
+        await anext(ahead)
