@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Numeric, Select, String, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Numeric, Select, String, and_, case, collate, func, literal_column, select
 from sqlalchemy.sql.selectable import FromClause
 
 from db.criteria import TransactionCriteria, UsageCriteria, Window
@@ -18,7 +18,7 @@ from db.statements import THE_ACCOUNT
 from db.transactions import transaction_page_statement
 from db.usage import usage_page_statement
 
-_TO_QUOTE: Final = '[",\r\n]'
+_TO_QUOTE: Final = '",\r\n'
 # What spreadsheets take for a formula: gateway/rest/exports.py says why.
 _FORMULA: Final = "^'*[=+@\t\r\n＝＋－＠-]"
 
@@ -57,12 +57,21 @@ def _matches(text: Part, pattern: str) -> ColumnElement[bool]:
     return text.bool_op("~")(_constant(pattern))
 
 
+def _is_plain(text: Part) -> ColumnElement[bool]:
+    """Begins with a letter and has nothing to quote, as nearly all: this costs half of a regular expression."""
+    first = collate(text, "C")
+    return and_(
+        first >= _constant("A"),
+        first < _constant("{"),
+        *(func.strpos(text, _constant(character)) == literal_column("0") for character in _TO_QUOTE),
+    )
+
+
 def _free_text(text: Part) -> Part:
-    """Most is neither quoted nor like a formula, which one look tells."""
-    plain = case((_matches(text, _FORMULA), func.concat(_constant("'"), text)), else_=text)
-    quoted = func.concat(_constant('"'), func.replace(plain, _constant('"'), _constant('""')), _constant('"'))
-    either = _matches(text, f"{_FORMULA}|{_TO_QUOTE}")
-    return case((either, case((_matches(text, _TO_QUOTE), quoted), else_=plain)), else_=text)
+    safe = case((_matches(text, _FORMULA), func.concat(_constant("'"), text)), else_=text)
+    quoted = func.concat(_constant('"'), func.replace(safe, _constant('"'), _constant('""')), _constant('"'))
+    has_to_be_quoted = _matches(text, f"[{_TO_QUOTE}]")
+    return case((_is_plain(text), text), (has_to_be_quoted, quoted), else_=safe)
 
 
 def _transaction(row: Any) -> list[Cell]:
@@ -121,7 +130,8 @@ def _line(cells: list[Cell]) -> Part:
 
 def _lines(page: FromClause, cells: list[Cell], position: list[Part]) -> Select[Any]:
     """One row: the lines of the page in its order, their number, and the position of the last."""
-    text = func.convert_to(func.string_agg(_line(cells), _constant("")), _constant("UTF8"))
+    # As the bytes that are sent to a client: to Python they need not become text.
+    text = func.textsend(func.string_agg(_line(cells), _constant("")))
     return select(text, func.count(), *(func.array_agg(one)[func.count()] for one in position)).select_from(page)
 
 

@@ -9,21 +9,28 @@ import io
 import re
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Final
 
 from aiohttp import ClientConnectionResetError, hdrs, web
 
+from db.csv_lines import Lines
 from gateway.logs import request_id
 from gateway.requests import REQUEST_ID
 from gateway.rest.columns import Column
 
 STEP_ROWS: Final = 1_000
+STEPS_AT_ONCE: Final = 3
+"""One that is sent, and those that are read meanwhile, on a connection each."""
 
 # struct linger { on, seconds }: what was not sent yet is dropped, and the peer is told so.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 Cells = list[object]
+
+Steps = AsyncGenerator[asyncio.Task[Lines], None]
+"""Reads that were begun, in the order of their rows."""
 
 # What makes a spreadsheet take a cell for a formula (OWASP, "CSV injection"), after any apostrophes that
 # were put there for this reason: so one apostrophe can always be taken off again.
@@ -69,21 +76,25 @@ def _break_off(request: web.Request) -> None:
     transport.abort()
 
 
-async def _ahead(steps: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The same steps, each read while the one before it is sent."""
-    async with contextlib.aclosing(steps):
-        reading = asyncio.ensure_future(anext(steps, None))
-        try:
-            while (step := await reading) is not None:
-                reading = asyncio.ensure_future(anext(steps, None))
-                yield step
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+async def _in_order(steps: Steps) -> AsyncGenerator[bytes, None]:
+    """The lines of each step, the next steps being read while they are sent."""
+    begun: deque[asyncio.Task[Lines]] = deque()
+    try:
+        async with contextlib.aclosing(steps):
+            async for step in steps:
+                begun.append(step)
+                while begun and (len(begun) == STEPS_AT_ONCE or begun[0].done()):
+                    yield (await begun.popleft()).text
+        while begun:
+            yield (await begun.popleft()).text
+    finally:
+        for step in begun:
+            step.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 async def stream_csv(
-    request: web.Request, filename: str, columns: Sequence[Column], steps: AsyncGenerator[bytes, None]
+    request: web.Request, filename: str, columns: Sequence[Column], steps: Steps
 ) -> web.StreamResponse:
     """The header line and the lines of each step.
 
@@ -92,15 +103,15 @@ async def stream_csv(
     """
     header = csv_lines((), [[column.name for column in columns]])
     response = _started(filename)
-    async with contextlib.aclosing(_ahead(steps)) as ahead:
-        first = await anext(ahead, b"")
+    async with contextlib.aclosing(_in_order(steps)) as texts:
+        first = await anext(texts, b"")
         try:
             await response.prepare(request)
             if request.method == hdrs.METH_HEAD:
                 return response
             await response.write(header + first)
-            async for lines in ahead:
-                await response.write(lines)
+            async for text in texts:
+                await response.write(text)
             await response.write_eof()
         except ClientConnectionResetError:
             # Nobody is left to read an answer: it is for the log and the metrics.

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import orjson
 from aiohttp import hdrs, web
 
-from db.criteria import TransactionCriteria, Window
+from db.criteria import ALL_TRANSACTIONS, TransactionCriteria, Window
 from db.csv_lines import Lines, transaction_lines
 from db.rows import AccountRow, TransactionRow
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, TIME, Column, nullable
-from gateway.rest.exports import STEP_ROWS, Cells, csv_lines, stream_csv
+from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
 from gateway.rest.parameters import (
     ACCOUNT,
     Parameter,
@@ -189,19 +190,26 @@ async def _lines(reads: Reads, account_id: int, criteria: TransactionCriteria, w
     return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1].seq if rows else None)
 
 
-async def _steps(
-    request: web.Request, account: AccountRow, criteria: TransactionCriteria
-) -> AsyncGenerator[bytes, None]:
-    """The rows up to the head as it was at the start, oldest first; the key is checked anew at each step."""
+async def _step(request: web.Request, account_id: int, criteria: TransactionCriteria, window: Window) -> Lines:
+    """The key is checked anew at each step."""
+    async with reading(request, brief=True) as reads:
+        return await _lines(reads, account_id, criteria, window)
+
+
+async def _steps(request: web.Request, account: AccountRow, criteria: TransactionCriteria) -> Steps:
+    """The rows up to the head as it was at the start, oldest first."""
     head, position = account.head_seq, 0
-    stretch = head if criteria.search is None else SEARCHED_ROWS
+    # `seq` has no gaps: where all rows are wanted, it is known where a step ends before it was read.
+    all_rows = criteria == ALL_TRANSACTIONS
+    stretch = STEP_ROWS if all_rows else head if criteria.search is None else SEARCHED_ROWS
     while position < head:
         newest = min(position + stretch, head)
         window = Window(limit=STEP_ROWS, after=newest + 1, before=position, oldest=True)
-        async with reading(request, brief=True) as reads:
-            lines = await _lines(reads, account.id, criteria, window)
-        position = lines.last if lines.row_count == STEP_ROWS else newest
-        yield lines.text
+        step = asyncio.create_task(_step(request, account.id, criteria, window))
+        yield step
+        position = newest
+        if not all_rows and (lines := await step).row_count == STEP_ROWS:
+            position = lines.last
 
 
 async def export(request: web.Request) -> web.StreamResponse:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -10,7 +11,7 @@ from db.csv_lines import Lines, usage_lines
 from db.rows import UsageDayRow
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, COUNT, Column
-from gateway.rest.exports import STEP_ROWS, Cells, csv_lines, stream_csv
+from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
 from gateway.rest.parameters import (
     ACCOUNT,
     Parameter,
@@ -89,10 +90,14 @@ async def _lines(reads: Reads, account_id: int, criteria: UsageCriteria, window:
     return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1][1:5] if rows else None)
 
 
-async def _steps(
-    request: web.Request, account_id: int, criteria: UsageCriteria, newest: UsagePosition | None
-) -> AsyncGenerator[bytes, None]:
-    """The usage days up to that of the position `newest`, oldest first; the key is checked anew at each step."""
+async def _step(request: web.Request, account_id: int, criteria: UsageCriteria, window: Window) -> Lines:
+    """The key is checked anew at each step."""
+    async with reading(request, brief=True) as reads:
+        return await _lines(reads, account_id, criteria, window)
+
+
+async def _steps(request: web.Request, account_id: int, criteria: UsageCriteria, newest: UsagePosition | None) -> Steps:
+    """The usage days up to that of the position `newest`, oldest first."""
     if newest is None:
         return
     day, model, category, origin = newest
@@ -100,10 +105,10 @@ async def _steps(
     position: UsagePosition | None = None
     while position != newest:
         window = Window(limit=STEP_ROWS, after=end, before=position, oldest=True)
-        async with reading(request, brief=True) as reads:
-            lines = await _lines(reads, account_id, criteria, window)
+        step = asyncio.create_task(_step(request, account_id, criteria, window))
+        yield step
+        lines = await step
         position = lines.last if lines.row_count == STEP_ROWS else newest
-        yield lines.text
 
 
 async def export(request: web.Request) -> web.StreamResponse:

@@ -237,36 +237,84 @@ async def test_usage_and_the_servers_settings(postgresql: Database) -> None:
     )
 
 
-async def test_the_next_step_is_read_while_one_is_sent() -> None:
-    begun: list[int] = []
-    ended = False
+class Reading:
+    """Steps of which each is told when it is read."""
 
-    async def steps() -> AsyncGenerator[bytes, None]:
-        nonlocal ended
+    def __init__(self, count: int, *, each_waits: bool = False) -> None:
+        self.begun: list[int] = []
+        self.read = [asyncio.Event() for _ in range(count)]
+        self.closed = False
+        self._each_waits = each_waits
+
+    async def _step(self, number: int) -> Lines:
+        self.begun.append(number)
+        await self.read[number].wait()
+        return Lines(b"%d" % number, 1, number)
+
+    async def steps(self) -> exports.Steps:
         try:
-            for number in range(9):
-                begun.append(number)
-                await asyncio.sleep(0)
-                yield b"%d" % number
+            for number in range(len(self.read)):
+                step = asyncio.create_task(self._step(number))
+                yield step
+                if self._each_waits:
+                    await step
         finally:
-            ended = True
+            self.closed = True
 
-    ahead = exports._ahead(steps())
-    assert await anext(ahead) == b"0"
-    await asyncio.sleep(0)
-    assert begun == [0, 1]
-    await ahead.aclose()
-    assert (begun, ended) == ([0, 1], True)
-    assert [step async for step in exports._ahead(steps())] == [b"%d" % number for number in range(9)]
+
+async def _a_while() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_steps_are_read_at_once_and_sent_in_order() -> None:
+    reading = Reading(9)
+    texts = exports._in_order(reading.steps())
+    first = asyncio.ensure_future(anext(texts))
+    await _a_while()
+    assert reading.begun == list(range(exports.STEPS_AT_ONCE))
+    reading.read[1].set()
+    await _a_while()
+    assert not first.done()
+    reading.read[0].set()
+    assert await first == b"0"
+    for event in reading.read:
+        event.set()
+    assert [text async for text in texts] == [b"%d" % number for number in range(1, 9)]
+    assert reading.begun == list(range(9))
+    assert reading.closed
+
+
+async def test_a_step_that_has_to_wait_for_the_one_before_is_read_while_that_is_sent() -> None:
+    reading = Reading(3, each_waits=True)
+    texts = exports._in_order(reading.steps())
+    reading.read[0].set()
+    assert await anext(texts) == b"0"
+    await _a_while()
+    assert reading.begun == [0, 1]
+
+
+async def test_what_is_read_is_given_up_with_the_export() -> None:
+    reading = Reading(9)
+    reading.read[0].set()
+    texts = exports._in_order(reading.steps())
+    assert await anext(texts) == b"0"
+    await texts.aclose()
+    assert reading.closed
+    assert [task for task in asyncio.all_tasks() if "_step" in repr(task.get_coro())] == []
 
 
 async def test_an_error_of_a_step_comes_in_its_place() -> None:
-    async def steps() -> AsyncGenerator[bytes, None]:
-        yield b"0"
+    async def fail() -> Lines:
         raise DatabaseUnavailable("gone")
 
-    ahead = exports._ahead(steps())
-    assert await anext(ahead) == b"0"
-    await asyncio.sleep(0)
+    async def steps() -> exports.Steps:
+        for text in (b"0", b"1"):
+            yield asyncio.create_task(asyncio.sleep(0, Lines(text, 1, None)))
+        for _ in range(2):
+            yield asyncio.create_task(fail())
+
+    texts = exports._in_order(steps())
+    assert [await anext(texts), await anext(texts)] == [b"0", b"1"]
     with pytest.raises(DatabaseUnavailable):
-        await anext(ahead)
+        await anext(texts)
