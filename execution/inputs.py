@@ -24,6 +24,7 @@ from graphql import (
     get_nullable_type,
     get_variable_values,
     is_non_null_type,
+    is_required_argument,
     visit,
 )
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
@@ -134,13 +135,26 @@ class Arguments:
         """Those that are not a variable's value, and the defaults of those that are; None: look again at every run."""
         self._from_variables: list[_FromVariable] = []
         try:
-            known = self._made(VariableValues({}, {}))
-        except Exception:  # noqa: BLE001  an argument is refused, or required and a variable's: seen when it is run
-            return
-        if not uses_variables(node.arguments or ()):
-            self.constant = known
-        elif self._all_direct():
-            self._others = known
+            if not uses_variables(node.arguments or ()):
+                self.constant = self._made(VariableValues({}, {}))
+            elif self._all_direct():
+                self._others = self._without_variables()
+        except Exception:  # noqa: BLE001, S110  an argument is refused: seen when it is run
+            pass
+
+    def _without_variables(self) -> Mapping[str, Any]:
+        """The arguments that are no variable's value, and the defaults of those that are."""
+        ours = [one for one in self._node.arguments or () if not isinstance(one.value, VariableNode)]
+        required = {
+            one.name.value
+            for one in self._node.arguments or ()
+            if isinstance(one.value, VariableNode) and is_required_argument(self._field.args[one.name.value])
+        }
+        field = GraphQLField(
+            self._field.type, {name: one for name, one in self._field.args.items() if name not in required}
+        )
+        node = FieldNode(name=self._node.name, arguments=tuple(ours))
+        return self._converted(get_argument_values(field, node, VariableValues({}, {})))
 
     def _all_direct(self) -> bool:
         """Whether each variable is an argument's whole value; notes which."""
@@ -166,19 +180,24 @@ class Arguments:
         coerced = variables.coerced
         found = dict(self._others)
         for variable, python_name, type_, required in self._from_variables:
-            if variable in coerced:
-                value = coerced[variable]
-                if value is None and required:
+            value = coerced.get(variable, Undefined)
+            if value is None and required:
+                return self._made(variables)
+            if value is Undefined:
+                if required:
                     return self._made(variables)
-                found[python_name] = (
-                    value if type_ is None else convert_argument(value, type_, self._registry, self._config)
-                )
+                continue
+            found[python_name] = (
+                value if type_ is None else convert_argument(value, type_, self._registry, self._config)
+            )
         return found
 
     def _made(self, variables: VariableValues) -> Mapping[str, Any]:
         if not (self._field.args or self._node.arguments):
             return {}
-        values = get_argument_values(self._field, self._node, variables)
+        return self._converted(get_argument_values(self._field, self._node, variables))
+
+    def _converted(self, values: dict[str, Any]) -> Mapping[str, Any]:
         return convert_arguments(
             values, self._definition.arguments, scalar_registry=self._registry, config=self._config
         )
