@@ -17,6 +17,8 @@ class Window:
     """Only rows newer than this position."""
     oldest: bool = False
     """The oldest rows of the stretch rather than its newest."""
+    columns: frozenset[str] | None = None
+    """What is read of each row beside its account and position; None for all. Reading another raises."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from itertools import repeat
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
@@ -13,6 +15,46 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 def named(row_type: type[Row], rows: Iterable[Sequence[Any]]) -> list[Row]:
     """Rows of as many columns as the type has: `_make` without its check, which costs more than all the rest."""
     return list(map(tuple.__new__, repeat(row_type), rows))
+
+
+class ColumnNotRead(Exception):
+    """A column was asked of a row that was read without it: the reader did not say that it would."""
+
+
+class _NotRead:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, row: object, _row_type: type) -> object:
+        raise ColumnNotRead(self._name)
+
+
+def _shown(row: Any) -> str:
+    shown = (f"{name}={getattr(row, name)!r}" for name in row.columns_read)
+    return f"{row.__class__.__name__}({', '.join(shown)})"
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise ColumnNotRead("a row of a few columns is read by their names alone")
+
+
+_BY_POSITION: Final = (
+    *("__iter__", "__getitem__", "__len__", "__contains__", "__hash__", "__add__", "__mul__", "__rmul__"),
+    *("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "_asdict", "_replace", "index", "count"),
+)
+
+
+@lru_cache(maxsize=512)
+def row_of(row_type: type[Row], names: tuple[str, ...]) -> type[Row]:
+    """The row type for rows that have these columns alone, in this order; reading any other raises ColumnNotRead."""
+    fields: tuple[str, ...] = row_type._fields  # type: ignore[attr-defined]
+    if names == fields:
+        return row_type
+    getters = namedtuple(row_type.__name__, names)  # type: ignore[misc]
+    members: dict[str, Any] = {name: _NotRead(name) for name in fields} | dict.fromkeys(_BY_POSITION, _refuse)
+    members |= {name: getters.__dict__[name] for name in names}
+    members |= {"__slots__": (), "__bool__": lambda _row: True, "__repr__": _shown}
+    return type(row_type.__name__, (row_type,), members | {"columns_read": names})
 
 
 class AccountRow(NamedTuple):

@@ -7,6 +7,7 @@ so each is built once, and prepared once by the driver.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -34,6 +35,14 @@ THE_ACCOUNT = "account_id"
 def columns(table: Table, row_type: type[NamedTuple]) -> list[Any]:
     """The columns of a row type, in its order."""
     return [table.c[name] for name in row_type._fields]
+
+
+@lru_cache(maxsize=1_024)
+def column_names(
+    row_type: type[NamedTuple], position: tuple[str, ...], wanted: frozenset[str] | None
+) -> tuple[str, ...]:
+    """The columns to read, in the row type's order: those of the position always."""
+    return tuple(name for name in row_type._fields if wanted is None or name in wanted or name in position)
 
 
 def is_one_of(column: ColumnElement[Any], parameter: str, *, postgresql: bool) -> ColumnElement[bool]:

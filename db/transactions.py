@@ -26,10 +26,11 @@ from sqlalchemy import (
 from db import tables
 from db.criteria import TransactionCriteria, Window
 from db.keyed_rows import snapshot_rows_with_keys
-from db.rows import TransactionRow, named
+from db.rows import TransactionRow, named, row_of
 from db.snapshots import Snapshot
 from db.statements import (
     THE_ACCOUNT,
+    column_names,
     columns,
     contains_text,
     for_each_account,
@@ -65,6 +66,7 @@ class _Shape:
     after: bool = False
     before: bool = False
     oldest: bool = False
+    columns: tuple[str, ...] = TransactionRow._fields
 
     @property
     def bounds_time_alone(self) -> bool:
@@ -92,6 +94,7 @@ def _shape(snapshot: Snapshot, criteria: TransactionCriteria, window: Window | N
         after=window is not None and window.after is not None,
         before=window is not None and window.before is not None,
         oldest=window is not None and window.oldest,
+        columns=column_names(TransactionRow, ("account_id", "seq"), None if window is None else window.columns),
     )
 
 
@@ -266,12 +269,12 @@ def _seqs_by_amount(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
 
 def _page(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     if shape.kinds == 0:
-        return select(*columns(_ROW, TransactionRow)).where(literal(1) == literal(0))
+        return select(*(_ROW.c[name] for name in shape.columns)).where(literal(1) == literal(0))
     if not (shape.amount_gte or shape.amount_lte) or shape.ref_id:
-        return _along_the_ledger(account, shape, TransactionRow._fields)
+        return _along_the_ledger(account, shape, shape.columns)
     found = _seqs_by_amount(account, shape).subquery()
     return (
-        select(*columns(_ROW, TransactionRow))
+        select(*(_ROW.c[name] for name in shape.columns))
         .select_from(found.join(_ROW, and_(_ROW.c.account_id == account, _ROW.c.seq == found.c.seq)))
         .order_by(_in_order(_ROW.c.seq, shape))
         .limit(_rows_limit())
@@ -309,7 +312,8 @@ async def transaction_pages(
         one=_page_of_one(shape),
         each=_page_of_each(shape),
     )
-    return {account_id: named(TransactionRow, rows) for account_id, rows in pages.items()}
+    row_type = row_of(TransactionRow, shape.columns)
+    return {account_id: named(row_type, rows) for account_id, rows in pages.items()}
 
 
 async def transactions_by_id(

@@ -11,12 +11,13 @@ from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindpara
 
 from db import tables
 from db.criteria import UsageCriteria, Window
-from db.rows import UsageDayRow, named
+from db.rows import UsageDayRow, named, row_of
 from db.snapshots import Snapshot
-from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, read_each
+from db.statements import THE_ACCOUNT, column_names, for_each_account, is_one_of, read_each
 
 _ROW: Final = tables.usage_days
 _POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)
+_PLACE: Final = ("account_id", *(column.name for column in _POSITION))
 _LISTS: Final = {"models": _ROW.c.model, "categories": _ROW.c.category, "origins": _ROW.c.origin}
 
 
@@ -29,6 +30,7 @@ class _Shape:
     after: bool = False
     before: bool = False
     oldest: bool = False
+    columns: tuple[str, ...] = UsageDayRow._fields
 
 
 def _shape(snapshot: Snapshot, criteria: UsageCriteria, window: Window | None = None) -> _Shape:
@@ -40,6 +42,7 @@ def _shape(snapshot: Snapshot, criteria: UsageCriteria, window: Window | None = 
         after=window is not None and window.after is not None,
         before=window is not None and window.before is not None,
         oldest=window is not None and window.oldest,
+        columns=column_names(UsageDayRow, _PLACE, None if window is None else window.columns),
     )
 
 
@@ -90,7 +93,7 @@ def _conditions(account: ColumnElement[int], shape: _Shape) -> list[ColumnElemen
 def _page(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     order = [column.asc() if shape.oldest else column.desc() for column in _POSITION]
     return (
-        select(*columns(_ROW, UsageDayRow))
+        select(*(_ROW.c[name] for name in shape.columns))
         .where(*_conditions(account, shape))
         .order_by(*order)
         .limit(bindparam("rows", type_=BigInteger()))
@@ -135,9 +138,11 @@ async def usage_pages(
 
     Within a day the order is that of model, category and origin, backwards: one order, one key, one index.
     """
-    one, each = _statements(_shape(snapshot, criteria, window), totals=False)
+    shape = _shape(snapshot, criteria, window)
+    one, each = _statements(shape, totals=False)
     pages = await read_each(snapshot, account_ids, _parameters(criteria, window), one=one, each=each)
-    return {account_id: named(UsageDayRow, rows) for account_id, rows in pages.items()}
+    row_type = row_of(UsageDayRow, shape.columns)
+    return {account_id: named(row_type, rows) for account_id, rows in pages.items()}
 
 
 async def usage_totals(

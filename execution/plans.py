@@ -9,7 +9,8 @@ value by value, so every error is of its making.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import CoroutineType
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, is_awaitable
 from strawberry.types.field import StrawberryField
 
+from execution.attributes import ROWS, Attributes, read_below
 from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
 from execution.inputs import Arguments
 from execution.pending import all_of, begin
@@ -51,6 +53,10 @@ class Selection:
         """Those that `quick` leaves out."""
         self.quick: Function | None = None
         """Prints the other fields, all at once; raises if any is out of the ordinary."""
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        return self._fields
 
     def execute(self, run: Run, source: Any, path: Path | None) -> Any:
         """The object's dict, or a coroutine of it. Raises the error that makes the whole object null."""
@@ -108,6 +114,8 @@ class Field:
         self.completion: Completion | None = None
         """None for a field that the reference executor runs: introspection, and what Strawberry wraps."""
         self.pure: PureField | None = None
+        self.attributes: Attributes | None = None
+        """What the operation reads of the rows that the field loads; None where it may be anything."""
         self._parent = parent
         self._field = field
         self._call: Callable[[Run, Any, Path], Any] = self._refuse
@@ -118,6 +126,11 @@ class Field:
         self.definition = definition
         self.completion = completion
         self._ahead = definition.metadata.get(AHEAD)
+        rows = definition.metadata.get(ROWS)
+        if rows is not None:
+            self.attributes = read_below(self, rows)
+            if self._ahead is not None:
+                self._ahead = partial(self._ahead, attributes=self.attributes)
         attribute = attribute_of(definition)
         method = method_of(definition)
         if attribute is not None:
@@ -223,6 +236,10 @@ class Completion:
     def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
         return field.by_reference(run, self.type, value, path)
 
+    def selections(self) -> Iterable[Selection]:
+        """Those of the objects in the value."""
+        return ()
+
     def without_object(self, run: Run, field: Field, value: Any, path: Path) -> Any:
         return None if value is None and self.nullable else field.by_reference(run, self.type, value, path)
 
@@ -239,6 +256,9 @@ class ObjectCompletion(Completion):
         if value is None or value is Undefined or isinstance(value, Exception):
             return self.without_object(run, field, value, path)
         return execute_object(run, field, self.selection, value, path)
+
+    def selections(self) -> Iterable[Selection]:
+        return (self.selection,)
 
     def ask_ahead(self, run: Run, key: Any) -> None:
         self.selection.ask_ahead(run, key)
@@ -308,6 +328,9 @@ class ListCompletion(Completion):
         except Exception as error:  # noqa: BLE001
             return field.failed(run, error, path, self._item.type)
 
+    def selections(self) -> Iterable[Selection]:
+        return self._item.selections()
+
     def ask_ahead(self, run: Run, key: Any) -> None:
         self._item.ask_ahead(run, key)
 
@@ -341,6 +364,9 @@ class AbstractCompletion(Completion):
             name, self._abstract, field.details, field.info(run, path), value
         )
         return execute_object(run, field, self._selections[type_.name], value, path)
+
+    def selections(self) -> Iterable[Selection]:
+        return self._selections.values()
 
     def ask_ahead(self, run: Run, key: Any) -> None:
         for selection in self._selections.values():

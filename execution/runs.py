@@ -14,6 +14,7 @@ from strawberry import Info
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 if TYPE_CHECKING:
+    from execution.attributes import Attributes
     from execution.documents import Document
     from execution.plans import Field
 
@@ -93,6 +94,10 @@ class FieldInfo(Info[Any, Any]):
     @property
     def context(self) -> Any:
         return self._run.context
+
+    @property
+    def attributes(self) -> Attributes | None:
+        return self._compiled_field.attributes
 
     @property
     def _field(self) -> Any:  # type: ignore[override]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from db.criteria import TransactionCriteria, Window
@@ -82,9 +83,10 @@ async def transaction_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
+    attributes: frozenset[str] | None = None,
 ) -> Page[TransactionRow]:
     """Newest first; `after` means older, `before` newer."""
-    window = _window(account_id, criteria, first, after, last, before)
+    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
     return await transaction_page_in(reads, account_id, criteria, window)
 
 
@@ -97,9 +99,10 @@ def ask_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
+    attributes: frozenset[str] | None = None,
 ) -> PageKey:
     """Asks for the page's rows ahead."""
-    window = _window(account_id, criteria, first, after, last, before)
+    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
     reads.loaders.transaction_page.load((account_id, (criteria, window)))
     return account_id, criteria
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
+from operator import attrgetter
 from typing import Final
 
 from db.criteria import UsageCriteria, Window
@@ -23,6 +25,7 @@ from resolvers.pages import Page, page_rows, window_of
 from resolvers.texts import checked_characters
 
 MAX_MODELS: Final = 100
+_POSITION: Final = attrgetter("day", "model", "category", "origin")
 
 
 def usage_criteria(
@@ -69,14 +72,20 @@ async def usage_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
+    attributes: frozenset[str] | None = None,
 ) -> Page[UsageDayRow]:
     """Newest first; `after` means older, `before` newer."""
-    window = _window(account_id, criteria, first, after, last, before)
+    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
     found = await reads.loaders.usage_page.load((account_id, (criteria, window)))
     rows, has_next, has_previous = page_rows(found, window)
     writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(criteria))
     return Page(
-        account_id, criteria, rows, has_next, has_previous, lambda rows: [writer.of_usage(row[1:5]) for row in rows]
+        account_id,
+        criteria,
+        rows,
+        has_next,
+        has_previous,
+        lambda rows: [writer.of_usage(one) for one in map(_POSITION, rows)],
     )
 
 
@@ -89,9 +98,10 @@ def ask_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
+    attributes: frozenset[str] | None = None,
 ) -> PageKey:
     """Asks for the page's rows ahead."""
-    window = _window(account_id, criteria, first, after, last, before)
+    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
     reads.loaders.usage_page.load((account_id, (criteria, window)))
     return account_id, criteria
 

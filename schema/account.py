@@ -7,6 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from execution.attributes import ROWS, attributes_read
 from execution.calls import AHEAD
 from ledger.ids import account_id_text
 from resolvers import accounts, months, transactions, usage
@@ -84,7 +85,7 @@ class Account(Node):
     @strawberry.field(
         description="The ledger, newest first. The cost of a page does not depend on how far back it lies.",
         graphql_type=TransactionConnection,
-        metadata={AHEAD: ask_transactions},
+        metadata={AHEAD: ask_transactions, ROWS: "Transaction"},
     )
     async def transactions(
         self: AccountRow,
@@ -97,13 +98,20 @@ class Account(Node):
     ) -> Page[TransactionRow]:
         criteria = transaction_criteria_of(filter)
         return await transactions.transaction_page(
-            info.context, self.id, criteria, first=first, after=after, last=last, before=before
+            info.context,
+            self.id,
+            criteria,
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+            attributes=attributes_read(info),
         )
 
     @strawberry.field(
         description="Usage by UTC day and model, newest first.",
         graphql_type=UsageDayConnection,
-        metadata={AHEAD: ask_usage},
+        metadata={AHEAD: ask_usage, ROWS: "UsageDay"},
     )
     async def usage(
         self: AccountRow,
@@ -116,7 +124,14 @@ class Account(Node):
     ) -> Page[UsageDayRow]:
         criteria = usage_criteria_of(filter)
         return await usage.usage_page(
-            info.context, self.id, criteria, first=first, after=after, last=last, before=before
+            info.context,
+            self.id,
+            criteria,
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+            attributes=attributes_read(info),
         )
 
     @classmethod

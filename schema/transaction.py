@@ -9,6 +9,7 @@ from strawberry import Info
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
 from db.rows import TransactionRow, named
 from db.transactions import TransactionTotalsRow
+from execution.attributes import READS
 from execution.calls import AHEAD
 from ledger.ids import transaction_id_text
 from resolvers import transactions
@@ -22,7 +23,11 @@ from schema.scalars import BigInteger, Nanos
 
 @strawberry.type(description="A row of the ledger: one money movement, never changed afterwards.")
 class Transaction(Node):
-    @strawberry.field(description="`txn_7_1042` is row 1042 of account 7.", graphql_type=strawberry.ID)  # type: ignore[misc]
+    @strawberry.field(  # type: ignore[misc]
+        description="`txn_7_1042` is row 1042 of account 7.",
+        graphql_type=strawberry.ID,
+        metadata={READS: ("account_id", "seq")},
+    )
     def id(self: TransactionRow) -> str:
         return transaction_id_text(self.account_id, self.seq)
 
@@ -34,7 +39,11 @@ class Transaction(Node):
         name="amount", description="In the account's currency: positive was added to the balance, negative deducted."
     )
 
-    @strawberry.field(description="Balance before this row.", graphql_type=Nanos)
+    @strawberry.field(
+        description="Balance before this row.",
+        graphql_type=Nanos,
+        metadata={READS: ("balance_after_nanos", "amount_nanos")},
+    )
     def balance_before(self: TransactionRow) -> int:
         return self.balance_after_nanos - self.amount_nanos
 
@@ -46,7 +55,11 @@ class Transaction(Node):
     ref_type: RefType | None = strawberry.field(description="What refId names; null where nothing else caused the row.")
     ref_id: str | None = strawberry.field(description="The resource, Stripe object or contract that caused the row.")
 
-    @strawberry.field(description="The row that a correction or refund answers.", graphql_type="Transaction | None")
+    @strawberry.field(
+        description="The row that a correction or refund answers.",
+        graphql_type="Transaction | None",
+        metadata={READS: ("account_id", "corrects_seq")},
+    )
     async def corrects(self: TransactionRow, info: Info[Reads, None]) -> TransactionRow | None:
         return await transactions.corrected(info.context, self)
 

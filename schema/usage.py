@@ -9,6 +9,7 @@ from strawberry import Info
 from db.criteria import ALL_USAGE, UsageCriteria
 from db.rows import UsageDayRow
 from db.usage import UsageTotalsRow
+from execution.attributes import READS
 from execution.calls import AHEAD
 from resolvers import usage
 from resolvers.context import Reads
@@ -29,7 +30,11 @@ class UsageDay:
     input_tokens: BigInteger = strawberry.field(description="Tokens sent to the model.")
     output_tokens: BigInteger = strawberry.field(description="Tokens that the model made.")
 
-    @strawberry.field(description="Input plus output tokens.", graphql_type=BigInteger)
+    @strawberry.field(
+        description="Input plus output tokens.",
+        graphql_type=BigInteger,
+        metadata={READS: ("input_tokens", "output_tokens")},
+    )
     def tokens(self: UsageDayRow) -> int:
         return self.input_tokens + self.output_tokens
 

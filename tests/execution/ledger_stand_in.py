@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from sqlalchemy import Executable
 
@@ -179,6 +181,36 @@ def _account_or_none(chances: Chances, account_id: int) -> Any:
     return None if account_id == 8 else row_of(chances, AccountRow, account_id)
 
 
+@cache
+def _few_columns(row_class: Any, columns: frozenset[str]) -> Any:
+    """The row's class, in which all other columns raise."""
+
+    def refuse(_row: object) -> NoReturn:
+        raise AssertionError("the operation was not expected to read this")
+
+    always = columns | {"account_id", "seq", "day", "model", "category", "origin"}
+    return type(row_class.__name__, (row_class,), {name: property(refuse) for name in {*row_class._fields} - always})
+
+
+def _narrowed(row: Any, columns: frozenset[str]) -> Any:
+    row_class: Any = row.__class__
+    return _few_columns(row_class, columns)._make(row) if isinstance(row, TransactionRow | UsageDayRow) else row
+
+
+class _Pages(Answers):
+    """The same rows whatever columns are asked for, but that the others can't be read."""
+
+    def load(self, key: tuple[int, tuple[object, Window]]) -> asyncio.Future[Any]:
+        account_id, (criteria, window) = key
+        columns = window.columns
+        whole = super().load((account_id, (criteria, replace(window, columns=None))))
+        return whole if columns is None else asyncio.ensure_future(self._few(whole, columns))
+
+    async def _few(self, whole: asyncio.Future[Any], columns: frozenset[str]) -> Any:
+        rows = await whole
+        return None if rows is None else [_narrowed(row, columns) for row in rows]
+
+
 class _Loaders:
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         def answers(name: str, found: Callable[[Any], Any]) -> Answers:
@@ -193,8 +225,8 @@ class _Loaders:
         self.transaction_count = answers("count", lambda key: chances.number("count", key) % 10)
         self.transaction_totals = answers("sums", lambda key: row_of(chances, TransactionTotalsRow, key))
         self.usage_totals = answers("usage sums", lambda key: (row_of(chances, UsageTotalsRow, key), 3))
-        self.transaction_page = answers("page", lambda key: _listed(chances, TransactionRow, key))
-        self.usage_page = answers("usage page", lambda key: _listed(chances, UsageDayRow, key))
+        self.transaction_page = _Pages(chances, "page", lambda key: _listed(chances, TransactionRow, key), guard=guard)
+        self.usage_page = _Pages(chances, "usage page", lambda key: _listed(chances, UsageDayRow, key), guard=guard)
 
 
 def _principal(chances: Chances) -> Principal:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
+from graphql import GraphQLObjectType
 from yarl import URL
 
+from db.usage_writes import FedDayRow, put_usage_days
 from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.parts import Parts, build_parts
@@ -91,6 +94,24 @@ _PINNED = {
     "Viewer": (2, 2),
 }
 """Statements of each operation on SQLite and on PostgreSQL, the key's look-up included."""
+
+
+async def test_a_field_alone_says_what_it_says_among_all_others(gateway: Gateway) -> None:
+    """Only the columns that an operation reads are fetched: each field must have named those that it reads."""
+    day = (int(gateway.account.removeprefix("acct_")), date(2026, 11, 2), "model", "chat", "platform", 1, 2, 3, 4)
+    async with gateway.parts.database.write() as writing:
+        await put_usage_days(writing, [FedDayRow(*day, "rollup")])
+    for connection, type_name in (("transactions", "Transaction"), ("usage", "UsageDay")):
+        type_ = gateway.parts.documents.schema.type_map[type_name]
+        assert isinstance(type_, GraphQLObjectType)
+        texts = [f"{name} {{ id }}" if name == "corrects" else name for name in type_.fields]
+        found = [
+            await gateway.query(f"{{ account {{ {connection}(first: 3) {{ nodes {{ {text} }} }} }} }}")
+            for text in (" ".join(texts), *texts)
+        ]
+        whole, *alone = [answer["data"]["account"][connection]["nodes"] for answer in found]
+        assert [{k: v for one in of_row for k, v in one.items()} for of_row in zip(*alone, strict=True)] == whole
+        assert whole
 
 
 def test_every_operation_is_pinned() -> None:

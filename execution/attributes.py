@@ -1,0 +1,67 @@
+"""Which attributes of the objects that a field loads an operation reads, so that nothing else need be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from strawberry.types.field import StrawberryField
+
+from execution.calls import attribute_of
+
+if TYPE_CHECKING:
+    from execution.plans import Field, Selection
+
+READS: Final = "reads"
+"""The key of a field's metadata for the names of the attributes that its resolver reads of the object it is given.
+
+A field without a resolver reads the one that it is; a resolver without this may read any.
+"""
+
+ROWS: Final = "rows"
+"""The key of a field's metadata for the name of the type of the rows that it loads.
+
+Its resolver finds in `attributes_read(info)` what the operation reads of objects of that type anywhere below the
+field, and its function of AHEAD is given the same as the argument `attributes`.
+"""
+
+Attributes = frozenset[str]
+
+
+def attributes_read(info: object) -> Attributes | None:
+    """None where any may be read: so it is, too, when the reference executor runs."""
+    return getattr(info, "attributes", None)
+
+
+def _of_field(field: Field) -> Iterable[str] | None:
+    if field.pure is not None and field.pure.printed is not None:
+        return ()  # __typename
+    definition: StrawberryField | None = field.definition
+    if definition is None:
+        return None
+    attribute = attribute_of(definition)
+    if attribute is not None:
+        return (attribute,)
+    names: Sequence[str] | None = definition.metadata.get(READS)
+    return names
+
+
+def _selections(field: Field) -> Iterator[Selection]:
+    """All below the field."""
+    for selection in field.completion.selections() if field.completion is not None else ():
+        yield selection
+        for one in selection.fields:
+            yield from _selections(one)
+
+
+def read_below(field: Field, type_name: str) -> Attributes | None:
+    """What is read of objects of the type below the field; None where it may be anything."""
+    found: set[str] = set()
+    for selection in _selections(field):
+        if selection.type.name == type_name:
+            for one in selection.fields:
+                names = _of_field(one)
+                if names is None:
+                    return None
+                found.update(names)
+    return frozenset(found)
