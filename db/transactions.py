@@ -14,7 +14,6 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    case,
     func,
     literal,
     or_,
@@ -341,8 +340,8 @@ def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     return select(
         account.label("account_id"),
         func.count(),
-        func.coalesce(func.sum(case((amount > 0, amount), else_=0)), 0),
-        func.coalesce(func.sum(case((amount < 0, amount), else_=0)), 0),
+        func.coalesce(func.sum(amount).filter(amount > 0), 0),
+        func.coalesce(func.sum(amount).filter(amount < 0), 0),
     ).where(*_conditions(shape, account))
 
 

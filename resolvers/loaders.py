@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from db import accounts, transactions, usage
 from db.criteria import TransactionCriteria, UsageCriteria, Window
+from db.errors import DatabaseError
 from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from db.snapshots import Snapshot
 from db.transactions import TransactionTotalsRow
@@ -32,6 +33,9 @@ class Loader(Generic[Key, Found]):
         self._futures: dict[Key, asyncio.Future[Found]] = {}
         self._wanted: list[Key] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    def asked_for(self, key: Key) -> bool:
+        return key in self._futures
 
     def load(self, key: Key) -> asyncio.Future[Found]:
         """Nobody may cancel what several wait for: an operation that is given up is given up as a whole."""
@@ -60,22 +64,32 @@ class Loader(Generic[Key, Found]):
                 future.set_result(one)
 
 
-def _per_account(
-    read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]],
-) -> Loader[tuple[int, Arguments], Found]:
-    async def load(keys: list[tuple[int, Arguments]]) -> list[Found]:
-        groups: dict[Arguments, list[int]] = {}
-        for account_id, arguments in keys:
-            groups.setdefault(arguments, []).append(account_id)
-        if len(groups) == 1:
-            (arguments, account_ids), *_ = groups.items()
-            of_one = await read(account_ids, arguments)
-            return [of_one[account_id] for account_id, _ in keys]
-        found = await asyncio.gather(*(read(account_ids, arguments) for arguments, account_ids in groups.items()))
-        by_arguments = dict(zip(groups, found, strict=True))
-        return [by_arguments[arguments][account_id] for account_id, arguments in keys]
+class GroupedLoader(Generic[Arguments, Found]):
+    """Keys are (account, arguments). Each group of the same arguments is read by itself, all of them together."""
 
-    return Loader(load)
+    def __init__(self, read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]]) -> None:
+        self._read = read
+        self._groups: dict[Arguments, Loader[int, Found]] = {}
+
+    def asked_for(self, key: tuple[int, Arguments]) -> bool:
+        account_id, arguments = key
+        return arguments in self._groups and self._groups[arguments].asked_for(account_id)
+
+    def load(self, key: tuple[int, Arguments]) -> asyncio.Future[Found]:
+        account_id, arguments = key
+        group = self._groups.get(arguments)
+        if group is None:
+            group = self._groups[arguments] = Loader(partial(_of_accounts, self._read, arguments))
+        return group.load(account_id)
+
+
+async def _of_accounts(
+    read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]],
+    arguments: Arguments,
+    account_ids: list[int],
+) -> list[Found]:
+    found = await read(account_ids, arguments)
+    return [found[account_id] for account_id in account_ids]
 
 
 class Loaders:
@@ -98,34 +112,53 @@ class Loaders:
         return Loader(partial(_months, self._snapshot))
 
     @cached_property
-    def balance_as_of(self) -> Loader[tuple[int, datetime], int]:
-        return _per_account(partial(transactions.balances_as_of, self._snapshot))
+    def balance_as_of(self) -> GroupedLoader[datetime, int]:
+        return GroupedLoader(partial(transactions.balances_as_of, self._snapshot))
 
     @cached_property
-    def transaction_count(self) -> Loader[tuple[int, TransactionCriteria], int]:
-        return _per_account(partial(transactions.transaction_counts, self._snapshot))
+    def transaction_count(self) -> GroupedLoader[TransactionCriteria, int]:
+        return GroupedLoader(partial(_counts, self._snapshot, self.transaction_totals))
 
     @cached_property
-    def transaction_totals(self) -> Loader[tuple[int, TransactionCriteria], TransactionTotalsRow]:
-        return _per_account(partial(transactions.transaction_totals, self._snapshot))
+    def transaction_totals(self) -> GroupedLoader[TransactionCriteria, TransactionTotalsRow]:
+        return GroupedLoader(partial(transactions.transaction_totals, self._snapshot))
 
     @cached_property
-    def usage_totals(self) -> Loader[tuple[int, UsageCriteria], tuple[UsageTotalsRow, int]]:
-        return _per_account(partial(usage.usage_totals, self._snapshot))
+    def usage_totals(self) -> GroupedLoader[UsageCriteria, tuple[UsageTotalsRow, int]]:
+        return GroupedLoader(partial(usage.usage_totals, self._snapshot))
 
     @cached_property
-    def transaction_page(self) -> Loader[tuple[int, tuple[TransactionCriteria, Window]], list[TransactionRow]]:
-        return _per_account(_page_reader(self._snapshot, transactions.transaction_pages))
+    def transaction_page(self) -> GroupedLoader[tuple[TransactionCriteria, Window], list[TransactionRow]]:
+        return GroupedLoader(_page_reader(self._snapshot, transactions.transaction_pages))
 
     @cached_property
-    def usage_page(self) -> Loader[tuple[int, tuple[UsageCriteria, Window]], list[UsageDayRow]]:
-        return _per_account(_page_reader(self._snapshot, usage.usage_pages))
+    def usage_page(self) -> GroupedLoader[tuple[UsageCriteria, Window], list[UsageDayRow]]:
+        return GroupedLoader(_page_reader(self._snapshot, usage.usage_pages))
 
 
 def _page_reader(
     snapshot: Snapshot, read: Callable[[Snapshot, Sequence[int], Any, Window], Awaitable[dict[int, Found]]]
 ) -> Callable[[Sequence[int], Any], Awaitable[dict[int, Found]]]:
     return lambda account_ids, arguments: read(snapshot, account_ids, *arguments)
+
+
+async def _counts(
+    snapshot: Snapshot,
+    totals: GroupedLoader[TransactionCriteria, TransactionTotalsRow],
+    account_ids: Sequence[int],
+    criteria: TransactionCriteria,
+) -> dict[int, int]:
+    """The totals tell how many rows they are over: where they are asked for too, nothing is read twice."""
+    alone = [account_id for account_id in account_ids if not totals.asked_for((account_id, criteria))]
+    found = await transactions.transaction_counts(snapshot, alone, criteria) if alone else {}
+    try:
+        for account_id in account_ids:
+            if account_id not in found:
+                found[account_id] = (await totals.load((account_id, criteria))).row_count
+    except DatabaseError:  # a sum may be out of range: the rows can be counted all the same
+        alone = [account_id for account_id in account_ids if account_id not in found]
+        found |= await transactions.transaction_counts(snapshot, alone, criteria)
+    return found
 
 
 async def _accounts(snapshot: Snapshot, account_ids: list[int]) -> list[AccountRow | None]:

@@ -89,7 +89,7 @@ _PINNED = {
     "BillingPage": (6, 2),
     "MoreTransactions": (3, 2),
     "TransactionDetail": (2, 2),
-    "TransactionTotals": (5, 2),
+    "TransactionTotals": (4, 2),
     "UsageByDay": (4, 2),
     "Viewer": (2, 2),
 }
@@ -129,6 +129,19 @@ async def test_an_operation_takes_so_many_statements(gateway: Gateway, name: str
             answer = await gateway.query(text, variables, key=gateway.operator if operator else None)
         assert "errors" not in answer
         assert len(sent) == _PINNED[name][gateway.parts.database.is_postgresql], sent
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_pages_of_different_filters_and_sizes_travel_together(gateway: Gateway) -> None:
+    pages = "a: transactions(first: 1) { nodes { id } totalCount } b: transactions(first: 2) { nodes { id } }"
+    pages += " c: transactions(filter: {types: [BONUS]}) { nodes { id } totalCount totals { count } }"
+    for _ in range(2):
+        with watched(gateway.parts.database) as sent:
+            answer = await gateway.query(f"{{ account {{ name {pages} }} }}")
+        assert (
+            answer["data"]["account"]["c"]["totalCount"] == answer["data"]["account"]["c"]["totals"]["count"] == "120"
+        )
+        assert len(sent) == 2, sent  # the key's look-up, and all else
 
 
 async def test_an_operation_that_outgrows_its_single_round_trip_is_run_anew(gateway: Gateway) -> None:
