@@ -48,5 +48,14 @@ class AccountCriteria:
     search: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AuditCriteria:
+    act: str | None = None
+    actor: str | None = None
+    account_id: int | None = None
+    at_gte: datetime | None = None
+    at_lt: datetime | None = None
+
+
 ALL_TRANSACTIONS = TransactionCriteria()
 ALL_USAGE = UsageCriteria()

@@ -30,9 +30,11 @@ async def key_by_prefix(connection: WriteConnection, prefix: str) -> ApiKeyRow |
     return ApiKeyRow._make(row) if row else None
 
 
-async def key_by_id(connection: WriteConnection, key_id: int) -> ApiKeyRow | None:
-    """Locked until the transaction ends."""
-    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == key_id).with_for_update(key_share=True)
+async def key_by_id(connection: WriteConnection, key_id: int, *, lock: bool = True) -> ApiKeyRow | None:
+    """Locked until the transaction ends, unless it is only looked at."""
+    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == key_id)
+    if lock:
+        statement = statement.with_for_update(key_share=True)
     row = (await connection.execute(statement)).first()
     return ApiKeyRow._make(row) if row else None
 

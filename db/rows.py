@@ -184,3 +184,28 @@ class TicketRow(NamedTuple):
     created_at: datetime
     expires_at: datetime
     used_at: datetime | None
+
+
+class ActRow(NamedTuple):
+    scope: str
+    operation: str
+    key: str
+    payload_digest: bytes
+    account_id: int | None
+    key_prefix: str | None
+    balance_nanos: int | None
+    last_seq: int | None
+    created_at: datetime
+
+
+class AuditEntryRow(NamedTuple):
+    id: int
+    at: datetime
+    act: str
+    actor: str
+    owner: str
+    account_id: int | None
+    key_prefix: str | None
+    description: str | None
+    first_seq: int | None
+    last_seq: int | None

@@ -333,7 +333,7 @@ idempotent_acts = Table(
     Column("payload_digest", LargeBinary(), nullable=False),
     # What came of it: null until the call's transaction ends.
     Column("account_id", BigInteger(), ForeignKey("accounts.id")),
-    Column("api_key_id", BigInteger(), ForeignKey("api_keys.id")),
+    Column("key_prefix", name()),
     Column("balance_nanos", BigInteger()),
     # A new account's rows stand from 1 to here.
     Column("last_seq", BigInteger()),
@@ -347,11 +347,13 @@ audit_entries = Table(
     metadata,
     Column("id", identity(), primary_key=True, autoincrement=True),
     Column("at", timestamp(), nullable=False),
+    # The name of the mutation, though it came by the command line.
     Column("act", name(), nullable=False),
+    # The prefix of the key that acted and its owner of that time; or another way to act, and who took it.
     Column("actor", name(), nullable=False),
     Column("owner", String(), nullable=False),
     Column("account_id", BigInteger(), ForeignKey("accounts.id")),
-    Column("api_key_id", BigInteger(), ForeignKey("api_keys.id")),
+    Column("key_prefix", name()),
     Column("description", String()),
     # The account's rows that the act wrote: first to last.
     Column("first_seq", BigInteger()),

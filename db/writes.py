@@ -72,6 +72,12 @@ async def lock_accounts(connection: AsyncConnection, account_ids: Collection[int
     return {row[0]: AccountRow._make(row) for row in await connection.execute(statement)}
 
 
+async def update_status(connection: AsyncConnection, account_id: int, status: str) -> None:
+    """Of a locked account."""
+    table = tables.accounts
+    await connection.execute(update(table).where(table.c.id == account_id).values(status=status))
+
+
 async def idempotent_calls(
     connection: AsyncConnection, keys: Collection[tuple[int, str, str]]
 ) -> dict[tuple[int, str, str], IdempotencyRow]:

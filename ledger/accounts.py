@@ -1,34 +1,98 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 from db import accounts, writes
 from db.database import Database
 from db.errors import DuplicateKey
-from db.rows import AccountRow
-from ledger.errors import BadUserInput, Conflict
-from ledger.ids import is_shaped_like_account_id, parse_account_id
-from ledger.moves import checked_text
-from ledger.posting import Clock, utc_now
+from db.rows import AccountRow, TransactionRow
+from ledger import grants
+from ledger.audit import COMMAND_LINE, Act, Actor, note
+from ledger.errors import BadUserInput, Conflict, NotFound
+from ledger.ids import account_id_text, is_shaped_like_account_id, parse_account_id
+from ledger.kinds import AccountStatus, WriterKind
+from ledger.moves import MAX_DESCRIPTION, Order, Writer, checked_text
+from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
+
+MAX_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewAccount:
+    name: str
+    external_id: str | None = None
+    signup_bonus_nanos: int | None = None
+
+
+async def create_account(transaction: LedgerTransaction, new: NewAccount, actor: Actor) -> AccountRow:
+    """As it is with its signup bonus. Raises BadUserInput, and Conflict for an external id that is taken."""
+    row = await _insert(transaction, new)
+    rows: tuple[TransactionRow, ...] = ()
+    if new.signup_bonus_nanos is not None:
+        entry = grants.signup_bonus(new.signup_bonus_nanos)
+        writer = Writer(WriterKind.ACCOUNT_CREATION, actor.name)
+        (outcome,) = await transaction.post(Order(row.id, writer, (entry,), "createAccount"))
+        rows = outcome.transactions
+        row = await locked_account(transaction, row.id)
+    await note(transaction, Act("createAccount", actor, row.id, description=new.name), rows)
+    return row
+
+
+async def _insert(transaction: LedgerTransaction, new: NewAccount) -> AccountRow:
+    checked_text(new.name, "name", MAX_NAME)
+    if new.external_id is not None:
+        checked_text(new.external_id, "externalId", MAX_NAME)
+        if is_shaped_like_account_id(new.external_id):
+            raise BadUserInput("externalId must not look like an account's id, such as acct_7")
+    try:
+        return await writes.insert_account(
+            transaction.connection, external_id=new.external_id, name=new.name, created_at=transaction.clock()
+        )
+    except DuplicateKey as error:
+        msg = f"there is an account with the external id {new.external_id} already"
+        raise Conflict(msg) from error
+
+
+async def locked_account(transaction: LedgerTransaction, account_id: int) -> AccountRow:
+    """Raises NotFound."""
+    found = await writes.lock_accounts(transaction.connection, [account_id])
+    if account_id not in found:
+        msg = f"there is no account {account_id_text(account_id)}"
+        raise NotFound(msg)
+    return found[account_id]
+
+
+STATUS_ACTS: Final = {AccountStatus.SUSPENDED: "suspendAccount", AccountStatus.ACTIVE: "reactivateAccount"}
+
+
+async def change_status(
+    transaction: LedgerTransaction, account_id: int, status: AccountStatus, reason: str, actor: Actor
+) -> AccountRow:
+    """As it is afterwards. Raises NotFound, and Conflict where it has that status already."""
+    checked_text(reason, "reason", MAX_DESCRIPTION)
+    row = await locked_account(transaction, account_id)
+    if row.status == status:
+        msg = f"{account_id_text(account_id)} is {status.value} already"
+        raise Conflict(msg)
+    await writes.update_status(transaction.connection, account_id, status.value)
+    await note(transaction, Act(STATUS_ACTS[status], actor, account_id, description=reason))
+    return row._replace(status=status.value)
 
 
 class Accounts:
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
-        self._database = database
-        self._clock = clock
+    """Accounts in transactions of their own: for those who have the database at hand."""
 
-    async def create(self, name: str, external_id: str | None = None) -> AccountRow:
-        checked_text(name, "name", 200)
-        if external_id is not None:
-            checked_text(external_id, "externalId", 200)
-            if is_shaped_like_account_id(external_id):
-                raise BadUserInput("externalId must not look like an account's id, such as acct_7")
-        try:
-            async with self._database.write() as connection:
-                return await writes.insert_account(
-                    connection, external_id=external_id, name=name, created_at=self._clock()
-                )
-        except DuplicateKey as error:
-            msg = f"there is an account with the external id {external_id} already"
-            raise Conflict(msg) from error
+    def __init__(self, database: Database, clock: Clock = utc_now, actor: Actor = COMMAND_LINE) -> None:
+        self._database = database
+        self._ledger = Ledger(database, clock)
+        self._actor = actor
+
+    async def create(
+        self, name: str, external_id: str | None = None, *, signup_bonus_nanos: int | None = None
+    ) -> AccountRow:
+        new = NewAccount(name, external_id, signup_bonus_nanos)
+        return await self._ledger.within(lambda transaction: create_account(transaction, new, self._actor))
 
     async def newest(self, limit: int, search: str | None = None) -> list[AccountRow]:
         async with self._database.snapshot() as snapshot:

@@ -70,3 +70,12 @@ def api_usage(models: Collection[str], calls: int, input_tokens: int, output_tok
 
 def bonus(promotion: str, amount_nanos: int) -> str:
     return f"Promotion {promotion}: {dollars(amount_nanos)} of credit"
+
+
+def contract(name: str, cash_nanos: int, bonus_nanos: int) -> tuple[str, str]:
+    """Of the cash row and of the bonus row."""
+    subject = f"Enterprise contract {name}:"
+    if not bonus_nanos:
+        return f"{subject} {dollars(cash_nanos)} of credit", ""
+    total = f"{subject} {dollars(cash_nanos)} contract → {dollars(cash_nanos + bonus_nanos)} total credit"
+    return total, f"{total}, with {dollars(bonus_nanos)} as bonus_grant"

@@ -14,3 +14,29 @@ def bonus(amount_nanos: int, promotion: str, description: str | None = None) -> 
         raise BadUserInput("the amount of a bonus must be positive")
     text = descriptions.bonus(promotion, amount_nanos) if description is None else description
     return Entry(TransactionType.BONUS, amount_nanos, text, Ref(RefType.PROMOTION, promotion))
+
+
+def signup_bonus(amount_nanos: int) -> Entry:
+    """Raises BadUserInput unless it is positive."""
+    if amount_nanos <= 0:
+        raise BadUserInput("the signup bonus must be positive: leave it out for none")
+    text = f"Signup bonus: {descriptions.dollars(amount_nanos)} of credit for a new account"
+    return Entry(TransactionType.BONUS, amount_nanos, text, Ref(RefType.PROMOTION, "signup-bonus"))
+
+
+def contract(name: str, cash_nanos: int, bonus_nanos: int | None, description: str | None = None) -> list[Entry]:
+    """The cash part of a signed contract, and its bonus if there is one. Raises BadUserInput unless both are positive.
+
+    A description is that of both rows.
+    """
+    if cash_nanos <= 0:
+        raise BadUserInput("the cash part of a contract must be positive")
+    if bonus_nanos is not None and bonus_nanos <= 0:
+        raise BadUserInput("the bonus part of a contract must be positive: leave it out for none")
+    ref = Ref(RefType.CONTRACT, name)
+    cash_text, bonus_text = descriptions.contract(name, cash_nanos, bonus_nanos or 0)
+    rows = [Entry(TransactionType.CONTRACT_GRANT, cash_nanos, cash_text if description is None else description, ref)]
+    if bonus_nanos is not None:
+        text = bonus_text if description is None else description
+        rows.append(Entry(TransactionType.BONUS_GRANT, bonus_nanos, text, ref))
+    return rows

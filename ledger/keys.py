@@ -19,10 +19,11 @@ from db import accounts, usage_writes
 from db import keys as rows
 from db.database import Database, WriteConnection
 from db.rows import ApiKeyRow
+from ledger.audit import Actor
 from ledger.errors import BadUserInput, Conflict, NotFound, Unauthenticated
 from ledger.ids import account_id_text
 from ledger.moves import checked_text
-from ledger.posting import Clock, utc_now
+from ledger.posting import Clock, LedgerTransaction, utc_now
 
 _KEY: Final = re.compile(r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}", re.ASCII)
 _PREFIX_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
@@ -216,6 +217,17 @@ class Keys:
                 await rows.update_key(connection, row.id, {"revoked_at": now})
                 row = row._replace(revoked_at=now)
         return row
+
+
+async def acting_key(transaction: LedgerTransaction, principal: Principal) -> Actor:
+    """Who acts, by the key as it is now: what is noted for ever is not done by a key that was revoked a second ago.
+
+    Raises Unauthenticated.
+    """
+    row = await rows.key_by_id(transaction.connection, principal.key_id, lock=False)
+    if row is None or not is_valid(row, transaction.clock()):
+        raise Unauthenticated("the API key has expired or was revoked")
+    return Actor(row.prefix, row.owner)
 
 
 def is_valid(row: ApiKeyRow, now: datetime) -> bool:

@@ -19,7 +19,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from db.criteria import AccountCriteria, TransactionCriteria, UsageCriteria
+from db.criteria import AccountCriteria, AuditCriteria, TransactionCriteria, UsageCriteria
 from ledger.errors import BadCursor
 
 _VERSION: Final = 1
@@ -43,6 +43,7 @@ class CursorKind(IntEnum):
     LEDGER = 1
     USAGE = 2
     ACCOUNTS = 3
+    AUDIT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Cursor:
 
 
 @lru_cache(maxsize=4_096)
-def filter_digest(criteria: TransactionCriteria | UsageCriteria | AccountCriteria) -> bytes:
+def filter_digest(criteria: TransactionCriteria | UsageCriteria | AccountCriteria | AuditCriteria) -> bytes:
     """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
     given = [(field.name, getattr(criteria, field.name)) for field in fields(criteria)]
     given = [(name, value) for name, value in given if value is not None]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from db.snapshots import Snapshot
+from ledger.audit import Actor
 from ledger.errors import Forbidden
-from ledger.keys import KeyScope, Principal, ServiceOperation
+from ledger.keys import KeyScope, Principal, ServiceOperation, acting_key
 from ledger.kinds import WriterKind
 from ledger.moves import Move, Order, Outcome, Writer
-from ledger.posting import Clock, Ledger, Result, Work
+from ledger.posting import Clock, Ledger, LedgerTransaction, Result, Work
 from resolvers.context import Reads
 from resolvers.loaders import Loaders
 
@@ -56,6 +57,15 @@ class Writes(Reads):
     async def post(self, order: Order) -> Outcome:
         (outcome,) = await self.act(lambda transaction: transaction.post(order))
         return outcome
+
+    async def act_as_operator(self, work: Callable[[LedgerTransaction, Actor], Awaitable[Result]]) -> Result:
+        """Raises Forbidden for other keys, and Unauthenticated for one that was revoked a moment ago."""
+        self.require_operator()
+
+        async def acted(transaction: LedgerTransaction) -> Result:
+            return await work(transaction, await acting_key(transaction, self.principal))
+
+        return await self.act(acted)
 
     async def post_as_service(
         self, operation: ServiceOperation, account_id: str, idempotency_key: str, *moves: Move

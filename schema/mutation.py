@@ -5,6 +5,7 @@ import strawberry
 from schema.grant import GrantMutations
 from schema.hold import HoldMutations
 from schema.metering import MeteringMutations
+from schema.operator import OperatorMutations
 
 
 @strawberry.type(
@@ -12,5 +13,5 @@ from schema.metering import MeteringMutations
     " and where there is none, nothing of the field that has the error. Fields run one after the other: one that"
     " fails leaves those before it written, and those after it undone."
 )
-class Mutation(HoldMutations, MeteringMutations, GrantMutations):
+class Mutation(HoldMutations, MeteringMutations, GrantMutations, OperatorMutations):
     pass

@@ -5,14 +5,17 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from db.rows import AccountRow, TransactionRow
+from db.rows import AccountRow, AuditEntryRow, TransactionRow
 from execution.calls import AHEAD
 from ledger.errors import NotFound
 from ledger.keys import Principal
-from resolvers import accounts, transactions
+from resolvers import accounts, audit, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
 from schema.account import Account, AccountConnection
+from schema.audit import AuditEntryConnection
+from schema.audit import FilterArgument as AuditFilterArgument
+from schema.audit import criteria_of as audit_criteria_of
 from schema.node import Node
 from schema.transaction import Transaction
 from schema.viewer import Viewer
@@ -52,6 +55,19 @@ class Query:
         ] = None,
     ) -> Page[AccountRow]:
         return await accounts.account_page(info.context, first, after, search)
+
+    @strawberry.field(
+        description="What was done to accounts and keys by hand, newest first. For operators' keys alone.",
+        graphql_type=AuditEntryConnection,
+    )
+    async def audit_entries(
+        self,
+        info: Info[Reads, None],
+        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
+        after: Annotated[str | None, strawberry.argument(description="Only entries older than this cursor's.")] = None,
+        filter: AuditFilterArgument = None,  # noqa: A002
+    ) -> Page[AuditEntryRow]:
+        return await audit.audit_page(info.context, audit_criteria_of(info.context, filter), first, after)
 
     @strawberry.field(description="A row of the ledger by its id.", graphql_type=Transaction | None)
     async def transaction(

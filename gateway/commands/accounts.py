@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,6 +15,7 @@ from gateway.commands.options import with_settings
 from gateway.parts import open_database
 from gateway.settings import Settings
 from ledger.accounts import Accounts
+from ledger.audit import COMMAND_LINE, Actor
 from ledger.ids import account_id_text, parse_account_id
 from ledger.money import format_nanos
 from resolvers.accounts import checked_search
@@ -29,6 +33,15 @@ def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]
             await database.close()
 
     return asyncio.run(run())
+
+
+def command_line() -> Actor:
+    """Who runs the command, as the audit list has it."""
+    try:
+        owner = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        owner = f"uid {os.getuid()}"
+    return replace(COMMAND_LINE, owner=owner)
 
 
 class AccountId(click.ParamType[int]):
@@ -52,7 +65,7 @@ def accounts() -> None:
 @with_settings("database_url")
 def create(settings: Settings, name: str, external_id: str | None) -> None:
     """Create an account and print its id."""
-    row = with_database(settings, lambda database: Accounts(database).create(name, external_id))
+    row = with_database(settings, lambda database: Accounts(database, actor=command_line()).create(name, external_id))
     click.echo(account_id_text(row.id))
 
 

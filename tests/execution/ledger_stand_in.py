@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 from sqlalchemy import Executable
 
 from db.criteria import Window
-from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.rows import AccountRow, AuditEntryRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from db.snapshots import Rows, Snapshot
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
@@ -48,6 +48,7 @@ VOCABULARY: Final = Vocabulary(
             CursorWriter(CursorKind.LEDGER, OWN).of_seq(0),
             CursorWriter(CursorKind.USAGE, OWN).of_usage((date(2026, 11, 2), "m", "chat", "platform")),
             CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(9),
+            CursorWriter(CursorKind.AUDIT, 0).of_seq(9),
             "nothing",
         ],
         "search": ["abc", "abcd", "bcd", "x"],
@@ -59,6 +60,7 @@ VOCABULARY: Final = Vocabulary(
         "account": 4,
         "viewer": 2,
         "accounts": 2,
+        "auditEntries": 2,
         "edges": 2,
         "nodes": 3,
         "node": 2,
@@ -104,6 +106,14 @@ def _month(key: tuple[int, str], chances: Chances) -> tuple[object, ...]:
     return (*key, number % 10**12, number % 10**10, number % 10**9, number % 50, number % 7, number % 10**11)
 
 
+def _audit_entry(number: int, chances: Chances) -> tuple[object, ...]:
+    bits = chances.number("entry", number)
+    account_id, key = None if bits & 1 else OWN, None if bits & 2 else "eco_test"
+    rows = (None, None) if bits & 4 else (1, 1 + bits % 3)
+    words = ("correctBalance", "eco_operator", "tests", account_id, key, None if bits & 8 else "Why")
+    return (number, NOW - timedelta(hours=number), *words, *rows)
+
+
 def _transaction_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
     number = chances.number("totals", key)
     return (key[0], number % 9, number % 10**10, -(number % 10**9))
@@ -116,6 +126,7 @@ def _usage_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ..
 
 _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     AccountRow: _account,
+    AuditEntryRow: _audit_entry,
     TransactionRow: _transaction,
     UsageDayRow: _usage_day,
     MonthlyFiguresRow: _month,
@@ -149,15 +160,16 @@ def row_of(chances: Chances, row_class: Any, key: Any) -> Any:
 
 
 class _Snapshot:
-    """The lists of accounts are read by it; all else comes from the loaders."""
+    """The operators' lists are read by it; all else comes from the loaders."""
 
     is_postgresql = False
 
     def __init__(self, chances: Chances) -> None:
         self._chances = chances
 
-    async def rows(self, _statement: Executable, parameters: dict[str, Any]) -> Rows:
-        name = ("accounts", *sorted(parameters.items()))
+    async def rows(self, statement: Executable, parameters: dict[str, Any]) -> Rows:
+        row_class = AuditEntryRow if "audit_entries" in str(statement) else AccountRow
+        name = (row_class.__name__, *sorted(parameters.items()))
         await turned(self._chances.turns(*name))
         number = self._chances.fault(*name, times=2)
         if number is not None:
@@ -165,8 +177,8 @@ class _Snapshot:
         count = self._chances.number(*name) % 4
         if "rows" not in parameters:
             return [(count,)]
-        rows = [row_of(self._chances, AccountRow, account_id) for account_id in (9, 8, OWN)[:count]]
-        return [row for row in rows if isinstance(row, AccountRow)]
+        rows = [row_of(self._chances, row_class, number) for number in (9, 8, OWN)[:count]]
+        return [row for row in rows if isinstance(row, row_class)]
 
 
 def _listed(chances: Chances, row_class: type, key: tuple[int, tuple[object, Window]]) -> Sequence[Any] | None:
@@ -248,6 +260,7 @@ class Came(NamedTuple):
     replayed: bool
     to_stop: bool
     result: int
+    account_id: int = OWN
 
 
 class StandIn(Writes):

@@ -72,12 +72,11 @@ def upgrade() -> None:
         sa.Column("key", _name(), nullable=False),
         sa.Column("payload_digest", sa.LargeBinary(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=True),
-        sa.Column("api_key_id", sa.BigInteger(), nullable=True),
+        sa.Column("key_prefix", _name(), nullable=True),
         sa.Column("balance_nanos", sa.BigInteger(), nullable=True),
         sa.Column("last_seq", sa.BigInteger(), nullable=True),
         sa.Column("created_at", _timestamp(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_idempotent_acts_account_id")),
-        sa.ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name=op.f("fk_idempotent_acts_api_key_id")),
         sa.PrimaryKeyConstraint("scope", "operation", "key", name=op.f("pk_idempotent_acts")),
         sqlite_with_rowid=False,
     )
@@ -89,13 +88,12 @@ def upgrade() -> None:
         sa.Column("actor", _name(), nullable=False),
         sa.Column("owner", sa.String(), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=True),
-        sa.Column("api_key_id", sa.BigInteger(), nullable=True),
+        sa.Column("key_prefix", _name(), nullable=True),
         sa.Column("description", sa.String(), nullable=True),
         sa.Column("first_seq", sa.BigInteger(), nullable=True),
         sa.Column("last_seq", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("(first_seq IS NULL) = (last_seq IS NULL)", name=op.f("ck_audit_entries_rows")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_audit_entries_account_id")),
-        sa.ForeignKeyConstraint(["api_key_id"], ["api_keys.id"], name=op.f("fk_audit_entries_api_key_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_entries")),
     )
     for column in ("account_id", "act", "actor", "at"):

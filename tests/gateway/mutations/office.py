@@ -19,7 +19,7 @@ from gateway.commands.options import settings_of
 from gateway.parts import Parts, build_parts
 from ledger.accounts import Accounts
 from ledger.ids import parse_account_id
-from ledger.keys import Keys, KeyScope, NewKey
+from ledger.keys import Keys, KeyScope, NewKey, ServiceOperation
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import parse_nanos
 from ledger.moves import Entry, Order, Writer
@@ -27,8 +27,18 @@ from tests.ledger.desk import START
 
 ROW: Final = "id type amount balanceAfter description source refType refId periodStart periodEnd createdAt"
 PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
-MORE: Final = {"renewHold": "toStop", "recordUsage": "recorded"}
+_ACCOUNT: Final = "account { id externalId name status balance }"
+MORE: Final = {
+    "renewHold": "toStop",
+    "recordUsage": "recorded",
+    "createAccount": _ACCOUNT,
+    "suspendAccount": _ACCOUNT,
+    "reactivateAccount": _ACCOUNT,
+}
 """What the payload of a mutation has besides."""
+
+
+_NUMBERS: Final = itertools.count(1)
 
 
 def brief(payload: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -60,7 +70,6 @@ class Office:
     keys: dict[str, str] = field(default_factory=dict)
     """Whole keys by what they are for: `service` and `operator` from the start."""
     now: datetime = START
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def key(self, new: NewKey) -> str:
         return (await Keys(self.parts.database, self.clock).create(new)).secret
@@ -90,24 +99,27 @@ class Office:
 
     def new_key(self) -> str:
         """An idempotency key."""
-        return f"call-{next(self._numbers)}"
+        return f"call-{next(_NUMBERS)}"
 
-    async def answer(self, name: str, key: str | None, selection: str | None = None, **given: Any) -> Any:
+    async def answer(self, name: str, key: str | None, selection: str | None = None, /, **given: Any) -> Any:
         """To the mutation with this input, and an idempotency key of its own unless one is given."""
         given = {"idempotencyKey": self.new_key()} | given
         selection = selection or f"{PAYLOAD} {MORE.get(name, '')}"
         return await self.send(document(name, selection), key, {"input": given})
 
-    async def call(self, name: str, key: str | None = None, selection: str | None = None, **given: Any) -> Any:
-        """The payload."""
-        answer = await self.answer(name, key or self.keys["service"], selection, **given)
+    async def call(self, name: str, key: str | None = None, selection: str | None = None, /, **given: Any) -> Any:
+        """The payload. Without a key of its own, the mutation is sent with one that may."""
+        answer = await self.answer(name, key or self._right_key(name), selection, **given)
         assert "errors" not in answer, answer
         return answer["data"][name]
 
-    async def refusal(self, name: str, key: str | None = None, **given: Any) -> tuple[str, str]:
+    def _right_key(self, name: str) -> str:
+        return self.keys["service" if name in set(ServiceOperation) else "operator"]
+
+    async def refusal(self, name: str, key: str | None = None, /, **given: Any) -> tuple[str, str]:
         """The code and message of the refused mutation, after a look that it wrote nothing."""
         before = await contents(self.parts.database)
-        answer = await self.answer(name, key or self.keys["service"], **given)
+        answer = await self.answer(name, key or self._right_key(name), **given)
         (error,) = answer["errors"]
         assert answer.get("data") is None
         assert await contents(self.parts.database) == before
@@ -127,9 +139,15 @@ def number_of(account: str) -> int:
 
 
 @asynccontextmanager
-async def opened(database_url: str, *, compiled: bool = True) -> AsyncIterator[Office]:
+async def opened(database_url: str, *, compiled: bool = True, key_cache_seconds: float = 0) -> AsyncIterator[Office]:
     moments: list[Office] = []
-    settings = settings_of({"database_url": database_url, "key_cache_seconds": 0, "compiled_execution": compiled})
+    settings = settings_of(
+        {
+            "database_url": database_url,
+            "key_cache_seconds": key_cache_seconds,
+            "compiled_execution": compiled,
+        }
+    )
     parts = build_parts(settings, lambda: moments[0].now)
     runner = web.AppRunner(build_app(parts), access_log=None)
     await runner.setup()

@@ -1,0 +1,38 @@
+"""Calls that write no ledger rows, by their idempotency keys. All statements run in the caller's transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import tables
+from db.rows import ActRow
+from db.statements import columns
+from db.writes import upsert
+
+_ACT = tables.idempotent_acts
+
+
+async def claim_act(connection: AsyncConnection, row: ActRow) -> ActRow | None:
+    """None where the key was free and is the caller's now; else the row of the call that had it.
+
+    Waits for a transaction that claimed it and has not ended.
+    """
+    statement = upsert(connection, _ACT).values(**row._asdict()).on_conflict_do_nothing().returning(_ACT.c.key)
+    if (await connection.execute(statement)).first() is not None:
+        return None
+    known = await connection.execute(select(*columns(_ACT, ActRow)).where(*_is(row)))
+    return ActRow._make(known.one())
+
+
+async def finish_act(connection: AsyncConnection, row: ActRow) -> None:
+    """Fills in what came of a claimed call."""
+    came = ("account_id", "key_prefix", "balance_nanos", "last_seq")
+    values = {name: getattr(row, name) for name in came}
+    await connection.execute(update(_ACT).where(*_is(row)).values(**values))
+
+
+def _is(row: ActRow) -> list[Any]:
+    return [column == getattr(row, column.name) for column in _ACT.primary_key]

@@ -1,0 +1,78 @@
+"""The audit list: entries are added to it in the acts' own transactions, and read newest first."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db import tables
+from db.criteria import AuditCriteria
+from db.keyed_rows import is_postgresql
+from db.rows import AuditEntryRow
+from db.snapshots import Snapshot
+from db.statements import columns
+from db.tables import timestamp
+
+_ENTRY = tables.audit_entries
+
+# Entries get their numbers under this lock, so they are committed in the order of their numbers: whoever has read up to
+# one will not find another below it later. It is the last lock that an act takes.
+_NUMBERING_LOCK: Final = 7_245_310_905
+
+
+async def lock_audit_entries(connection: AsyncConnection) -> None:
+    """Until the transaction ends, no other adds an entry."""
+    if is_postgresql(connection):
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_NUMBERING_LOCK})"))
+
+
+async def insert_audit_entry(connection: AsyncConnection, values: dict[str, Any]) -> None:
+    """The list must be locked. `values` are those of an `AuditEntryRow` but its id."""
+    await connection.execute(insert(_ENTRY).values(**values))
+
+
+_CONDITIONS: Final[dict[str, ColumnElement[bool]]] = {
+    "after": _ENTRY.c.id < bindparam("after", type_=BigInteger()),
+    "act": _ENTRY.c.act == bindparam("act"),
+    "actor": _ENTRY.c.actor == bindparam("actor"),
+    "account_id": _ENTRY.c.account_id == bindparam("account_id", type_=BigInteger()),
+    "at_gte": _ENTRY.c.at >= bindparam("at_gte", type_=timestamp()),
+    "at_lt": _ENTRY.c.at < bindparam("at_lt", type_=timestamp()),
+}
+
+
+@lru_cache(maxsize=64)
+def _page_statement(conditions: tuple[str, ...]) -> Select[Any]:
+    return (
+        select(*columns(_ENTRY, AuditEntryRow))
+        .where(*(_CONDITIONS[name] for name in conditions))
+        .order_by(_ENTRY.c.id.desc())
+        .limit(bindparam("rows", type_=BigInteger()))
+    )
+
+
+@lru_cache(maxsize=32)
+def _count_statement(conditions: tuple[str, ...]) -> Select[Any]:
+    return select(func.count()).select_from(_ENTRY).where(*(_CONDITIONS[name] for name in conditions))
+
+
+def _given(criteria: AuditCriteria, after: int | None = None) -> dict[str, Any]:
+    values = {name: getattr(criteria, name) for name in _CONDITIONS if name != "after"}
+    return {name: value for name, value in (values | {"after": after}).items() if value is not None}
+
+
+async def audit_page(
+    snapshot: Snapshot, criteria: AuditCriteria, *, limit: int, after: int | None
+) -> list[AuditEntryRow]:
+    given = _given(criteria, after)
+    statement = _page_statement(tuple(given))
+    return [AuditEntryRow._make(row) for row in await snapshot.rows(statement, given | {"rows": limit})]
+
+
+async def audit_count(snapshot: Snapshot, criteria: AuditCriteria) -> int:
+    given = _given(criteria)
+    rows = await snapshot.rows(_count_statement(tuple(given)), given)
+    return int(rows[0][0])

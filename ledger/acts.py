@@ -1,0 +1,70 @@
+"""Calls that only an idempotency key of their own can tell from a repetition: they write no ledger rows, or open the
+account that these are of.
+
+The key is claimed before anything else is done, so a call that is sent twice at once waits for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from db import acts
+from db.rows import ActRow
+from ledger.errors import IdempotencyConflict
+from ledger.ids import account_id_text
+from ledger.moves import MAX_KEY, checked_text, digest_of_payload
+from ledger.posting import LedgerTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    operation: str
+    idempotency_key: str
+    payload: Any
+    """What the caller gave, as JSON would have it."""
+    account_id: int | None = None
+    """The account that it is about, to which its key is scoped. Keys of calls about none are everybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of a call: enough to answer it again."""
+
+    account_id: int | None
+    balance_nanos: int | None
+    key_prefix: str | None = None
+    last_seq: int | None = None
+    replayed: bool = False
+
+
+async def once(transaction: LedgerTransaction, call: Call, work: Callable[[], Awaitable[Came]]) -> Came:
+    """What came of the call: now, or when it was made first. Raises IdempotencyConflict, and what the work raises."""
+    checked_text(call.idempotency_key, "idempotencyKey", MAX_KEY)
+    claimed = ActRow(
+        scope="" if call.account_id is None else account_id_text(call.account_id),
+        operation=call.operation,
+        key=call.idempotency_key,
+        payload_digest=digest_of_payload(call.payload),
+        account_id=None,
+        key_prefix=None,
+        balance_nanos=None,
+        last_seq=None,
+        created_at=transaction.clock(),
+    )
+    known = await acts.claim_act(transaction.connection, claimed)
+    if known is None:
+        came = await work()
+        row = claimed._replace(
+            account_id=came.account_id,
+            key_prefix=came.key_prefix,
+            balance_nanos=came.balance_nanos,
+            last_seq=came.last_seq,
+        )
+        await acts.finish_act(transaction.connection, row)
+        return came
+    if known.payload_digest != claimed.payload_digest:
+        msg = f"the idempotency key was used for another {call.operation} call with another payload"
+        raise IdempotencyConflict(msg)
+    return Came(known.account_id, known.balance_nanos, known.key_prefix, known.last_seq, replayed=True)

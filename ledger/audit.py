@@ -1,0 +1,48 @@
+"""The audit list: who did what to accounts and keys by hand, noted in the transaction of the act itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from db import audit
+from db.rows import TransactionRow
+from ledger.posting import LedgerTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    name: str
+    """The visible prefix of a key, or another way to act."""
+    owner: str
+
+
+COMMAND_LINE = Actor("command-line", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    name: str
+    """That of the mutation, though it came by the command line."""
+    actor: Actor
+    account_id: int | None = None
+    key_prefix: str | None = None
+    """Of the key that the act was about."""
+    description: str | None = None
+
+
+async def note(transaction: LedgerTransaction, act: Act, rows: Sequence[TransactionRow] = ()) -> None:
+    """Adds an entry. It must be the last thing that the act does: it takes the list's lock."""
+    await audit.lock_audit_entries(transaction.connection)
+    entry = {
+        "at": transaction.clock(),
+        "act": act.name,
+        "actor": act.actor.name,
+        "owner": act.actor.owner,
+        "account_id": act.account_id,
+        "key_prefix": act.key_prefix,
+        "description": act.description,
+        "first_seq": rows[0].seq if rows else None,
+        "last_seq": rows[-1].seq if rows else None,
+    }
+    await audit.insert_audit_entry(transaction.connection, entry)
