@@ -1,5 +1,7 @@
 """Builds the pages under console/ into gateway/static: `python console/build.py`, run by `make pages`.
 
+`python console/build.py test` checks the types and runs the unit tests of those that have test.mjs.
+
 Node.js comes from the machine if it is new enough, else from a package of this Python environment. A page whose
 sources have not changed since its last build is left alone, so that a second run needs neither Node.js nor a network.
 
@@ -78,11 +80,17 @@ def digest(paths: Iterator[Path]) -> str:
     return total.hexdigest()
 
 
+# Not sources: what npm installs, and what a build makes on its way.
+MADE = frozenset({"node_modules", "generated"})
+
+
 def sources(page: Path) -> Iterator[Path]:
-    """The page's own files, and the schema and the operations, which pages are built from too."""
-    own = (path for path in page.rglob("*") if "node_modules" not in path.relative_to(page).parts)
+    """The page's own files, and what all pages may be built from: shared scripts, schema, operations and guides."""
+    own = (path for path in page.rglob("*") if MADE.isdisjoint(path.relative_to(page).parts))
     yield from (path for path in own if path.is_file())
-    yield from (path for path in (ROOT / "graphql").rglob("*") if path.is_file())
+    for folder in (ROOT / "console" / "shared", ROOT / "graphql"):
+        yield from (path for path in folder.rglob("*") if path.is_file())
+    yield from (ROOT / "docs").glob("*.md")
 
 
 def is_current(stamp: Path, wanted: str) -> bool:
@@ -121,12 +129,19 @@ def build(page: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def test(page: Path) -> None:
+    if (page / "test.mjs").is_file():
+        install(page)
+        find_node().run((str(find_node().node), "test.mjs"), page)
+
+
 def main() -> None:
+    done = test if sys.argv[1:] == ["test"] else build
     try:
         for package in sorted((ROOT / "console").glob("*/package.json")):
-            build(package.parent)
+            done(package.parent)
     except subprocess.CalledProcessError as error:
-        raise SystemExit(f"make pages: {' '.join(map(str, error.cmd))} ended with status {error.returncode}") from error
+        raise SystemExit(f"console/build.py: {' '.join(map(str, error.cmd))} ended with status {error.returncode}") from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pages that were built beforehand: folders of gateway/static, each an index.html and the files it loads."""
+"""Pages that were built beforehand: folders of gateway/static, each with its pages and the files that they load."""
 
 from __future__ import annotations
 
@@ -27,6 +27,18 @@ GRAPHIQL_POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+CONSOLE_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
 ABSENT_POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 _SAFETY: Final = MappingProxyType(
@@ -47,7 +59,7 @@ _CONTENT_TYPES: Final = MappingProxyType(
 # The smaller first.
 _SUFFIXES: Final = MappingProxyType({"br": ".br", "gzip": ".gz"})
 
-_HASHED: Final = re.compile(r"[\w.-]+-[0-9A-Z]{8}\.\w+", re.ASCII)
+_HASHED: Final = re.compile(r"[\w.-]+-(?:[0-9A-Z]{8}|[0-9a-z]{8})\.\w+", re.ASCII)
 
 _ABSENT: Final = b"""<!doctype html>
 <html lang="en">
@@ -73,9 +85,8 @@ class PageFolder:
 
     def __init__(self, folder: Path, policy: str) -> None:
         self._headers: Mapping[str, str] = _SAFETY | {"Content-Security-Policy": policy}
-        index = folder / "index.html"
-        self._index = index.read_bytes() if index.is_file() else None
-        paths = {path.name: path for path in folder.iterdir()} if self._index is not None else {}
+        paths = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+        self._pages = {path.stem: path.read_bytes() for path in paths.values() if path.suffix == ".html"}
         self._files = {name: path for name, path in paths.items() if path.suffix in _CONTENT_TYPES}
         self._compressed = {
             (name, coding): paths[name + suffix]
@@ -84,7 +95,7 @@ class PageFolder:
             if name + suffix in paths
         }
 
-    def page(self) -> web.Response:
+    def page(self, name: str = "index") -> web.Response:
         # `Vary`, because the same path answers clients that ask for JSON; `no-cache`, because the page names
         # the files of its build.
         own: dict[str, str] = {
@@ -92,8 +103,8 @@ class PageFolder:
             hdrs.VARY: "Accept",
             hdrs.CACHE_CONTROL: "no-cache",
         }
-        if self._index is not None:
-            return web.Response(body=self._index, headers={**self._headers, **own})
+        if name in self._pages:
+            return web.Response(body=self._pages[name], headers={**self._headers, **own})
         # 503 and not 200: the page is missing from this installation, and a check of it should say so.
         policy = {"Content-Security-Policy": ABSENT_POLICY}
         return web.Response(status=503, body=_ABSENT, headers={**_SAFETY, **policy, **own})
@@ -127,7 +138,25 @@ def render_graphiql(request: web.Request) -> web.Response:
     return request.app[_GRAPHIQL].page()
 
 
+def _add_console_routes(router: web.UrlDispatcher, console: PageFolder) -> None:
+    async def slash(request: web.Request) -> web.StreamResponse:
+        """A link without the slash keeps what it says of the view."""
+        raise web.HTTPPermanentRedirect(request.rel_url.with_path("/console/", keep_query=True))
+
+    async def page(_request: web.Request) -> web.StreamResponse:
+        return console.page()
+
+    async def guide(_request: web.Request) -> web.StreamResponse:
+        return console.page("guide")
+
+    router.add_get("/console", slash)
+    router.add_get("/console/", page)
+    router.add_get("/console/how-billing-works", guide)
+    router.add_get("/static/billing/{name}", console.file)
+
+
 def add_page_routes(app: web.Application, static: Path) -> None:
     graphiql = PageFolder(static / "graphiql", GRAPHIQL_POLICY)
     app[_GRAPHIQL] = graphiql
     app.router.add_get("/static/graphiql/{name}", graphiql.file)
+    _add_console_routes(app.router, PageFolder(static / "billing", CONSOLE_POLICY))

@@ -80,6 +80,7 @@ def _introduction(address: str, demo: Demo) -> str:
     return f"""
 The billing gateway's demo is running. Ctrl-C ends it.
 
+  Console    {address}/console/
   GraphiQL   {address}/graphql
   REST       {address}/billing/transactions
   OpenAPI    {address}/openapi.json

@@ -87,6 +87,7 @@ async def test_the_billing_page_takes_at_most_six_statements(gateway: Gateway) -
 _PINNED = {
     "Accounts": (3, 3),
     "BillingPage": (6, 2),
+    "ConsolePage": (4, 2),
     "MoreTransactions": (3, 2),
     "TransactionDetail": (2, 2),
     "TransactionTotals": (4, 2),

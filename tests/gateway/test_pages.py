@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from gateway.pages import ABSENT_POLICY, GRAPHIQL_POLICY, add_page_routes, render_graphiql
+from gateway.pages import ABSENT_POLICY, CONSOLE_POLICY, GRAPHIQL_POLICY, add_page_routes, render_graphiql
 
 SCRIPT = b"console.log(1)"
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -59,6 +59,11 @@ def static(tmp_path: Path) -> Path:
     (folder / "page-AB12CD34.css").write_bytes(b"body{}")
     (folder / "icon.svg").write_bytes(b"<svg/>")
     (folder / "notes.txt").write_bytes(b"not of a type that pages load")
+    console = tmp_path / "static" / "billing"
+    console.mkdir()
+    (console / "index.html").write_bytes(b"<!doctype html><title>Billing</title>")
+    (console / "guide.html").write_bytes(b"<!doctype html><title>Guide</title>")
+    (console / "index-ab12cd34.js").write_bytes(SCRIPT)
     (tmp_path / "static" / "graphiql.built").write_bytes(b"a stamp")
     (tmp_path / "secret.js").write_bytes(b"outside")
     return tmp_path / "static"
@@ -86,6 +91,32 @@ def test_policy_is_strict() -> None:
     assert [part for part in GRAPHIQL_POLICY.split("; ") if "unsafe" in part] == ["style-src 'self' 'unsafe-inline'"]
 
 
+def test_the_console_s_policy_allows_nothing_unsafe_and_no_other_host() -> None:
+    assert "unsafe" not in CONSOLE_POLICY
+    assert "http" not in CONSOLE_POLICY
+    assert {part.split(" ", 1)[1] for part in CONSOLE_POLICY.split("; ")} == {"'none'", "'self'"}
+
+
+@pytest.mark.parametrize(("path", "title"), [("/console/", b"Billing"), ("/console/how-billing-works", b"Guide")])
+async def test_pages_of_the_console(serve: Serve, client: ClientSession, static: Path, path: str, title: bytes) -> None:
+    server = await serve(static)
+    async with client.get(server.make_url(path)) as response:
+        assert response.status == 200
+        assert await response.read() == b"<!doctype html><title>" + title + b"</title>"
+        assert response.headers["Content-Security-Policy"] == CONSOLE_POLICY
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert response.headers["Cache-Control"] == "no-cache"
+    async with client.get(server.make_url("/static/billing/index-ab12cd34.js")) as response:
+        assert response.headers["Cache-Control"] == IMMUTABLE
+        assert response.headers["Content-Security-Policy"] == CONSOLE_POLICY
+
+
+async def test_the_console_without_its_slash_keeps_the_view(serve: Serve, client: ClientSession, static: Path) -> None:
+    server = await serve(static)
+    async with client.get(server.make_url("/console?tab=usage"), allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (308, "/console/?tab=usage")
+
+
 async def test_page_that_is_not_built(serve: Serve, client: ClientSession, tmp_path: Path) -> None:
     server = await serve(tmp_path)
     async with client.get(server.make_url("/graphql")) as response:
@@ -93,6 +124,10 @@ async def test_page_that_is_not_built(serve: Serve, client: ClientSession, tmp_p
         assert "<code>make pages</code>" in await response.text()
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
         assert response.headers["Content-Security-Policy"] == ABSENT_POLICY
+    for path in ("/console/", "/console/how-billing-works"):
+        async with client.get(server.make_url(path)) as response:
+            assert response.status == 503
+            assert "<code>make pages</code>" in await response.text()
     async with client.get(server.make_url("/static/graphiql/main-AB12CD34.js")) as response:
         assert response.status == 404
 

@@ -1,6 +1,6 @@
 import { type FormEvent, useId, useState } from "react";
 import type { Answer } from "./fetcher";
-import { keyIn, prefixOf } from "./key";
+import { keyIn, prefixOf } from "../../shared/key";
 
 interface Props {
   apiKey: string | null;

@@ -4,7 +4,7 @@ import { StrictMode, useCallback, useMemo, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { EXAMPLES_PLUGIN } from "./examples";
 import { type Answer, fetcherFor } from "./fetcher";
-import { storeKey, storedKey } from "./key";
+import { storeKey, storedKey } from "../../shared/key";
 import { KeyBox } from "./keybox";
 
 const PLUGINS = [EXAMPLES_PLUGIN, HISTORY_PLUGIN];

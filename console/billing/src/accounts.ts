@@ -1,0 +1,28 @@
+import { signal } from "@preact/signals";
+import { Accounts, type AccountsQuery } from "../generated/Accounts";
+import { SHORTEST_SEARCH } from "./address";
+import { Outdated, ask } from "./gateway";
+
+// The accounts that an operator chooses from.
+
+export type Found = AccountsQuery["accounts"];
+
+export const found = signal<Found | null>(null);
+export const searchFailure = signal<Error | null>(null);
+
+const SHOWN = 20;
+
+let running: AbortController | null = null;
+
+/** The newest accounts for a text that is too short to look for. */
+export async function search(text: string): Promise<void> {
+  running?.abort();
+  running = new AbortController();
+  const sought = text.trim().length >= SHORTEST_SEARCH ? text.trim() : null;
+  try {
+    found.value = (await ask(Accounts, { first: SHOWN, search: sought }, running.signal)).accounts;
+    searchFailure.value = null;
+  } catch (error) {
+    if (!(error instanceof Outdated)) searchFailure.value = error as Error;
+  }
+}

@@ -1,0 +1,24 @@
+import { account } from "./account";
+import { Months } from "./months";
+import { readAt } from "./page";
+import { Money } from "./parts/money";
+import { clockText } from "./times";
+
+export function Balance() {
+  const { value: shown } = account;
+  if (!shown) return null;
+  return (
+    <div class="summary" id="content">
+      <section class="balance" aria-labelledby="balance">
+        <h1 id="balance">Credit balance</h1>
+        <p class="figure">
+          <Money amount={shown.balance} />
+        </p>
+        <p class="muted">
+          For new launches and API calls. {readAt.value && <>As of {clockText(readAt.value)}.</>}
+        </p>
+      </section>
+      <Months months={shown.months} />
+    </div>
+  );
+}

@@ -1,0 +1,73 @@
+import type { ComponentChildren } from "preact";
+import { account } from "./account";
+import { countText } from "./counts";
+import { longestTail } from "./money";
+import { Money } from "./parts/money";
+import { monthText } from "./times";
+
+interface Props {
+  readonly title: string;
+  readonly figure: ComponentChildren;
+  readonly note?: string;
+  readonly parts?: readonly (readonly [string, ComponentChildren])[];
+  /** Digits beyond cents in the parts' amounts. */
+  readonly tail?: number;
+}
+
+function Card({ title, figure, note, parts = [], tail = 0 }: Props) {
+  return (
+    <section class="card">
+      <h2>{title}</h2>
+      <p class="figure">{figure}</p>
+      {note && <p class="muted">{note}</p>}
+      {parts.length > 0 && (
+        <dl style={{ "--tail": tail }}>
+          {parts.map(([name, part]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{part}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </section>
+  );
+}
+
+function taken(amount: string): string {
+  return amount === "0.00" ? amount : `-${amount}`;
+}
+
+/** The cards of this UTC month. */
+export function CardRow() {
+  const { value: shown } = account;
+  if (!shown) return null;
+  const month = shown.thisMonth;
+  return (
+    <div class="cards">
+      <Card
+        title="Total Cost This Month"
+        figure={<Money amount={month.totalCost} />}
+        tail={longestTail([month.grossCost, month.refunded, month.heldInOpenCharges])}
+        parts={[
+          ["Gross", <Money amount={month.grossCost} />],
+          ["Refunded from holds", <Money amount={taken(month.refunded)} />],
+          ["Still held, may come back", <Money amount={month.heldInOpenCharges} />],
+        ]}
+      />
+      <Card
+        title="API Calls"
+        figure={countText(month.apiCalls)}
+        parts={[
+          ["Platform models", countText(month.platformCalls)],
+          ["Own inference", countText(month.userInferenceCalls)],
+        ]}
+      />
+      <Card
+        title="Total Tokens"
+        figure={countText(month.totalTokens)}
+        note={`Input and output of chat and embedding models, since ${monthText(month.month)} began (UTC).`}
+      />
+    </div>
+  );
+}

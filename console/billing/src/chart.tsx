@@ -1,0 +1,112 @@
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import type { Stack } from "./grouping";
+import { isDark } from "./theme";
+import { dayText } from "./times";
+
+interface Props {
+  readonly title: string;
+  readonly days: readonly string[];
+  readonly stacks: readonly Stack[];
+  readonly valuesOf: (stack: Stack) => readonly number[];
+  readonly label: (value: number) => string;
+}
+
+const HEIGHT = 220;
+
+function style(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/** Each series reaches from zero to the top of its part of the stack: the highest is drawn first. */
+function piled(values: readonly (readonly number[])[], length: number): number[][] {
+  let below = new Array<number>(length).fill(0);
+  return values.map((some) => (below = below.map((height, index) => height + (some[index] ?? 0))));
+}
+
+function optionsOf({ days, stacks, valuesOf, label }: Props, width: number, tip: HTMLElement): uPlot.Options {
+  const axis = {
+    stroke: style("--muted"),
+    font: `12px ${style("--font")}`,
+    ticks: { show: false },
+    grid: { stroke: style("--line"), width: 1 },
+  };
+  const bars = uPlot.paths.bars?.({ size: [0.8, 48], align: 0 });
+  const order = stacks.map((_, index) => stacks.length - 1 - index);
+  return {
+    width,
+    height: HEIGHT,
+    padding: [12, 8, 0, 0],
+    legend: { show: false },
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+    scales: { x: { time: false, range: [-0.6, days.length - 0.4] }, y: { range: (_, __, top) => [0, top > 0 ? top * 1.05 : 1] } },
+    axes: [
+      {
+        ...axis,
+        grid: { show: false },
+        size: 28,
+        space: 70,
+        incrs: [1, 2, 3, 7, 14, 28, 56, 112],
+        values: (_, splits) => splits.map((split) => (days[split] ? dayText(days[split]).replace(/,? \d{4}$/, "") : "")),
+      },
+      { ...axis, size: 64, values: (_, splits) => splits.map(label) },
+    ],
+    series: [
+      {},
+      ...order.map((index) => ({
+        fill: style(`--s${index}`),
+        stroke: style("--ground"),
+        width: 1,
+        points: { show: false },
+        ...(bars && { paths: bars }),
+      })),
+    ],
+    hooks: {
+      setCursor: [
+        ({ cursor }) => {
+          const { idx: index, left = -1 } = cursor;
+          const day = typeof index === "number" && left >= 0 ? days[index] : undefined;
+          tip.hidden = day === undefined;
+          if (day === undefined || typeof index !== "number") return;
+          const lines = stacks
+            .map((stack) => [stack.name, valuesOf(stack)[index] ?? 0] as const)
+            .filter(([, value]) => value > 0)
+            .map(([name, value]) => `${name}  ${label(value)}`);
+          tip.textContent = [dayText(day), ...lines].join("\n");
+          tip.style.insetInlineStart = `${Math.min(left + 72, width - 190)}px`;
+        },
+      ],
+    },
+  };
+}
+
+/** Stacked bars, a stack for each day. The table beside it has the same figures for those who can't see it. */
+export function Chart(props: Props) {
+  const { title, days, stacks, valuesOf } = props;
+  const frame = useRef<HTMLDivElement>(null);
+  const tip = useRef<HTMLDivElement>(null);
+  const dark = isDark.value;
+
+  useEffect(() => {
+    const [target, note] = [frame.current, tip.current];
+    if (!target || !note) return;
+    const heights = piled(stacks.map(valuesOf), days.length).reverse();
+    const data = [days.map((_, index) => index), ...heights] as uPlot.AlignedData;
+    const plot = new uPlot(optionsOf(props, target.clientWidth, note), data, target);
+    const resized = new ResizeObserver(() => plot.setSize({ width: target.clientWidth, height: HEIGHT }));
+    resized.observe(target);
+    return () => {
+      resized.disconnect();
+      plot.destroy();
+    };
+  }, [days, stacks, dark]);
+
+  return (
+    <figure class="chart">
+      <figcaption>{title}</figcaption>
+      <div ref={frame} class="frame" role="img" aria-label={`${title}. The table has the same figures.`} />
+      <div ref={tip} class="tip" aria-hidden="true" hidden />
+    </figure>
+  );
+}

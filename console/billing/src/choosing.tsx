@@ -1,0 +1,46 @@
+import { useSignal } from "@preact/signals";
+import { viewer } from "./account";
+import { AccountBox } from "./parts/accountbox";
+import { openAccount } from "./switcher";
+
+/** A key of no single account has to name one. */
+export function Choosing() {
+  return (
+    <section id="content" class="choosing">
+      <h1>Which account?</h1>
+      {viewer.value?.scope === "OPERATOR" ? (
+        <>
+          <p class="muted">This key sees every account. Search by name, external id or id.</p>
+          <AccountBox label="Account" placeholder="Name or id" choose={openAccount} />
+        </>
+      ) : (
+        <ById />
+      )}
+    </section>
+  );
+}
+
+function ById() {
+  const id = useSignal("");
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (id.value.trim()) openAccount(id.value.trim());
+      }}
+    >
+      <label for="account">The account's id</label>
+      <input
+        id="account"
+        placeholder="acct_7"
+        autocomplete="off"
+        spellcheck={false}
+        value={id}
+        onInput={(event) => (id.value = event.currentTarget.value)}
+      />
+      <button type="submit" class="primary">
+        Open
+      </button>
+    </form>
+  );
+}

@@ -1,0 +1,75 @@
+import type { TransactionFilter, UsageFilter } from "../generated/ConsolePage";
+import type { Range, TransactionsView, UsageView } from "./address";
+import { NO_FILTER } from "./address";
+import { nanosOf } from "./money";
+import type { Row } from "./rows";
+import { dayAfter, lastDayOf, monthOf, today } from "./times";
+
+// What the filters of a view mean: to the gateway, and to a row that has just come in.
+
+export function isFiltered(view: TransactionsView): boolean {
+  return JSON.stringify(view) !== JSON.stringify(NO_FILTER);
+}
+
+function midnight(day: string): string {
+  return `${day}T00:00:00Z`;
+}
+
+/** Null for the whole ledger. */
+export function transactionFilter(view: TransactionsView): TransactionFilter | null {
+  if (!isFiltered(view)) return null;
+  const { types, from, to, least, most, search, refType, refId } = view;
+  const end = to && dayAfter(to, 1);
+  return {
+    ...(types.length > 0 && { types: [...types] }),
+    ...((from || end) && { createdAt: { ...(from && { gte: midnight(from) }), ...(end && { lt: midnight(end) }) } }),
+    ...((least || most) && { amount: { ...(least && { gte: least }), ...(most && { lte: most }) } }),
+    ...(search && { search }),
+    ...(refType && { refType }),
+    ...(refId && { refId }),
+  };
+}
+
+/** Whether the gateway would list the row under this view. */
+export function matches(row: Row, view: TransactionsView): boolean {
+  const { types, from, to, least, most, search, refType, refId } = view;
+  const day = row.createdAt.slice(0, 10);
+  const nanos = nanosOf(row.amount);
+  const sought = search.toLowerCase();
+  return (
+    (types.length === 0 || types.includes(row.type)) &&
+    (!from || day >= from) &&
+    (!to || day <= to) &&
+    (!least || nanos >= nanosOf(least)) &&
+    (!most || nanos <= nanosOf(most)) &&
+    (!refType || row.refType === refType) &&
+    (!refId || row.refId === refId) &&
+    (!sought || row.description.toLowerCase().includes(sought) || (row.refId ?? "").toLowerCase().includes(sought))
+  );
+}
+
+export interface Days {
+  /** UTC days, both included. */
+  readonly from: string;
+  readonly to: string;
+}
+
+const RANGES: Record<Exclude<Range, "custom">, (now: string) => Days> = {
+  "7": (now) => ({ from: dayAfter(now, -6), to: now }),
+  "30": (now) => ({ from: dayAfter(now, -29), to: now }),
+  "90": (now) => ({ from: dayAfter(now, -89), to: now }),
+  month: (now) => ({ from: `${monthOf(now)}-01`, to: now }),
+  "last-month": (now) => {
+    const month = monthOf(dayAfter(`${monthOf(now)}-01`, -1));
+    return { from: `${month}-01`, to: lastDayOf(month) };
+  },
+};
+
+export function daysOf({ range, from, to }: UsageView, now = today()): Days {
+  return range === "custom" ? { from, to } : RANGES[range](now);
+}
+
+export function usageFilter(view: UsageView): UsageFilter {
+  const { from, to } = daysOf(view);
+  return { day: { gte: from, lt: dayAfter(to, 1) } };
+}

@@ -1,0 +1,109 @@
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
+import { TransactionDetail, type TransactionDetailQuery } from "../generated/TransactionDetail";
+import { NO_FILTER, go } from "./address";
+import { Outdated, ask } from "./gateway";
+import { REF_TYPES, SOURCES, TYPES, spelled } from "./kinds";
+import { Copy } from "./parts/copy";
+import { Failed } from "./parts/failed";
+import { Moment } from "./parts/moment";
+import { Money } from "./parts/money";
+import type { Row } from "./rows";
+import { localText, utcSecondsText, utcText } from "./times";
+
+type Found = NonNullable<TransactionDetailQuery["transaction"]>;
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function Reference({ row }: { readonly row: Row }) {
+  const { refType, refId } = row;
+  if (!refType || !refId) return null;
+  const alike = () => go({ tab: "transactions", transactions: { ...NO_FILTER, refType, refId } });
+  return (
+    <Fact name="Reference">
+      {REF_TYPES[refType]} <code>{refId}</code> <Copy text={refId} what="reference" />{" "}
+      <button type="button" class="plain" onClick={alike}>
+        All its transactions
+      </button>
+    </Fact>
+  );
+}
+
+function FoundFacts({ found }: { readonly found: Found }) {
+  const { balanceBefore, balanceAfter, periodStart, periodEnd, corrects } = found;
+  return (
+    <>
+      <Fact name="Balance">
+        <Money amount={balanceBefore} /> → <Money amount={balanceAfter} />
+      </Fact>
+      {periodStart && periodEnd && (
+        <Fact name="Time covered (UTC)">
+          {utcText(periodStart)} to {utcText(periodEnd)}
+        </Fact>
+      )}
+      {corrects && (
+        <Fact name="Answers">
+          {TYPES[corrects.type]} of <Money amount={corrects.amount} signed />, <Moment at={corrects.createdAt} />:{" "}
+          {corrects.description} <code>{corrects.id}</code>
+        </Fact>
+      )}
+    </>
+  );
+}
+
+/** What there is to know of a row, and what to quote where that is not enough. */
+export function Detail({ row }: { readonly row: Row }) {
+  const found = useSignal<Found | null>(null);
+  const failure = useSignal<Error | null>(null);
+
+  async function load(signal?: AbortSignal) {
+    failure.value = null;
+    try {
+      found.value = (await ask(TransactionDetail, { id: row.id }, signal)).transaction;
+    } catch (error) {
+      if (!(error instanceof Outdated)) failure.value = error as Error;
+    }
+  }
+
+  useEffect(() => {
+    const left = new AbortController();
+    void load(left.signal);
+    return () => left.abort();
+  }, [row.id]);
+
+  return (
+    <div class="facts">
+      {failure.value && <Failed error={failure.value} again={() => void load()} />}
+      <dl>
+        <Fact name="Transaction">
+          <code>{row.id}</code> <Copy text={row.id} what="transaction's id" />
+        </Fact>
+        <Fact name="Recorded">
+          {utcSecondsText(row.createdAt)}
+          <br />
+          <span class="muted">{localText(row.createdAt)}, your time</span>
+        </Fact>
+        <Fact name="Type">
+          {TYPES[row.type]} <code>{spelled(row.type)}</code>
+        </Fact>
+        <Fact name="Source">
+          {SOURCES[row.source]} <code>{spelled(row.source)}</code>
+        </Fact>
+        <Reference row={row} />
+        {found.value && <FoundFacts found={found.value} />}
+      </dl>
+      <p class="muted">
+        Something unclear? See <a href="/console/how-billing-works">how billing works</a>, or quote{" "}
+        <code>{row.id}</code> to support.
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,153 @@
+import type { RefType, TransactionType } from "../generated/ConsolePage";
+import { NO_FILTER, SHORTEST_SEARCH, type TransactionsView, address, go } from "./address";
+import { isFiltered } from "./criteria";
+import { filterText } from "./filtertext";
+import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
+import { parseNanos } from "./money";
+import { Field } from "./parts/field";
+import { Menu } from "./parts/menu";
+import { dayText, isDay, lastDayOf, monthOf, today, dayAfter } from "./times";
+import { Totals } from "./totals";
+
+type Change = (change: Partial<TransactionsView>) => void;
+interface Props {
+  readonly view: TransactionsView;
+  readonly change: Change;
+}
+
+function Types({ view, change }: Props) {
+  function toggle(type: TransactionType) {
+    const others = view.types.filter((one) => one !== type);
+    change({ types: others.length < view.types.length ? others : [...view.types, type] });
+  }
+
+  const [first] = view.types;
+  const chosen = first && (view.types.length === 1 ? TYPES[first] : `${view.types.length} types`);
+  return (
+    <Menu title="Type" chosen={chosen ?? ""}>
+      {wordsOf(TYPES).map((type) => (
+        <label key={type} class="check">
+          <input type="checkbox" checked={view.types.includes(type)} onChange={() => toggle(type)} />
+          {TYPES[type]} <code>{spelled(type)}</code>
+        </label>
+      ))}
+    </Menu>
+  );
+}
+
+function wrongDay(text: string): string {
+  return isDay(text) ? "" : "This is no day.";
+}
+
+function Dates({ view, change }: Props) {
+  const { from, to } = view;
+  const month = monthOf(today());
+  const before = monthOf(dayAfter(`${month}-01`, -1));
+  const whole = (one: string) => change({ from: `${one}-01`, to: lastDayOf(one) });
+  const chosen = [from && `from ${dayText(from)}`, to && `to ${dayText(to)}`].filter(Boolean).join(" ");
+  return (
+    <Menu title="Date" chosen={chosen}>
+      <Field label="From (UTC day)" type="date" value={from} wrong={wrongDay} change={(day) => change({ from: day })} />
+      <Field label="To, included" type="date" value={to} wrong={wrongDay} change={(day) => change({ to: day })} />
+      <div class="buttons">
+        <button type="button" onClick={() => whole(month)}>
+          This month
+        </button>
+        <button type="button" onClick={() => whole(before)}>
+          Last month
+        </button>
+        <button type="button" onClick={() => change({ from: "", to: "" })}>
+          Any time
+        </button>
+      </div>
+    </Menu>
+  );
+}
+
+function wrongAmount(text: string): string {
+  return parseNanos(text) === null ? "An amount is a decimal such as -1.25." : "";
+}
+
+function Amounts({ view, change }: Props) {
+  const { least, most } = view;
+  const chosen = [least && `from ${least}`, most && `to ${most}`].filter(Boolean).join(" ");
+  const field = { wrong: wrongAmount, inputMode: "text", placeholder: "-1.25" } as const;
+  return (
+    <Menu title="Amount" chosen={chosen}>
+      <Field {...field} label="At least, with its sign" value={least} change={(amount) => change({ least: amount })} />
+      <Field {...field} label="At most" value={most} change={(amount) => change({ most: amount })} />
+      <div class="buttons">
+        <button type="button" onClick={() => change({ least: "0", most: "" })}>
+          Added
+        </button>
+        <button type="button" onClick={() => change({ least: "", most: "0" })}>
+          Deducted
+        </button>
+        <button type="button" onClick={() => change({ least: "", most: "" })}>
+          Any amount
+        </button>
+      </div>
+    </Menu>
+  );
+}
+
+function References({ view, change }: Props) {
+  const { refType, refId } = view;
+  const chosen = [refType && REF_TYPES[refType], refId].filter(Boolean).join(" ");
+  return (
+    <Menu title="Reference" chosen={chosen}>
+      <div class="field">
+        <label for="ref-type">Kind</label>
+        <select
+          id="ref-type"
+          value={refType}
+          onChange={(event) => change({ refType: event.currentTarget.value as RefType | "" })}
+        >
+          <option value="">Any</option>
+          {wordsOf(REF_TYPES).map((type) => (
+            <option key={type} value={type}>
+              {REF_TYPES[type]}
+            </option>
+          ))}
+        </select>
+      </div>
+      <Field label="Id, exactly" value={refId} placeholder="132" change={(id) => change({ refId: id })} />
+    </Menu>
+  );
+}
+
+function wrongSearch(text: string): string {
+  return text.length < SHORTEST_SEARCH ? `Type ${SHORTEST_SEARCH} characters or more.` : "";
+}
+
+export function Filters() {
+  const { transactions: view } = address.value;
+  const change: Change = (some) => go({ transactions: { ...address.peek().transactions, ...some } });
+  return (
+    <div class="filters">
+      <Field
+        label="Search descriptions and references"
+        hideLabel
+        type="search"
+        placeholder="Search"
+        value={view.search}
+        wrong={wrongSearch}
+        change={(search) => change({ search })}
+      />
+      <Types view={view} change={change} />
+      <Dates view={view} change={change} />
+      <Amounts view={view} change={change} />
+      <References view={view} change={change} />
+      {isFiltered(view) && (
+        <button type="button" class="plain" onClick={() => go({ transactions: NO_FILTER })}>
+          Clear filters
+        </button>
+      )}
+      {isFiltered(view) && (
+        <p class="summaryline">
+          {filterText(view)} <Totals />
+        </p>
+      )}
+    </div>
+  );
+}

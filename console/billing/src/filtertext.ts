@@ -1,0 +1,20 @@
+import type { TransactionsView } from "./address";
+import { REF_TYPES, TYPES } from "./kinds";
+import { dayText } from "./times";
+
+function rangeText(low: string, high: string, from: string, to: string): string {
+  return [low && `${from} ${low}`, high && `${to} ${high}`].filter(Boolean).join(" ");
+}
+
+/** What a list is narrowed to, in words. */
+export function filterText(view: TransactionsView): string {
+  const { types, from, to, least, most, search, refType, refId } = view;
+  const parts = [
+    types.map((type) => TYPES[type]).join(", "),
+    rangeText(from && dayText(from), to && dayText(to), "from", "to"),
+    rangeText(least, most, "at least", "at most"),
+    search && `with “${search}”`,
+    [refType && REF_TYPES[refType], refId].filter(Boolean).join(" "),
+  ].filter(Boolean);
+  return parts.length > 0 ? `Transactions: ${parts.join("; ")}.` : "All transactions.";
+}

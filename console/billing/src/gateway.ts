@@ -1,0 +1,99 @@
+import type { Operation } from "./operation";
+import { key, signOut } from "./session";
+
+/** The gateway's own refusal, with its code. */
+export class Refused extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly requestId: string | null,
+  ) {
+    super(message);
+  }
+}
+
+/** No answer came, or none that the gateway could have made: the network, a proxy, a restart. */
+export class Unreachable extends Error {}
+
+/** Whoever asked has no use for the answer any more: the key was changed, or a newer question took its place. */
+export class Outdated extends Error {}
+
+export interface Problem {
+  readonly message: string;
+  readonly path?: readonly (string | number)[];
+  readonly extensions?: { readonly code?: string; readonly requestId?: string };
+}
+
+export interface Answer<Result> {
+  readonly data?: Result | null;
+  readonly errors?: readonly Problem[];
+}
+
+function refusalOf({ message, extensions }: Problem, response: Response): Refused {
+  return new Refused(
+    extensions?.code ?? "INTERNAL",
+    message,
+    extensions?.requestId ?? response.headers.get("X-Request-Id"),
+  );
+}
+
+export async function post(path: string, body: unknown, bearer: string | null, signal?: AbortSignal): Promise<Response> {
+  try {
+    return await fetch(path, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/json",
+        Accept: "application/json",
+        ...(bearer && { Authorization: `Bearer ${bearer}` }),
+      },
+      body: JSON.stringify(body),
+      credentials: "omit",
+      cache: "no-store",
+      redirect: "error",
+      signal: signal ?? null,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw new Outdated();
+    throw new Unreachable("The billing service could not be reached.", { cause: error });
+  }
+}
+
+async function parsed<Result>(response: Response): Promise<Answer<Result>> {
+  try {
+    return (await response.json()) as Answer<Result>;
+  } catch (error) {
+    throw new Unreachable(`The billing service answered with status ${response.status}.`, { cause: error });
+  }
+}
+
+/** What came of it with its first refusal, if any: a part of the data may be there all the same. */
+export async function askPartly<Result, Variables>(
+  { name, text }: Operation<Result, Variables>,
+  variables: Variables,
+  signal?: AbortSignal,
+): Promise<{ data: Result | null; refused: Refused | null }> {
+  const bearer = key.peek();
+  if (bearer === null) throw new Outdated();
+  const response = await post("/graphql", { operationName: name, query: text, variables }, bearer, signal);
+  const answer = await parsed<Result>(response);
+  if (signal?.aborted || key.peek() !== bearer) throw new Outdated();
+  const [problem] = answer.errors ?? [];
+  const refused = problem ? refusalOf(problem, response) : null;
+  if (refused?.code === "UNAUTHENTICATED") {
+    signOut(`The key was refused: ${refused.message}.`);
+    throw new Outdated();
+  }
+  return { data: answer.data ?? null, refused };
+}
+
+/** The whole data, or what kept it from coming, thrown. */
+export async function ask<Result, Variables>(
+  operation: Operation<Result, Variables>,
+  variables: Variables,
+  signal?: AbortSignal,
+): Promise<Result> {
+  const { data, refused } = await askPartly(operation, variables, signal);
+  if (refused) throw refused;
+  if (data === null) throw new Unreachable("The billing service answered without data.");
+  return data;
+}

@@ -1,0 +1,136 @@
+import { type Group } from "./address";
+import { CATEGORIES, ORIGINS } from "./kinds";
+import { amountOf, approximate, nanosOf } from "./money";
+import type { UsageDay } from "./rows";
+
+// Usage days put together, exactly: counts and nano-dollars are big integers.
+
+export interface Sums {
+  readonly calls: bigint;
+  readonly inputTokens: bigint;
+  readonly outputTokens: bigint;
+  readonly costNanos: bigint;
+}
+
+export interface Line {
+  /** What tells it from the other lines of its bundle. */
+  readonly key: string;
+  readonly day: string | null;
+  readonly model: string | null;
+  readonly kind: string;
+  readonly sums: Sums;
+}
+
+/** The lines of one day, model or category, and their sums. */
+export interface Bundle {
+  readonly key: string;
+  readonly sums: Sums;
+  readonly lines: readonly Line[];
+}
+
+const NOTHING: Sums = { calls: 0n, inputTokens: 0n, outputTokens: 0n, costNanos: 0n };
+
+function plus(sums: Sums, day: UsageDay): Sums {
+  return {
+    calls: sums.calls + BigInt(day.calls),
+    inputTokens: sums.inputTokens + BigInt(day.inputTokens),
+    outputTokens: sums.outputTokens + BigInt(day.outputTokens),
+    costNanos: sums.costNanos + nanosOf(day.cost),
+  };
+}
+
+export function totalOf(days: Iterable<UsageDay>): Sums {
+  let sums = NOTHING;
+  for (const day of days) sums = plus(sums, day);
+  return sums;
+}
+
+function kindOf({ category, origin }: UsageDay): string {
+  return origin === "PLATFORM" ? CATEGORIES[category] : `${CATEGORIES[category]}, ${ORIGINS[origin].toLowerCase()}`;
+}
+
+function gathered<Key>(days: Iterable<UsageDay>, keyOf: (day: UsageDay) => Key): Map<Key, UsageDay[]> {
+  const found = new Map<Key, UsageDay[]>();
+  for (const day of days) {
+    const key = keyOf(day);
+    const others = found.get(key);
+    if (others) others.push(day);
+    else found.set(key, [day]);
+  }
+  return found;
+}
+
+function dearestFirst(one: { sums: Sums }, other: { sums: Sums }): number {
+  if (one.sums.costNanos !== other.sums.costNanos) return one.sums.costNanos < other.sums.costNanos ? 1 : -1;
+  if (one.sums.calls !== other.sums.calls) return one.sums.calls < other.sums.calls ? 1 : -1;
+  return 0;
+}
+
+const KEYS: Record<Group, (day: UsageDay) => string> = {
+  day: ({ day }) => day,
+  model: ({ model }) => model,
+  category: ({ category }) => CATEGORIES[category],
+};
+
+function lineOf(key: string, days: readonly UsageDay[], shown: { day: boolean; model: boolean }): Line {
+  const [first] = days as [UsageDay, ...UsageDay[]];
+  return {
+    key,
+    day: shown.day ? first.day : null,
+    model: shown.model ? first.model : null,
+    kind: kindOf(first),
+    sums: totalOf(days),
+  };
+}
+
+function linesOf(days: readonly UsageDay[], by: Group): Line[] {
+  // The models of a day or category, or the days of a model.
+  const shown = { day: by === "model", model: by !== "model" };
+  const keyOf = (day: UsageDay) => JSON.stringify([by === "model" ? day.day : day.model, kindOf(day)]);
+  const lines = [...gathered(days, keyOf)].map(([key, some]) => lineOf(key, some, shown));
+  return by === "model" ? lines : lines.sort(dearestFirst);
+}
+
+/** Days come newest first, models and categories dearest first. */
+export function bundlesOf(days: readonly UsageDay[], by: Group): Bundle[] {
+  const bundles = [...gathered(days, KEYS[by])].map(([key, some]) => ({
+    key,
+    sums: totalOf(some),
+    lines: linesOf(some, by),
+  }));
+  return by === "day" ? bundles.sort((one, other) => (one.key < other.key ? 1 : -1)) : bundles.sort(dearestFirst);
+}
+
+export interface Stack {
+  readonly name: string;
+  readonly cost: number[];
+  readonly tokens: number[];
+  readonly sums: Sums;
+}
+
+export const OTHERS = "Others";
+
+function stackOf(name: string, some: readonly UsageDay[], days: readonly string[]): Stack {
+  const of = gathered(some, ({ day }) => day);
+  const sums = days.map((day) => totalOf(of.get(day) ?? []));
+  return {
+    name,
+    cost: sums.map(({ costNanos }) => approximate(amountOf(costNanos))),
+    tokens: sums.map(({ inputTokens, outputTokens }) => Number(inputTokens + outputTokens)),
+    sums: totalOf(some),
+  };
+}
+
+/** One stack of bars for each model, or category, on each of the days; beyond `most`, the cheapest are together. */
+export function stacksOf(usage: readonly UsageDay[], days: readonly string[], by: Group, most: number): Stack[] {
+  const all = [...gathered(usage, KEYS[by === "category" ? "category" : "model"])].map(([name, some]) => ({
+    name,
+    some,
+    sums: totalOf(some),
+  }));
+  all.sort(dearestFirst);
+  const kept = all.length > most ? all.slice(0, most - 1) : all;
+  const others = all.slice(kept.length).flatMap(({ some }) => some);
+  const stacks = kept.map(({ name, some }) => stackOf(name, some, days));
+  return others.length > 0 ? [...stacks, stackOf(OTHERS, others, days)] : stacks;
+}

@@ -1,0 +1,42 @@
+import { account, mayChoose, viewer } from "./account";
+import { Switcher } from "./switcher";
+import { signOut } from "./session";
+import { dayText } from "./times";
+
+function KeyNote() {
+  const { value: found } = viewer;
+  if (!found) return null;
+  const ends = found.keyExpiresAt ? `, until ${dayText(found.keyExpiresAt.slice(0, 10))}` : "";
+  return (
+    <span class="muted keynote">
+      <code>{found.keyPrefix}</code> {found.scope.toLowerCase()}
+      {ends}
+    </span>
+  );
+}
+
+export function Header() {
+  return (
+    <header class="top">
+      <a class="skip" href="#content">
+        Skip to the content
+      </a>
+      <span class="brand">Billing</span>
+      {mayChoose.value ? <Switcher /> : <AccountName />}
+      <span class="grow" />
+      <KeyNote />
+      <button type="button" onClick={() => signOut()}>
+        Sign out
+      </button>
+    </header>
+  );
+}
+
+function AccountName() {
+  if (!account.value) return null;
+  return (
+    <span class="who">
+      {account.value.name} <span class="muted">{account.value.id}</span>
+    </span>
+  );
+}

@@ -1,0 +1,132 @@
+import { computed, signal } from "@preact/signals";
+import type { TransactionFilter } from "../generated/ConsolePage";
+import { MoreTransactions } from "../generated/MoreTransactions";
+import { TransactionTotals, type TransactionTotalsQuery } from "../generated/TransactionTotals";
+import { account, currency } from "./account";
+import { Outdated, ask } from "./gateway";
+import { printed } from "./money";
+import type { Row } from "./rows";
+
+// The rows of the Transactions tab, page by page as they were loaded, newest first.
+
+interface Connection {
+  readonly edges: readonly { readonly node: Row }[];
+  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null };
+}
+
+export interface Listing {
+  readonly filter: string;
+  readonly pages: readonly (readonly Row[])[];
+  readonly hasMore: boolean;
+  readonly end: string | null;
+}
+
+export const listing = signal<Listing | null>(null);
+export const isLoading = signal<"" | "list" | "more">("");
+export const listFailure = signal<Error | null>(null);
+
+type Totals = NonNullable<TransactionTotalsQuery["account"]>["transactions"]["totals"];
+/** Over the whole filter; null while nothing is filtered, or they are not there yet. */
+export const totals = signal<Totals | null>(null);
+
+export const rowCount = computed(() => listing.value?.pages.reduce((count, page) => count + page.length, 0) ?? 0);
+
+let running: AbortController | null = null;
+/** The filter whose rows are on their way. */
+let wanted: string | null = null;
+
+function nameOf(filter: TransactionFilter | null): string {
+  return JSON.stringify(filter);
+}
+
+function rowsOf({ edges }: Connection): Row[] {
+  return edges.map(({ node }) => node);
+}
+
+export function clearLedger(): void {
+  running?.abort();
+  wanted = null;
+  listing.value = null;
+  totals.value = null;
+  isLoading.value = "";
+  listFailure.value = null;
+}
+
+export function ledgerIsFor(filter: TransactionFilter | null): boolean {
+  return (wanted ?? listing.peek()?.filter) === nameOf(filter);
+}
+
+export function openLedger(filter: TransactionFilter | null, first: Connection): void {
+  listFailure.value = null;
+  const { hasNextPage, endCursor } = first.pageInfo;
+  listing.value = { filter: nameOf(filter), pages: [rowsOf(first)], hasMore: hasNextPage, end: endCursor };
+  void loadTotals(filter);
+}
+
+async function page(filter: TransactionFilter | null, after: string | null): Promise<Connection> {
+  running?.abort();
+  running = new AbortController();
+  const id = account.peek()?.id ?? null;
+  const data = await ask(MoreTransactions, { account: id, after, first: 50, filter }, running.signal);
+  if (!data.account) throw new Outdated();
+  return data.account.transactions;
+}
+
+async function loading(kind: "list" | "more", work: () => Promise<void>): Promise<void> {
+  isLoading.value = kind;
+  listFailure.value = null;
+  try {
+    await work();
+  } catch (error) {
+    if (error instanceof Outdated) return;
+    listFailure.value = error as Error;
+  }
+  isLoading.value = "";
+}
+
+/** The rows that are there stay until the others have come. */
+export async function loadLedger(filter: TransactionFilter | null): Promise<void> {
+  wanted = nameOf(filter);
+  totals.value = null;
+  await loading("list", async () => openLedger(filter, await page(filter, null)));
+  if (wanted === nameOf(filter)) wanted = null;
+}
+
+export async function loadMore(filter: TransactionFilter | null): Promise<void> {
+  const before = listing.peek();
+  if (!before?.hasMore || isLoading.peek()) return;
+  await loading("more", async () => {
+    const next = await page(filter, before.end);
+    const now = listing.peek();
+    if (!now) return;
+    const { hasNextPage, endCursor } = next.pageInfo;
+    listing.value = { ...now, pages: [...now.pages, rowsOf(next)], hasMore: hasNextPage, end: endCursor };
+  });
+}
+
+async function loadTotals(filter: TransactionFilter | null): Promise<void> {
+  if (filter === null) {
+    totals.value = null;
+    return;
+  }
+  try {
+    const data = await ask(TransactionTotals, { account: account.peek()?.id ?? null, filter });
+    if (listing.peek()?.filter === nameOf(filter)) totals.value = data.account?.transactions.totals ?? null;
+  } catch {
+    // The rows are there; their sums are an extra that may be too much to work out.
+  }
+}
+
+/** Characters of the longest amount and balance, and of the longest fraction beyond cents: columns are as wide. */
+export const widths = computed(() => {
+  let [amount, balance, tail] = [0, 0, 0];
+  for (const page of listing.value?.pages ?? []) {
+    for (const row of page) {
+      const [one, other] = [printed(row.amount, currency.value, true), printed(row.balanceAfter, currency.value)];
+      amount = Math.max(amount, one.head.length);
+      balance = Math.max(balance, other.head.length);
+      tail = Math.max(tail, one.tail.length, other.tail.length);
+    }
+  }
+  return { amount: amount + tail, balance: balance + tail, tail };
+});

@@ -1,0 +1,10 @@
+import { render } from "preact";
+import { followHistory } from "./address";
+import { App } from "./app";
+import { followNetwork } from "./network";
+import { follow } from "./page";
+
+followHistory();
+followNetwork();
+follow();
+render(<App />, document.getElementById("root") as HTMLElement);

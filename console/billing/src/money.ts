@@ -1,0 +1,107 @@
+import { locale } from "./locale";
+
+// Amounts are exact decimal strings with at most nine fraction digits. Sums are made of whole nano-dollars;
+// a float is made of one for the height of a bar alone.
+
+const AMOUNT = /^([+-]?)(\d{1,10})(?:\.(\d{1,9}))?$/;
+const DIGITS = 9;
+
+export const MINUS = "\u2212";
+
+/** Null for what is no amount. */
+export function parseNanos(text: string): bigint | null {
+  const [, sign, whole, fraction = ""] = AMOUNT.exec(text) ?? [];
+  if (whole === undefined) return null;
+  const nanos = BigInt(whole + fraction.padEnd(DIGITS, "0"));
+  return sign === "-" ? -nanos : nanos;
+}
+
+/** Of an amount that the gateway printed. */
+export function nanosOf(text: string): bigint {
+  const nanos = parseNanos(text);
+  if (nanos === null) throw new RangeError(`not an amount: ${text}`);
+  return nanos;
+}
+
+/** As the gateway prints amounts: two fraction digits at least, no zeros behind them. */
+export function amountOf(nanos: bigint): string {
+  const digits = (nanos < 0n ? -nanos : nanos).toString().padStart(DIGITS + 1, "0");
+  const fraction = digits.slice(-DIGITS).replace(/0{1,7}$/, "");
+  return `${nanos < 0n ? "-" : ""}${digits.slice(0, -DIGITS)}.${fraction}`;
+}
+
+export function sumOf(amounts: Iterable<string>): string {
+  let sum = 0n;
+  for (const amount of amounts) sum += nanosOf(amount);
+  return amountOf(sum);
+}
+
+export function isNegative(amount: string): boolean {
+  return amount.startsWith("-");
+}
+
+export interface Printed {
+  /** Sign, currency, whole part and two fraction digits. */
+  readonly head: string;
+  /** The fraction digits beyond cents. */
+  readonly tail: string;
+}
+
+const formats = new Map<string, Intl.NumberFormat>();
+
+function formatFor(currency: string, signed: boolean): Intl.NumberFormat {
+  const name = `${currency} ${signed}`;
+  let format = formats.get(name);
+  if (!format) {
+    format = new Intl.NumberFormat(locale, {
+      style: "currency",
+      currency,
+      minimumFractionDigits: 2,
+      maximumFractionDigits: DIGITS,
+      signDisplay: signed ? "exceptZero" : "negative",
+    });
+    formats.set(name, format);
+  }
+  return format;
+}
+
+/** `signed` puts a plus before what was added. */
+export function printed(amount: string, currency: string, signed = false): Printed {
+  let head = "";
+  let tail = "";
+  // Given as a string, which Intl reads digit by digit.
+  for (const { type, value } of formatFor(currency, signed).formatToParts(amount as `${number}`)) {
+    if (type === "fraction") {
+      head += value.slice(0, 2);
+      tail = value.slice(2);
+    } else head += type === "minusSign" ? MINUS : value;
+  }
+  return { head, tail };
+}
+
+export function moneyText(amount: string, currency: string, signed = false): string {
+  const { head, tail } = printed(amount, currency, signed);
+  return head + tail;
+}
+
+/** The most digits beyond cents that one of the amounts has. */
+export function longestTail(amounts: Iterable<string>): number {
+  let longest = 0;
+  for (const amount of amounts) longest = Math.max(longest, amount.length - amount.indexOf(".") - 3);
+  return longest;
+}
+
+/** For the height of bars and the labels of axes. */
+export function approximate(amount: string): number {
+  return Number(amount);
+}
+
+/** For the axes of charts. */
+export function roughMoney(amount: number, currency: string): string {
+  return new Intl.NumberFormat(locale, {
+    style: "currency",
+    currency,
+    notation: "compact",
+    maximumFractionDigits: amount < 1 ? 4 : 1,
+  }).format(amount);
+}

@@ -1,0 +1,50 @@
+import { useSignal } from "@preact/signals";
+import { currency } from "./account";
+import { NO_FILTER, go } from "./address";
+import { approximate, moneyText } from "./money";
+import { Money } from "./parts/money";
+import type { Months as Given } from "./rows";
+import { lastDayOf, monthLabel, monthText } from "./times";
+
+function openMonth(month: string): void {
+  go({ tab: "transactions", transactions: { ...NO_FILTER, from: `${month}-01`, to: lastDayOf(month) } });
+}
+
+/** A bar for each month, which opens the month's transactions. */
+export function Months({ months }: { readonly months: Given }) {
+  const shown = useSignal(months.length - 1);
+  const { month, totalCost } = months[shown.value] ?? (months.at(-1) as Given[number]);
+  const highest = Math.max(...months.map((one) => approximate(one.totalCost)), 0);
+  return (
+    <section class="months" aria-labelledby="months">
+      <h2 id="months">
+        Cost by month <span class="muted">UTC</span>
+      </h2>
+      <p aria-hidden="true">
+        {monthText(month)} <Money amount={totalCost} />
+      </p>
+      <ol>
+        {months.map((one, index) => (
+          <li key={one.month}>
+            <button
+              type="button"
+              class={index === shown.value ? "shown" : ""}
+              aria-label={`${monthText(one.month)}: ${moneyText(one.totalCost, currency.value)}. Show its transactions.`}
+              onMouseEnter={() => (shown.value = index)}
+              onFocus={() => (shown.value = index)}
+              onClick={() => openMonth(one.month)}
+            >
+              <span class="track">
+                <span
+                  class="bar"
+                  style={{ height: `${highest > 0 ? (Math.max(approximate(one.totalCost), 0) / highest) * 100 : 0}%` }}
+                />
+              </span>
+              <span class="label">{monthLabel(one.month)}</span>
+            </button>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}

@@ -1,0 +1,92 @@
+import { computed, effect, signal, untracked } from "@preact/signals";
+import { ConsolePage } from "../generated/ConsolePage";
+import { account, mayChoose, viewer } from "./account";
+import { address } from "./address";
+import { transactionFilter, usageFilter } from "./criteria";
+import { Outdated, askPartly } from "./gateway";
+import { clearLedger, ledgerIsFor, loadLedger, openLedger } from "./ledger";
+import { key } from "./session";
+import { clearUsage, loadUsage, openUsage, usageIsFor } from "./usage";
+
+// What the page stands on: one query for the key, the account and the tab in view, and one more for what is looked
+// at later.
+
+export type Phase = "loading" | "ready" | "choosing" | "failed";
+
+export const phase = signal<Phase>("loading");
+export const failure = signal<Error | null>(null);
+/** When what is shown was read. */
+export const readAt = signal<Date | null>(null);
+
+let running: AbortController | null = null;
+
+function clear(): void {
+  account.value = null;
+  clearLedger();
+  clearUsage();
+}
+
+export async function open(): Promise<void> {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  const { account: id, tab, transactions, usage } = address.peek();
+  const filter = transactionFilter(transactions);
+  const days = usageFilter(usage);
+  const withTransactions = tab === "transactions";
+  phase.value = "loading";
+  try {
+    const { data, refused } = await askPartly(
+      ConsolePage,
+      { account: id, withTransactions, filter, withUsage: !withTransactions, usageFilter: days },
+      signal,
+    );
+    viewer.value = data?.viewer ?? null;
+    if (!data?.account) {
+      clear();
+      if (refused && !(mayChoose.peek() && id === null)) throw refused;
+      phase.value = "choosing";
+      return;
+    }
+    const { transactions: first, usage: nodes, ...rest } = data.account;
+    if (account.peek()?.id !== rest.id) clear();
+    account.value = rest;
+    readAt.value = new Date();
+    if (first) openLedger(filter, first);
+    if (nodes) openUsage(days, nodes);
+    phase.value = "ready";
+  } catch (error) {
+    if (error instanceof Outdated) return;
+    failure.value = error as Error;
+    phase.value = "failed";
+  }
+}
+
+const accountId = computed(() => address.value.account);
+
+/** Opens the page for each key and account, and loads what comes into view. */
+export function follow(): void {
+  effect(() => {
+    const { value: given } = key;
+    void accountId.value;
+    untracked(() => {
+      if (given !== null) void open();
+      else {
+        running?.abort();
+        viewer.value = null;
+        clear();
+        phase.value = "loading";
+      }
+    });
+  });
+  effect(() => {
+    const { tab, transactions, usage } = address.value;
+    if (phase.value !== "ready") return;
+    untracked(() => {
+      const filter = transactionFilter(transactions);
+      const days = usageFilter(usage);
+      if (tab === "transactions" && !ledgerIsFor(filter)) void loadLedger(filter);
+      if (tab === "usage" && !usageIsFor(days)) void loadUsage(days);
+    });
+  });
+}

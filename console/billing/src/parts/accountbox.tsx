@@ -1,0 +1,114 @@
+import { useSignal } from "@preact/signals";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { type Found, found, search, searchFailure } from "../accounts";
+import { counted } from "../counts";
+import { moneyText } from "../money";
+
+interface Props {
+  readonly label: string;
+  readonly placeholder: string;
+  readonly choose: (id: string) => void;
+}
+
+const PAUSE_MS = 200;
+
+type Choice = Found["nodes"][number];
+
+function Option({ id, choice, active, choose }: { id: string; choice: Choice; active: boolean; choose: () => void }) {
+  // The mouse must not take the focus from the box before its click is done.
+  return (
+    <li id={id} role="option" aria-selected={active} onMouseDown={(event) => event.preventDefault()} onClick={choose}>
+      <span>
+        {choice.name} <span class="muted">{[choice.id, choice.externalId].filter(Boolean).join(" · ")}</span>
+        {choice.status === "SUSPENDED" && <span class="tag warn">suspended</span>}
+      </span>
+      <span class="money">{moneyText(choice.balance, "USD")}</span>
+    </li>
+  );
+}
+
+function summaryOf({ nodes, totalCount }: Found): string {
+  if (nodes.length === 0) return "No account has that name or id.";
+  const more = BigInt(totalCount) > BigInt(nodes.length);
+  return more ? `The newest ${nodes.length} of ${counted(totalCount, "account")}: type three letters to search.` : "";
+}
+
+/** A combobox over the accounts that the key covers. */
+export function AccountBox({ label, placeholder, choose }: Props) {
+  const id = useId();
+  const box = useRef<HTMLInputElement>(null);
+  const text = useSignal("");
+  const isOpen = useSignal(false);
+  const active = useSignal(-1);
+  const choices = found.value?.nodes ?? [];
+
+  useEffect(() => {
+    const timer = setTimeout(() => isOpen.value && void search(text.value), text.value ? PAUSE_MS : 0);
+    return () => clearTimeout(timer);
+  }, [text.value, isOpen.value]);
+
+  function take(choice: Choice | undefined) {
+    if (!choice) return;
+    isOpen.value = false;
+    text.value = "";
+    choose(choice.id);
+  }
+
+  function move(event: KeyboardEvent) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      isOpen.value = true;
+      if (choices.length) active.value = (active.value + step + choices.length) % choices.length;
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      take(choices[Math.max(active.value, 0)]);
+    } else if (event.key === "Escape") {
+      isOpen.value = false;
+    }
+  }
+
+  return (
+    <div class="accountbox">
+      <input
+        ref={box}
+        type="text"
+        role="combobox"
+        aria-label={label}
+        aria-expanded={isOpen.value}
+        aria-controls={`${id}-list`}
+        aria-autocomplete="list"
+        aria-activedescendant={isOpen.value && active.value >= 0 ? `${id}-${active.value}` : undefined}
+        placeholder={placeholder}
+        autocomplete="off"
+        spellcheck={false}
+        value={text}
+        onInput={(event) => {
+          text.value = event.currentTarget.value;
+          active.value = -1;
+          isOpen.value = true;
+        }}
+        onFocus={() => (isOpen.value = true)}
+        onClick={() => (isOpen.value = true)}
+        onBlur={() => (isOpen.value = false)}
+        onKeyDown={move}
+      />
+      <div class="choices" hidden={!isOpen.value}>
+        <ul id={`${id}-list`} role="listbox" aria-label="Accounts">
+          {choices.map((choice, index) => (
+            <Option
+              key={choice.id}
+              id={`${id}-${index}`}
+              choice={choice}
+              active={index === active.value}
+              choose={() => take(choice)}
+            />
+          ))}
+        </ul>
+        <p class="muted" role="status">
+          {searchFailure.value?.message ?? (found.value ? summaryOf(found.value) : "Looking…")}
+        </p>
+      </div>
+    </div>
+  );
+}

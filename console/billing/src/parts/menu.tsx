@@ -1,0 +1,47 @@
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useId, useRef } from "preact/hooks";
+
+interface Props {
+  readonly title: string;
+  /** What is chosen, beside the title; empty for nothing. */
+  readonly chosen?: string;
+  readonly children: ComponentChildren;
+}
+
+/** A button with a panel under it, which closes when the focus leaves it or at Escape. */
+export function Menu({ title, chosen = "", children }: Props) {
+  const id = useId();
+  const isOpen = useSignal(false);
+  const button = useRef<HTMLButtonElement>(null);
+
+  function leave(event: FocusEvent) {
+    const next = event.relatedTarget;
+    if (next instanceof Node && !(event.currentTarget as Node).contains(next)) isOpen.value = false;
+  }
+
+  function escape(event: KeyboardEvent) {
+    if (event.key !== "Escape" || !isOpen.value) return;
+    isOpen.value = false;
+    button.current?.focus();
+  }
+
+  return (
+    <div class="menu" onFocusOut={leave} onKeyDown={escape}>
+      <button
+        ref={button}
+        type="button"
+        class={chosen ? "chosen" : ""}
+        aria-expanded={isOpen.value}
+        aria-controls={id}
+        onClick={() => (isOpen.value = !isOpen.value)}
+      >
+        {title}
+        {chosen && <span class="choice">{chosen}</span>}
+      </button>
+      <div id={id} class="pane" role="group" aria-label={title} tabIndex={-1} hidden={!isOpen.value}>
+        {children}
+      </div>
+    </div>
+  );
+}

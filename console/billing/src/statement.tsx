@@ -1,0 +1,25 @@
+import { account } from "./account";
+import { address } from "./address";
+import { daysOf } from "./criteria";
+import { filterText } from "./filtertext";
+import { readAt } from "./page";
+import { dayText, utcSecondsText } from "./times";
+
+/** The head of the page on paper. */
+export function Statement() {
+  const { value: shown } = account;
+  if (!shown) return null;
+  const { tab, transactions, usage } = address.value;
+  const { from, to } = daysOf(usage);
+  return (
+    <div class="statement" aria-hidden="true">
+      <p class="title">{tab === "usage" ? "Usage statement" : "Account statement"}</p>
+      <p>
+        {shown.name}, {shown.id}
+        {shown.externalId && `, ${shown.externalId}`}. All amounts in {shown.currency}, all days and times in UTC.
+      </p>
+      <p>{tab === "usage" ? `${dayText(from)} to ${dayText(to)}.` : filterText(transactions)}</p>
+      {readAt.value && <p>As of {utcSecondsText(readAt.value.toISOString())}.</p>}
+    </div>
+  );
+}

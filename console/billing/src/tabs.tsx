@@ -1,0 +1,46 @@
+import { useRef } from "preact/hooks";
+import { TABS, type Tab, address, go } from "./address";
+import { TransactionsPanel } from "./transactions";
+import { UsagePanel } from "./usagepanel";
+
+const TITLES: Record<Tab, string> = { transactions: "Transactions", usage: "Usage" };
+
+export function Tabs() {
+  const list = useRef<HTMLDivElement>(null);
+  const { tab } = address.value;
+
+  function move(event: KeyboardEvent) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length] as Tab;
+    go({ tab: next });
+    list.current?.querySelector<HTMLElement>(`#tab-${next}`)?.focus();
+  }
+
+  return (
+    <>
+      <div ref={list} class="tabs" role="tablist" aria-label="Details" onKeyDown={move}>
+        {TABS.map((name) => (
+          <button
+            key={name}
+            type="button"
+            role="tab"
+            id={`tab-${name}`}
+            aria-selected={name === tab}
+            aria-controls={`panel-${name}`}
+            tabIndex={name === tab ? 0 : -1}
+            onClick={() => go({ tab: name })}
+          >
+            {TITLES[name]}
+          </button>
+        ))}
+      </div>
+      {TABS.map((name) => (
+        <div key={name} class="panel" role="tabpanel" id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={name !== tab}>
+          {name === tab && (name === "transactions" ? <TransactionsPanel /> : <UsagePanel />)}
+        </div>
+      ))}
+    </>
+  );
+}

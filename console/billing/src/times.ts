@@ -1,0 +1,86 @@
+import { locale } from "./locale";
+
+// Days and months are UTC. Times are shown in UTC, and in the reader's own zone on demand.
+
+const MICROSECONDS = /\.(\d{3})\d*Z$/;
+
+const moment: Intl.DateTimeFormatOptions = {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "numeric",
+  minute: "2-digit",
+};
+const utc = new Intl.DateTimeFormat(locale, { ...moment, timeZone: "UTC" });
+const utcSeconds = new Intl.DateTimeFormat(locale, { ...moment, second: "2-digit", timeZone: "UTC" });
+const local = new Intl.DateTimeFormat(locale, { ...moment, second: "2-digit", timeZoneName: "short" });
+const clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit", second: "2-digit", timeZone: "UTC" });
+const dayFormat = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", day: "numeric", timeZone: "UTC" });
+const monthFormat = new Intl.DateTimeFormat(locale, { year: "numeric", month: "long", timeZone: "UTC" });
+const shortMonth = new Intl.DateTimeFormat(locale, { month: "short", timeZone: "UTC" });
+
+/** Safari's Date takes three fraction digits. */
+function dateOf(time: string): Date {
+  return new Date(time.replace(MICROSECONDS, ".$1Z"));
+}
+
+export function utcText(time: string): string {
+  return utc.format(dateOf(time));
+}
+
+export function utcSecondsText(time: string): string {
+  return `${utcSeconds.format(dateOf(time))} UTC`;
+}
+
+export function localText(time: string): string {
+  return local.format(dateOf(time));
+}
+
+export function clockText(date: Date): string {
+  return `${clock.format(date)} UTC`;
+}
+
+export function dayText(day: string): string {
+  return dayFormat.format(new Date(`${day}T00:00:00Z`));
+}
+
+export function monthText(month: string): string {
+  return monthFormat.format(new Date(`${month}-01T00:00:00Z`));
+}
+
+export function monthLabel(month: string): string {
+  return shortMonth.format(new Date(`${month}-01T00:00:00Z`));
+}
+
+const DAY = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
+
+export function isDay(text: string): boolean {
+  return DAY.test(text) && dayAfter(text, 0) === text;
+}
+
+/** The day so many days later; "" beyond what a date can say. */
+export function dayAfter(day: string, days: number): string {
+  const date = new Date(`${day}T00:00:00Z`);
+  date.setUTCDate(date.getUTCDate() + days);
+  return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 10);
+}
+
+export function today(): string {
+  return new Date().toISOString().slice(0, 10);
+}
+
+export function monthOf(day: string): string {
+  return day.slice(0, 7);
+}
+
+export function lastDayOf(month: string): string {
+  const [year, number] = month.split("-").map(Number);
+  return new Date(Date.UTC(year as number, number as number, 0)).toISOString().slice(0, 10);
+}
+
+/** Every day from one to another, both included. */
+export function daysBetween(from: string, to: string): string[] {
+  const days = [];
+  for (let day = from; day && day <= to; day = dayAfter(day, 1)) days.push(day);
+  return days;
+}

@@ -1,0 +1,121 @@
+import { memo } from "./parts/memo";
+import { account } from "./account";
+import { NO_FILTER, address, go } from "./address";
+import { announce } from "./announcer";
+import { counted } from "./counts";
+import { isFiltered, transactionFilter } from "./criteria";
+import { Filters } from "./filters";
+import { isLoading, listFailure, listing, loadLedger, loadMore, rowCount, widths } from "./ledger";
+import { Failed } from "./parts/failed";
+import type { Row } from "./rows";
+import { TransactionRow } from "./transactionrow";
+
+const COLUMNS = ["Date (UTC)", "Type", "Amount", "Balance after", "Description"];
+
+/** Rows that were loaded together. They don't change, so neither does what is drawn of them. */
+const Page = memo(function Page({ rows }: { readonly rows: readonly Row[] }) {
+  return (
+    <tbody role="rowgroup">
+      {rows.map((row) => (
+        <TransactionRow key={row.id} row={row} />
+      ))}
+    </tbody>
+  );
+});
+
+function Table() {
+  const { value: shown } = listing;
+  const { amount, balance, tail } = widths.value;
+  if (!shown) return null;
+  return (
+    <table
+      role="table"
+      class="ledger"
+      aria-label="Transactions"
+      aria-busy={isLoading.value === "list"}
+      style={{ "--amount": amount, "--balance": balance, "--tail": tail }}
+    >
+      <thead role="rowgroup">
+        <tr role="row">
+          {COLUMNS.map((name) => (
+            <th key={name} role="columnheader" scope="col">
+              {name}
+            </th>
+          ))}
+          <th role="columnheader" scope="col">
+            <span class="unseen">Details</span>
+          </th>
+        </tr>
+      </thead>
+      {shown.pages.map((rows, index) => (
+        <Page key={rows[0]?.id ?? index} rows={rows} />
+      ))}
+    </table>
+  );
+}
+
+function Empty() {
+  if (isFiltered(address.value.transactions)) {
+    return (
+      <div class="empty">
+        <p>No transaction matches these filters.</p>
+        <button type="button" onClick={() => go({ transactions: NO_FILTER })}>
+          Clear filters
+        </button>
+      </div>
+    );
+  }
+  return (
+    <div class="empty">
+      <p>No money has moved yet.</p>
+      <p class="muted">
+        Credit that is added, and everything that is deducted, will be listed here. See{" "}
+        <a href="/console/how-billing-works">how billing works</a>.
+      </p>
+    </div>
+  );
+}
+
+function More() {
+  const { value: shown } = listing;
+  if (!shown) return null;
+  const rows = counted(rowCount.value, "transaction");
+
+  async function more() {
+    const before = rowCount.peek();
+    await loadMore(transactionFilter(address.peek().transactions));
+    announce(`${rowCount.peek() - before} more transactions, ${rowCount.peek()} in all.`);
+  }
+
+  return (
+    <div class="more">
+      {shown.hasMore ? (
+        <>
+          <button type="button" aria-disabled={isLoading.value === "more"} onClick={() => void more()}>
+            {isLoading.value === "more" ? "Loading…" : "Load more"}
+          </button>
+          <span class="muted">{rows} shown</span>
+        </>
+      ) : (
+        <span class="muted">That is all: {rows}.</span>
+      )}
+    </div>
+  );
+}
+
+export function TransactionsPanel() {
+  const { value: failure } = listFailure;
+  const again = () => {
+    const filter = transactionFilter(address.peek().transactions);
+    void (listing.peek()?.filter === JSON.stringify(filter) ? loadMore(filter) : loadLedger(filter));
+  };
+  return (
+    <>
+      <Filters />
+      {!listing.value && !failure && <div class="bone rows" aria-hidden="true" />}
+      {rowCount.value > 0 && <Table />}
+      {listing.value && rowCount.value === 0 && !isLoading.value && account.value && <Empty />}
+      {failure ? <Failed error={failure} again={again} /> : rowCount.value > 0 && <More />}
+    </>
+  );
+}

@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { amountOf, moneyText, nanosOf, parseNanos, printed, sumOf } from "../src/money";
+
+test("amounts are read and printed digit by digit", () => {
+  for (const amount of ["0.00", "-1.25", "0.000000135", "9223372036.854775807", "-9223372036.854775807", "12.30"]) {
+    assert.equal(amountOf(nanosOf(amount)), amount);
+  }
+  assert.equal(nanosOf("9223372036.854775807"), 9223372036854775807n);
+});
+
+test("what is no amount is told apart", () => {
+  for (const text of ["", "-", "1.", ".5", "1e3", "1,000", "0.0000000001", "12345678901", " 1", "NaN", "١"]) {
+    assert.equal(parseNanos(text), null, text);
+  }
+});
+
+test("sums are exact where floats are not", () => {
+  assert.equal(sumOf(["0.10", "0.20"]), "0.30");
+  assert.equal(sumOf(["9007199254.740993001", "0.000000001"]), "9007199254.740993002");
+  assert.equal(sumOf([]), "0.00");
+});
+
+test("every digit is shown, those beyond cents apart", () => {
+  assert.deepEqual(printed("-212798.808720468", "USD", true), { head: "−$212,798.80", tail: "8720468" });
+  assert.deepEqual(printed("0.000000135", "USD"), { head: "$0.00", tail: "0000135" });
+  assert.equal(moneyText("9223372036.854775807", "USD"), "$9,223,372,036.854775807");
+});
+
+test("the sign is a character of its own", () => {
+  assert.equal(moneyText("5.00", "USD", true), "+$5.00");
+  assert.equal(moneyText("5.00", "USD"), "$5.00");
+  assert.equal(moneyText("-5.00", "USD"), "−$5.00");
+  assert.equal(moneyText("0.00", "USD", true), "$0.00");
+});
