@@ -141,7 +141,8 @@ def main() -> None:
         for package in sorted((ROOT / "console").glob("*/package.json")):
             done(package.parent)
     except subprocess.CalledProcessError as error:
-        raise SystemExit(f"console/build.py: {' '.join(map(str, error.cmd))} ended with status {error.returncode}") from error
+        command = " ".join(map(str, error.cmd))
+        raise SystemExit(f"console/build.py: {command} ended with status {error.returncode}") from error
 
 
 if __name__ == "__main__":
