@@ -21,22 +21,13 @@ from graphql import (
     GraphQLString,
 )
 from graphql import graphql as execute
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from gateway.pages import add_page_routes, render_graphiql
+from tests.chromium import launched
 
 ROOT: Final = Path(__file__).parents[2]
 STATIC: Final = ROOT / "gateway" / "static"
-CHROMIUM: Final = Path("/usr/bin/chromium")
-CHROMIUM_ARGUMENTS: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 KEY: Final = "eco_abcdefgh_0123456789abcdefghijklmnopqrstuv"
 REFUSED: Final = "eco_refusedk_0123456789abcdefghijklmnopqrstuv"
@@ -108,12 +99,8 @@ def built() -> None:
 
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing: install Debian's package chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(CHROMIUM_ARGUMENTS))
+    async with launched() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest.fixture

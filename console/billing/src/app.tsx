@@ -1,10 +1,11 @@
+import { account, mayChoose } from "./account";
+import { address } from "./address";
+import { announcement } from "./announcer";
 import { Balance } from "./balance";
 import { CardRow } from "./cards";
 import { Choosing } from "./choosing";
 import { Header } from "./header";
 import { Notices } from "./notices";
-import { account } from "./account";
-import { announcement } from "./announcer";
 import { failure, open, phase } from "./page";
 import { Failed } from "./parts/failed";
 import { Skeleton } from "./parts/skeleton";
@@ -13,9 +14,18 @@ import { SignIn } from "./signin";
 import { Statement } from "./statement";
 import { Tabs } from "./tabs";
 
+function NotOpened({ error }: { readonly error: Error }) {
+  const otherwise = mayChoose.value ? "Choose another account" : "Open the key's own account";
+  return (
+    <Failed error={error} again={() => void open()}>
+      {address.value.account !== null && <a href="/console/">{otherwise}</a>}
+    </Failed>
+  );
+}
+
 function Content() {
   if (phase.value === "choosing") return <Choosing />;
-  if (phase.value === "failed" && failure.value) return <Failed error={failure.value} again={() => void open()} />;
+  if (phase.value === "failed" && failure.value) return <NotOpened error={failure.value} />;
   if (account.value === null) return <Skeleton />;
   return (
     <>
@@ -36,7 +46,7 @@ export function App() {
       ) : (
         <>
           <Header />
-          <main aria-busy={phase.value === "loading"}>
+          <main id="content" tabIndex={-1} aria-busy={phase.value === "loading"}>
             <Content />
           </main>
         </>

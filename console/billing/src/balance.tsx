@@ -8,9 +8,9 @@ export function Balance() {
   const { value: shown } = account;
   if (!shown) return null;
   return (
-    <div class="summary" id="content">
+    <div class="summary">
       <section class="balance" aria-labelledby="balance">
-        <h1 id="balance">Credit balance</h1>
+        <h2 id="balance">Credit balance</h2>
         <p class="figure">
           <Money amount={shown.balance} />
         </p>

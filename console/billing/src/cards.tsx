@@ -51,8 +51,8 @@ export function CardRow() {
         tail={longestTail([month.grossCost, month.refunded, month.heldInOpenCharges])}
         parts={[
           ["Gross", <Money amount={month.grossCost} />],
-          ["Refunded from holds", <Money amount={taken(month.refunded)} />],
-          ["Still held, may come back", <Money amount={month.heldInOpenCharges} />],
+          ["Refunded", <Money amount={taken(month.refunded)} />],
+          ["Held in open charges", <Money amount={month.heldInOpenCharges} />],
         ]}
       />
       <Card

@@ -6,8 +6,8 @@ import { openAccount } from "./switcher";
 /** A key of no single account has to name one. */
 export function Choosing() {
   return (
-    <section id="content" class="choosing">
-      <h1>Which account?</h1>
+    <section class="choosing">
+      <h2>Which account?</h2>
       {viewer.value?.scope === "OPERATOR" ? (
         <>
           <p class="muted">This key sees every account. Search by name, external id or id.</p>

@@ -21,7 +21,7 @@ export function Header() {
       <a class="skip" href="#content">
         Skip to the content
       </a>
-      <span class="brand">Billing</span>
+      <h1 class="brand">Billing</h1>
       {mayChoose.value ? <Switcher /> : <AccountName />}
       <span class="grow" />
       <KeyNote />

@@ -29,7 +29,6 @@ export function Months({ months }: { readonly months: Given }) {
             <button
               type="button"
               class={index === shown.value ? "shown" : ""}
-              aria-label={`${monthText(one.month)}: ${moneyText(one.totalCost, currency.value)}. Show its transactions.`}
               onMouseEnter={() => (shown.value = index)}
               onFocus={() => (shown.value = index)}
               onClick={() => openMonth(one.month)}
@@ -41,6 +40,9 @@ export function Months({ months }: { readonly months: Given }) {
                 />
               </span>
               <span class="label">{monthLabel(one.month)}</span>
+              <span class="unseen">
+                {` ${one.month.slice(0, 4)}: ${moneyText(one.totalCost, currency.value)}. Show its transactions.`}
+              </span>
             </button>
           </li>
         ))}

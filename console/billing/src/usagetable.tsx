@@ -64,7 +64,8 @@ function BundleRows({ bundle, group }: { readonly bundle: Bundle; readonly group
   const name = `${group} ${bundle.key}`;
   const isOpen = unfolded.value.has(name);
   const title = group === "day" ? dayText(bundle.key) : bundle.key;
-  const note = counted(bundle.lines.length, group === "model" ? "day" : "model");
+  const names = new Set(bundle.lines.map(({ day, model }) => day ?? model));
+  const note = counted(names.size, group === "model" ? "day" : "model");
   return (
     <tbody role="rowgroup">
       <tr role="row" class="bundle">

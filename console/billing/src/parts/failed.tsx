@@ -1,12 +1,15 @@
+import type { ComponentChildren } from "preact";
 import { Refused } from "../gateway";
 
 interface Props {
   readonly error: Error;
   readonly again: () => void;
+  /** Another way out. */
+  readonly children?: ComponentChildren;
 }
 
 /** What went wrong, what to quote to support, and a way to try again. */
-export function Failed({ error, again }: Props) {
+export function Failed({ error, again, children }: Props) {
   const requestId = error instanceof Refused ? error.requestId : null;
   return (
     <div class="failed" role="alert">
@@ -19,6 +22,7 @@ export function Failed({ error, again }: Props) {
       <button type="button" onClick={again}>
         Try again
       </button>
+      {children}
     </div>
   );
 }

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { NEWEST_USAGE, NO_FILTER, read, written } from "../src/address";
+
+const before = { transactions: NO_FILTER, usage: NEWEST_USAGE };
+
+test("what is written is read again", () => {
+  for (const query of [
+    "",
+    "?types=gpu_usage,refund&from=2026-11-01&to=2026-11-30&min=-5.25&max=5&q=hold+me&ref_type=gpu_instance&ref_id=132",
+    "?account=acct_7&q=a%26b%2Bc%23d%C3%A9",
+    "?tab=usage&range=7&group=model",
+    "?account=acct_7&tab=usage&from=2026-10-01&to=2026-10-31&group=category",
+    "?tab=usage&range=last-month",
+  ]) {
+    assert.equal(written(read(query, before)), query);
+  }
+});
+
+test("what is malformed is left out", () => {
+  const query =
+    "?types=bogus,refund&from=2026-02-30&to=tomorrow&min=1e3&max=ten&q=ab&ref_type=GPU&ref_id=&tab=&other=1";
+  assert.equal(written(read(query, before)), "?types=refund");
+  assert.equal(written(read("?tab=usage&from=2026-11-02&to=2026-11-01&group=cat", before)), "?tab=usage");
+});
+
+test("the other tab keeps its view", () => {
+  const there = read("?types=refund", before);
+  const usage = read("?tab=usage&group=model", there);
+  assert.deepEqual(usage.transactions.types, ["REFUND"]);
+  assert.equal(read("", usage).usage.group, "model");
+});

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page
+
+from db.database import Database, DatabaseOptions, sqlite_url
+from db.schema_version import migrate
+from gateway.demo.story import tell
+from tests.chromium import launched
+from tests.console.gateways import STORY_ROWS, Gateway
+
+ROOT: Final = Path(__file__).parents[2]
+BUILT: Final = ROOT / "gateway" / "static" / "billing"
+TIMEOUT_MILLISECONDS: Final = 20_000
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    if not (BUILT / "index.html").is_file():
+        pytest.fail("the Billing page is not built: run `make pages`")
+    return BUILT
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+async def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """The file with the demo's story, and the account in it that is looked at."""
+    path = tmp_path_factory.mktemp("story") / "billing.db"
+    database = Database(DatabaseOptions(sqlite_url(path)))
+    await migrate(database)
+    told = await tell(database, datetime.now(UTC), STORY_ROWS)
+    await database.close()
+    return path, told.account_ids[1]
+
+
+@pytest.fixture
+async def gateway(built: Path, story: tuple[Path, int], tmp_path: Path) -> AsyncIterator[Gateway]:
+    path, account = story
+    shutil.copy(path, tmp_path / "billing.db")
+    gateway = Gateway(sqlite_url(tmp_path / "billing.db"), account)
+    await gateway.start()
+    yield gateway
+    await gateway.stop()
+
+
+@dataclass(slots=True)
+class Watched:
+    """What the pages of a test asked for and complained of."""
+
+    addresses: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    expected: re.Pattern[str] | None = None
+    """Complaints that the test provokes: the browser reports each answer of 400 and above."""
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+Open = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def open_page(browser: Browser, gateway: Gateway, watched: Watched) -> AsyncIterator[Open]:
+    """Opens the page at a path, signed in with a key unless that is None. Nothing may go elsewhere or go wrong."""
+    contexts: list[BrowserContext] = []
+
+    async def opened(
+        path: str = "",
+        *,
+        key: str | None,
+        scheme: Literal["light", "dark"] = "light",
+        width: int = 1280,
+        height: int = 900,
+        **options: Any,
+    ) -> Page:
+        context = await browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce", **options
+        )
+        contexts.append(context)
+        page = await context.new_page()
+        page.set_default_timeout(TIMEOUT_MILLISECONDS)
+        watch(page, watched)
+        await page.add_init_script(
+            "addEventListener('securitypolicyviolation', e => console.error('policy', e.violatedDirective))"
+        )
+        if key is not None:
+            # Once: a page that was signed out stays so.
+            await page.add_init_script(
+                "if (!sessionStorage.getItem('test.given')) {"
+                f" sessionStorage.setItem('test.given', '1'); sessionStorage.setItem('billing.key', '{key}') }}"
+            )
+        await page.goto(f"{gateway.url}/console/{path}")
+        return page
+
+    yield opened
+    for context in contexts:
+        await context.close()
+    elsewhere = [one for one in watched.addresses if not one.startswith((gateway.url, f"ws{gateway.url[4:]}"))]
+    assert elsewhere == []
+    assert [one for one in watched.addresses if "eco_" in one] == []
+    assert [one for one in watched.complaints if not (watched.expected and watched.expected.search(one))] == []
+
+
+def watch(page: Page, watched: Watched) -> None:
+    page.on("request", lambda request: watched.addresses.append(request.url))
+    page.on("websocket", lambda socket: watched.addresses.append(socket.url))
+    page.on(
+        "console",
+        lambda message: watched.complaints.append(message.text) if message.type in {"error", "warning"} else None,
+    )
+    page.on("pageerror", lambda error: watched.complaints.append(str(error)))

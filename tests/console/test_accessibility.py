@@ -1,0 +1,158 @@
+"""WCAG 2.2 AA as far as axe-core can tell, on every view, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import pytest
+from playwright.async_api import Page, expect
+
+from ledger.accounts import Accounts
+from ledger.keys import KeyScope
+from tests.console.conftest import ROOT, Open, Watched
+from tests.console.gateways import Gateway
+
+AXE: Final = ROOT / "console" / "billing" / "node_modules" / "axe-core" / "axe.min.js"
+RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+
+Act = Callable[[Page], Awaitable[Any]]
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    if not AXE.is_file():
+        pytest.fail("axe-core is not installed: run `make pages`")
+    return AXE.read_text()
+
+
+async def violations(page: Page, axe: str) -> list[str]:
+    # Evaluated by the debugger: the page's own policy stays in force.
+    await page.evaluate(axe)
+    run = "async rules => (await axe.run(document, {runOnly: rules})).violations"
+    found = await page.evaluate(run, list(RULES))
+    return [f"{one['id']}: {node['html'][:200]} {node['failureSummary']}" for one in found for node in one["nodes"]]
+
+
+async def table(page: Page) -> None:
+    await expect(page.get_by_role("table")).to_be_visible()
+
+
+async def open_type_menu(page: Page) -> None:
+    await table(page)
+    await page.get_by_role("button", name="Type").click()
+
+
+async def open_reference_menu(page: Page) -> None:
+    await table(page)
+    await page.get_by_role("button", name="Reference").click()
+
+
+async def open_row(page: Page) -> None:
+    await page.get_by_role("button", name=re.compile("Details of")).first.click()
+    await expect(page.get_by_text("Balance", exact=True)).to_be_visible()
+
+
+async def charts(page: Page) -> None:
+    await table(page)
+    await expect(page.get_by_role("img", name=re.compile("Tokens by day"))).to_be_visible()
+    await page.get_by_role("button", name="Unfold all").click()
+
+
+async def wrong_filter(page: Page) -> None:
+    await table(page)
+    await page.get_by_label("Search descriptions").fill("ab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_be_visible()
+
+
+def text(words: str) -> Act:
+    async def seen(page: Page) -> None:
+        await expect(page.get_by_text(words).first).to_be_visible()
+
+    return seen
+
+
+VIEWS: Final[dict[str, tuple[str, Act]]] = {
+    "transactions": ("", table),
+    "type menu": ("", open_type_menu),
+    "reference menu": ("?types=refund", open_reference_menu),
+    "a row's details": ("?types=refund", open_row),
+    "a wrong filter": ("", wrong_filter),
+    "no match": ("?q=no+such+thing", text("No transaction matches")),
+    "usage by day": ("?tab=usage", charts),
+    "usage by model": ("?tab=usage&group=model", charts),
+    "no usage": ("?tab=usage&from=2020-01-01&to=2020-01-02", text("No API calls")),
+    "another's account": ("?account=acct_1", text("There is no such account")),
+    "guide": ("how-billing-works", text("Holds and settlement")),
+}
+LOOKS: Final = [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)]
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize("view", VIEWS)
+async def test_a_view_has_no_violations(
+    gateway: Gateway, open_page: Open, axe: str, view: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    path, act = VIEWS[view]
+    page = await open_page(path, key=(await gateway.key(KeyScope.MANAGE)).secret, scheme=scheme, width=width)
+    await act(page)
+    assert await violations(page, axe) == []
+    # WCAG's reflow: nothing is read by scrolling sideways.
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_signing_in_and_choosing_have_none_either(
+    gateway: Gateway, open_page: Open, watched: Watched, axe: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    watched.expected = re.compile("401")
+    key = await gateway.key(KeyScope.OPERATOR)
+    page = await open_page(key=key.secret, scheme=scheme, width=width)
+    await page.get_by_role("combobox", name="Account").click()
+    await expect(page.get_by_role("option")).to_have_count(3)
+    await page.keyboard.press("ArrowDown")
+    assert await violations(page, axe) == []
+    await gateway.revoke(key)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("The key was refused")
+    assert await violations(page, axe) == []
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+async def test_an_account_without_rows_has_none_either(
+    gateway: Gateway, open_page: Open, axe: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    row = await Accounts(gateway.parts.database).create("New here")
+    page = await open_page(key=(await gateway.key(account_id=row.id)).secret, scheme=scheme, width=width)
+    await expect(page.get_by_text("No money has moved yet.")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Credit balance").locator("..")).to_contain_text("$0.00")
+    assert await violations(page, axe) == []
+
+
+async def test_everything_is_reached_by_the_keyboard(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    await table(page)
+    reached: list[str] = []
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        name = "(document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent).trim()"
+        reached.append(await page.evaluate(name) or "field")
+        # It is seen where the focus is.
+        assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", reached[-1]
+    seen = " | ".join(reached)
+    for name in ("Skip to the content", "Sign out", "Show its transactions", "Transactions", "Type", "Details of"):
+        assert name in seen
+    await page.get_by_role("tab", name="Transactions").focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_role("tab", name="Usage")).to_be_focused()
+    await expect(page.get_by_role("table", name="Usage")).to_be_visible()
+
+
+def test_axe_is_the_page_s_own(built: Path) -> None:
+    """It is for tests alone: no file of the build holds it."""
+    assert [
+        path.name for path in built.glob("*.js") if "axe-core" in path.read_text() or "deque" in path.read_text()
+    ] == []

@@ -1,0 +1,99 @@
+"""Who gets to see the page, and where the key goes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from playwright.async_api import expect
+
+from ledger.keys import KeyScope
+from tests.console.conftest import Open, Watched
+from tests.console.gateways import Gateway
+
+REFUSED = re.compile("401")
+
+
+async def test_a_pasted_key_signs_in_and_stays_in_the_tab_alone(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key(KeyScope.MANAGE)).secret
+    page = await open_page(key=None)
+    await expect(page.get_by_label("API key")).to_be_focused()
+    await page.keyboard.type("sk_live_1")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text("That is no API key: it starts with eco_.")
+    await page.get_by_label("API key").fill(f"Authorization: Bearer {key}")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Credit balance")).to_be_visible()
+    await expect(page.get_by_role("banner")).to_contain_text(f"Inference product {gateway.account_id}")
+    await expect(page.get_by_role("banner")).to_contain_text(f"{key[:12]} manage")
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Credit balance")).to_be_visible()
+    assert "eco_" not in await page.evaluate("JSON.stringify(localStorage) + document.cookie + location.href")
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("API key")).to_have_value("")
+    assert key not in await page.evaluate("JSON.stringify(sessionStorage) + document.documentElement.outerHTML")
+
+
+async def test_a_key_that_is_unknown_is_told_so(gateway: Gateway, open_page: Open, watched: Watched) -> None:
+    watched.expected = REFUSED
+    page = await open_page(key="eco_abcdefgh_0123456789abcdefghijklmnopqrstuv")
+    await expect(page.get_by_role("alert")).to_contain_text("The key was refused")
+    await expect(page.get_by_label("API key")).to_be_visible()
+
+
+async def test_a_key_that_is_revoked_leads_back_to_the_sign_in_and_another_to_the_same_view(
+    gateway: Gateway, open_page: Open, watched: Watched
+) -> None:
+    watched.expected = REFUSED
+    key = await gateway.key()
+    page = await open_page("?types=refund", key=key.secret)
+    await expect(page.get_by_role("table", name="Transactions").get_by_text("Refund").first).to_be_visible()
+    await gateway.revoke(key)
+    await page.get_by_role("tab", name="Usage").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The key was refused")
+    await page.get_by_label("API key").fill((await gateway.key()).secret)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("tab", name="Usage")).to_have_attribute("aria-selected", "true")
+    await expect(page.get_by_role("table", name="Usage")).to_be_visible()
+
+
+async def test_a_key_that_expires_while_the_page_is_open(gateway: Gateway, open_page: Open, watched: Watched) -> None:
+    watched.expected = REFUSED
+    ends = datetime.now(UTC) + timedelta(seconds=4)
+    page = await open_page(key=(await gateway.key(expires_at=ends)).secret)
+    await expect(page.get_by_role("banner")).to_contain_text("until")
+    await page.wait_for_timeout(max((ends - datetime.now(UTC)).total_seconds(), 0) * 1000 + 100)
+    await page.get_by_role("tab", name="Usage").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The key was refused")
+
+
+async def test_an_operator_chooses_an_account_by_search_and_switches(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key(KeyScope.OPERATOR)).secret)
+    box = page.get_by_role("combobox", name="Account")
+    await box.fill("enterprise")
+    await expect(page.get_by_role("option")).to_have_count(1)
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("banner")).to_contain_text("Enterprise fleet")
+    assert "?account=acct_" in page.url
+    await page.get_by_role("combobox", name="Switch account").click()
+    await page.get_by_role("option", name=re.compile("Developer sandbox")).click()
+    await expect(page.get_by_role("banner")).to_contain_text("Developer sandbox")
+    await page.go_back()
+    await expect(page.get_by_role("banner")).to_contain_text("Enterprise fleet")
+    await page.reload()
+    await expect(page.get_by_role("banner")).to_contain_text("Enterprise fleet")
+
+
+async def test_a_service_names_its_account(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key(KeyScope.SERVICE)).secret)
+    await page.get_by_label("The account's id").fill(gateway.account_id)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Credit balance")).to_be_visible()
+
+
+async def test_another_account_s_address_is_refused_with_a_way_out(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?account=acct_1", key=(await gateway.key()).secret)
+    await expect(page.get_by_role("alert")).to_contain_text("There is no such account")
+    await page.get_by_role("link", name="Open the key's own account").click()
+    await expect(page.get_by_role("banner")).to_contain_text(gateway.account_id)

@@ -1,0 +1,195 @@
+"""The Transactions tab."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import re
+from typing import Any
+
+from aiohttp import ClientSession
+from playwright.async_api import Locator, Page, expect
+
+from tests.console.conftest import Open
+from tests.console.gateways import Gateway
+
+
+def table(page: Page) -> Locator:
+    return page.get_by_role("table", name="Transactions")
+
+
+def rows(page: Page) -> Locator:
+    return table(page).locator("tr.row")
+
+
+async def exported(gateway: Gateway, key: str, **parameters: str) -> list[dict[str, str]]:
+    """The same rows by REST, newest first."""
+    headers = {"Authorization": f"Bearer {key}"}
+    url = f"{gateway.url}/billing/transactions.csv"
+    async with ClientSession() as session, session.get(url, headers=headers, params=parameters) as response:
+        assert response.status == 200
+        return list(csv.DictReader(io.StringIO(await response.text(), newline="")))[::-1]
+
+
+async def amounts(page: Page) -> list[str]:
+    """Of all rows, as the API prints them but for zeros behind the cents."""
+    texts: list[str] = await rows(page).locator(".amount").all_text_contents()
+    return [re.sub(r"[$,+]", "", text).replace("−", "-") for text in texts]
+
+
+async def test_load_more_reaches_the_end_of_a_thousand_rows_in_order(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page(key=key)
+    expected = await exported(gateway, key)
+    assert len(expected) > 1000
+    await expect(rows(page)).to_have_count(50)
+    more = page.get_by_role("button", name="Load more")
+    for count in range(100, len(expected), 50):
+        await more.click()
+        await expect(rows(page)).to_have_count(count)
+    await more.click()
+    await expect(page.get_by_text(f"That is all: {len(expected):,} transactions.")).to_be_visible()
+    await expect(more).to_have_count(0)
+    assert await amounts(page) == [row["amount"] for row in expected]
+
+
+async def test_reading_on_keeps_the_place(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    more = page.get_by_role("button", name="Load more")
+    await more.focus()
+    await rows(page).nth(45).scroll_into_view_if_needed()
+    before = await rows(page).nth(45).bounding_box()
+    await page.keyboard.press("Enter")
+    await expect(rows(page)).to_have_count(100)
+    assert await rows(page).nth(45).bounding_box() == before
+    await expect(page.get_by_role("status").last).to_have_text("50 more transactions, 100 in all.")
+    await expect(more).to_be_focused()
+
+
+async def test_filters_are_kept_in_the_address(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page(key=key)
+    await page.get_by_role("button", name="Type").click()
+    await page.get_by_role("checkbox", name="Refund").check()
+    await page.get_by_role("checkbox", name="Top-up").check()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("checkbox", name="Refund")).to_be_hidden()
+    await page.get_by_role("button", name="Amount").click()
+    await page.get_by_label("At least, with its sign").fill("1.5")
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Escape")
+    await page.get_by_label("Search descriptions").fill("unused")
+    await page.keyboard.press("Enter")
+    expected = await exported(gateway, key, types="refund,topup", amount_gte="1.5", search="unused")
+    await expect(page.get_by_text(f"{len(expected)} transactions")).to_be_visible()
+    assert page.url.endswith("/console/?types=refund,topup&min=1.5&q=unused")
+    first = [row["amount"] for row in expected[:50]]
+    assert (await amounts(page))[:50] == first
+
+    await page.reload()
+    await expect(rows(page)).to_have_count(len(first))
+    assert await amounts(page) == first
+    await expect(page.get_by_label("Search descriptions")).to_have_value("unused")
+    await page.go_back()
+    await expect(page.get_by_label("Search descriptions")).to_have_value("")
+    await page.get_by_role("button", name="Clear filters").click()
+    await expect(rows(page).first).to_contain_text("Usage")
+    assert page.url.endswith("/console/")
+
+
+async def test_days_and_references_narrow_the_list(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page(key=key)
+    [newest, *_] = [row for row in await exported(gateway, key) if row["ref_type"] == "inference_instance"]
+    day, reference = newest["created_at"][:10], newest["ref_id"]
+    await page.get_by_role("button", name="Date").click()
+    await page.get_by_label("From (UTC day)").fill(day)
+    await page.get_by_label("To, included").fill(day)
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Reference").click()
+    await page.get_by_label("Kind").select_option("Inference instance")
+    await page.get_by_label("Id, exactly").fill(reference)
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(
+        re.compile(rf"\?from={day}&to={day}&ref_type=inference_instance&ref_id={reference}$")
+    )
+    expected = await exported(
+        gateway, key, ref_type="inference_instance", ref_id=reference, created_at_gte=f"{day}T00:00:00Z"
+    )
+    await expect(rows(page)).to_have_count(len(expected))
+    assert await amounts(page) == [row["amount"] for row in expected]
+
+
+async def test_wrong_filters_are_said_and_not_taken(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    await page.get_by_label("Search descriptions").fill("ab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_have_text("Type 3 characters or more.")
+    await page.get_by_role("button", name="Amount").click()
+    await page.get_by_label("At most").fill("ten")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert").last).to_have_text("An amount is a decimal such as -1.25.")
+    assert page.url.endswith("/console/")
+
+
+async def test_a_filter_that_matches_nothing_offers_to_clear_it(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?q=no+such+thing", key=(await gateway.key()).secret)
+    await expect(page.get_by_text("No transaction matches these filters.")).to_be_visible()
+    await page.get_by_role("tabpanel").get_by_role("button", name="Clear filters").last.click()
+    await expect(rows(page)).to_have_count(50)
+
+
+async def test_a_row_opens_by_keyboard_to_all_there_is_to_know(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page("?types=refund", key=key, permissions=["clipboard-read", "clipboard-write"])
+    [newest, *_] = await exported(gateway, key, types="refund")
+    toggle = rows(page).first.get_by_role("button")
+    await toggle.focus()
+    await page.keyboard.press("Enter")
+    detail = page.locator("tr.detail")
+    await expect(detail).to_contain_text(newest["id"])
+    await expect(detail).to_contain_text(newest["ref_id"])
+    await expect(detail).to_contain_text("metering")
+    await expect(detail.get_by_text("Balance", exact=True)).to_be_visible()
+    await detail.get_by_role("button", name="Copy the transaction's id").click()
+    assert await page.evaluate("navigator.clipboard.readText()") == newest["id"]
+    await detail.get_by_role("button", name="All its transactions").click()
+    await expect(page).to_have_url(re.compile(f"ref_id={newest['ref_id']}$"))
+    await expect(detail).to_have_count(1)
+    await page.locator("tr.open .description").click()
+    await expect(detail).to_have_count(0)
+
+
+async def test_a_month_s_bar_opens_its_transactions(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=usage", key=(await gateway.key()).secret)
+    await page.get_by_role("button", name=re.compile("Show its transactions")).last.click()
+    await expect(page.get_by_role("tab", name="Transactions")).to_have_attribute("aria-selected", "true")
+    await expect(page).to_have_url(re.compile(r"\?from=\d{4}-\d\d-01&to=\d{4}-\d\d-(28|29|30|31)$"))
+
+
+async def test_only_the_newest_of_quick_choices_is_shown(gateway: Gateway, open_page: Open) -> None:
+    """Answers that come late, of filters that were chosen before, are dropped."""
+    page = await open_page(key=(await gateway.key()).secret)
+    await expect(rows(page)).to_have_count(50)
+    held: list[Any] = []
+    asked = asyncio.Event()
+
+    async def hold(route: Any) -> None:
+        if "GPU_USAGE" in (route.request.post_data or ""):
+            held.append(route)
+            asked.set()
+        else:
+            await route.continue_()
+
+    await page.route("**/graphql", hold)
+    await page.get_by_role("button", name="Type").click()
+    await page.get_by_role("checkbox", name="Usage").check()
+    await asked.wait()
+    await page.get_by_role("checkbox", name="Usage").uncheck()
+    await page.get_by_role("checkbox", name="Refund").check()
+    await expect(rows(page).first).to_contain_text("Refund")
+    for route in held:
+        await route.abort()
+    await expect(rows(page).first).to_contain_text("Refund")
+    await page.unroute_all()

@@ -1,0 +1,120 @@
+"""The Usage tab: charts, and a table with the same figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from playwright.async_api import Locator, Page, expect
+
+from tests.console.conftest import Open
+from tests.console.gateways import Gateway
+
+
+def table(page: Page) -> Locator:
+    return page.get_by_role("table", name="Usage")
+
+
+async def exported(gateway: Gateway, key: str, **parameters: str) -> list[dict[str, str]]:
+    headers = {"Authorization": f"Bearer {key}"}
+    url = f"{gateway.url}/billing/usage.csv"
+    async with ClientSession() as session, session.get(url, headers=headers, params=parameters) as response:
+        return list(csv.DictReader(io.StringIO(await response.text(), newline="")))
+
+
+def days_ago(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).date().isoformat()
+
+
+def sums(rows: list[dict[str, str]]) -> tuple[int, int, Decimal]:
+    return (
+        sum(int(row["calls"]) for row in rows),
+        sum(int(row["tokens"]) for row in rows),
+        sum((Decimal(row["cost"]) for row in rows), Decimal(0)),
+    )
+
+
+async def figures(row: Locator) -> tuple[int, int, Decimal]:
+    calls, tokens, cost = [re.sub(r"[$,]", "", text) for text in await row.get_by_role("cell").all_text_contents()][-3:]
+    return int(calls), int(tokens), Decimal(cost)
+
+
+@pytest.mark.parametrize("group", ["day", "model", "category"])
+async def test_the_table_has_the_exact_sums_of_each_grouping(gateway: Gateway, open_page: Open, group: str) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page(f"?tab=usage&group={group}", key=key)
+    expected = await exported(gateway, key, day_gte=days_ago(29))
+    await expect(table(page).locator("tfoot")).to_be_visible()
+    assert await figures(table(page).locator("tfoot tr")) == sums(expected)
+    bundles = table(page).locator("tr.bundle")
+    await expect(bundles).to_have_count(len({row[group] for row in expected}))
+    found = [await figures(row) for row in await bundles.all()]
+    by_key: dict[str, list[dict[str, str]]] = {}
+    for row in expected:
+        by_key.setdefault(row[group], []).append(row)
+    assert sorted(found) == sorted(sums(rows) for rows in by_key.values())
+
+    await page.get_by_role("button", name="Unfold all").click()
+    lines = [await figures(row) for row in await table(page).locator("tr.line").all()]
+    assert sum(cost for _, _, cost in lines) == sums(expected)[2]
+
+
+async def test_days_are_chosen_and_kept_in_the_address(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page("?tab=usage", key=key)
+    await page.get_by_label("Days").select_option("Last 7 days")
+    await expect(page).to_have_url(re.compile(r"\?tab=usage&range=7$"))
+    await expect(table(page).locator("tr.bundle")).to_have_count(7)
+    await page.get_by_label("From").fill(days_ago(2))
+    await page.keyboard.press("Enter")
+    await expect(table(page).locator("tr.bundle")).to_have_count(3)
+    await page.get_by_role("radio", name="Model").check()
+    await expect(page).to_have_url(re.compile(rf"\?tab=usage&from={days_ago(2)}&to={days_ago(0)}&group=model$"))
+    await page.reload()
+    expected = await exported(gateway, key, day_gte=days_ago(2))
+    await expect(table(page).locator("tr.bundle")).to_have_count(len({row["model"] for row in expected}))
+
+
+async def test_days_without_calls_are_said(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=usage&from=2020-01-01&to=2020-01-31", key=(await gateway.key()).secret)
+    await expect(page.get_by_text("No API calls from Jan 1, 2020 to Jan 31, 2020.")).to_be_visible()
+
+
+async def test_a_range_of_many_pages_is_read_to_its_end(gateway: Gateway, open_page: Open, story: Any) -> None:
+    """The enterprise account has nine models a day: 400 days are four pages of 1,000."""
+    enterprise = f"acct_{story[1] + 1}"
+    key = (await gateway.key(account_id=story[1] + 1)).secret
+    expected = await exported(gateway, key, day_gte=days_ago(399))
+    page = await open_page(f"?tab=usage&from={days_ago(399)}&to={days_ago(0)}&group=model", key=key)
+    await expect(page.get_by_role("banner")).to_contain_text(enterprise)
+    await expect(table(page).locator("tfoot")).to_be_visible()
+    assert await figures(table(page).locator("tfoot tr")) == sums(expected)
+
+
+async def test_the_charts_are_drawn_and_say_what_a_bar_is(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=usage", key=(await gateway.key()).secret)
+    charts = page.get_by_role("img", name=re.compile("by day and model"))
+    await expect(charts).to_have_count(2)
+    canvas = charts.first.locator("canvas")
+    await expect(canvas).to_be_visible()
+    # Of the middle of the plot, the bars' colours beside the ground's.
+    colours = await canvas.evaluate(
+        """canvas => {
+            const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            const found = new Set();
+            for (let at = 0; at < data.length; at += 4)
+                if (data[at + 3] === 255) found.add(`${data[at]},${data[at + 1]},${data[at + 2]}`);
+            return [...found];
+        }"""
+    )
+    assert {"13,122,92", "60,111,214"} <= set(colours)
+    box = await canvas.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] / 2)
+    await expect(page.locator(".tip").first).to_contain_text(str(datetime.now(UTC).year))
