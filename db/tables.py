@@ -1,8 +1,9 @@
 """The tables. Money is nano-dollars, times are UTC with microseconds, enumerations their lowercase names.
 
 Every key and index of account data begins with the account, so that the tables can be distributed by it; the
-exceptions are API keys and tickets, which are looked up by their digest, the operators' list of accounts, and what they
-did to it.
+exceptions are API keys and tickets, which are looked up by their digest, what Stripe's ids are looked up in, the
+operators' list of accounts, and what they did to it. Tables of Stripe and of volumes: `db.stripe_tables` and
+`db.volume_tables`.
 """
 
 from __future__ import annotations

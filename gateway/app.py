@@ -20,6 +20,7 @@ from gateway.rest import add_rest_routes
 from gateway.streams.live import LIVE, LiveStreams, watch_keys
 from gateway.streams.source import ANSWERS, Answers
 from gateway.streams.subscription import answers
+from gateway.webhooks import add_webhook_routes
 
 log = structlog.get_logger()
 
@@ -68,6 +69,8 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     await asyncio.wait(tasks)
     with contextlib.suppress(DatabaseError):
         await parts.authenticator.flush_last_used()
+    if parts.stripe_api is not None:
+        await parts.stripe_api.close()
     await parts.database.close()
 
 
@@ -91,6 +94,7 @@ def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
     add_rest_routes(app)
+    add_webhook_routes(app)
     add_page_routes(app, Path(__file__).parent / "static")
     app.on_response_prepare.append(_name_server)
     app.on_shutdown.append(_end_streams)

@@ -12,8 +12,11 @@ from execution.documents import Documents, Operation
 from execution.limits import Limits
 from gateway.metrics import Metrics
 from gateway.settings import Settings
+from gateway.stripe_http import build_stripe_api
 from ledger.keys import Authenticator
 from ledger.posting import Clock, Ledger, utc_now
+from ledger.stripe.api import StripeApi
+from ledger.stripe.events import StripeEvents
 from ledger.tickets import Tickets
 from schema.build import graphql_schema
 
@@ -25,6 +28,9 @@ class Parts:
     ledger: Ledger
     authenticator: Authenticator
     tickets: Tickets
+    stripe_events: StripeEvents
+    stripe_api: StripeApi | None
+    """None where no secret key is set."""
     documents: Documents
     metrics: Metrics
     clock: Clock
@@ -54,12 +60,15 @@ def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:
         max_directives=settings.max_directives,
         max_tokens=settings.max_tokens,
     )
+    ledger = Ledger(database, clock)
     return Parts(
         settings=settings,
         database=database,
-        ledger=Ledger(database, clock),
+        ledger=ledger,
         authenticator=Authenticator(database, ttl_seconds=settings.key_cache_seconds, clock=clock),
         tickets=Tickets(database, clock),
+        stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
+        stripe_api=build_stripe_api(settings),
         documents=Documents(graphql_schema(), limits, settings.document_cache_size),
         metrics=Metrics(),
         clock=clock,

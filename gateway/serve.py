@@ -18,6 +18,7 @@ import orjson
 import structlog
 import uvloop
 from aiohttp import web
+from pydantic import SecretStr
 
 from db.schema_version import check
 from gateway.app import build_app
@@ -109,8 +110,10 @@ class _Workers:
 
 
 def dump_settings(settings: Settings) -> bytes:
-    token = settings.metrics_token
-    return orjson.dumps(settings.model_dump() | {"metrics_token": token.get_secret_value() if token else None})
+    values = settings.model_dump()
+    return orjson.dumps(
+        {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in values.items()}
+    )
 
 
 def serve_workers(settings: Settings, started: Callable[[str], None]) -> None:

@@ -70,6 +70,19 @@ class Settings(BaseSettings):
         None, description="Bearer token for /metrics; without one, only loopback may read it."
     )
 
+    stripe_secret_key: SecretStr | None = Field(
+        None, description="Stripe's secret key; without one, nobody can top up and auto-recharge rests."
+    )
+    stripe_webhook_secrets: SecretStr | None = Field(
+        None, description="Signing secrets of Stripe's webhook, separated by commas: several while one is rotated."
+    )
+    stripe_api_base: str = Field("https://api.stripe.com", description="Where Stripe's API is.")
+    stripe_timeout_seconds: float = Field(20.0, gt=0, le=120, description="Longest wait for an answer of Stripe's.")
+    stripe_retries: int = Field(
+        1, ge=0, le=10, description="How often a call of Stripe's that got no answer is sent again at once."
+    )
+    stripe_tolerance_seconds: int = Field(300, ge=1, le=3600, description="How old the signature of an event may be.")
+
     @field_validator("allowed_origins")
     @classmethod
     def _are_origins(cls, value: str | None) -> str | None:
@@ -82,6 +95,24 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> frozenset[str]:
         return frozenset(_listed(self.allowed_origins))
+
+    def webhook_secrets(self) -> list[str]:
+        given = self.stripe_webhook_secrets.get_secret_value() if self.stripe_webhook_secrets else ""
+        return [secret.strip() for secret in given.split(",") if secret.strip()]
+
+    def stripe_livemode(self) -> bool | None:
+        """Whether the secret key moves real money; None if it doesn't tell."""
+        key = self.stripe_secret_key.get_secret_value() if self.stripe_secret_key else ""
+        kinds = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
+        return next((live for prefix, live in kinds.items() if key.startswith(prefix)), None)
+
+    @field_validator("stripe_api_base")
+    @classmethod
+    def _http_address(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            msg = "must begin with https://, or http:// for a stand-in"
+            raise ValueError(msg)
+        return value.rstrip("/")
 
     @field_validator("database_url")
     @classmethod

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from db import stripe_tables, volume_tables  # noqa: F401  their tables are of the metadata
 from db.tables import metadata
 
 context.configure(

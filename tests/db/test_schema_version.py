@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, select, text
 
-from db import tables
+from db import stripe_tables, tables, volume_tables  # noqa: F401  those of Stripe and volumes are of the metadata
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import SchemaOutdated
 from db.schema_version import _config, check, migrate, newest

@@ -1,0 +1,167 @@
+"""Auto-recharge: what each account has set, and the payments that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, and_, bindparam, exists, func, or_, select, update
+
+from db import tables
+from db.database import Database, WriteConnection
+from db.snapshots import Snapshot
+from db.statements import columns
+from db.stripe_tables import auto_recharges, recharge_attempts
+from db.tables import timestamp
+from db.writes import upsert
+
+_SET = auto_recharges
+_ATTEMPT = recharge_attempts
+
+
+class AutoRechargeRow(NamedTuple):
+    account_id: int
+    state: str
+    threshold_nanos: int
+    amount_nanos: int
+    daily_limit_nanos: int
+    declines: int
+    retry_at: datetime | None
+    last_failure: str | None
+    last_failure_at: datetime | None
+    changed_at: datetime
+
+
+class RechargeAttemptRow(NamedTuple):
+    id: str
+    account_id: int
+    state: str
+    amount_nanos: int
+    threshold_nanos: int
+    customer: str | None
+    payment_method: str | None
+    payment_intent: str | None
+    started_at: datetime
+    sent_at: datetime | None
+    retry_at: datetime
+    sends: int
+    ended_at: datetime | None
+    failure: str | None
+
+
+async def put_settings(connection: WriteConnection, row: AutoRechargeRow) -> None:
+    statement = upsert(connection, _SET).values(**row._asdict())
+    changing = {name: statement.excluded[name] for name in AutoRechargeRow._fields if name != "account_id"}
+    await connection.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=changing))
+
+
+async def lock_settings(connection: WriteConnection, account_id: int) -> AutoRechargeRow | None:
+    """Whoever changes an attempt locks its account's settings first, so that no two wait for each other in a circle."""
+    statement = select(*columns(_SET, AutoRechargeRow)).where(_SET.c.account_id == account_id).with_for_update()
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else AutoRechargeRow._make(row)
+
+
+_OF_ACCOUNT = select(*columns(_SET, AutoRechargeRow)).where(_SET.c.account_id == bindparam("account_id"))
+
+
+async def settings_of(snapshot: Snapshot, account_id: int) -> AutoRechargeRow | None:
+    rows = await snapshot.rows(_OF_ACCOUNT, {"account_id": account_id})
+    return AutoRechargeRow._make(rows[0]) if rows else None
+
+
+def _started_in(first: str, last: str) -> Any:
+    """What a day's limit counts: what was paid, and what may yet be."""
+    return and_(
+        _ATTEMPT.c.started_at >= bindparam(first, type_=timestamp()),
+        _ATTEMPT.c.started_at < bindparam(last, type_=timestamp()),
+        _ATTEMPT.c.state != "failed",
+    )
+
+
+_DAY = select(func.coalesce(func.sum(_ATTEMPT.c.amount_nanos), 0)).where(
+    _ATTEMPT.c.account_id == bindparam("account_id"), _started_in("first", "last")
+)
+_BELOW = (
+    select(_SET.c.account_id)
+    .join(tables.accounts, tables.accounts.c.id == _SET.c.account_id)
+    .where(
+        _SET.c.state == "active",
+        tables.accounts.c.balance_nanos < _SET.c.threshold_nanos,
+        or_(_SET.c.retry_at.is_(None), _SET.c.retry_at <= bindparam("now", type_=timestamp())),
+        ~exists().where(_ATTEMPT.c.account_id == _SET.c.account_id, _ATTEMPT.c.ended_at.is_(None)),
+    )
+    .order_by(_SET.c.account_id)
+    .limit(bindparam("rows", type_=BigInteger()))
+)
+_DUE = (
+    select(*columns(_ATTEMPT, RechargeAttemptRow))
+    .where(_ATTEMPT.c.ended_at.is_(None), _ATTEMPT.c.retry_at <= bindparam("now", type_=timestamp()))
+    .order_by(_ATTEMPT.c.retry_at, _ATTEMPT.c.id)
+    .limit(bindparam("rows", type_=BigInteger()))
+)
+_IN_FLIGHT_OF = select(*columns(_ATTEMPT, RechargeAttemptRow)).where(
+    _ATTEMPT.c.account_id == bindparam("account_id"), _ATTEMPT.c.ended_at.is_(None)
+)
+
+
+async def accounts_below(database: Database, now: datetime, limit: int) -> list[int]:
+    """Accounts whose balance is below the threshold that they set, with no payment in flight."""
+    return [row[0] for row in await database.read(_BELOW, {"now": now, "rows": limit})]
+
+
+async def due_attempts(database: Database, now: datetime, limit: int) -> list[RechargeAttemptRow]:
+    rows = await database.read(_DUE, {"now": now, "rows": limit})
+    return [RechargeAttemptRow._make(row) for row in rows]
+
+
+async def in_flight(connection: WriteConnection, account_id: int) -> RechargeAttemptRow | None:
+    row = (await connection.execute(_IN_FLIGHT_OF, {"account_id": account_id})).one_or_none()
+    return None if row is None else RechargeAttemptRow._make(row)
+
+
+async def nanos_of_day(connection: WriteConnection, account_id: int, first: datetime, last: datetime) -> int:
+    """What was asked for from the first moment to before the last, and didn't fail."""
+    parameters = {"account_id": account_id, "first": first, "last": last}
+    return int((await connection.execute(_DAY, parameters)).scalar_one())
+
+
+async def read_nanos_of_day(snapshot: Snapshot, account_id: int, first: datetime, last: datetime) -> int:
+    rows = await snapshot.rows(_DAY, {"account_id": account_id, "first": first, "last": last})
+    return int(rows[0][0])
+
+
+async def attempt_in_flight(snapshot: Snapshot, account_id: int) -> RechargeAttemptRow | None:
+    rows = await snapshot.rows(_IN_FLIGHT_OF, {"account_id": account_id})
+    return RechargeAttemptRow._make(rows[0]) if rows else None
+
+
+async def insert_attempt(connection: WriteConnection, row: RechargeAttemptRow) -> None:
+    await connection.execute(_ATTEMPT.insert().values(**row._asdict()))
+
+
+async def lock_attempt(connection: WriteConnection, attempt_id: str) -> RechargeAttemptRow | None:
+    statement = select(*columns(_ATTEMPT, RechargeAttemptRow)).where(_ATTEMPT.c.id == attempt_id).with_for_update()
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else RechargeAttemptRow._make(row)
+
+
+async def attempt_by_id(connection: WriteConnection, attempt_id: str) -> RechargeAttemptRow | None:
+    statement = select(*columns(_ATTEMPT, RechargeAttemptRow)).where(_ATTEMPT.c.id == attempt_id)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else RechargeAttemptRow._make(row)
+
+
+async def update_attempt(connection: WriteConnection, row: RechargeAttemptRow) -> None:
+    await connection.execute(update(_ATTEMPT).where(_ATTEMPT.c.id == row.id).values(**row._asdict()))
+
+
+async def newest_attempts(database: Database, account_id: int, limit: int) -> Sequence[RechargeAttemptRow]:
+    statement = (
+        select(*columns(_ATTEMPT, RechargeAttemptRow))
+        .where(_ATTEMPT.c.account_id == account_id)
+        .order_by(_ATTEMPT.c.started_at.desc(), _ATTEMPT.c.id)
+        .limit(limit)
+    )
+    return [RechargeAttemptRow._make(row) for row in await database.read(statement)]

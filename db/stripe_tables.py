@@ -1,0 +1,135 @@
+"""What Stripe's events came to, and the payments that auto-recharge asked for.
+
+Events, customers and credits are found by Stripe's own ids, before their account is known: these tables begin with
+them rather than with the account.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    text,
+)
+
+from db.tables import metadata, name, timestamp
+
+_WAITING = text("state = 'waiting'")
+_IN_FLIGHT = text("ended_at IS NULL")
+
+stripe_events = Table(
+    "stripe_events",
+    metadata,
+    Column("id", name(), nullable=False),
+    Column("type", name(), nullable=False),
+    Column("created_at", timestamp(), nullable=False),
+    Column("received_at", timestamp(), nullable=False),
+    Column("state", name(), nullable=False),
+    # Why it was ignored, or what it waits for, in words for operators.
+    Column("reason", String()),
+    Column("account_id", BigInteger(), ForeignKey("accounts.id")),
+    # The customer or payment that isn't known yet.
+    Column("waits_for", name()),
+    # The event as it came, while it waits: it has names and addresses in it, so not a moment longer.
+    Column("payload", String()),
+    Column("attempts", BigInteger(), nullable=False),
+    Column("retry_at", timestamp()),
+    PrimaryKeyConstraint("id"),
+    Index("ix_stripe_events_received_at", "received_at", "id"),
+    Index("ix_stripe_events_retry_at", "retry_at", postgresql_where=_WAITING, sqlite_where=_WAITING),
+    Index("ix_stripe_events_waits_for", "waits_for", postgresql_where=_WAITING, sqlite_where=_WAITING),
+    CheckConstraint("state IN ('applied', 'ignored', 'waiting')", name="state"),
+    CheckConstraint(
+        "(state = 'waiting') = (payload IS NOT NULL) AND (state = 'waiting') = (retry_at IS NOT NULL)", name="waiting"
+    ),
+    sqlite_with_rowid=False,
+)
+
+stripe_customers = Table(
+    "stripe_customers",
+    metadata,
+    Column("id", name(), nullable=False),
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("created_at", timestamp(), nullable=False),
+    PrimaryKeyConstraint("id"),
+    # The oldest is the one that pays: see db/stripe_customers.py.
+    Index("ix_stripe_customers_account_id", "account_id", "created_at", "id"),
+    sqlite_with_rowid=False,
+)
+
+stripe_credits = Table(
+    "stripe_credits",
+    metadata,
+    # The session, payment, refund or invoice that was credited. Several events announce one; this makes it count once.
+    Column("id", name(), nullable=False),
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("is_refund", Boolean(), nullable=False),
+    Column("payment_intent", name()),
+    Column("amount_nanos", BigInteger(), nullable=False),
+    Column("created_at", timestamp(), nullable=False),
+    PrimaryKeyConstraint("id"),
+    Index("ix_stripe_credits_payment_intent", "payment_intent", "is_refund"),
+    sqlite_with_rowid=False,
+)
+
+auto_recharges = Table(
+    "auto_recharges",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("state", name(), nullable=False),
+    Column("threshold_nanos", BigInteger(), nullable=False),
+    Column("amount_nanos", BigInteger(), nullable=False),
+    Column("daily_limit_nanos", BigInteger(), nullable=False),
+    Column("declines", BigInteger(), nullable=False),
+    # No payment is tried before this moment: after a decline it is put off.
+    Column("retry_at", timestamp()),
+    Column("last_failure", String()),
+    Column("last_failure_at", timestamp()),
+    Column("changed_at", timestamp(), nullable=False),
+    PrimaryKeyConstraint("account_id"),
+    CheckConstraint("state IN ('active', 'stopped', 'off')", name="state"),
+    CheckConstraint("amount_nanos > 0 AND daily_limit_nanos >= amount_nanos AND declines >= 0", name="amounts"),
+    sqlite_with_rowid=False,
+)
+
+recharge_attempts = Table(
+    "recharge_attempts",
+    metadata,
+    # Stripe's idempotency key too.
+    Column("id", name(), nullable=False),
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("state", name(), nullable=False),
+    Column("amount_nanos", BigInteger(), nullable=False),
+    Column("threshold_nanos", BigInteger(), nullable=False),
+    Column("customer", name()),
+    # Committed before the payment is asked for: asking again with another card would be another payment to Stripe.
+    Column("payment_method", name()),
+    Column("payment_intent", name()),
+    Column("started_at", timestamp(), nullable=False),
+    Column("sent_at", timestamp()),
+    Column("retry_at", timestamp(), nullable=False),
+    Column("sends", BigInteger(), nullable=False),
+    Column("ended_at", timestamp()),
+    Column("failure", String()),
+    PrimaryKeyConstraint("id"),
+    Index("ix_recharge_attempts_account_id", "account_id", "started_at"),
+    # One payment in flight an account, kept by the database itself.
+    Index(
+        "uq_recharge_attempts_in_flight",
+        "account_id",
+        unique=True,
+        postgresql_where=_IN_FLIGHT,
+        sqlite_where=_IN_FLIGHT,
+    ),
+    CheckConstraint("state IN ('started', 'submitted', 'succeeded', 'failed')", name="state"),
+    CheckConstraint("(ended_at IS NULL) = (state IN ('started', 'submitted'))", name="ended_at"),
+    CheckConstraint("amount_nanos > 0", name="amount"),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,45 @@
+"""How the `stripe` package's client reaches Stripe: over aiohttp, on the loop, with bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import stripe
+from stripe import AIOHTTPClient, StripeClient
+
+from gateway.settings import Settings
+from ledger.stripe.api import StripeApi
+
+CONNECT_SECONDS: Final = 10.0
+
+# It would send the machine's platform along, and keep a file in the home directory of whoever runs it.
+stripe.enable_telemetry = False
+
+
+class _Http(AIOHTTPClient):
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        try:
+            return await super().request_async(method, url, headers, post_data)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # The package minds these until the headers are there, but not while the body is read.
+            self._handle_request_error(error)
+
+
+def build_stripe_api(settings: Settings) -> StripeApi | None:
+    """None where there is no key."""
+    if settings.stripe_secret_key is None:
+        return None
+    seconds = settings.stripe_timeout_seconds
+    timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
+    http = _Http(timeout=timeout)
+    client = StripeClient(
+        settings.stripe_secret_key.get_secret_value(),
+        base_addresses={"api": settings.stripe_api_base},
+        max_network_retries=settings.stripe_retries,
+        http_client=http,
+    )
+    return StripeApi(client, http)

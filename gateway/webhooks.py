@@ -1,0 +1,48 @@
+"""What other systems tell the gateway: Stripe's events."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from gateway.errors import RequestError
+from gateway.parts import PARTS
+from gateway.requests import read_body
+from ledger.errors import BadUserInput
+from ledger.stripe.events import EventState
+from ledger.stripe.signatures import check_signature
+
+log = structlog.get_logger()
+
+MAX_EVENT_BYTES: Final = 1_048_576
+"""Also where other bodies may be larger: whoever knows the address may send one before any signature is checked."""
+
+SIGNATURE: Final = "Stripe-Signature"
+
+
+async def stripe_webhook(request: web.Request) -> web.Response:
+    """Answers 200 as soon as the event is recorded; Stripe sends again whatever it got no such answer to."""
+    parts = request.app[PARTS]
+    secrets = parts.settings.webhook_secrets()
+    if not secrets:
+        raise RequestError("UNAVAILABLE", "Stripe's webhook is not set up: it needs its secret")
+    if (request.content_length or 0) > MAX_EVENT_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_EVENT_BYTES, request.content_length or 0)
+    body = await read_body(request)
+    if len(body) > MAX_EVENT_BYTES:
+        raise web.HTTPRequestEntityTooLarge(MAX_EVENT_BYTES, len(body))
+    check_signature(body, request.headers.get(SIGNATURE), secrets, parts.settings.stripe_tolerance_seconds)
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise BadUserInput("the body is not UTF-8") from error
+    receipt = await parts.stripe_events.receive(text)
+    note = log.warning if receipt.state == EventState.WAITING else log.info
+    note("stripe event", state=receipt.state.value, reason=receipt.reason, repeated=receipt.is_repeated)
+    return web.json_response({"received": True})
+
+
+def add_webhook_routes(app: web.Application) -> None:
+    app.router.add_post("/webhooks/stripe", stripe_webhook)

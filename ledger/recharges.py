@@ -1,0 +1,144 @@
+"""Auto-recharge: what an account's owner sets, and what becomes of the payments that it asks for.
+
+`ledger.recharge_payments` asks Stripe for them. Whoever changes an attempt has locked its account's settings before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from db import recharges
+from db.database import WriteConnection
+from db.recharges import AutoRechargeRow, RechargeAttemptRow
+from ledger.errors import BadUserInput
+from ledger.money import NANOS, format_nanos
+from ledger.stripe.shapes import NANOS_PER_CENT
+
+MIN_PAYMENT_NANOS: Final = 5 * NANOS
+MAX_PAYMENT_NANOS: Final = 10_000 * NANOS
+MAX_DAILY_NANOS: Final = 100_000 * NANOS
+MAX_THRESHOLD_NANOS: Final = 100_000 * NANOS
+
+MAX_DECLINES: Final = 3
+"""So many in a row stop auto-recharge until it is set anew."""
+DECLINE_WAIT: Final = timedelta(hours=1)
+"""From a decline to the next payment; twice that after the second."""
+MAX_FAILURE: Final = 300
+
+
+class RechargeState(StrEnum):
+    ACTIVE = "active"
+    STOPPED = "stopped"
+    OFF = "off"
+
+
+class AttemptState(StrEnum):
+    STARTED = "started"
+    SUBMITTED = "submitted"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RechargeSettings:
+    threshold_nanos: int
+    amount_nanos: int
+    daily_limit_nanos: int
+    is_on: bool = True
+
+
+def checked_payment(nanos: int, what: str) -> int:
+    """What Stripe can be asked for. Raises BadUserInput."""
+    if not MIN_PAYMENT_NANOS <= nanos <= MAX_PAYMENT_NANOS:
+        msg = f"{what} must be {format_nanos(MIN_PAYMENT_NANOS)} to {format_nanos(MAX_PAYMENT_NANOS)}"
+        raise BadUserInput(f"{msg}, not {format_nanos(nanos)}")
+    if nanos % NANOS_PER_CENT:
+        raise BadUserInput(f"{what} must be whole cents, not {format_nanos(nanos)}")
+    return nanos
+
+
+def _check(settings: RechargeSettings) -> None:
+    checked_payment(settings.amount_nanos, "amount")
+    if not 0 <= settings.threshold_nanos <= MAX_THRESHOLD_NANOS:
+        raise BadUserInput(f"threshold must be 0.00 to {format_nanos(MAX_THRESHOLD_NANOS)}")
+    if not settings.amount_nanos <= settings.daily_limit_nanos <= MAX_DAILY_NANOS:
+        raise BadUserInput(f"dailyLimit must be at least the amount, and at most {format_nanos(MAX_DAILY_NANOS)}")
+
+
+async def put_settings(
+    connection: WriteConnection, account_id: int, settings: RechargeSettings, now: datetime
+) -> AutoRechargeRow:
+    """Setting it anew forgets declines: it is how a stopped one is started again. Raises BadUserInput."""
+    _check(settings)
+    known = await recharges.lock_settings(connection, account_id)
+    row = AutoRechargeRow(
+        account_id=account_id,
+        state=(RechargeState.ACTIVE if settings.is_on else RechargeState.OFF).value,
+        threshold_nanos=settings.threshold_nanos,
+        amount_nanos=settings.amount_nanos,
+        daily_limit_nanos=settings.daily_limit_nanos,
+        declines=0,
+        retry_at=None,
+        last_failure=known.last_failure if known else None,
+        last_failure_at=known.last_failure_at if known else None,
+        changed_at=now,
+    )
+    await recharges.put_settings(connection, row)
+    return row
+
+
+async def _locked(connection: WriteConnection, attempt_id: str) -> tuple[AutoRechargeRow, RechargeAttemptRow] | None:
+    attempt = await recharges.attempt_by_id(connection, attempt_id)
+    if attempt is None:
+        return None
+    settings = await recharges.lock_settings(connection, attempt.account_id)
+    attempt = await recharges.lock_attempt(connection, attempt_id)
+    assert settings is not None
+    assert attempt is not None
+    return settings, attempt
+
+
+async def succeed(
+    connection: WriteConnection, attempt_id: str, payment_intent: str, now: datetime
+) -> RechargeAttemptRow | None:
+    """The attempt whose payment is credited now; None if there is none. One that was given up can still be paid."""
+    locked = await _locked(connection, attempt_id)
+    if locked is None:
+        return None
+    settings, attempt = locked
+    await recharges.put_settings(connection, settings._replace(declines=0, retry_at=None))
+    attempt = attempt._replace(
+        state=AttemptState.SUCCEEDED.value,
+        payment_intent=payment_intent,
+        ended_at=attempt.ended_at or now,
+        failure=None,
+    )
+    await recharges.update_attempt(connection, attempt)
+    return attempt
+
+
+async def fail(
+    connection: WriteConnection, attempt_id: str, failure: str, now: datetime, *, is_decline: bool = True
+) -> AutoRechargeRow | None:
+    """The settings after it, if the attempt was in flight: a reply and an event may both tell of one decline."""
+    locked = await _locked(connection, attempt_id)
+    if locked is None or locked[1].ended_at is not None:
+        return None
+    settings, attempt = locked
+    failure = failure[:MAX_FAILURE]
+    ended = attempt._replace(state=AttemptState.FAILED.value, ended_at=now, failure=failure)
+    await recharges.update_attempt(connection, ended)
+    declines = settings.declines + is_decline
+    stops = declines >= MAX_DECLINES and settings.state == RechargeState.ACTIVE
+    settings = settings._replace(
+        state=RechargeState.STOPPED.value if stops else settings.state,
+        declines=declines,
+        retry_at=now + DECLINE_WAIT * 2 ** max(declines - 1, 0),
+        last_failure=failure,
+        last_failure_at=now,
+    )
+    await recharges.put_settings(connection, settings)
+    return settings

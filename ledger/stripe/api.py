@@ -1,0 +1,202 @@
+"""What the ledger asks of Stripe's API. Every answer is read as `shapes` reads events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from stripe import HTTPClient, StripeClient, StripeObject
+
+from ledger.ids import account_id_text
+from ledger.stripe.failures import StripeUnavailable, translated
+from ledger.stripe.notices import CURRENCY, RECHARGE, Refund, read_refund
+from ledger.stripe.shapes import (
+    NANOS_PER_CENT,
+    Object,
+    UnexpectedShape,
+    id_of,
+    listed,
+    object_of,
+    optional_text,
+    text_of,
+)
+
+ACCOUNT: Final = "billing_gateway_account"
+"""Metadata of the customers and sessions that the gateway makes."""
+
+_REPLAYED: Final = "Idempotent-Replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutSession:
+    id: str
+    url: str
+    is_replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    account_id: int
+    customer: str
+    amount_nanos: int
+    success_url: str
+    cancel_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewPayment:
+    attempt: str
+    account_id: int
+    customer: str
+    payment_method: str
+    amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    id: str
+    status: Literal["paid", "running", "failed"]
+    failure: str | None
+
+
+def _read(answer: StripeObject) -> Object:
+    found: Mapping[str, Any] = answer.to_dict()
+    return found
+
+
+def _payment(of: Object) -> Payment:
+    status = optional_text(of, "status")
+    if status == "succeeded":
+        return Payment(text_of(of, "id"), "paid", None)
+    if status == "processing":
+        return Payment(text_of(of, "id"), "running", None)
+    error = object_of(of, "last_payment_error")
+    return Payment(text_of(of, "id"), "failed", optional_text(error, "message") or f"the payment is {status}")
+
+
+class StripeApi:
+    """Raises what `failures` lists."""
+
+    def __init__(self, client: StripeClient, http: HTTPClient) -> None:
+        self._client = client.v1
+        self._http = http
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def create_customer(self, account_id: int, name: str, key: str) -> str:
+        with translated():
+            answer = await self._client.customers.create_async(
+                {"name": name, "metadata": {ACCOUNT: account_id_text(account_id)}}, {"idempotency_key": key}
+            )
+        return _needed(_read(answer), "id")
+
+    async def create_session(self, new: NewSession, key: str) -> CheckoutSession:
+        metadata = {ACCOUNT: account_id_text(new.account_id)}
+        with translated():
+            answer = await self._client.checkout.sessions.create_async(
+                {
+                    "mode": "payment",
+                    "customer": new.customer,
+                    "client_reference_id": account_id_text(new.account_id),
+                    "line_items": [
+                        {
+                            "quantity": 1,
+                            "price_data": {
+                                "currency": CURRENCY,
+                                "unit_amount": new.amount_nanos // NANOS_PER_CENT,
+                                "product_data": {"name": "Credit"},
+                            },
+                        }
+                    ],
+                    "success_url": new.success_url,
+                    "cancel_url": new.cancel_url,
+                    "metadata": metadata,
+                    # The card is kept, for auto-recharge to charge.
+                    "payment_intent_data": {"setup_future_usage": "off_session", "metadata": metadata},
+                    # The ledger is in dollars: nobody is to pay in anything else.
+                    "adaptive_pricing": {"enabled": False},
+                },
+                {"idempotency_key": key},
+            )
+        found, response = _read(answer), answer.last_response
+        is_replayed = response is not None and response.headers.get(_REPLAYED) == "true"
+        return CheckoutSession(_needed(found, "id"), _needed(found, "url"), is_replayed)
+
+    async def payment_method_of(self, customer: str) -> str | None:
+        """The customer's default, or else the one that was saved last."""
+        with translated():
+            found = _read(await self._client.customers.retrieve_async(customer))
+            default = id_of(object_of(found, "invoice_settings"), "default_payment_method")
+            if default is not None:
+                return default
+            saved = _read(await self._client.customers.payment_methods.list_async(customer, {"limit": 1}))
+        return _first_id(saved)
+
+    async def pay(self, new: NewPayment) -> Payment:
+        """Charges a saved card while its owner is away. The attempt's id is the idempotency key."""
+        with translated():
+            answer = await self._client.payment_intents.create_async(
+                {
+                    "amount": new.amount_nanos // NANOS_PER_CENT,
+                    "currency": CURRENCY,
+                    "customer": new.customer,
+                    "payment_method": new.payment_method,
+                    "off_session": True,
+                    "confirm": True,
+                    "description": "Auto-recharge",
+                    "metadata": {RECHARGE: new.attempt, ACCOUNT: account_id_text(new.account_id)},
+                },
+                {"idempotency_key": new.attempt},
+            )
+        return _payment(_read(answer))
+
+    async def payment(self, payment_intent: str) -> Payment:
+        with translated():
+            return _payment(_read(await self._client.payment_intents.retrieve_async(payment_intent)))
+
+    async def payment_of_attempt(self, customer: str, attempt: str, since: datetime) -> Payment | None:
+        """The one that this attempt asked for, if Stripe ever got to hear of it."""
+        after: str | None = None
+        with translated():
+            while True:
+                page = _read(
+                    await self._client.payment_intents.list_async(
+                        {
+                            "customer": customer,
+                            "created": {"gte": int(since.timestamp()) - 60},
+                            "limit": 100,
+                            **({"starting_after": after} if after else {}),
+                        }
+                    )
+                )
+                for one in listed(page):
+                    if optional_text(object_of(one, "metadata"), RECHARGE) == attempt:
+                        return _payment(one)
+                    after = id_of(one, "id")
+                if page.get("has_more") is not True or after is None:
+                    return None
+
+    async def customer_of_charge(self, charge: str) -> str | None:
+        with translated():
+            return id_of(_read(await self._client.charges.retrieve_async(charge)), "customer")
+
+    async def refunds_of_charge(self, charge: str) -> list[Refund]:
+        """Those that succeeded: the newest hundred, more than a charge has."""
+        with translated():
+            page = _read(await self._client.refunds.list_async({"charge": charge, "limit": 100}))
+        found = [read_refund(one) for one in listed(page)]
+        return [one for one in found if isinstance(one, Refund)]
+
+
+def _first_id(page: Object) -> str | None:
+    return next((id_of(one, "id") for one in listed(page)), None)
+
+
+def _needed(of: Object, name: str) -> str:
+    try:
+        return text_of(of, name)
+    except UnexpectedShape as shape:
+        raise StripeUnavailable(str(shape)) from shape

@@ -1,0 +1,174 @@
+"""Receiving Stripe's events: each is recorded once, and applied, ignored, or kept until it can be applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from db import stripe_credits, stripe_events, usage_writes
+from db.database import Database
+from db.stripe_events import StripeEventRow
+from ledger.errors import BillingError, Conflict, NotFound
+from ledger.ids import account_id_text
+from ledger.moves import checked_text
+from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
+from ledger.stripe.credits import Applied, Ignored, Verdict, Waiting, apply
+from ledger.stripe.notices import Event, Nothing, Notice, notice_of, read_event
+from ledger.stripe.shapes import UnexpectedShape
+
+FIRST_RETRY: Final = timedelta(minutes=1)
+LAST_RETRY: Final = timedelta(hours=6)
+"""The longest from one try to the next: the time doubles with each."""
+
+
+class EventState(StrEnum):
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    state: EventState
+    reason: str | None
+    is_repeated: bool = False
+
+
+def retry_at(attempts: int, now: datetime) -> datetime:
+    return now + min(FIRST_RETRY * float(2 ** min(attempts, 20)), LAST_RETRY)
+
+
+class StripeEvents:
+    def __init__(
+        self, database: Database, ledger: Ledger, *, livemode: bool | None = None, clock: Clock = utc_now
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._livemode = livemode
+        """Whether real money moves; None where the key doesn't say. Events of the other kind are ignored."""
+        self._clock = clock
+
+    def read(self, event: Event) -> Notice:
+        """Raises UnexpectedShape, and BillingError for amounts that the ledger can't hold."""
+        if self._livemode is not None and event.livemode != self._livemode:
+            return Nothing("it is of Stripe's test mode" if self._livemode else "it is of Stripe's live mode")
+        return notice_of(event)
+
+    async def receive(self, body: str) -> Receipt:
+        """What becomes of an event whose signature was checked. Raises BadUserInput for what is no event."""
+        event = read_event(body)
+        now = self._clock()
+        new = StripeEventRow(
+            id=event.id,
+            type=event.type,
+            created_at=event.created_at,
+            received_at=now,
+            state=EventState.WAITING.value,
+            reason=None,
+            account_id=None,
+            waits_for=None,
+            payload=body,
+            attempts=0,
+            retry_at=now,
+        )
+        return await self._settle(new, event)
+
+    async def retry(self, event_id: str, notice: Notice | None = None) -> Receipt | None:
+        """Tries a waiting event again, as the notice that more was learned for; None if it waits no more."""
+        async with self._database.write() as connection:
+            row = await stripe_events.locked(connection, event_id)
+        if row is None or row.payload is None:
+            return None
+        return await self._settle(row, read_event(row.payload), notice)
+
+    async def _settle(self, new: StripeEventRow, event: Event, notice: Notice | None = None) -> Receipt:
+        async def settle(transaction: LedgerTransaction) -> tuple[StripeEventRow, Verdict | None]:
+            row = await stripe_events.received(transaction.connection, new)
+            if row.state != EventState.WAITING:
+                return row, None
+            verdict = await self._verdict(transaction, event, row, notice)
+            row = self._settled(row, verdict)
+            await stripe_events.put(transaction.connection, row)
+            return row, verdict
+
+        try:
+            row, verdict = await self._ledger.within(settle)
+        except BillingError as refusal:
+            # The ledger refused: nothing of the transaction was kept, but the event must be.
+            row, verdict = await self._refused(new, refusal), Ignored("")
+        if isinstance(verdict, Applied) and verdict.payment_intent is not None:
+            await self.retry_waiting_for(verdict.payment_intent)
+        return Receipt(EventState(row.state), row.reason, is_repeated=verdict is None)
+
+    async def _verdict(
+        self, transaction: LedgerTransaction, event: Event, row: StripeEventRow, notice: Notice | None
+    ) -> Verdict:
+        try:
+            notice = notice or self.read(event)
+        except UnexpectedShape as shape:
+            return Waiting(str(shape))
+        return await apply(transaction, notice, row.received_at, self._clock())
+
+    def _settled(self, row: StripeEventRow, verdict: Verdict) -> StripeEventRow:
+        done = row._replace(waits_for=None, payload=None, retry_at=None, reason=None, attempts=row.attempts + 1)
+        match verdict:
+            case Applied():
+                return done._replace(state=EventState.APPLIED.value, account_id=verdict.account_id)
+            case Ignored():
+                return done._replace(state=EventState.IGNORED.value, reason=verdict.reason)
+            case Waiting():
+                return row._replace(
+                    reason=verdict.reason,
+                    waits_for=verdict.waits_for,
+                    account_id=verdict.account_id,
+                    attempts=row.attempts + 1,
+                    retry_at=retry_at(row.attempts, self._clock()),
+                )
+
+    async def _refused(self, new: StripeEventRow, refusal: BillingError) -> StripeEventRow:
+        async with self._database.write() as connection:
+            row = await stripe_events.received(connection, new)
+            if row.state == EventState.WAITING:
+                row = self._settled(row, Waiting(str(refusal)))
+                await stripe_events.put(connection, row)
+            return row
+
+    async def retry_waiting_for(self, name: str) -> int:
+        """Tries what waits for this customer or payment, one after the other; returns how many there were."""
+        event_ids = await stripe_events.waiting_for(self._database, name)
+        for event_id in event_ids:
+            await self.retry(event_id)
+        return len(event_ids)
+
+    async def link(self, account_id: int, customer: str) -> int:
+        """Makes Stripe's customer one of the account, and applies what waited for that; returns how many events did.
+
+        Raises NotFound, and Conflict where the customer is another account's.
+        """
+        checked_text(customer, "the customer", 255)
+        async with self._database.write() as connection:
+            if not await usage_writes.existing_accounts(connection, {account_id}):
+                msg = f"there is no account {account_id_text(account_id)}"
+                raise NotFound(msg)
+            linked = await stripe_credits.link_customer(connection, customer, account_id, self._clock())
+            if linked != account_id:
+                msg = f"the customer {customer} is of {account_id_text(linked)} already"
+                raise Conflict(msg)
+        return await self.retry_waiting_for(customer)
+
+    async def dismiss(self, event_id: str, reason: str) -> StripeEventRow:
+        """Lets a waiting event be, as an operator decided. Raises NotFound, and Conflict where it waits no more."""
+        checked_text(reason, "the reason", 500)
+        async with self._database.write() as connection:
+            row = await stripe_events.locked(connection, event_id)
+            if row is None:
+                msg = f"there is no event {event_id}"
+                raise NotFound(msg)
+            if row.state != EventState.WAITING:
+                msg = f"the event {event_id} is {row.state} already"
+                raise Conflict(msg)
+            row = self._settled(row, Ignored(f"dismissed: {reason}"))
+            await stripe_events.put(connection, row)
+            return row

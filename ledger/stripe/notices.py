@@ -1,0 +1,251 @@
+"""What an event means to the ledger, read from the event alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from ledger.errors import BadUserInput
+from ledger.money import parse_nanos
+from ledger.stripe.shapes import (
+    MAX_ID,
+    Object,
+    id_of,
+    listed,
+    moment_of,
+    nanos_of,
+    object_of,
+    optional_nanos,
+    optional_text,
+    read_object,
+    text_of,
+)
+
+CURRENCY: Final = "usd"
+
+RECHARGE: Final = "billing_gateway_recharge"
+"""Metadata of the payments that auto-recharge asks for: the attempt's id."""
+CONTRACT: Final = "contract"
+"""Metadata of a contract's invoice: its name."""
+BONUS: Final = "bonus"
+"""Metadata of a contract's invoice: what is granted on top, in dollars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    id: str
+    type: str
+    created_at: datetime
+    livemode: bool
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class TopUp:
+    session: str
+    customer: str | None
+    payment_intent: str | None
+    amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recharge:
+    payment_intent: str
+    attempt: str
+    amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class RechargeFailed:
+    payment_intent: str
+    attempt: str
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    id: str
+    charge: str | None
+    payment_intent: str | None
+    customer: str | None
+    amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRefunded:
+    """A charge with the refunds that it has by now. Newer API versions say how much, but not which refunds."""
+
+    charge: str
+    payment_intent: str | None
+    customer: str | None
+    refunded_nanos: int
+    refunds: tuple[Refund, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContractPaid:
+    invoice: str
+    customer: str | None
+    payment_intent: str | None
+    contract: str
+    cash_nanos: int
+    bonus_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Recorded and acknowledged, and that is all."""
+
+    reason: str
+
+
+Notice = TopUp | Recharge | RechargeFailed | Refund | ChargeRefunded | ContractPaid | Nothing
+
+
+def read_event(body: str | bytes) -> Event:
+    """Raises BadUserInput for what is no event of Stripe's."""
+    found = read_object(body)
+    event_id, kind = id_of(found, "id"), id_of(found, "type")
+    of = object_of(object_of(found, "data"), "object")
+    if found.get("object") != "event" or event_id is None or kind is None or not of:
+        raise BadUserInput(
+            f"the body must be an event of Stripe's, with an id and a type of at most {MAX_ID} characters"
+        )
+    return Event(event_id, kind, moment_of(found, "created"), found.get("livemode") is True, of)
+
+
+def notice_of(event: Event) -> Notice:
+    """Raises UnexpectedShape."""
+    read = _READERS.get(event.type)
+    if read is not None:
+        return read(event.object)
+    if event.type.startswith("charge.dispute."):
+        return Nothing("disputes are for operators to decide")
+    return Nothing("nothing is done at events of this type")
+
+
+def _foreign(of: Object) -> Nothing | None:
+    currency = optional_text(of, "currency")
+    if currency is None or currency.lower() == CURRENCY:
+        return None
+    return Nothing(f"the currency is {currency[:10]}, not {CURRENCY}")
+
+
+def _before_tax(of: Object, subtotal: str, total: str) -> int:
+    """Never more than was paid: a discount is nobody's credit."""
+    before, paid = nanos_of(of, subtotal), optional_nanos(of, total)
+    return before if paid is None else min(before, paid)
+
+
+def _session(of: Object) -> Notice:
+    if of.get("mode") != "payment":
+        return Nothing(f"the session's mode is {str(of.get('mode'))[:40]}, not payment")
+    if of.get("payment_status") != "paid":
+        return Nothing(f"the session's payment_status is {str(of.get('payment_status'))[:40]}, not paid")
+    foreign = _foreign(of)
+    if foreign:
+        return foreign
+    amount = _before_tax(of, "amount_subtotal", "amount_total")
+    if amount <= 0:
+        return Nothing("nothing was paid")
+    return TopUp(text_of(of, "id"), id_of(of, "customer"), id_of(of, "payment_intent"), amount)
+
+
+def _paid(of: Object) -> Notice:
+    attempt = optional_text(object_of(of, "metadata"), RECHARGE)
+    if attempt is None:
+        return Nothing("the payment is not one of auto-recharge: Checkout's are credited by their session")
+    return _foreign(of) or Recharge(text_of(of, "id"), attempt, nanos_of(of, "amount_received"))
+
+
+def _failed(of: Object) -> Notice:
+    attempt = optional_text(object_of(of, "metadata"), RECHARGE)
+    if attempt is None:
+        return Nothing("the payment is not one of auto-recharge")
+    error = object_of(of, "last_payment_error")
+    failure = optional_text(error, "message") or f"the payment is {str(of.get('status'))[:40]}"
+    return RechargeFailed(text_of(of, "id"), attempt, failure)
+
+
+def read_refund(of: Object) -> Refund | Nothing:
+    status = of.get("status")
+    if status != "succeeded":
+        return Nothing(f"the refund's status is {str(status)[:40]}, not succeeded")
+    return _foreign(of) or Refund(
+        text_of(of, "id"),
+        id_of(of, "charge"),
+        id_of(of, "payment_intent"),
+        id_of(of, "customer"),
+        nanos_of(of, "amount"),
+    )
+
+
+def _refund(of: Object) -> Notice:
+    return read_refund(of)
+
+
+def _failed_refund(of: Object) -> Notice:
+    return Nothing("the refund failed: if it was credited, it is for operators to correct")
+
+
+def _charge_refunded(of: Object) -> Notice:
+    foreign = _foreign(of)
+    if foreign:
+        return foreign
+    charge, payment, customer = text_of(of, "id"), id_of(of, "payment_intent"), id_of(of, "customer")
+    known = {"charge": charge, "payment_intent": payment, "customer": customer}
+    refunds = [read_refund({**one, **known}) for one in listed(object_of(of, "refunds"))]
+    return ChargeRefunded(
+        charge,
+        payment,
+        customer,
+        nanos_of(of, "amount_refunded"),
+        tuple(one for one in refunds if isinstance(one, Refund)),
+    )
+
+
+def _payment_of_invoice(of: Object) -> str | None:
+    """Newer API versions list an invoice's payments; older ones name the one."""
+    for one in listed(object_of(of, "payments")):
+        found = id_of(object_of(one, "payment"), "payment_intent")
+        if found:
+            return found
+    return id_of(of, "payment_intent")
+
+
+def _invoice(of: Object) -> Notice:
+    metadata = object_of(of, "metadata")
+    contract = optional_text(metadata, CONTRACT)
+    if contract is None:
+        return Nothing(f"the invoice is of no contract: its metadata has no {CONTRACT!r}")
+    foreign = _foreign(of)
+    if foreign:
+        return foreign
+    cash = _before_tax(of, "subtotal", "total")
+    given = optional_text(metadata, BONUS)
+    bonus = parse_nanos(given, f"the metadata's {BONUS}") if given else 0
+    if cash < 0 or bonus < 0:
+        raise BadUserInput("what a contract grants must not be negative")
+    if not cash and not bonus:
+        return Nothing("nothing was paid")
+    return ContractPaid(text_of(of, "id"), id_of(of, "customer"), _payment_of_invoice(of), contract, cash, bonus)
+
+
+_READERS: Final[Mapping[str, Callable[[Object], Notice]]] = {
+    "checkout.session.completed": _session,
+    "checkout.session.async_payment_succeeded": _session,
+    "payment_intent.succeeded": _paid,
+    "payment_intent.payment_failed": _failed,
+    "payment_intent.canceled": _failed,
+    "charge.refunded": _charge_refunded,
+    "charge.refund.updated": _refund,
+    "refund.created": _refund,
+    "refund.updated": _refund,
+    "refund.failed": _failed_refund,
+    "invoice.paid": _invoice,
+}
+
+EVENT_TYPES: Final = tuple(sorted(_READERS))
+"""What the webhook's endpoint must be sent."""

@@ -1,0 +1,89 @@
+"""Reading Stripe's objects: they differ by API version and by what was expanded, so nothing is taken for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from ledger.errors import BadUserInput
+from ledger.money import NANOS, in_range
+
+NANOS_PER_CENT: Final = NANOS // 100
+MAX_ID: Final = 255
+
+Object = Mapping[str, Any]
+
+
+class UnexpectedShape(Exception):
+    """A signed event without something that it needs: kept, for a program that can read it."""
+
+
+def read_object(text: str | bytes) -> Object:
+    """Raises BadUserInput for what is no JSON object."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        msg = f"the body is not JSON that can be read: {error.msg}"
+        raise BadUserInput(msg) from error
+    if not isinstance(found, dict):
+        raise BadUserInput("the body must be a JSON object")
+    return found
+
+
+def text_of(of: Object, name: str) -> str:
+    found = optional_text(of, name)
+    if found is None:
+        msg = f"the {of.get('object', 'object')} has no {name}"
+        raise UnexpectedShape(msg)
+    return found
+
+
+def optional_text(of: Object, name: str) -> str | None:
+    found = of.get(name)
+    return found if isinstance(found, str) and found else None
+
+
+def id_of(of: Object, name: str) -> str | None:
+    """Of what is named: Stripe gives its id, or where it was expanded, all of it."""
+    found = of.get(name)
+    if isinstance(found, Mapping):
+        found = found.get("id")
+    return found if isinstance(found, str) and 0 < len(found) <= MAX_ID else None
+
+
+def nanos_of(of: Object, name: str) -> int:
+    found = optional_nanos(of, name)
+    if found is None:
+        msg = f"the {of.get('object', 'object')} has no {name}"
+        raise UnexpectedShape(msg)
+    return found
+
+
+def optional_nanos(of: Object, name: str) -> int | None:
+    """Stripe counts cents."""
+    cents = of.get(name)
+    if not isinstance(cents, int) or isinstance(cents, bool):
+        return None
+    return in_range(cents * NANOS_PER_CENT, name)
+
+
+def moment_of(of: Object, name: str) -> datetime:
+    seconds = of.get(name)
+    if not isinstance(seconds, int) or not 0 <= seconds < 2**35:
+        msg = f"{name} must be a time"
+        raise BadUserInput(msg)
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def object_of(of: Object, name: str) -> Object:
+    found = of.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def listed(found: Object) -> list[Object]:
+    """The objects of one of Stripe's lists."""
+    data = found.get("data")
+    return [one for one in data if isinstance(one, Mapping)] if isinstance(data, list) else []

@@ -1,0 +1,29 @@
+"""Whether a webhook's body comes from Stripe, and lately."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stripe import SignatureVerificationError, WebhookSignature
+
+from ledger.errors import Unauthenticated
+
+_TOO_OLD = "Timestamp outside the tolerance zone"
+
+
+def check_signature(body: bytes, header: str | None, secrets: Sequence[str], tolerance_seconds: int) -> None:
+    """One of the secrets must have made it. Raises Unauthenticated, which repeats nothing of what was sent."""
+    if not header:
+        raise Unauthenticated("the Stripe-Signature header is missing")
+    problem = "the Stripe-Signature header is not this body's, by any of the webhook's secrets"
+    for secret in secrets:
+        try:
+            WebhookSignature.verify_header(body, header, secret, tolerance_seconds)
+        except UnicodeDecodeError:
+            break
+        except SignatureVerificationError as error:
+            if str(error).startswith(_TOO_OLD):
+                problem = f"the signature is older than {tolerance_seconds} seconds"
+        else:
+            return
+    raise Unauthenticated(problem)

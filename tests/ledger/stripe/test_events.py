@@ -1,0 +1,262 @@
+"""What each of Stripe's events does to the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from ledger.errors import BadUserInput, Conflict, NotFound
+from ledger.stripe.events import EventState, Receipt, StripeEvents
+from tests.ledger.recompute import differences
+from tests.ledger.stripe.till import CUSTOMER, Posted, Till, recharge
+from tests.stripe_objects import body, charge, event, invoice, payment, refund, session
+
+COMPLETED = "checkout.session.completed"
+APPLIED = Receipt(EventState.APPLIED, None)
+
+
+def ignored(reason: str) -> Receipt:
+    return Receipt(EventState.IGNORED, reason)
+
+
+async def test_a_paid_session_is_a_top_up_of_what_it_came_to_before_tax(till: Till) -> None:
+    account_id = await till.customer()
+    paid = session("cs_1", customer=CUSTOMER, subtotal=2_000, tax=160)
+    assert await till.tell(COMPLETED, paid) == APPLIED
+    description = "Top-up through Stripe Checkout session cs_1"
+    assert await till.posted(account_id) == [
+        Posted("topup", "20.00", "stripe_checkout_session cs_1", description, None)
+    ]
+    (row,) = await till.rows(account_id)
+    assert (row.source, row.actor) == ("stripe_webhook", "stripe-webhook")
+    assert await differences(till.database) == []
+
+
+async def test_a_discount_is_not_credited(till: Till) -> None:
+    account_id = await till.customer()
+    paid = session("cs_1", customer=CUSTOMER, subtotal=2_000, amount_total=1_500)
+    await till.tell(COMPLETED, paid)
+    assert await till.brief(account_id) == [("topup", "15.00")]
+
+
+@pytest.mark.parametrize("status", ["unpaid", "no_payment_required"])
+async def test_a_session_counts_when_it_is_paid_and_once(till: Till, status: str) -> None:
+    account_id = await till.customer()
+    unpaid = session("cs_1", customer=CUSTOMER, payment_status=status)
+    told = await till.tell(COMPLETED, unpaid)
+    assert told == ignored(f"the session's payment_status is {status}, not paid")
+    paid = session("cs_1", customer=CUSTOMER)
+    assert await till.tell("checkout.session.async_payment_succeeded", paid) == APPLIED
+    assert await till.tell(COMPLETED, paid) == APPLIED
+    assert await till.brief(account_id) == [("topup", "20.00")]
+
+
+async def test_an_event_that_is_sent_again_changes_nothing(till: Till) -> None:
+    account_id = await till.customer()
+    paid = session("cs_1", customer=CUSTOMER)
+    for repeated in (False, True, True):
+        receipt = await till.tell(COMPLETED, paid, "evt_1x")
+        assert receipt == Receipt(EventState.APPLIED, None, is_repeated=repeated)
+    told = [till.tell(COMPLETED, session("cs_2", customer=CUSTOMER), "evt_2x") for _ in range(8)]
+    receipts = await asyncio.gather(*told)
+    assert [one.is_repeated for one in receipts].count(False) == 1
+    assert await till.brief(account_id) == [("topup", "20.00")] * 2
+
+
+async def test_what_nothing_is_done_about_is_recorded_with_its_reason(till: Till) -> None:
+    account_id = await till.customer()
+    told = [
+        (
+            COMPLETED,
+            session("cs_1", customer=CUSTOMER, currency="eur"),
+            "the currency is eur, not usd",
+        ),
+        (COMPLETED, session("cs_2", customer=CUSTOMER, mode="setup"), "the session's mode is setup"),
+        (COMPLETED, session("cs_3", customer=CUSTOMER, subtotal=0), "nothing was paid"),
+        ("payment_intent.succeeded", payment("pi_1", customer=CUSTOMER), "the payment is not one of auto-recharge"),
+        (
+            "charge.dispute.created",
+            {"id": "dp_1", "object": "dispute", "currency": "usd"},
+            "disputes are for operators",
+        ),
+        ("invoice.paid", invoice("in_1", customer=CUSTOMER, subtotal=5_000), "the invoice is of no contract"),
+        ("refund.created", refund("re_1", amount=5, status="pending"), "the refund's status is pending"),
+        ("refund.failed", refund("re_1", amount=5, status="failed"), "the refund failed"),
+        ("product.created", {"id": "prod_1", "object": "product"}, "nothing is done at events of this type"),
+    ]
+    for kind, of, _ in told:
+        await till.tell(kind, of)
+    assert [(kind, state) for kind, state, _ in await till.states()] == [(kind, "ignored") for kind, _, _ in told]
+    for (_, _, expected), (_, _, reason) in zip(told, await till.states(), strict=True):
+        assert reason is not None
+        assert reason.startswith(expected)
+    assert await till.rows(account_id) == []
+
+
+async def test_an_event_of_the_other_mode_moves_no_money(till: Till) -> None:
+    account_id = await till.customer()
+
+    live = StripeEvents(till.database, till.ledger, livemode=True)
+    paid = event(COMPLETED, session("cs_1", customer=CUSTOMER))
+    assert await live.receive(body(paid)) == ignored("it is of Stripe's test mode")
+    assert await till.rows(account_id) == []
+
+
+async def test_an_unknown_customer_s_event_waits_until_it_is_linked(till: Till) -> None:
+    account_id = await till.account()
+    told = await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
+    assert told == Receipt(EventState.WAITING, "the customer cus_9 is of no account: link it")
+    row = await till.event_row("evt_9")
+    assert (row.waits_for, row.attempts, row.retry_at) == ("cus_9", 1, till.now + timedelta(minutes=1))
+    assert '"cs_1"' in (row.payload or "")
+    # Sent again, it is tried again.
+    again = await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
+    assert again.state == EventState.WAITING
+    assert await till.events.link(account_id, "cus_9") == 1
+    row = await till.event_row("evt_9")
+    assert (row.state, row.payload, row.retry_at, row.account_id) == ("applied", None, None, account_id)
+    assert await till.brief(account_id) == [("topup", "20.00")]
+
+
+async def test_a_customer_is_of_one_account(till: Till) -> None:
+    await till.customer()
+    other = await till.account()
+    with pytest.raises(Conflict, match="cus_1 is of acct_1 already"):
+        await till.events.link(other, CUSTOMER)
+    with pytest.raises(NotFound, match="no account acct_77"):
+        await till.events.link(77, "cus_2")
+
+
+async def test_an_event_can_be_dismissed_while_it_waits(till: Till) -> None:
+    await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
+    await till.events.dismiss("evt_9", "it was a test")
+    row = await till.event_row("evt_9")
+    assert (row.state, row.reason, row.payload) == ("ignored", "dismissed: it was a test", None)
+    with pytest.raises(Conflict, match="is ignored already"):
+        await till.events.dismiss("evt_9", "again")
+    with pytest.raises(NotFound):
+        await till.events.dismiss("evt_10", "which?")
+
+
+async def test_auto_recharge_is_credited_once_and_by_its_own_event_alone(till: Till) -> None:
+    account_id = await till.customer()
+    await till.attempt(account_id, "recharge_1")
+    paid = recharge("pi_1", "recharge_1")
+    assert await till.tell("payment_intent.succeeded", paid) == APPLIED
+    assert await till.tell("payment_intent.succeeded", paid) == APPLIED
+    description = "Auto-recharge: the balance fell below 10.00; Stripe payment pi_1"
+    assert await till.posted(account_id) == [
+        Posted("auto_recharge", "25.00", "stripe_payment_intent pi_1", description, None)
+    ]
+
+
+async def test_auto_recharge_of_another_gateway_waits(till: Till) -> None:
+    await till.customer()
+    told = await till.tell("payment_intent.succeeded", recharge("pi_1", "recharge_77"))
+    assert told == Receipt(EventState.WAITING, "there is no auto-recharge recharge_77: was it another gateway's?")
+
+
+async def test_a_payment_that_failed_first_and_succeeded_then_is_credited(till: Till) -> None:
+    account_id = await till.customer()
+    await till.attempt(account_id, "recharge_1")
+    failed = recharge("pi_1", "recharge_1", status="requires_payment_method", failure="Your card was declined.")
+    assert await till.tell("payment_intent.payment_failed", failed) == APPLIED
+    assert await till.tell("payment_intent.payment_failed", failed) == ignored("it was known already")
+    assert await till.tell("payment_intent.succeeded", recharge("pi_1", "recharge_1")) == APPLIED
+    assert await till.brief(account_id) == [("auto_recharge", "25.00")]
+
+
+async def test_a_refund_names_the_charge_and_corrects_the_top_up(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    given = refund("re_1", amount=500, charge="ch_1", payment_intent="pi_1")
+    for kind in ("refund.created", "refund.updated", "charge.refund.updated"):
+        assert await till.tell(kind, given) == APPLIED
+    both = [given, refund("re_2", amount=300, charge="ch_1", payment_intent="pi_1")]
+    of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=800, payment_intent="pi_1", refunds=both)
+    assert await till.tell("charge.refunded", of) == APPLIED
+    top_up = "stripe_checkout_session cs_1"
+    assert (await till.posted(account_id))[1:] == [
+        Posted("refund", "5.00", "stripe_refund re_1", "Stripe refund re_1 of charge ch_1", top_up),
+        Posted("refund", "3.00", "stripe_refund re_2", "Stripe refund re_2 of charge ch_1", top_up),
+    ]
+    assert await till.months(account_id) == {}
+
+
+async def test_a_charge_that_names_no_refunds_waits_for_the_events_that_do(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=800, payment_intent="pi_1")
+    told = await till.tell("charge.refunded", of, "evt_c")
+    assert told == Receipt(EventState.WAITING, "it does not name all refunds of ch_1")
+    for refund_id, amount in (("re_1", 500), ("re_2", 300)):
+        assert (await till.event_row("evt_c")).state == "waiting"
+        await till.tell("refund.created", refund(refund_id, amount=amount, payment_intent="pi_1"))
+    assert (await till.event_row("evt_c")).state == "applied"
+    assert await till.brief(account_id) == [("topup", "20.00"), ("refund", "5.00"), ("refund", "3.00")]
+
+
+async def test_a_refund_that_comes_first_waits_for_its_payment(till: Till) -> None:
+    account_id = await till.customer()
+    told = await till.tell("refund.created", refund("re_1", amount=500, payment_intent="pi_1"), "evt_r")
+    assert told == Receipt(EventState.WAITING, "the payment pi_1 that it returns is not in the ledger yet")
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    assert (await till.event_row("evt_r")).state == "applied"
+    assert [row.corrects for row in await till.posted(account_id)] == [None, "stripe_checkout_session cs_1"]
+
+
+async def test_a_contract_s_invoice_grants_cash_and_bonus(till: Till) -> None:
+    account_id = await till.customer()
+    metadata = {"contract": "C-2026-17", "bonus": "2000.00"}
+    paid = invoice("in_1", customer=CUSTOMER, subtotal=1_000_000, tax=80_000, metadata=metadata, payment_intent="pi_1")
+    assert await till.tell("invoice.paid", paid) == APPLIED
+    assert await till.tell("invoice.paid", paid) == APPLIED
+    ref = "stripe_invoice in_1"
+    assert await till.posted(account_id) == [
+        Posted("contract_grant", "10000.00", ref, "Contract C-2026-17: paid by Stripe invoice in_1", None),
+        Posted("bonus_grant", "2000.00", ref, "Contract C-2026-17: bonus with Stripe invoice in_1", None),
+    ]
+    rows = await till.rows(account_id)
+    assert {row.source for row in rows} == {"stripe_webhook"}
+    await till.tell("refund.created", refund("re_1", amount=100, payment_intent="pi_1"))
+    assert (await till.rows(account_id))[-1].corrects_seq == 1
+
+
+async def test_a_bonus_that_is_no_amount_is_kept_for_operators(till: Till) -> None:
+    account_id = await till.customer()
+    paid = invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1", "bonus": "lots"})
+    told = await till.tell("invoice.paid", paid, "evt_i")
+    assert (told.state, "the metadata's bonus must be a decimal" in (told.reason or "")) == (EventState.WAITING, True)
+    assert (await till.event_row("evt_i")).payload is not None
+    assert await till.rows(account_id) == []
+
+
+async def test_a_shape_that_cannot_be_read_is_kept(till: Till) -> None:
+    await till.customer()
+    told = await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, amount_subtotal=None))
+    assert told == Receipt(EventState.WAITING, "the checkout.session has no amount_subtotal")
+    expanded = session("cs_2", customer=None) | {"customer": {"id": CUSTOMER, "object": "customer"}}
+    assert await till.tell(COMPLETED, expanded) == APPLIED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "nonsense", '{"object": "event"}', '{"object": "event", "id": "evt_1", "type": "x", "data": {}}'],
+)
+async def test_what_is_no_event_is_refused(till: Till, text: str) -> None:
+    with pytest.raises(BadUserInput):
+        await till.events.receive(text)
+    assert await till.states() == []
+
+
+async def test_a_balance_that_would_leave_the_range_keeps_the_event(till: Till) -> None:
+    account_id = await till.customer()
+    huge = session("cs_1", customer=CUSTOMER, subtotal=900_000_000_000)
+    assert await till.tell(COMPLETED, huge) == APPLIED
+    told = await till.tell(COMPLETED, huge | {"id": "cs_2"}, "evt_2")
+    assert told.state == EventState.WAITING
+    assert "leaves the range" in (told.reason or "")
+    assert len(await till.rows(account_id)) == 1
+    assert await differences(till.database) == []
