@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from db.errors import DatabaseUnavailable, NumberOutOfRange, StatementTimeout
 from ledger.errors import BillingError, Lagged
+from ledger.stripe.failures import StripeUnavailable, TooManyRequests
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ STATUS: Final[dict[str, HTTPStatus]] = {
 def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Lagged):
         return Problem(error.code, str(error), details={"cursor": error.cursor})
+    if isinstance(error, TooManyRequests):
+        return Problem(error.code, str(error), details={"retryAfter": error.retry_after_seconds})
+    if isinstance(error, StripeUnavailable):
+        return Problem(error.code, str(error), internal=True)
     if isinstance(error, BillingError | RequestError):
         return Problem(error.code, str(error))
     if isinstance(error, DatabaseUnavailable):

@@ -40,7 +40,13 @@ async def stripe_webhook(request: web.Request) -> web.Response:
         raise BadUserInput("the body is not UTF-8") from error
     receipt = await parts.stripe_events.receive(text)
     note = log.warning if receipt.state == EventState.WAITING else log.info
-    note("stripe event", state=receipt.state.value, reason=receipt.reason, repeated=receipt.is_repeated)
+    note(
+        "stripe event",
+        event_id=receipt.event_id,
+        state=receipt.state.value,
+        reason=receipt.reason,
+        repeated=receipt.is_repeated,
+    )
     return web.json_response({"received": True})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -34,6 +34,7 @@ class Receipt:
     state: EventState
     reason: str | None
     is_repeated: bool = False
+    event_id: str = field(default="", compare=False)
 
 
 def retry_at(attempts: int, now: datetime) -> datetime:
@@ -100,7 +101,7 @@ class StripeEvents:
             row, verdict = await self._refused(new, refusal), Ignored("")
         if isinstance(verdict, Applied) and verdict.payment_intent is not None:
             await self.retry_waiting_for(verdict.payment_intent)
-        return Receipt(EventState(row.state), row.reason, is_repeated=verdict is None)
+        return Receipt(EventState(row.state), row.reason, verdict is None, event.id)
 
     async def _verdict(
         self, transaction: LedgerTransaction, event: Event, row: StripeEventRow, notice: Notice | None
@@ -141,6 +142,14 @@ class StripeEvents:
         for event_id in event_ids:
             await self.retry(event_id)
         return len(event_ids)
+
+    async def retry_due(self, limit: int = 100) -> int:
+        """Tries the waiting events whose time has come; returns how many wait no more."""
+        done = 0
+        for event_id in await stripe_events.due(self._database, self._clock(), limit):
+            receipt = await self.retry(event_id)
+            done += receipt is not None and receipt.state != EventState.WAITING
+        return done
 
     async def link(self, account_id: int, customer: str) -> int:
         """Makes Stripe's customer one of the account, and applies what waited for that; returns how many events did.
