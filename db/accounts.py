@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
 
 from db import tables
+from db.database import WriteConnection
 from db.rows import AccountRow, MonthlyFiguresRow
 from db.snapshots import Snapshot
 from db.statements import columns, contains_text, is_one_of
@@ -92,3 +93,9 @@ async def account_count(snapshot: Snapshot, search: str | None, search_id: int |
     statement = _account_count_statement(snapshot.is_postgresql, search is not None)
     rows = await snapshot.rows(statement, _search_parameters(search, search_id))
     return int(rows[0][0])
+
+
+async def balance_now(connection: WriteConnection, account_id: int) -> int:
+    """As it was committed last; others may be posting meanwhile."""
+    statement = select(_ACCOUNT.c.balance_nanos).where(_ACCOUNT.c.id == account_id)
+    return int((await connection.execute(statement)).scalar_one())

@@ -37,8 +37,12 @@ _CUSTOMER = (
 )
 
 
-async def customer_of_account(database: Database, account_id: int) -> str | None:
+async def customer_of_account(connection: WriteConnection, account_id: int) -> str | None:
     """The account's oldest customer: whose cards pay."""
+    return (await connection.execute(_CUSTOMER, {"account_id": account_id})).scalar_one_or_none()
+
+
+async def read_customer_of_account(database: Database, account_id: int) -> str | None:
     rows = await database.read(_CUSTOMER, {"account_id": account_id})
     return rows[0][0] if rows else None
 

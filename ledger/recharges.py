@@ -90,7 +90,7 @@ async def put_settings(
     return row
 
 
-async def _locked(connection: WriteConnection, attempt_id: str) -> tuple[AutoRechargeRow, RechargeAttemptRow] | None:
+async def locked(connection: WriteConnection, attempt_id: str) -> tuple[AutoRechargeRow, RechargeAttemptRow] | None:
     attempt = await recharges.attempt_by_id(connection, attempt_id)
     if attempt is None:
         return None
@@ -105,10 +105,10 @@ async def succeed(
     connection: WriteConnection, attempt_id: str, payment_intent: str, now: datetime
 ) -> RechargeAttemptRow | None:
     """The attempt whose payment is credited now; None if there is none. One that was given up can still be paid."""
-    locked = await _locked(connection, attempt_id)
-    if locked is None:
+    found = await locked(connection, attempt_id)
+    if found is None:
         return None
-    settings, attempt = locked
+    settings, attempt = found
     await recharges.put_settings(connection, settings._replace(declines=0, retry_at=None))
     attempt = attempt._replace(
         state=AttemptState.SUCCEEDED.value,
@@ -124,10 +124,10 @@ async def fail(
     connection: WriteConnection, attempt_id: str, failure: str, now: datetime, *, is_decline: bool = True
 ) -> AutoRechargeRow | None:
     """The settings after it, if the attempt was in flight: a reply and an event may both tell of one decline."""
-    locked = await _locked(connection, attempt_id)
-    if locked is None or locked[1].ended_at is not None:
+    found = await locked(connection, attempt_id)
+    if found is None or found[1].ended_at is not None:
         return None
-    settings, attempt = locked
+    settings, attempt = found
     failure = failure[:MAX_FAILURE]
     ended = attempt._replace(state=AttemptState.FAILED.value, ended_at=now, failure=failure)
     await recharges.update_attempt(connection, ended)

@@ -1,0 +1,222 @@
+"""Asking Stripe for the payments of auto-recharge.
+
+An attempt is committed before Stripe is called, and its id is Stripe's idempotency key: whatever happens in between,
+the call is made again with the same key, and the card is charged once. Stripe forgets keys, so an attempt that is
+older than `RESEND` is looked for among the customer's payments instead. Credit comes of the webhook alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
+
+import structlog
+
+from db import accounts, recharges, stripe_credits
+from db.database import Database, WriteConnection
+from db.recharges import AutoRechargeRow, RechargeAttemptRow
+from ledger.errors import IdempotencyConflict
+from ledger.ids import account_id_text
+from ledger.money import format_nanos
+from ledger.posting import Clock, utc_now
+from ledger.recharges import AttemptState, RechargeState, fail, locked
+from ledger.stripe.api import NewPayment, Payment, StripeApi
+from ledger.stripe.failures import PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
+
+log = structlog.get_logger()
+
+RESEND: Final = timedelta(hours=1)
+"""So long a payment is asked for again by its key; Stripe keeps keys for a day at least."""
+FIRST_RETRY: Final = timedelta(minutes=2)
+LAST_RETRY: Final = timedelta(minutes=15)
+CHECK: Final = timedelta(hours=1)
+"""How often Stripe is asked what became of a payment whose event hasn't come."""
+NO_CARD_WAIT: Final = timedelta(hours=1)
+AT_ONCE: Final = 8
+
+NO_CARD: Final = "there is no saved card: top up once through Checkout"
+
+
+def next_day(moment: datetime) -> datetime:
+    return datetime.combine(moment.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
+
+
+def _new_attempt(settings: AutoRechargeRow, customer: str, now: datetime) -> RechargeAttemptRow:
+    return RechargeAttemptRow(
+        id=f"recharge_{settings.account_id}_{uuid.uuid4().hex}",
+        account_id=settings.account_id,
+        state=AttemptState.STARTED.value,
+        amount_nanos=settings.amount_nanos,
+        threshold_nanos=settings.threshold_nanos,
+        customer=customer,
+        payment_method=None,
+        payment_intent=None,
+        started_at=now,
+        sent_at=None,
+        retry_at=now,
+        sends=0,
+        ended_at=None,
+        failure=None,
+    )
+
+
+class RechargePayments:
+    def __init__(self, database: Database, api: StripeApi, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._api = api
+        self._clock = clock
+
+    async def run(self, limit: int = 100) -> int:
+        """Starts what is due and brings on what is in flight; returns how many attempts were touched."""
+        now = self._clock()
+        for account_id in await recharges.accounts_below(self._database, now, limit):
+            await self._start(account_id)
+        attempts = await recharges.due_attempts(self._database, self._clock(), limit)
+        bound = asyncio.Semaphore(AT_ONCE)
+
+        async def bring_on(attempt: RechargeAttemptRow) -> None:
+            async with bound:
+                await self._bring_on(attempt)
+
+        async with asyncio.TaskGroup() as group:
+            for attempt in attempts:
+                group.create_task(bring_on(attempt))
+        return len(attempts)
+
+    async def _start(self, account_id: int) -> None:
+        """Commits an attempt, if the account still needs one and may have one."""
+        async with self._database.write() as connection:
+            settings = await recharges.lock_settings(connection, account_id)
+            now = self._clock()
+            if settings is None or not await self._needs_one(connection, settings, now):
+                return
+            first = next_day(now) - timedelta(days=1)
+            spent = await recharges.nanos_of_day(connection, account_id, first, next_day(now))
+            customer = await stripe_credits.customer_of_account(connection, account_id)
+            if spent + settings.amount_nanos > settings.daily_limit_nanos:
+                reason = f"the daily limit of {format_nanos(settings.daily_limit_nanos)} is reached"
+                await self._put_off(connection, settings, reason, next_day(now), now)
+            elif customer is None:
+                await self._put_off(connection, settings, NO_CARD, now + NO_CARD_WAIT, now)
+            else:
+                attempt = _new_attempt(settings, customer, now)
+                await recharges.insert_attempt(connection, attempt)
+                log.info("auto-recharge started", account=account_id_text(account_id), attempt=attempt.id)
+
+    async def _needs_one(self, connection: WriteConnection, settings: AutoRechargeRow, now: datetime) -> bool:
+        return (
+            settings.state == RechargeState.ACTIVE
+            and (settings.retry_at is None or settings.retry_at <= now)
+            and await accounts.balance_now(connection, settings.account_id) < settings.threshold_nanos
+            and await recharges.in_flight(connection, settings.account_id) is None
+        )
+
+    async def _put_off(
+        self, connection: WriteConnection, settings: AutoRechargeRow, reason: str, until: datetime, now: datetime
+    ) -> None:
+        log.info("auto-recharge put off", account=account_id_text(settings.account_id), reason=reason)
+        row = settings._replace(retry_at=until, last_failure=reason, last_failure_at=now)
+        await recharges.put_settings(connection, row)
+
+    async def _bring_on(self, attempt: RechargeAttemptRow) -> None:
+        try:
+            if attempt.state == AttemptState.SUBMITTED:
+                await self._check(attempt)
+            elif attempt.sends and attempt.started_at + RESEND <= self._clock():
+                await self._look_for(attempt)
+            else:
+                await self._send(attempt)
+        except PaymentFailed as declined:
+            await self._fail(attempt, str(declined))
+        except (StripeRefused, IdempotencyConflict) as refused:
+            await self._fail(attempt, str(refused))
+        except TooManyRequests as refused:
+            await self._postpone(attempt, timedelta(seconds=refused.retry_after_seconds), str(refused))
+        except StripeUnavailable as unavailable:
+            await self._postpone(attempt, timedelta(), unavailable.reason)
+
+    async def _check(self, attempt: RechargeAttemptRow) -> None:
+        assert attempt.payment_intent is not None
+        await self._conclude(attempt, await self._api.payment(attempt.payment_intent))
+
+    async def _look_for(self, attempt: RechargeAttemptRow) -> None:
+        assert attempt.customer is not None
+        found = await self._api.payment_of_attempt(attempt.customer, attempt.id, attempt.started_at)
+        if found is None:
+            await self._fail(attempt, "Stripe could not be reached", is_decline=False)
+        else:
+            await self._conclude(attempt, found)
+
+    async def _send(self, attempt: RechargeAttemptRow) -> None:
+        method = attempt.payment_method
+        if method is None:
+            assert attempt.customer is not None
+            method = await self._api.payment_method_of(attempt.customer)
+            if method is None:
+                await self._fail(attempt, NO_CARD)
+                return
+        claimed = await self._claim(attempt, method)
+        if claimed is None or claimed.customer is None or claimed.payment_method is None:
+            return
+        new = NewPayment(claimed.id, claimed.account_id, claimed.customer, claimed.payment_method, claimed.amount_nanos)
+        await self._conclude(claimed, await self._api.pay(new))
+
+    async def _claim(self, attempt: RechargeAttemptRow, method: str) -> RechargeAttemptRow | None:
+        """The attempt as it is to be sent now, committed; None where it no longer is: another worker has it, its event
+        has come, or auto-recharge was switched off before anything was sent."""
+        async with self._database.write() as connection:
+            found = await locked(connection, attempt.id)
+            now = self._clock()
+            if found is None or found[1].state != AttemptState.STARTED or found[1].retry_at > now:
+                return None
+            settings, row = found
+            if settings.state == RechargeState.OFF and not row.sends:
+                await fail(connection, row.id, "auto-recharge was switched off", now, is_decline=False)
+                return None
+            row = row._replace(
+                payment_method=row.payment_method or method,
+                sends=row.sends + 1,
+                sent_at=now,
+                retry_at=now + _wait(row.sends),
+            )
+            await recharges.update_attempt(connection, row)
+            return row
+
+    async def _conclude(self, attempt: RechargeAttemptRow, payment: Payment) -> None:
+        if payment.status == "failed":
+            await self._fail(attempt, payment.failure or "the payment failed")
+            return
+        if payment.status == "paid" and attempt.state == AttemptState.SUBMITTED:
+            log.warning("auto-recharge was paid, but Stripe's event has not come", attempt=attempt.id)
+        async with self._database.write() as connection:
+            found = await locked(connection, attempt.id)
+            if found is None or found[1].ended_at is not None:
+                return
+            row = found[1]._replace(
+                state=AttemptState.SUBMITTED.value, payment_intent=payment.id, retry_at=self._clock() + CHECK
+            )
+            await recharges.update_attempt(connection, row)
+        log.info("auto-recharge submitted", attempt=attempt.id, payment=payment.id)
+
+    async def _postpone(self, attempt: RechargeAttemptRow, at_least: timedelta, reason: str) -> None:
+        log.warning("auto-recharge put off", attempt=attempt.id, reason=reason)
+        async with self._database.write() as connection:
+            found = await locked(connection, attempt.id)
+            if found is None or found[1].ended_at is not None:
+                return
+            row = found[1]
+            retry_at = self._clock() + max(_wait(max(row.sends - 1, 0)), at_least)
+            await recharges.update_attempt(connection, row._replace(retry_at=retry_at))
+
+    async def _fail(self, attempt: RechargeAttemptRow, failure: str, *, is_decline: bool = True) -> None:
+        async with self._database.write() as connection:
+            settings = await fail(connection, attempt.id, failure, self._clock(), is_decline=is_decline)
+        if settings is not None:
+            stopped = settings.state == RechargeState.STOPPED
+            log.warning("auto-recharge failed", attempt=attempt.id, failure=failure, stopped=stopped)
+
+
+def _wait(sends: int) -> timedelta:
+    return min(FIRST_RETRY * float(2 ** min(sends, 10)), LAST_RETRY)
