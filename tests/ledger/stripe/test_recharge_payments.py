@@ -1,0 +1,276 @@
+"""Auto-recharge against the stand-in: one payment in flight, charged once whatever happens, and credited by events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from db import recharges
+from db.database import Database
+from db.recharges import AutoRechargeRow, RechargeAttemptRow
+from gateway.commands.options import settings_of
+from gateway.stripe_http import build_stripe_api
+from ledger.recharge_payments import NO_CARD, RechargePayments
+from ledger.recharges import MAX_DECLINES, RechargeSettings, put_settings
+from ledger.stripe.api import StripeApi
+from tests.ledger.desk import OPERATOR, correction, usd
+from tests.ledger.stripe.till import CUSTOMER, Till
+from tests.stripe_objects import Object
+from tests.stripe_stand_in import Fault, StandIn, settings, standing_in
+
+SETTINGS = RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"))
+MINUTE = timedelta(minutes=1)
+
+
+class Recharger(Till):
+    """A till with a worker that asks the stand-in for payments."""
+
+    def __init__(self, database: Database, stand_in: StandIn, api: StripeApi) -> None:
+        super().__init__(database)
+        self.stand_in = stand_in
+        self.payments = RechargePayments(database, api, lambda: self.now)
+
+    async def low_account(self, balance: str = "4.00", given: RechargeSettings = SETTINGS) -> int:
+        account_id = await self.account(balance)
+        await self.events.link(account_id, CUSTOMER)
+        self.stand_in.customers[CUSTOMER] = {"id": CUSTOMER, "object": "customer", "invoice_settings": {}}
+        self.stand_in.cards[CUSTOMER] = ["pm_1"]
+        await self.set(account_id, given)
+        return account_id
+
+    async def set(self, account_id: int, given: RechargeSettings) -> AutoRechargeRow:
+        async with self.database.write() as connection:
+            return await put_settings(connection, account_id, given, self.now)
+
+    async def setting(self, account_id: int) -> AutoRechargeRow:
+        async with self.database.snapshot() as snapshot:
+            row = await recharges.settings_of(snapshot, account_id)
+        assert row is not None
+        return row
+
+    async def attempts(self, account_id: int) -> list[RechargeAttemptRow]:
+        """The newest first."""
+        return list(await recharges.newest_attempts(self.database, account_id, 100))
+
+    async def told_states(self, account_id: int) -> list[str]:
+        return [one.state for one in await self.attempts(account_id)]
+
+    def made(self) -> list[Object]:
+        return [{**one} for one in self.stand_in.payments.values()]
+
+    async def tell_of_payments(self) -> None:
+        """What Stripe's events say of every payment."""
+        for one in self.made():
+            kind = "succeeded" if one["status"] == "succeeded" else "payment_failed"
+            await self.tell(f"payment_intent.{kind}", one)
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[StandIn]:
+    async with standing_in() as one:
+        yield one
+
+
+@pytest.fixture
+async def api(stand_in: StandIn) -> AsyncIterator[StripeApi]:
+    built = build_stripe_api(settings_of(settings(stand_in, stripe_timeout_seconds=0.3)))
+    assert built is not None
+    yield built
+    await built.close()
+
+
+@pytest.fixture
+def recharger(database: Database, stand_in: StandIn, api: StripeApi) -> Recharger:
+    return Recharger(database, stand_in, api)
+
+
+async def test_a_low_balance_is_charged_once_and_credited_by_the_event_alone(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    for _ in range(3):
+        await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert recharger.stand_in.charged() == {attempt.id: 2_500}
+    assert (attempt.state, attempt.payment_method) == ("submitted", "pm_1")
+    assert await recharger.brief(account_id) == [("admin_correction", "4.00")]
+    await recharger.tell_of_payments()
+    assert (await recharger.brief(account_id))[1:] == [("auto_recharge", "25.00")]
+    assert await recharger.told_states(account_id) == ["succeeded"]
+    await recharger.payments.run()
+    assert len(recharger.stand_in.charged()) == 1
+
+
+@pytest.mark.parametrize(
+    ("balance", "given"),
+    [
+        ("10.00", SETTINGS),
+        ("4.00", RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"), is_on=False)),
+        ("0.00", RechargeSettings(0, usd("25.00"), usd("60.00"))),
+    ],
+)
+async def test_nothing_is_charged_at_the_threshold_or_when_it_is_off(
+    recharger: Recharger, balance: str, given: RechargeSettings
+) -> None:
+    account_id = await recharger.low_account(balance, given)
+    await recharger.payments.run()
+    assert await recharger.attempts(account_id) == []
+    assert recharger.stand_in.asked == []
+
+
+@pytest.mark.parametrize("fault", ["hangs", "hangs_afterwards", "breaks_off", "cut_short", "503", "429", "html"])
+async def test_a_call_without_an_answer_is_made_again_with_its_key(recharger: Recharger, fault: Fault) -> None:
+    account_id = await recharger.low_account()
+    # The customer and the cards are asked for before.
+    recharger.stand_in.faults = ["none", "none", fault]
+    await recharger.payments.run()
+    assert await recharger.told_states(account_id) == ["started"]
+    await recharger.payments.run()
+    assert len(recharger.stand_in.asked_for("/v1/payment_intents")) == 1, "not before its time"
+    recharger.now += 3 * MINUTE
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert attempt.state == "submitted"
+    assert [one.key for one in recharger.stand_in.asked_for("/v1/payment_intents")] == [attempt.id] * 2
+    assert recharger.stand_in.charged() == {attempt.id: 2_500}
+
+
+async def test_an_attempt_that_was_committed_and_never_sent_is_sent(recharger: Recharger) -> None:
+    """The process ended between the commit and the call."""
+    account_id = await recharger.low_account()
+    await recharger.payments._start(account_id)
+    (attempt,) = await recharger.attempts(account_id)
+    assert (attempt.state, attempt.sends, recharger.stand_in.asked) == ("started", 0, [])
+    await recharger.payments.run()
+    assert recharger.stand_in.charged() == {attempt.id: 2_500}
+
+
+@pytest.mark.parametrize("was_charged", [True, False])
+async def test_an_old_attempt_is_looked_for_since_stripe_forgets_keys(recharger: Recharger, was_charged: bool) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.faults = ["none", "none", "hangs_afterwards" if was_charged else "hangs"]
+    await recharger.payments.run()
+    recharger.stand_in.forget_keys()
+    recharger.now += timedelta(days=2)
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert len(recharger.stand_in.asked_for("/v1/payment_intents")) == 1
+    if was_charged:
+        assert (attempt.state, recharger.stand_in.charged()) == ("submitted", {attempt.id: 2_500})
+        return
+    assert (attempt.state, attempt.failure) == ("failed", "Stripe could not be reached")
+    assert (await recharger.setting(account_id)).declines == 0
+    recharger.now += timedelta(hours=2)
+    await recharger.payments.run()
+    assert await recharger.told_states(account_id) == ["submitted", "failed"]
+    assert list(recharger.stand_in.charged().values()) == [2_500]
+
+
+async def test_repeated_declines_stop_it_and_setting_it_anew_starts_it(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.declines_all = True
+    for number in range(1, MAX_DECLINES + 1):
+        await recharger.payments.run()
+        # The event tells of the same decline.
+        await recharger.tell_of_payments()
+        setting = await recharger.setting(account_id)
+        assert (setting.declines, setting.state) == (number, "stopped" if number == MAX_DECLINES else "active")
+        await recharger.payments.run()
+        assert len(recharger.stand_in.payments) == number, "the next one waits"
+        recharger.now += timedelta(days=1)
+    assert setting.last_failure == "Your card has insufficient funds. (insufficient_funds)"
+    assert setting.last_failure_at is not None
+    await recharger.payments.run()
+    assert len(recharger.stand_in.payments) == MAX_DECLINES
+    recharger.stand_in.declines_all = False
+    await recharger.set(account_id, SETTINGS)
+    await recharger.payments.run()
+    await recharger.tell_of_payments()
+    assert (await recharger.brief(account_id))[-1] == ("auto_recharge", "25.00")
+    assert (await recharger.setting(account_id)).declines == 0
+
+
+async def test_a_decline_that_only_the_event_tells_of(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.payment_status = "processing"
+    await recharger.payments.run()
+    (one,) = recharger.made()
+    failed = one | {"status": "requires_payment_method", "last_payment_error": {"message": "No funds."}}
+    await recharger.tell("payment_intent.payment_failed", failed)
+    assert await recharger.told_states(account_id) == ["failed"]
+    assert (await recharger.setting(account_id)).last_failure == "No funds."
+
+
+async def test_a_payment_whose_event_never_came_is_asked_about(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.payment_status = "processing"
+    await recharger.payments.run()
+    (payment_id,) = recharger.stand_in.payments
+    recharger.stand_in.payments[payment_id]["status"] = "canceled"
+    recharger.now += 30 * MINUTE
+    await recharger.payments.run()
+    assert await recharger.told_states(account_id) == ["submitted"]
+    recharger.now += timedelta(hours=1)
+    await recharger.payments.run()
+    assert await recharger.told_states(account_id) == ["failed"]
+
+
+async def test_a_day_s_limit_holds_until_the_day_is_over(recharger: Recharger) -> None:
+    account_id = await recharger.low_account("-1000.00")
+    recharger.now += timedelta(hours=20)
+    for _ in range(4):
+        await recharger.payments.run()
+        await recharger.tell_of_payments()
+        recharger.now += MINUTE
+    assert list(recharger.stand_in.charged().values()) == [2_500, 2_500]
+    assert (await recharger.setting(account_id)).last_failure == "the daily limit of 60.00 is reached"
+    recharger.now += timedelta(hours=3)
+    await recharger.payments.run()
+    assert len(recharger.stand_in.charged()) == 2
+    recharger.now += timedelta(hours=1)
+    await recharger.payments.run()
+    assert len(recharger.stand_in.charged()) == 3
+
+
+async def test_without_a_card_it_says_so(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.cards.clear()
+    await recharger.payments.run()
+    assert (await recharger.setting(account_id)).last_failure == NO_CARD
+    other = await recharger.account("1.00")
+    await recharger.set(other, SETTINGS)
+    await recharger.payments.run()
+    assert (await recharger.setting(other)).last_failure == NO_CARD
+    assert await recharger.attempts(other) == []
+    assert recharger.stand_in.payments == {}
+
+
+async def test_switched_off_before_it_was_sent_nothing_is_charged(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    await recharger.payments._start(account_id)
+    await recharger.set(account_id, RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"), is_on=False))
+    await recharger.payments.run()
+    assert await recharger.told_states(account_id) == ["failed"]
+    assert recharger.stand_in.payments == {}
+
+
+async def test_two_workers_at_once_charge_once(recharger: Recharger, api: StripeApi) -> None:
+    account_id = await recharger.low_account()
+    other = RechargePayments(recharger.database, api, lambda: recharger.now)
+    for _ in range(3):
+        await asyncio.gather(*(one.run() for one in (recharger.payments, other) * 3))
+    (attempt,) = await recharger.attempts(account_id)
+    assert recharger.stand_in.charged() == {attempt.id: 2_500}
+
+
+async def test_the_event_may_overtake_the_answer(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.faults = ["none", "none", "hangs_afterwards"]
+    await recharger.payments.run()
+    await recharger.tell_of_payments()
+    assert await recharger.told_states(account_id) == ["succeeded"]
+    recharger.now += 5 * MINUTE
+    await recharger.post(account_id, correction(-usd("25.00"), "Spent"), writer=OPERATOR)
+    await recharger.payments.run()
+    assert await recharger.told_states(account_id) == ["submitted", "succeeded"]
