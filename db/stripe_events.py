@@ -53,7 +53,7 @@ async def put(connection: WriteConnection, event: StripeEventRow) -> None:
 
 
 _DUE = (
-    select(_EVENT.c.id)
+    select(*columns(_EVENT, StripeEventRow))
     .where(_EVENT.c.state == "waiting", _EVENT.c.retry_at <= bindparam("now", type_=timestamp()))
     .order_by(_EVENT.c.retry_at, _EVENT.c.id)
     .limit(bindparam("rows", type_=BigInteger()))
@@ -66,9 +66,9 @@ _WAITING_FOR = (
 _WAITING = select(func.count()).select_from(_EVENT).where(_EVENT.c.state == "waiting")
 
 
-async def due(database: Database, now: datetime, limit: int) -> list[str]:
-    """Ids of waiting events whose time to be tried again has come, the longest overdue first."""
-    return [row[0] for row in await database.read(_DUE, {"now": now, "rows": limit})]
+async def due(database: Database, now: datetime, limit: int) -> list[StripeEventRow]:
+    """Waiting events whose time to be tried again has come, the longest overdue first."""
+    return [StripeEventRow._make(row) for row in await database.read(_DUE, {"now": now, "rows": limit})]
 
 
 async def waiting_for(database: Database, name: str) -> list[str]:

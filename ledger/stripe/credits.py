@@ -164,8 +164,7 @@ class _Crediting:
             verdict = await self.refunds(charge.refunds, charge.payment_intent, charge.customer)
             if not isinstance(verdict, Applied):
                 return verdict
-        told = sum(one.amount_nanos for one in charge.refunds)
-        if told >= charge.refunded_nanos:
+        if not charge.names_less_than_all:
             return verdict
         known = await stripe_credits.refunded_nanos(self._connection, charge.payment_intent or "")
         if known >= charge.refunded_nanos:

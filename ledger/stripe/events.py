@@ -143,14 +143,6 @@ class StripeEvents:
             await self.retry(event_id)
         return len(event_ids)
 
-    async def retry_due(self, limit: int = 100) -> int:
-        """Tries the waiting events whose time has come; returns how many wait no more."""
-        done = 0
-        for event_id in await stripe_events.due(self._database, self._clock(), limit):
-            receipt = await self.retry(event_id)
-            done += receipt is not None and receipt.state != EventState.WAITING
-        return done
-
     async def link(self, account_id: int, customer: str) -> int:
         """Makes Stripe's customer one of the account, and applies what waited for that; returns how many events did.
 

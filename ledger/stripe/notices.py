@@ -83,6 +83,10 @@ class ChargeRefunded:
     refunded_nanos: int
     refunds: tuple[Refund, ...]
 
+    @property
+    def names_less_than_all(self) -> bool:
+        return sum(one.amount_nanos for one in self.refunds) < self.refunded_nanos
+
 
 @dataclass(frozen=True, slots=True)
 class ContractPaid:

@@ -179,7 +179,7 @@ async def test_the_ledger_ends_the_same(
     await till.events.link(account_id, story.customer)
     # What crossed each other is tried again by the worker.
     till.now += timedelta(minutes=45)
-    await till.events.retry_due()
+    await till.retries.run()
     assert sorted(await till.posted(account_id)) == sorted(story.rows)
     told = {one["id"] for one in story.events}
     rows = [row for row in await stripe_events.newest(database, None, 10_000) if row.id in told]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -11,15 +10,13 @@ import pytest
 from db import recharges
 from db.database import Database
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
-from gateway.commands.options import settings_of
-from gateway.stripe_http import build_stripe_api
 from ledger.recharge_payments import NO_CARD, RechargePayments
 from ledger.recharges import MAX_DECLINES, RechargeSettings, put_settings
 from ledger.stripe.api import StripeApi
 from tests.ledger.desk import OPERATOR, correction, usd
 from tests.ledger.stripe.till import CUSTOMER, Till
 from tests.stripe_objects import Object
-from tests.stripe_stand_in import Fault, StandIn, settings, standing_in
+from tests.stripe_stand_in import Fault, StandIn
 
 SETTINGS = RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"))
 MINUTE = timedelta(minutes=1)
@@ -29,7 +26,7 @@ class Recharger(Till):
     """A till with a worker that asks the stand-in for payments."""
 
     def __init__(self, database: Database, stand_in: StandIn, api: StripeApi) -> None:
-        super().__init__(database)
+        super().__init__(database, api)
         self.stand_in = stand_in
         self.payments = RechargePayments(database, api, lambda: self.now)
 
@@ -66,20 +63,6 @@ class Recharger(Till):
         for one in self.made():
             kind = "succeeded" if one["status"] == "succeeded" else "payment_failed"
             await self.tell(f"payment_intent.{kind}", one)
-
-
-@pytest.fixture
-async def stand_in() -> AsyncIterator[StandIn]:
-    async with standing_in() as one:
-        yield one
-
-
-@pytest.fixture
-async def api(stand_in: StandIn) -> AsyncIterator[StripeApi]:
-    built = build_stripe_api(settings_of(settings(stand_in, stripe_timeout_seconds=0.3)))
-    assert built is not None
-    yield built
-    await built.close()
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from db.recharges import AutoRechargeRow, RechargeAttemptRow, insert_attempt, pu
 from db.stripe_events import StripeEventRow
 from ledger.money import format_nanos
 from ledger.recharges import AttemptState, RechargeState
+from ledger.stripe.api import StripeApi
 from ledger.stripe.events import Receipt, StripeEvents
 from ledger.stripe.notices import RECHARGE
+from ledger.stripe.retries import EventRetries
 from tests.ledger.desk import Desk, usd
 from tests.stripe_objects import Object, body, event, payment
 
@@ -31,9 +33,10 @@ class Posted(NamedTuple):
 
 
 class Till(Desk):
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, api: StripeApi | None = None) -> None:
         super().__init__(database)
         self.events = StripeEvents(database, self.ledger, clock=lambda: self.now)
+        self.retries = EventRetries(database, self.events, api, lambda: self.now)
 
     async def customer(self, customer: str = CUSTOMER) -> int:
         """A new account with this customer."""

@@ -1,0 +1,59 @@
+"""Trying events again that wait, with what Stripe's API adds to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from db import stripe_events
+from db.database import Database
+from db.stripe_events import StripeEventRow
+from ledger.errors import BillingError
+from ledger.posting import Clock, utc_now
+from ledger.stripe.api import StripeApi
+from ledger.stripe.credits import REFUND_WAIT
+from ledger.stripe.events import EventState, StripeEvents
+from ledger.stripe.failures import StripeRefused
+from ledger.stripe.notices import ChargeRefunded, Notice, Refund, read_event
+from ledger.stripe.shapes import UnexpectedShape
+
+log = structlog.get_logger()
+
+AT_MOST: Final = 100
+
+
+class EventRetries:
+    def __init__(self, database: Database, events: StripeEvents, api: StripeApi | None, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._events = events
+        self._api = api
+        self._clock = clock
+
+    async def run(self) -> int:
+        """Tries those whose time has come; returns how many of them wait no more."""
+        done = 0
+        for row in await stripe_events.due(self._database, self._clock(), AT_MOST):
+            receipt = await self._events.retry(row.id, await self._notice(row))
+            done += receipt is not None and receipt.state != EventState.WAITING
+        return done
+
+    async def _notice(self, row: StripeEventRow) -> Notice | None:
+        """With what was missing; None where nothing more can be learned."""
+        if self._api is None or row.payload is None:
+            return None
+        try:
+            return await self._learned(self._api, self._events.read(read_event(row.payload)), row.received_at)
+        except (UnexpectedShape, BillingError, StripeRefused) as error:
+            log.info("nothing more was learned of an event", event_id=row.id, reason=str(error))
+            return None
+
+    async def _learned(self, api: StripeApi, notice: Notice, received_at: datetime) -> Notice:
+        if isinstance(notice, ChargeRefunded) and notice.names_less_than_all:
+            return replace(notice, refunds=tuple(await api.refunds_of_charge(notice.charge)))
+        is_late = self._clock() >= received_at + REFUND_WAIT
+        if isinstance(notice, Refund) and notice.customer is None and notice.charge is not None and is_late:
+            return replace(notice, customer=await api.customer_of_charge(notice.charge))
+        return notice
