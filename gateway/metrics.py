@@ -48,6 +48,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.replays = Counter(
+            "billing_stream_replays", "Subscriptions that went on from a cursor", registry=self.registry
+        )
+        self.lagged = Counter(
+            "billing_stream_lagged", "Subscriptions that fell too far behind and were ended", registry=self.registry
+        )
+
     @lru_cache(maxsize=1_024)  # noqa: B019  one object a process
     def answered(self, route: str, method: str, status: str) -> Counter:
         """Found once: a look-up by labels costs more than the counting."""

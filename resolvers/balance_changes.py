@@ -54,6 +54,11 @@ class _Stream:
         self._writer = CursorWriter(CursorKind.LEDGER, account_id)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it began at a cursor."""
+        return self._follower.goes_on
+
+    @property
     def is_live(self) -> bool:
         """Whether the newest event was new when it was given out."""
         return self._follower.live

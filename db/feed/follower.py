@@ -31,6 +31,7 @@ class Follower:
     def __init__(self, feed: ChangeFeed, tail: Tail, after: int | None) -> None:
         self.seq = max(tail.newest.seq - 1, 0) if after is None else after
         """Of the change that was given out last, or that it began after."""
+        self.goes_on = after is not None
         self.live = False
         """Whether the change that was given out last was new then, and not one from before."""
         self._feed = feed

@@ -19,6 +19,7 @@ from gateway.logs import request_id
 from gateway.operations import Refused, execute_operation, find_operation, formatted_errors, run_operation
 from gateway.parts import Parts
 from gateway.requests import report
+from ledger.errors import Lagged
 from ledger.keys import Principal
 from resolvers.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
 from resolvers.context import Watching
@@ -88,6 +89,8 @@ class Subscription:
             problem = problem_of(error)
             report(problem, error)
             self._parts.metrics.errors.labels(problem.code).inc()
+            if isinstance(error, Lagged):
+                self._parts.metrics.lagged.inc()
             extensions = extensions_of(problem, request_id.get())
             raise Ended([{"message": problem.message, "extensions": extensions}]) from error
         row = event.transaction
@@ -152,4 +155,6 @@ async def answers(
     if isinstance(source, ExecutionResult):
         raise Refused(formatted_errors(parts, source.errors or [], "BAD_USER_INPUT"))
     assert isinstance(source, BalanceChanges | LowBalances)
+    if source.goes_on:
+        parts.metrics.replays.inc()
     return Subscription(parts, principal, document, operation, given, source)

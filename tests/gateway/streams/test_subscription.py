@@ -144,6 +144,8 @@ async def test_one_that_falls_behind_is_told_the_cursor(parts: Parts, desk: Desk
     assert error["extensions"] == {"code": "LAGGED", "cursor": cursor(account_id, 1)}
     resumed = await opened(parts, account_id, after=error["extensions"]["cursor"])
     assert len(await events(resumed, 1300)) == 1300
+    counted = parts.metrics.text().decode().splitlines()
+    assert {"billing_stream_lagged_total 1.0", "billing_stream_replays_total 1.0"} <= set(counted)
 
 
 async def test_the_same_answer_is_made_once(parts: Parts, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
