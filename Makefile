@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: demo test check format bench bench-growth bench-workers bench-partitioning sdl clean system-packages pages
+.PHONY: demo test check format bench bench-growth bench-workers bench-posting bench-partitioning sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -35,6 +35,9 @@ bench-growth: $(VENV)/.installed-bench
 bench-workers: $(VENV)/.installed-bench
 	sh .ci/system-packages wrk
 	$(BIN)/python -m benchmarks.workers $(BENCH)
+
+bench-posting: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.posting $(BENCH)
 
 bench-partitioning: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.partitioning
