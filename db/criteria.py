@@ -19,6 +19,8 @@ class Window:
     """The oldest rows of the stretch rather than its newest."""
     columns: frozenset[str] | None = None
     """What is read of each row beside its account and position; None for all. Reading another raises."""
+    unread: bool = False
+    """The rows are not read at all: nobody looks at them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -303,6 +303,8 @@ async def transaction_pages(
     snapshot: Snapshot, account_ids: Sequence[int], criteria: TransactionCriteria, window: Window
 ) -> dict[int, list[TransactionRow]]:
     """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest."""
+    if window.unread:
+        return {account_id: [] for account_id in account_ids}
     shape = _shape(snapshot, criteria, window)
     pages = await read_each(
         snapshot,

@@ -138,6 +138,8 @@ async def usage_pages(
 
     Within a day the order is that of model, category and origin, backwards: one order, one key, one index.
     """
+    if window.unread:
+        return {account_id: [] for account_id in account_ids}
     shape = _shape(snapshot, criteria, window)
     one, each = _statements(shape, totals=False)
     pages = await read_each(snapshot, account_ids, _parameters(criteria, window), one=one, each=each)

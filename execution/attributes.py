@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from strawberry.types.field import StrawberryField
 
@@ -21,16 +21,28 @@ A field without a resolver reads the one that it is; a resolver without this may
 ROWS: Final = "rows"
 """The key of a field's metadata for the name of the type of the rows that it loads.
 
-Its resolver finds in `attributes_read(info)` what the operation reads of objects of that type anywhere below the
-field, and its function of AHEAD is given the same as the argument `attributes`.
+Its resolver finds in `reading_of(info)` what the operation reads below the field, and its function of AHEAD is given
+the same as the argument `reading`.
 """
 
 Attributes = frozenset[str]
 
 
-def attributes_read(info: object) -> Attributes | None:
-    """None where any may be read: so it is, too, when the reference executor runs."""
-    return getattr(info, "attributes", None)
+class Reading(NamedTuple):
+    """The names of the attributes that an operation reads below a field; None where it may be any."""
+
+    of_value: Attributes | None = None
+    """Of the object that the field itself returns."""
+    of_rows: Attributes | None = None
+    """Of objects of the type that ROWS names."""
+
+
+ANY: Final = Reading()
+
+
+def reading_of(info: object) -> Reading:
+    """Where the reference executor runs, anything may be read."""
+    return getattr(info, "reading", ANY)
 
 
 def _of_field(field: Field) -> Iterable[str] | None:
@@ -54,14 +66,18 @@ def _selections(field: Field) -> Iterator[Selection]:
             yield from _selections(one)
 
 
-def read_below(field: Field, type_name: str) -> Attributes | None:
-    """What is read of objects of the type below the field; None where it may be anything."""
+def _read(selections: Iterable[Selection]) -> Attributes | None:
     found: set[str] = set()
-    for selection in _selections(field):
-        if selection.type.name == type_name:
-            for one in selection.fields:
-                names = _of_field(one)
-                if names is None:
-                    return None
-                found.update(names)
+    for selection in selections:
+        for one in selection.fields:
+            names = _of_field(one)
+            if names is None:
+                return None
+            found.update(names)
     return frozenset(found)
+
+
+def read_below(field: Field, rows: str) -> Reading:
+    assert field.completion is not None
+    of_rows = (selection for selection in _selections(field) if selection.type.name == rows)
+    return Reading(_read(field.completion.selections()), _read(of_rows))

@@ -35,7 +35,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, is_awaitable
 from strawberry.types.field import StrawberryField
 
-from execution.attributes import ROWS, Attributes, read_below
+from execution.attributes import ANY, ROWS, Reading, read_below
 from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
 from execution.inputs import Arguments
 from execution.pending import all_of, begin
@@ -114,8 +114,8 @@ class Field:
         self.completion: Completion | None = None
         """None for a field that the reference executor runs: introspection, and what Strawberry wraps."""
         self.pure: PureField | None = None
-        self.attributes: Attributes | None = None
-        """What the operation reads of the rows that the field loads; None where it may be anything."""
+        self.reading: Reading = ANY
+        """What the operation reads below a field that loads rows."""
         self._parent = parent
         self._field = field
         self._call: Callable[[Run, Any, Path], Any] = self._refuse
@@ -128,9 +128,9 @@ class Field:
         self._ahead = definition.metadata.get(AHEAD)
         rows = definition.metadata.get(ROWS)
         if rows is not None:
-            self.attributes = read_below(self, rows)
+            self.reading = read_below(self, rows)
             if self._ahead is not None:
-                self._ahead = partial(self._ahead, attributes=self.attributes)
+                self._ahead = partial(self._ahead, reading=self.reading)
         attribute = attribute_of(definition)
         method = method_of(definition)
         if attribute is not None:

@@ -14,7 +14,7 @@ from strawberry import Info
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 if TYPE_CHECKING:
-    from execution.attributes import Attributes
+    from execution.attributes import Reading
     from execution.documents import Document
     from execution.plans import Field
 
@@ -96,8 +96,8 @@ class FieldInfo(Info[Any, Any]):
         return self._run.context
 
     @property
-    def attributes(self) -> Attributes | None:
-        return self._compiled_field.attributes
+    def reading(self) -> Reading:
+        return self._compiled_field.reading
 
     @property
     def _field(self) -> Any:  # type: ignore[override]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
 
 from db.criteria import Window
 from ledger.errors import BadUserInput
@@ -13,6 +13,18 @@ DEFAULT_PAGE: Final = 50
 MAX_PAGE: Final = 1_000
 
 Row = TypeVar("Row")
+
+
+class Needed(NamedTuple):
+    """What an operation reads of a page."""
+
+    columns: frozenset[str] | None = None
+    """Of its rows; None for all."""
+    rows: bool = True
+    """Whether it looks at the rows, or at what follows from them, at all."""
+
+
+ALL: Final = Needed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,14 @@ class Page(Generic[Row]):
     has_next: bool
     has_previous: bool
     cursors_of: Callable[[Sequence[Row]], list[str]]
+
+    @classmethod
+    def unread(cls, account_id: int, criteria: Any) -> Self:
+        """A page that only what it is a page of will be asked about: there is nothing else to read in it."""
+        page = object.__new__(cls)
+        object.__setattr__(page, "account_id", account_id)
+        object.__setattr__(page, "criteria", criteria)
+        return page
 
     def cursor_of(self, row: Row) -> str:
         return self.cursors_of([row])[0]

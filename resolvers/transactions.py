@@ -14,7 +14,7 @@ from ledger.moves import MAX_REF_ID
 from resolvers.accounts import checked_search
 from resolvers.context import Reads, covers
 from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
-from resolvers.pages import Page, page_rows, window_of
+from resolvers.pages import ALL, Needed, Page, page_rows, window_of
 from resolvers.texts import checked_characters
 
 
@@ -83,10 +83,10 @@ async def transaction_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    attributes: frozenset[str] | None = None,
+    needed: Needed = ALL,
 ) -> Page[TransactionRow]:
     """Newest first; `after` means older, `before` newer."""
-    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
+    window = _window(account_id, criteria, first, after, last, before, needed)
     return await transaction_page_in(reads, account_id, criteria, window)
 
 
@@ -99,10 +99,10 @@ def ask_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    attributes: frozenset[str] | None = None,
+    needed: Needed = ALL,
 ) -> PageKey:
     """Asks for the page's rows ahead."""
-    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
+    window = _window(account_id, criteria, first, after, last, before, needed)
     reads.loaders.transaction_page.load((account_id, (criteria, window)))
     return account_id, criteria
 
@@ -122,15 +122,17 @@ def _window(
     after: str | None,
     last: int | None,
     before: str | None,
+    needed: Needed,
 ) -> Window:
     digest = filter_digest(criteria)
-    return window_of(
+    window = window_of(
         first,
         last,
         _position(after, "after", account_id, digest),
         # Position 0 is where an empty account's balance stood: every row is newer, none lies there.
         _position(before, "before", account_id, digest) or None,
     )
+    return replace(window, columns=needed.columns, unread=not needed.rows)
 
 
 async def transaction_page_in(
@@ -142,6 +144,8 @@ async def transaction_page_in(
     if newer is not None:
         has_previous = await newer > 0
     writer = CursorWriter(CursorKind.LEDGER, account_id, filter_digest(criteria))
+    if window.unread:
+        return Page.unread(account_id, criteria)
     return Page(
         account_id, criteria, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.seq for row in rows])
     )

@@ -21,7 +21,7 @@ from resolvers.cursors import (
     read_cursor,
     usage_position,
 )
-from resolvers.pages import Page, page_rows, window_of
+from resolvers.pages import ALL, Needed, Page, page_rows, window_of
 from resolvers.texts import checked_characters
 
 MAX_MODELS: Final = 100
@@ -72,13 +72,15 @@ async def usage_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    attributes: frozenset[str] | None = None,
+    needed: Needed = ALL,
 ) -> Page[UsageDayRow]:
     """Newest first; `after` means older, `before` newer."""
-    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
+    window = _window(account_id, criteria, first, after, last, before, needed)
     found = await reads.loaders.usage_page.load((account_id, (criteria, window)))
     rows, has_next, has_previous = page_rows(found, window)
     writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(criteria))
+    if window.unread:
+        return Page.unread(account_id, criteria)
     return Page(
         account_id,
         criteria,
@@ -98,10 +100,10 @@ def ask_page(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    attributes: frozenset[str] | None = None,
+    needed: Needed = ALL,
 ) -> PageKey:
     """Asks for the page's rows ahead."""
-    window = replace(_window(account_id, criteria, first, after, last, before), columns=attributes)
+    window = _window(account_id, criteria, first, after, last, before, needed)
     reads.loaders.usage_page.load((account_id, (criteria, window)))
     return account_id, criteria
 
@@ -118,14 +120,16 @@ def _window(
     after: str | None,
     last: int | None,
     before: str | None,
+    needed: Needed,
 ) -> Window:
     digest = filter_digest(criteria)
-    return window_of(
+    window = window_of(
         first,
         last,
         _position(after, "after", account_id, digest),
         _position(before, "before", account_id, digest),
     )
+    return replace(window, columns=needed.columns, unread=not needed.rows)
 
 
 async def usage_count(reads: Reads, page: Page[UsageDayRow]) -> int:

@@ -7,7 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
-from execution.attributes import ROWS, attributes_read
+from execution.attributes import ROWS, reading_of
 from execution.calls import AHEAD
 from ledger.ids import account_id_text
 from resolvers import accounts, months, transactions, usage
@@ -18,6 +18,7 @@ from schema.kinds import AccountStatus
 from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.page_info import PageInfo
+from schema.reading import needed
 from schema.scalars import BigInteger, Month, Nanos
 from schema.transaction import EdgeRow, TransactionConnection, ask_transactions, edge_rows
 from schema.transaction import FilterArgument as TransactionFilterArgument
@@ -105,7 +106,7 @@ class Account(Node):
             after=after,
             last=last,
             before=before,
-            attributes=attributes_read(info),
+            needed=needed(reading_of(info)),
         )
 
     @strawberry.field(
@@ -131,7 +132,7 @@ class Account(Node):
             after=after,
             last=last,
             before=before,
-            attributes=attributes_read(info),
+            needed=needed(reading_of(info)),
         )
 
     @classmethod

@@ -9,7 +9,7 @@ from strawberry import Info
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
 from db.rows import TransactionRow, named
 from db.transactions import TransactionTotalsRow
-from execution.attributes import READS
+from execution.attributes import ANY, READS, Reading
 from execution.calls import AHEAD
 from ledger.ids import transaction_id_text
 from resolvers import transactions
@@ -18,6 +18,7 @@ from resolvers.pages import Page
 from schema.kinds import RefType, TransactionSource, TransactionType
 from schema.node import Node
 from schema.page_info import PageInfo
+from schema.reading import OF_THE_LIST, needed
 from schema.scalars import BigInteger, Nanos
 
 
@@ -115,7 +116,7 @@ class TransactionConnection:
 
     @strawberry.field(
         description="Number of rows over the whole filter. Worked out when it is asked for.",
-        metadata={AHEAD: transactions.ask_count},
+        metadata={AHEAD: transactions.ask_count, READS: OF_THE_LIST},
     )
     async def total_count(self: Page[TransactionRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await transactions.transaction_count(info.context, self))
@@ -123,7 +124,7 @@ class TransactionConnection:
     @strawberry.field(
         description="Sums over the whole filter. Worked out when they are asked for: their cost grows with its rows.",
         graphql_type=TransactionTotals,
-        metadata={AHEAD: transactions.ask_totals},
+        metadata={AHEAD: transactions.ask_totals, READS: OF_THE_LIST},
     )
     async def totals(self: Page[TransactionRow], info: Info[Reads, None]) -> TransactionTotalsRow:
         return await transactions.transaction_totals(info.context, self)
@@ -182,7 +183,8 @@ def ask_transactions(
     reads: Reads,
     account_id: int,
     filter: TransactionFilter | None = None,  # noqa: A002
+    reading: Reading = ANY,
     **paging: Any,
 ) -> transactions.PageKey:
     """Asks for the page's rows ahead."""
-    return transactions.ask_page(reads, account_id, criteria_of(filter), **paging)
+    return transactions.ask_page(reads, account_id, criteria_of(filter), needed=needed(reading), **paging)

@@ -9,13 +9,14 @@ from strawberry import Info
 from db.criteria import ALL_USAGE, UsageCriteria
 from db.rows import UsageDayRow
 from db.usage import UsageTotalsRow
-from execution.attributes import READS
+from execution.attributes import ANY, READS, Reading
 from execution.calls import AHEAD
 from resolvers import usage
 from resolvers.context import Reads
 from resolvers.pages import Page
 from schema.kinds import UsageCategory, UsageOrigin
 from schema.page_info import PageInfo
+from schema.reading import OF_THE_LIST, needed
 from schema.scalars import BigInteger, Nanos
 from schema.transaction import EdgeRow, edge_rows
 
@@ -79,7 +80,7 @@ class UsageDayConnection:
 
     @strawberry.field(
         description="Number of rows over the whole filter. Worked out when it is asked for.",
-        metadata={AHEAD: usage.ask_totals},
+        metadata={AHEAD: usage.ask_totals, READS: OF_THE_LIST},
     )
     async def total_count(self: Page[UsageDayRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await usage.usage_count(info.context, self))
@@ -87,7 +88,7 @@ class UsageDayConnection:
     @strawberry.field(
         description="Sums over the whole filter. Worked out when they are asked for.",
         graphql_type=UsageTotals,
-        metadata={AHEAD: usage.ask_totals},
+        metadata={AHEAD: usage.ask_totals, READS: OF_THE_LIST},
     )
     async def totals(self: Page[UsageDayRow], info: Info[Reads, None]) -> UsageTotalsRow:
         return await usage.usage_totals(info.context, self)
@@ -121,6 +122,12 @@ def criteria_of(given: UsageFilter | None) -> UsageCriteria:
     )
 
 
-def ask_usage(reads: Reads, account_id: int, filter: UsageFilter | None = None, **paging: Any) -> usage.PageKey:  # noqa: A002
+def ask_usage(
+    reads: Reads,
+    account_id: int,
+    filter: UsageFilter | None = None,  # noqa: A002
+    reading: Reading = ANY,
+    **paging: Any,
+) -> usage.PageKey:
     """Asks for the page's rows ahead."""
-    return usage.ask_page(reads, account_id, criteria_of(filter), **paging)
+    return usage.ask_page(reads, account_id, criteria_of(filter), needed=needed(reading), **paging)

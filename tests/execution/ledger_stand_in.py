@@ -215,8 +215,12 @@ class _Pages(Answers):
     def load(self, key: tuple[int, tuple[object, Window]]) -> asyncio.Future[Any]:
         account_id, (criteria, window) = key
         columns = window.columns
-        whole = super().load((account_id, (criteria, replace(window, columns=None))))
-        return whole if columns is None else asyncio.ensure_future(self._few(whole, columns))
+        whole = super().load((account_id, (criteria, replace(window, columns=None, unread=False))))
+        if columns is None:
+            return whole
+        few = asyncio.ensure_future(self._few(whole, columns))
+        few.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may not be waited for
+        return few
 
     async def _few(self, whole: asyncio.Future[Any], columns: frozenset[str]) -> Any:
         rows = await whole

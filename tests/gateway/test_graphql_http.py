@@ -90,7 +90,7 @@ _PINNED = {
     "ConsolePage": (4, 2),
     "MoreTransactions": (3, 2),
     "TransactionDetail": (2, 2),
-    "TransactionTotals": (4, 2),
+    "TransactionTotals": (3, 2),
     "UsageByDay": (4, 2),
     "Viewer": (2, 2),
 }

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from db.criteria import ALL_USAGE
+from db.criteria import ALL_TRANSACTIONS, ALL_USAGE
 from db.database import Database
 from ledger.kinds import RefType, TransactionType
 from resolvers import accounts, months, transactions, usage
 from resolvers.context import Reads
+from resolvers.pages import Needed
 from resolvers.transactions import transaction_criteria
 from tests.resolvers.ledgers import NOW, START, append, new_account, principal
 from tests.resolvers.test_transaction_pages import DRAFT
@@ -80,3 +81,17 @@ async def test_what_was_read_is_not_read_again(ledgers: Database, ask_again: int
             for _ in range(ask_again):
                 await accounts.account(reads, f"acct_{account.id}")
     assert len(sent) == 1
+
+
+async def test_rows_that_nobody_looks_at_are_not_read(ledgers: Database) -> None:
+    account = await new_account(ledgers)
+    await append(ledgers, account, [DRAFT] * 3)
+    async with ledgers.snapshot() as snapshot:
+        reads = Reads(snapshot, principal(), NOW)
+        with watched(ledgers) as sent:
+            page = await transactions.transaction_page(reads, account.id, ALL_TRANSACTIONS, needed=Needed(rows=False))
+        assert sent == []
+        assert await transactions.transaction_count(reads, page) == 3
+    for name in ("rows", "has_next", "has_previous"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(page, name)
