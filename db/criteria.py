@@ -35,6 +35,24 @@ class TransactionCriteria:
     ref_id: str | None = None
     search: str | None = None
 
+    @property
+    def resource(self) -> tuple[str, str] | None:
+        """Its (ref type, ref id) where all rows of one resource are asked for, and nothing narrows them further."""
+        if self.ref_type is None or self.ref_id is None:
+            return None
+        alone = TransactionCriteria(ref_type=self.ref_type, ref_id=self.ref_id)
+        return (self.ref_type, self.ref_id) if self == alone else None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeCriteria:
+    states: tuple[str, ...] | None = None
+    ref_types: tuple[str, ...] | None = None
+    """Where one of the two narrows the list, or a ref id does, both are named: it is read run by run of an index."""
+    ref_id: str | None = None
+    opened_gte: datetime | None = None
+    opened_lt: datetime | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class UsageCriteria:
@@ -60,4 +78,5 @@ class AuditCriteria:
 
 
 ALL_TRANSACTIONS = TransactionCriteria()
+ALL_CHARGES = ChargeCriteria()
 ALL_USAGE = UsageCriteria()

@@ -44,7 +44,7 @@ _COLUMNS: Final = tuple(columns(_ROW, TransactionRow))
 # soon enough on the way along the ledger.
 SORTED_AMOUNTS: Final = 1_000
 
-_NEVER: Final = 2**63 - 1
+NEVER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _parameters(criteria: TransactionCriteria, window: Window | None = None) -> 
     return values
 
 
-def _first_seq_since(account: ColumnElement[int], parameter: str) -> Any:
+def first_seq_since(account: ColumnElement[int], parameter: str) -> Any:
     """Order of time is order of `seq`, so a time bound is a bound of `seq`, found by one look-up."""
     since = _ROW.alias()
     return (
@@ -137,9 +137,9 @@ def _seq_bounds(row: Any, account: ColumnElement[int], shape: _Shape) -> list[Co
     if shape.before:
         bounds.append(row.c.seq > bindparam("before", type_=BigInteger()))
     if shape.created_gte:
-        bounds.append(row.c.seq >= _first_seq_since(account, "created_gte"))
+        bounds.append(row.c.seq >= first_seq_since(account, "created_gte"))
     if shape.created_lt:
-        bounds.append(row.c.seq < func.coalesce(_first_seq_since(account, "created_lt"), _NEVER))
+        bounds.append(row.c.seq < func.coalesce(first_seq_since(account, "created_lt"), NEVER))
     return bounds
 
 

@@ -9,7 +9,8 @@
     ├── Conflict               CONFLICT                right input, wrong state: a hold that is settled already
     ├── IdempotencyConflict    IDEMPOTENCY_CONFLICT    the key was used with another payload
     ├── InsufficientBalance    INSUFFICIENT_BALANCE    the balance does not cover the hold
-    └── Lagged                 LAGGED                  a subscriber fell too far behind: it resumes from a cursor
+    ├── Lagged                 LAGGED                  a subscriber fell too far behind: it resumes from a cursor
+    └── QueryTooComplex        QUERY_TOO_COMPLEX       more rows than one operation may ask for
 
 Errors of the database are in `db.errors`; `gateway.errors` maps both to what goes over the wire.
 """
@@ -64,3 +65,7 @@ class Lagged(BillingError):
         super().__init__(message)
         self.cursor = cursor
         """Of the newest event that was given out: nothing after it was."""
+
+
+class QueryTooComplex(BillingError):
+    code = "QUERY_TOO_COMPLEX"

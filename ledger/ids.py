@@ -1,4 +1,5 @@
-"""Public ids, the same everywhere: `acct_7`, and `txn_7_1042` for row 1042 of account 7."""
+"""Public ids, the same everywhere: `acct_7`, `txn_7_1042` for row 1042 of account 7, and `chg_7_129` for the charge
+whose first row is row 129 of account 7."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import re
 _ACCOUNT = re.compile(r"acct_([1-9]\d{0,18})", re.ASCII)
 _SHAPED_LIKE_ACCOUNT = re.compile(r"acct_\d+", re.ASCII)
 _TRANSACTION = re.compile(r"txn_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
+_CHARGE = re.compile(r"chg_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
 _MAX = 2**63 - 1
 
 
@@ -23,6 +25,10 @@ def transaction_id_text(account_id: int, seq: int) -> str:
     return f"txn_{account_id}_{seq}"
 
 
+def charge_id_text(account_id: int, first_seq: int) -> str:
+    return f"chg_{account_id}_{first_seq}"
+
+
 def parse_account_id(text: str) -> int | None:
     match = _ACCOUNT.fullmatch(text)
     number = int(match[1]) if match else 0
@@ -31,8 +37,16 @@ def parse_account_id(text: str) -> int | None:
 
 def parse_transaction_id(text: str) -> tuple[int, int] | None:
     """(account, seq), or None for what is no transaction id."""
-    match = _TRANSACTION.fullmatch(text)
+    return _pair(_TRANSACTION.fullmatch(text))
+
+
+def parse_charge_id(text: str) -> tuple[int, int] | None:
+    """(account, first seq), or None for what is no charge id."""
+    return _pair(_CHARGE.fullmatch(text))
+
+
+def _pair(match: re.Match[str] | None) -> tuple[int, int] | None:
     if match is None:
         return None
-    account_id, seq = int(match[1]), int(match[2])
-    return (account_id, seq) if max(account_id, seq) <= _MAX else None
+    account_id, number = int(match[1]), int(match[2])
+    return (account_id, number) if max(account_id, number) <= _MAX else None

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from db.feed.feed import ChangeFeed
 from db.snapshots import Snapshot
-from ledger.errors import BadUserInput, Forbidden, NotFound
+from ledger.errors import BadUserInput, Forbidden, NotFound, QueryTooComplex
 from ledger.ids import parse_account_id
 from ledger.keys import OF_ACCOUNTS, KeyScope, Principal
 from resolvers.loaders import Loaders
 
+MAX_NESTED_ROWS: Final = 10_000
+
 
 class Reads:
     """One snapshot, its loaders, the time of the request and who asks. Made anew for each operation."""
+
+    nested_rows = 0
+    """Asked for so far in lists that stand in the objects of other lists."""
 
     def __init__(self, snapshot: Snapshot, principal: Principal, now: datetime) -> None:
         self.snapshot = snapshot
@@ -38,6 +44,16 @@ class Reads:
         if number is None or not covers(principal, number):
             raise NotFound("there is no such account")
         return number
+
+    def take_nested_rows(self, count: int) -> None:
+        """Lists in lists multiply: raises QueryTooComplex where all that an operation asks for are too many."""
+        self.nested_rows += count
+        if self.nested_rows > MAX_NESTED_ROWS:
+            msg = (
+                f"the lists within lists ask for more than {MAX_NESTED_ROWS} rows in all:"
+                " ask for fewer objects, or give their lists a smaller first"
+            )
+            raise QueryTooComplex(msg)
 
     def require_operator(self) -> None:
         if self.principal.scope != KeyScope.OPERATOR:

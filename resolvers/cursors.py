@@ -1,8 +1,8 @@
 """Cursors: one opaque format for paging, subscriptions, event ids and exports.
 
-A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position (8 for a
-ledger row's `seq`, or text for a usage day), CRC-32 (4). Nobody is kept from making one up: it opens nothing, as
-the account is checked against the key whenever a cursor comes in.
+A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position (8 for the
+`seq` of a ledger row or of a charge's first row, or text for a usage day), CRC-32 (4). Nobody is kept from making one
+up: it opens nothing, as the account is checked against the key whenever a cursor comes in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from db.criteria import AccountCriteria, AuditCriteria, TransactionCriteria, UsageCriteria
+from db.criteria import AccountCriteria, AuditCriteria, ChargeCriteria, TransactionCriteria, UsageCriteria
 from ledger.errors import BadCursor
 
 _VERSION: Final = 1
@@ -44,6 +44,7 @@ class CursorKind(IntEnum):
     USAGE = 2
     ACCOUNTS = 3
     AUDIT = 4
+    CHARGES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ class Cursor:
 
 
 @lru_cache(maxsize=4_096)
-def filter_digest(criteria: TransactionCriteria | UsageCriteria | AccountCriteria | AuditCriteria) -> bytes:
+def filter_digest(
+    criteria: TransactionCriteria | UsageCriteria | AccountCriteria | AuditCriteria | ChargeCriteria,
+) -> bytes:
     """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
     given = [(field.name, getattr(criteria, field.name)) for field in fields(criteria)]
     given = [(name, value) for name, value in given if value is not None]

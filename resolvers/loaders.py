@@ -12,10 +12,11 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
-from db import accounts, transactions, usage
-from db.criteria import TransactionCriteria, UsageCriteria, Window
+from db import accounts, charges, resources, transactions, usage
+from db.criteria import ChargeCriteria, TransactionCriteria, UsageCriteria, Window
 from db.errors import DatabaseError
-from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.resources import Resource
+from db.rows import AccountRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from db.snapshots import Snapshot
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
@@ -83,6 +84,44 @@ class GroupedLoader(Generic[Arguments, Found]):
         return group.load(account_id)
 
 
+class ResourceLoader(Generic[Arguments, Found]):
+    """As a grouped one; but resources, which differ by their criteria alone, are read together.
+
+    `split` makes of the arguments the criteria, and the rest that `read_resources` takes.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]],
+        read_resources: Callable[[Sequence[Resource], Any], Awaitable[dict[Resource, Found]]],
+        split: Callable[[Arguments], tuple[TransactionCriteria, Any]],
+    ) -> None:
+        self._grouped = GroupedLoader(read)
+        self._read_resources = read_resources
+        self._split = split
+        self._groups: dict[Any, Loader[Resource, Found]] = {}
+
+    def asked_for(self, key: tuple[int, Arguments]) -> bool:
+        return self._grouped.asked_for(key)
+
+    def load(self, key: tuple[int, Arguments]) -> asyncio.Future[Found]:
+        criteria, rest = self._split(key[1])
+        resource = None if criteria.ref_id is None else criteria.resource
+        if resource is None:
+            return self._grouped.load(key)
+        group = self._groups.get(rest)
+        if group is None:
+            group = self._groups[rest] = Loader(partial(_of_resources, self._read_resources, rest))
+        return group.load((key[0], *resource))
+
+
+async def _of_resources(
+    read: Callable[[Sequence[Resource], Any], Awaitable[dict[Resource, Found]]], rest: Any, wanted: list[Resource]
+) -> list[Found]:
+    found = await read(wanted, rest)
+    return [found[resource] for resource in wanted]
+
+
 async def _of_accounts(
     read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]],
     arguments: Arguments,
@@ -101,11 +140,11 @@ class Loaders:
 
     @cached_property
     def account(self) -> Loader[int, AccountRow | None]:
-        return Loader(partial(_accounts, self._snapshot))
+        return _by_key(partial(accounts.accounts_by_id, self._snapshot))
 
     @cached_property
     def transaction(self) -> Loader[tuple[int, int], TransactionRow | None]:
-        return Loader(partial(_transactions, self._snapshot))
+        return _by_key(partial(transactions.transactions_by_id, self._snapshot))
 
     @cached_property
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
@@ -116,24 +155,88 @@ class Loaders:
         return GroupedLoader(partial(transactions.balances_as_of, self._snapshot))
 
     @cached_property
-    def transaction_count(self) -> GroupedLoader[TransactionCriteria, int]:
-        return GroupedLoader(partial(_counts, self._snapshot, self.transaction_totals))
+    def transaction_count(self) -> ResourceLoader[TransactionCriteria, int]:
+        return ResourceLoader(
+            partial(_counts, self._snapshot, self.transaction_totals),
+            partial(_resource_counts, self._snapshot),
+            _criteria_alone,
+        )
 
     @cached_property
-    def transaction_totals(self) -> GroupedLoader[TransactionCriteria, TransactionTotalsRow]:
-        return GroupedLoader(partial(transactions.transaction_totals, self._snapshot))
+    def transaction_totals(self) -> ResourceLoader[TransactionCriteria, TransactionTotalsRow]:
+        return ResourceLoader(
+            partial(transactions.transaction_totals, self._snapshot),
+            partial(_resource_totals, self._snapshot),
+            _criteria_alone,
+        )
 
     @cached_property
     def usage_totals(self) -> GroupedLoader[UsageCriteria, tuple[UsageTotalsRow, int]]:
         return GroupedLoader(partial(usage.usage_totals, self._snapshot))
 
     @cached_property
-    def transaction_page(self) -> GroupedLoader[tuple[TransactionCriteria, Window], list[TransactionRow]]:
-        return GroupedLoader(_page_reader(self._snapshot, transactions.transaction_pages))
+    def transaction_page(self) -> ResourceLoader[tuple[TransactionCriteria, Window], list[TransactionRow]]:
+        return ResourceLoader(
+            _page_reader(self._snapshot, transactions.transaction_pages),
+            partial(resources.resource_pages, self._snapshot),
+            _criteria_and_window,
+        )
 
     @cached_property
     def usage_page(self) -> GroupedLoader[tuple[UsageCriteria, Window], list[UsageDayRow]]:
         return GroupedLoader(_page_reader(self._snapshot, usage.usage_pages))
+
+    @cached_property
+    def charge(self) -> Loader[Resource, ChargeRow | None]:
+        return _by_key(partial(charges.charges_by_ref, self._snapshot))
+
+    @cached_property
+    def charge_of_first_row(self) -> Loader[tuple[int, int], ChargeRow | None]:
+        return _by_key(partial(charges.charges_by_first_row, self._snapshot))
+
+    @cached_property
+    def charge_page(self) -> GroupedLoader[tuple[ChargeCriteria, Window], list[ChargeRow]]:
+        return GroupedLoader(_page_reader(self._snapshot, charges.charge_pages))
+
+    @cached_property
+    def charge_count(self) -> GroupedLoader[ChargeCriteria, int]:
+        return GroupedLoader(partial(charges.charge_counts, self._snapshot))
+
+    @cached_property
+    def opened_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
+        """By the row that opened it."""
+        return _by_key(partial(charges.opened_holds, self._snapshot))
+
+    @cached_property
+    def settled_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
+        """By the row that settled it."""
+        return _by_key(partial(charges.settled_holds, self._snapshot))
+
+
+def _by_key(read: Callable[[list[Key]], Awaitable[dict[Key, Found]]]) -> Loader[Key, Found | None]:
+    async def load(keys: list[Key]) -> list[Found | None]:
+        found = await read(keys)
+        return [found.get(key) for key in keys]
+
+    return Loader(load)
+
+
+def _criteria_alone(criteria: TransactionCriteria) -> tuple[TransactionCriteria, None]:
+    return criteria, None
+
+
+def _criteria_and_window(arguments: tuple[TransactionCriteria, Window]) -> tuple[TransactionCriteria, Window]:
+    return arguments
+
+
+async def _resource_totals(
+    snapshot: Snapshot, wanted: Sequence[Resource], _rest: None
+) -> dict[Resource, TransactionTotalsRow]:
+    return await resources.resource_totals(snapshot, wanted)
+
+
+async def _resource_counts(snapshot: Snapshot, wanted: Sequence[Resource], _rest: None) -> dict[Resource, int]:
+    return await resources.resource_counts(snapshot, wanted)
 
 
 def _page_reader(
@@ -144,7 +247,7 @@ def _page_reader(
 
 async def _counts(
     snapshot: Snapshot,
-    totals: GroupedLoader[TransactionCriteria, TransactionTotalsRow],
+    totals: ResourceLoader[TransactionCriteria, TransactionTotalsRow],
     account_ids: Sequence[int],
     criteria: TransactionCriteria,
 ) -> dict[int, int]:
@@ -159,16 +262,6 @@ async def _counts(
         alone = [account_id for account_id in account_ids if account_id not in found]
         found |= await transactions.transaction_counts(snapshot, alone, criteria)
     return found
-
-
-async def _accounts(snapshot: Snapshot, account_ids: list[int]) -> list[AccountRow | None]:
-    found = await accounts.accounts_by_id(snapshot, account_ids)
-    return [found.get(account_id) for account_id in account_ids]
-
-
-async def _transactions(snapshot: Snapshot, ids: list[tuple[int, int]]) -> list[TransactionRow | None]:
-    found = await transactions.transactions_by_id(snapshot, ids)
-    return [found.get(one) for one in ids]
 
 
 async def _months(snapshot: Snapshot, keys: list[tuple[int, tuple[str, ...]]]) -> list[list[MonthlyFiguresRow]]:

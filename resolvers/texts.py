@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ledger.errors import BadUserInput
+from ledger.moves import MAX_REF_ID
 
 
 def checked_characters(text: str, argument: str) -> str:
@@ -14,3 +15,11 @@ def checked_characters(text: str, argument: str) -> str:
         msg = f"{argument} must not contain NUL characters"
         raise BadUserInput(msg)
     return text
+
+
+def checked_ref_id(text: str) -> str:
+    """The refId itself. Raises BadUserInput for one that nothing can have."""
+    if not 1 <= len(text) <= MAX_REF_ID:
+        msg = f"refId must have 1 to {MAX_REF_ID} characters, not {len(text)}"
+        raise BadUserInput(msg)
+    return checked_characters(text, "refId")

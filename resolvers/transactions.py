@@ -3,19 +3,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from db.criteria import TransactionCriteria, Window
 from db.rows import TransactionRow
 from db.transactions import TransactionTotalsRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_transaction_id
-from ledger.kinds import KINDS, RefType, TransactionSource, TransactionType
-from ledger.moves import MAX_REF_ID
+from ledger.kinds import HOLDABLE, KINDS, RefType, TransactionSource, TransactionType
 from resolvers.accounts import checked_search
 from resolvers.context import Reads, covers
 from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
+from resolvers.explanations import Facts, explain
 from resolvers.pages import ALL, Needed, Page, page_rows, window_of
-from resolvers.texts import checked_characters
+from resolvers.texts import checked_ref_id
 
 
 def transaction_criteria(
@@ -35,9 +36,6 @@ def transaction_criteria(
         raise BadUserInput("createdAt is upside down: lt lies before gte")
     if amount_gte is not None and amount_lte is not None and amount_lte < amount_gte:
         raise BadUserInput("amount is upside down: lte is less than gte")
-    if ref_id is not None and not 1 <= len(ref_id) <= MAX_REF_ID:
-        msg = f"refId must have 1 to {MAX_REF_ID} characters, not {len(ref_id)}"
-        raise BadUserInput(msg)
     return TransactionCriteria(
         # The rows that are about one kind of thing are read kind by kind, so all kinds are named then.
         kinds=_kinds(types, sources, all_named=ref_type is not None and ref_id is None),
@@ -46,7 +44,7 @@ def transaction_criteria(
         amount_gte=amount_gte,
         amount_lte=amount_lte,
         ref_type=None if ref_type is None else ref_type.value,
-        ref_id=None if ref_id is None else checked_characters(ref_id, "refId"),
+        ref_id=None if ref_id is None else checked_ref_id(ref_id),
         search=checked_search(search),
     )
 
@@ -86,7 +84,7 @@ async def transaction_page(
     needed: Needed = ALL,
 ) -> Page[TransactionRow]:
     """Newest first; `after` means older, `before` newer."""
-    window = _window(account_id, criteria, first, after, last, before, needed)
+    window = window_in(account_id, criteria, first, after, last, before, needed)
     return await transaction_page_in(reads, account_id, criteria, window)
 
 
@@ -102,7 +100,7 @@ def ask_page(
     needed: Needed = ALL,
 ) -> PageKey:
     """Asks for the page's rows ahead."""
-    window = _window(account_id, criteria, first, after, last, before, needed)
+    window = window_in(account_id, criteria, first, after, last, before, needed)
     reads.loaders.transaction_page.load((account_id, (criteria, window)))
     return account_id, criteria
 
@@ -115,7 +113,7 @@ def ask_totals(reads: Reads, page: PageKey) -> None:
     reads.loaders.transaction_totals.load(page)
 
 
-def _window(
+def window_in(
     account_id: int,
     criteria: TransactionCriteria,
     first: int | None,
@@ -171,3 +169,31 @@ async def corrected(reads: Reads, row: TransactionRow) -> TransactionRow | None:
     if row.corrects_seq is None:
         return None
     return await reads.loaders.transaction.load((row.account_id, row.corrects_seq))
+
+
+READ_TO_EXPLAIN: Final = (
+    *("account_id", "seq", "type", "source", "amount_nanos", "balance_after_nanos"),
+    *("ref_type", "ref_id", "corrects_seq", "period_start", "period_end"),
+)
+"""The columns of the row that an explanation is made of."""
+
+
+async def explanation(reads: Reads, row: TransactionRow) -> str:
+    """All is asked for before the first wait, so that what many rows are explained from is read together."""
+    loaders, key = reads.loaders, (row.account_id, row.seq)
+    is_held = row.ref_type in HOLDABLE
+    account = loaders.account.load(row.account_id)
+    opened = loaders.opened_hold.load(key) if is_held and row.type == TransactionType.GPU_USAGE else None
+    settled = loaders.settled_hold.load(key) if is_held else None
+    answered = None if row.corrects_seq is None else loaders.transaction.load((row.account_id, row.corrects_seq))
+    found = await account
+    assert found is not None, "a row has an account"
+    return explain(
+        Facts(
+            row,
+            found.currency,
+            opened=await opened if opened else None,
+            settled=await settled if settled else None,
+            corrected=await answered if answered else None,
+        )
+    )

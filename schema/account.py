@@ -6,14 +6,17 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from db.rows import AccountRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.rows import AccountRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from execution.attributes import ROWS, reading_of
 from execution.calls import AHEAD
 from ledger.ids import account_id_text
-from resolvers import accounts, months, transactions, usage
+from resolvers import accounts, charges, months, transactions, usage
 from resolvers.context import Reads
 from resolvers.pages import Page
 from schema.arguments import After, Before, First, Last
+from schema.charge import ChargeConnection, ask_charges
+from schema.charge import FilterArgument as ChargeFilterArgument
+from schema.charge import criteria_of as charge_criteria_of
 from schema.kinds import AccountStatus
 from schema.monthly_summary import MonthlySummary
 from schema.node import Node
@@ -107,6 +110,25 @@ class Account(Node):
             last=last,
             before=before,
             needed=needed(reading_of(info)),
+        )
+
+    @strawberry.field(
+        description="What each resource came to, newest first: by the time of its first row.",
+        graphql_type=ChargeConnection,
+        metadata={AHEAD: ask_charges},
+    )
+    async def charges(
+        self: AccountRow,
+        info: Info[Reads, None],
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+        filter: ChargeFilterArgument = None,  # noqa: A002
+    ) -> Page[ChargeRow]:
+        criteria = charge_criteria_of(filter)
+        return await charges.charge_page(
+            info.context, self.id, criteria, first=first, after=after, last=last, before=before
         )
 
     @strawberry.field(

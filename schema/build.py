@@ -15,6 +15,7 @@ from graphql import (
 from strawberry.schema.config import StrawberryConfig
 
 from schema.account import Account
+from schema.charge import Charge
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
@@ -41,7 +42,7 @@ def build_schema() -> strawberry.Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[Account, Transaction],
+        types=[Account, Transaction, Charge],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     _drop_null_defaults(schema._schema)  # noqa: SLF001

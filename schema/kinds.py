@@ -8,6 +8,7 @@ import strawberry
 
 from ledger.keys import KeyScope as KeyScope
 from ledger.kinds import AccountStatus as AccountStatus
+from ledger.kinds import ChargeState as ChargeState
 from ledger.kinds import RefType as RefType
 from ledger.kinds import TransactionSource as TransactionSource
 from ledger.kinds import TransactionType as TransactionType
@@ -69,6 +70,14 @@ _described(
     STRIPE_INVOICE="A Stripe invoice, `in_…`.",
     CONTRACT="An enterprise contract.",
     PROMOTION="A promotion, or the signup bonus.",
+)
+
+_described(
+    ChargeState,
+    "Where a charge stands.",
+    OPEN="The resource runs, or is billed day by day: more rows may come.",
+    SETTLED="What was used is settled: it has its last row.",
+    EXPIRED="The service that held the money vanished: the hold counts as used in full unless it is settled late.",
 )
 
 _described(

@@ -5,11 +5,11 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from db.rows import AccountRow, AuditEntryRow, TransactionRow
+from db.rows import AccountRow, AuditEntryRow, ChargeRow, TransactionRow
 from execution.calls import AHEAD
 from ledger.errors import NotFound
 from ledger.keys import Principal
-from resolvers import accounts, audit, transactions
+from resolvers import accounts, audit, charges, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
 from schema.account import Account, AccountConnection
@@ -81,10 +81,12 @@ class Query:
     async def node(
         self,
         info: Info[Reads, None],
-        id: Annotated[strawberry.ID, strawberry.argument(description="`acct_7` or `txn_7_1042`.")],  # noqa: A002
-    ) -> AccountRow | TransactionRow:
+        id: Annotated[strawberry.ID, strawberry.argument(description="`acct_7`, `txn_7_1042` or `chg_7_129`.")],  # noqa: A002
+    ) -> AccountRow | TransactionRow | ChargeRow:
         if id.startswith("acct_"):
             return await accounts.account(info.context, id)
         if id.startswith("txn_"):
             return await transactions.transaction(info.context, id)
+        if id.startswith("chg_"):
+            return await charges.charge(info.context, id)
         raise NotFound("there is no such object")

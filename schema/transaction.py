@@ -1,18 +1,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import strawberry
 from strawberry import Info
 
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
-from db.rows import TransactionRow, named
+from db.rows import ChargeRow, TransactionRow, named
 from db.transactions import TransactionTotalsRow
 from execution.attributes import ANY, READS, Reading
 from execution.calls import AHEAD
 from ledger.ids import transaction_id_text
-from resolvers import transactions
+from resolvers import charges, stripe_links, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
 from schema.kinds import RefType, TransactionSource, TransactionType
@@ -20,6 +20,9 @@ from schema.node import Node
 from schema.page_info import PageInfo
 from schema.reading import OF_THE_LIST, needed
 from schema.scalars import BigInteger, Nanos
+
+if TYPE_CHECKING:
+    from schema.charge import Charge
 
 
 @strawberry.type(description="A row of the ledger: one money movement, never changed afterwards.")
@@ -68,6 +71,34 @@ class Transaction(Node):
         description="Start of the time that a usage or storage charge covers."
     )
     period_end: datetime | None = strawberry.field(description="End of that time, itself left out.")
+
+    @strawberry.field(
+        description="The life of the resource that the row is about: all that was held, returned and charged for it."
+        " Null for a row about no resource, such as a top-up or a batch of API calls.",
+        graphql_type=Annotated["Charge", strawberry.lazy("schema.charge")] | None,
+        metadata={READS: ("account_id", "ref_type", "ref_id")},
+    )
+    async def charge(self: TransactionRow, info: Info[Reads, None]) -> ChargeRow | None:
+        return await charges.charge_of(info.context, self)
+
+    @strawberry.field(
+        description="What the row did, in one or two English sentences for people to read: worked out from the rows of"
+        " its charge, never the description in other words. Amounts are exact; times are UTC, times of day cut to the"
+        " second, and a length of time says `about` where it is rounded to the second. What it says of a hold changes"
+        " once when the hold is settled. The wording may change: don't parse it.",
+        metadata={READS: transactions.READ_TO_EXPLAIN},
+    )
+    async def explanation(self: TransactionRow, info: Info[Reads, None]) -> str:
+        return await transactions.explanation(info.context, self)
+
+    @strawberry.field(
+        description="The page of the Stripe object that caused the row, in the Stripe dashboard. For operators' keys"
+        " alone, as customers have no access to it: null for others, for whom `refId` is the object's id that receipts"
+        " and support know, and for rows that Stripe did not cause.",
+        metadata={READS: ("ref_type", "ref_id")},
+    )
+    def stripe_url(self: TransactionRow, info: Info[Reads, None]) -> str | None:
+        return stripe_links.stripe_url(info.context.principal, self)
 
     @classmethod
     def is_type_of(cls, obj: object, _info: object) -> bool:

@@ -13,12 +13,28 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 from sqlalchemy import Executable
 
 from db.criteria import Window
-from db.rows import AccountRow, AuditEntryRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.rows import (
+    AccountRow,
+    AuditEntryRow,
+    ChargeRow,
+    HoldRow,
+    MonthlyFiguresRow,
+    TransactionRow,
+    UsageDayRow,
+)
 from db.snapshots import Rows, Snapshot
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 from ledger.keys import KeyScope, Principal
-from ledger.kinds import AccountStatus, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
+from ledger.kinds import (
+    AccountStatus,
+    ChargeState,
+    RefType,
+    TransactionSource,
+    TransactionType,
+    UsageCategory,
+    UsageOrigin,
+)
 from ledger.moves import Order
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
@@ -32,7 +48,7 @@ OWN: Final = 7
 
 VOCABULARY: Final = Vocabulary(
     scalars={
-        "ID": ["acct_7"] * 6 + ["txn_7_3"] * 4 + ["acct_8", "nothing"],
+        "ID": ["acct_7"] * 6 + ["txn_7_3"] * 4 + ["chg_7_2"] * 3 + ["acct_8", "nothing"],
         "String": ["abc", "x", "gpu_1"],
         "Int": [1, 2, 3, 4] * 4 + [0],
         "Boolean": [True, False],
@@ -49,6 +65,7 @@ VOCABULARY: Final = Vocabulary(
             CursorWriter(CursorKind.USAGE, OWN).of_usage((date(2026, 11, 2), "m", "chat", "platform")),
             CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(9),
             CursorWriter(CursorKind.AUDIT, 0).of_seq(9),
+            CursorWriter(CursorKind.CHARGES, OWN).of_seq(30),
             "nothing",
         ],
         "search": ["abc", "abcd", "bcd", "x"],
@@ -66,6 +83,9 @@ VOCABULARY: Final = Vocabulary(
         "node": 2,
         "transactions": 3,
         "usage": 2,
+        "charges": 2,
+        "charge": 2,
+        "explanation": 3,
         "after": 0.3,
         "before": 0.2,
         "last": 0.4,
@@ -92,6 +112,24 @@ def _transaction(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
     corrects = seq - 1 if seq > 1 and number & 4096 else None
     money = number % 10**12 - 10**11, number % 10**11
     return (account_id, seq, at, kind, *money, f"Row {seq}", source, *ref, "actor", corrects, *period, b"hash")
+
+
+def _charge(key: tuple[object, ...], chances: Chances) -> tuple[object, ...]:
+    """Of a key that begins with the account: the row that it begins with, or what it is of."""
+    number = chances.number("charge", key)
+    kind, state = list(RefType)[number % 4].value, list(ChargeState)[number // 16 % 3].value
+    figures = (number % 10**12, number % 10**11, number % 10**10, number % 10**9, number % 7)
+    closed_at = None if number & 1024 else NOW
+    return (key[0], kind, f"ref {number % 5}", state, *figures, number % 40, number % 30 + 1, 40, NOW, closed_at)
+
+
+def _hold(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("hold", key)
+    kind, state = list(RefType)[number % 2].value, list(ChargeState)[number // 16 % 3].value
+    end = NOW + timedelta(seconds=number % 90_000)
+    used = None if number & 1024 else number % 10**10
+    at = None if number & 2048 else end
+    return (*key, kind, f"ref {key[1]}", number % 3 + 1, 10**9, "2026-11", state, NOW, end, used, key[1] + 1, at, at)
 
 
 def _usage_day(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
@@ -128,6 +166,8 @@ _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     AccountRow: _account,
     AuditEntryRow: _audit_entry,
     TransactionRow: _transaction,
+    ChargeRow: _charge,
+    HoldRow: _hold,
     UsageDayRow: _usage_day,
     MonthlyFiguresRow: _month,
     TransactionTotalsRow: _transaction_totals,
@@ -227,6 +267,10 @@ class _Pages(Answers):
         return None if rows is None else [_narrowed(row, columns) for row in rows]
 
 
+def _hold_or_none(chances: Chances, key: tuple[int, int]) -> Any:
+    return None if chances.number("no hold", key) % 3 == 0 else row_of(chances, HoldRow, key)
+
+
 class _Loaders:
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         def answers(name: str, found: Callable[[Any], Any]) -> Answers:
@@ -243,6 +287,12 @@ class _Loaders:
         self.usage_totals = answers("usage sums", lambda key: (row_of(chances, UsageTotalsRow, key), 3))
         self.transaction_page = _Pages(chances, "page", lambda key: _listed(chances, TransactionRow, key), guard=guard)
         self.usage_page = _Pages(chances, "usage page", lambda key: _listed(chances, UsageDayRow, key), guard=guard)
+        self.charge = answers("charge", lambda key: row_of(chances, ChargeRow, key))
+        self.charge_of_first_row = answers("first row", lambda key: row_of(chances, ChargeRow, key))
+        self.charge_page = answers("charge page", lambda key: _listed(chances, ChargeRow, key))
+        self.charge_count = answers("charges", lambda key: chances.number("charges", key) % 10)
+        self.opened_hold = answers("opened", lambda key: _hold_or_none(chances, key))
+        self.settled_hold = answers("settled", lambda key: _hold_or_none(chances, key))
 
 
 def _principal(chances: Chances) -> Principal:

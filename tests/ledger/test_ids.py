@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.ids import account_id_text, parse_account_id, parse_transaction_id, transaction_id_text
+from ledger.ids import (
+    account_id_text,
+    charge_id_text,
+    parse_account_id,
+    parse_charge_id,
+    parse_transaction_id,
+    transaction_id_text,
+)
 
 NUMBERS = st.integers(1, 2**63 - 1)
 
@@ -13,7 +20,9 @@ NUMBERS = st.integers(1, 2**63 - 1)
 def test_what_is_printed_is_read_back(account_id: int, seq: int) -> None:
     assert account_id_text(account_id) == f"acct_{account_id}"
     assert transaction_id_text(account_id, seq) == f"txn_{account_id}_{seq}"
+    assert charge_id_text(account_id, seq) == f"chg_{account_id}_{seq}"
     assert parse_account_id(f"acct_{account_id}") == account_id
+    assert parse_charge_id(f"chg_{account_id}_{seq}") == (account_id, seq)
     assert parse_transaction_id(f"txn_{account_id}_{seq}") == (account_id, seq)
 
 
@@ -43,6 +52,7 @@ def test_no_account_id(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "7_1", "txn", "txn_7", "TXN_7_1", "txn_7_1_1", "txn_7__1", "acct_7", "txn_7-1"])
 def test_no_transaction_id(text: str) -> None:
     assert parse_transaction_id(text) is None
+    assert parse_charge_id(text.replace("txn", "chg").replace("TXN", "CHG")) is None
 
 
 @pytest.mark.parametrize("numeral", NUMERALS)
@@ -50,6 +60,8 @@ def test_no_number_of_an_id(numeral: str) -> None:
     assert parse_account_id(f"acct_{numeral}") is None
     assert parse_transaction_id(f"txn_{numeral}_1") is None
     assert parse_transaction_id(f"txn_1_{numeral}") is None
+    assert parse_charge_id(f"chg_{numeral}_1") is None
+    assert parse_charge_id(f"chg_1_{numeral}") is None
 
 
 @given(st.text(max_size=30))

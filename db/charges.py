@@ -1,0 +1,186 @@
+"""Reading charges and holds: pages and counts of charges, and those that ledger rows belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, or_, select, union_all
+
+from db import tables
+from db.criteria import ChargeCriteria, Window
+from db.keyed_rows import snapshot_rows_with_keys
+from db.rows import ChargeRow, HoldRow, named
+from db.snapshots import Snapshot
+from db.statements import THE_ACCOUNT, columns, for_each_account, read_each
+from db.transactions import NEVER, first_seq_since
+
+_CHARGE: Final = tables.charges
+_CHARGE_COLUMNS: Final = tuple(columns(_CHARGE, ChargeRow))
+_HOLD: Final = tables.holds
+_HOLD_COLUMNS: Final = tuple(columns(_HOLD, HoldRow))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """All that a statement's text depends on."""
+
+    postgresql: bool
+    states: int | None
+    ref_types: int | None
+    ref_id: bool
+    opened_gte: bool
+    opened_lt: bool
+    after: bool = False
+    before: bool = False
+    oldest: bool = False
+
+
+def _size(words: tuple[str, ...] | None) -> int | None:
+    return None if words is None else len(words)
+
+
+def _shape(snapshot: Snapshot, criteria: ChargeCriteria, window: Window | None = None) -> _Shape:
+    return _Shape(
+        postgresql=snapshot.is_postgresql,
+        states=_size(criteria.states),
+        ref_types=_size(criteria.ref_types),
+        ref_id=criteria.ref_id is not None,
+        opened_gte=criteria.opened_gte is not None,
+        opened_lt=criteria.opened_lt is not None,
+        after=window is not None and window.after is not None,
+        before=window is not None and window.before is not None,
+        oldest=window is not None and window.oldest,
+    )
+
+
+def _parameters(criteria: ChargeCriteria, window: Window | None = None) -> dict[str, Any]:
+    given: dict[str, Any] = {name: getattr(criteria, name) for name in ("ref_id", "opened_gte", "opened_lt")}
+    given |= {f"state_{number}": state for number, state in enumerate(criteria.states or ())}
+    given |= {f"ref_type_{number}": ref_type for number, ref_type in enumerate(criteria.ref_types or ())}
+    if window is not None:
+        given |= {"rows": window.limit, "after": window.after, "before": window.before}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _bounds(charge: Any, account: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
+    """A charge is opened when its first row is written, so a bound in time is a bound of `first_seq`."""
+    first_seq = charge.c.first_seq
+    bounds: list[ColumnElement[bool]] = [charge.c.account_id == account]
+    if shape.after:
+        bounds.append(first_seq < bindparam("after", type_=BigInteger()))
+    if shape.before:
+        bounds.append(first_seq > bindparam("before", type_=BigInteger()))
+    if shape.opened_gte:
+        bounds.append(first_seq >= first_seq_since(account, "opened_gte"))
+    if shape.opened_lt:
+        bounds.append(first_seq < func.coalesce(first_seq_since(account, "opened_lt"), NEVER))
+    return bounds
+
+
+def _runs(account: ColumnElement[int], shape: _Shape) -> list[Select[Any]]:
+    """Stretches of an index that hold the list together, each in the order of `first_seq`."""
+
+    def run(*numbers: tuple[str, int]) -> Select[Any]:
+        charge = _CHARGE.alias()
+        narrowed = [charge.c[name] == bindparam(f"{name}_{number}") for name, number in numbers]
+        return select(*(charge.c[name] for name in ChargeRow._fields)).where(
+            *_bounds(charge, account, shape), *narrowed
+        )
+
+    def look_up(ref_type: int) -> Select[Any]:
+        """By the primary key: one charge at most."""
+        charge = _CHARGE.alias()
+        states = (charge.c.state == bindparam(f"state_{number}") for number in range(shape.states or 0))
+        return select(*(charge.c[name] for name in ChargeRow._fields)).where(
+            charge.c.ref_type == bindparam(f"ref_type_{ref_type}"),
+            charge.c.ref_id == bindparam("ref_id"),
+            *_bounds(charge, account, shape),
+            or_(*states),
+        )
+
+    if shape.states is None or shape.ref_types is None:
+        return [run()]
+    if shape.ref_id:
+        return [look_up(number) for number in range(shape.ref_types)]
+    pairs = product(range(shape.states), range(shape.ref_types))
+    return [run(("state", state), ("ref_type", ref_type)) for state, ref_type in pairs]
+
+
+def _page(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
+    def in_order(charges: Select[Any]) -> Select[Any]:
+        first_seq = charges.selected_columns.first_seq
+        order = first_seq.asc() if shape.oldest else first_seq.desc()
+        return charges.order_by(order).limit(bindparam("rows", type_=BigInteger()))
+
+    runs = [in_order(run) for run in _runs(account, shape)]
+    if len(runs) == 1:
+        return runs[0]
+    return in_order(union_all(*(run.subquery().select() for run in runs)).subquery().select())
+
+
+def _count(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
+    counts = [
+        select(func.count()).select_from(run.with_only_columns(run.selected_columns.first_seq).subquery())
+        for run in _runs(account, shape)
+    ]
+    first, *others = [count.scalar_subquery() for count in counts]
+    return select(account.label("account_id"), sum(others, start=first))
+
+
+@lru_cache(maxsize=512)
+def _statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Select[Any] | None]:
+    build = _count if counting else _page
+    one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), shape)
+    if not shape.postgresql:
+        return one, None
+    return one, for_each_account(lambda account: build(account, shape))
+
+
+async def charge_pages(
+    snapshot: Snapshot, account_ids: Sequence[int], criteria: ChargeCriteria, window: Window
+) -> dict[int, list[ChargeRow]]:
+    """Up to `window.limit` charges of each account: newest first, or oldest first if the window wants the oldest."""
+    one, each = _statements(_shape(snapshot, criteria, window), counting=False)
+    pages = await read_each(snapshot, account_ids, _parameters(criteria, window), one=one, each=each)
+    return {account_id: named(ChargeRow, rows) for account_id, rows in pages.items()}
+
+
+async def charge_counts(snapshot: Snapshot, account_ids: Sequence[int], criteria: ChargeCriteria) -> dict[int, int]:
+    one, each = _statements(_shape(snapshot, criteria), counting=True)
+    found = await read_each(snapshot, account_ids, _parameters(criteria), one=one, each=each)
+    return {account_id: int(rows[0][1]) for account_id, rows in found.items()}
+
+
+async def charges_by_ref(
+    snapshot: Snapshot, refs: Collection[tuple[int, str, str]]
+) -> dict[tuple[int, str, str], ChargeRow]:
+    """By (account, ref type, ref id)."""
+    key = (_CHARGE.c.account_id, _CHARGE.c.ref_type, _CHARGE.c.ref_id)
+    rows = await snapshot_rows_with_keys(snapshot, _CHARGE_COLUMNS, key, set(refs))
+    return {charge[:3]: charge for charge in named(ChargeRow, rows)}
+
+
+async def charges_by_first_row(
+    snapshot: Snapshot, ids: Collection[tuple[int, int]]
+) -> dict[tuple[int, int], ChargeRow]:
+    """By (account, first seq)."""
+    rows = await snapshot_rows_with_keys(
+        snapshot, _CHARGE_COLUMNS, (_CHARGE.c.account_id, _CHARGE.c.first_seq), set(ids)
+    )
+    return {(charge.account_id, charge.first_seq): charge for charge in named(ChargeRow, rows)}
+
+
+async def opened_holds(snapshot: Snapshot, ids: Collection[tuple[int, int]]) -> dict[tuple[int, int], HoldRow]:
+    """By the (account, seq) of the row that opened it."""
+    rows = await snapshot_rows_with_keys(snapshot, _HOLD_COLUMNS, (_HOLD.c.account_id, _HOLD.c.hold_seq), set(ids))
+    return {(hold.account_id, hold.hold_seq): hold for hold in named(HoldRow, rows)}
+
+
+async def settled_holds(snapshot: Snapshot, ids: Collection[tuple[int, int]]) -> dict[tuple[int, int], HoldRow]:
+    """By the (account, seq) of the row that settled it."""
+    rows = await snapshot_rows_with_keys(snapshot, _HOLD_COLUMNS, (_HOLD.c.account_id, _HOLD.c.settled_seq), set(ids))
+    return {(hold.account_id, hold.settled_seq or 0): hold for hold in named(HoldRow, rows)}

@@ -1,0 +1,131 @@
+"""Reading the ledger rows of resources: those of many at once, each a page or the totals of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, true
+
+from db import tables
+from db.criteria import Window
+from db.keyed_rows import key_arrays, listed_keys
+from db.rows import TransactionRow, named, row_of
+from db.snapshots import Snapshot
+from db.statements import column_names
+from db.transactions import TransactionTotalsRow
+
+_ROW: Final = tables.transactions
+_PLACE: Final = ("account_id", "seq", "ref_type", "ref_id")
+_KEY: Final = (_ROW.c.account_id, _ROW.c.ref_type, _ROW.c.ref_id)
+
+Resource = tuple[int, str, str]
+"""(account, ref type, ref id)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    after: bool
+    before: bool
+    oldest: bool
+    columns: tuple[str, ...]
+
+
+class _Ref(NamedTuple):
+    """The columns or parameters that say which resource it is."""
+
+    account: ColumnElement[int]
+    type: ColumnElement[str]
+    id: ColumnElement[str]
+
+    def labels(self) -> list[Any]:
+        return [self.account.label("account_id"), self.type.label("ref_type"), self.id.label("ref_id")]
+
+    def of(self) -> list[ColumnElement[bool]]:
+        return [_ROW.c.account_id == self.account, _ROW.c.ref_type == self.type, _ROW.c.ref_id == self.id]
+
+
+_GIVEN: Final = _Ref(*(bindparam(column.name, type_=column.type) for column in _KEY))
+
+
+def _page(ref: _Ref, shape: _Shape) -> Select[Any]:
+    wanted = select(*(_ROW.c[name] for name in shape.columns)).where(*ref.of())
+    if shape.after:
+        wanted = wanted.where(_ROW.c.seq < bindparam("after", type_=BigInteger()))
+    if shape.before:
+        wanted = wanted.where(_ROW.c.seq > bindparam("before", type_=BigInteger()))
+    order = _ROW.c.seq.asc() if shape.oldest else _ROW.c.seq.desc()
+    return wanted.order_by(order).limit(bindparam("rows", type_=BigInteger()))
+
+
+def _totals(ref: _Ref) -> Select[Any]:
+    amount = _ROW.c.amount_nanos
+    return select(
+        *ref.labels(),
+        func.count(),
+        func.coalesce(func.sum(amount).filter(amount > 0), 0),
+        func.coalesce(func.sum(amount).filter(amount < 0), 0),
+    ).where(*ref.of())
+
+
+def _count(ref: _Ref) -> Select[Any]:
+    return select(*ref.labels(), func.count()).where(*ref.of())
+
+
+def _of_each(one: Callable[[_Ref], Select[Any]]) -> Select[Any]:
+    """What `one` selects of a resource, of all that are listed (PostgreSQL)."""
+    listed = listed_keys(_KEY)
+    lateral = one(_Ref(*listed.c)).lateral("one")
+    return select(*lateral.c).select_from(listed.join(lateral, true()))
+
+
+Build = Callable[[_Ref], Select[Any]]
+
+
+@lru_cache(maxsize=512)
+def _page_of(shape: _Shape) -> Build:
+    return lambda ref: _page(ref, shape)
+
+
+@lru_cache(maxsize=512)
+def _statement(build: Build, *, of_each: bool) -> Select[Any]:
+    return _of_each(build) if of_each else build(_GIVEN)
+
+
+async def _read(
+    snapshot: Snapshot, resources: Sequence[Resource], build: Build, parameters: dict[str, Any]
+) -> list[Any]:
+    if snapshot.is_postgresql:
+        listed = parameters | key_arrays(_KEY, resources)
+        return list(await snapshot.rows(_statement(build, of_each=True), listed))
+    # SQLite has no LATERAL, but no network to cross either.
+    found: list[Any] = []
+    for resource in resources:
+        given = dict(zip(("account_id", "ref_type", "ref_id"), resource, strict=True))
+        found += await snapshot.rows(_statement(build, of_each=False), parameters | given)
+    return found
+
+
+async def resource_pages(
+    snapshot: Snapshot, resources: Sequence[Resource], window: Window
+) -> dict[Resource, list[TransactionRow]]:
+    """Up to `window.limit` rows of each: newest first, or oldest first if the window wants the oldest."""
+    columns = column_names(TransactionRow, _PLACE, window.columns)
+    shape = _Shape(window.after is not None, window.before is not None, window.oldest, columns)
+    given = {"rows": window.limit, "after": window.after, "before": window.before}
+    given = {name: one for name, one in given.items() if one is not None}
+    pages: dict[Resource, list[TransactionRow]] = {resource: [] for resource in resources}
+    for row in named(row_of(TransactionRow, columns), await _read(snapshot, resources, _page_of(shape), given)):
+        pages[row.account_id, str(row.ref_type), str(row.ref_id)].append(row)
+    return pages
+
+
+async def resource_totals(snapshot: Snapshot, resources: Sequence[Resource]) -> dict[Resource, TransactionTotalsRow]:
+    rows = await _read(snapshot, resources, _totals, {})
+    return {tuple(row[:3]): TransactionTotalsRow(row[0], *map(int, row[3:])) for row in rows}
+
+
+async def resource_counts(snapshot: Snapshot, resources: Sequence[Resource]) -> dict[Resource, int]:
+    return {tuple(row[:3]): int(row[3]) for row in await _read(snapshot, resources, _count, {})}
