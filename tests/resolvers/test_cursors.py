@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.criteria import ALL_TRANSACTIONS, ALL_USAGE
+from db.criteria import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE
 from db.database import Database
 from ledger.errors import BadCursor
-from ledger.kinds import TransactionType, UsageCategory
-from resolvers import accounts, transactions, usage
+from ledger.kinds import ChargeState, TransactionType, UsageCategory
+from resolvers import accounts, charges, transactions, usage
+from resolvers.charges import charge_criteria
 from resolvers.context import Reads
 from resolvers.cursors import (
     NO_FILTER,
@@ -106,9 +107,11 @@ def test_a_position_that_none_has_is_refused(position: bytes) -> None:
 
 
 BONUS = transaction_criteria(types=[TransactionType.BONUS])
+OPEN = charge_criteria(state=ChargeState.OPEN)
 CHAT = usage_criteria(categories=[UsageCategory.CHAT])
 USAGE = CursorWriter(CursorKind.USAGE, 7).of_usage((DAY, "m", "chat", "platform"))
 OPERATORS = CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(3)
+CHARGES = CursorWriter(CursorKind.CHARGES, 7).of_seq(3)
 
 Ask = Callable[[Reads, str | None, str | None], Awaitable[object]]
 
@@ -127,6 +130,14 @@ def _usage(reads: Reads, after: str | None, before: str | None) -> Awaitable[obj
 
 def _chats(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
     return usage.usage_page(reads, 7, CHAT, after=after, before=before)
+
+
+def _charges(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
+    return charges.charge_page(reads, 7, ALL_CHARGES, after=after, before=before)
+
+
+def _open_charges(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
+    return charges.charge_page(reads, 7, OPEN, after=after, before=before)
 
 
 def _accounts(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
@@ -148,6 +159,11 @@ def _accounts(reads: Reads, after: str | None, before: str | None) -> Awaitable[
         (_usage, CursorWriter(CursorKind.USAGE, 8).of_usage((DAY, "m", "chat", "platform")), "another account"),
         (_usage, CursorWriter(CursorKind.USAGE, 7).of_seq(3), "not a cursor"),
         (_chats, USAGE, "another filter"),
+        (_transactions, CHARGES, "another list"),
+        (_charges, LEDGER, "another list"),
+        (_charges, CursorWriter(CursorKind.CHARGES, 8).of_seq(3), "another account"),
+        (_charges, CursorWriter(CursorKind.CHARGES, 7, filter_digest(OPEN)).of_seq(3), "another filter"),
+        (_open_charges, CHARGES, "another filter"),
         (_accounts, LEDGER, "another list"),
     ],
 )

@@ -7,16 +7,16 @@ import pytest
 from db.database import Database
 from ledger.errors import BadUserInput, Forbidden, NotFound
 from ledger.keys import KeyScope, Principal
-from resolvers import accounts, transactions
+from resolvers import accounts, charges, transactions
 from resolvers.context import Reads
-from tests.resolvers.ledgers import NOW, append, new_account, principal
-from tests.resolvers.test_transaction_pages import DRAFT
+from tests.resolvers.ledgers import NOW, new_account, principal
+from tests.resolvers.test_charge_pages import DRAFTS, new_charges
 
 NOBODY = 10**15
 
 
 async def _may_read(database: Database, asker: Principal, account_id: int) -> bool:
-    """The account and its row, both or neither."""
+    """The account, its row and its charge: all or nothing."""
     async with database.snapshot() as snapshot:
         reads = Reads(snapshot, asker, NOW)
         try:
@@ -24,26 +24,27 @@ async def _may_read(database: Database, asker: Principal, account_id: int) -> bo
         except NotFound:
             with pytest.raises(NotFound, match=r"^there is no such transaction$"):
                 await transactions.transaction(reads, f"txn_{account_id}_1")
+            with pytest.raises(NotFound, match=r"^there is no such charge$"):
+                await charges.charge(reads, f"chg_{account_id}_1")
             return False
         assert row.id == account_id
         assert (await transactions.transaction(reads, f"txn_{account_id}_1")).account_id == account_id
+        assert (await charges.charge(reads, f"chg_{account_id}_1")).account_id == account_id
         return True
 
 
 async def test_a_key_reads_what_it_covers_and_the_rest_is_not_there(ledgers: Database) -> None:
-    own, other = await new_account(ledgers), await new_account(ledgers)
-    for account in (own, other):
-        await append(ledgers, account, [DRAFT])
+    (own, _), (other, _) = await new_charges(ledgers, DRAFTS[:1]), await new_charges(ledgers, DRAFTS[:1])
     matrix = [
-        (principal(KeyScope.READ, own.id), True, False),
-        (principal(KeyScope.MANAGE, own.id), True, False),
-        (principal(KeyScope.SERVICE, account_ids=frozenset({own.id})), True, False),
+        (principal(KeyScope.READ, own), True, False),
+        (principal(KeyScope.MANAGE, own), True, False),
+        (principal(KeyScope.SERVICE, account_ids=frozenset({own})), True, False),
         (principal(KeyScope.SERVICE, account_ids=frozenset()), False, False),
         (principal(KeyScope.SERVICE), True, True),
         (principal(KeyScope.OPERATOR), True, True),
     ]
     for asker, reads_own, reads_other in matrix:
-        found = [await _may_read(ledgers, asker, account_id) for account_id in (own.id, other.id, NOBODY)]
+        found = [await _may_read(ledgers, asker, account_id) for account_id in (own, other, NOBODY)]
         assert found == [reads_own, reads_other, False], asker
 
 
@@ -72,6 +73,8 @@ async def test_what_is_no_id_names_nothing(ledgers: Database, text: str) -> None
             await accounts.account(reads, text)
         with pytest.raises(NotFound):
             await transactions.transaction(reads, text.replace("acct_", "txn_1_"))
+        with pytest.raises(NotFound):
+            await charges.charge(reads, text.replace("acct_", "chg_1_"))
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.MANAGE, KeyScope.SERVICE])
