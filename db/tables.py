@@ -175,6 +175,7 @@ holds = Table(
         "ix_holds_settled_seq",
         "account_id",
         "settled_seq",
+        unique=True,
         postgresql_where=text("settled_seq IS NOT NULL"),
         sqlite_where=text("settled_seq IS NOT NULL"),
     ),

@@ -98,6 +98,36 @@ SELECT account, date '2025-06-01' + day, 'model-' || model, 'chat', 'platform', 
 FROM generate_series(0, 89) AS day, unnest($1::bigint[]) AS account, generate_series(1, 5) AS model
 """
 
+# Inserted in the order in which they were opened, as charges are; one in a hundred runs, one in a thousand expired.
+# GPU instances are opened all the time, the few other resources were long ago.
+_CHARGES: Final = """
+INSERT INTO charges (account_id, ref_type, ref_id, state, held_nanos, refunded_nanos, overage_nanos, billed_nanos,
+                     cycles, first_seq, last_seq, opened_at)
+SELECT account_id, ref_type, ref_id,
+       CASE WHEN hashtext(ref_id) & 1023 = 0 THEN 'expired'
+            WHEN hashtext(ref_id) & 127 = 1 THEN 'open'
+            ELSE 'settled' END,
+       5, 2, 0, 0, 1, first_seq, last_seq, opened_at
+FROM (
+    SELECT account_id, 'gpu_instance' AS ref_type, 'instance-' || seq AS ref_id, seq AS first_seq, seq + 3 AS last_seq,
+           created_at AS opened_at
+    FROM transactions WHERE seq % 8 = 5 AND ref_type NOT IN ('inference_instance', 'volume', 'shared_filesystem')
+    UNION ALL
+    SELECT account_id, ref_type, ref_id, min(seq), max(seq), min(created_at)
+    FROM transactions WHERE ref_type IN ('inference_instance', 'volume', 'shared_filesystem')
+    GROUP BY account_id, ref_type, ref_id
+) AS of_resources
+ORDER BY opened_at
+"""
+
+_HOLDS: Final = """
+INSERT INTO holds (account_id, hold_seq, ref_type, ref_id, cycle, held_nanos, month, state, period_start, period_end,
+                   used_nanos, settled_seq, settled_at)
+SELECT account_id, first_seq, ref_type, ref_id, 1, 5, '2024-01', 'settled', opened_at, opened_at, 3,
+       CASE ref_type WHEN 'gpu_instance' THEN last_seq END, opened_at
+FROM charges ORDER BY opened_at
+"""
+
 
 def _slots() -> list[tuple[object, ...]]:
     return [
@@ -145,4 +175,6 @@ async def fill(connection: asyncpg.Connection) -> None:
     await _without_indexes(connection, _FILL)
     for statement in (_HEADS, _MONTHS, _USAGE):
         await connection.execute(statement, accounts)
+    await connection.execute(_CHARGES)
+    await connection.execute(_HOLDS)
     await connection.execute("VACUUM ANALYZE")

@@ -7,6 +7,7 @@ once planned for their values and once as the generic plan that a prepared state
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +17,13 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db import accounts, transactions, usage
-from db.criteria import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, Window
+from db import accounts, charges, resources, transactions, usage
+from db.criteria import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE, ChargeCriteria, TransactionCriteria, Window
 from db.database import Database, DatabaseOptions
 from db.snapshots import Snapshot
 from db.transactions import SORTED_AMOUNTS
-from ledger.kinds import KINDS, RefType, TransactionSource, TransactionType
+from ledger.kinds import KINDS, ChargeState, RefType, TransactionSource, TransactionType
+from resolvers.charges import charge_criteria
 from resolvers.transactions import transaction_criteria
 from tests.db import bulk_rows
 from tests.db.bulk_rows import BIG, BIG_ROWS, FIRST_OTHER, SMALL
@@ -361,6 +363,123 @@ async def test_counts_and_balances_of_a_stretch_of_time_are_look_ups(bulk: Serve
     assert await buffers(bulk, balances, planner) <= RUN + 1
 
 
+def charges_of(
+    account_ids: list[int],
+    criteria: ChargeCriteria,
+    after: int | None = None,
+    *,
+    size: int = PAGE,
+    oldest: bool = False,
+) -> Read:
+    window = Window(limit=size + 1, after=after, oldest=oldest)
+    return lambda snapshot: charges.charge_pages(snapshot, account_ids, criteria, window)
+
+
+@dataclass(frozen=True)
+class ChargeFilter:
+    criteria: ChargeCriteria
+    condition: str
+    """The same in SQL, for the model."""
+
+    @property
+    def runs(self) -> int:
+        return len(self.criteria.states or "1") * len(self.criteria.ref_types or "1")
+
+    @property
+    def most(self) -> int:
+        """A run costs its depth and, where time bounds it, two look-ups; a charge one page of the table."""
+        look_ups = (self.criteria.opened_gte is not None) + (self.criteria.opened_lt is not None)
+        return self.runs * (1 + look_ups) * RUN + PAGE + CHANCE
+
+
+_OPENED: Final = _BETWEEN.replace("created_at", "opened_at")
+_G, _I = RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE
+CHARGE_FILTERS: Final = {
+    "none": ChargeFilter(ALL_CHARGES, "true"),
+    "a common state": ChargeFilter(charge_criteria(state=ChargeState.SETTLED), "state = 'settled'"),
+    "a state": ChargeFilter(charge_criteria(state=ChargeState.OPEN), "state = 'open'"),
+    "a rare state": ChargeFilter(charge_criteria(state=ChargeState.EXPIRED), "state = 'expired'"),
+    "a common refType": ChargeFilter(charge_criteria(ref_type=_G), "ref_type = 'gpu_instance'"),
+    "a refType of old charges alone": ChargeFilter(charge_criteria(ref_type=_I), "ref_type = 'inference_instance'"),
+    "a rare refType": ChargeFilter(charge_criteria(ref_type=RefType.VOLUME), "ref_type = 'volume'"),
+    "state and refType": ChargeFilter(
+        charge_criteria(state=ChargeState.SETTLED, ref_type=_I), "state = 'settled' AND ref_type = 'inference_instance'"
+    ),
+    "openedAt": ChargeFilter(charge_criteria(opened_gte=MIDDLE, opened_lt=LATER), _OPENED),
+    "openedAt and state": ChargeFilter(
+        charge_criteria(opened_gte=MIDDLE, opened_lt=LATER, state=ChargeState.SETTLED),
+        f"{_OPENED} AND state = 'settled'",
+    ),
+    "openedAt and refType": ChargeFilter(
+        charge_criteria(opened_gte=MIDDLE, opened_lt=LATER, ref_type=_G), f"{_OPENED} AND ref_type = 'gpu_instance'"
+    ),
+}
+
+
+async def matching_charges(server: Server, condition: str) -> list[int]:
+    """The `first_seq` of every charge of the big account under the condition, newest first."""
+    found = await server.connection.fetch(
+        f"SELECT first_seq FROM charges WHERE account_id = {BIG} AND {condition} ORDER BY first_seq DESC"
+    )
+    return [row["first_seq"] for row in found]
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("name", CHARGE_FILTERS)
+async def test_a_page_of_charges_costs_the_same_wherever_it_lies(bulk: Server, name: str, planner: Planner) -> None:
+    one = CHARGE_FILTERS[name]
+    rows = await matching_charges(bulk, one.condition)
+    size = min(PAGE, len(rows) // 4)
+    assert size > 0
+    costs = []
+    for start in (0, len(rows) // 2, len(rows) - size):
+        after = rows[start - 1] if start else None
+        async with bulk.database.snapshot() as snapshot:
+            page = await charges.charge_pages(snapshot, [BIG], one.criteria, Window(limit=size, after=after))
+        assert [charge.first_seq for charge in page[BIG]] == rows[start : start + size]
+        costs.append(await buffers(bulk, charges_of([BIG], one.criteria, after, size=size), planner))
+    costs.append(await buffers(bulk, charges_of([BIG], one.criteria, size=size, oldest=True), planner))
+    assert max(costs) <= one.most, costs
+    assert max(costs) <= min(costs) * RATIO + CHANCE + one.runs, costs
+    async with bulk.database.snapshot() as snapshot:
+        assert await charges.charge_counts(snapshot, [BIG], one.criteria) == {BIG: len(rows)}
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_a_charge_and_a_hold_are_look_ups(bulk: Server, planner: Planner) -> None:
+    """However many accounts and rows there are: by resource, first row, opening row and settling row."""
+    newest = await matching_charges(bulk, "ref_type = 'gpu_instance'")
+    firsts = [(BIG, seq) for seq in newest[:: len(newest) // PAGE]][:PAGE]
+    async with bulk.database.snapshot() as snapshot:
+        found = (await charges.charges_by_first_row(snapshot, firsts)).values()
+        opened = await charges.opened_holds(snapshot, firsts)
+    refs = [charge[:3] for charge in found]
+    settling = [(BIG, charge.last_seq) for charge in found]
+    assert sorted(opened) == sorted(firsts)
+    async with bulk.database.snapshot() as snapshot:
+        assert set((await charges.charges_by_ref(snapshot, refs)).values()) == set(found)
+        assert set((await charges.settled_holds(snapshot, settling)).values()) == set(opened.values())
+    reads: list[Read] = [
+        lambda snapshot: charges.charges_by_ref(snapshot, refs),
+        lambda snapshot: charges.charges_by_first_row(snapshot, firsts),
+        lambda snapshot: charges.opened_holds(snapshot, firsts),
+        lambda snapshot: charges.settled_holds(snapshot, settling),
+    ]
+    for read in reads:
+        assert await buffers(bulk, read, planner) <= PAGE * (RUN + 1)
+    one = charge_criteria(ref_id=refs[0][2])
+    assert await buffers(bulk, charges_of([BIG], one), planner) <= len(one.ref_types or ()) * RUN
+    assert await buffers(bulk, charges_of([BIG], charge_criteria(ref_id="no such thing")), planner) <= 4 * RUN
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_the_rows_of_many_charges_cost_what_each_costs(bulk: Server, planner: Planner) -> None:
+    refs = [(BIG, "inference_instance", f"inference_instance-{number}") for number in range(20)]
+    window = Window(limit=11)
+    cost = await buffers(bulk, lambda snapshot: resources.resource_pages(snapshot, refs, window), planner)
+    assert cost <= len(refs) * (RUN + window.limit + CHANCE)
+
+
 async def _sqlite_plan(database: Database, read: Read) -> list[str]:
     lines: list[str] = []
     for statement, parameters in await statements_of(database, read):
@@ -380,3 +499,26 @@ async def test_sqlite_reads_every_page_by_an_index(database: Database, name: str
         if criteria.kinds is None and criteria.amount_gte is None and criteria.amount_lte is None:
             assert [line for line in plan if "TEMP B-TREE" in line] == []
     assert any("account_id=?" in line for line in plan)
+    if criteria.ref_id is not None:
+        assert any("ix_transactions_ref_id (account_id=? AND ref_id=?" in line for line in plan)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_sqlite_finds_charges_and_holds_by_an_index(database: Database) -> None:
+    reads = [charges_of([BIG], one.criteria, after) for one in CHARGE_FILTERS.values() for after in (None, 500)]
+    reads += [
+        charges_of([BIG], charge_criteria(ref_id="x", state=ChargeState.OPEN)),
+        lambda snapshot: charges.charges_by_ref(snapshot, [(BIG, "volume", "x")]),
+        lambda snapshot: charges.charges_by_first_row(snapshot, [(BIG, 5)]),
+        lambda snapshot: charges.opened_holds(snapshot, [(BIG, 5)]),
+        lambda snapshot: charges.settled_holds(snapshot, [(BIG, 5)]),
+        lambda snapshot: resources.resource_pages(snapshot, [(BIG, "volume", "x")], Window(limit=5)),
+    ]
+    indexes = ["charges_first_seq (account_id=? AND first_seq=?", "charges_state (account_id=? AND state=?"]
+    indexes += ["PRIMARY KEY (account_id=? AND ref_type=? AND ref_id=?", "charges_first_seq (account_id=?"]
+    indexes += ["PRIMARY KEY (account_id=? AND hold_seq=?", "settled_seq (account_id=? AND settled_seq=?"]
+    indexes += ["transactions_ref_id (account_id=? AND ref_id=?", "transactions_created_at (account_id=?"]
+    for read in reads:
+        searches = [line for line in await _sqlite_plan(database, read) if re.search(r"charges|holds|transact", line)]
+        assert searches
+        assert [line for line in searches if not any(index in line for index in indexes)] == []
