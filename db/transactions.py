@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    false,
     func,
     literal,
     or_,
@@ -268,7 +269,7 @@ def _seqs_by_amount(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
 
 def _page(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     if shape.kinds == 0:
-        return select(*(_ROW.c[name] for name in shape.columns)).where(literal(1) == literal(0))
+        return select(*(_ROW.c[name] for name in shape.columns)).where(false())
     if not (shape.amount_gte or shape.amount_lte) or shape.ref_id:
         return _along_the_ledger(account, shape, shape.columns)
     found = _seqs_by_amount(account, shape).subquery()

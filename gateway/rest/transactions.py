@@ -213,7 +213,7 @@ async def _steps(request: web.Request, account: AccountRow, criteria: Transactio
 
 
 async def export(request: web.Request) -> web.StreamResponse:
-    async with reading(request) as reads:
+    async with reading(request, brief=True) as reads:
         given = read_parameters(query_of(request), EXPORT_PARAMETERS)
         criteria = _criteria(given)
         account = await account_in(reads, given)
