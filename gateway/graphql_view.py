@@ -16,6 +16,8 @@ from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS
 from gateway.requests import OPERATION, authenticate, query_of, read_body
+from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
+from gateway.streams.event_stream import serve_events
 from gateway.streams.websocket import serve_socket, wants_socket
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
@@ -45,6 +47,10 @@ def _in_address(request: web.Request) -> GraphQLRequest:
     return checked_request(parameters)
 
 
+def _accept(request: web.Request) -> str:
+    return ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+
+
 def _wants_page(request: web.Request) -> bool:
     return (
         request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
@@ -64,15 +70,29 @@ def _media_type(accept: str) -> str:
 
 def _response(request: web.Request, body: dict[str, Any], *, executed: bool) -> web.Response:
     """`application/json` says 200 for whatever reached GraphQL; the newer type tells refusals by their status."""
-    media_type = _media_type(",".join(request.headers.getall(hdrs.ACCEPT, ())))
+    media_type = _media_type(_accept(request))
     status = 200 if executed or media_type == JSON else 400
     headers = {hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8", hdrs.CACHE_CONTROL: "no-store"}
     return web.Response(body=orjson.dumps(body), status=status, headers=headers)
 
 
 def _check_method(request: web.Request, kind: OperationType) -> None:
-    if request.method != hdrs.METH_POST and kind != OperationType.QUERY:
+    if request.method != hdrs.METH_POST and kind == OperationType.MUTATION:
         raise web.HTTPMethodNotAllowed(request.method, [hdrs.METH_POST], reason=_GET_ALONE)
+
+
+@lru_cache(maxsize=256)
+def _event_stream_weights(accept: str) -> tuple[float, float]:
+    """Of events, where they are named, and of JSON of either type."""
+    weights = accepted(accept)
+    return weights.get(EVENTS, 0.0), max(weight_of(one, weights) for one in (JSON, GRAPHQL_JSON))
+
+
+def _is_streamed(request: web.Request, kind: OperationType | None) -> bool:
+    """Some clients accept events with every request: they get them for subscriptions alone, the rest as JSON."""
+    events, json = _event_stream_weights(_accept(request))
+    wanted = events > json or (events > 0 and kind == OperationType.SUBSCRIPTION)
+    return wanted and request.method != hdrs.METH_HEAD
 
 
 async def graphql(request: web.Request) -> web.StreamResponse:
@@ -88,7 +108,11 @@ async def graphql(request: web.Request) -> web.StreamResponse:
     try:
         document, operation = find_operation(parts, given)
         _check_method(request, operation.kind)
-        body = await run_operation(parts, principal, document, operation, given)
+        if not _is_streamed(request, operation.kind):
+            body = await run_operation(parts, principal, document, operation, given)
+            return _response(request, body, executed=True)
     except Refused as refused:
-        return _response(request, {"errors": refused.errors}, executed=False)
-    return _response(request, body, executed=True)
+        if not _is_streamed(request, None):
+            return _response(request, {"errors": refused.errors}, executed=False)
+        return await serve_events(request, principal, given, refused)
+    return await serve_events(request, principal, given)

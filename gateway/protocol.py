@@ -102,8 +102,8 @@ class _Server(web.Server):
                 connection.close()
 
 
-def streams_to(request: web.Request, left: Callable[[], None]) -> None:
-    """Marks the connection as a stream's; `left` is called as soon as its client is gone.
+def streams_to(request: web.Request, left: Callable[[], None] | None) -> None:
+    """Marks the connection as a stream's, until it is called with None; `left` is called as soon as the client is gone.
 
     Not `handler_cancellation`: it would break off whatever else clients don't wait for, writes too.
     """

@@ -27,8 +27,11 @@ ENDED_A_SECOND: Final = 100
 
 
 class Ending(StrEnum):
+    """Why a stream is ended by others than itself."""
+
     KEY = "the key was revoked or has expired"
     STOPPING = "the process stops"
+    LEFT = "left"
 
 
 class Stream(Protocol):

@@ -1,10 +1,14 @@
+"""Writing to clients that may take it slowly, or not at all."""
+
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 
 from gateway.requests import ClientLeft
 
@@ -19,19 +23,20 @@ class Outlet:
     the others too. So its own waiting is turned off, and what is waited for here is shielded.
     """
 
-    __slots__ = ("_draining", "_protocol", "writer")
+    __slots__ = ("_draining", "_protocol", "_writer", "written_at")
 
-    def __init__(self, request: web.Request, writer: AbstractStreamWriter) -> None:
-        self.writer = writer
+    def __init__(self, request: web.Request, writer: StreamWriter) -> None:
         self._protocol = request.protocol
+        self._writer = writer
         self._draining: asyncio.Task[None] | None = None
+        self.written_at = asyncio.get_running_loop().time()
 
     @property
     def is_blocked(self) -> bool:
         return self._protocol.writing_paused
 
     async def ready(self) -> None:
-        """Raises ConnectionError as soon as the client is gone.
+        """Raises ClientLeft.
 
         Who has waited writes once, full or not: all who wait get their turn each time that the client takes something.
         """
@@ -43,10 +48,25 @@ class Outlet:
     async def _drained(self) -> None:
         try:
             async with asyncio.timeout(STALLED_SECONDS):
-                await self.writer.drain()
+                await self._writer.drain()
         except TimeoutError:
             self.drop_rest()
-            raise ConnectionResetError("the client takes nothing") from None
+            raise ClientLeft from None
+        except ConnectionError as error:
+            raise ClientLeft from error
+
+    async def write(self, chunk: bytes) -> None:
+        """To the body of a response, when it is ready. Raises ClientLeft."""
+        await self.ready()
+        await self.write_now(chunk)
+
+    async def write_now(self, chunk: bytes) -> None:
+        """Waits for nothing. Raises ClientLeft."""
+        self.written_at = asyncio.get_running_loop().time()
+        try:
+            await self._writer.write(chunk, drain=False)
+        except ConnectionError as error:
+            raise ClientLeft from error
 
     def drop_rest(self) -> None:
         """At the end: what the client has not taken by now would keep the connection open."""
@@ -61,5 +81,32 @@ async def prepared(request: web.Request, response: web.StreamResponse) -> Outlet
         writer = await response.prepare(request)
     except ConnectionError as error:
         raise ClientLeft from error
-    assert writer is not None, "the response was prepared before"
+    assert isinstance(writer, StreamWriter)
     return Outlet(request, writer)
+
+
+@contextmanager
+def beating(outlet: Outlet, sign_of_life: bytes, seconds: float) -> Iterator[None]:
+    """Writes the sign whenever nothing was written for so long. A timer of each, so that not all beat at once."""
+    loop = asyncio.get_running_loop()
+    writing: set[asyncio.Task[None]] = set()
+    timer = loop.call_later(seconds, lambda: beat())
+
+    async def write() -> None:
+        with suppress(ClientLeft):
+            await outlet.write_now(sign_of_life)
+
+    def beat() -> None:
+        nonlocal timer
+        silent = loop.time() - outlet.written_at
+        if silent >= seconds and not outlet.is_blocked:
+            task = loop.create_task(write())
+            writing.add(task)
+            task.add_done_callback(writing.discard)
+            silent = 0.0
+        timer = loop.call_later(max(seconds - silent, seconds / 10), beat)
+
+    try:
+        yield
+    finally:
+        timer.cancel()

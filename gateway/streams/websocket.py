@@ -19,6 +19,7 @@ from gateway.protocol import streams_to
 from gateway.requests import REQUEST_ID, ClientLeft, authenticate, begin_stream, report
 from gateway.streams import messages
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
+from gateway.streams.leash import Leash
 from gateway.streams.live import LIVE, Ending
 from gateway.streams.messages import CloseCode, Closing, Complete, Init, Ping, Subscribe, parse_message
 from gateway.streams.outlet import Outlet, prepared
@@ -89,15 +90,10 @@ class _Socket:
         self._owed: dict[WSMsgType, bytes] = {}
         """Answers to the last pings, while the client takes nothing."""
         self._paying: asyncio.Task[None] | None = None
-        self._reading = asyncio.timeout(self._parts.settings.connection_init_seconds)
-        """Whoever else wants the socket closed lets this run out."""
-        self._is_reading = False
-        self._ending: Ending | None = None
+        self._leash = Leash(self._parts.settings.connection_init_seconds)
 
     def end(self, ending: Ending) -> None:
-        if self._ending is None and self._is_reading and not self._reading.expired():
-            self._ending = ending
-            self._reading.reschedule(0)
+        self._leash.pull(ending)
 
     async def serve(self) -> None:
         live, started = self._request.app[LIVE], time.monotonic()
@@ -117,8 +113,7 @@ class _Socket:
     async def _read(self) -> Closing | None:
         """Until the client closes the socket, or the server is to: that is what is returned."""
         try:
-            async with self._reading:
-                self._is_reading = True
+            async with self._leash:
                 if not _offers_protocol(self._request):
                     raise Closing(CloseCode.SUBPROTOCOL, "Subprotocol not acceptable")
                 await self._read_on()
@@ -127,14 +122,11 @@ class _Socket:
         except ClientLeft:
             return None
         except Exception as error:  # noqa: BLE001  the edge: there is no response any more that could tell of it
-            if isinstance(error, TimeoutError) and self._reading.expired():
-                ending = _ENDINGS[self._ending] if self._ending else _INIT_TIMEOUT
-                return Closing(*ending)
+            if isinstance(error, TimeoutError) and self._leash.has_run_out:
+                return Closing(*(_ENDINGS[self._leash.ending] if self._leash.ending else _INIT_TIMEOUT))
             problem = problem_of(error)
             report(problem, error)
             return Closing(*(_LATER if problem.code == "UNAVAILABLE" else _INTERNAL))
-        finally:
-            self._is_reading = False
         return None
 
     async def _read_on(self) -> None:
@@ -164,8 +156,7 @@ class _Socket:
         if self._init_received:
             raise Closing(CloseCode.TOO_MANY_INITS, "Too many initialisation requests")
         self._init_received = True
-        if self._ending is None and not self._reading.expired():
-            self._reading.reschedule(None)
+        self._leash.let_go()
         header = next((value for name, value in message.payload.items() if name.lower() == "authorization"), None)
         try:
             self.principal = await authenticate(self._request, None if header is None else str(header))
@@ -203,7 +194,7 @@ class _Socket:
             # Nothing was waited for since the last message: the id is free as soon as the client knows.
             if self._running.get(message.id) is asyncio.current_task():
                 del self._running[message.id]
-            record.end(self._ending or reason)
+            record.end(self._leash.ending or reason)
 
     async def _answer(self, principal: Principal, message: Subscribe, record: Record) -> None:
         prefix = messages.next_prefix(message.id)
@@ -215,33 +206,30 @@ class _Socket:
 
     async def _send(self, frame: bytes) -> None:
         """Raises ClientLeft."""
+        await self._outlet.ready()
+        await self._send_now(WSMsgType.TEXT, frame)
+
+    async def _send_now(self, kind: WSMsgType, frame: bytes) -> None:
+        """Waits for nothing. Raises ClientLeft."""
         try:
-            await self._outlet.ready()
-            await self._response.send_frame(frame, WSMsgType.TEXT)
+            await self._response.send_frame(frame, kind)
         except ConnectionError as error:
             raise ClientLeft from error
 
     async def _pay(self, kind: WSMsgType, answer: bytes) -> None:
         """Answers a ping; while the client takes nothing, later ones take the place of earlier ones."""
         if not self._outlet.is_blocked:
-            await self._pay_now(kind, answer)
+            await self._send_now(kind, answer)
             return
         self._owed[kind] = answer
         if self._paying is None or self._paying.done():
             self._paying = asyncio.create_task(self._pay_later())
 
-    async def _pay_now(self, kind: WSMsgType, answer: bytes) -> None:
-        try:
-            await self._response.send_frame(answer, kind)
-        except ConnectionError as error:
-            raise ClientLeft from error
-
     async def _pay_later(self) -> None:
-        with suppress(ConnectionError):
+        with suppress(ClientLeft):
             await self._outlet.ready()
             while self._owed:
-                kind, answer = self._owed.popitem()
-                await self._response.send_frame(answer, kind)
+                await self._send_now(*self._owed.popitem())
 
     async def _close(self, closing: Closing | None) -> None:
         interrupted = list(self._running)
@@ -250,7 +238,7 @@ class _Socket:
             await asyncio.wait(tasks)
         if closing is None:
             return
-        if self._ending == Ending.KEY:
+        if self._leash.ending == Ending.KEY:
             await self._say_key_ended(interrupted)
         await self._response.close(code=closing.code, message=closing.reason.encode(), drain=False)
         self._outlet.drop_rest()

@@ -32,6 +32,11 @@ class Gateway:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/graphql"
 
+    @property
+    def connections(self) -> int:
+        assert self.runner.server is not None
+        return len(self.runner.server.connections)
+
     async def new_key(self) -> IssuedKey:
         return await self.keys.create(NewKey(KeyScope.READ, "tests", self.account_id))
 

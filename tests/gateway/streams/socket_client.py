@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from tests.gateway.streams.conftest import Gateway
+from tests.gateway.streams.tap import SUBSCRIPTION
 
 PROTOCOL = "graphql-transport-ws"
 
@@ -43,7 +44,7 @@ class SocketClient:
         await self.send({"type": "connection_init", "payload": {"Authorization": f"Bearer {key}"}})
         assert await self.received() == {"type": "connection_ack"}
 
-    async def subscribe(self, name: str, query: str = "subscription { number }", **payload: Any) -> None:
+    async def subscribe(self, name: str, query: str = SUBSCRIPTION, **payload: Any) -> None:
         await self.send({"id": name, "type": "subscribe", "payload": {"query": query, **payload}})
 
     async def complete(self, name: str) -> None:
@@ -64,12 +65,3 @@ async def connected(gateway: Gateway, key: str | None = None, **options: Any) ->
     async with opened(gateway, **options) as client:
         await client.init(key or gateway.key)
         yield client
-
-
-async def until(look: Any) -> None:
-    """Until it is true what happens in this process, but at another time."""
-    for _ in range(2_000):
-        if look():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")

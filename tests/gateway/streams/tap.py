@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,9 @@ from gateway.graphql_request import GraphQLRequest
 from gateway.parts import Parts
 from gateway.streams.subscription import Event, EventStream, answers
 from ledger.keys import Principal
+
+SUBSCRIPTION = "subscription { balanceChanged { cursor } }"
+"""Right by the schema; what the test gives out in its place need not be."""
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,12 @@ class Tap:
 def event(number: int, committed_at: datetime | None = None, padding: int = 0) -> Event:
     payload = {"data": {"number": number, "padding": "x" * padding} if padding else {"number": number}}
     return Event(f"cursor-{number}", orjson.dumps(payload), committed_at)
+
+
+async def until(look: Callable[[], bool]) -> None:
+    """Until it is true what happens in this process, but at another time."""
+    for _ in range(2_000):
+        if look():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came")

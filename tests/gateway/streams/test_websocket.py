@@ -16,8 +16,8 @@ from gateway.streams.messages import MAX_ID
 from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
 from tests.gateway.streams.conftest import Gateway, Serve
-from tests.gateway.streams.socket_client import PROTOCOL, SocketClient, connected, opened, until
-from tests.gateway.streams.tap import event
+from tests.gateway.streams.socket_client import PROTOCOL, SocketClient, connected, opened
+from tests.gateway.streams.tap import event, until
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -580,8 +580,7 @@ async def test_a_client_that_takes_nothing_is_closed_with_its_key(gateway: Gatew
         await gateway.keys.revoke(doomed.row.prefix)
         for stream in gateway.tap.streams:
             await asyncio.wait_for(stream.closed.wait(), 20)
-        assert gateway.runner.server is not None
-        await until(lambda: not gateway.runner.server.connections)
+        await until(lambda: gateway.connections == 0)
         client.transport.resume_reading()
 
 

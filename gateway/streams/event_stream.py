@@ -1,0 +1,146 @@
+"""GraphQL over server-sent events by the protocol of graphql-sse, distinct connections: a response an operation."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+import orjson
+from aiohttp import hdrs, web
+
+from gateway.graphql_request import GraphQLRequest
+from gateway.logs import request_id
+from gateway.operations import Refused
+from gateway.parts import PARTS
+from gateway.protocol import streams_to
+from gateway.requests import REQUEST_ID, ClientLeft, begin_stream
+from gateway.streams.failures import KEY_ENDED, code_of, errors_of
+from gateway.streams.leash import Leash
+from gateway.streams.live import LIVE, Ending
+from gateway.streams.outlet import Outlet, beating, prepared
+from gateway.streams.record import Record
+from gateway.streams.source import ANSWERS
+from ledger.keys import Principal
+
+MEDIA_TYPE: Final = "text/event-stream"
+LAST_EVENT_ID: Final = "Last-Event-ID"
+
+GOODBYE_SECONDS: Final = 5.0
+
+# Without a line of data browsers would not tell of the event.
+_COMPLETE: Final = b"event: complete\ndata:\n\n"
+_SIGN_OF_LIFE: Final = b":\n\n"
+
+
+def _next(payload: bytes, event_id: str | None = None) -> bytes:
+    """A payload is JSON without line breaks, and a cursor has none either."""
+    line = b"" if event_id is None else b"id: " + event_id.encode() + b"\n"
+    return b"event: next\n" + line + b"data: " + payload + b"\n\n"
+
+
+async def serve_events(
+    request: web.Request, principal: Principal, given: GraphQLRequest, refused: Refused | None = None
+) -> web.StreamResponse:
+    """Raises RequestError while the process stops.
+
+    Every other refusal, one that is known already too, is told in the stream, as the protocol demands: a browser's
+    EventSource sees nothing else.
+    """
+    response = web.StreamResponse(
+        headers={
+            hdrs.CONTENT_TYPE: f"{MEDIA_TYPE}; charset=utf-8",
+            hdrs.CACHE_CONTROL: "no-cache, no-transform",
+            "X-Accel-Buffering": "no",
+            REQUEST_ID: request_id.get(),
+        }
+    )
+    await _EventStream(request, response, principal, given, refused).serve()
+    return response
+
+
+class _EventStream:
+    """The task of the request writes it, from the first event to the last."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        principal: Principal,
+        given: GraphQLRequest,
+        refused: Refused | None,
+    ) -> None:
+        self._request = request
+        self._response = response
+        self._parts = request.app[PARTS]
+        self._given = given
+        self._refused = refused
+        self.principal = principal
+        self._outlet: Outlet
+        self._leash = Leash()
+
+    def end(self, ending: Ending) -> None:
+        self._leash.pull(ending)
+
+    async def serve(self) -> None:
+        live = self._request.app[LIVE]
+        live.enter(self)
+        try:
+            self._outlet = await prepared(self._request, self._response)
+            streams_to(self._request, lambda: self.end(Ending.LEFT))
+            begin_stream(self._request, 200)
+            with beating(self._outlet, _SIGN_OF_LIFE, self._parts.settings.heartbeat_seconds):
+                await self._run()
+            await self._finish()
+        finally:
+            streams_to(self._request, None)
+            live.leave(self)
+
+    async def _run(self) -> None:
+        record = Record(self._parts, "sse", self.principal, self._given.operation_name)
+        reason = "left"
+        try:
+            async with self._leash:
+                await self._answer(record)
+                await self._outlet.write(_COMPLETE)
+            reason = "completed"
+        except ClientLeft:
+            pass
+        except Exception as error:  # noqa: BLE001  the edge, as gateway/requests.py is for other requests
+            if isinstance(error, TimeoutError) and self._leash.has_run_out:
+                assert self._leash.ending is not None
+                reason = self._leash.ending
+                errors = errors_of(self._parts, KEY_ENDED) if reason == Ending.KEY else []
+            else:
+                errors = errors_of(self._parts, error)
+                reason = code_of(errors)
+            if errors:
+                await self._end_with(errors)
+        finally:
+            record.end(reason)
+
+    async def _answer(self, record: Record) -> None:
+        if self._refused is not None:
+            raise self._refused
+        after = self._request.headers.get(LAST_EVENT_ID) or None
+        stream = await self._request.app[ANSWERS](self._parts, self.principal, self._given, after)
+        async with aclosing(stream):
+            async for event in stream:
+                await self._outlet.write(_next(event.payload, event.id))
+                record.sent(event)
+
+    async def _end_with(self, errors: list[dict[str, Any]]) -> None:
+        with suppress(ClientLeft, TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self._outlet.write(_next(orjson.dumps({"errors": errors})) + _COMPLETE)
+
+    async def _finish(self) -> None:
+        """A stream that ends without `complete` makes its client connect again: so it is when the process stops."""
+        if self._leash.ending is not None:
+            self._response.force_close()
+            if self._outlet.is_blocked:
+                self._outlet.drop_rest()
+        else:
+            # aiohttp would wait at the end of the response for as long as the client likes.
+            with suppress(ClientLeft):
+                await self._outlet.ready()

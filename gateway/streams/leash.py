@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from gateway.streams.live import Ending
+
+
+class Leash:
+    """Lets others end what a task does: within `async with`, it is interrupted where it waits.
+
+    It leaves with TimeoutError then, as after the seconds of its own, and `has_run_out`.
+    """
+
+    __slots__ = ("_is_held", "_timeout", "ending")
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._timeout = asyncio.timeout(seconds)
+        self._is_held = False
+        self.ending: Ending | None = None
+        """Why it was pulled; None where its own time ran out."""
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        self._is_held = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_held = False
+        await self._timeout.__aexit__(kind, error, traceback)
+
+    def pull(self, ending: Ending) -> None:
+        """The first who pulls is the one who counts."""
+        if self._is_held and self.ending is None and not self._timeout.expired():
+            self.ending = ending
+            self._timeout.reschedule(0)
+
+    def let_go(self) -> None:
+        """There is no hurry any more, until it is pulled."""
+        if self._is_held and self.ending is None and not self._timeout.expired():
+            self._timeout.reschedule(None)
+
+    @property
+    def has_run_out(self) -> bool:
+        return self._timeout.expired()
