@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, insert, or_, select, update
 
 from db import tables
+from db.criteria import Window
 from db.database import Database, WriteConnection
 from db.rows import ApiKeyRow
-from db.statements import columns, is_one_of
+from db.snapshots import Snapshot
+from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, read_each
 from db.tables import timestamp
 
 _KEY = tables.api_keys
@@ -59,6 +62,45 @@ async def all_keys(database: Database, account_id: int | None = None) -> list[Ap
     if account_id is not None:
         statement = statement.where(_KEY.c.account_id == account_id)
     return [ApiKeyRow._make(row) for row in await database.read(statement)]
+
+
+async def valid_key_count(connection: WriteConnection, account_id: int, now: datetime) -> int:
+    unexpired = or_(_KEY.c.expires_at.is_(None), _KEY.c.expires_at > now)
+    chosen = (_KEY.c.account_id == account_id, _KEY.c.revoked_at.is_(None), unexpired)
+    return int((await connection.execute(select(func.count()).where(*chosen))).scalar_one())
+
+
+def _page(account: ColumnElement[int], after: bool) -> Select[Any]:
+    statement = select(account.label("of"), *columns(_KEY, ApiKeyRow)).where(_KEY.c.account_id == account)
+    if after:
+        statement = statement.where(_KEY.c.id < bindparam("after", type_=BigInteger()))
+    return statement.order_by(_KEY.c.id.desc()).limit(bindparam("rows", type_=BigInteger()))
+
+
+def _count(account: ColumnElement[int], _after: bool) -> Select[Any]:
+    counted: list[Any] = [account.label("of"), func.count(_KEY.c.id)]
+    return select(*counted).where(_KEY.c.account_id == account)
+
+
+@lru_cache(maxsize=8)
+def _statements(postgresql: bool, count: bool, after: bool) -> tuple[Select[Any], Select[Any] | None]:
+    build = _count if count else _page
+    one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), after)
+    return one, for_each_account(lambda account: build(account, after)) if postgresql else None
+
+
+async def key_pages(snapshot: Snapshot, account_ids: Sequence[int], window: Window) -> dict[int, list[ApiKeyRow]]:
+    """Up to `window.limit` keys of each account, newest first."""
+    one, each = _statements(snapshot.is_postgresql, count=False, after=window.after is not None)
+    parameters = {"rows": window.limit} | ({} if window.after is None else {"after": window.after})
+    pages = await read_each(snapshot, account_ids, parameters, one=one, each=each)
+    return {account_id: [ApiKeyRow._make(row[1:]) for row in found] for account_id, found in pages.items()}
+
+
+async def key_counts(snapshot: Snapshot, account_ids: Sequence[int], _arguments: None) -> dict[int, int]:
+    one, each = _statements(snapshot.is_postgresql, count=True, after=False)
+    found = await read_each(snapshot, account_ids, {}, one=one, each=each)
+    return {account_id: int(counted[0][1]) for account_id, counted in found.items()}
 
 
 async def insert_key(connection: WriteConnection, values: Mapping[str, Any]) -> ApiKeyRow:

@@ -13,7 +13,7 @@ from execution.limits import Limits
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
-from ledger.keys import Authenticator
+from ledger.authenticator import Authenticator
 from ledger.posting import Clock, Ledger, utc_now
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents

@@ -13,19 +13,26 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from db import accounts, usage_writes
 from db import keys as rows
-from db.database import Database, WriteConnection
+from db.database import Database
 from db.rows import ApiKeyRow
-from ledger.audit import Actor
+from ledger.accounts import locked_account
+from ledger.audit import COMMAND_LINE, Act, Actor, note
 from ledger.errors import BadUserInput, Conflict, NotFound, Unauthenticated
 from ledger.ids import account_id_text
 from ledger.moves import checked_text
-from ledger.posting import Clock, LedgerTransaction, utc_now
+from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 
-_KEY: Final = re.compile(r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}", re.ASCII)
+MAX_OWNER: Final = 200
+MAX_ACCOUNTS: Final = 1_000
+MAX_VALID_KEYS: Final = 100
+"""Of one account."""
+MAX_GRACE: Final = timedelta(days=7)
+
+_PREFIX: Final = re.compile(r"eco_[a-z2-7]{8}", re.ASCII)
 _PREFIX_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -74,8 +81,7 @@ class NewKey:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedKey:
+class IssuedKey(NamedTuple):
     secret: str
     """The whole key. It is not kept: whoever loses it rotates it."""
     row: ApiKeyRow
@@ -115,7 +121,7 @@ def _with_article(scope: KeyScope) -> str:
 
 
 def _check_new(key: NewKey, now: datetime) -> None:
-    checked_text(key.owner, "owner", 200)
+    checked_text(key.owner, "owner", MAX_OWNER)
     if key.scope in OF_ACCOUNTS and key.account_id is None:
         msg = f"{_with_article(key.scope)} key needs an account"
         raise BadUserInput(msg)
@@ -124,6 +130,9 @@ def _check_new(key: NewKey, now: datetime) -> None:
         raise BadUserInput(msg)
     if key.scope != KeyScope.SERVICE and (key.account_ids is not None or key.operations is not None):
         raise BadUserInput("only a service key has a list of accounts or operations")
+    if len(key.account_ids or ()) > MAX_ACCOUNTS:
+        msg = f"a service key lists at most {MAX_ACCOUNTS} accounts: leave them out for all"
+        raise BadUserInput(msg)
     unknown = set(key.operations or ()).difference(ServiceOperation)
     if unknown:
         msg = f"operations must be of {', '.join(ServiceOperation)}"
@@ -132,9 +141,15 @@ def _check_new(key: NewKey, now: datetime) -> None:
         raise BadUserInput("the key would have expired already")
 
 
-async def _check_accounts(connection: WriteConnection, key: NewKey) -> None:
-    named = {key.account_id} if key.account_id is not None else set(key.account_ids or ())
-    missing = named - await usage_writes.existing_accounts(connection, named) if named else set()
+async def _check_accounts(transaction: LedgerTransaction, key: NewKey, now: datetime) -> None:
+    if key.account_id is not None:
+        await locked_account(transaction, key.account_id)
+        valid = await rows.valid_key_count(transaction.connection, key.account_id, now)
+        if valid >= MAX_VALID_KEYS:
+            msg = f"{account_id_text(key.account_id)} has {valid} valid keys, and may have {MAX_VALID_KEYS}: revoke one"
+            raise Conflict(msg)
+    named = set(key.account_ids or ())
+    missing = named - await usage_writes.existing_accounts(transaction.connection, named) if named else set()
     if missing:
         raise _no_account(min(missing))
 
@@ -143,29 +158,88 @@ def _no_account(account_id: int) -> NotFound:
     return NotFound(f"there is no account {account_id_text(account_id)}")
 
 
-class Keys:
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
-        self._database = database
-        self._clock = clock
+async def create_key(transaction: LedgerTransaction, new: NewKey, actor: Actor) -> IssuedKey:
+    """Raises BadUserInput, NotFound for an account that is not there, Conflict for one that has too many keys."""
+    now = transaction.clock()
+    _check_new(new, now)
+    await _check_accounts(transaction, new, now)
+    prefix, secret = _new_secret()
+    values = {
+        "prefix": prefix,
+        "digest": digest_of(secret),
+        "scope": new.scope.value,
+        "account_id": new.account_id,
+        "account_ids": _json_list(new.account_ids),
+        "operations": _json_list(new.operations),
+        "owner": new.owner,
+        "created_at": now,
+        "expires_at": new.expires_at,
+    }
+    row = await rows.insert_key(transaction.connection, values)
+    await note(transaction, Act("createApiKey", actor, row.account_id, prefix, f"{row.scope} key of {row.owner}"))
+    return IssuedKey(secret, row)
 
-    async def create(self, key: NewKey) -> IssuedKey:
-        now = self._clock()
-        _check_new(key, now)
-        prefix, secret = _new_secret()
-        values = {
-            "prefix": prefix,
-            "digest": digest_of(secret),
-            "scope": key.scope.value,
-            "account_id": key.account_id,
-            "account_ids": _json_list(key.account_ids),
-            "operations": _json_list(key.operations),
-            "owner": key.owner,
-            "created_at": now,
-            "expires_at": key.expires_at,
-        }
-        async with self._database.write() as connection:
-            await _check_accounts(connection, key)
-            return IssuedKey(secret, await rows.insert_key(connection, values))
+
+async def locked_key(transaction: LedgerTransaction, prefix: str) -> ApiKeyRow:
+    """Raises NotFound."""
+    row = await rows.key_by_prefix(transaction.connection, prefix) if _PREFIX.fullmatch(prefix) else None
+    if row is None:
+        raise no_key(prefix)
+    return row
+
+
+def no_key(prefix: str) -> NotFound:
+    return NotFound(f"there is no key {prefix if _PREFIX.fullmatch(prefix) else 'with such a prefix: eco_k3x7q2ab'}")
+
+
+def check_grace(grace: timedelta) -> None:
+    if not timedelta() <= grace <= MAX_GRACE:
+        msg = f"the grace must be between 0 seconds and {MAX_GRACE.days} days"
+        raise BadUserInput(msg)
+
+
+async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: timedelta, actor: Actor) -> IssuedKey:
+    """A new key with the rights of the old one, which goes on for `grace`. Raises BadUserInput, and Conflict."""
+    check_grace(grace)
+    now = transaction.clock()
+    if not is_valid(old, now):
+        msg = f"the key {old.prefix} has expired or was revoked: create a new one"
+        raise Conflict(msg)
+    if old.replaced_by is not None:
+        msg = f"the key {old.prefix} was rotated already and is in its grace: rotate the one that took its place"
+        raise Conflict(msg)
+    prefix, secret = _new_secret()
+    fresh = {"prefix": prefix, "digest": digest_of(secret), "created_at": now, "last_used_at": None, "revoked_at": None}
+    values = old._asdict() | fresh
+    del values["id"]
+    new = await rows.insert_key(transaction.connection, values)
+    ends = now + grace if old.expires_at is None else min(now + grace, old.expires_at)
+    ending = {"expires_at": ends} if grace else {"revoked_at": now}
+    await rows.update_key(transaction.connection, old.id, {"replaced_by": new.id, **ending})
+    await note(transaction, Act("rotateApiKey", actor, old.account_id, old.prefix, f"{prefix} takes its place"))
+    return IssuedKey(secret, new)
+
+
+async def revoke_key(transaction: LedgerTransaction, row: ApiKeyRow, actor: Actor) -> ApiKeyRow:
+    """Revoking twice keeps the first time, and is noted once."""
+    if row.revoked_at is not None:
+        return row
+    now = transaction.clock()
+    await rows.update_key(transaction.connection, row.id, {"revoked_at": now})
+    await note(transaction, Act("revokeApiKey", actor, row.account_id, row.prefix))
+    return row._replace(revoked_at=now)
+
+
+class Keys:
+    """Keys in transactions of their own: for those who have the database at hand."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now, actor: Actor = COMMAND_LINE) -> None:
+        self._database = database
+        self._ledger = Ledger(database, clock)
+        self._actor = actor
+
+    async def create(self, new: NewKey) -> IssuedKey:
+        return await self._ledger.within(lambda transaction: create_key(transaction, new, self._actor))
 
     async def list(self, account_id: int | None = None) -> list[ApiKeyRow]:
         if account_id is not None:
@@ -175,48 +249,16 @@ class Keys:
         return await rows.all_keys(self._database, account_id)
 
     async def rotate(self, prefix: str, grace: timedelta = timedelta()) -> IssuedKey:
-        """A new key with the old one's rights; the old one goes on for `grace`, at most a week."""
-        if not timedelta() <= grace <= timedelta(days=7):
-            raise BadUserInput("the grace must be between 0 seconds and 7 days")
-        now = self._clock()
-        new_prefix, secret = _new_secret()
-        async with self._database.write() as connection:
-            old = await rows.key_by_prefix(connection, prefix)
-            if old is None:
-                msg = f"there is no key {prefix}"
-                raise NotFound(msg)
-            if not is_valid(old, now):
-                msg = f"the key {prefix} has expired or was revoked: create a new one"
-                raise Conflict(msg)
-            if old.replaced_by is not None:
-                msg = f"the key {prefix} was rotated already and is in its grace: rotate the one that took its place"
-                raise Conflict(msg)
-            values = old._asdict() | {
-                "prefix": new_prefix,
-                "digest": digest_of(secret),
-                "created_at": now,
-                "last_used_at": None,
-                "revoked_at": None,
-            }
-            del values["id"]
-            new = await rows.insert_key(connection, values)
-            ends = now + grace if old.expires_at is None else min(now + grace, old.expires_at)
-            ending = {"expires_at": ends} if grace else {"revoked_at": now}
-            await rows.update_key(connection, old.id, {"replaced_by": new.id, **ending})
-        return IssuedKey(secret, new)
+        async def rotated(transaction: LedgerTransaction) -> IssuedKey:
+            return await rotate_key(transaction, await locked_key(transaction, prefix), grace, self._actor)
+
+        return await self._ledger.within(rotated)
 
     async def revoke(self, prefix: str) -> ApiKeyRow:
-        """Revoking twice keeps the first time."""
-        now = self._clock()
-        async with self._database.write() as connection:
-            row = await rows.key_by_prefix(connection, prefix)
-            if row is None:
-                msg = f"there is no key {prefix}"
-                raise NotFound(msg)
-            if row.revoked_at is None:
-                await rows.update_key(connection, row.id, {"revoked_at": now})
-                row = row._replace(revoked_at=now)
-        return row
+        async def revoked(transaction: LedgerTransaction) -> ApiKeyRow:
+            return await revoke_key(transaction, await locked_key(transaction, prefix), self._actor)
+
+        return await self._ledger.within(revoked)
 
 
 async def acting_key(transaction: LedgerTransaction, principal: Principal) -> Actor:
@@ -237,61 +279,3 @@ def is_valid(row: ApiKeyRow, now: datetime) -> bool:
 async def valid_keys(database: Database, key_ids: Collection[int], now: datetime) -> set[int]:
     """Those of the keys that are valid, by one statement."""
     return await rows.valid_key_ids(database, key_ids, now)
-
-
-class Authenticator:
-    """From a key to its principal, with a cache so short that a revocation takes effect within seconds.
-
-    Unknown keys are not remembered: guessing must not push valid keys out. Times of last use are gathered and
-    written by `flush_last_used`, not at every request.
-    """
-
-    def __init__(
-        self, database: Database, *, ttl_seconds: float, capacity: int = 10_000, clock: Clock = utc_now
-    ) -> None:
-        self._database = database
-        self._ttl = timedelta(seconds=ttl_seconds)
-        self._capacity = capacity
-        self._clock = clock
-        self._known: dict[bytes, tuple[datetime, Principal]] = {}
-        self._used: dict[int, datetime] = {}
-
-    async def principal(self, key: str) -> Principal:
-        """Raises Unauthenticated, without saying what is wrong with the key."""
-        if _KEY.fullmatch(key) is None:
-            raise Unauthenticated("the API key is not valid")
-        now, digest = self._clock(), digest_of(key)
-        known = self._known.get(digest)
-        if known is None or known[0] <= now:
-            known = (now + self._ttl, await self._look_up(digest, now))
-            self._remember(digest, known)
-        principal = known[1]
-        if principal.expires_at is not None and principal.expires_at <= now:
-            raise Unauthenticated("the API key has expired")
-        self._used[principal.key_id] = now
-        return principal
-
-    async def _look_up(self, digest: bytes, now: datetime) -> Principal:
-        row = await rows.key_by_digest(self._database, digest)
-        if row is None or not is_valid(row, now):
-            self._known.pop(digest, None)
-            raise Unauthenticated("the API key is not valid, has expired or was revoked")
-        return principal_of(row)
-
-    def _remember(self, digest: bytes, known: tuple[datetime, Principal]) -> None:
-        self._known.pop(digest, None)
-        while len(self._known) >= self._capacity:
-            del self._known[next(iter(self._known))]
-        if self._ttl:
-            self._known[digest] = known
-
-    async def flush_last_used(self) -> None:
-        used, self._used = self._used, {}
-        if not used:
-            return
-        try:
-            async with self._database.write() as connection:
-                await rows.touch_keys(connection, sorted(used.items()))
-        except BaseException:
-            self._used = used | self._used
-            raise

@@ -45,6 +45,7 @@ class CursorKind(IntEnum):
     ACCOUNTS = 3
     AUDIT = 4
     CHARGES = 5
+    KEYS = 6
 
 
 @dataclass(frozen=True, slots=True)

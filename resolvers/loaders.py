@@ -12,11 +12,11 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
-from db import accounts, charges, resources, transactions, usage
+from db import accounts, charges, keys, resources, transactions, usage
 from db.criteria import ChargeCriteria, TransactionCriteria, UsageCriteria, Window
 from db.errors import DatabaseError
 from db.resources import Resource
-from db.rows import AccountRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.rows import AccountRow, ApiKeyRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from db.snapshots import Snapshot
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
@@ -211,6 +211,14 @@ class Loaders:
     def settled_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """By the row that settled it."""
         return _by_key(partial(charges.settled_holds, self._snapshot))
+
+    @cached_property
+    def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:
+        return GroupedLoader(partial(keys.key_pages, self._snapshot))
+
+    @cached_property
+    def key_count(self) -> GroupedLoader[None, int]:
+        return GroupedLoader(partial(keys.key_counts, self._snapshot))
 
 
 def _by_key(read: Callable[[list[Key]], Awaitable[dict[Key, Found]]]) -> Loader[Key, Found | None]:

@@ -6,13 +6,14 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from db.rows import AccountRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from execution.attributes import ROWS, reading_of
 from execution.calls import AHEAD
 from ledger.ids import account_id_text
-from resolvers import accounts, charges, months, transactions, usage
+from resolvers import accounts, api_keys, charges, months, transactions, usage
 from resolvers.context import Reads
 from resolvers.pages import Page
+from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
 from schema.charge import ChargeConnection, ask_charges
 from schema.charge import FilterArgument as ChargeFilterArgument
@@ -156,6 +157,19 @@ class Account(Node):
             before=before,
             needed=needed(reading_of(info)),
         )
+
+    @strawberry.field(
+        description="The account's READ and MANAGE keys, newest first, those that ended among them. For the account's"
+        " manage keys and operators: FORBIDDEN for others.",
+        graphql_type=ApiKeyConnection | None,
+    )
+    async def api_keys(
+        self: AccountRow,
+        info: Info[Reads, None],
+        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
+        after: Annotated[str | None, strawberry.argument(description="Only keys older than this cursor's.")] = None,
+    ) -> Page[ApiKeyRow]:
+        return await api_keys.key_page(info.context, self, first, after)
 
     @classmethod
     def is_type_of(cls, obj: object, _info: object) -> bool:

@@ -7,6 +7,7 @@ from enum import Enum
 import strawberry
 
 from ledger.keys import KeyScope as KeyScope
+from ledger.keys import ServiceOperation as ServiceOperation
 from ledger.kinds import AccountStatus as AccountStatus
 from ledger.kinds import ChargeState as ChargeState
 from ledger.kinds import RefType as RefType
@@ -104,4 +105,14 @@ _described(
     MANAGE="Read one account, top it up, set its auto-recharge and thresholds, and keep its own keys.",
     SERVICE="Write ledger rows, for all accounts or a list of them, and for a list of operations.",
     OPERATOR="Read every account; create accounts and keys; suspend, correct and grant.",
+)
+
+_described(
+    ServiceOperation,
+    "A mutation that a service key may be narrowed to.",
+    OPEN_HOLD="`openHold`.",
+    RENEW_HOLD="`renewHold`.",
+    SETTLE_HOLD="`settleHold`.",
+    RECORD_USAGE="`recordUsage`.",
+    GRANT_BONUS="`grantBonus`.",
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import strawberry
 
+from schema.api_key_acts import KeyMutations
 from schema.grant import GrantMutations
 from schema.hold import HoldMutations
 from schema.metering import MeteringMutations
@@ -13,5 +14,5 @@ from schema.operator import OperatorMutations
     " and where there is none, nothing of the field that has the error. Fields run one after the other: one that"
     " fails leaves those before it written, and those after it undone."
 )
-class Mutation(HoldMutations, MeteringMutations, GrantMutations, OperatorMutations):
+class Mutation(HoldMutations, MeteringMutations, GrantMutations, OperatorMutations, KeyMutations):
     pass

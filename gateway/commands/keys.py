@@ -4,12 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from gateway.commands.accounts import AccountId, with_database
+from db.database import Database
+from gateway.commands.accounts import AccountId, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
 from ledger.chain import format_time
 from ledger.ids import account_id_text
 from ledger.keys import Keys, KeyScope, NewKey, ServiceOperation
+
+
+def _keys(database: Database) -> Keys:
+    return Keys(database, actor=command_line())
 
 
 @click.group()
@@ -38,7 +43,7 @@ def create(
     """Create a key and print it: it is shown this once."""
     expires_at = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
     new = NewKey(KeyScope(scope), owner, account, only_account or None, operation or None, expires_at)
-    issued = with_database(settings, lambda database: Keys(database).create(new))
+    issued = with_database(settings, lambda database: _keys(database).create(new))
     click.echo(issued.secret)
 
 
@@ -47,7 +52,7 @@ def create(
 @with_settings("database_url")
 def list_keys(settings: Settings, account: int | None) -> None:
     """List keys: prefix, scope, account, owner, created, last used, expires, revoked; separated by tabs."""
-    for row in with_database(settings, lambda database: Keys(database).list(account)):
+    for row in with_database(settings, lambda database: _keys(database).list(account)):
         times = (row.created_at, row.last_used_at, row.expires_at, row.revoked_at)
         columns = [row.prefix, row.scope, account_id_text(row.account_id) if row.account_id else "", row.owner]
         click.echo("\t".join([*columns, *(format_time(moment) if moment else "" for moment in times)]))
@@ -62,7 +67,7 @@ def list_keys(settings: Settings, account: int | None) -> None:
 def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
     """Replace the key PREFIX by a new one of the same rights, and print it: it is shown this once."""
     grace = timedelta(seconds=grace_seconds)
-    click.echo(with_database(settings, lambda database: Keys(database).rotate(prefix, grace)).secret)
+    click.echo(with_database(settings, lambda database: _keys(database).rotate(prefix, grace)).secret)
 
 
 @keys.command()
@@ -70,5 +75,5 @@ def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
 @with_settings("database_url")
 def revoke(settings: Settings, prefix: str) -> None:
     """Revoke the key PREFIX: every process refuses it within seconds."""
-    row = with_database(settings, lambda database: Keys(database).revoke(prefix))
+    row = with_database(settings, lambda database: _keys(database).revoke(prefix))
     click.echo(f"{row.prefix} revoked at {format_time(row.revoked_at)}")

@@ -15,6 +15,7 @@ from sqlalchemy import Executable
 from db.criteria import Window
 from db.rows import (
     AccountRow,
+    ApiKeyRow,
     AuditEntryRow,
     ChargeRow,
     HoldRow,
@@ -66,9 +67,11 @@ VOCABULARY: Final = Vocabulary(
             CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(9),
             CursorWriter(CursorKind.AUDIT, 0).of_seq(9),
             CursorWriter(CursorKind.CHARGES, OWN).of_seq(30),
+            CursorWriter(CursorKind.KEYS, OWN).of_seq(9),
             "nothing",
         ],
         "search": ["abc", "abcd", "bcd", "x"],
+        "accountIds": ["acct_7", "acct_8"],
         "account.id": ["acct_7"] * 11 + ["acct_8", "nothing"],
         "accountId": ["acct_7"] * 20 + ["nothing"],
         "transaction.id": ["txn_7_3", "txn_7_4"] * 6 + ["txn_8_1", "nothing"],
@@ -152,6 +155,15 @@ def _audit_entry(number: int, chances: Chances) -> tuple[object, ...]:
     return (number, NOW - timedelta(hours=number), *words, *rows)
 
 
+def _api_key(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
+    bits = chances.number("key", key)
+    accounts = "[7, 8]" if bits & 1 else None
+    operations = '["openHold", "grantBonus"]' if bits & 2 else None
+    times = [NOW if bits >> one & 1 else None for one in (2, 3, 4)]
+    scope = list(KeyScope)[bits // 32 % 4].value
+    return (key[1], "eco_test", b"digest", scope, key[0], accounts, operations, "tests", NOW, *times, None)
+
+
 def _transaction_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
     number = chances.number("totals", key)
     return (key[0], number % 9, number % 10**10, -(number % 10**9))
@@ -165,6 +177,7 @@ def _usage_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ..
 _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     AccountRow: _account,
     AuditEntryRow: _audit_entry,
+    ApiKeyRow: _api_key,
     TransactionRow: _transaction,
     ChargeRow: _charge,
     HoldRow: _hold,
@@ -293,6 +306,8 @@ class _Loaders:
         self.charge_count = answers("charges", lambda key: chances.number("charges", key) % 10)
         self.opened_hold = answers("opened", lambda key: _hold_or_none(chances, key))
         self.settled_hold = answers("settled", lambda key: _hold_or_none(chances, key))
+        self.key_page = answers("key page", lambda key: _listed(chances, ApiKeyRow, (key[0], (None, key[1]))))
+        self.key_count = answers("keys", lambda key: chances.number("keys", key) % 10)
 
 
 def _principal(chances: Chances) -> Principal:
@@ -314,6 +329,9 @@ class Came(NamedTuple):
     replayed: bool
     to_stop: bool
     result: int
+    key: Any
+    secret: str | None
+    replaced: Any
     account_id: int = OWN
 
 
@@ -344,7 +362,10 @@ class StandIn(Writes):
         await self._happens("act")
         number = self._chances.number("came", self._fields)
         rows = [row_of(self._chances, TransactionRow, (OWN, seq)) for seq in range(number % 3)]
-        return Came(tuple(rows), number % 10**12, bool(number & 2**40), bool(number & 2**41), number % 1_000)
+        flags = [bool(number >> bit & 1) for bit in (40, 41, 42)]
+        keys = [row_of(self._chances, ApiKeyRow, (OWN, seq)) for seq in (1, 2)]
+        secret = "eco_secret" if flags[2] else None
+        return Came(tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1])
 
     async def post(self, _order: Order) -> Any:
         return await self.act(None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from ledger.keys import Keys, KeyScope, NewKey
 from tests.gateway.mutations.office import Office, brief, contents, number_of, opened
 from tests.gateway.mutations.test_lifecycles import GPU, HOUR_OF_GPU
+from tests.gateway.test_commands import run
 from tests.ledger.desk import HOUR, START
 from tests.ledger.recompute import differences
 
@@ -280,3 +283,22 @@ async def test_entries_appear_in_the_order_of_their_numbers_though_acts_run_at_o
         looks += 1
     await asyncio.gather(*acting)
     assert looks > 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_what_the_command_line_does_is_listed_too(office: Office, database_url: str) -> None:
+    async def command(*arguments: str) -> str:
+        return (await asyncio.to_thread(run, *arguments, url=database_url)).strip()
+
+    account = await command("accounts", "create", "--name", "From the shell")
+    secret = await command("keys", "create", "--scope", "read", "--account", account, "--owner", "me")
+    new = await command("keys", "rotate", secret[:12])
+    await command("keys", "revoke", new[:12])
+    found = (await office.query(LIST, filter={"accountId": account, "actor": "command-line"}))["auditEntries"]["nodes"]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert [(one["act"], one["owner"], one["keyPrefix"], one["description"]) for one in found] == [
+        ("revokeApiKey", user, new[:12], None),
+        ("rotateApiKey", user, secret[:12], f"{new[:12]} takes its place"),
+        ("createApiKey", user, secret[:12], "read key of me"),
+        ("createAccount", user, None, "From the shell"),
+    ]

@@ -1,0 +1,139 @@
+"""Who may call what: every mutation by every kind of key, and nothing written where it is refused."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from graphql import is_non_null_type
+
+from ledger.keys import KeyScope, NewKey
+from schema.build import graphql_schema
+from tests.gateway.mutations.office import Office, contents, number_of
+from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU, INFERENCE
+from tests.gateway.mutations.test_metering import request
+from tests.ledger.desk import DAY, START
+
+ANONYMOUS, FORBIDDEN, NOT_FOUND, DONE = "UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "done"
+
+CALLERS: Final = (
+    "anonymous",
+    "read",
+    "manage",
+    "manage of another account",
+    "service",
+    "service of another account",
+    "service of other operations",
+    "operator",
+)
+_SERVICES: Final = (ANONYMOUS, FORBIDDEN, FORBIDDEN, FORBIDDEN, DONE, NOT_FOUND, FORBIDDEN, FORBIDDEN)
+_OPERATORS: Final = (ANONYMOUS, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, DONE)
+_KEEPERS: Final = (ANONYMOUS, FORBIDDEN, DONE, NOT_FOUND, FORBIDDEN, FORBIDDEN, FORBIDDEN, DONE)
+
+MATRIX: Final = {
+    "openHold": _SERVICES,
+    "renewHold": _SERVICES,
+    "settleHold": _SERVICES,
+    "recordUsage": _SERVICES,
+    "grantBonus": _SERVICES,
+    "createAccount": _OPERATORS,
+    "suspendAccount": _OPERATORS,
+    "reactivateAccount": _OPERATORS,
+    "correctBalance": _OPERATORS,
+    "grantContract": _OPERATORS,
+    "createApiKey": _KEEPERS,
+    "rotateApiKey": _KEEPERS,
+    "revokeApiKey": _KEEPERS,
+}
+"""What each of the callers meets, in their order."""
+
+
+def test_every_mutation_is_in_the_matrix_and_fails_as_a_whole() -> None:
+    mutation = graphql_schema().mutation_type
+    assert mutation is not None
+    assert sorted(mutation.fields) == sorted(MATRIX)
+    # An error in a nullable field would commit, and say that it did nothing.
+    assert all(is_non_null_type(field.type) for field in mutation.fields.values())
+
+
+async def _keys(office: Office, account: str, other: str) -> dict[str, str | None]:
+    mine, foreign = number_of(account), number_of(other)
+
+    async def key(scope: KeyScope, of: int | None = None, **lists: Any) -> str:
+        return await office.key(NewKey(scope, "tests", of, **lists))
+
+    keys = (
+        None,
+        await key(KeyScope.READ, mine),
+        await key(KeyScope.MANAGE, mine),
+        await key(KeyScope.MANAGE, foreign),
+        await key(KeyScope.SERVICE),
+        await key(KeyScope.SERVICE, account_ids=(foreign,)),
+        await key(KeyScope.SERVICE, operations=()),
+        await key(KeyScope.OPERATOR),
+    )
+    return dict(zip(CALLERS, keys, strict=True))
+
+
+async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
+    """An account, and for each mutation an input that does something to it."""
+    account, suspended = await office.account("100.00"), await office.account()
+    await office.call("suspendAccount", accountId=suspended, reason="Chargeback")
+    await office.call("openHold", accountId=account, **INFERENCE, amount="1", **FIRST_DAY)
+    await office.call("openHold", accountId=account, **GPU | {"refId": "1"}, amount="1", **HOUR_OF_GPU)
+    of_account = {"accountId": account}
+    return account, {
+        "openHold": {**of_account, **GPU, "amount": "1", **HOUR_OF_GPU},
+        "renewHold": {**of_account, "refId": "7", "used": "1", "amount": "1"},
+        "settleHold": {**of_account, **GPU, "refId": "1", "used": "1"},
+        "recordUsage": {**of_account, "requests": [request("a")]},
+        "grantBonus": {**of_account, "amount": "1", "promotion": "p"},
+        "createAccount": {"name": "New"},
+        "suspendAccount": {**of_account, "reason": "Chargeback"},
+        "reactivateAccount": {"accountId": suspended, "reason": "Paid"},
+        "correctBalance": {**of_account, "amount": "1", "description": "Given back"},
+        "grantContract": {**of_account, "contract": "EC-1", "amount": "1"},
+        "createApiKey": {**of_account, "scope": "READ", "owner": "me"},
+        "rotateApiKey": {"prefix": "that of a new key for each caller"},
+        "revokeApiKey": {"prefix": "that of a new key for each caller"},
+    }
+
+
+async def _met(office: Office, name: str, key: str | None, given: dict[str, Any]) -> str:
+    """The code of the refusal, after a look that it wrote nothing; or that it was done."""
+    before = await contents(office.parts.database)
+    answer = await office.answer(name, key, "replayed", **given)
+    after = await contents(office.parts.database)
+    if "errors" not in answer:
+        assert after != before
+        return DONE
+    assert after == before
+    return str(answer["errors"][0]["extensions"]["code"])
+
+
+async def test_who_may_call_what(office: Office) -> None:
+    account, inputs = await _inputs(office)
+    keys = await _keys(office, account, await office.account())
+    office.now = START + DAY
+    found: dict[str, tuple[str, ...]] = {}
+    for name in MATRIX:
+        met = {}
+        # Those who may come last: what they do could be in the others' way.
+        for caller in sorted(CALLERS, key=lambda one: MATRIX[name][CALLERS.index(one)] == DONE):
+            given = inputs[name]
+            if "prefix" in given:
+                key = await office.key(NewKey(KeyScope.READ, "tests", number_of(account)))
+                given = given | {"prefix": key[:12]}
+            met[caller] = await _met(office, name, keys[caller], given)
+        found[name] = tuple(met[caller] for caller in CALLERS)
+    assert found == MATRIX
+
+
+async def test_a_key_of_no_account_finds_none_in_what_it_does_not_cover(office: Office) -> None:
+    """Whether an account exists is not to be learnt from a refusal."""
+    account = await office.account()
+    keys = await _keys(office, await office.account(), await office.account())
+    for caller in ("service of another account", "manage of another account"):
+        name = "grantBonus" if "service" in caller else "createApiKey"
+        given = {"amount": "1", "promotion": "p"} if "service" in caller else {"scope": "READ", "owner": "me"}
+        refusals = {await office.refusal(name, keys[caller], accountId=one, **given) for one in (account, "acct_999")}
+        assert refusals == {("NOT_FOUND", "there is no such account")}
