@@ -119,7 +119,14 @@ class ExpireHold:
     ref: Ref
 
 
-Move = Entry | OpenHold | RenewHold | SettleHold | ExpireHold
+@dataclass(frozen=True, slots=True)
+class EndCharge:
+    """Says that what was billed without holds, such as a volume, is gone. It writes no row."""
+
+    ref: Ref
+
+
+Move = Entry | OpenHold | RenewHold | SettleHold | ExpireHold | EndCharge
 
 
 def digest_of_payload(payload: Any) -> bytes:

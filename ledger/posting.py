@@ -47,6 +47,7 @@ from ledger.moves import (
     MAX_DESCRIPTION,
     MAX_KEY,
     MAX_REF_ID,
+    EndCharge,
     Entry,
     ExpireHold,
     Move,
@@ -436,6 +437,15 @@ def _expire_hold(book: _Book, move: ExpireHold) -> None:
     _close_charge(book, key, ChargeState.EXPIRED)
 
 
+def _end_charge(book: _Book, move: EndCharge) -> None:
+    if move.ref.type in HOLDABLE:
+        msg = f"{_describe(move.ref)} is paid by holds: settle it"
+        raise BadUserInput(msg)
+    # What never cost anything has no charge.
+    if book.key(move.ref) in book.charges:
+        _close_charge(book, book.key(move.ref), ChargeState.SETTLED)
+
+
 def _apply(book: _Book, writer: Writer, move: Move) -> bool:
     """Whether the resource is to be stopped."""
     match move:
@@ -449,6 +459,8 @@ def _apply(book: _Book, writer: Writer, move: Move) -> bool:
             _settle_hold(book, writer, move)
         case ExpireHold():
             _expire_hold(book, move)
+        case EndCharge():
+            _end_charge(book, move)
     return False
 
 

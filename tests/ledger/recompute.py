@@ -2,7 +2,8 @@
 
 A row of a GPU or inference instance is a hold where its description says `: hold `, and otherwise settles the hold
 whose period it starts with: the periods of one instance must differ. Whether a hold that no row settles is open, came
-out even or has expired is in no row, so there the table's word is taken where it is possible at all.
+out even or has expired, and whether a volume is gone, is in no row, so there the table's word is taken where it is
+possible at all.
 """
 
 from __future__ import annotations
@@ -182,9 +183,10 @@ def _recomputed(stored: Stored) -> Figures:
             assert row.ref_id is not None
             resources[row.account_id, row.ref_type, row.ref_id].append(row)
     table = {(hold.account_id, hold.hold_seq): hold for hold in stored.holds}
+    charges = {charge[:3]: charge for charge in stored.charges}
     for resource, rows in resources.items():
         holds = _holds(resource, rows, table)
-        figures["charge", *resource] = _charge(resource, rows, holds)
+        figures["charge", *resource] = _charge(resource, rows, holds, _ended_at(rows, charges.get(resource)))
         for hold in holds:
             figures["hold", hold.account_id, hold.hold_seq] = hold
             sums[hold.account_id, hold.month][2] += hold.held_nanos if hold.state == "open" else 0
@@ -258,12 +260,23 @@ def _expired_at(
     return expired_at if expired_at and settled_at and row.created_at <= expired_at <= settled_at else None
 
 
-def _charge(resource: tuple[int, str, str], rows: Sequence[TransactionRow], holds: Sequence[HoldRow]) -> ChargeRow:
+def _ended_at(rows: Sequence[TransactionRow], stored: ChargeRow | None) -> datetime | None:
+    """That a volume is gone is in no row either."""
+    closed_at = stored.closed_at if stored and stored.state == "settled" else None
+    return closed_at if closed_at and closed_at >= rows[-1].created_at else None
+
+
+def _charge(
+    resource: tuple[int, str, str],
+    rows: Sequence[TransactionRow],
+    holds: Sequence[HoldRow],
+    ended_at: datetime | None,
+) -> ChargeRow:
     settling = [row.amount_nanos for row in rows if holds and not _is_hold(row)]
     newest = holds[-1] if holds else None
     return ChargeRow(
         *resource,
-        state=newest.state if newest else "open",
+        state=newest.state if newest else "settled" if ended_at else "open",
         held_nanos=sum(hold.held_nanos for hold in holds),
         refunded_nanos=sum(nanos for nanos in settling if nanos > 0),
         overage_nanos=-sum(nanos for nanos in settling if nanos < 0),
@@ -273,5 +286,5 @@ def _charge(resource: tuple[int, str, str], rows: Sequence[TransactionRow], hold
         first_seq=rows[0].seq,
         last_seq=rows[-1].seq,
         opened_at=rows[0].created_at,
-        closed_at=newest.settled_at if newest else None,
+        closed_at=newest.settled_at if newest else ended_at,
     )

@@ -20,7 +20,7 @@ from db.database import Database
 from db.rows import TransactionRow
 from ledger.errors import BillingError, Conflict, IdempotencyConflict, InsufficientBalance, NotFound
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import Entry, ExpireHold, Move, OpenHold, Order, Outcome, Ref, RenewHold, SettleHold
+from ledger.moves import EndCharge, Entry, ExpireHold, Move, OpenHold, Order, Outcome, Ref, RenewHold, SettleHold
 from ledger.posting import Ledger
 from tests.ledger.desk import HOUR, START, VOLUME, Desk, api_usage, open_hold, order, renew, settle
 from tests.ledger.recompute import differences, read_tables
@@ -74,6 +74,8 @@ class ModelAccount:
                     raise InsufficientBalance
                 self.held[move.ref], self.state[move.ref] = move.amount_nanos, "open"
                 return [self.write(-move.amount_nanos)], False
+            case EndCharge():
+                return [], False
             case _:
                 return self._end(move)
 

@@ -1,0 +1,114 @@
+"""Volumes, how far they are billed, and the rates of whatever is billed by time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, datetime
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, Date, bindparam, select
+
+from db.database import Database, WriteConnection
+from db.keyed_rows import rows_with_keys
+from db.snapshots import Snapshot
+from db.statements import columns
+from db.volume_tables import inference_instances, rates, volumes
+from db.writes import upsert
+
+ResourceKey = tuple[int, str, str]
+
+_VOLUME = volumes
+_RATE = rates
+
+
+class VolumeRow(NamedTuple):
+    account_id: int
+    ref_type: str
+    ref_id: str
+    created_at: datetime
+    deleted_at: datetime | None
+    next_day: date | None
+
+
+class RateRow(NamedTuple):
+    account_id: int
+    ref_type: str
+    ref_id: str
+    since: datetime
+    quantity: int
+    price_nanos: int
+
+
+_DUE = (
+    select(_VOLUME.c.account_id, _VOLUME.c.ref_type, _VOLUME.c.ref_id)
+    .where(_VOLUME.c.next_day <= bindparam("last_day", type_=Date()))
+    .order_by(_VOLUME.c.next_day, _VOLUME.c.account_id, _VOLUME.c.ref_type, _VOLUME.c.ref_id)
+    .limit(bindparam("rows", type_=BigInteger()))
+)
+
+
+async def due(database: Database, last_day: date, limit: int) -> list[ResourceKey]:
+    """Volumes with days to bill, up to this one; those that lag behind come first."""
+    return [tuple(row) for row in await database.read(_DUE, {"last_day": last_day, "rows": limit})]
+
+
+async def volumes_by_key(connection: WriteConnection, keys: Collection[ResourceKey]) -> dict[ResourceKey, VolumeRow]:
+    rows = await rows_with_keys(connection, tuple(columns(_VOLUME, VolumeRow)), tuple(_VOLUME.primary_key), keys)
+    return {tuple(row[:3]): VolumeRow._make(row) for row in rows}
+
+
+async def put_volume(connection: WriteConnection, row: VolumeRow) -> None:
+    statement = upsert(connection, _VOLUME).values(**row._asdict())
+    changing = {name: statement.excluded[name] for name in ("deleted_at", "next_day")}
+    await connection.execute(statement.on_conflict_do_update(index_elements=list(_VOLUME.primary_key), set_=changing))
+
+
+async def rates_by_key(connection: WriteConnection, keys: Collection[ResourceKey]) -> dict[ResourceKey, list[RateRow]]:
+    """Each resource's, the oldest first."""
+    key = tuple(_RATE.c[name] for name in RateRow._fields[:3])
+    found: dict[ResourceKey, list[RateRow]] = {one: [] for one in keys}
+    for row in await rows_with_keys(connection, tuple(columns(_RATE, RateRow)), key, keys):
+        rate = RateRow._make(row)
+        if rate not in found[rate[:3]]:
+            found[rate[:3]].append(rate)
+    for listed in found.values():
+        listed.sort()
+    return found
+
+
+async def put_rate(connection: WriteConnection, row: RateRow) -> None:
+    """Takes the place of one that began at the same moment."""
+    statement = upsert(connection, _RATE).values(**row._asdict())
+    changing = {name: statement.excluded[name] for name in ("quantity", "price_nanos")}
+    await connection.execute(statement.on_conflict_do_update(index_elements=list(_RATE.primary_key), set_=changing))
+
+
+_REPORTED = select(inference_instances.c.reported_at).where(
+    inference_instances.c.account_id == bindparam("account_id"), inference_instances.c.ref_id == bindparam("ref_id")
+)
+
+
+async def reported_at(connection: WriteConnection, account_id: int, ref_id: str) -> datetime | None:
+    parameters = {"account_id": account_id, "ref_id": ref_id}
+    return (await connection.execute(_REPORTED, parameters)).scalar_one_or_none()
+
+
+async def put_reported(connection: WriteConnection, account_id: int, ref_id: str, moment: datetime) -> None:
+    values = {"account_id": account_id, "ref_id": ref_id, "reported_at": moment}
+    statement = upsert(connection, inference_instances).values(**values)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(inference_instances.primary_key), set_={"reported_at": statement.excluded.reported_at}
+        )
+    )
+
+
+_OF_ACCOUNT = (
+    select(*columns(_VOLUME, VolumeRow))
+    .where(_VOLUME.c.account_id == bindparam("account_id"))
+    .order_by(_VOLUME.c.created_at, _VOLUME.c.ref_type, _VOLUME.c.ref_id)
+)
+
+
+async def volumes_of_account(snapshot: Snapshot, account_id: int) -> list[VolumeRow]:
+    return [VolumeRow._make(row) for row in await snapshot.rows(_OF_ACCOUNT, {"account_id": account_id})]

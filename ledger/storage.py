@@ -1,0 +1,151 @@
+"""Daily storage billing: one row for each volume and UTC day, whenever the worker gets to it.
+
+A day is billed by the time that the volume was there, at the sizes and prices that it had, and rounded once. How far a
+volume is billed moves on in the transaction that writes its rows; the idempotency key, which is the volume and the day,
+would refuse a second row even if it didn't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+
+import structlog
+
+from db import volumes, writes
+from db.database import Database
+from db.volumes import RateRow, ResourceKey, VolumeRow
+from ledger.descriptions import dollars, duration, title
+from ledger.errors import BillingError
+from ledger.ids import account_id_text
+from ledger.kinds import RefType, TransactionType, WriterKind
+from ledger.moves import EndCharge, Entry, Move, Order, Period, Ref, Writer
+from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
+from ledger.rates import DAY, Stretch, cost_nanos, stretches
+
+log = structlog.get_logger()
+
+WRITER: Final = Writer(WriterKind.STORAGE_WORKER, "storage-worker")
+OPERATION: Final = "billStorage"
+
+AT_ONCE: Final = 200
+"""Volumes of one transaction: their accounts are locked while it runs."""
+DAYS_AT_ONCE: Final = 31
+"""Of one volume in one transaction, when it catches up."""
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def last_ended_day(now: datetime, delay: timedelta) -> date:
+    """The newest UTC day that is over for so long that what happened in it has been told."""
+    return (now - delay).astimezone(UTC).date() - timedelta(days=1)
+
+
+def _lived(volume: VolumeRow, day: date) -> Period | None:
+    start = max(volume.created_at, _midnight(day))
+    end = min(volume.deleted_at or datetime.max.replace(tzinfo=UTC), _midnight(day + timedelta(days=1)))
+    return Period(start, end) if start < end else None
+
+
+def _describe(ref: Ref, day: date, parts: Sequence[Stretch]) -> str:
+    """Cloud drive #v-1 on 2026-11-20: 100 GiB × $0.0033 a day; the part of a day in brackets."""
+
+    def one(part: Stretch) -> str:
+        time = part.end - part.start
+        of_day = "" if time == DAY else f" ({duration(time)} of it)"
+        return f"{part.quantity:,} GiB × {dollars(part.price_nanos)} a day{of_day}"
+
+    shown = [one(part) for part in parts[:3]]
+    if len(parts) > len(shown):
+        shown.append(f"and {len(parts) - len(shown)} more sizes")
+    return f"{title(ref)} on {day}: {', then '.join(shown)}"
+
+
+def _order(volume: VolumeRow, rates: Sequence[RateRow], day: date) -> Order | None:
+    """None for a day that costs nothing."""
+    lived = _lived(volume, day)
+    if lived is None:
+        return None
+    ref = Ref(RefType(volume.ref_type), volume.ref_id)
+    parts = stretches(rates, lived.start, lived.end)
+    cost = cost_nanos(parts, DAY, f"the price of {title(ref)}")
+    if not cost:
+        return None
+    entry = Entry(TransactionType.STORAGE_BILLING, -cost, _describe(ref, day, parts), ref=ref, period=lived)
+    return Order(volume.account_id, WRITER, (entry,), OPERATION, f"{volume.ref_type}/{volume.ref_id}/{day}")
+
+
+def _last_day(volume: VolumeRow) -> date | None:
+    """The day that the volume's last moment is in; None while it is there."""
+    if volume.deleted_at is None:
+        return None
+    return (max(volume.deleted_at - timedelta(microseconds=1), volume.created_at)).date()
+
+
+def _billed(volume: VolumeRow, rates: Sequence[RateRow], last_day: date) -> tuple[list[Order], VolumeRow]:
+    """What is due of it, and how it stands afterwards."""
+    assert volume.next_day is not None
+    ends = _last_day(volume)
+    last = min(last_day, volume.next_day + timedelta(days=DAYS_AT_ONCE - 1), ends or date.max)
+    days = [volume.next_day + timedelta(days=number) for number in range((last - volume.next_day).days + 1)]
+    orders = [order for day in days if (order := _order(volume, rates, day))]
+    is_over = ends is not None and last >= ends
+    if is_over:
+        end: Move = EndCharge(Ref(RefType(volume.ref_type), volume.ref_id))
+        orders.append(Order(volume.account_id, WRITER, (end,), OPERATION))
+    return orders, volume._replace(next_day=None if is_over else max(last + timedelta(days=1), volume.next_day))
+
+
+class StorageBilling:
+    def __init__(
+        self, database: Database, ledger: Ledger, delay: timedelta = timedelta(), clock: Clock = utc_now
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._delay = delay
+        """How long after its end a day is billed."""
+        self._clock = clock
+
+    async def run(self) -> int:
+        """Bills all days that are over; returns how many rows were written."""
+        rows = 0
+        last_day = last_ended_day(self._clock(), self._delay)
+        refused: set[ResourceKey] = set()
+        while not refused.issuperset(keys := await volumes.due(self._database, last_day, AT_ONCE)):
+            try:
+                rows += await self._bill([key for key in keys if key not in refused], last_day)
+            except BillingError:
+                rows += await self._bill_one_by_one(keys, last_day, refused)
+        return rows
+
+    async def _bill_one_by_one(self, keys: Sequence[ResourceKey], last_day: date, refused: set[ResourceKey]) -> int:
+        """So that a volume whose row the ledger refuses keeps no other from being billed."""
+        rows = 0
+        for key in keys:
+            try:
+                rows += await self._bill([key], last_day)
+            except BillingError as error:
+                log.error("volume not billed", account=account_id_text(key[0]), volume=key[2], reason=str(error))
+                refused.add(key)
+        return rows
+
+    async def _bill(self, keys: Sequence[ResourceKey], last_day: date) -> int:
+        async def work(transaction: LedgerTransaction) -> int:
+            connection = transaction.connection
+            await writes.lock_accounts(connection, {key[0] for key in keys})
+            found = await volumes.volumes_by_key(connection, keys)
+            rates = await volumes.rates_by_key(connection, keys)
+            orders: list[Order] = []
+            for key, volume in sorted(found.items()):
+                # Another worker may have been here since the keys were read.
+                if volume.next_day is not None and volume.next_day <= last_day:
+                    of_volume, after = _billed(volume, rates[key], last_day)
+                    orders += of_volume
+                    await volumes.put_volume(connection, after)
+            outcomes = await transaction.post(*orders) if orders else []
+            return sum(len(outcome.transactions) for outcome in outcomes if not outcome.replayed)
+
+        return await self._ledger.within(work)

@@ -1,0 +1,107 @@
+"""What services say of volumes: that one is there, of what size and at what price, and that it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from db import volumes, writes
+from db.database import WriteConnection
+from db.volumes import RateRow, ResourceKey, VolumeRow
+from ledger.descriptions import title
+from ledger.errors import BadUserInput, Conflict, NotFound
+from ledger.kinds import RefType
+from ledger.moves import MAX_REF_ID, Ref, checked_text
+from ledger.past import checked_past
+from ledger.rates import checked_rate
+
+MAX_BACK: Final = timedelta(days=366)
+"""How long ago a volume that is only told of now may have begun."""
+
+KINDS: Final = (RefType.VOLUME, RefType.SHARED_FILESYSTEM)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRate:
+    ref: Ref
+    gib: int
+    price_nanos: int
+    """For a GiB and a day."""
+    since: datetime | None = None
+    """Now if it is None."""
+
+
+def _key(account_id: int, ref: Ref) -> ResourceKey:
+    if ref.type not in KINDS:
+        raise BadUserInput("refType must be VOLUME or SHARED_FILESYSTEM")
+    checked_text(ref.id, "refId", MAX_REF_ID)
+    return account_id, ref.type.value, ref.id
+
+
+async def _locked(connection: WriteConnection, key: ResourceKey) -> VolumeRow | None:
+    """By its account's row, as the worker that bills it does. Raises NotFound."""
+    if not await writes.lock_accounts(connection, [key[0]]):
+        raise NotFound("there is no such account")
+    return (await volumes.volumes_by_key(connection, [key])).get(key)
+
+
+def _checked_moment(given: datetime | None, now: datetime, what: str) -> datetime:
+    moment = now if given is None else checked_past(given, now, what)
+    if moment < now - MAX_BACK:
+        msg = f"{what} must be at most {MAX_BACK.days} days ago"
+        raise BadUserInput(msg)
+    return moment.astimezone(UTC)
+
+
+def _check_unbilled(volume: VolumeRow, moment: datetime, what: str) -> None:
+    if volume.next_day is None or moment.date() < volume.next_day:
+        msg = f"{what} lies in a day that is billed already: {volume.next_day} is the first that is not"
+        raise Conflict(msg)
+
+
+async def set_volume(connection: WriteConnection, account_id: int, rate: VolumeRate, now: datetime) -> VolumeRow:
+    """Registers the volume, or changes its size or price from a moment on.
+
+    Raises BadUserInput, and Conflict for a volume that was deleted, a day that is billed, or a moment before the
+    newest change.
+    """
+    checked_rate(rate.gib, rate.price_nanos, "gib", "pricePerGibDay")
+    key = _key(account_id, rate.ref)
+    volume = await _locked(connection, key)
+    since = _checked_moment(rate.since, now, "since")
+    if volume is None:
+        volume = VolumeRow(*key, created_at=since, deleted_at=None, next_day=since.date())
+    elif volume.deleted_at is not None:
+        msg = f"{title(rate.ref)} was deleted: an id is not used again"
+        raise Conflict(msg)
+    else:
+        _check_unbilled(volume, since, "since")
+        newest = (await volumes.rates_by_key(connection, [key]))[key][-1]
+        if since < newest.since:
+            raise Conflict("since lies before the newest change of the volume")
+    await volumes.put_volume(connection, volume)
+    await volumes.put_rate(connection, RateRow(*key, since=since, quantity=rate.gib, price_nanos=rate.price_nanos))
+    return volume
+
+
+async def delete_volume(
+    connection: WriteConnection, account_id: int, ref: Ref, deleted_at: datetime | None, now: datetime
+) -> VolumeRow:
+    """Its last day is billed up to this moment. Raises NotFound, BadUserInput and Conflict."""
+    key = _key(account_id, ref)
+    volume = await _locked(connection, key)
+    if volume is None:
+        msg = f"there is no {title(ref)}"
+        raise NotFound(msg)
+    if volume.deleted_at is not None:
+        msg = f"{title(ref)} was deleted already"
+        raise Conflict(msg)
+    moment = _checked_moment(deleted_at, now, "deletedAt")
+    _check_unbilled(volume, moment, "deletedAt")
+    newest = (await volumes.rates_by_key(connection, [key]))[key][-1]
+    if moment < newest.since:
+        raise Conflict("deletedAt lies before the newest change of the volume")
+    volume = volume._replace(deleted_at=moment)
+    await volumes.put_volume(connection, volume)
+    return volume
