@@ -101,8 +101,14 @@ class BriefReader:
         if len(batch) > MAX_BUNDLE or (self._used and not all(wanted.timeless for wanted in batch)):
             raise SnapshotTorn("the operation needs more than one round trip")
         self._used = True
-        async with self._pool.lent() as connection:
-            return await _bundle(connection, batch)
+        connection = await self._pool.take()
+        sound = False
+        try:
+            found = await _bundle(connection, batch)
+            sound = True
+        finally:
+            self._pool.give_back(connection, sound=sound)
+        return found
 
     async def close(self) -> None:
         pass

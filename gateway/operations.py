@@ -114,7 +114,7 @@ async def execute_operation(
         if not snapshot.torn:
             break
         parts.brief_operations.discard(operation)
-    if snapshot.reads <= 1:
+    if snapshot.reads <= 1 and not brief:
         parts.brief_operations.add(operation)
     return result
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from db.criteria import TransactionCriteria, Window
@@ -113,6 +114,8 @@ def ask_totals(reads: Reads, page: PageKey) -> None:
     reads.loaders.transaction_totals.load(page)
 
 
+# Asked for twice: ahead, and by the resolver.
+@lru_cache(maxsize=1_024)
 def window_in(
     account_id: int,
     criteria: TransactionCriteria,

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
@@ -113,6 +114,8 @@ def ask_totals(reads: Reads, page: PageKey) -> None:
     reads.loaders.usage_totals.load(page)
 
 
+# Asked for twice: ahead, and by the resolver.
+@lru_cache(maxsize=1_024)
 def _window(
     account_id: int,
     criteria: UsageCriteria,
