@@ -17,6 +17,8 @@ from gateway.pages import add_page_routes
 from gateway.parts import PARTS, Parts
 from gateway.requests import NAME, edge
 from gateway.rest import add_rest_routes
+from gateway.sign_in import PATH as SIGN_IN_PATH
+from gateway.sign_in import sign_in
 from gateway.streams.live import LIVE, LiveStreams, watch_keys
 from gateway.streams.source import ANSWERS, Answers
 from gateway.streams.subscription import answers
@@ -95,6 +97,7 @@ def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
     app.router.add_get("/metrics", metrics)
     add_rest_routes(app)
     add_webhook_routes(app)
+    app.router.add_post(SIGN_IN_PATH, sign_in)
     add_page_routes(app, Path(__file__).parent / "static")
     app.on_response_prepare.append(_name_server)
     app.on_shutdown.append(_end_streams)

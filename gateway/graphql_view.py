@@ -11,27 +11,24 @@ from graphql import OperationType
 
 from gateway.errors import RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
+from gateway.json_bodies import JSON, posted_json
 from gateway.media_types import accepted, weight_of
 from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS
-from gateway.requests import OPERATION, authenticate, query_of, read_body
+from gateway.requests import OPERATION, authenticate, query_of
 from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
 from gateway.streams.event_stream import serve_events
 from gateway.streams.websocket import serve_socket, wants_socket
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
-JSON: Final = "application/json"
 
 _PARAMETERS: Final = ("query", "operationName", "variables", "extensions")
 _GET_ALONE: Final = "this path answers queries over GET; send mutations over POST"
 
 
 async def _posted(request: web.Request) -> GraphQLRequest:
-    if request.content_type != JSON or (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
-        msg = f"the body must be {JSON} in UTF-8, not {request.headers.get(hdrs.CONTENT_TYPE, 'of no type')[:100]}"
-        raise RequestError("UNSUPPORTED_MEDIA_TYPE", msg)
-    return checked_request(parsed_json(await read_body(request), "the body"))
+    return checked_request(await posted_json(request))
 
 
 def _in_address(request: web.Request) -> GraphQLRequest:

@@ -16,8 +16,10 @@ from gateway.demo.story import Story, tell
 from gateway.logs import configure_logs
 from gateway.serve import check_schema, serve_here
 from gateway.settings import Settings
+from ledger.authenticator import Authenticator
 from ledger.ids import account_id_text, parse_account_id
 from ledger.keys import Keys, KeyScope, NewKey
+from ledger.tickets import MAX_LIFETIME, Purpose, Tickets
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,20 @@ def prepared(data_dir: Path) -> tuple[Path, Demo]:
     return path, demo
 
 
-def _introduction(address: str, demo: Demo) -> str:
+async def _sign_in_codes(database_url: str, keys: dict[str, str]) -> dict[str, str]:
+    """A code for the console by the name of the key that it stands for. Each is good once."""
+    database = Database(DatabaseOptions(database_url))
+    try:
+        authenticator, tickets = Authenticator(database, ttl_seconds=0), Tickets(database)
+        return {
+            name: await tickets.issue(await authenticator.principal(keys[name]), Purpose.SIGN_IN, MAX_LIFETIME)
+            for name in ("account", "operator")
+        }
+    finally:
+        await database.close()
+
+
+def _introduction(address: str, demo: Demo, links: dict[str, str]) -> str:
     names = ("developer", "inference-heavy", "enterprise")
     accounts = "\n".join(f"  {account:<10} {name}" for account, name in zip(demo.accounts, names, strict=True))
     keys = "\n".join(f"  {name:<10} {secret}" for name, secret in demo.keys.items())
@@ -80,13 +95,16 @@ def _introduction(address: str, demo: Demo) -> str:
     return f"""
 The billing gateway's demo is running. Ctrl-C ends it.
 
-  Console    {address}/console/
+  Console    {links["account"]}
+  Operator   {links["operator"]}
   GraphiQL   {address}/graphql
   REST       {address}/billing/transactions
   OpenAPI    {address}/openapi.json
 
 Accounts
 {accounts}
+
+The links to the console sign in once, within a day; after that, paste a key at {address}/console/
 
 Keys (the account key is a manage key of acct_{number})
 {keys}
@@ -113,9 +131,12 @@ def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
         raise click.ClickException(msg) from error
     settings = settings.model_copy(update={"database_url": sqlite_url(path), "workers": 1})
     asyncio.run(check_schema(settings))
+    codes = asyncio.run(_sign_in_codes(settings.database_url, made.keys))
 
     def started(address: str) -> None:
-        line = orjson.dumps({"url": address, "accounts": made.accounts, "keys": made.keys}).decode()
-        click.echo(line if as_json else _introduction(address, made))
+        # After the #: a browser sends that to nobody, so the code is in no log.
+        links = {name: f"{address}/console/#code={code}" for name, code in codes.items()}
+        line = {"url": address, "accounts": made.accounts, "keys": made.keys, "console": links}
+        click.echo(orjson.dumps(line).decode() if as_json else _introduction(address, made, links))
 
     serve_here(settings, started)

@@ -10,11 +10,13 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from gateway import sign_in
 from gateway.errors import STATUS
 from gateway.requests import REQUEST_ID
-from gateway.rest import transactions, usage
+from gateway.rest import export_links, transactions, usage
 from gateway.rest.columns import Column
 from gateway.rest.parameters import Parameter
+from gateway.rest.reading import TICKET
 
 PATH: Final = "/openapi.json"
 
@@ -26,6 +28,8 @@ _MEANINGS: Final = {
     "UNAUTHENTICATED": "no key, or one that is malformed, unknown, expired or revoked",
     "FORBIDDEN": "neither from loopback nor with the token",
     "NOT_FOUND": "no such account or transaction, or none that the key covers",
+    "PAYLOAD_TOO_LARGE": "a body that is too large",
+    "UNSUPPORTED_MEDIA_TYPE": "a body that is no `application/json` in UTF-8",
     "INTERNAL": "a fault of this server; the requestId finds its cause in the log",
     "UNAVAILABLE": "the ledger cannot be reached at the moment: try again",
 }
@@ -112,6 +116,47 @@ def _operation(
     return {"get": {"operationId": name, "summary": summary, **more, "security": security, "responses": responses}}
 
 
+def _posted(name: str, summary: str, body: Json, answer: Json, codes: Sequence[str], security: Sequence[Json]) -> Json:
+    content = {"application/json": {"schema": _object(body)}}
+    responses = {"201": _answer("It was made.", "application/json", _object(answer)), **_problems(codes)}
+    described = {"operationId": name, "summary": summary, "security": security, "responses": responses}
+    return {"post": {**described, "requestBody": {"required": True, "content": content}}}
+
+
+def _object(properties: Json) -> Json:
+    return {
+        "type": "object",
+        "required": list(properties),
+        "additionalProperties": False,
+        "properties": {name: {"type": "string", "description": text} for name, text in properties.items()},
+    }
+
+
+def _export_links() -> Json:
+    return _posted(
+        "createExportLink",
+        "A link that downloads an export without a key, for some minutes",
+        {"address": "An export's path with its parameters, as it would be sent with a key."},
+        {"address": "The path with a ticket in place of the parameters.", "expiresAt": "When it ends, in UTC."},
+        (*_OF_LEDGER, "UNSUPPORTED_MEDIA_TYPE", "PAYLOAD_TOO_LARGE"),
+        [{"key": []}],
+    )
+
+
+def _sign_in() -> Json:
+    return _posted(
+        "signIn",
+        "A key for the code of a link that signs in to the console; each code is good once",
+        {"code": "What the link has after `#code=`."},
+        {"key": "An API key of the rights that the link was made for.", "expiresAt": "When it ends, in UTC."},
+        (
+            *("BAD_USER_INPUT", "UNAUTHENTICATED", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"),
+            *("INTERNAL", "UNAVAILABLE"),
+        ),
+        [],
+    )
+
+
 def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequence[Parameter], more: str) -> Json:
     names = ",".join(column.name for column in columns)
     text = f"RFC 4180 in UTF-8, with the header line `{names}`. Null is an empty cell."
@@ -124,7 +169,7 @@ def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequ
         " that a spreadsheet could take for a formula has an apostrophe before it.",
         parameters=[_parameter(parameter) for parameter in parameters],
         codes=_OF_LEDGER,
-        security=[{"key": []}],
+        security=[{"key": []}, {"ticket": []}],
     )
 
 
@@ -175,6 +220,8 @@ def openapi() -> Json:
                 usage.EXPORT_PARAMETERS,
                 "A day that is still being counted appears as it was when it was read.",
             ),
+            export_links.PATH: _export_links(),
+            sign_in.PATH: _sign_in(),
             "/healthz": _health("healthz", "The process runs"),
             "/readyz": _health(
                 "readyz", "The database can be reached and has this version's tables", "INTERNAL", "UNAVAILABLE"
@@ -197,6 +244,12 @@ def openapi() -> Json:
             "headers": {"RequestId": _REQUEST_ID},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: `eco_…`."},
+                "ticket": {
+                    "type": "apiKey",
+                    "in": "query",
+                    "name": TICKET,
+                    "description": f"From `POST {export_links.PATH}`. It stands alone: the parameters are known by it.",
+                },
                 "metricsToken": {"type": "http", "scheme": "bearer", "description": "BILLING_METRICS_TOKEN."},
             },
         },

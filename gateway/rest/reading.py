@@ -2,18 +2,62 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
+from urllib.parse import parse_qsl
 
 from aiohttp import web
+from multidict import MultiDict, MultiMapping
 
 from gateway.parts import PARTS
-from gateway.requests import authenticate
+from gateway.requests import KEY_PREFIX, authenticate, query_of
+from ledger.errors import BadUserInput, Unauthenticated
+from ledger.keys import Principal, valid_keys
+from ledger.tickets import Purpose, Ticket
 from resolvers.context import Reads
+
+TICKET: Final = "ticket"
+
+_REDEEMED: Final = web.RequestKey("ticket", Ticket)
+
+
+def parsed_query(text: str) -> MultiMapping[str]:
+    """Raises BadUserInput for bytes that are no UTF-8."""
+    try:
+        return MultiDict(parse_qsl(text, keep_blank_values=True, errors="strict"))
+    except ValueError as error:
+        raise BadUserInput("the parameters in the address are not UTF-8") from error
+
+
+async def export_query(request: web.Request) -> MultiMapping[str]:
+    """The parameters of an export, be they in its address or in the ticket that stands there in their place."""
+    query = query_of(request)
+    if TICKET not in query:
+        return query
+    if len(query) > 1:
+        raise BadUserInput("a ticket stands alone in its address: it was given for all other parameters")
+    ticket = await request.app[PARTS].tickets.redeem(query[TICKET], Purpose.EXPORT)
+    path, _, text = (ticket.payload or "").partition("?")
+    if path != request.path:
+        raise Unauthenticated("the ticket is for another export")
+    request[_REDEEMED], request[KEY_PREFIX] = ticket, ticket.principal.key_prefix
+    return parsed_query(text)
+
+
+async def _principal(request: web.Request) -> Principal:
+    ticket: Ticket | None = request.get(_REDEEMED)
+    if ticket is None:
+        return await authenticate(request)
+    # A download that began in time may go on, for as long as its key is valid.
+    parts, principal = request.app[PARTS], ticket.principal
+    if not await valid_keys(parts.database, [principal.key_id], parts.clock()):
+        raise Unauthenticated("the API key has expired or was revoked")
+    return principal
 
 
 @contextlib.asynccontextmanager
 async def reading(request: web.Request, *, brief: bool = False) -> AsyncIterator[Reads]:
     """One read for the key of the request. Its connection is taken at the first statement; `brief` allows no other."""
     parts = request.app[PARTS]
-    principal = await authenticate(request)
+    principal = await _principal(request)
     async with parts.database.snapshot(brief=brief) as snapshot:
         yield Reads(snapshot, principal, parts.clock())

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import hdrs, web
+from multidict import MultiMapping
 
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria, Window
 from db.csv_lines import Lines, transaction_lines
@@ -27,7 +28,7 @@ from gateway.rest.parameters import (
     time_parameter,
     word_parameter,
 )
-from gateway.rest.reading import reading
+from gateway.rest.reading import export_query, reading
 from ledger.chain import format_time
 from ledger.errors import NotFound
 from ledger.ids import account_id_text, parse_transaction_id, transaction_id_text
@@ -212,10 +213,16 @@ async def _steps(request: web.Request, account: AccountRow, criteria: Transactio
             position = lines.last
 
 
+async def asked(reads: Reads, query: MultiMapping[str]) -> tuple[AccountRow, TransactionCriteria]:
+    """What an export with these parameters is of."""
+    given = read_parameters(query, EXPORT_PARAMETERS)
+    criteria = _criteria(given)
+    return await account_in(reads, given), criteria
+
+
 async def export(request: web.Request) -> web.StreamResponse:
+    query = await export_query(request)
     async with reading(request, brief=True) as reads:
-        given = read_parameters(query_of(request), EXPORT_PARAMETERS)
-        criteria = _criteria(given)
-        account = await account_in(reads, given)
+        account, criteria = await asked(reads, query)
     filename = f"transactions-{account_id_text(account.id)}.csv"
     return await stream_csv(request, filename, COLUMNS, _steps(request, account, criteria))

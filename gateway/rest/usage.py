@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from db.criteria import UsageCriteria, Window
 from db.csv_lines import Lines, usage_lines
-from db.rows import UsageDayRow
-from gateway.requests import query_of
+from db.rows import AccountRow, UsageDayRow
 from gateway.rest.columns import AMOUNT, COUNT, Column
 from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
 from gateway.rest.parameters import (
@@ -22,7 +22,7 @@ from gateway.rest.parameters import (
     texts_parameter,
     word_parameter,
 )
-from gateway.rest.reading import reading
+from gateway.rest.reading import export_query, reading
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import format_nanos
@@ -111,11 +111,17 @@ async def _steps(request: web.Request, account_id: int, criteria: UsageCriteria,
         position = lines.last if lines.row_count == STEP_ROWS else newest
 
 
+async def asked(reads: Reads, query: MultiMapping[str]) -> tuple[AccountRow, UsageCriteria]:
+    """What an export with these parameters is of."""
+    given = read_parameters(query, EXPORT_PARAMETERS)
+    criteria = _criteria(given)
+    return await account_in(reads, given), criteria
+
+
 async def export(request: web.Request) -> web.StreamResponse:
+    query = await export_query(request)
     async with reading(request) as reads:
-        given = read_parameters(query_of(request), EXPORT_PARAMETERS)
-        criteria = _criteria(given)
-        account = await account_in(reads, given)
+        account, criteria = await asked(reads, query)
         newest = await reads.loaders.usage_page.load((account.id, (criteria, Window(limit=1))))
     steps = _steps(request, account.id, criteria, newest[0][1:5] if newest else None)
     filename = f"usage-{account_id_text(account.id)}.csv"

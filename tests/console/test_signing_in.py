@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from playwright.async_api import expect
 
-from ledger.keys import KeyScope
+from ledger.keys import KeyScope, principal_of
+from ledger.tickets import Purpose
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 
@@ -65,6 +66,23 @@ async def test_a_key_that_expires_while_the_page_is_open(gateway: Gateway, open_
     await page.wait_for_timeout(max((ends - datetime.now(UTC)).total_seconds(), 0) * 1000 + 100)
     await page.get_by_role("tab", name="Usage").click()
     await expect(page.get_by_role("alert")).to_contain_text("The key was refused")
+
+
+async def test_a_link_signs_in_once_and_its_code_leaves_the_address(
+    gateway: Gateway, open_page: Open, watched: Watched
+) -> None:
+    watched.expected = REFUSED
+    key = await gateway.key(KeyScope.MANAGE)
+    code = await gateway.parts.tickets.issue(principal_of(key.row), Purpose.SIGN_IN, timedelta(hours=1))
+    page = await open_page(f"?tab=usage#code={code}", key=None)
+    await expect(page.get_by_role("heading", name="Credit balance")).to_be_visible()
+    assert page.url == f"{gateway.url}/console/?tab=usage"
+    assert not await page.evaluate(f"JSON.stringify([sessionStorage, history.state]).includes('{code}')")
+    asked = [address for address in watched.addresses if code in address and "#code=" not in address]
+    assert asked == []
+    page = await open_page(f"#code={code}", key=None)
+    await expect(page.get_by_role("alert")).to_contain_text("This link was used already")
+    assert page.url == f"{gateway.url}/console/"
 
 
 async def test_an_operator_chooses_an_account_by_search_and_switches(gateway: Gateway, open_page: Open) -> None:

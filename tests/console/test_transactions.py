@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
 
-from tests.console.conftest import Open
+from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 
 
@@ -159,6 +159,25 @@ async def test_a_row_opens_by_keyboard_to_all_there_is_to_know(gateway: Gateway,
     await expect(detail).to_have_count(1)
     await page.locator("tr.open .description").click()
     await expect(detail).to_have_count(0)
+
+
+async def test_the_export_has_the_whole_filter_and_its_address_no_key(
+    gateway: Gateway, open_page: Open, watched: Watched
+) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page("?types=gpu_usage,refund&q=instance&from=2026-01-01&max=5", key=key)
+    await expect(rows(page)).to_have_count(50)
+    async with page.expect_download() as started:
+        await page.get_by_role("button", name="Export CSV").click()
+    download = await started.value
+    assert re.fullmatch(rf"{gateway.url}/billing/transactions\.csv\?ticket=[\w-]+", download.url)
+    assert download.suggested_filename == f"transactions-{gateway.account_id}.csv"
+    text = (await download.path()).read_text()
+    parameters = {"types": "gpu_usage,refund", "search": "instance", "amount_lte": "5"}
+    expected = await exported(gateway, key, **parameters, created_at_gte="2026-01-01T00:00:00Z")
+    assert len(expected) > 50
+    assert list(csv.DictReader(io.StringIO(text, newline="")))[::-1] == expected
+    await expect(page.get_by_role("status").last).to_have_text("The download has started.")
 
 
 async def test_a_month_s_bar_opens_its_transactions(gateway: Gateway, open_page: Open) -> None:

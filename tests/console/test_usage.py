@@ -81,6 +81,16 @@ async def test_days_are_chosen_and_kept_in_the_address(gateway: Gateway, open_pa
     await expect(table(page).locator("tr.bundle")).to_have_count(len({row["model"] for row in expected}))
 
 
+async def test_the_export_is_of_the_days_shown(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page("?tab=usage&range=7", key=key)
+    await expect(table(page)).to_be_visible()
+    async with page.expect_download() as started:
+        await page.get_by_role("button", name="Export CSV").click()
+    text = (await (await started.value).path()).read_text()
+    assert list(csv.DictReader(io.StringIO(text, newline=""))) == await exported(gateway, key, day_gte=days_ago(6))
+
+
 async def test_days_without_calls_are_said(gateway: Gateway, open_page: Open) -> None:
     page = await open_page("?tab=usage&from=2020-01-01&to=2020-01-31", key=(await gateway.key()).secret)
     await expect(page.get_by_text("No API calls from Jan 1, 2020 to Jan 31, 2020.")).to_be_visible()

@@ -262,6 +262,18 @@ def _got(address: str, key: str) -> bytes:
     return subprocess.run(command, capture_output=True, timeout=30, check=True).stdout
 
 
+def _signed_in(address: str, link: str) -> str:
+    """The key that the console gets for a link's code, as its page asks for it."""
+    page, code = link.split("#code=")
+    assert page == f"{address}/console/"
+    body = json.dumps({"code": code})
+    command = ["curl", "-sf", f"{address}/console/sign-in", "-H", "Content-Type: application/json", "-d", body]
+    found = subprocess.run(command, capture_output=True, timeout=30, check=True).stdout
+    key: str = json.loads(found)["key"]
+    assert subprocess.run(command, capture_output=True, timeout=30, check=False).returncode == 22
+    return key
+
+
 def test_the_demo_is_made_once_and_answers_when_it_says_so(tmp_path: Path) -> None:
     def started() -> dict[str, Any]:
         process = subprocess.Popen(
@@ -276,6 +288,8 @@ def test_the_demo_is_made_once_and_answers_when_it_says_so(tmp_path: Path) -> No
             rows = json.loads(_got(f"{line['url']}/billing/transactions?limit=1000", line["keys"]["account"]))
             assert len(rows) == 1000
             assert {row["account"] for row in rows} == {line["accounts"][1]}
+            key = _signed_in(line["url"], line["console"]["account"])
+            assert json.loads(_got(f"{line['url']}/billing/transactions?limit=1000", key)) == rows
         finally:
             process.terminate()
             process.communicate(timeout=30)
@@ -283,6 +297,7 @@ def test_the_demo_is_made_once_and_answers_when_it_says_so(tmp_path: Path) -> No
         return line
 
     first, second = started(), started()
+    assert {*first["console"].values()}.isdisjoint(second["console"].values())
     assert (first["accounts"], first["keys"]) == (second["accounts"], second["keys"])
     assert (tmp_path / "demo.json").stat().st_mode & 0o077 == 0
     with sqlite3.connect(tmp_path / "billing.db") as database:

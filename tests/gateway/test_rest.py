@@ -56,6 +56,7 @@ USAGE_COLUMNS: Final = [
 ]
 
 PATHS: Final = ("/billing/transactions", "/billing/transactions.csv", "/billing/usage.csv")
+POSTED: Final = ("/billing/export-links", "/console/sign-in")
 ROOT: Final = Path(__file__).parents[2]
 GUIDE: Final = ROOT / "docs" / "rest.md"
 
@@ -772,7 +773,7 @@ async def test_openapi_is_valid(rest: Rest) -> None:
     document = await described(rest)
     validate(document)
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {*PATHS, "/openapi.json", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == {*PATHS, *POSTED, "/openapi.json", "/healthz", "/readyz", "/metrics"}
 
 
 async def test_openapi_describes_what_is_answered(rest: Rest) -> None:
@@ -878,5 +879,5 @@ def test_the_guide_names_every_parameter_and_column() -> None:
     names = {parameter.name for parameter in (*transactions.PARAMETERS, *usage.EXPORT_PARAMETERS)}
     for name in names | {*LEDGER_COLUMNS, *USAGE_COLUMNS}:
         assert re.search(rf"\b{name}\b", guide), name
-    for path in (*PATHS, "/openapi.json"):
+    for path in (*PATHS, *POSTED, "/openapi.json"):
         assert path in guide

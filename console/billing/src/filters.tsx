@@ -1,9 +1,11 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
 import { NO_FILTER, SHORTEST_SEARCH, type TransactionsView, address, go } from "./address";
 import { isFiltered } from "./criteria";
+import { transactionsExport } from "./export";
 import { filterText } from "./filtertext";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
 import { parseNanos } from "./money";
+import { Exporter } from "./parts/exporter";
 import { Field } from "./parts/field";
 import { Menu } from "./parts/menu";
 import { dayText, isDay, lastDayOf, monthOf, today, dayAfter } from "./times";
@@ -143,6 +145,7 @@ export function Filters() {
           Clear filters
         </button>
       )}
+      <Exporter address={() => transactionsExport(address.peek().transactions)} />
       {isFiltered(view) && (
         <p class="summaryline">
           {filterText(view)} <Totals />

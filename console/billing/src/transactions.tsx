@@ -113,7 +113,12 @@ export function TransactionsPanel() {
     <>
       <Filters />
       {!listing.value && !failure && <div class="bone rows" aria-hidden="true" />}
-      {rowCount.value > 0 && <Table />}
+      {rowCount.value > 0 && (
+        <>
+          <p class="zone muted">All times are UTC.</p>
+          <Table />
+        </>
+      )}
       {listing.value && rowCount.value === 0 && !isLoading.value && account.value && <Empty />}
       {failure ? <Failed error={failure} again={again} /> : rowCount.value > 0 && <More />}
     </>

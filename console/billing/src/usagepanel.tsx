@@ -4,8 +4,10 @@ import { GROUPS, type Group, RANGES, type Range, type UsageView, address, go } f
 import { daysOf, usageFilter } from "./criteria";
 import type { Chart as ChartType } from "./chart";
 import { roughCount } from "./counts";
+import { usageExport } from "./export";
 import { type Stack, stacksOf } from "./grouping";
 import { roughMoney } from "./money";
+import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { Field } from "./parts/field";
 import { currency } from "./account";
@@ -164,6 +166,7 @@ export function UsagePanel() {
       <div class="filters">
         <Ranges view={view} />
         <Groups view={view} />
+        <Exporter address={() => usageExport(address.peek().usage)} />
       </div>
       <Content view={view} />
     </>

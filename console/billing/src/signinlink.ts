@@ -1,0 +1,24 @@
+import { Unreachable, post } from "./gateway";
+import { signIn, signOut } from "./session";
+
+/** The code of a link that signs in: behind the #, which browsers send to nobody. */
+const CODE = /^#code=([\w-]+)$/;
+
+async function keyFor(code: string): Promise<string | null> {
+  const response = await post("/console/sign-in", { code }, null);
+  return response.ok ? ((await response.json()) as { key: string }).key : null;
+}
+
+/** Signs in by the address's code, if it has one. The code leaves the address, and so the history, at once. */
+export async function followLink(): Promise<void> {
+  const [, code] = CODE.exec(location.hash) ?? [];
+  if (code === undefined) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  try {
+    const key = await keyFor(code);
+    if (key !== null) signIn(key);
+    else signOut("This link was used already, or has expired. Paste a key instead.");
+  } catch (error) {
+    signOut(error instanceof Unreachable ? error.message : "The link could not be followed.");
+  }
+}

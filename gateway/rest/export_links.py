@@ -1,0 +1,56 @@
+"""Links that download an export without a key: for browsers, which send none when a link is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+from aiohttp import hdrs, web
+from multidict import MultiMapping
+
+from gateway.json_bodies import posted_text
+from gateway.parts import PARTS
+from gateway.requests import authenticate
+from gateway.rest import transactions, usage
+from gateway.rest.reading import TICKET, parsed_query, reading
+from ledger.chain import format_time
+from ledger.errors import BadUserInput
+from ledger.tickets import Purpose
+from resolvers.context import Reads
+
+PATH: Final = "/billing/export-links"
+LIFETIME: Final = timedelta(minutes=5)
+MAX_ADDRESS: Final = 8_000
+
+_EXPORTS: Final[Mapping[str, Callable[[Reads, MultiMapping[str]], Awaitable[Any]]]] = MappingProxyType(
+    {transactions.EXPORT_PATH: transactions.asked, usage.EXPORT_PATH: usage.asked}
+)
+"""What reads the parameters of each export, and refuses those that it would refuse."""
+
+
+def _parsed(address: str) -> tuple[str, str]:
+    """The path and the parameters of an export's address."""
+    if len(address) > MAX_ADDRESS:
+        msg = f"address must have at most {MAX_ADDRESS} characters"
+        raise BadUserInput(msg)
+    path, _, query = address.partition("?")
+    if path not in _EXPORTS or "#" in query:
+        msg = f"address must be one of {', '.join(_EXPORTS)}, with its parameters"
+        raise BadUserInput(msg)
+    return path, query
+
+
+async def create(request: web.Request) -> web.Response:
+    principal = await authenticate(request)
+    path, query = _parsed(await posted_text(request, "address"))
+    async with reading(request) as reads:
+        await _EXPORTS[path](reads, parsed_query(query))
+    parts = request.app[PARTS]
+    expires_at = parts.clock() + LIFETIME
+    token = await parts.tickets.issue(principal, Purpose.EXPORT, LIFETIME, f"{path}?{query}")
+    body = {"address": f"{path}?{TICKET}={token}", "expiresAt": format_time(expires_at)}
+    headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+    return web.Response(body=orjson.dumps(body), status=201, content_type="application/json", headers=headers)
