@@ -20,6 +20,8 @@ from gateway.rest import add_rest_routes
 from gateway.sign_in import PATH as SIGN_IN_PATH
 from gateway.sign_in import sign_in
 from gateway.streams.live import LIVE, LiveStreams, watch_keys
+from gateway.streams.session import PATH as SESSION_PATH
+from gateway.streams.session import begin_session, end_session
 from gateway.streams.source import ANSWERS, Answers
 from gateway.streams.subscription import answers
 from gateway.webhooks import add_webhook_routes
@@ -92,6 +94,8 @@ def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
     app.router.add_route("GET", "/graphql", graphql)
     app.router.add_route("HEAD", "/graphql", graphql)
     app.router.add_route("POST", "/graphql", graphql)
+    app.router.add_post(SESSION_PATH, begin_session)
+    app.router.add_delete(SESSION_PATH, end_session)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)

@@ -19,7 +19,9 @@ from gateway.parts import PARTS
 from gateway.requests import OPERATION, authenticate, query_of
 from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
 from gateway.streams.event_stream import serve_events
+from gateway.streams.session import principal_of_session
 from gateway.streams.websocket import serve_socket, wants_socket
+from ledger.keys import Principal
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 
@@ -92,13 +94,23 @@ def _is_streamed(request: web.Request, kind: OperationType | None) -> bool:
     return wanted and request.method != hdrs.METH_HEAD
 
 
+async def _principal(request: web.Request) -> Principal:
+    """By the key, or by the cookie where a browser asks for events."""
+    has_key = hdrs.AUTHORIZATION in request.headers
+    if not has_key and request.method == hdrs.METH_GET and _is_streamed(request, None):
+        principal = await principal_of_session(request)
+        if principal is not None:
+            return principal
+    return await authenticate(request)
+
+
 async def graphql(request: web.Request) -> web.StreamResponse:
     if wants_socket(request):
         return await serve_socket(request)
     if _wants_page(request):
         return render_graphiql(request)
     parts = request.app[PARTS]
-    principal = await authenticate(request)
+    principal = await _principal(request)
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
     if given.operation_name is not None:
         request[OPERATION] = given.operation_name

@@ -44,8 +44,12 @@ class Authenticator:
         principal = known[1]
         if principal.expires_at is not None and principal.expires_at <= now:
             raise Unauthenticated("the API key has expired")
-        self._used[principal.key_id] = now
+        self.note_use(principal)
         return principal
+
+    def note_use(self, principal: Principal) -> None:
+        """Of a key that was not sent itself, but a ticket that stands for it."""
+        self._used[principal.key_id] = self._clock()
 
     async def _look_up(self, digest: bytes, now: datetime) -> Principal:
         row = await rows.key_by_digest(self._database, digest)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -75,14 +76,15 @@ async def requested(
     variables: dict[str, Any] | None = None,
     version: str = "1.1",
     limit: int = 2**16,
-    **headers: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[EventClient]:
     """After the head of the answer. A header is left out where it is given as an empty text."""
     given = {
         "Host": f"127.0.0.1:{gateway.port}",
         "Authorization": f"Bearer {gateway.key}",
         "Accept": EVENTS,
-    } | {name.replace("_", "-"): value for name, value in headers.items()}
+        **headers,
+    }
     target, body = "/graphql", b""
     if method == "POST":
         body = json.dumps({"query": query, "variables": variables}).encode()

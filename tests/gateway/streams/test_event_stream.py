@@ -78,7 +78,7 @@ async def test_clients_of_http_1_0_read_until_the_connection_is_closed(gateway: 
 async def test_the_last_event_id_is_handed_on_beside_the_variables(
     gateway: Gateway, header: str, last_event_id: str | None
 ) -> None:
-    async with requested(gateway, variables={"after": "cursor-3"}, Last_Event_ID=header):
+    async with requested(gateway, variables={"after": "cursor-3"}, headers={"Last-Event-ID": header}):
         await gateway.tap.stream()
         assert gateway.tap.asked == [Asked(gateway.key[:12], {"after": "cursor-3"}, last_event_id)]
 
@@ -102,9 +102,9 @@ async def test_the_last_event_id_is_handed_on_beside_the_variables(
 async def test_who_accepts_events_gets_them_for_subscriptions_and_who_prefers_them_for_all(
     gateway: Gateway, accept: str, of_query: bool, of_subscription: bool
 ) -> None:
-    async with requested(gateway, VIEWER, Accept=accept) as client:
+    async with requested(gateway, VIEWER, headers={"Accept": accept}) as client:
         assert client.headers["content-type"].startswith(EVENTS) == of_query
-    async with requested(gateway, "subscription { balanceChanged { cursor } }", Accept=accept) as client:
+    async with requested(gateway, "subscription { balanceChanged { cursor } }", headers={"Accept": accept}) as client:
         assert client.headers["content-type"].startswith(EVENTS) == of_subscription
         if not of_subscription:
             assert client.status == 400
@@ -180,7 +180,7 @@ async def test_a_stream_that_breaks_off_says_why(gateway: Gateway, raised: Excep
 
 @pytest.mark.parametrize("key", ["", "Bearer nonsense"])
 async def test_without_a_valid_key_there_is_no_stream(gateway: Gateway, key: str) -> None:
-    async with requested(gateway, Authorization=key) as client:
+    async with requested(gateway, headers={"Authorization": key}) as client:
         assert client.status == 401
         assert (await client.body())["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
 
@@ -252,7 +252,7 @@ async def test_a_client_that_leaves_before_the_stream_begins_is_noticed_too(gate
 
 async def test_a_client_that_takes_nothing_makes_its_stream_wait(gateway: Gateway) -> None:
     doomed = await gateway.new_key()
-    async with requested(gateway, limit=1_000, Authorization=f"Bearer {doomed.secret}") as client:
+    async with requested(gateway, limit=1_000, headers={"Authorization": f"Bearer {doomed.secret}"}) as client:
         stream = await gateway.tap.stream()
         for number in range(400):
             stream.give(event(number, padding=100_000))
@@ -273,7 +273,10 @@ async def test_a_client_that_takes_nothing_makes_its_stream_wait(gateway: Gatewa
 
 async def test_an_ended_key_ends_its_streams_and_no_others(gateway: Gateway) -> None:
     doomed = await gateway.new_key()
-    async with requested(gateway, Authorization=f"Bearer {doomed.secret}") as client, requested(gateway) as other:
+    async with (
+        requested(gateway, headers={"Authorization": f"Bearer {doomed.secret}"}) as client,
+        requested(gateway) as other,
+    ):
         await gateway.tap.stream(1)
         await gateway.keys.revoke(doomed.row.prefix)
         _, data = await client.next()
