@@ -24,6 +24,10 @@ class SnapshotTorn(DatabaseError):
     """More was asked for than one round trip can answer, in a snapshot that was to take no more."""
 
 
+class SnapshotClosed(DatabaseError):
+    """Something was asked for after the end: whoever did goes on in the background, where its operation had failed."""
+
+
 class Wanted(NamedTuple):
     statement: Executable
     parameters: dict[str, Any]
@@ -159,7 +163,7 @@ class Snapshot:
     def __init__(self, reader: Reader) -> None:
         self.is_postgresql = reader.is_postgresql
         self.reads = 0
-        """Times that something was asked for when all before was answered, but for what is timeless."""
+        """Times that something was asked for when all before was answered, but for what is timeless after the first."""
         self.torn = False
         """It was to take one round trip and needed more: what it gave may not belong together."""
         self.failure: Exception | None = None
@@ -167,6 +171,7 @@ class Snapshot:
         self._reader = reader
         self._wanted: list[Wanted] = []
         self._reading: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -178,6 +183,9 @@ class Snapshot:
         self, statement: Executable, parameters: dict[str, Any] | None = None, *, timeless: bool = False
     ) -> Rows:
         """`timeless` says that rows once seen never change nor go, and that these were seen to be there."""
+        if self._closed:
+            # A connection that was taken now would never be given back.
+            raise SnapshotClosed("the snapshot is closed")
         loop = asyncio.get_running_loop()
         rows: asyncio.Future[Rows] = loop.create_future()
         self._wanted.append(Wanted(statement, parameters or {}, rows, timeless))
@@ -188,7 +196,7 @@ class Snapshot:
     async def _read(self) -> None:
         while self._wanted:
             batch, self._wanted = self._wanted, []
-            if not all(wanted.timeless for wanted in batch):
+            if not self.reads or not all(wanted.timeless for wanted in batch):
                 self.reads += 1
             found: Sequence[Rows | Exception]
             try:
@@ -208,6 +216,7 @@ class Snapshot:
         self._reading = None
 
     async def close(self) -> None:
+        self._closed = True
         reading = self._reading
         if reading is not None:
             reading.cancel()

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from db import writes
 from db.database import Database, DatabaseOptions, WriteConnection
 from db.errors import TransactionConflict
+from db.snapshots import SnapshotClosed
 from tests.postgres import Postgres
 
 _WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
@@ -101,3 +102,13 @@ async def test_a_snapshot_shows_one_moment(database: Database) -> None:
             )
         assert await snapshot.rows(count) == before
     assert (await database.read(count))[0][0] == before[0][0] + 1
+
+
+@pytest.mark.parametrize("brief", [False, True])
+async def test_a_snapshot_that_has_ended_takes_no_connection(database: Database, brief: bool) -> None:
+    """What a failed operation left running may ask once more."""
+    one = text("SELECT 1")
+    async with database.snapshot(brief=brief) as snapshot:
+        assert [tuple(row) for row in await snapshot.rows(one)] == [(1,)]
+    with pytest.raises(SnapshotClosed):
+        await snapshot.rows(one)
