@@ -161,6 +161,7 @@ async def key_page(reads: Reads, account: AccountRow, first: int | None, after: 
         check_cursor(cursor, "after", CursorKind.KEYS, account.id, NO_FILTER)
         position = seq_position(cursor, "after")
     window = window_of(first, None, position, None)
+    reads.take_nested_rows(window.limit - 1)
     found = await reads.loaders.key_page.load((account.id, window))
     rows, has_next, has_previous = page_rows(found, window)
     return Page(account.id, None, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))

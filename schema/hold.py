@@ -6,9 +6,12 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, OpenHold, Outcome, Period, Ref, RenewHold, SettleHold
+from db.rows import ChargeRow
+from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, OpenHold, Period, Ref, RenewHold, SettleHold
 from resolvers import holds
+from resolvers.holds import HoldOutcome
 from resolvers.writes import Writes
+from schema.charge import Charge
 from schema.kinds import RefType
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
@@ -72,13 +75,22 @@ class SettleHoldInput(Call):
     )
 
 
+@strawberry.type
+class HoldPayload(Payload):
+    @strawberry.field(
+        description="The instance's charge as it is after the call, or now where it is replayed.", graphql_type=Charge
+    )
+    async def charge(self: HoldOutcome, info: Info[Writes, None]) -> ChargeRow | None:
+        return await holds.charge_of(info.context, self)
+
+
 @strawberry.type(description="What openHold did.")
-class OpenHoldPayload(Payload):
+class OpenHoldPayload(HoldPayload):
     pass
 
 
 @strawberry.type(description="What renewHold did: the next hold, then the refund or overage of the cycle that ended.")
-class RenewHoldPayload(Payload):
+class RenewHoldPayload(HoldPayload):
     to_stop: bool = strawberry.field(
         description="The balance does not cover the next cycle, or the account is suspended: the ended cycle is"
         " settled, no hold is open, and the service is to stop the instance."
@@ -86,7 +98,7 @@ class RenewHoldPayload(Payload):
 
 
 @strawberry.type(description="What settleHold did: a refund, an overage, or no row where it came out even.")
-class SettleHoldPayload(Payload):
+class SettleHoldPayload(HoldPayload):
     pass
 
 
@@ -102,7 +114,7 @@ class HoldMutations:
         " balance does not cover it or the account is suspended, CONFLICT where the instance was opened before.",
         graphql_type=OpenHoldPayload,
     )
-    async def open_hold(self, info: Info[Writes, None], input: OpenHoldArgument) -> Outcome:  # noqa: A002
+    async def open_hold(self, info: Info[Writes, None], input: OpenHoldArgument) -> HoldOutcome:  # noqa: A002
         ref, period = Ref(input.ref_type, input.ref_id), Period(input.period_start, input.period_end)
         move = OpenHold(ref, input.amount, input.description, period)
         return await holds.open_hold(info.context, input.account_id, input.idempotency_key, move)
@@ -114,7 +126,7 @@ class HoldMutations:
         " settled or expired.",
         graphql_type=RenewHoldPayload,
     )
-    async def renew_hold(self, info: Info[Writes, None], input: RenewHoldArgument) -> Outcome:  # noqa: A002
+    async def renew_hold(self, info: Info[Writes, None], input: RenewHoldArgument) -> HoldOutcome:  # noqa: A002
         ref = Ref(RefType.INFERENCE_INSTANCE, input.ref_id)
         move = RenewHold(ref, input.used, input.settlement_description, input.amount, input.description)
         return await holds.renew_hold(info.context, input.account_id, input.idempotency_key, move)
@@ -125,7 +137,7 @@ class HoldMutations:
         " hold that expired is settled late by it, once.",
         graphql_type=SettleHoldPayload,
     )
-    async def settle_hold(self, info: Info[Writes, None], input: SettleHoldArgument) -> Outcome:  # noqa: A002
+    async def settle_hold(self, info: Info[Writes, None], input: SettleHoldArgument) -> HoldOutcome:  # noqa: A002
         ref = Ref(input.ref_type, input.ref_id)
         move = SettleHold(ref, input.used, input.description, input.ended_at)
         return await holds.settle_hold(info.context, input.account_id, input.idempotency_key, move)

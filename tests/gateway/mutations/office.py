@@ -28,8 +28,11 @@ from tests.ledger.desk import START
 ROW: Final = "id type amount balanceAfter description source refType refId periodStart periodEnd createdAt"
 PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
 _ACCOUNT: Final = "account { id externalId name status balance }"
+_CHARGE: Final = "charge { id state held refunded overage net cycles refId }"
 MORE: Final = {
-    "renewHold": "toStop",
+    "openHold": _CHARGE,
+    "renewHold": f"toStop {_CHARGE}",
+    "settleHold": _CHARGE,
     "recordUsage": "recorded",
     "createAccount": _ACCOUNT,
     "suspendAccount": _ACCOUNT,

@@ -21,30 +21,51 @@ def told(payload: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     return [(*line, row["description"]) for line, row in zip(brief(payload), payload["transactions"], strict=True)]
 
 
+def charged(payload: dict[str, Any]) -> tuple[str, ...]:
+    """(state, held, refunded, overage, net, cycles) of the charge, as it was when the transaction ended."""
+    return tuple(payload["charge"][name] for name in ("state", "held", "refunded", "overage", "net", "cycles"))
+
+
 def periods(payload: dict[str, Any]) -> list[tuple[str, str]]:
     """Without the years, months, minutes and seconds, which are all alike."""
     return [(row["periodStart"][8:13], row["periodEnd"][8:13]) for row in payload["transactions"]]
 
 
 @pytest.mark.parametrize(
-    ("used", "rows"),
+    ("used", "rows", "charge"),
     [
-        ("0.83", [("REFUND", "1.66", "9.17", "GPU Instance #132: used $0.83 of the $2.49 held")]),
-        ("0", [("REFUND", "2.49", "10.00", "GPU Instance #132: used $0.00 of the $2.49 held")]),
-        ("2.49", []),
-        ("2.905", [("GPU_USAGE", "-0.415", "7.095", "GPU Instance #132: used $2.905, $0.415 beyond the $2.49 held")]),
+        (
+            "0.83",
+            [("REFUND", "1.66", "9.17", "GPU Instance #132: used $0.83 of the $2.49 held")],
+            ("1.66", "0.00", "0.83"),
+        ),
+        (
+            "0",
+            [("REFUND", "2.49", "10.00", "GPU Instance #132: used $0.00 of the $2.49 held")],
+            ("2.49", "0.00", "0.00"),
+        ),
+        ("2.49", [], ("0.00", "0.00", "2.49")),
+        (
+            "2.905",
+            [("GPU_USAGE", "-0.415", "7.095", "GPU Instance #132: used $2.905, $0.415 beyond the $2.49 held")],
+            ("0.00", "0.415", "2.905"),
+        ),
     ],
     ids=["stopped early", "never ran", "to its end", "over"],
 )
-async def test_a_gpu_instance(office: Office, used: str, rows: list[tuple[str, str, str, str]]) -> None:
+async def test_a_gpu_instance(
+    office: Office, used: str, rows: list[tuple[str, str, str, str]], charge: tuple[str, str, str]
+) -> None:
     account = await office.account("10.00")
     opened = await office.call("openHold", accountId=account, **GPU, amount="2.49", **HOUR_OF_GPU)
     assert told(opened) == [("GPU_USAGE", "-2.49", "7.51", "GPU Instance #132: hold for 1h")]
     assert (opened["balance"], opened["replayed"]) == ("7.51", False)
+    assert charged(opened) == ("OPEN", "2.49", "0.00", "0.00", "2.49", "1")
     office.now = START + HOUR
     settled = await office.call("settleHold", accountId=account, **GPU, used=used)
     assert told(settled) == rows
     assert settled["balance"] == (rows[0][2] if rows else "7.51")
+    assert charged(settled) == ("SETTLED", "2.49", *charge, "1")
     assert {(row["source"], row["refType"], row["refId"]) for row in settled["transactions"]} <= {
         ("METERING", "GPU_INSTANCE", "132")
     }
@@ -92,6 +113,12 @@ async def test_an_inference_instance_over_three_cycles(office: Office) -> None:
         [("03T00", "03T06")],
     ]
     assert [one["toStop"] for one in (second, third)] == [False, False]
+    assert [charged(one) for one in (first, second, third, end)] == [
+        ("OPEN", "24.00", "0.00", "0.00", "24.00", "1"),
+        ("OPEN", "48.00", "4.00", "0.00", "44.00", "2"),
+        ("OPEN", "72.00", "4.00", "1.00", "69.00", "3"),
+        ("SETTLED", "72.00", "22.00", "1.00", "51.00", "3"),
+    ]
     assert await differences(office.parts.database) == []
 
 
