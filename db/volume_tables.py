@@ -61,6 +61,8 @@ inference_instances = Table(
     Column("ref_id", name(), nullable=False),
     # When its service last said that it runs: an instance that nobody speaks of is not renewed.
     Column("reported_at", timestamp(), nullable=False),
+    # When its next cycle could not be paid: its service is to stop it.
+    Column("to_stop_since", timestamp()),
     PrimaryKeyConstraint("account_id", "ref_id"),
     sqlite_with_rowid=False,
 )

@@ -12,7 +12,7 @@ from db.database import Database, WriteConnection
 from db.keyed_rows import rows_with_keys
 from db.snapshots import Snapshot
 from db.statements import columns
-from db.volume_tables import inference_instances, rates, volumes
+from db.volume_tables import rates, volumes
 from db.writes import upsert
 
 ResourceKey = tuple[int, str, str]
@@ -81,26 +81,6 @@ async def put_rate(connection: WriteConnection, row: RateRow) -> None:
     statement = upsert(connection, _RATE).values(**row._asdict())
     changing = {name: statement.excluded[name] for name in ("quantity", "price_nanos")}
     await connection.execute(statement.on_conflict_do_update(index_elements=list(_RATE.primary_key), set_=changing))
-
-
-_REPORTED = select(inference_instances.c.reported_at).where(
-    inference_instances.c.account_id == bindparam("account_id"), inference_instances.c.ref_id == bindparam("ref_id")
-)
-
-
-async def reported_at(connection: WriteConnection, account_id: int, ref_id: str) -> datetime | None:
-    parameters = {"account_id": account_id, "ref_id": ref_id}
-    return (await connection.execute(_REPORTED, parameters)).scalar_one_or_none()
-
-
-async def put_reported(connection: WriteConnection, account_id: int, ref_id: str, moment: datetime) -> None:
-    values = {"account_id": account_id, "ref_id": ref_id, "reported_at": moment}
-    statement = upsert(connection, inference_instances).values(**values)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=list(inference_instances.primary_key), set_={"reported_at": statement.excluded.reported_at}
-        )
-    )
 
 
 _OF_ACCOUNT = (

@@ -175,6 +175,7 @@ def _storage() -> None:
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("ref_id", _name(), nullable=False),
         sa.Column("reported_at", _timestamp(), nullable=False),
+        sa.Column("to_stop_since", _timestamp(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_inference_instances_account_id")),
         sa.PrimaryKeyConstraint("account_id", "ref_id", name=op.f("pk_inference_instances")),
         sqlite_with_rowid=False,

@@ -1,0 +1,75 @@
+"""What services say of inference instances: how many GPUs they have, at what price, and that they still run.
+
+An instance that has a rate is renewed by the worker (`ledger.cycles`): the price of its GPUs' time is what a cycle
+comes to. One without is renewed by its service, which knows its usage, through `renewHold`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from db import instances, volumes, writes
+from db.database import WriteConnection
+from db.instances import InstanceRow
+from db.volumes import RateRow
+from ledger.descriptions import title
+from ledger.errors import BadUserInput, Conflict, NotFound
+from ledger.kinds import ChargeState, RefType
+from ledger.moves import MAX_REF_ID, Ref, checked_text
+from ledger.past import checked_past
+from ledger.rates import checked_rate
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRate:
+    ref_id: str
+    gpus: int
+    price_nanos: int
+    """For a GPU and an hour."""
+    since: datetime | None = None
+    """Now if it is None."""
+
+
+async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceRate, now: datetime) -> InstanceRow:
+    """Changes the rate from a moment of the running cycle on; the same rate again says that the instance still runs.
+
+    Raises BadUserInput, NotFound for an instance without a hold, and Conflict where it is settled or the moment lies
+    in a cycle that is. Where its next cycle could not be paid nothing is changed: `to_stop_since` says so.
+    """
+    checked_rate(rate.gpus, rate.price_nanos, "gpus", "pricePerGpuHour")
+    if not rate.price_nanos:
+        raise BadUserInput("pricePerGpuHour must be above zero: a cycle's hold is")
+    checked_text(rate.ref_id, "refId", MAX_REF_ID)
+    ref = Ref(RefType.INFERENCE_INSTANCE, rate.ref_id)
+    key = account_id, ref.type.value, ref.id
+    await writes.lock_accounts(connection, [account_id])
+    hold = await instances.newest_hold(connection, key)
+    if hold is None:
+        msg = f"{title(ref)} has no hold: open it first"
+        raise NotFound(msg)
+    known = await instances.instance(connection, account_id, ref.id)
+    if known is not None and known.to_stop_since is not None:
+        return known
+    if hold.state != ChargeState.OPEN:
+        msg = f"the hold of {title(ref)} is {hold.state} already"
+        raise Conflict(msg)
+    since = (now if rate.since is None else checked_past(rate.since, now, "since")).astimezone(UTC)
+    if since < hold.period_start:
+        raise Conflict("since lies in a cycle that is settled already, or before the first")
+    given = RateRow(*key, since=since, quantity=rate.gpus, price_nanos=rate.price_nanos)
+    await _put_rate(connection, given)
+    row = InstanceRow(account_id, ref.id, reported_at=max(now, since), to_stop_since=None)
+    await instances.put_instance(connection, row)
+    return row
+
+
+async def _put_rate(connection: WriteConnection, given: RateRow) -> None:
+    key = given[:3]
+    rates = (await volumes.rates_by_key(connection, [key]))[key]
+    if rates:
+        if given.since < rates[-1].since:
+            raise Conflict("since lies before the newest change of the instance's rate")
+        if given[4:] == rates[-1][4:]:
+            return
+    await volumes.put_rate(connection, given)
