@@ -33,7 +33,7 @@ await build({
     emptyOutDir: true,
     target: ["chrome111", "firefox114", "safari16.4"],
     assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
+    modulePreload: false,
     reportCompressedSize: false,
     rolldownOptions: {
       input: ["index.html", "guide.html"].map((name) => join(here, name)),

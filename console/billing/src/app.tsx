@@ -11,6 +11,7 @@ import { Failed } from "./parts/failed";
 import { Skeleton } from "./parts/skeleton";
 import { key } from "./session";
 import { SignIn } from "./signin";
+import { Stale } from "./stale";
 import { Statement } from "./statement";
 import { Tabs } from "./tabs";
 
@@ -46,6 +47,7 @@ export function App() {
       ) : (
         <>
           <Header />
+          <Stale />
           <main id="content" tabIndex={-1} aria-busy={phase.value === "loading"}>
             <Content />
           </main>

@@ -1,8 +1,16 @@
 import { account } from "./account";
+import { link } from "./live";
 import { Months } from "./months";
 import { readAt } from "./page";
 import { Money } from "./parts/money";
 import { clockText } from "./times";
+
+/** Whether the figure follows what happens, and when it was last so. */
+function Pulse() {
+  const { value: at } = readAt;
+  if (link.value === "live") return <span class="pulse live">Live</span>;
+  return at && <span class="pulse">As of {clockText(at)}</span>;
+}
 
 export function Balance() {
   const { value: shown } = account;
@@ -15,7 +23,9 @@ export function Balance() {
           <Money amount={shown.balance} />
         </p>
         <p class="muted">
-          For new launches and API calls. {readAt.value && <>As of {clockText(readAt.value)}.</>}
+          For new launches and API calls.
+          <br />
+          <Pulse />
         </p>
       </section>
       <Months months={shown.months} />

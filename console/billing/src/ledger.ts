@@ -16,6 +16,8 @@ interface Connection {
 
 export interface Listing {
   readonly filter: string;
+  /** Those that came in since the first page was read. */
+  readonly fresh: readonly Row[];
   readonly pages: readonly (readonly Row[])[];
   readonly hasMore: boolean;
   readonly end: string | null;
@@ -29,7 +31,13 @@ type Totals = NonNullable<TransactionTotalsQuery["account"]>["transactions"]["to
 /** Over the whole filter; null while nothing is filtered, or they are not there yet. */
 export const totals = signal<Totals | null>(null);
 
-export const rowCount = computed(() => listing.value?.pages.reduce((count, page) => count + page.length, 0) ?? 0);
+function pagesOf({ fresh, pages }: Listing): readonly (readonly Row[])[] {
+  return [fresh, ...pages];
+}
+
+export const rowCount = computed(() =>
+  listing.value ? pagesOf(listing.value).reduce((count, page) => count + page.length, 0) : 0,
+);
 
 let running: AbortController | null = null;
 /** The filter whose rows are on their way. */
@@ -59,8 +67,24 @@ export function ledgerIsFor(filter: TransactionFilter | null): boolean {
 export function openLedger(filter: TransactionFilter | null, first: Connection): void {
   listFailure.value = null;
   const { hasNextPage, endCursor } = first.pageInfo;
-  listing.value = { filter: nameOf(filter), pages: [rowsOf(first)], hasMore: hasNextPage, end: endCursor };
+  const pages = [rowsOf(first)];
+  listing.value = { filter: nameOf(filter), fresh: [], pages, hasMore: hasNextPage, end: endCursor };
   void loadTotals(filter);
+}
+
+/** Rows that have just come in and belong to the list, oldest first. A page that was read late may have them too. */
+export function addRows(rows: readonly Row[]): void {
+  const shown = listing.peek();
+  if (!shown || wanted !== null) return;
+  const known = new Set([...shown.fresh, ...(shown.pages[0] ?? [])].map(({ id }) => id));
+  const fresh = rows.filter(({ id }) => !known.has(id)).reverse();
+  if (fresh.length > 0) listing.value = { ...shown, fresh: [...fresh, ...shown.fresh] };
+}
+
+/** After rows have come in. */
+export function refreshTotals(): void {
+  const shown = listing.peek();
+  if (shown && totals.peek()) void loadTotals(JSON.parse(shown.filter) as TransactionFilter | null);
 }
 
 async function page(filter: TransactionFilter | null, after: string | null): Promise<Connection> {
@@ -120,7 +144,7 @@ async function loadTotals(filter: TransactionFilter | null): Promise<void> {
 /** Characters of the longest amount and balance, and of the longest fraction beyond cents: columns are as wide. */
 export const widths = computed(() => {
   let [amount, balance, tail] = [0, 0, 0];
-  for (const page of listing.value?.pages ?? []) {
+  for (const page of listing.value ? pagesOf(listing.value) : []) {
     for (const row of page) {
       const [one, other] = [printed(row.amount, currency.value, true), printed(row.balanceAfter, currency.value)];
       amount = Math.max(amount, one.head.length);

@@ -1,6 +1,8 @@
 import { render } from "preact";
 import { followHistory } from "./address";
 import { App } from "./app";
+import { countArrivals } from "./arrivals";
+import { followBalance } from "./live";
 import { followNetwork } from "./network";
 import { follow } from "./page";
 import { followLink } from "./signinlink";
@@ -8,5 +10,7 @@ import { followLink } from "./signinlink";
 await followLink();
 followHistory();
 followNetwork();
+countArrivals();
 follow();
+followBalance();
 render(<App />, document.getElementById("root") as HTMLElement);

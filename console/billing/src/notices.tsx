@@ -1,17 +1,11 @@
 import { account } from "./account";
 import { isNegative } from "./money";
-import { isOffline } from "./network";
-import { readAt } from "./page";
-import { clockText } from "./times";
 
 /** What has to be known before the figures are read. */
 export function Notices() {
   const { value: shown } = account;
   return (
     <div class="notices" role="status">
-      {isOffline.value && readAt.value && (
-        <p class="notice warn">You are offline. This is how things stood at {clockText(readAt.value)}.</p>
-      )}
       {shown?.status === "SUSPENDED" && (
         <p class="notice warn">
           This account is suspended: nothing new can be launched. What runs is still charged.

@@ -2,6 +2,7 @@ import { memo } from "./parts/memo";
 import { account } from "./account";
 import { NO_FILTER, address, go } from "./address";
 import { announce } from "./announcer";
+import { Arrivals, FreshRows } from "./arrivals";
 import { counted } from "./counts";
 import { isFiltered, transactionFilter } from "./criteria";
 import { Filters } from "./filters";
@@ -47,6 +48,7 @@ function Table() {
           </th>
         </tr>
       </thead>
+      <FreshRows rows={shown.fresh} />
       {shown.pages.map((rows, index) => (
         <Page key={rows[0]?.id ?? index} rows={rows} />
       ))}
@@ -116,6 +118,7 @@ export function TransactionsPanel() {
       {rowCount.value > 0 && (
         <>
           <p class="zone muted">All times are UTC.</p>
+          <Arrivals />
           <Table />
         </>
       )}

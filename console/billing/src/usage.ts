@@ -40,11 +40,11 @@ export function usageIsFor(filter: UsageFilter): boolean {
   return (wanted ?? usage.peek()?.filter) === nameOf(filter);
 }
 
-async function gather(filter: UsageFilter, first: Connection | null): Promise<void> {
+async function gather(filter: UsageFilter, first: Connection | null, quietly = false): Promise<void> {
   running?.abort();
   const { signal } = (running = new AbortController());
   wanted = nameOf(filter);
-  usageIsLoading.value = true;
+  usageIsLoading.value = !quietly;
   usageFailure.value = null;
   try {
     const days = [...(first?.nodes ?? [])];
@@ -72,4 +72,10 @@ export function openUsage(filter: UsageFilter, first: Connection): void {
 
 export function loadUsage(filter: UsageFilter): Promise<void> {
   return gather(filter, null);
+}
+
+/** After calls were charged: in the background where the days are in view, else when they are looked at. */
+export function refreshUsage(filter: UsageFilter, inView: boolean): void {
+  if (!inView) clearUsage();
+  else if (wanted === null) void gather(filter, null, true);
 }

@@ -1,0 +1,65 @@
+import { MonthCards } from "../generated/MonthCards";
+import { account, currency } from "./account";
+import { address } from "./address";
+import { announce } from "./announcer";
+import { matches, usageFilter } from "./criteria";
+import { ask } from "./gateway";
+import { TYPES } from "./kinds";
+import { addRows, refreshTotals } from "./ledger";
+import type { Change } from "./live";
+import { moneyText } from "./money";
+import { readAt } from "./page";
+import { refreshUsage } from "./usage";
+
+// What a change of the balance changes on the page. Changes that come close together are drawn together.
+
+const TOGETHER_MS = 50;
+/** Cards and usage are sums that the gateway works out: asked for at most this often. */
+const REFRESH_MS = 3_000;
+
+let waiting: Change[] = [];
+let of = "";
+let drawing: ReturnType<typeof setTimeout> | undefined;
+let refreshing: ReturnType<typeof setTimeout> | undefined;
+
+export function applyChanges(id: string, changes: readonly Change[]): void {
+  if (of !== id) waiting = [];
+  of = id;
+  waiting.push(...changes);
+  drawing ??= setTimeout(draw, TOGETHER_MS);
+}
+
+function draw(): void {
+  const changes = waiting;
+  waiting = [];
+  drawing = undefined;
+  const shown = account.peek();
+  const newest = changes.at(-1);
+  if (!newest || shown?.id !== of) return;
+  account.value = { ...shown, balance: newest.balance, balanceCursor: newest.cursor };
+  readAt.value = new Date();
+  const view = address.peek().transactions;
+  addRows(changes.map(({ transaction }) => transaction).filter((row) => matches(row, view)));
+  say(changes, newest);
+  refreshing ??= setTimeout(() => void refresh(), REFRESH_MS);
+}
+
+function say(changes: readonly Change[], { transaction, balance }: Change): void {
+  const [type, amount] = [TYPES[transaction.type], moneyText(transaction.amount, currency.peek(), true)];
+  const what = changes.length > 1 ? `${changes.length} new transactions` : `New transaction: ${type}, ${amount}`;
+  announce(`${what}. The balance is ${moneyText(balance, currency.peek())}.`);
+}
+
+async function refresh(): Promise<void> {
+  refreshing = undefined;
+  const id = of;
+  try {
+    const found = (await ask(MonthCards, { account: id })).account;
+    const shown = account.peek();
+    if (found && shown?.id === id) account.value = { ...shown, ...found };
+  } catch {
+    // The next change asks again; what cannot be reached is told by the stream.
+  }
+  refreshTotals();
+  refreshUsage(usageFilter(address.peek().usage), address.peek().tab === "usage");
+}

@@ -1,0 +1,176 @@
+"""The page follows the ledger: rows that come in, restarts, keys that end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from db.accounts import accounts_by_id
+from ledger.keys import KeyScope
+from ledger.money import format_nanos
+from tests.console.conftest import Open, Watched
+from tests.console.gateways import Gateway
+
+# A socket whose server has gone is the browser's complaint, and so is a page's request in that time.
+BROKEN = re.compile("WebSocket connection|ERR_CONNECTION|Failed to load resource")
+
+
+def rows(page: Page) -> Locator:
+    return page.get_by_role("table", name="Transactions").locator("tr.row")
+
+
+def balance(page: Page) -> Locator:
+    return page.get_by_role("region", name="Credit balance").locator(".figure")
+
+
+async def live(page: Page) -> None:
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+
+
+async def figure(gateway: Gateway) -> str:
+    """The balance as the page prints it."""
+    async with gateway.parts.database.snapshot() as snapshot:
+        row = (await accounts_by_id(snapshot, [gateway.account]))[gateway.account]
+    whole, _, fraction = format_nanos(row.balance_nanos).partition(".")
+    return f"${int(whole):,}.{fraction}"
+
+
+async def top_of(row: Locator) -> float:
+    box = await row.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+async def test_a_row_slides_in_and_the_balance_and_cards_follow(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    await live(page)
+    cost = page.get_by_role("heading", name="Total Cost This Month").locator("..").locator(".figure")
+    before = await cost.text_content()
+    transaction = await gateway.charge("1.25", "API usage, just now")
+    await expect(rows(page).first).to_contain_text("API usage, just now")
+    await expect(rows(page).first.locator(".amount")).to_have_text("−$1.25")
+    await expect(rows(page)).to_have_count(51)
+    await expect(balance(page)).to_have_text(await figure(gateway))
+    await expect(page.get_by_role("status").last).to_contain_text("New transaction: Usage, −$1.25. The balance is")
+    await expect(cost).not_to_have_text(before or "")
+    await rows(page).first.get_by_role("button").click()
+    await expect(page.locator("tr.detail")).to_contain_text(transaction)
+    await page.get_by_role("button", name="Load more").click()
+    await expect(rows(page)).to_have_count(101)
+    ids = await rows(page).get_by_role("button").evaluate_all("all => all.map(one => one.ariaLabel)")
+    assert len(ids) == 101
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_reading_on_is_undisturbed(gateway: Gateway, open_page: Open, width: int) -> None:
+    page = await open_page(key=(await gateway.key()).secret, width=width)
+    await live(page)
+    read = rows(page).nth(40)
+    await read.scroll_into_view_if_needed()
+    await read.get_by_role("button").focus()
+    text, top = await read.text_content(), await top_of(read)
+    for number in range(3):
+        await gateway.charge("0.01", f"While reading, {number}")
+    up = page.get_by_role("button", name="3 new transactions")
+    await expect(up).to_be_visible()
+    same = page.locator("tr.row", has_text=text or "").filter(has=page.locator("button:focus"))
+    # Browsers scroll by whole pixels.
+    assert await top_of(same) == pytest.approx(top, abs=1)
+    await up.click()
+    await expect(rows(page).first).to_be_in_viewport()
+    await expect(rows(page).first).to_contain_text("While reading, 2")
+    await expect(up).to_have_count(0)
+
+
+async def test_a_row_that_the_filter_does_not_find_stays_out(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?types=gpu_usage&q=wanted", key=(await gateway.key()).secret)
+    await live(page)
+    await expect(page.get_by_text("No transaction matches these filters.")).to_be_visible()
+    await gateway.charge("0.01", "Something else")
+    await gateway.charge("0.02", "What is WANTED")
+    await expect(rows(page)).to_have_count(1)
+    await expect(rows(page).first).to_contain_text("What is WANTED")
+    await expect(page.get_by_text("1 transaction", exact=True).first).to_be_visible()
+
+
+async def test_a_restart_misses_no_row(gateway: Gateway, open_page: Open, watched: Watched) -> None:
+    watched.expected = BROKEN
+    page = await open_page(key=(await gateway.key()).secret)
+    await live(page)
+    await gateway.charge("0.01", "Before the restart")
+    await expect(rows(page)).to_have_count(51)
+    await gateway.stop()
+    await expect(page.get_by_text("Live updates are interrupted")).to_be_visible()
+    await expect(page.get_by_text("Live", exact=True)).to_have_count(0)
+    await gateway.start()
+    for number in range(5):
+        await gateway.charge("0.01", f"After it, {number}")
+    await page.get_by_role("button", name="Try now").click()
+    await live(page)
+    await expect(rows(page)).to_have_count(56)
+    await expect(page.get_by_text("Live updates are interrupted")).to_have_count(0)
+    await gateway.charge("0.01", "Live again")
+    texts = [*(f"After it, {number}" for number in range(5))]
+    for text in [*texts, "Before the restart", "Live again"]:
+        await expect(rows(page).filter(has_text=text)).to_have_count(1)
+    await expect(rows(page).first).to_contain_text("Live again")
+    await expect(balance(page)).to_have_text(await figure(gateway))
+
+
+async def test_offline_is_said_and_what_was_missed_is_made_up(
+    gateway: Gateway, open_page: Open, watched: Watched
+) -> None:
+    watched.expected = BROKEN
+    page = await open_page(key=(await gateway.key()).secret)
+    await live(page)
+    await page.context.set_offline(True)
+    await expect(page.get_by_text("You are offline.")).to_be_visible()
+    await gateway.charge("0.01", "Meanwhile")
+    await page.get_by_role("button", name="Load more").click()
+    await expect(page.get_by_role("alert")).to_contain_text("could not be reached")
+    await page.context.set_offline(False)
+    await expect(page.get_by_text("You are offline.")).to_have_count(0)
+    await page.get_by_role("button", name="Try again").click()
+    await expect(rows(page).filter(has_text="Meanwhile")).to_have_count(1)
+    await expect(rows(page)).to_have_count(101)
+
+
+async def test_a_revoked_key_ends_the_page_by_itself(gateway: Gateway, open_page: Open, watched: Watched) -> None:
+    watched.expected = re.compile("401")
+    key = await gateway.key()
+    page = await open_page(key=key.secret)
+    await live(page)
+    await gateway.revoke(key)
+    await expect(page.get_by_role("alert")).to_contain_text("The key has expired or was revoked", timeout=15_000)
+    assert await page.evaluate("sessionStorage.getItem('billing.key')") is None
+
+
+async def test_another_account_has_its_own_stream(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key(KeyScope.OPERATOR)).secret
+    page = await open_page("?account=acct_1", key=key)
+    await live(page)
+    await page.get_by_role("combobox", name="Switch account").click()
+    await page.get_by_role("option", name=re.compile("Inference product")).click()
+    await expect(page.get_by_role("banner")).to_contain_text(gateway.account_id)
+    await live(page)
+    await expect(rows(page)).to_have_count(50)
+    await gateway.charge("0.01", "Of the first", account=1)
+    await gateway.charge("0.02", "Of the second")
+    await expect(rows(page).first).to_contain_text("Of the second")
+    await expect(rows(page).filter(has_text="Of the first")).to_have_count(0)
+
+
+async def test_a_burst_is_taken_whole_and_in_order(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    await live(page)
+    async with asyncio.TaskGroup() as group:
+        made: list[Any] = [group.create_task(gateway.charge("0.01", f"Burst {number}")) for number in range(200)]
+    await expect(rows(page)).to_have_count(250)
+    ids = sorted((task.result() for task in made), key=lambda one: int(one.rsplit("_", 1)[1]))
+    await rows(page).first.get_by_role("button").click()
+    await expect(page.locator("tr.detail")).to_contain_text(ids[-1])
+    await expect(balance(page)).to_have_text(await figure(gateway))
