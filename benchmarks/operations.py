@@ -178,7 +178,7 @@ OPERATIONS: Final = (
     Operation(
         "transaction",
         "One transaction by its id, every other one with the row that it answers",
-        _document(_OURS / "TransactionDetail.graphql"),
+        _document(_HERE / "TransactionDetail.graphql"),
         lambda asked, _filled, _cursor: {"id": f"txn_{asked.account}_{asked.seq}"},
         _document(_POSTGRAPHILE / "TransactionDetail.graphql"),
         lambda asked, _cursor: {"account": str(asked.account), "seq": str(asked.seq)},

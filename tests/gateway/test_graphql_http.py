@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ from gateway.commands.options import settings_of
 from gateway.parts import Parts, build_parts
 from ledger.accounts import Accounts
 from ledger.keys import Keys, KeyScope, NewKey
-from ledger.kinds import TransactionType, WriterKind
+from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import NANOS
-from ledger.moves import Entry, Order, Writer
+from ledger.moves import Entry, Move, OpenHold, Order, Period, Ref, SettleHold, Writer
 from tests.statements import watched
 
 OPERATIONS = Path(__file__).parents[2] / "graphql/operations"
+START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @dataclass
@@ -65,7 +66,10 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
         Order(row.id, writer, [Entry(TransactionType.BONUS, number * NANOS, "Bonus")], "grantBonus")
         for number in range(1, 121)
     ]
-    await parts.ledger.post(*orders)
+    gpu = Ref(RefType.GPU_INSTANCE, "132")
+    hold = OpenHold(gpu, NANOS, "Hold for an hour", Period(START, START + timedelta(hours=1)))
+    unused = SettleHold(gpu, 0, "It never ran", START)
+    await parts.ledger.post(*orders, Order(row.id, writer, [hold, unused], "openHold"))
     runner = web.AppRunner(build_app(parts), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -87,10 +91,12 @@ async def test_the_billing_page_takes_at_most_six_statements(gateway: Gateway) -
 _PINNED = {
     "Accounts": (3, 3),
     "BillingPage": (6, 2),
+    "ChargeDetail": (7, 4),
+    "Charges": (4, 2),
     "ConsolePage": (4, 2),
     "MonthCards": (3, 2),
     "MoreTransactions": (3, 2),
-    "TransactionDetail": (2, 2),
+    "TransactionDetail": (5, 3),
     "TransactionExplained": (3, 3),
     "TransactionTotals": (3, 2),
     "UsageByDay": (4, 2),
@@ -129,7 +135,9 @@ def test_every_operation_is_pinned() -> None:
 @pytest.mark.parametrize("name", sorted(_PINNED))
 async def test_an_operation_takes_so_many_statements(gateway: Gateway, name: str) -> None:
     account, operator = gateway.account, name == "Accounts"
-    variables = {"account": account, "id": f"txn_{account.removeprefix('acct_')}_60", "first": 10}
+    number = account.removeprefix("acct_")
+    row = f"chg_{number}_121" if name == "ChargeDetail" else f"txn_{number}_122"
+    variables = {"account": account, "id": row, "first": 10}
     text = (OPERATIONS / f"{name}.graphql").read_text()
     # The first time in a transaction, then, where one round trip was enough, without.
     for _ in range(2):
@@ -177,6 +185,56 @@ async def test_ten_aliased_accounts_take_no_more_statements(gateway: Gateway) ->
     assert "errors" not in answer
     assert len(answer["data"]["a1"]["transactions"]["nodes"]) == 50
     assert len(sent) == 2, sent
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_a_page_of_explained_rows_with_their_charges_takes_one_statement_more(gateway: Gateway) -> None:
+    writer = Writer(WriterKind.SERVICE, "tests")
+    period = Period(START, START + timedelta(hours=1))
+    refs = [Ref(RefType.GPU_INSTANCE, f"gpu-{number}") for number in range(40)]
+    account_id = int(gateway.account.removeprefix("acct_"))
+    for ref in refs:
+        moves: list[Move] = [OpenHold(ref, NANOS, "Hold", period), SettleHold(ref, 1, "Stopped", START)]
+        await gateway.parts.ledger.post(Order(account_id, writer, moves, "openHold"))
+    fields = "id explanation charge { id net transactions(first: 1) { totalCount nodes { id } } }"
+    for _ in range(2):
+        with watched(gateway.parts.database) as sent:
+            answer = await gateway.query(f"{{ account {{ transactions(first: 80) {{ nodes {{ {fields} }} }} }} }}")
+        assert "errors" not in answer
+        assert len({one["charge"]["id"] for one in answer["data"]["account"]["transactions"]["nodes"]}) == 40
+        # The key, the page, what rows are explained from and their charges, and the rows and counts of all of these.
+        assert len(sent) == 5, sent
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_stripe_s_dashboard_is_for_operators(gateway: Gateway) -> None:
+    account_id = int(gateway.account.removeprefix("acct_"))
+    writer = Writer(WriterKind.WEBHOOK, "tests")
+    refs = [
+        Ref(RefType.STRIPE_CHECKOUT_SESSION, "cs_test_a1"),
+        Ref(RefType.STRIPE_CHECKOUT_SESSION, "cs_live_a1"),
+        Ref(RefType.STRIPE_PAYMENT_INTENT, "pi_3"),
+        Ref(RefType.STRIPE_REFUND, "re_4"),
+        Ref(RefType.STRIPE_INVOICE, "in_5/../x?y"),
+    ]
+    topups = [Entry(TransactionType.TOPUP, NANOS, "Top-up", ref) for ref in refs]
+    await gateway.parts.ledger.post(Order(account_id, writer, topups, "topup"))
+    text = "query ($id: ID) { account(id: $id) { transactions(first: 6) { nodes { stripeUrl } } } }"
+    links = []
+    for key in (gateway.operator, gateway.key):
+        answer = await gateway.query(text, {"id": gateway.account}, key=key)
+        links.append([row["stripeUrl"] for row in answer["data"]["account"]["transactions"]["nodes"]])
+    assert links == [
+        [
+            "https://dashboard.stripe.com/invoices/in_5%2F..%2Fx%3Fy",
+            "https://dashboard.stripe.com/refunds/re_4",
+            "https://dashboard.stripe.com/payments/pi_3",
+            "https://dashboard.stripe.com/checkout/sessions/cs_live_a1",
+            "https://dashboard.stripe.com/test/checkout/sessions/cs_test_a1",
+            None,
+        ],
+        [None] * 6,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +335,7 @@ async def test_nobody_keeps_an_answer(gateway: Gateway, query: str | None, statu
         assert (response.status, response.headers["Cache-Control"]) == (status, "no-store")
 
 
+ELEVEN_THOUSAND_ROWS = " ".join(f"t{number}: transactions(first: 1000) {{ nodes {{ id }} }}" for number in range(11))
 INVALID = "GRAPHQL_VALIDATION_FAILED"
 NUMBER = "a number of 500"
 COUNTED = "query ($n: Int) { account { transactions(first: $n) { totalCount } } }"
@@ -330,6 +389,9 @@ async def test_values_of_any_length_are_refused_and_not_repeated_in_full(
         ("{ account { transactions(filter: {amount: {gte: 1.5}}) { nodes { id } } } }", "BAD_USER_INPUT"),
         ("{ " + " ".join(f"a{number}: viewer {{ scope }}" for number in range(16)) + " }", "QUERY_TOO_COMPLEX"),
         ("{ " + "viewer { scope } " * 400 + "}", "QUERY_TOO_COMPLEX"),
+        ("{ account { charges { nodes { " + ELEVEN_THOUSAND_ROWS + " } } } }", "QUERY_TOO_COMPLEX"),
+        ('{ node(id: "chg_2_1") { id } }', "NOT_FOUND"),
+        ('{ account { charges(filter: {refId: ""}) { totalCount } } }', "BAD_USER_INPUT"),
     ],
 )
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
