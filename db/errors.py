@@ -125,6 +125,9 @@ def _from_connecting(cause: BaseException) -> DatabaseError | None:
         return DatabaseUnavailable("the database's certificate can't be checked: give its URL an sslrootcert")
     if isinstance(cause, asyncpg.InterfaceError) and "connection" in str(cause):
         return DatabaseUnavailable("the database closed the connection")
+    if isinstance(cause, asyncpg.InternalClientError):
+        # What the driver says of a connection that was ended between the two messages of a statement.
+        return DatabaseUnavailable("the database closed the connection")
     if isinstance(cause, ssl.SSLError):
         return DatabaseUnavailable(f"there is no TLS with the database ({cause.reason})")
     if isinstance(cause, ConnectionError) and "rejected SSL" in str(cause):
@@ -163,6 +166,7 @@ def translated() -> Iterator[None]:
         exc.SQLAlchemyError,
         asyncpg.PostgresError,
         asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
         sqlite3.Error,
         OSError,
     ) as error:

@@ -24,6 +24,7 @@ from ledger import descriptions
 from ledger.chain import GENESIS, row_hash
 from ledger.errors import (
     BadUserInput,
+    BillingError,
     Conflict,
     Forbidden,
     IdempotencyConflict,
@@ -657,15 +658,23 @@ class Ledger:
 
     async def _post_unlocked(self, posting: _Posting) -> list[Outcome] | None:
         """By two statements and no transaction around them; None where somebody was in the way, or a call is known."""
+        refusal: BillingError | None = None
         async with self._turns.taken(posting.account_ids):
             with translated():
                 async with self._database.lent() as connection:
                     opened = await open_unlocked(connection, posting.account_ids, posting.calls, posting.charges)
                     if posting.knows_a_call(opened):
                         return None
-                    outcomes, kept = await posting.carried_out(opened)
-                    if not await keep_unlocked(connection, opened, kept):
-                        return None
+                    try:
+                        outcomes, kept = await posting.carried_out(opened)
+                    except BillingError as error:
+                        # Raised when the connection was given back: an error that leaves it closes it.
+                        refusal = error
+                    else:
+                        if not await keep_unlocked(connection, opened, kept):
+                            return None
+        if refusal is not None:
+            raise refusal
         self._database.changes.announce(kept.posted_accounts)
         return outcomes
 
