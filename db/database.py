@@ -22,6 +22,7 @@ from db.feed.sqlite_signals import SqliteSignals
 from db.read_pool import ReadPool
 from db.snapshots import BriefReader, LongReader, Reader, Snapshot, SqliteReader, WriteReader
 from db.urls import connect_arguments, driver_url
+from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -145,10 +146,14 @@ class Database:
         # A write locks its accounts, then reads what others committed meanwhile. Under a server's stricter
         # default_transaction_isolation it would fail instead, so BEGIN itself names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
+        self._arguments = _connect_arguments(url, options) if self.is_postgresql else {}
         self.changes = ChangeFeed(
             LedgerReader(self.read, postgresql=self.is_postgresql),
-            SqliteSignals(self.file) if self.file is not None else PostgresSignals(_connect_arguments(url, options)),
+            SqliteSignals(self.file) if self.file is not None else PostgresSignals(self._arguments),
         )
+
+    def worker_lock(self) -> WorkerLock:
+        return AdvisoryLock(self._arguments) if self.file is None else FileLock(self.file)
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """`brief` is for what is expected to take one round trip: look at `torn` afterwards."""

@@ -10,6 +10,8 @@ from gateway.commands.demo import demo
 from gateway.commands.import_usage import import_usage
 from gateway.commands.keys import keys
 from gateway.commands.serve import migrate, serve
+from gateway.commands.stripe import stripe
+from gateway.commands.worker import worker
 from ledger.errors import BillingError
 
 
@@ -22,7 +24,7 @@ def cli() -> None:
     """
 
 
-for command in (accounts, demo, import_usage, keys, migrate, serve):
+for command in (accounts, demo, import_usage, keys, migrate, serve, stripe, worker):
     cli.add_command(command)
 
 

@@ -1,0 +1,91 @@
+"""Which of several workers works: the one that holds the lock, which its death sets free.
+
+What a worker does is right without it too, since every piece of work is claimed in the transaction that does it; the
+lock keeps the others from looking for the same work. PostgreSQL: an advisory lock of a connection of its own. SQLite: a
+lock on a file beside the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import asyncpg
+
+from db.errors import translated
+
+_KEY: Final = 7_245_310_905
+_LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_CHECK_SECONDS: Final = 10.0
+
+
+class WorkerLock(Protocol):
+    async def acquire(self) -> bool:
+        """Whether it is held now. It doesn't wait. Raises DatabaseUnavailable."""
+
+    async def is_held(self) -> bool:
+        """Whether it still is: a connection can be lost, and the lock with it."""
+
+    async def release(self) -> None: ...
+
+
+class FileLock:
+    def __init__(self, database: Path) -> None:
+        self._path = database.with_name(f"{database.name}-worker")
+        self._descriptor: int | None = None
+
+    async def acquire(self) -> bool:
+        if self._descriptor is None:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            self._descriptor = descriptor
+        return True
+
+    async def is_held(self) -> bool:
+        return self._descriptor is not None
+
+    async def release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+class AdvisoryLock:
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self._arguments = arguments
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def acquire(self) -> bool:
+        if await self.is_held():
+            return True
+        with translated():
+            connection = await asyncpg.connect(**self._arguments)
+            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _KEY):
+                self._connection = connection
+                return True
+            await connection.close()
+        return False
+
+    async def is_held(self) -> bool:
+        if self._connection is None:
+            return False
+        try:
+            await self._connection.execute("SELECT", timeout=_CHECK_SECONDS)
+        except _LOST:
+            await self.release()
+            return False
+        return True
+
+    async def release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(*_LOST):
+                await connection.close(timeout=1)

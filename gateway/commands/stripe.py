@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from db.database import Database
+from db.stripe_events import newest
+from gateway.commands.accounts import AccountId, with_database
+from gateway.commands.options import with_settings
+from gateway.settings import Settings
+from ledger.chain import format_time
+from ledger.ids import account_id_text
+from ledger.posting import Ledger
+from ledger.stripe.events import EventState, StripeEvents
+
+
+def _events(settings: Settings, database: Database) -> StripeEvents:
+    return StripeEvents(database, Ledger(database), livemode=settings.stripe_livemode())
+
+
+@click.group()
+def stripe() -> None:
+    """Link Stripe's customers to accounts, and see what became of its events."""
+
+
+@stripe.command()
+@click.argument("account", type=AccountId())
+@click.argument("customer")
+@with_settings("database_url")
+def link(settings: Settings, account: int, customer: str) -> None:
+    """Make CUSTOMER (cus_…) one of ACCOUNT, and apply the events that waited for that."""
+
+    async def work(database: Database) -> int:
+        return await _events(settings, database).link(account, customer)
+
+    waited = with_database(settings, work)
+    click.echo(f"{customer} is of {account_id_text(account)}; {waited} events had waited for it")
+
+
+@stripe.command()
+@click.option(
+    "--state", type=click.Choice([one.value for one in EventState]), default=None, help="Only events of this state."
+)
+@click.option("--limit", default=50, type=click.IntRange(1, 1000), help="The newest so many. [default: 50]")
+@with_settings("database_url")
+def events(settings: Settings, state: str | None, limit: int) -> None:
+    """List events, newest first: id, type, received, state, account, reason, separated by tabs."""
+    found: Any = with_database(settings, lambda database: newest(database, state, limit))
+    for row in found:
+        account = account_id_text(row.account_id) if row.account_id else ""
+        click.echo("\t".join([row.id, row.type, format_time(row.received_at), row.state, account, row.reason or ""]))
+
+
+@stripe.command()
+@click.argument("event")
+@click.option("--reason", required=True, help="Why nothing is to be done about it.")
+@with_settings("database_url")
+def dismiss(settings: Settings, event: str, reason: str) -> None:
+    """Let the waiting EVENT (evt_…) be: it is not tried again."""
+
+    async def work(database: Database) -> None:
+        await _events(settings, database).dismiss(event, reason)
+
+    with_database(settings, work)
+    click.echo(f"{event} is dismissed")

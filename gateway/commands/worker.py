@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+
+import click
+import structlog
+import uvloop
+from aiohttp import web
+
+from db.database import Database
+from db.schema_version import check
+from gateway.commands.options import with_settings
+from gateway.errors import RequestError
+from gateway.jobs import Worker, build_jobs
+from gateway.logs import configure_logs
+from gateway.metrics import may_read_metrics
+from gateway.parts import open_database
+from gateway.settings import Settings
+from gateway.stripe_http import build_stripe_api
+
+log = structlog.get_logger()
+
+
+@contextlib.asynccontextmanager
+async def _built(settings: Settings) -> AsyncIterator[tuple[Database, Worker]]:
+    database = open_database(settings)
+    api = build_stripe_api(settings)
+    try:
+        await check(database)
+        yield database, Worker(database, build_jobs(settings, database, api), settings.worker_interval_seconds)
+    finally:
+        if api is not None:
+            await api.close()
+        await database.close()
+
+
+@contextlib.asynccontextmanager
+async def _metrics_served(settings: Settings, worker: Worker) -> AsyncIterator[None]:
+    if not settings.worker_metrics_port:
+        yield
+        return
+
+    async def metrics(request: web.Request) -> web.Response:
+        token = settings.metrics_token
+        try:
+            may_read_metrics(request, token.get_secret_value() if token else None)
+        except RequestError as error:
+            raise web.HTTPForbidden(text=str(error)) from error
+        return web.Response(body=worker.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/healthz", healthz)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.worker_metrics_port).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _run(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with _built(settings) as (_, worker), _metrics_served(settings, worker):
+        working = asyncio.create_task(worker.run(stop))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not working.done():
+            log.info("stopping", within_seconds=settings.shutdown_seconds)
+            await asyncio.wait([working], timeout=settings.shutdown_seconds)
+        if not working.done():
+            # Whatever runs for longer is undone, and done again by the next worker.
+            working.cancel()
+            await asyncio.wait([working])
+        if not working.cancelled():
+            working.result()
+
+
+async def _once(settings: Settings) -> bool | None:
+    async with _built(settings) as (_, worker):
+        return await worker.once()
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Do what there is to do, and end.")
+@with_settings(
+    "database_url",
+    "host",
+    "pool_size",
+    "statement_timeout_seconds",
+    "lock_timeout_seconds",
+    "worker_interval_seconds",
+    "billing_delay_seconds",
+    "hold_grace_seconds",
+    "worker_metrics_port",
+    "stripe_api_base",
+    "stripe_timeout_seconds",
+    "stripe_retries",
+    "shutdown_seconds",
+    "log_format",
+    "log_level",
+)
+def worker(settings: Settings, *, once: bool) -> None:
+    """Bill storage, end cycles, recharge, expire holds and retry Stripe's events, until SIGTERM.
+
+    Of several workers on one database one works, and the others stand by.
+    """
+    configure_logs(settings)
+    if not once:
+        uvloop.run(_run(settings))
+        return
+    outcome = uvloop.run(_once(settings))
+    if outcome is None:
+        click.echo("another worker works", err=True)
+    elif not outcome:
+        raise click.ClickException("a job failed: see the log")

@@ -1,0 +1,163 @@
+"""What the worker does, job by job, and when: each job by itself, so that none waits for another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from db.database import Database
+from db.errors import DatabaseError
+from db.stripe_events import waiting_count
+from gateway.settings import Settings
+from ledger.cycles import CycleSettlement, HoldExpiry
+from ledger.posting import Clock, Ledger, utc_now
+from ledger.recharge_payments import RechargePayments
+from ledger.storage import StorageBilling
+from ledger.stripe.api import StripeApi
+from ledger.stripe.events import StripeEvents
+from ledger.stripe.retries import EventRetries
+from ledger.tickets import Tickets
+
+log = structlog.get_logger()
+
+LOCK_CHECK_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    name: str
+    run: Callable[[], Awaitable[int]]
+    """Does all there is to do; returns how much that was."""
+
+
+def build_jobs(
+    settings: Settings, database: Database, api: StripeApi | None, clock: Clock = utc_now
+) -> tuple[Job, ...]:
+    ledger = Ledger(database, clock)
+    events = StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock)
+    delay = timedelta(seconds=settings.billing_delay_seconds)
+    grace = timedelta(seconds=settings.hold_grace_seconds)
+    jobs = [
+        Job("storage", StorageBilling(database, ledger, delay, clock).run),
+        Job("cycles", CycleSettlement(database, ledger, delay, clock).run),
+        Job("expiry", HoldExpiry(database, ledger, grace, clock).run),
+        Job("stripe-events", EventRetries(database, events, api, clock).run),
+        Job("tickets", Tickets(database, clock).delete_expired),
+    ]
+    if api is not None:
+        jobs.append(Job("auto-recharge", RechargePayments(database, api, clock).run))
+    return tuple(jobs)
+
+
+class JobMetrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.rounds = Counter("billing_worker_rounds", "Rounds of a job", ["job", "outcome"], registry=self.registry)
+        self.done = Counter("billing_worker_done", "Pieces of work that a job did", ["job"], registry=self.registry)
+        self.seconds = Histogram("billing_worker_seconds", "Time of a job's round", ["job"], registry=self.registry)
+        self.is_active = Gauge("billing_worker_active", "1 where this worker holds the lock", registry=self.registry)
+        self.waiting = Gauge(
+            "billing_stripe_events_waiting", "Stripe's events that cannot be applied yet", registry=self.registry
+        )
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class Worker:
+    """Works while it holds the lock, and stands by while another does."""
+
+    def __init__(self, database: Database, jobs: Sequence[Job], interval_seconds: float) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._interval_seconds = interval_seconds
+        self._lock = database.worker_lock()
+        self.metrics = JobMetrics()
+
+    async def once(self) -> bool | None:
+        """Whether every job did its round; None where another worker holds the lock."""
+        if not await self._lock.acquire():
+            return None
+        try:
+            done = [await self._round(job) for job in self._jobs]
+            return all(done)
+        finally:
+            await self._lock.release()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set: rounds that run then are ended."""
+        stands_by = False
+        while not stop.is_set():
+            if await self._acquired():
+                stands_by = False
+                await self._work(stop)
+            elif not stands_by:
+                stands_by = True
+                log.info("another worker works: standing by")
+            await _pause(stop, self._interval_seconds)
+        await self._lock.release()
+
+    async def _acquired(self) -> bool:
+        try:
+            return await self._lock.acquire()
+        except DatabaseError as error:
+            log.warning("the worker's lock cannot be asked for", reason=str(error))
+            return False
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        """While the lock is held."""
+        log.info("working", jobs=[job.name for job in self._jobs])
+        self.metrics.is_active.set(1)
+        over = asyncio.Event()
+        tasks = [asyncio.create_task(self._rounds(job, over)) for job in self._jobs]
+        try:
+            while not stop.is_set() and await self._lock.is_held():
+                await _pause(stop, LOCK_CHECK_SECONDS)
+            if not stop.is_set():
+                log.warning("the worker's lock was lost")
+        finally:
+            over.set()
+            await asyncio.gather(*tasks)
+            self.metrics.is_active.set(0)
+
+    async def _rounds(self, job: Job, over: asyncio.Event) -> None:
+        while not over.is_set():
+            await self._round(job)
+            await _pause(over, self._interval_seconds)
+
+    async def _round(self, job: Job) -> bool:
+        """Whether it went well: what did not is tried again at the next round."""
+        started = time.perf_counter()
+        done, outcome = 0, "done"
+        try:
+            done = await job.run()
+            if job.name == "stripe-events":
+                self.metrics.waiting.set(await waiting_count(self._database))
+        except DatabaseError as error:
+            outcome = "failed"
+            log.warning("job failed", job=job.name, reason=str(error))
+        except Exception as error:
+            outcome = "failed"
+            log.error("job failed", job=job.name, exc_info=error)
+        seconds = time.perf_counter() - started
+        self.metrics.rounds.labels(job.name, outcome).inc()
+        self.metrics.done.labels(job.name).inc(done)
+        self.metrics.seconds.labels(job.name).observe(seconds)
+        if done:
+            log.info("job done", job=job.name, done=done, milliseconds=round(seconds * 1000))
+        return outcome == "done"
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    """Ends when `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
