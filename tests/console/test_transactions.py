@@ -6,11 +6,13 @@ import asyncio
 import csv
 import io
 import re
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
 
+from ledger.keys import KeyScope
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 
@@ -159,6 +161,46 @@ async def test_a_row_opens_by_keyboard_to_all_there_is_to_know(gateway: Gateway,
     await expect(detail).to_have_count(1)
     await page.locator("tr.open .description").click()
     await expect(detail).to_have_count(0)
+
+
+async def test_a_row_s_charge_has_all_rows_of_its_resource(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key(account_id=1)).secret
+    [refund, *_] = await exported(gateway, key, types="refund", ref_type="gpu_instance")
+    of_charge = await exported(gateway, key, ref_type="gpu_instance", ref_id=refund["ref_id"])
+    page = await open_page(f"?ref_type=gpu_instance&ref_id={refund['ref_id']}&types=refund", key=key)
+    await rows(page).first.get_by_role("button").click()
+    await expect(
+        page.get_by_text(re.compile(r"^Returned \$[\d.]+ of the \$[\d.]+ held for GPU instance"))
+    ).to_be_visible()
+    charge = page.get_by_role("table", name=f"Transactions of GPU instance {refund['ref_id']}")
+    shown = charge.get_by_role("row")
+    await expect(shown).to_have_count(len(of_charge))
+    texts = [
+        re.sub(r"[$,+]", "", text).replace("−", "-") for text in await shown.locator(".amount").all_text_contents()
+    ]
+    assert texts == [row["amount"] for row in of_charge]
+    net = -sum(Decimal(row["amount"]) for row in of_charge)
+    await expect(page.get_by_role("region", name="The charge of GPU instance")).to_contain_text(
+        re.compile(rf"is settled.*Net \${str(net).rstrip('0')}")
+    )
+    await expect(charge.locator("[aria-current]")).to_contain_text(refund["description"])
+
+
+async def test_a_row_about_no_resource_is_explained_too(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?types=auto_recharge", key=(await gateway.key()).secret)
+    await rows(page).first.get_by_role("button").click()
+    await expect(page.locator(".explanation")).not_to_be_empty()
+    await expect(page.get_by_role("region", name="The charge of")).to_have_count(0)
+    await expect(page.get_by_role("link", name="Open in Stripe")).to_have_count(0)
+
+
+async def test_operators_get_the_way_to_stripe(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key(KeyScope.OPERATOR)).secret
+    page = await open_page(f"?account={gateway.account_id}&types=auto_recharge", key=key)
+    await rows(page).first.get_by_role("button").click()
+    link = page.get_by_role("link", name="Open in Stripe")
+    await expect(link).to_have_attribute("href", re.compile(r"^https://dashboard\.stripe\.com/.*pi_test_"))
+    await expect(link).to_have_attribute("rel", "noreferrer")
 
 
 async def test_the_export_has_the_whole_filter_and_its_address_no_key(

@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { TransactionDetail, type TransactionDetailQuery } from "../generated/TransactionDetail";
+import { TransactionExplained } from "../generated/TransactionExplained";
 import { NO_FILTER, go } from "./address";
+import { ChargeRows, type Explained } from "./charge";
 import { Outdated, ask } from "./gateway";
 import { REF_TYPES, SOURCES, TYPES, spelled } from "./kinds";
 import { Copy } from "./parts/copy";
@@ -11,8 +12,6 @@ import { Moment } from "./parts/moment";
 import { Money } from "./parts/money";
 import type { Row } from "./rows";
 import { localText, utcSecondsText, utcText } from "./times";
-
-type Found = NonNullable<TransactionDetailQuery["transaction"]>;
 
 function Fact({ name, children }: { name: string; children: ComponentChildren }) {
   return (
@@ -23,7 +22,7 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   );
 }
 
-function Reference({ row }: { readonly row: Row }) {
+function Reference({ row, stripeUrl }: { readonly row: Row; readonly stripeUrl: string | null }) {
   const { refType, refId } = row;
   if (!refType || !refId) return null;
   const alike = () => go({ tab: "transactions", transactions: { ...NO_FILTER, refType, refId } });
@@ -33,11 +32,16 @@ function Reference({ row }: { readonly row: Row }) {
       <button type="button" class="plain" onClick={alike}>
         All its transactions
       </button>
+      {stripeUrl && (
+        <a href={stripeUrl} target="_blank" rel="noreferrer">
+          Open in Stripe
+        </a>
+      )}
     </Fact>
   );
 }
 
-function FoundFacts({ found }: { readonly found: Found }) {
+function FoundFacts({ found }: { readonly found: Explained }) {
   const { balanceBefore, balanceAfter, periodStart, periodEnd, corrects } = found;
   return (
     <>
@@ -61,13 +65,13 @@ function FoundFacts({ found }: { readonly found: Found }) {
 
 /** What there is to know of a row, and what to quote where that is not enough. */
 export function Detail({ row }: { readonly row: Row }) {
-  const found = useSignal<Found | null>(null);
+  const found = useSignal<Explained | null>(null);
   const failure = useSignal<Error | null>(null);
 
   async function load(signal?: AbortSignal) {
     failure.value = null;
     try {
-      found.value = (await ask(TransactionDetail, { id: row.id }, signal)).transaction;
+      found.value = (await ask(TransactionExplained, { id: row.id }, signal)).transaction;
     } catch (error) {
       if (!(error instanceof Outdated)) failure.value = error as Error;
     }
@@ -82,6 +86,7 @@ export function Detail({ row }: { readonly row: Row }) {
   return (
     <div class="facts">
       {failure.value && <Failed error={failure.value} again={() => void load()} />}
+      {found.value && <p class="explanation">{found.value.explanation}</p>}
       <dl>
         <Fact name="Transaction">
           <code>{row.id}</code> <Copy text={row.id} what="transaction's id" />
@@ -97,9 +102,10 @@ export function Detail({ row }: { readonly row: Row }) {
         <Fact name="Source">
           {SOURCES[row.source]} <code>{spelled(row.source)}</code>
         </Fact>
-        <Reference row={row} />
+        <Reference row={row} stripeUrl={found.value?.stripeUrl ?? null} />
         {found.value && <FoundFacts found={found.value} />}
       </dl>
+      {found.value?.charge && <ChargeRows charge={found.value.charge} current={row.id} />}
       <p class="muted">
         Something unclear? See <a href="/console/how-billing-works">how billing works</a>, or quote{" "}
         <code>{row.id}</code> to support.
