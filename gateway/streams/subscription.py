@@ -19,6 +19,7 @@ from gateway.logs import request_id
 from gateway.operations import Refused, execute_operation, find_operation, formatted_errors, run_operation
 from gateway.parts import Parts
 from gateway.requests import report
+from gateway.streams.finishing import finished
 from ledger.errors import Lagged
 from ledger.keys import Principal
 from resolvers.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
@@ -143,7 +144,8 @@ async def answers(
     """
     document, operation = find_operation(parts, given)
     if operation.kind != OperationType.SUBSCRIPTION:
-        return _once(orjson.dumps(await run_operation(parts, principal, document, operation, given)))
+        running = run_operation(parts, principal, document, operation, given)
+        return _once(orjson.dumps(await (finished(running) if operation.kind == OperationType.MUTATION else running)))
     async with parts.database.snapshot() as snapshot:
         source = await source_of(
             parts.documents.schema,

@@ -12,6 +12,7 @@ from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.parts import Parts, build_parts
 from gateway.protocol import Runner
+from gateway.streams.source import Answers
 from ledger.accounts import Accounts
 from ledger.keys import IssuedKey, Keys, KeyScope, NewKey
 from tests.gateway.streams.tap import Tap
@@ -49,16 +50,16 @@ Serve = Callable[..., Awaitable[Gateway]]
 
 @pytest.fixture
 async def serve(database_url: str) -> AsyncIterator[Serve]:
-    """Serves with these settings, its subscriptions from a tap."""
+    """Serves with these settings, its subscriptions from a tap if from nothing else."""
     async with AsyncExitStack() as stack:
 
-        async def served(**settings: Any) -> Gateway:
+        async def served(answers: Answers | None = None, **settings: Any) -> Gateway:
             given = {"database_url": database_url, "key_cache_seconds": 0, "shutdown_seconds": 5} | settings
             parts, tap = build_parts(settings_of(given)), Tap()
             row = await Accounts(parts.database).create("One")
             keys = Keys(parts.database)
             key = await keys.create(NewKey(KeyScope.READ, "tests", row.id))
-            runner = Runner(build_app(parts, tap.answers), shutdown_timeout=parts.settings.shutdown_seconds)
+            runner = Runner(build_app(parts, answers or tap.answers), shutdown_timeout=parts.settings.shutdown_seconds)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
