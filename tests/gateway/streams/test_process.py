@@ -1,0 +1,156 @@
+"""A process of its own that is told to end while it streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, WSMsgType
+
+from db.database import Database, DatabaseOptions
+from ledger.accounts import Accounts
+from ledger.keys import Keys, KeyScope, NewKey
+from tests.ledger.desk import OPERATOR, Desk, correction
+
+SUBSCRIPTION = "subscription { balanceChanged { balance } }"
+
+
+class Process:
+    def __init__(self, url: str, log: Path, *arguments: str) -> None:
+        self._log = log
+        command = [sys.executable, "-m", "gateway.cli", "serve", *arguments]
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(command, env=os.environ | {"BILLING_DATABASE_URL": url}, stderr=file)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    async def address(self) -> str:
+        for _ in range(600):
+            found = re.search(r'"address": ?"(http://[^"]+)"', self._log.read_text())
+            if found:
+                return found[1]
+            await asyncio.sleep(0.05)
+        raise AssertionError(self._log.read_text())
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    async def ended(self) -> int:
+        return await asyncio.to_thread(self._process.wait, 60)
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(sqlite_file_url: str, tmp_path: Path) -> Iterator[Start]:
+    started: list[Process] = []
+
+    def process(*arguments: str) -> Process:
+        started.append(Process(sqlite_file_url, tmp_path / "log", *arguments))
+        return started[-1]
+
+    yield process
+    for one in started:
+        one.kill()
+
+
+@pytest.fixture
+async def key(sqlite_file_url: str) -> str:
+    """Of an account with a balance."""
+    database = Database(DatabaseOptions(sqlite_file_url))
+    row = await Accounts(database).create("One")
+    await Desk(database).post(row.id, correction(10**9), writer=OPERATOR)
+    key = await Keys(database).create(NewKey(KeyScope.READ, "tests", row.id))
+    await database.close()
+    return key.secret
+
+
+async def test_at_sigterm_all_streams_end_in_time_and_so_does_the_process(start: Start, key: str) -> None:
+    process = start("--port", "0", "--shutdown-seconds", "6")
+    address, headers = f"{await process.address()}/graphql", {"Authorization": f"Bearer {key}"}
+    payload = {"query": SUBSCRIPTION}
+    codes: list[int] = []
+    bodies: list[bytes] = []
+
+    async def listen(session: ClientSession) -> None:
+        async with session.ws_connect(address, protocols=["graphql-transport-ws"], headers=headers) as ws:
+            await ws.send_json({"type": "connection_init"})
+            await ws.send_json({"type": "subscribe", "id": "a", "payload": payload})
+            assert [(await ws.receive_json(timeout=30))["type"] for _ in range(2)] == ["connection_ack", "next"]
+            begun.release()
+            message = await ws.receive(timeout=30)
+            assert message.type == WSMsgType.CLOSE
+            codes.append(message.data)
+
+    async def read(session: ClientSession) -> None:
+        accept = headers | {"Accept": "text/event-stream"}
+        async with session.post(address, json=payload, headers=accept) as response:
+            head = await response.content.readuntil(b"\n\n")
+            begun.release()
+            bodies.append(head + await response.content.read())
+
+    begun = asyncio.Semaphore(0)
+    async with ClientSession() as session:
+        streams = [asyncio.create_task(kind(session)) for kind in (listen, read) for _ in range(30)]
+        async with asyncio.timeout(60):
+            for _ in streams:
+                await begun.acquire()
+        process.terminate()
+        began = time.monotonic()
+        await asyncio.gather(*streams)
+        assert await process.ended() == 0
+        # Sixty streams take far less than there is time.
+        assert time.monotonic() - began < 6
+    assert codes == [1012] * 30
+    assert {body.count(b"event: next") for body in bodies} == {1}
+    assert b"complete" not in b"".join(bodies)
+    assert {line["level"] for line in process.lines()} == {"info"}
+    ends = [line for line in process.lines() if line["event"] == "stream"]
+    assert [(line["key"], line["events"], line["reason"]) for line in ends] == [(key[:12], 1, "the process stops")] * 60
+    assert key not in json.dumps(process.lines())
+
+
+async def test_workers_count_their_subscribers_together(start: Start, key: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start("--port", str(port), "--workers", "2")
+    address, headers = f"{await process.address()}/graphql", {"Authorization": f"Bearer {key}"}
+    async with ClientSession() as session:
+        for _ in range(300):
+            try:
+                async with session.get(f"{address.removesuffix('/graphql')}/healthz"):
+                    break
+            except OSError:
+                await asyncio.sleep(0.05)
+        sockets = []
+        for _ in range(8):
+            ws = await session.ws_connect(address, protocols=["graphql-transport-ws"], headers=headers)
+            await ws.send_json({"type": "connection_init"})
+            await ws.send_json({"type": "subscribe", "id": "a", "payload": {"query": SUBSCRIPTION}})
+            assert [(await ws.receive_json(timeout=30))["type"] for _ in range(2)] == ["connection_ack", "next"]
+            sockets.append(ws)
+        async with session.get(f"{address.removesuffix('/graphql')}/metrics") as response:
+            assert 'billing_subscribers{transport="websocket"} 8.0' in await response.text()
+        for ws in sockets:
+            await ws.close()
+    process.terminate()
+    assert await process.ended() == 0
