@@ -43,7 +43,7 @@ def build_jobs(
 ) -> tuple[Job, ...]:
     ledger = Ledger(database, clock)
     events = StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock)
-    delay = timedelta(seconds=settings.billing_delay_seconds)
+    delay = timedelta(seconds=settings.settlement_delay_seconds)
     grace = timedelta(seconds=settings.hold_grace_seconds)
     jobs = [
         Job("storage", StorageBilling(database, ledger, delay, clock).run),

@@ -97,14 +97,14 @@ class Settings(BaseSettings):
         return frozenset(_listed(self.allowed_origins))
 
     worker_interval_seconds: float = Field(5.0, ge=0.1, le=3600, description="How often the worker looks for work.")
-    billing_delay_seconds: float = Field(
+    settlement_delay_seconds: float = Field(
         600.0,
         ge=0,
         le=86_400,
         description="How long after its end a day of storage, or an instance's cycle, is billed: late reports count.",
     )
     hold_grace_seconds: float = Field(
-        86_400.0, ge=60, le=30 * 86_400, description="How long after its time an open hold may be settled, not expired."
+        86_400.0, ge=60, le=30 * 86_400, description="How long after its time an open hold expires that nobody settled."
     )
     worker_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the worker's /metrics and /healthz; 0 for none."

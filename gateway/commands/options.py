@@ -17,6 +17,12 @@ SECRETS: Final = frozenset(
 """Never flags: arguments can be read by others."""
 
 
+WORKERS_ALONE: Final = frozenset(
+    {"worker_interval_seconds", "worker_metrics_port", "settlement_delay_seconds", "hold_grace_seconds"}
+)
+"""Settings of `billing-gateway worker`, which no server needs."""
+
+
 def _type_of(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))

@@ -6,7 +6,7 @@ import click
 import structlog
 
 from db.schema_version import migrate as migrate_database
-from gateway.commands.options import SECRETS, with_settings
+from gateway.commands.options import SECRETS, WORKERS_ALONE, with_settings
 from gateway.logs import configure_logs
 from gateway.parts import open_database
 from gateway.serve import check_schema, serve_here, serve_workers
@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 @click.command()
-@with_settings(*(name for name in Settings.model_fields if name not in SECRETS))
+@with_settings(*(name for name in Settings.model_fields if name not in SECRETS | WORKERS_ALONE))
 def serve(settings: Settings) -> None:
     """Serve GraphQL and REST until SIGTERM."""
     configure_logs(settings)

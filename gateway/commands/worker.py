@@ -101,7 +101,7 @@ async def _once(settings: Settings) -> bool | None:
     "statement_timeout_seconds",
     "lock_timeout_seconds",
     "worker_interval_seconds",
-    "billing_delay_seconds",
+    "settlement_delay_seconds",
     "hold_grace_seconds",
     "worker_metrics_port",
     "stripe_api_base",

@@ -103,7 +103,7 @@ async def test_once_does_what_there_is_to_do(shop: Shop, database_url: str) -> N
     await shop.volumes(account_id, 2, 3)
     await shop.post(account_id, open_hold(usd("1.00")))
     for _ in range(2):
-        await asyncio.to_thread(run, "worker", "--once", "--billing-delay-seconds", "0", url=database_url)
+        await asyncio.to_thread(run, "worker", "--once", "--settlement-delay-seconds", "0", url=database_url)
     rows = await shop.rows(account_id)
     assert [row.type for row in rows] == ["admin_correction", "gpu_usage", *["storage_billing"] * 6]
     # Its time is that of the desk's clock, long over.
@@ -120,7 +120,7 @@ async def test_it_ends_at_sigterm_and_tells_what_it_did(shop: Shop, workers: Wor
     account_id = await shop.account("100.00")
     await shop.volumes(account_id, 1, 2)
     port = str(_free_port())
-    process = workers.start("--worker-metrics-port", port, "--billing-delay-seconds", "0")
+    process = workers.start("--worker-metrics-port", port, "--settlement-delay-seconds", "0")
 
     async def is_done() -> bool:
         return await shop.row_count(account_id) == 3
