@@ -1,9 +1,12 @@
 import { account } from "./account";
 import { address } from "./address";
+import { counted } from "./counts";
 import { daysOf } from "./criteria";
 import { filterText } from "./filtertext";
+import { listing, rowCount } from "./ledger";
 import { readAt } from "./page";
 import { dayText, utcSecondsText } from "./times";
+import { Totals } from "./totals";
 
 /** The head of the page on paper. */
 export function Statement() {
@@ -18,7 +21,12 @@ export function Statement() {
         {shown.name}, {shown.id}
         {shown.externalId && `, ${shown.externalId}`}. All amounts in {shown.currency}, all days and times in UTC.
       </p>
-      <p>{tab === "usage" ? `${dayText(from)} to ${dayText(to)}.` : filterText(transactions)}</p>
+      <p>
+        {tab === "usage" ? `${dayText(from)} to ${dayText(to)}.` : filterText(transactions)} <Totals />
+        {tab === "transactions" && listing.value?.hasMore && (
+          <> Only the newest {counted(rowCount.value, "row")}: load more before printing for older ones.</>
+        )}
+      </p>
       {readAt.value && <p>As of {utcSecondsText(readAt.value.toISOString())}.</p>}
     </div>
   );

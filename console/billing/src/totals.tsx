@@ -1,4 +1,5 @@
 import { currency } from "./account";
+import { address } from "./address";
 import { counted } from "./counts";
 import { totals } from "./ledger";
 import { moneyText } from "./money";
@@ -6,7 +7,7 @@ import { moneyText } from "./money";
 /** Count and sums over the whole filter. */
 export function Totals() {
   const { value: sums } = totals;
-  if (!sums) return null;
+  if (!sums || address.value.tab !== "transactions") return null;
   const money = (amount: string) => moneyText(amount, currency.value, true);
   return (
     <span>
