@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import Final
 
 from db.rows import AccountRow, MonthlyFiguresRow
+from ledger.books import month_of
 from ledger.errors import BadUserInput
-from ledger.posting import month_of
 from resolvers.context import Reads
 
 MAX_MONTHS: Final = 120

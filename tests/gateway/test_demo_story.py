@@ -20,10 +20,10 @@ from db.statements import columns
 from gateway.demo import enterprise
 from gateway.demo.calls import UsageDays
 from gateway.demo.story import tell
+from ledger.books import month_of
 from ledger.chain import GENESIS, row_hash
 from ledger.kinds import UsageCategory
 from ledger.money import NANOS
-from ledger.posting import month_of
 
 ROWS = 3_000
 DEVELOPER, INFERENCE, ENTERPRISE = range(3)
