@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from db import audit
 from db.rows import TransactionRow
+from ledger.moves import Order, Outcome
 from ledger.posting import LedgerTransaction
 
 
@@ -46,3 +47,12 @@ async def note(transaction: LedgerTransaction, act: Act, rows: Sequence[Transact
         "last_seq": rows[-1].seq if rows else None,
     }
     await audit.insert_audit_entry(transaction.connection, entry)
+
+
+async def post_noted(transaction: LedgerTransaction, order: Order, act: str, actor: Actor) -> Outcome:
+    """Posts an operator's rows, and notes the act unless it was done before."""
+    (outcome,) = await transaction.post(order)
+    if not outcome.replayed:
+        rows = outcome.transactions
+        await note(transaction, Act(act, actor, order.account_id, description=rows[0].description), rows)
+    return outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -34,6 +34,14 @@ class MeteredRequest(NamedTuple):
     cost_nanos: int
 
 
+class UsageSums(NamedTuple):
+    models: Collection[str]
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+
+
 @dataclass(frozen=True, slots=True)
 class UsageBatch:
     requests: Sequence[MeteredRequest]
@@ -55,9 +63,9 @@ async def record_usage(
     verdicts = await record_requests(transaction.connection, requests)
     _check_verdicts(verdicts, batch)
     new = [one for one, verdict in zip(batch.requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
-    ref = Ref(RefType.API_USAGE, batch.batch_id or idempotency_key[:MAX_REF_ID])
+    charge = _charge(new, batch.batch_id or idempotency_key[:MAX_REF_ID], batch)
     payload = [OPERATION, batch.batch_id, batch.description, batch.requests]
-    order = Order(account_id, writer, _charge(new, ref, batch), OPERATION, idempotency_key, payload, len(new))
+    order = Order(account_id, writer, charge, OPERATION, idempotency_key, payload, len(new))
     # Sent again, all of its requests are known: nothing is new, and posting finds the first call's outcome.
     (outcome,) = await transaction.post(order)
     return outcome
@@ -115,17 +123,22 @@ def _check_verdicts(verdicts: Sequence[Verdict], batch: UsageBatch) -> None:
         raise Conflict(msg)
 
 
-def _charge(requests: Sequence[MeteredRequest], ref: Ref, batch: UsageBatch) -> tuple[Entry, ...]:
-    cost_nanos = sum(one.cost_nanos for one in requests)
-    if not cost_nanos:
+def _charge(requests: Sequence[MeteredRequest], ref_id: str, batch: UsageBatch) -> tuple[Entry, ...]:
+    if not any(one.cost_nanos for one in requests):
         return ()
-    description = batch.description
-    if description is None:
-        description = descriptions.api_usage(
-            {one.model for one in requests},
-            len(requests),
-            sum(one.input_tokens for one in requests),
-            sum(one.output_tokens for one in requests),
-        )
+    usage = UsageSums(
+        {one.model for one in requests},
+        len(requests),
+        sum(one.input_tokens for one in requests),
+        sum(one.output_tokens for one in requests),
+        sum(one.cost_nanos for one in requests),
+    )
     period = Period(min(one.at for one in requests), max(one.at for one in requests) + _MICROSECOND)
-    return (Entry(TransactionType.GPU_USAGE, -cost_nanos, description, ref, period),)
+    return (usage_entry(ref_id, usage, period, batch.description),)
+
+
+def usage_entry(ref_id: str, usage: UsageSums, period: Period, description: str | None = None) -> Entry:
+    """The row of some calls that cost something."""
+    if description is None:
+        description = descriptions.api_usage(usage.models, usage.calls, usage.input_tokens, usage.output_tokens)
+    return Entry(TransactionType.GPU_USAGE, -usage.cost_nanos, description, Ref(RefType.API_USAGE, ref_id), period)

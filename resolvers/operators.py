@@ -9,7 +9,7 @@ from db.rows import TransactionRow
 from ledger import grants
 from ledger.accounts import STATUS_ACTS, NewAccount, change_status, create_account
 from ledger.acts import Call, Came, once
-from ledger.audit import Act, Actor, note
+from ledger.audit import Actor, post_noted
 from ledger.errors import NotFound
 from ledger.ids import parse_transaction_id
 from ledger.kinds import AccountStatus, TransactionType, WriterKind
@@ -112,10 +112,7 @@ async def _posted(
 ) -> Outcome:
     async def work(transaction: LedgerTransaction, actor: Actor) -> Outcome:
         writer = Writer(WriterKind.OPERATOR, actor.name)
-        (outcome,) = await transaction.post(Order(account_id, writer, entries, operation, idempotency_key, payload))
-        if not outcome.replayed:
-            act = Act(operation, actor, account_id, description=entries[0].description)
-            await note(transaction, act, outcome.transactions)
-        return outcome
+        order = Order(account_id, writer, entries, operation, idempotency_key, payload)
+        return await post_noted(transaction, order, operation, actor)
 
     return await writes.act_as_operator(work)

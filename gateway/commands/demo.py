@@ -12,6 +12,7 @@ import orjson
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from gateway.commands.options import with_settings
+from gateway.demo.playing import ACTOR
 from gateway.demo.story import Story, tell
 from gateway.logs import configure_logs
 from gateway.serve import check_schema, serve_here
@@ -31,7 +32,7 @@ class Demo:
 
 
 async def _issue_keys(database: Database, story: Story) -> dict[str, str]:
-    keys = Keys(database)
+    keys = Keys(database, actor=ACTOR)
     heavy = story.account_ids[1]
     wanted = {
         "account": NewKey(KeyScope.MANAGE, "demo", account_id=heavy),

@@ -7,11 +7,13 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
-from gateway.demo.scenes import Scene, dollars
+from gateway.demo.scenes import Posted, Scene
+from ledger.descriptions import dollars
 from ledger.ids import account_id_text
-from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin, WriterKind
+from ledger.kinds import UsageCategory, UsageOrigin, WriterKind
+from ledger.metering import UsageSums, usage_entry
 from ledger.money import format_nanos
-from ledger.moves import Entry, Period, Ref, Writer
+from ledger.moves import Period, Writer
 
 _API_METERING: Final = Writer(WriterKind.SERVICE, "api-metering")
 _HOUR: Final = timedelta(hours=1)
@@ -97,14 +99,13 @@ class Batch(NamedTuple):
 
 
 def billed(calls: Calls, batch: Batch) -> Scene:
-    """The ledger row of one model's batch, as a metering service writes it."""
+    """The ledger row of one model's batch, as a metering service has it written."""
     model = calls.model
     tokens = f"{calls.input_tokens:,} in + {calls.output_tokens:,} out tokens, " if calls.input_tokens else ""
     description = f"API usage {model.name}: {calls.calls:,} calls, {tokens}{_RATES[model]}"
-    ref = Ref(RefType.API_USAGE, f"{batch.name}-{model.name}")
-    cost_nanos = calls.cost_nanos
-    move = Entry(TransactionType.GPU_USAGE, -cost_nanos, description, ref, batch.period)
-    return Scene(batch.posted_at, _API_METERING, move, -cost_nanos, 1)
+    usage = UsageSums({model.name}, calls.calls, calls.input_tokens, calls.output_tokens, calls.cost_nanos)
+    move = usage_entry(f"{batch.name}-{model.name}", usage, batch.period, description)
+    return Scene(batch.posted_at, Posted(_API_METERING, move), move.amount_nanos, 1)
 
 
 def _batch(start: datetime, end: datetime, posted_at: datetime) -> Batch:

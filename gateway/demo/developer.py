@@ -9,27 +9,25 @@ from typing import Final
 
 from gateway.demo.calls import BGE_M3, DEEPSEEK_V3, GPT_OSS, QWEN3_32B, UsageDays, billed, hourly_batches, some_calls
 from gateway.demo.machines import A100, H100, L40S, RTX_4090, GpuInstance, gpu_run
-from gateway.demo.scenes import SIGNUP, Refill, Scene, entry, topup, within_month
-from ledger.kinds import RefType, TransactionType
+from gateway.demo.scenes import Customer, Refill, Scene, topup, within_month
 from ledger.money import NANOS
-from ledger.moves import Ref
 
 DAYS: Final = 122
+SIGNUP_BONUS_NANOS: Final = 25 * NANOS
+_CUSTOMER: Final = "cus_demo_developer"
 _FIRST_INSTANCE: Final = 132
 _MODELS: Final = (DEEPSEEK_V3, GPT_OSS, QWEN3_32B, BGE_M3)
 _OFFERS: Final = ((RTX_4090, 1, 1), (RTX_4090, 1, 2), (RTX_4090, 2, 4), (L40S, 1, 3), (A100, 1, 2), (H100, 1, 1))
 
 
 def refill(rng: Random) -> Refill:
-    return Refill(12 * NANOS, timedelta(minutes=7), lambda at: topup(rng, at, rng.choice((20, 25, 50, 100))))
+    return Refill(12 * NANOS, timedelta(minutes=7), lambda at: topup(rng, at, _CUSTOMER, rng.choice((20, 25, 50, 100))))
 
 
 def scenes(rng: Random, usage: UsageDays, now: datetime) -> Iterator[Scene]:
     start = now - timedelta(days=DAYS)
-    bonus = "Signup bonus: $25.00 of credit for a new account"
-    promotion = Ref(RefType.PROMOTION, "signup-bonus")
-    yield entry(start + timedelta(seconds=4), SIGNUP, TransactionType.BONUS, 25 * NANOS, bonus, promotion)
-    yield topup(rng, start + timedelta(hours=3), 50)
+    yield Scene(start + timedelta(hours=3), Customer(_CUSTOMER))
+    yield topup(rng, start + timedelta(hours=3), _CUSTOMER, 50)
     yield from _instances(rng, start, now)
     yield from _calls(rng, usage, start + timedelta(hours=4), now)
 

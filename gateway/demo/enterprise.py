@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Final
@@ -25,17 +26,18 @@ from gateway.demo.calls import (
     some_calls,
 )
 from gateway.demo.machines import A100, H100, H200, GpuInstance, gpu_run
-from gateway.demo.scenes import OPERATIONS, WEBHOOK, Scene, entry, in_order, stripe_id, within_month
-from ledger.kinds import RefType, TransactionType
+from gateway.demo.scenes import Customer, Operated, Scene, in_order, stripe_id, within_month
+from ledger.grants import contract
 from ledger.money import NANOS
-from ledger.moves import Ref, Writer
+from ledger.stripe.notices import ContractPaid
 
 DAYS: Final = 400
 LEAST_ROWS: Final = 100
 MOST_ROWS: Final = 100_000
 _CONTRACT: Final = "EC-2041"
-_CASH_THOUSANDS: Final = 150
-_BONUS_THOUSANDS: Final = 30
+_CASH_NANOS: Final = 150_000 * NANOS
+_BONUS_NANOS: Final = 30_000 * NANOS
+_CUSTOMER: Final = "cus_demo_enterprise"
 _FIRST_INSTANCE: Final = 2_200
 _OFFERS: Final = ((H100, 8, 1), (H100, 4, 2), (H100, 1, 6), (H200, 2, 2), (A100, 4, 3), (A100, 1, 4), (A100, 2, 1))
 _MODELS: Final = {
@@ -62,18 +64,16 @@ def scenes(rng: Random, usage: UsageDays, now: datetime, rows: int) -> Iterator[
 
 
 def _grants(rng: Random, start: datetime) -> Iterator[Scene]:
-    contract = Ref(RefType.CONTRACT, _CONTRACT)
-    yield from _grant(OPERATIONS, start + timedelta(hours=1), f"Enterprise contract {_CONTRACT}", contract)
-    invoice = stripe_id(rng, "in")
-    renewal = f"Enterprise contract {_CONTRACT}, second year, Stripe invoice {invoice} paid"
-    yield from _grant(WEBHOOK, start + timedelta(days=358), renewal, Ref(RefType.STRIPE_INVOICE, invoice))
-
-
-def _grant(writer: Writer, at: datetime, what: str, ref: Ref) -> Iterator[Scene]:
-    total = f"{what}: ${_CASH_THOUSANDS}k contract → ${_CASH_THOUSANDS + _BONUS_THOUSANDS}k total credit"
-    yield entry(at, writer, TransactionType.CONTRACT_GRANT, _CASH_THOUSANDS * 1_000 * NANOS, total, ref)
-    bonus = f"{total}, with ${_BONUS_THOUSANDS}k as bonus_grant"
-    yield entry(at, writer, TransactionType.BONUS_GRANT, _BONUS_THOUSANDS * 1_000 * NANOS, bonus, ref)
+    """The first year by an operator, the second by an invoice that was paid through Stripe."""
+    total = f"Enterprise contract {_CONTRACT}: $150k contract → $180k total credit"
+    cash, bonus = contract(_CONTRACT, _CASH_NANOS, _BONUS_NANOS)
+    entries = (replace(cash, description=total), replace(bonus, description=f"{total}, with $30k as bonus_grant"))
+    yield Scene(start + timedelta(hours=1), Operated("grantContract", entries), _CASH_NANOS + _BONUS_NANOS, 2)
+    renewed_at = start + timedelta(days=358)
+    yield Scene(renewed_at, Customer(_CUSTOMER))
+    invoice, payment = stripe_id(rng, "in"), stripe_id(rng, "pi")
+    paid = ContractPaid(invoice, _CUSTOMER, payment, _CONTRACT, _CASH_NANOS, _BONUS_NANOS)
+    yield Scene(renewed_at, paid, _CASH_NANOS + _BONUS_NANOS, 2)
 
 
 def _instances(rng: Random, first: datetime, now: datetime, count: int) -> Iterator[Scene]:

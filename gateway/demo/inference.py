@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from fractions import Fraction
 from random import Random
 from typing import Final, NamedTuple
 
@@ -26,27 +25,32 @@ from gateway.demo.calls import (
 )
 from gateway.demo.machines import A100, H100, L40S, RTX_4090, InferenceInstance
 from gateway.demo.scenes import (
-    OPERATIONS,
-    PROMOTIONS,
-    SIGNUP,
-    WEBHOOK,
+    Customer,
+    Night,
+    Posted,
     Refill,
     Scene,
-    dollars,
-    entry,
+    correction,
     stripe_id,
     topup,
     within_month,
 )
-from ledger.kinds import RefType, TransactionType, UsageOrigin, WriterKind
+from ledger.descriptions import dollars
+from ledger.grants import bonus
+from ledger.kinds import RefType, UsageOrigin, WriterKind
 from ledger.money import NANOS
 from ledger.moves import Period, Ref, Writer
+from ledger.rates import DAY, Stretch, cost_nanos
+from ledger.recharges import RechargeSettings
+from ledger.stripe.notices import Recharge, Refund, TopUp
+from ledger.volumes import VolumeRate
 
 DAYS: Final = 94
+SIGNUP_BONUS_NANOS: Final = 25 * NANOS
+_CUSTOMER: Final = "cus_demo_inference"
 _CYCLE_DAYS: Final = 90
-_THRESHOLD_NANOS: Final = 200 * NANOS
-_RECHARGE_NANOS: Final = 250 * NANOS
-_STORAGE_WORKER: Final = Writer(WriterKind.STORAGE_WORKER, "storage-worker")
+_RECHARGES: Final = RechargeSettings(200 * NANOS, 250 * NANOS, 1_000 * NANOS)
+_PROMOTIONS: Final = Writer(WriterKind.SERVICE, "promotions")
 
 _PLATFORM: Final = {DEEPSEEK_V3: 900, QWEN3_EMBEDDING: 3_000, FLUX: 150, WHISPER: 90, WAN: 4}
 _OWN: Final = {QWEN3_32B: 21_000, BGE_M3: 64_000, FLUX: 1_300}
@@ -55,50 +59,43 @@ _OWN: Final = {QWEN3_32B: 21_000, BGE_M3: 64_000, FLUX: 1_300}
 
 class _Store(NamedTuple):
     ref: Ref
-    name: str
-    gigabytes: int
-    month_nanos: int
-    """The price of a gigabyte for a month."""
+    gib: int
+    price_nanos: int
+    """Of a GiB for a day."""
     grows_by: int
-    """Gigabytes every ten days."""
+    """GiB every ten days."""
 
 
 _STORES: Final = (
-    _Store(Ref(RefType.VOLUME, "14"), "Cloud drive #14", 500, 70_000_000, 0),
-    _Store(Ref(RefType.VOLUME, "19"), "Cloud drive #19", 120, 70_000_000, 20),
-    _Store(Ref(RefType.SHARED_FILESYSTEM, "3"), "Shared filesystem #3", 1_024, 100_000_000, 64),
+    _Store(Ref(RefType.VOLUME, "14"), 500, 2_300_000, 0),
+    _Store(Ref(RefType.VOLUME, "19"), 120, 2_300_000, 20),
+    _Store(Ref(RefType.SHARED_FILESYSTEM, "3"), 1_024, 3_300_000, 64),
 )
 
 
 def refill(rng: Random) -> Refill:
     def recharge(at: datetime) -> Scene:
-        payment = stripe_id(rng, "pi")
-        description = (
-            f"Auto-recharge of {dollars(_RECHARGE_NANOS)}: the balance fell below {dollars(_THRESHOLD_NANOS)}"
-            f" (Stripe payment {payment})"
-        )
-        ref = Ref(RefType.STRIPE_PAYMENT_INTENT, payment)
-        return entry(at, WEBHOOK, TransactionType.AUTO_RECHARGE, _RECHARGE_NANOS, description, ref)
+        paid = Recharge(stripe_id(rng, "pi"), stripe_id(rng, "recharge"), _RECHARGES.amount_nanos)
+        return Scene(at, paid, paid.amount_nanos, 1)
 
-    return Refill(_THRESHOLD_NANOS, timedelta(seconds=35), recharge)
+    return Refill(_RECHARGES.threshold_nanos, timedelta(seconds=35), recharge)
 
 
 def scenes(rng: Random, usage: UsageDays, now: datetime) -> Iterator[Scene]:
     start = now - timedelta(days=DAYS)
-    bonus = "Signup bonus: $25.00 of credit for a new account"
-    signup = Ref(RefType.PROMOTION, "signup-bonus")
-    yield entry(start + timedelta(seconds=3), SIGNUP, TransactionType.BONUS, 25 * NANOS, bonus, signup)
-    yield topup(rng, start + timedelta(hours=1), 500)
-    promotion = Ref(RefType.PROMOTION, "first-inference-instance")
-    bonus = "Promotion: $50.00 of credit for the first inference instance"
-    yield entry(now - timedelta(days=89), PROMOTIONS, TransactionType.BONUS, 50 * NANOS, bonus, promotion)
+    yield Scene(start + timedelta(minutes=50), Customer(_CUSTOMER))
+    yield topup(rng, start + timedelta(hours=1), _CUSTOMER, 500)
+    yield Scene(start + timedelta(hours=1), _RECHARGES)
+    text = "Promotion: $50.00 of credit for the first inference instance"
+    promoted = Posted(_PROMOTIONS, bonus(50 * NANOS, "first-inference-instance", text))
+    yield Scene(now - timedelta(days=89), promoted, 50 * NANOS, 1)
     instances = _instances(now)
     for instance in instances:
         yield from instance.life(rng, now)
     yield from _storage(now)
     yield from _platform_calls(rng, usage, start + timedelta(hours=2), now)
     yield from _card_refund(rng, now)
-    yield _correction(instances[1], now)
+    yield _node_was_down(instances[1], now)
     _own_calls(rng, usage, now)
 
 
@@ -115,30 +112,22 @@ def _instances(now: datetime) -> list[InferenceInstance]:
 
 
 def _storage(now: datetime) -> Iterator[Scene]:
-    """Each day is billed just after its end."""
+    """Each day is billed just after its end. Sizes grow at midnight, before that."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for age in range(_CYCLE_DAYS, -1, -1):
         end = midnight - timedelta(days=age)
         start = end - timedelta(days=1)
-        for place, store in enumerate(_STORES):
-            at = end + min(timedelta(minutes=5, seconds=2 * place), (now - end) / 2)
-            yield _stored(store, (_CYCLE_DAYS - age) // 10, Period(start, end), at)
+        sizes = {store: store.gib + (_CYCLE_DAYS - age) // 10 * store.grows_by for store in _STORES}
+        if (_CYCLE_DAYS - age) % 10 == 0:
+            for store, gib in sizes.items():
+                if age == _CYCLE_DAYS or store.grows_by:
+                    yield Scene(start, VolumeRate(store.ref, gib, store.price_nanos))
+        costs = [_day_nanos(Stretch(start, end, gib, store.price_nanos)) for store, gib in sizes.items()]
+        yield Scene(end + min(timedelta(minutes=5), (now - end) / 2), Night(), -sum(costs), len(costs))
 
 
-def _stored(store: _Store, steps: int, period: Period, at: datetime) -> Scene:
-    gigabytes = store.gigabytes + steps * store.grows_by
-    days = _days_of_month(period.start)
-    amount_nanos = round(Fraction(gigabytes * store.month_nanos, days))
-    description = (
-        f"{store.name}: {gigabytes:,} GB × {dollars(store.month_nanos)} per GB-month ÷ {days} days,"
-        f" {period.start.date()}"
-    )
-    kind = TransactionType.STORAGE_BILLING
-    return entry(at, _STORAGE_WORKER, kind, -amount_nanos, description, store.ref, period=period)
-
-
-def _days_of_month(moment: datetime) -> int:
-    return ((moment.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)).day
+def _day_nanos(day: Stretch) -> int:
+    return cost_nanos([day], DAY, "the price of a day")
 
 
 def _platform_calls(rng: Random, usage: UsageDays, first: datetime, now: datetime) -> Iterator[Scene]:
@@ -168,41 +157,22 @@ def _served(rng: Random, model: Model, daily: int, period: Period) -> Calls:
 def _card_refund(rng: Random, now: datetime) -> Iterator[Scene]:
     """Credit bought twice by mistake goes back to the card: two rows, as `refund` adds to the balance."""
     paid_at = now - timedelta(days=41, hours=2)
-    amount_nanos = 300 * NANOS
-    paid = topup(rng, paid_at, 300, label="bought twice")
-    yield paid
-    charge, refund = stripe_id(rng, "ch"), stripe_id(rng, "re")
-    description = f"Stripe refund {refund} of charge {charge}: top-up of {dollars(amount_nanos)} on {paid_at.date()}"
-    yield entry(
-        paid_at + timedelta(days=1),
-        WEBHOOK,
-        TransactionType.REFUND,
-        amount_nanos,
-        description,
-        Ref(RefType.STRIPE_REFUND, refund),
-        label="card refund",
-        corrects="bought twice",
-    )
+    paid = TopUp(stripe_id(rng, "cs"), _CUSTOMER, stripe_id(rng, "pi"), 300 * NANOS)
+    yield Scene(paid_at, paid, paid.amount_nanos, 1)
+    refund = Refund(stripe_id(rng, "re"), stripe_id(rng, "ch"), paid.payment_intent, _CUSTOMER, paid.amount_nanos)
+    yield Scene(paid_at + timedelta(days=1), refund, refund.amount_nanos, 1, "card refund")
+    amount = dollars(paid.amount_nanos)
     reason = (
-        f"Stripe refund {refund} sent {dollars(amount_nanos)} of unspent credit back to the card:"
-        f" the refund row and the credit are taken off, 2 × {dollars(amount_nanos)}"
+        f"Stripe refund {refund.id} sent {amount} of unspent credit back to the card:"
+        f" the refund row and the credit are taken off, 2 × {amount}"
     )
-    yield entry(
-        paid_at + timedelta(days=1, minutes=18),
-        OPERATIONS,
-        TransactionType.ADMIN_CORRECTION,
-        -2 * amount_nanos,
-        reason,
-        Ref(RefType.STRIPE_REFUND, refund),
-        corrects="card refund",
-    )
+    yield correction(paid_at + timedelta(days=1, minutes=18), -2 * paid.amount_nanos, reason, "card refund")
 
 
-def _correction(instance: InferenceInstance, now: datetime) -> Scene:
+def _node_was_down(instance: InferenceInstance, now: datetime) -> Scene:
     amount_nanos = 3 * instance.gpus * instance.gpu.hour_nanos
     reason = (
         f"Billing error: Inference Instance #{instance.number} was charged while its node was down in cycle 70:"
         f" 3h × {instance.gpus} GPU × {dollars(instance.gpu.hour_nanos)}/h given back"
     )
-    at = now - timedelta(days=18)
-    return entry(at, OPERATIONS, TransactionType.ADMIN_CORRECTION, amount_nanos, reason, corrects=instance.label(70))
+    return correction(now - timedelta(days=18), amount_nanos, reason, instance.label(70))

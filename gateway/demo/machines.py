@@ -9,7 +9,8 @@ from fractions import Fraction
 from random import Random
 from typing import Final, NamedTuple
 
-from gateway.demo.scenes import Scene, dollars
+from gateway.demo.scenes import Posted, Scene
+from ledger.descriptions import dollars, duration
 from ledger.kinds import RefType, WriterKind
 from ledger.moves import OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 
@@ -34,10 +35,7 @@ H200: Final = Gpu("H200 141GB", 3_190_000_000)
 
 
 def _time_text(seconds: int) -> str:
-    hours, rest = divmod(seconds, _HOUR)
-    minutes, rest = divmod(rest, 60)
-    parts = [f"{count}{unit}" for count, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if count]
-    return " ".join(parts) or "0s"
+    return duration(timedelta(seconds=seconds))
 
 
 def _cost_nanos(gpu: Gpu, gpus: int, seconds: int) -> int:
@@ -61,7 +59,7 @@ class GpuInstance:
         )
         period = Period(self.started_at, self.started_at + timedelta(hours=self.hours))
         move = OpenHold(self._ref, held_nanos, description, period)
-        return Scene(self.started_at, _GPU_METERING, move, -held_nanos, 1)
+        return Scene(self.started_at, Posted(_GPU_METERING, move), -held_nanos, 1)
 
     def ended(self, ran_seconds: int, at: datetime) -> Scene:
         unused_seconds = self.hours * _HOUR - ran_seconds
@@ -77,7 +75,7 @@ class GpuInstance:
         change_nanos = _cost_nanos(self.gpu, self.gpus, self.hours * _HOUR) - used_nanos
         ended_at = self.started_at + timedelta(seconds=ran_seconds)
         move = SettleHold(self._ref, used_nanos, f"GPU Instance #{self.number}: {what}", ended_at)
-        return Scene(at, _GPU_METERING, move, change_nanos, 1 if change_nanos else 0)
+        return Scene(at, Posted(_GPU_METERING, move), change_nanos, 1 if change_nanos else 0)
 
     @property
     def _ref(self) -> Ref:
@@ -136,23 +134,22 @@ class InferenceInstance:
 
     def _opened(self, hold_nanos: int) -> Scene:
         move = OpenHold(self._ref, hold_nanos, self._hold_text(1), self._period(1))
-        return Scene(self.started_at, _INFERENCE_METERING, move, -hold_nanos, 1, self.label(1))
+        return Scene(self.started_at, Posted(_INFERENCE_METERING, move), -hold_nanos, 1, self.label(1))
 
     def _renewed(self, rng: Random, cycle: int, at: datetime, hold_nanos: int) -> Scene:
         busy_seconds = _busy_seconds(rng)
         used_nanos = _cost_nanos(self.gpu, self.gpus, busy_seconds)
         settlement = self._settlement(cycle, busy_seconds)
-        text = self._hold_text(cycle + 1)
-        move = RenewHold(self._ref, used_nanos, settlement, hold_nanos, text, self._period(cycle + 1))
+        move = RenewHold(self._ref, used_nanos, settlement, hold_nanos, self._hold_text(cycle + 1))
         rows = 1 if used_nanos == hold_nanos else 2
-        return Scene(at, _INFERENCE_METERING, move, -used_nanos, rows, self.label(cycle + 1))
+        return Scene(at, Posted(_INFERENCE_METERING, move), -used_nanos, rows, self.label(cycle + 1))
 
     def _stopped(self, cycle: int, at: datetime, hold_nanos: int) -> Scene:
         busy_seconds = int((at - self._period(cycle).start).total_seconds())
         used_nanos = _cost_nanos(self.gpu, self.gpus, busy_seconds)
         move = SettleHold(self._ref, used_nanos, self._settlement(cycle, busy_seconds), at)
         change_nanos = hold_nanos - used_nanos
-        return Scene(at, _INFERENCE_METERING, move, change_nanos, 1 if change_nanos else 0)
+        return Scene(at, Posted(_INFERENCE_METERING, move), change_nanos, 1 if change_nanos else 0)
 
     def _settlement(self, cycle: int, busy_seconds: int) -> str:
         rate = f"{self.gpus} GPU × {dollars(self.gpu.hour_nanos)}/h"

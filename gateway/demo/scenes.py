@@ -1,4 +1,4 @@
-"""What happened to an account, one call of the ledger a scene, and how scenes become the orders of a history.
+"""What happened to an account, one call of the ledger a scene, and how scenes become a history.
 
 A scene knows what it does to the balance, so a refill can follow where the balance falls below its threshold,
 and how many rows it writes, so a later scene can name a row of an earlier one.
@@ -7,34 +7,58 @@ and how many rows it writes, so a later scene can name a row of an earlier one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
 from random import Random
 from typing import Final, NamedTuple
 
-from db.database import Database
-from ledger.kinds import RefType, TransactionType, WriterKind
-from ledger.money import NANOS, format_nanos
-from ledger.moves import Entry, Move, Order, Period, Ref, Writer
-from ledger.posting import post
+from ledger.kinds import TransactionType
+from ledger.money import NANOS
+from ledger.moves import Entry, Move, Writer
+from ledger.recharges import RechargeSettings
+from ledger.stripe.notices import Notice, TopUp
+from ledger.volumes import VolumeRate
 
-WEBHOOK: Final = Writer(WriterKind.WEBHOOK, "stripe-webhook")
-SIGNUP: Final = Writer(WriterKind.ACCOUNT_CREATION, "account-creation")
-PROMOTIONS: Final = Writer(WriterKind.SERVICE, "promotions")
-OPERATIONS: Final = Writer(WriterKind.OPERATOR, "operations")
-
-_ORDERS_A_TRANSACTION: Final = 5_000
 _ID_LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a service asks of the ledger."""
+
+    writer: Writer
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """What an operator does by hand: it is noted in the audit list."""
+
+    act: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Who the account is to Stripe."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """The storage of the day that ended is billed."""
+
+
+Told = Posted | Operated | Notice | Customer | RechargeSettings | VolumeRate | Night
 
 
 class Scene(NamedTuple):
     at: datetime
-    writer: Writer
-    move: Move
-    change_nanos: int
+    told: Told
+    change_nanos: int = 0
     """What it does to the balance."""
-    rows: int
+    rows: int = 0
     label: str | None = None
     """By which a later scene names its first row."""
     corrects: str | None = None
@@ -50,41 +74,22 @@ class Refill(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """An order and the time of its rows."""
-
     at: datetime
-    order: Order
+    told: Told
 
 
-def dollars(nanos: int) -> str:
-    return f"${format_nanos(nanos)}"
-
-
-def entry(
-    at: datetime,
-    writer: Writer,
-    kind: TransactionType,
-    amount_nanos: int,
-    description: str,
-    ref: Ref | None = None,
-    *,
-    period: Period | None = None,
-    label: str | None = None,
-    corrects: str | None = None,
-) -> Scene:
-    move = Entry(kind, amount_nanos, description, ref, period)
-    return Scene(at, writer, move, amount_nanos, 1, label, corrects)
+def correction(at: datetime, amount_nanos: int, description: str, corrects: str) -> Scene:
+    entry = Entry(TransactionType.ADMIN_CORRECTION, amount_nanos, description)
+    return Scene(at, Operated("correctBalance", (entry,)), amount_nanos, 1, corrects=corrects)
 
 
 def stripe_id(rng: Random, prefix: str) -> str:
     return f"{prefix}_test_" + "".join(rng.choices(_ID_LETTERS, k=24))
 
 
-def topup(rng: Random, at: datetime, whole_dollars: int, label: str | None = None) -> Scene:
-    session = stripe_id(rng, "cs")
-    description = f"Added credit: Stripe Checkout session {session}"
-    ref = Ref(RefType.STRIPE_CHECKOUT_SESSION, session)
-    return entry(at, WEBHOOK, TransactionType.TOPUP, whole_dollars * NANOS, description, ref, label=label)
+def topup(rng: Random, at: datetime, customer: str, whole_dollars: int) -> Scene:
+    paid = TopUp(stripe_id(rng, "cs"), customer, stripe_id(rng, "pi"), whole_dollars * NANOS)
+    return Scene(at, paid, paid.amount_nanos, 1)
 
 
 def in_order(scenes: Iterable[Scene]) -> list[Scene]:
@@ -97,9 +102,8 @@ def within_month(now: datetime, ago: timedelta) -> datetime:
     return now - min(ago, (now - month) / 2)
 
 
-def _refilled(scenes: Iterable[Scene], refill: Refill | None, now: datetime) -> Iterator[Scene]:
+def _refilled(scenes: Iterable[Scene], balance_nanos: int, refill: Refill | None, now: datetime) -> Iterator[Scene]:
     """The scenes, with refills between them."""
-    balance_nanos = 0
     due: datetime | None = None
     for scene in scenes:
         if refill is not None and due is not None:
@@ -115,26 +119,20 @@ def _refilled(scenes: Iterable[Scene], refill: Refill | None, now: datetime) -> 
         yield refill.scene(min(due, now))
 
 
-def history(account_id: int, scenes: Iterable[Scene], now: datetime, refill: Refill | None = None) -> Iterator[Moment]:
-    """Of scenes that are in order of time."""
+def history(
+    scenes: Iterable[Scene], now: datetime, signup_bonus_nanos: int = 0, refill: Refill | None = None
+) -> Iterator[Moment]:
+    """Of scenes that are in order of time. The signup bonus is there already."""
     labelled: dict[str, int] = {}
-    seq = 1
-    for scene in _refilled(scenes, refill, now):
+    seq = 2 if signup_bonus_nanos else 1
+    for scene in _refilled(scenes, signup_bonus_nanos, refill, now):
         assert scene.at <= now, "the story ends now"
-        move = scene.move
+        told = scene.told
         if scene.label is not None:
             labelled[scene.label] = seq
         if scene.corrects is not None:
-            assert isinstance(move, Entry), "only an entry answers another row"
-            move = replace(move, corrects_seq=labelled[scene.corrects])
+            assert isinstance(told, Operated), "only corrections say which row they answer"
+            (answer,) = told.entries
+            told = replace(told, entries=(replace(answer, corrects_seq=labelled[scene.corrects]),))
         seq += scene.rows
-        yield Moment(scene.at, Order(account_id, scene.writer, (move,), "demo"))
-
-
-async def play(database: Database, moments: Iterable[Moment]) -> None:
-    """Posts a history of one account, each order at its own time. What is told is forgotten: it stays small."""
-    moments = iter(moments)
-    while some := list(islice(moments, _ORDERS_A_TRANSACTION)):
-        clock = iter([moment.at for moment in some]).__next__
-        async with database.write() as connection:
-            await post(connection, [moment.order for moment in some], clock)
+        yield Moment(scene.at, told)

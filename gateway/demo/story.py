@@ -1,6 +1,7 @@
 """The demo's story: three accounts with a history that ends now. The same `now` tells the same story.
 
-Ledger rows are posted like any others, each at its own time; usage goes through the importer as a file of rollups.
+Ledger rows are written by what writes them in earnest, each at its own time; usage goes through the importer as a file
+of rollups.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Final
 from db.database import Database
 from gateway.demo import developer, enterprise, inference
 from gateway.demo.calls import HEADER, UsageDays
-from gateway.demo.scenes import history, in_order, play
+from gateway.demo.playing import ACTOR, play
+from gateway.demo.scenes import history, in_order
 from ledger.accounts import Accounts
 from ledger.imports.importer import Importer
 from ledger.imports.options import ImportOptions
@@ -35,11 +37,25 @@ class Story:
 
 async def tell(database: Database, now: datetime, enterprise_rows: int = enterprise.MOST_ROWS) -> Story:
     """Fills a database that is migrated and empty."""
-    story = Story((
-        await _create(database, "Developer sandbox", "demo-developer", now - timedelta(days=developer.DAYS)),
-        await _create(database, "Inference product", "demo-inference", now - timedelta(days=inference.DAYS)),
-        await _create(database, "Enterprise fleet", "demo-enterprise", now - timedelta(days=enterprise.DAYS)),
-    ))  # fmt: skip
+    story = Story(
+        (
+            await _create(
+                database,
+                "developer",
+                "Developer sandbox",
+                now - timedelta(days=developer.DAYS),
+                developer.SIGNUP_BONUS_NANOS,
+            ),
+            await _create(
+                database,
+                "inference",
+                "Inference product",
+                now - timedelta(days=inference.DAYS),
+                inference.SIGNUP_BONUS_NANOS,
+            ),
+            await _create(database, "enterprise", "Enterprise fleet", now - timedelta(days=enterprise.DAYS)),
+        )
+    )
     usages = [UsageDays(account_id) for account_id in story.account_ids]
     with _uncollected():
         await _tell_developer(database, story.account_ids[0], usages[0], now)
@@ -61,25 +77,28 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-async def _create(database: Database, name: str, external_id: str, created_at: datetime) -> int:
-    return (await Accounts(database, lambda: created_at).create(name, external_id)).id
+async def _create(
+    database: Database, kind: str, name: str, created_at: datetime, signup_bonus_nanos: int | None = None
+) -> int:
+    accounts = Accounts(database, lambda: created_at, ACTOR)
+    return (await accounts.create(name, f"demo-{kind}", signup_bonus_nanos=signup_bonus_nanos)).id
 
 
 async def _tell_developer(database: Database, account_id: int, usage: UsageDays, now: datetime) -> None:
     rng = _rng("developer")
     scenes = in_order(developer.scenes(rng, usage, now))
-    await play(database, history(account_id, scenes, now, developer.refill(rng)))
+    await play(database, account_id, history(scenes, now, developer.SIGNUP_BONUS_NANOS, developer.refill(rng)))
 
 
 async def _tell_inference(database: Database, account_id: int, usage: UsageDays, now: datetime) -> None:
     rng = _rng("inference")
     scenes = in_order(inference.scenes(rng, usage, now))
-    await play(database, history(account_id, scenes, now, inference.refill(rng)))
+    await play(database, account_id, history(scenes, now, inference.SIGNUP_BONUS_NANOS, inference.refill(rng)))
 
 
 async def _tell_enterprise(database: Database, account_id: int, usage: UsageDays, now: datetime, rows: int) -> None:
     scenes = enterprise.scenes(_rng("enterprise"), usage, now, rows)
-    await play(database, history(account_id, scenes, now))
+    await play(database, account_id, history(scenes, now))
 
 
 def _rng(account: str) -> Random:
