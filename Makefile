@@ -71,4 +71,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 clean:
 	rm -rf $(VENV) demo-data gateway/static console/graphiql/node_modules \
 	  console/billing/node_modules console/billing/generated \
-	  benchmarks/peers/postgraphile/node_modules .mypy_cache .ruff_cache .pytest_cache
+	  benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache

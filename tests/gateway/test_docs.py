@@ -83,7 +83,11 @@ def test_a_command_s_section_has_its_usage_its_help_and_its_options(name: str) -
     assert rows == [_row(option) for option in command.params if isinstance(option, click.Option)]
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "node_modules" not in path.parts),
+]
 
 
 def _examples() -> Iterator[str]:
@@ -121,6 +125,16 @@ def test_the_queries_of_the_readme_are_valid() -> None:
     queries = re.findall(r"'(\{\"query\": .*\})'", (ROOT / "README.md").read_text())
     assert len(queries) == 1
     assert validate(graphql_schema(), parse(json.loads(queries[0])["query"])) == []
+
+
+def _operations(page: Path) -> list[str]:
+    return re.findall(r"^```graphql\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _operations(page)], ids=lambda page: page.name)
+def test_the_operations_of_a_page_are_valid(page: Path) -> None:
+    for text in _operations(page):
+        assert validate(graphql_schema(), parse(text)) == [], text
 
 
 def test_every_command_and_flag_has_help() -> None:
