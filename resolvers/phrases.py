@@ -38,13 +38,13 @@ _SMALL: Final = 120
 
 
 def money(nanos: int, currency: str) -> str:
-    """ "$1.25", "-$0.05", "12.00 EUR": exact, however many digits that takes."""
+    """Like "$1.25", "-$0.05", "12.00 EUR": exact, however many digits that takes."""
     sign, amount = "-" if nanos < 0 else "", format_nanos(abs(nanos))
     return f"{sign}${amount}" if currency == "USD" else f"{sign}{amount} {currency}"
 
 
 def thing(ref_type: str, ref_id: str) -> str:
-    """ "GPU instance #132", "volume v-1"."""
+    """Like "GPU instance #132", "volume v-1"."""
     number = "#" if ref_id.isascii() and ref_id.isdecimal() else ""
     return f"{_THINGS[ref_type]} {number}{ref_id}"
 
@@ -54,7 +54,7 @@ def _counted(count: int, unit: str) -> str:
 
 
 def duration(length: timedelta) -> str:
-    """ "1 hour 23 minutes", "24 hours", "3 days 1 hour"; to the second, with "about" where that is not exact."""
+    """Like "1 hour 23 minutes", "24 hours", "3 days 1 hour"; to the second, with "about" where that is not exact."""
     seconds = (length + _SECOND / 2) // _SECOND
     about = "" if seconds * _SECOND == length else "about "
     parts, rest = [], seconds * _SECOND
@@ -68,7 +68,7 @@ def duration(length: timedelta) -> str:
 
 
 def part_of(part: timedelta, whole: timedelta) -> str:
-    """ "15 of 60 minutes", "6 of 24 hours", "1 hour 23 minutes of 2 hours"."""
+    """Like "15 of 60 minutes", "6 of 24 hours", "1 hour 23 minutes of 2 hours". Neither may be zero."""
     for unit, name in _UNITS:
         if unit is _DAY and whole < _MANY_HOURS:
             continue
@@ -78,7 +78,7 @@ def part_of(part: timedelta, whole: timedelta) -> str:
 
 
 def day(moment: date) -> str:
-    """ "23 November 2026"."""
+    """Like "23 November 2026"."""
     return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
@@ -88,7 +88,7 @@ def _clock(moment: datetime) -> str:
 
 
 def period(start: datetime, end: datetime) -> str:
-    """ "for 23 November 2026 UTC", "from 10:00 to 11:00 UTC on 23 November 2026"."""
+    """Like "for 23 November 2026 UTC", "from 10:00 to 11:00 UTC on 23 November 2026"."""
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     if start.time() == end.time() == time() and start < end:
         days = (end - start).days
@@ -99,5 +99,5 @@ def period(start: datetime, end: datetime) -> str:
 
 
 def since(moment: datetime) -> str:
-    """ "23 November 2026, 10:00", of UTC."""
+    """Like "23 November 2026, 10:00", of UTC."""
     return f"{day(moment)}, {_clock(moment)}"
