@@ -3,11 +3,15 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import Final
 
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from gateway.errors import RequestError
+from gateway.tally import BulkHistogram, Tally
+
+_DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Metrics:
@@ -35,19 +39,20 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self.events = Counter(
+        events = Counter(
             "billing_stream_events",
             "Events sent over WebSockets and event streams",
             ["transport"],
             registry=self.registry,
         )
-        self.delay = Histogram(
+        delay = BulkHistogram(
             "billing_event_delay_seconds",
             "Time from the commit of a row until it is written to a live subscriber",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0),
+            buckets=_DELAY_SECONDS,
             registry=self.registry,
         )
-
+        self.events = {name: Tally(events.labels(name), delay, _DELAY_SECONDS) for name in ("websocket", "sse")}
+        """By transport."""
         self.replays = Counter(
             "billing_stream_replays", "Subscriptions that went on from a cursor", registry=self.registry
         )
@@ -65,6 +70,8 @@ class Metrics:
         return self.seconds.labels(route)
 
     def text(self) -> bytes:
+        for tally in self.events.values():
+            tally.hand_on()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)
         registry = CollectorRegistry()

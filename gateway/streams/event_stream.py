@@ -127,7 +127,7 @@ class _EventStream:
         async with aclosing(stream):
             async for event in stream:
                 await self._outlet.write(_next(event.payload, event.id))
-                record.sent(event)
+                record.sent(event.committed_at)
 
     async def _end_with(self, errors: list[dict[str, Any]]) -> None:
         with suppress(ClientLeft, TimeoutError):

@@ -42,6 +42,7 @@ class Gateway:
         return await self.keys.create(NewKey(KeyScope.READ, "tests", self.account_id))
 
     def metric(self, name: str, **labels: str) -> float | None:
+        self.parts.metrics.text()
         return self.parts.metrics.registry.get_sample_value(name, labels)
 
 

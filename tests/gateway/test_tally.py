@@ -1,0 +1,50 @@
+"""Events counted in bulk are the events counted one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from gateway import tally
+from gateway.tally import BulkHistogram, Tally
+
+BOUNDS = (0.5, 1.0, 2.0)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+async def test_a_tally_is_what_prometheus_would_have_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    events = Counter("events", "Events", registry=registry)
+    counted = Tally(events, BulkHistogram("delay", "Delay", buckets=BOUNDS, registry=registry), BOUNDS)
+    one_by_one = Histogram("delay", "Delay", buckets=BOUNDS, registry=other)
+    monkeypatch.setattr(tally, "time", NOW.timestamp)
+    for _ in range(2):
+        for delay in (0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 4.0, 4.0):
+            counted.count(NOW - timedelta(seconds=delay))
+            one_by_one.observe(delay)
+        counted.count(None)
+        counted.hand_on()
+        counted.hand_on()
+    assert registry.get_sample_value("events_total") == 18
+
+    def samples(of: CollectorRegistry) -> list[tuple[str, str | None, float]]:
+        (metric,) = [one for one in of.collect() if one.name == "delay"]
+        made = [one for one in metric.samples if not one.name.endswith("_created")]
+        return [(one.name, one.labels.get("le"), one.value) for one in made]
+
+    assert samples(registry) == samples(other)
+
+
+async def test_what_is_counted_is_handed_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "KEPT_SECONDS", 0.0)
+    registry = CollectorRegistry()
+    events = Counter("events", "Events", registry=registry)
+    counted = Tally(events, BulkHistogram("delay", "Delay", buckets=BOUNDS, registry=registry), BOUNDS)
+    counted.count(None)
+    counted.count(None)
+    assert registry.get_sample_value("events_total") == 0
+    await asyncio.sleep(0.05)
+    assert registry.get_sample_value("events_total") == 2
