@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import BigInteger, Select, and_, bindparam, cast, exists, func, or_, select, update
 
 from db import tables
 from db.database import Database, WriteConnection
 from db.snapshots import Snapshot
-from db.statements import columns
+from db.statements import columns, is_one_of
 from db.stripe_tables import auto_recharges, recharge_attempts
 from db.tables import timestamp
 from db.writes import upsert
@@ -61,14 +62,6 @@ async def lock_settings(connection: WriteConnection, account_id: int) -> AutoRec
     statement = select(*columns(_SET, AutoRechargeRow)).where(_SET.c.account_id == account_id).with_for_update()
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else AutoRechargeRow._make(row)
-
-
-_OF_ACCOUNT = select(*columns(_SET, AutoRechargeRow)).where(_SET.c.account_id == bindparam("account_id"))
-
-
-async def settings_of(snapshot: Snapshot, account_id: int) -> AutoRechargeRow | None:
-    rows = await snapshot.rows(_OF_ACCOUNT, {"account_id": account_id})
-    return AutoRechargeRow._make(rows[0]) if rows else None
 
 
 def _started_in(first: str, last: str) -> Any:
@@ -127,14 +120,49 @@ async def nanos_of_day(connection: WriteConnection, account_id: int, first: date
     return int((await connection.execute(_DAY, parameters)).scalar_one())
 
 
-async def read_nanos_of_day(snapshot: Snapshot, account_id: int, first: datetime, last: datetime) -> int:
-    rows = await snapshot.rows(_DAY, {"account_id": account_id, "first": first, "last": last})
-    return int(rows[0][0])
+class RechargeViewRow(NamedTuple):
+    """What an account has set, and what has come of it today."""
+
+    account_id: int
+    state: str
+    threshold_nanos: int
+    amount_nanos: int
+    daily_limit_nanos: int
+    declines: int
+    retry_at: datetime | None
+    last_failure: str | None
+    last_failure_at: datetime | None
+    charged_nanos: int
+    """Paid, or under way, from the first moment to before the last."""
+    in_flight: bool
 
 
-async def attempt_in_flight(snapshot: Snapshot, account_id: int) -> RechargeAttemptRow | None:
-    rows = await snapshot.rows(_IN_FLIGHT_OF, {"account_id": account_id})
-    return RechargeAttemptRow._make(rows[0]) if rows else None
+@lru_cache(maxsize=2)
+def _views_statement(postgresql: bool) -> Select[Any]:
+    of_account = _ATTEMPT.c.account_id == _SET.c.account_id
+    charged = select(func.coalesce(func.sum(_ATTEMPT.c.amount_nanos), 0)).where(
+        of_account, _started_in("first", "last")
+    )
+    if postgresql:
+        charged = select(cast(charged.scalar_subquery(), BigInteger()))
+    return select(
+        *(_SET.c[name] for name in RechargeViewRow._fields[:-2]),
+        charged.correlate(_SET).scalar_subquery(),
+        exists().where(of_account, _ATTEMPT.c.ended_at.is_(None)).correlate(_SET),
+    ).where(is_one_of(_SET.c.account_id, "account_ids", postgresql=postgresql))
+
+
+async def recharge_views(
+    snapshot: Snapshot, account_ids: Sequence[int], day: tuple[datetime, datetime]
+) -> dict[int, RechargeViewRow | None]:
+    """None for an account that never set it."""
+    parameters = {"account_ids": list(account_ids), "first": day[0], "last": day[1]}
+    rows = await snapshot.rows(_views_statement(snapshot.is_postgresql), parameters)
+    found: dict[int, RechargeViewRow | None] = dict.fromkeys(account_ids)
+    for row in rows:
+        view = RechargeViewRow._make(row)
+        found[view.account_id] = view._replace(charged_nanos=int(view.charged_nanos), in_flight=bool(view.in_flight))
+    return found
 
 
 async def insert_attempt(connection: WriteConnection, row: RechargeAttemptRow) -> None:

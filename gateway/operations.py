@@ -99,7 +99,7 @@ async def execute_operation(
             document,
             operation_name=given.operation_name,
             variables=given.variables,
-            context=Writes(parts.ledger, principal, parts.clock),
+            context=Writes(parts.ledger, principal, parts.clock, parts.top_ups),
         )
     for brief in (True, False) if operation in parts.brief_operations else (False,):
         async with parts.database.snapshot(brief=brief) as snapshot:

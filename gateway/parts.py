@@ -18,6 +18,7 @@ from ledger.posting import Clock, Ledger, utc_now
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents
 from ledger.tickets import Tickets
+from ledger.top_ups import TopUps
 from schema.build import graphql_schema
 
 
@@ -31,6 +32,7 @@ class Parts:
     stripe_events: StripeEvents
     stripe_api: StripeApi | None
     """None where no secret key is set."""
+    top_ups: TopUps
     documents: Documents
     metrics: Metrics
     clock: Clock
@@ -61,6 +63,7 @@ def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:
         max_tokens=settings.max_tokens,
     )
     ledger = Ledger(database, clock)
+    stripe_api = build_stripe_api(settings)
     return Parts(
         settings=settings,
         database=database,
@@ -68,7 +71,8 @@ def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:
         authenticator=Authenticator(database, ttl_seconds=settings.key_cache_seconds, clock=clock),
         tickets=Tickets(database, clock),
         stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
-        stripe_api=build_stripe_api(settings),
+        stripe_api=stripe_api,
+        top_ups=TopUps(database, stripe_api, clock),
         documents=Documents(graphql_schema(), limits, settings.document_cache_size),
         metrics=Metrics(),
         clock=clock,

@@ -51,6 +51,9 @@ class ServiceOperation(StrEnum):
     SETTLE_HOLD = "settleHold"
     RECORD_USAGE = "recordUsage"
     GRANT_BONUS = "grantBonus"
+    SET_VOLUME = "setVolume"
+    DELETE_VOLUME = "deleteVolume"
+    SET_INSTANCE_RATE = "setInstanceRate"
 
 
 OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})

@@ -13,7 +13,7 @@ from typing import Final
 from db import recharges
 from db.database import WriteConnection
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
-from ledger.errors import BadUserInput
+from ledger.errors import BadUserInput, Conflict
 from ledger.money import NANOS, format_nanos
 from ledger.stripe.shapes import NANOS_PER_CENT
 
@@ -47,7 +47,6 @@ class RechargeSettings:
     threshold_nanos: int
     amount_nanos: int
     daily_limit_nanos: int
-    is_on: bool = True
 
 
 def checked_payment(nanos: int, what: str) -> int:
@@ -71,12 +70,12 @@ def _check(settings: RechargeSettings) -> None:
 async def put_settings(
     connection: WriteConnection, account_id: int, settings: RechargeSettings, now: datetime
 ) -> AutoRechargeRow:
-    """Setting it anew forgets declines: it is how a stopped one is started again. Raises BadUserInput."""
+    """Switches it on. It forgets declines: so a stopped one is started again. Raises BadUserInput."""
     _check(settings)
     known = await recharges.lock_settings(connection, account_id)
     row = AutoRechargeRow(
         account_id=account_id,
-        state=(RechargeState.ACTIVE if settings.is_on else RechargeState.OFF).value,
+        state=RechargeState.ACTIVE.value,
         threshold_nanos=settings.threshold_nanos,
         amount_nanos=settings.amount_nanos,
         daily_limit_nanos=settings.daily_limit_nanos,
@@ -88,6 +87,14 @@ async def put_settings(
     )
     await recharges.put_settings(connection, row)
     return row
+
+
+async def switch_off(connection: WriteConnection, account_id: int, now: datetime) -> None:
+    """Raises Conflict where it was never set."""
+    known = await recharges.lock_settings(connection, account_id)
+    if known is None:
+        raise Conflict("auto-recharge was never set")
+    await recharges.put_settings(connection, known._replace(state=RechargeState.OFF.value, changed_at=now))
 
 
 async def locked(connection: WriteConnection, attempt_id: str) -> tuple[AutoRechargeRow, RechargeAttemptRow] | None:

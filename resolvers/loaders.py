@@ -12,9 +12,10 @@ from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
-from db import accounts, charges, keys, resources, transactions, usage
+from db import accounts, charges, keys, recharges, resources, transactions, usage
 from db.criteria import ChargeCriteria, TransactionCriteria, UsageCriteria, Window
 from db.errors import DatabaseError
+from db.recharges import RechargeViewRow
 from db.resources import Resource
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from db.snapshots import Snapshot
@@ -211,6 +212,11 @@ class Loaders:
     def settled_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """By the row that settled it."""
         return _by_key(partial(charges.settled_holds, self._snapshot))
+
+    @cached_property
+    def auto_recharge(self) -> GroupedLoader[tuple[datetime, datetime], RechargeViewRow | None]:
+        """By account and the day that its payments are added up for."""
+        return GroupedLoader(partial(recharges.recharge_views, self._snapshot))
 
     @cached_property
     def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:

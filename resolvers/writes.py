@@ -12,6 +12,7 @@ from ledger.keys import KeyScope, Principal, ServiceOperation, acting_key
 from ledger.kinds import WriterKind
 from ledger.moves import Move, Order, Outcome, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, Result, Work
+from ledger.top_ups import TopUps
 from resolvers.context import Reads
 from resolvers.loaders import Loaders
 
@@ -29,8 +30,9 @@ class Writes(Reads):
     """The context of a mutation. Each of its fields is one transaction: its resolver acts in it, and what is selected
     of its payload is read in it, so it sees what the act did and nothing that others did to the account afterwards."""
 
-    def __init__(self, ledger: Ledger, principal: Principal, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, principal: Principal, clock: Clock, top_ups: TopUps) -> None:
         self.principal = principal
+        self.top_ups = top_ups
         self.now = clock()
         self._ledger = ledger
         self._clock = clock
@@ -75,6 +77,13 @@ class Writes(Reads):
 
     def service(self) -> Writer:
         return Writer(WriterKind.SERVICE, self.principal.key_prefix)
+
+    def account_of_manager(self, operation: str, account_id: str | None) -> int:
+        """The number of a manage key's own account. Raises Forbidden for other keys."""
+        if self.principal.scope != KeyScope.MANAGE:
+            msg = f"{operation} is for manage keys"
+            raise Forbidden(msg)
+        return self.account_in_scope(account_id, "accountId")
 
     def account_of_service(self, operation: ServiceOperation, account_id: str) -> int:
         """The number of an account that the key may do this to. Raises Forbidden, or NotFound as reads do."""

@@ -6,15 +6,17 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from execution.attributes import ROWS, reading_of
 from execution.calls import AHEAD
 from ledger.ids import account_id_text
-from resolvers import accounts, api_keys, charges, months, transactions, usage
+from resolvers import accounts, api_keys, charges, months, recharges, transactions, usage
 from resolvers.context import Reads
 from resolvers.pages import Page
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
+from schema.auto_recharge import AutoRecharge
 from schema.charge import ChargeConnection, ask_charges
 from schema.charge import FilterArgument as ChargeFilterArgument
 from schema.charge import criteria_of as charge_criteria_of
@@ -170,6 +172,14 @@ class Account(Node):
         after: Annotated[str | None, strawberry.argument(description="Only keys older than this cursor's.")] = None,
     ) -> Page[ApiKeyRow]:
         return await api_keys.key_page(info.context, self, first, after)
+
+    @strawberry.field(
+        description="What auto-recharge is set to, and how it goes; null if it was never set.",
+        graphql_type=AutoRecharge | None,
+        metadata={AHEAD: recharges.ask_auto_recharge},
+    )
+    async def auto_recharge(self: AccountRow, info: Info[Reads, None]) -> RechargeViewRow | None:
+        return await recharges.auto_recharge(info.context, self.id)
 
     @classmethod
     def is_type_of(cls, obj: object, _info: object) -> bool:

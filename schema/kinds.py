@@ -15,6 +15,7 @@ from ledger.kinds import TransactionSource as TransactionSource
 from ledger.kinds import TransactionType as TransactionType
 from ledger.kinds import UsageCategory as UsageCategory
 from ledger.kinds import UsageOrigin as UsageOrigin
+from ledger.recharges import RechargeState as RechargeState
 
 
 def _described(enumeration: type[Enum], description: str, **values: str) -> None:
@@ -115,4 +116,15 @@ _described(
     SETTLE_HOLD="`settleHold`.",
     RECORD_USAGE="`recordUsage`.",
     GRANT_BONUS="`grantBonus`.",
+    SET_VOLUME="`setVolume`.",
+    DELETE_VOLUME="`deleteVolume`.",
+    SET_INSTANCE_RATE="`setInstanceRate`.",
+)
+
+_described(
+    RechargeState,
+    "Whether auto-recharge is at work.",
+    ACTIVE="The card is charged when the balance falls below the threshold.",
+    STOPPED="It stopped after repeated declines: lastFailure says why. Setting it anew starts it again.",
+    OFF="Its owner switched it off.",
 )

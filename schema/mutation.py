@@ -3,10 +3,13 @@ from __future__ import annotations
 import strawberry
 
 from schema.api_key_acts import KeyMutations
+from schema.auto_recharge import AutoRechargeMutations
 from schema.grant import GrantMutations
 from schema.hold import HoldMutations
 from schema.metering import MeteringMutations
 from schema.operator import OperatorMutations
+from schema.storage import StorageMutations
+from schema.top_up import TopUpMutations
 
 
 @strawberry.type(
@@ -14,5 +17,14 @@ from schema.operator import OperatorMutations
     " and where there is none, nothing of the field that has the error. Fields run one after the other: one that"
     " fails leaves those before it written, and those after it undone."
 )
-class Mutation(HoldMutations, MeteringMutations, GrantMutations, OperatorMutations, KeyMutations):
+class Mutation(
+    HoldMutations,
+    MeteringMutations,
+    GrantMutations,
+    OperatorMutations,
+    KeyMutations,
+    TopUpMutations,
+    AutoRechargeMutations,
+    StorageMutations,
+):
     pass

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 from sqlalchemy import Executable
 
 from db.criteria import Window
+from db.recharges import RechargeViewRow
 from db.rows import (
     AccountRow,
     ApiKeyRow,
@@ -37,6 +38,9 @@ from ledger.kinds import (
     UsageOrigin,
 )
 from ledger.moves import Order
+from ledger.recharges import RechargeState
+from ledger.stripe.api import CheckoutSession
+from ledger.top_ups import TopUps
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
 from resolvers.writes import Writes
@@ -164,6 +168,15 @@ def _api_key(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
     return (key[1], "eco_test", b"digest", scope, key[0], accounts, operations, "tests", NOW, *times, None)
 
 
+def _recharge(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
+    bits = chances.number("recharge", key)
+    state = list(RechargeState)[bits % 3].value
+    money = (bits % 10**11, bits % 10**10 + 1, bits % 10**12)
+    at = None if bits & 1024 else NOW + timedelta(hours=bits % 3 - 1)
+    failure = (None, None) if bits & 2048 else ("Declined", NOW)
+    return (key[0], state, *money, bits % 3, at, *failure, bits % 10**10, bool(bits & 4096))
+
+
 def _transaction_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
     number = chances.number("totals", key)
     return (key[0], number % 9, number % 10**10, -(number % 10**9))
@@ -185,6 +198,7 @@ _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     MonthlyFiguresRow: _month,
     TransactionTotalsRow: _transaction_totals,
     UsageTotalsRow: _usage_totals,
+    RechargeViewRow: _recharge,
 }
 
 
@@ -284,6 +298,15 @@ def _hold_or_none(chances: Chances, key: tuple[int, int]) -> Any:
     return None if chances.number("no hold", key) % 3 == 0 else row_of(chances, HoldRow, key)
 
 
+def _recharge_or_none(chances: Chances, key: tuple[int, object]) -> Any:
+    return None if chances.number("no recharge", key) % 4 == 0 else row_of(chances, RechargeViewRow, key)
+
+
+class _TopUps:
+    async def start(self, _new: object) -> CheckoutSession:
+        return CheckoutSession("cs_1", "https://checkout.example/cs_1", is_replayed=False)
+
+
 class _Loaders:
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         def answers(name: str, found: Callable[[Any], Any]) -> Answers:
@@ -306,6 +329,7 @@ class _Loaders:
         self.charge_count = answers("charges", lambda key: chances.number("charges", key) % 10)
         self.opened_hold = answers("opened", lambda key: _hold_or_none(chances, key))
         self.settled_hold = answers("settled", lambda key: _hold_or_none(chances, key))
+        self.auto_recharge = answers("recharge", lambda key: _recharge_or_none(chances, key))
         self.key_page = answers("key page", lambda key: _listed(chances, ApiKeyRow, (key[0], (None, key[1]))))
         self.key_count = answers("keys", lambda key: chances.number("keys", key) % 10)
 
@@ -333,6 +357,7 @@ class Came(NamedTuple):
     secret: str | None
     replaced: Any
     account_id: int = OWN
+    session: CheckoutSession = CheckoutSession("cs_1", "https://checkout.example/cs_1", is_replayed=False)
 
 
 class StandIn(Writes):
@@ -341,6 +366,7 @@ class StandIn(Writes):
         self.snapshot = cast("Snapshot", _Snapshot(chances))
         self.principal = _principal(chances)
         self.now = NOW
+        self.top_ups = cast("TopUps", _TopUps())
         self.loaders = cast("Loaders", _Loaders(chances, guard=guard))
         self._chances = chances
         self._fields = 0

@@ -29,6 +29,7 @@ ROW: Final = "id type amount balanceAfter description source refType refId perio
 PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
 _ACCOUNT: Final = "account { id externalId name status balance }"
 _CHARGE: Final = "charge { id state held refunded overage net cycles refId }"
+RECHARGE: Final = "state threshold amount dailyLimit chargedToday inFlight declines lastFailure lastFailureAt nextTryAt"
 MORE: Final = {
     "openHold": _CHARGE,
     "renewHold": f"toStop {_CHARGE}",
@@ -37,6 +38,9 @@ MORE: Final = {
     "createAccount": _ACCOUNT,
     "suspendAccount": _ACCOUNT,
     "reactivateAccount": _ACCOUNT,
+    "createTopUp": "checkoutUrl sessionId",
+    "setAutoRecharge": f"autoRecharge {{ {RECHARGE} }}",
+    "setInstanceRate": "toStop",
 }
 """What the payload of a mutation has besides."""
 
@@ -116,6 +120,10 @@ class Office:
         assert "errors" not in answer, answer
         return answer["data"][name]
 
+    async def manager(self, account: str) -> str:
+        """A manage key of the account."""
+        return await self.key(NewKey(KeyScope.MANAGE, "tests", number_of(account)))
+
     def _right_key(self, name: str) -> str:
         return self.keys["service" if name in set(ServiceOperation) else "operator"]
 
@@ -142,13 +150,17 @@ def number_of(account: str) -> int:
 
 
 @asynccontextmanager
-async def opened(database_url: str, *, compiled: bool = True, key_cache_seconds: float = 0) -> AsyncIterator[Office]:
+async def opened(
+    database_url: str, *, compiled: bool = True, key_cache_seconds: float = 0, **more: object
+) -> AsyncIterator[Office]:
+    """`more` are settings."""
     moments: list[Office] = []
     settings = settings_of(
         {
             "database_url": database_url,
             "key_cache_seconds": key_cache_seconds,
             "compiled_execution": compiled,
+            **more,
         }
     )
     parts = build_parts(settings, lambda: moments[0].now)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import pytest
 from graphql import is_non_null_type
 
 from ledger.keys import KeyScope, NewKey
 from schema.build import graphql_schema
-from tests.gateway.mutations.office import Office, contents, number_of
+from tests.gateway.mutations.office import Office, contents, number_of, opened
+from tests.gateway.mutations.test_auto_recharge import GIVEN as RECHARGE
 from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU, INFERENCE
 from tests.gateway.mutations.test_metering import request
+from tests.gateway.mutations.test_top_ups import URLS
 from tests.ledger.desk import DAY, START
+from tests.stripe_stand_in import settings, standing_in
 
 ANONYMOUS, FORBIDDEN, NOT_FOUND, DONE = "UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "done"
 
@@ -27,6 +32,7 @@ CALLERS: Final = (
 )
 _SERVICES: Final = (ANONYMOUS, FORBIDDEN, FORBIDDEN, FORBIDDEN, DONE, NOT_FOUND, FORBIDDEN, FORBIDDEN)
 _OPERATORS: Final = (ANONYMOUS, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN, DONE)
+_OWNERS: Final = (ANONYMOUS, FORBIDDEN, DONE, NOT_FOUND, FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN)
 _KEEPERS: Final = (ANONYMOUS, FORBIDDEN, DONE, NOT_FOUND, FORBIDDEN, FORBIDDEN, FORBIDDEN, DONE)
 
 MATRIX: Final = {
@@ -43,8 +49,19 @@ MATRIX: Final = {
     "createApiKey": _KEEPERS,
     "rotateApiKey": _KEEPERS,
     "revokeApiKey": _KEEPERS,
+    "createTopUp": _OWNERS,
+    "setAutoRecharge": _OWNERS,
+    "setVolume": _SERVICES,
+    "deleteVolume": _SERVICES,
+    "setInstanceRate": _SERVICES,
 }
 """What each of the callers meets, in their order."""
+
+
+@pytest.fixture
+async def office(database_url: str) -> AsyncIterator[Office]:
+    async with standing_in() as stripe, opened(database_url, **settings(stripe)) as office:
+        yield office
 
 
 def test_every_mutation_is_in_the_matrix_and_fails_as_a_whole() -> None:
@@ -81,6 +98,9 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
     await office.call("openHold", accountId=account, **INFERENCE, amount="1", **FIRST_DAY)
     await office.call("openHold", accountId=account, **GPU | {"refId": "1"}, amount="1", **HOUR_OF_GPU)
     of_account = {"accountId": account}
+    volume = {**of_account, "refType": "VOLUME", "refId": "v-1"}
+    size = {"gib": 100, "pricePerGibDay": "0.01"}
+    await office.call("setVolume", **volume | {"refId": "v-2"}, **size)
     return account, {
         "openHold": {**of_account, **GPU, "amount": "1", **HOUR_OF_GPU},
         "renewHold": {**of_account, "refId": "7", "used": "1", "amount": "1"},
@@ -95,6 +115,11 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
         "createApiKey": {**of_account, "scope": "READ", "owner": "me"},
         "rotateApiKey": {"prefix": "that of a new key for each caller"},
         "revokeApiKey": {"prefix": "that of a new key for each caller"},
+        "createTopUp": {**of_account, "amount": "5.00", **URLS},
+        "setAutoRecharge": {**of_account, **RECHARGE},
+        "setVolume": {**volume, **size},
+        "deleteVolume": {**volume, "refId": "v-2"},
+        "setInstanceRate": {**of_account, "refId": "7", "gpus": 1, "pricePerGpuHour": "1"},
     }
 
 

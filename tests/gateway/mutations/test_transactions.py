@@ -90,7 +90,7 @@ async def test_fields_before_the_one_that_fails_are_kept_and_those_after_it_not_
 
 def _writes(office: Office) -> Writes:
     principal = Principal(1, "eco_test", KeyScope.SERVICE, None, None, None, None)
-    return Writes(office.parts.ledger, principal, office.clock)
+    return Writes(office.parts.ledger, principal, office.clock, office.parts.top_ups)
 
 
 async def test_nothing_is_kept_where_a_part_of_the_payload_could_not_be_read(office: Office) -> None:

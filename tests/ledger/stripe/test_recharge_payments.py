@@ -10,8 +10,9 @@ import pytest
 from db import recharges
 from db.database import Database
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
+from ledger.errors import Conflict
 from ledger.recharge_payments import NO_CARD, RechargePayments
-from ledger.recharges import MAX_DECLINES, RechargeSettings, put_settings
+from ledger.recharges import MAX_DECLINES, RechargeSettings, put_settings, switch_off
 from ledger.stripe.api import StripeApi
 from tests.ledger.desk import OPERATOR, correction, usd
 from tests.ledger.stripe.till import CUSTOMER, Till
@@ -42,9 +43,13 @@ class Recharger(Till):
         async with self.database.write() as connection:
             return await put_settings(connection, account_id, given, self.now)
 
+    async def switch_off(self, account_id: int) -> None:
+        async with self.database.write() as connection:
+            await switch_off(connection, account_id, self.now)
+
     async def setting(self, account_id: int) -> AutoRechargeRow:
-        async with self.database.snapshot() as snapshot:
-            row = await recharges.settings_of(snapshot, account_id)
+        async with self.database.write() as connection:
+            row = await recharges.lock_settings(connection, account_id)
         assert row is not None
         return row
 
@@ -89,17 +94,24 @@ async def test_a_low_balance_is_charged_once_and_credited_by_the_event_alone(rec
     ("balance", "given"),
     [
         ("10.00", SETTINGS),
-        ("4.00", RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"), is_on=False)),
         ("0.00", RechargeSettings(0, usd("25.00"), usd("60.00"))),
     ],
 )
-async def test_nothing_is_charged_at_the_threshold_or_when_it_is_off(
-    recharger: Recharger, balance: str, given: RechargeSettings
-) -> None:
+async def test_nothing_is_charged_at_the_threshold(recharger: Recharger, balance: str, given: RechargeSettings) -> None:
     account_id = await recharger.low_account(balance, given)
     await recharger.payments.run()
     assert await recharger.attempts(account_id) == []
     assert recharger.stand_in.asked == []
+
+
+async def test_nothing_is_charged_when_it_is_off(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    await recharger.switch_off(account_id)
+    await recharger.payments.run()
+    assert recharger.stand_in.asked == []
+    assert (await recharger.setting(account_id)).state == "off"
+    with pytest.raises(Conflict, match="never set"):
+        await recharger.switch_off(await recharger.account())
 
 
 @pytest.mark.parametrize("fault", ["hangs", "hangs_afterwards", "breaks_off", "cut_short", "503", "429", "html"])
@@ -232,7 +244,7 @@ async def test_without_a_card_it_says_so(recharger: Recharger) -> None:
 async def test_switched_off_before_it_was_sent_nothing_is_charged(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     await recharger.payments._start(account_id)
-    await recharger.set(account_id, RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"), is_on=False))
+    await recharger.switch_off(account_id)
     await recharger.payments.run()
     assert await recharger.told_states(account_id) == ["failed"]
     assert recharger.stand_in.payments == {}

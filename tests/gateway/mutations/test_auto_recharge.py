@@ -1,0 +1,135 @@
+"""Auto-recharge from setting it to the row, with the worker's part in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger.keys import KeyScope, NewKey
+from ledger.recharge_payments import RechargePayments
+from tests.gateway.mutations.office import RECHARGE, Office, number_of, opened
+from tests.ledger.stripe.till import CUSTOMER
+from tests.stripe_objects import body, event
+from tests.stripe_stand_in import StandIn, settings, standing_in
+
+BAD = "BAD_USER_INPUT"
+GIVEN = {"threshold": "10.00", "amount": "25.00", "dailyLimit": "60.00"}
+UNTRIED = {
+    "state": "ACTIVE",
+    **GIVEN,
+    "chargedToday": "0.00",
+    "inFlight": False,
+    "declines": 0,
+    "lastFailure": None,
+    "lastFailureAt": None,
+    "nextTryAt": None,
+}
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[StandIn]:
+    async with standing_in() as one:
+        yield one
+
+
+@pytest.fixture
+async def office(database_url: str, stand_in: StandIn) -> AsyncIterator[Office]:
+    async with opened(database_url, **settings(stand_in)) as office:
+        yield office
+
+
+async def shown(office: Office, account: str, key: str | None = None) -> Any:
+    query = f"query ($id: ID!) {{ account(id: $id) {{ autoRecharge {{ {RECHARGE} }} }} }}"
+    return (await office.query(query, key, id=account))["account"]["autoRecharge"]
+
+
+async def test_it_is_set_and_shown_and_switched_off(office: Office) -> None:
+    account = await office.account("20.00")
+    key = await office.manager(account)
+    assert await shown(office, account) is None
+    made = await office.call("setAutoRecharge", key, **GIVEN, idempotencyKey="one")
+    assert made == {"transactions": [], "balance": "20.00", "replayed": False, "autoRecharge": UNTRIED}
+    assert await shown(office, account, key) == UNTRIED
+    off = await office.call("setAutoRecharge", key, enabled=False)
+    assert off["autoRecharge"] == UNTRIED | {"state": "OFF"}
+    # The first call again does nothing, and shows what is.
+    again = await office.call("setAutoRecharge", key, **GIVEN, idempotencyKey="one")
+    assert (again["replayed"], again["autoRecharge"]["state"]) == (True, "OFF")
+    answer = await office.answer("setAutoRecharge", key, **(GIVEN | {"amount": "30.00"}), idempotencyKey="one")
+    assert answer["errors"][0]["extensions"]["code"] == "IDEMPOTENCY_CONFLICT"
+    assert len(await office.transactions(account)) == 1
+
+
+async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) -> None:
+    account = await office.account("4.00")
+    key = await office.manager(account)
+    await office.parts.stripe_events.link(number_of(account), CUSTOMER)
+    stand_in.customers[CUSTOMER] = {"id": CUSTOMER, "object": "customer", "invoice_settings": {}}
+    stand_in.cards[CUSTOMER] = ["pm_1"]
+    await office.call("setAutoRecharge", key, **GIVEN)
+    assert office.parts.stripe_api is not None
+    worker = RechargePayments(office.parts.database, office.parts.stripe_api, office.clock)
+    stand_in.declines_all = True
+    declined = "Your card has insufficient funds. (insufficient_funds)"
+    for declines, state in ((1, "ACTIVE"), (2, "ACTIVE"), (3, "STOPPED")):
+        await worker.run()
+        seen = await shown(office, account, key)
+        assert (seen["declines"], seen["state"], seen["lastFailure"]) == (declines, state, declined)
+        assert (seen["nextTryAt"] is not None) == (state == "ACTIVE")
+        office.now += timedelta(hours=5)
+    stand_in.declines_all = False
+    await worker.run()
+    assert (await shown(office, account))["state"] == "STOPPED"
+    await office.call("setAutoRecharge", key, **GIVEN)
+    await worker.run()
+    seen = await shown(office, account, key)
+    assert (seen["inFlight"], seen["chargedToday"], seen["state"]) == (True, "25.00", "ACTIVE")
+    (paid,) = [one for one in stand_in.payments.values() if one["status"] == "succeeded"]
+    await office.parts.stripe_events.receive(body(event("payment_intent.succeeded", paid)))
+    seen = await shown(office, account, key)
+    assert (seen["inFlight"], seen["chargedToday"], seen["declines"]) == (False, "25.00", 0)
+    row = (await office.transactions(account))[-1]
+    assert (row["type"], row["amount"], row["balanceAfter"]) == ("AUTO_RECHARGE", "25.00", "29.00")
+    office.now += timedelta(days=1)
+    assert (await shown(office, account, key))["chargedToday"] == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ({"threshold": "-1.00"}, BAD, "threshold must be 0.00 to 100000.00"),
+        ({"threshold": None}, BAD, "threshold, amount and dailyLimit are required"),
+        ({"amount": "4.00"}, BAD, "amount must be 5.00 to 10000.00, not 4.00"),
+        ({"amount": "25.005"}, BAD, "amount must be whole cents"),
+        ({"dailyLimit": "24.99"}, BAD, "dailyLimit must be at least the amount"),
+        ({"dailyLimit": "100000.01"}, BAD, "at most 100000.00"),
+        ({"enabled": False}, "CONFLICT", "auto-recharge was never set"),
+        ({"accountId": "acct_2"}, "NOT_FOUND", "there is no such account"),
+        ({"idempotencyKey": "x" * 256}, BAD, "idempotencyKey must have at most 255 characters"),
+    ],
+)
+async def test_bad_input(office: Office, given: dict[str, Any], code: str, said: str) -> None:
+    key = await office.manager(await office.account())
+    await office.account()
+    refused = await office.refusal("setAutoRecharge", key, **(GIVEN | given))
+    assert (refused[0], said in refused[1]) == (code, True), refused
+
+
+@pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.SERVICE, KeyScope.OPERATOR])
+async def test_it_is_for_manage_keys(office: Office, scope: KeyScope) -> None:
+    account = await office.account()
+    number = number_of(account) if scope == KeyScope.READ else None
+    key = await office.key(NewKey(scope, "tests", number))
+    refused = await office.refusal("setAutoRecharge", key, **GIVEN, accountId=account)
+    assert refused == ("FORBIDDEN", "setAutoRecharge is for manage keys")
+
+
+async def test_a_key_that_was_revoked_sets_nothing(database_url: str) -> None:
+    async with opened(database_url, key_cache_seconds=60) as office:
+        key = await office.manager(await office.account())
+        await office.query("{ viewer { scope } }", key)
+        await office.call("revokeApiKey", prefix=key[:12])
+        assert (await office.refusal("setAutoRecharge", key, **GIVEN))[0] == "UNAUTHENTICATED"

@@ -1,0 +1,151 @@
+"""A top-up from the mutation to the row: the stand-in makes the session, Stripe's event credits it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ledger.keys import KeyScope, NewKey
+from tests.gateway.mutations.office import Office, contents, number_of, opened
+from tests.stripe_objects import SECRET, body, event, payment, session, signature
+from tests.stripe_stand_in import Fault, StandIn, settings, standing_in
+
+BAD = "BAD_USER_INPUT"
+URLS = {"successUrl": "https://example.com/done?s={CHECKOUT_SESSION_ID}", "cancelUrl": "http://localhost:8000/back"}
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[StandIn]:
+    async with standing_in() as one:
+        yield one
+
+
+@pytest.fixture
+async def office(database_url: str, stand_in: StandIn) -> AsyncIterator[Office]:
+    given = settings(stand_in, stripe_timeout_seconds=0.5, stripe_webhook_secrets=SECRET)
+    async with opened(database_url, **given) as office:
+        yield office
+
+
+async def _tell(office: Office, kind: str, of: dict[str, Any]) -> int:
+    text = body(event(kind, of))
+    headers = {"Stripe-Signature": signature(text)}
+    async with office.session.post(f"{office.url}/webhooks/stripe", data=text, headers=headers) as answer:
+        return answer.status
+
+
+async def test_from_the_call_to_the_row(office: Office, stand_in: StandIn) -> None:
+    account = await office.account()
+    key = await office.manager(account)
+    made = await office.call("createTopUp", key, amount="25.00", **URLS)
+    assert made == {
+        "transactions": [],
+        "balance": "0.00",
+        "replayed": False,
+        "checkoutUrl": f"https://checkout.stripe.example/c/pay/{made['sessionId']}",
+        "sessionId": made["sessionId"],
+    }
+    (asked,) = stand_in.asked_for("/v1/checkout/sessions")
+    customer = asked.form["customer"]
+    paid = session(made["sessionId"], customer=customer, subtotal=2_500, tax=200, payment_intent="pi_1")
+    # Its events may come while the customer's name is hardly known: the customer was linked before it could pay.
+    assert await _tell(office, "payment_intent.succeeded", payment("pi_1", customer=customer, amount=2_700)) == 200
+    assert await _tell(office, "checkout.session.completed", paid) == 200
+    (row,) = await office.transactions(account)
+    assert (row["type"], row["amount"], row["source"], row["refType"], row["refId"]) == (
+        "TOPUP",
+        "25.00",
+        "STRIPE_WEBHOOK",
+        "STRIPE_CHECKOUT_SESSION",
+        made["sessionId"],
+    )
+    # The second top-up is of the same customer.
+    await office.call("createTopUp", key, amount="5.00", accountId=account, **URLS)
+    assert [one.form["customer"] for one in stand_in.asked_for("/v1/checkout/sessions")] == [customer] * 2
+    assert len(stand_in.customers) == 1
+
+
+async def test_the_same_call_has_the_same_session(office: Office, stand_in: StandIn) -> None:
+    key = await office.manager(await office.account())
+    given = {"amount": "25.00", **URLS, "idempotencyKey": "my key"}
+    first = await office.call("createTopUp", key, **given)
+    again = await office.call("createTopUp", key, **given)
+    assert again == first | {"replayed": True}
+    assert [one.key for one in stand_in.asked_for("/v1/checkout/sessions")] == ["createTopUp/acct_1/my key"] * 2
+    answer = await office.answer("createTopUp", key, **(given | {"amount": "26.00"}))
+    assert answer["errors"][0]["extensions"] == {"code": "IDEMPOTENCY_CONFLICT"}
+    # Another account's key is another key, and Stripe takes neither letters beyond ASCII nor 256 characters.
+    other = await office.manager(await office.account())
+    for strange in ("my key", "schlüssel", "k" * 255):
+        made = await office.call("createTopUp", other, **(given | {"idempotencyKey": strange}))
+        assert made["sessionId"] != first["sessionId"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ({"amount": "4.99"}, BAD, "amount must be 5.00 to 10000.00, not 4.99"),
+        ({"amount": "10000.01"}, BAD, "amount must be 5.00 to 10000.00"),
+        ({"amount": "25.001"}, BAD, "amount must be whole cents"),
+        ({"amount": "-25.00"}, BAD, "amount must be 5.00 to 10000.00"),
+        ({"amount": 25.5}, BAD, "not float"),
+        ({"successUrl": "http://example.com/"}, BAD, "successUrl must be an https address"),
+        ({"cancelUrl": "javascript:alert(1)"}, BAD, "cancelUrl must be an https address"),
+        ({"cancelUrl": "https://[::1"}, BAD, "cancelUrl must be an https address"),
+        ({"successUrl": "https://example.com/" + "x" * 2_000}, BAD, "successUrl must have at most 2000 characters"),
+        ({"idempotencyKey": ""}, BAD, "idempotencyKey is required"),
+        ({"accountId": "acct_2"}, "NOT_FOUND", "there is no such account"),
+    ],
+)
+async def test_bad_input_asks_stripe_for_nothing(
+    office: Office, stand_in: StandIn, given: dict[str, Any], code: str, said: str
+) -> None:
+    key = await office.manager(await office.account())
+    await office.account()
+    refused = await office.refusal("createTopUp", key, **({"amount": "25.00"} | URLS | given))
+    assert (refused[0], said in refused[1]) == (code, True), refused
+    assert stand_in.asked == []
+
+
+@pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.SERVICE, KeyScope.OPERATOR])
+async def test_it_is_for_manage_keys(office: Office, scope: KeyScope) -> None:
+    account = await office.account()
+    number = number_of(account) if scope == KeyScope.READ else None
+    key = await office.key(NewKey(scope, "tests", number))
+    given = {"amount": "25.00", "accountId": account, **URLS}
+    assert await office.refusal("createTopUp", key, **given) == ("FORBIDDEN", "createTopUp is for manage keys")
+
+
+@pytest.mark.parametrize(
+    ("fault", "extensions"),
+    [
+        ("429", {"code": "RATE_LIMITED", "retryAfter": 7.0}),
+        ("503", {"code": "UNAVAILABLE"}),
+        ("hangs", {"code": "UNAVAILABLE"}),
+        ("hangs_afterwards", {"code": "UNAVAILABLE"}),
+        ("cut_short", {"code": "UNAVAILABLE"}),
+    ],
+)
+async def test_what_stripe_answers_has_a_code_and_the_call_can_be_sent_again(
+    office: Office, stand_in: StandIn, fault: Fault, extensions: dict[str, Any]
+) -> None:
+    key = await office.manager(await office.account())
+    given = {"amount": "25.00", **URLS, "idempotencyKey": "again"}
+    stand_in.faults = ["none", fault]
+    before = await contents(office.parts.database)
+    answer = await office.answer("createTopUp", key, **given)
+    assert answer["errors"][0]["extensions"] == extensions
+    after = await contents(office.parts.database)
+    assert {name for name in after if after[name] != before[name]} == {"stripe_customers"}
+    made = await office.call("createTopUp", key, **given)
+    assert made["checkoutUrl"].startswith("https://checkout.stripe.example/")
+    assert len(stand_in.customers) == 1
+
+
+async def test_without_stripe_s_key_it_is_unavailable(database_url: str) -> None:
+    async with opened(database_url) as office:
+        key = await office.manager(await office.account())
+        refused = await office.refusal("createTopUp", key, amount="25.00", **URLS)
+        assert refused == ("UNAVAILABLE", "payments cannot be reached at the moment: try again")
