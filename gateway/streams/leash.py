@@ -13,29 +13,33 @@ class Leash:
     It leaves with TimeoutError then, as after the seconds of its own, and `has_run_out`.
     """
 
-    __slots__ = ("_is_held", "_timeout", "ending")
+    __slots__ = ("_is_held", "_is_over", "_timeout", "ending")
 
     def __init__(self, seconds: float | None = None) -> None:
         self._timeout = asyncio.timeout(seconds)
-        self._is_held = False
+        self._is_held = self._is_over = False
         self.ending: Ending | None = None
         """Why it was pulled; None where its own time ran out."""
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
         self._is_held = True
+        if self.ending is not None:
+            self._timeout.reschedule(0)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._is_held = False
+        self._is_held, self._is_over = False, True
         await self._timeout.__aexit__(kind, error, traceback)
 
     def pull(self, ending: Ending) -> None:
-        """The first who pulls is the one who counts."""
-        if self._is_held and self.ending is None and not self._timeout.expired():
-            self.ending = ending
+        """The first who pulls is the one who counts, even before the task has begun; afterwards it is too late."""
+        if self._is_over or self.ending is not None or self._timeout.expired():
+            return
+        self.ending = ending
+        if self._is_held:
             self._timeout.reschedule(0)
 
     def let_go(self) -> None:
