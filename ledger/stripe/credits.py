@@ -10,7 +10,7 @@ from typing import Final
 from db import stripe_credits
 from db.recharges import attempt_by_id
 from db.stripe_credits import StripeCreditRow
-from ledger import recharges
+from ledger import descriptions, recharges
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import format_nanos
 from ledger.moves import Entry, Order, Ref, Writer
@@ -122,16 +122,13 @@ class _Crediting:
         account_id = await self._account(paid.customer)
         if account_id is None:
             return _unknown_customer(paid.customer)
-        ref = Ref(RefType.STRIPE_INVOICE, paid.invoice)
+        ref, by = Ref(RefType.STRIPE_INVOICE, paid.invoice), f" (Stripe invoice {paid.invoice})"
+        cash_text, bonus_text = descriptions.contract(paid.contract, paid.cash_nanos, paid.bonus_nanos)
         parts = (
-            (TransactionType.CONTRACT_GRANT, paid.cash_nanos, "paid by"),
-            (TransactionType.BONUS_GRANT, paid.bonus_nanos, "bonus with"),
+            (TransactionType.CONTRACT_GRANT, paid.cash_nanos, cash_text),
+            (TransactionType.BONUS_GRANT, paid.bonus_nanos, bonus_text),
         )
-        entries = [
-            Entry(kind, nanos, f"Contract {paid.contract}: {how} Stripe invoice {paid.invoice}", ref=ref)
-            for kind, nanos, how in parts
-            if nanos
-        ]
+        entries = [Entry(kind, nanos, text + by, ref=ref) for kind, nanos, text in parts if nanos]
         credit = self._row(paid.invoice, account_id, paid.payment_intent, paid.cash_nanos)
         return await self._credit(account_id, credit, entries)
 

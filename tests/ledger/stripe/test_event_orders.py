@@ -79,14 +79,13 @@ class Story:
         paid = invoice(invoice_id, customer=self.customer, subtotal=cents, metadata=metadata, payment_intent=payment_id)
         self.tell("invoice.paid", paid)
         ref = f"{RefType.STRIPE_INVOICE.value} {invoice_id}"
-        self.rows.append(
-            Posted(
-                "contract_grant", _dollars(cents), ref, f"Contract {name}: paid by Stripe invoice {invoice_id}", None
-            )
-        )
+        by = f" (Stripe invoice {invoice_id})"
+        title = f"Enterprise contract {name}: ${_dollars(cents)} "
+        title += f"contract → ${_dollars(cents + bonus)} total credit" if bonus else "of credit"
+        self.rows.append(Posted("contract_grant", _dollars(cents), ref, title + by, None))
         if bonus:
-            title = f"Contract {name}: bonus with Stripe invoice {invoice_id}"
-            self.rows.append(Posted("bonus_grant", _dollars(bonus), ref, title, None))
+            title += f", with ${_dollars(bonus)} as bonus_grant"
+            self.rows.append(Posted("bonus_grant", _dollars(bonus), ref, title + by, None))
         self._refund(number, cents, refunds, ref)
 
     def _refund(self, number: int, cents: int, parts: Sequence[int], corrects: str) -> None:

@@ -214,9 +214,10 @@ async def test_a_contract_s_invoice_grants_cash_and_bonus(till: Till) -> None:
     assert await till.tell("invoice.paid", paid) == APPLIED
     assert await till.tell("invoice.paid", paid) == APPLIED
     ref = "stripe_invoice in_1"
+    total = "Enterprise contract C-2026-17: $10000.00 contract → $12000.00 total credit"
     assert await till.posted(account_id) == [
-        Posted("contract_grant", "10000.00", ref, "Contract C-2026-17: paid by Stripe invoice in_1", None),
-        Posted("bonus_grant", "2000.00", ref, "Contract C-2026-17: bonus with Stripe invoice in_1", None),
+        Posted("contract_grant", "10000.00", ref, f"{total} (Stripe invoice in_1)", None),
+        Posted("bonus_grant", "2000.00", ref, f"{total}, with $2000.00 as bonus_grant (Stripe invoice in_1)", None),
     ]
     rows = await till.rows(account_id)
     assert {row.source for row in rows} == {"stripe_webhook"}
