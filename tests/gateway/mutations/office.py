@@ -28,7 +28,8 @@ from tests.ledger.desk import START
 ROW: Final = "id type amount balanceAfter description source refType refId periodStart periodEnd createdAt"
 PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
 _ACCOUNT: Final = "account { id externalId name status balance }"
-_CHARGE: Final = "charge { id state held refunded overage net cycles refId }"
+CHARGE: Final = "id state held refunded overage net cycles refId"
+_CHARGE: Final = f"charge {{ {CHARGE} }}"
 RECHARGE: Final = "state threshold amount dailyLimit chargedToday inFlight declines lastFailure lastFailureAt nextTryAt"
 MORE: Final = {
     "openHold": _CHARGE,

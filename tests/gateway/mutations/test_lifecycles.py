@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.mutations.office import Office, brief
+from tests.gateway.mutations.office import CHARGE, Office, brief
 from tests.ledger.desk import DAY, HOUR, START
 from tests.ledger.recompute import differences
 
@@ -14,6 +14,9 @@ GPU = {"refType": "GPU_INSTANCE", "refId": "132"}
 HOUR_OF_GPU = {"periodStart": "2026-11-01T00:00:00Z", "periodEnd": "2026-11-01T01:00:00Z"}
 INFERENCE = {"refType": "INFERENCE_INSTANCE", "refId": "7"}
 FIRST_DAY = {"periodStart": "2026-11-01T00:00:00Z", "periodEnd": "2026-11-02T00:00:00Z"}
+
+
+LATER = f"query ($id: ID!) {{ account(id: $id) {{ balance charges {{ nodes {{ {CHARGE} }} }} }} }}"
 
 
 def told(payload: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -70,6 +73,8 @@ async def test_a_gpu_instance(
         ("METERING", "GPU_INSTANCE", "132")
     }
     assert (await office.transactions(account))[1:] == opened["transactions"] + settled["transactions"]
+    later = (await office.query(LATER, id=account))["account"]
+    assert later == {"balance": settled["balance"], "charges": {"nodes": [settled["charge"]]}}
     assert await differences(office.parts.database) == []
 
 
