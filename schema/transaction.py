@@ -93,8 +93,8 @@ class Transaction(Node):
 
     @strawberry.field(
         description="The page of the Stripe object that caused the row, in the Stripe dashboard. For operators' keys"
-        " alone, as customers have no access to it: null for others, for whom `refId` is the object's id that receipts"
-        " and support know, and for rows that Stripe did not cause.",
+        " alone, as customers have no access to it: null for others, for whom `refId` is the object's id, by which"
+        " support finds it, and for rows that Stripe did not cause.",
         metadata={READS: ("ref_type", "ref_id")},
     )
     def stripe_url(self: TransactionRow, info: Info[Reads, None]) -> str | None:
