@@ -28,7 +28,8 @@ KEEPALIVE_SECONDS: Final = 30.0
 _ACCOUNTS_IN_PAYLOAD: Final = 300
 """A payload has at most 7,999 bytes."""
 
-_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# InternalClientError: the server has said that it ends the connection, and has not hung up yet.
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 log = structlog.get_logger()
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 BATCH: Final = 50
 """Connections that are made at the same time: a server's backlog is short."""
@@ -66,9 +66,9 @@ class Subscriber(asyncio.Protocol):
         self.began: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request())
+        # uvloop's transports are not asyncio's by descent.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._request())
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.began.done():

@@ -129,7 +129,7 @@ class StoringProgram(Program):
     def _read(self, statement: str) -> list[tuple[str, ...]]:
         if not self._place.exists():
             return []
-        with closing(sqlite3.connect(self._place)) as connection:
+        with closing(sqlite3.connect(self._place, timeout=ARRIVAL_SECONDS)) as connection:
             tables = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").fetchone()
             return connection.execute(statement).fetchall() if tables == (2,) else []
 
