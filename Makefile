@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: demo test check format bench bench-growth bench-workers bench-posting bench-partitioning sdl clean system-packages pages
+.PHONY: screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -39,6 +39,9 @@ bench-workers: $(VENV)/.installed-bench
 bench-posting: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.posting $(BENCH)
 
+bench-console: system-packages $(VENV)/.installed-bench pages
+	$(BIN)/python -m benchmarks.console $(BENCH)
+
 bench-partitioning: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.partitioning
 
@@ -47,6 +50,9 @@ sdl: $(VENV)/.installed
 
 pages: $(VENV)/.installed
 	$(BIN)/python console/build.py
+
+screenshots: system-packages $(VENV)/.installed-dev pages
+	$(BIN)/python console/screenshots.py
 
 system-packages:
 	sh .ci/system-packages chromium curl jq

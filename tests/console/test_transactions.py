@@ -6,8 +6,10 @@ import asyncio
 import csv
 import io
 import re
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
@@ -84,7 +86,7 @@ async def test_filters_are_kept_in_the_address(gateway: Gateway, open_page: Open
     await page.get_by_label("Search descriptions").fill("unused")
     await page.keyboard.press("Enter")
     expected = await exported(gateway, key, types="refund,topup", amount_gte="1.5", search="unused")
-    await expect(page.get_by_text(f"{len(expected)} transactions")).to_be_visible()
+    await expect(page.locator(".filters")).to_contain_text(f"{len(expected)} transactions, ")
     assert page.url.endswith("/console/?types=refund,topup&min=1.5&q=unused")
     first = [row["amount"] for row in expected[:50]]
     assert (await amounts(rows(page)))[:50] == first
@@ -216,6 +218,35 @@ async def test_the_export_has_the_whole_filter_and_its_address_no_key(
     assert len(expected) > 50
     assert list(csv.DictReader(io.StringIO(text, newline="")))[::-1] == expected
     await expect(page.get_by_role("status").last).to_have_text("The download has started.")
+
+
+async def test_times_are_utc_and_the_reader_s_own_where_they_are_pointed_at(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page(key=key, timezone_id="Asia/Kolkata", locale="en-GB")
+    [newest, *_] = await exported(gateway, key)
+    at = datetime.fromisoformat(newest["created_at"])
+    time = rows(page).first.locator("time")
+    await expect(page.get_by_role("columnheader", name="Date (UTC)")).to_be_visible()
+    await expect(time).to_have_text(re.compile(rf"^{at.day} {at:%b}\w* {at.year}, {at:%-H:%M}$"))
+    await time.hover()
+    local = at.astimezone(ZoneInfo("Asia/Kolkata"))
+    await expect(time).to_have_attribute("title", re.compile(rf"{local:%-H:%M:%S} GMT\+5:30 \(your time\)$"))
+
+
+async def test_printing_gives_a_statement(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?types=refund", key=(await gateway.key()).secret, scheme="dark")
+    await expect(rows(page)).to_have_count(50)
+    await expect(page.get_by_text("Account statement")).to_be_hidden()
+    await page.emulate_media(media="print")
+    await expect(page.get_by_text("Account statement")).to_be_visible()
+    await expect(page.locator(".statement")).to_contain_text("Transactions: Refund.")
+    await expect(page.locator(".statement")).to_contain_text("Only the newest 50 rows")
+    for hidden in (page.get_by_role("banner"), page.get_by_role("button", name="Load more"), page.locator(".filters")):
+        await expect(hidden).to_be_hidden()
+    await expect(rows(page).last).to_be_visible()
+    assert await page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    # The head of the table stands on every sheet.
+    assert await table(page).locator("thead").evaluate("one => getComputedStyle(one).display") == "table-header-group"
 
 
 async def test_a_month_s_bar_opens_its_transactions(gateway: Gateway, open_page: Open) -> None:

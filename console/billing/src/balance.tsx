@@ -1,6 +1,7 @@
 import { account } from "./account";
 import { link } from "./live";
 import { Months } from "./months";
+import { isOffline } from "./network";
 import { readAt } from "./page";
 import { Money } from "./parts/money";
 import { clockText } from "./times";
@@ -8,7 +9,7 @@ import { clockText } from "./times";
 /** Whether the figure follows what happens, and when it was last so. */
 function Pulse() {
   const { value: at } = readAt;
-  if (link.value === "live") return <span class="pulse live">Live</span>;
+  if (link.value === "live" && !isOffline.value) return <span class="pulse live">Live</span>;
   return at && <span class="pulse">As of {clockText(at)}</span>;
 }
 

@@ -2,7 +2,7 @@ import type { ComponentChildren } from "preact";
 import type { ChargeState, TransactionExplainedQuery } from "../generated/TransactionExplained";
 import { counted } from "./counts";
 import { REF_TYPES, TYPES } from "./kinds";
-import { Moment } from "./parts/moment";
+import { moment } from "./parts/moment";
 import { Money } from "./parts/money";
 
 export type Explained = NonNullable<TransactionExplainedQuery["transaction"]>;
@@ -57,7 +57,7 @@ export function ChargeRows({ charge, current }: { readonly charge: Charge; reado
           {nodes.map((row) => (
             <tr key={row.id} role="row" aria-current={row.id === current || undefined}>
               <td role="cell" class="date">
-                <Moment at={row.createdAt} />
+                {moment(row.createdAt)}
               </td>
               <td role="cell">{TYPES[row.type]}</td>
               <td role="cell" class="amount">

@@ -3,7 +3,6 @@ import { locale } from "./locale";
 // Counts are 64-bit integers in strings.
 
 const whole = new Intl.NumberFormat(locale);
-const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 
 export function countText(count: string | bigint | number): string {
   return whole.format(typeof count === "string" ? BigInt(count) : count);
@@ -11,7 +10,7 @@ export function countText(count: string | bigint | number): string {
 
 /** For the axes of charts. */
 export function roughCount(count: number): string {
-  return compact.format(count);
+  return new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 }).format(count);
 }
 
 /** "1 row", "2 rows". */

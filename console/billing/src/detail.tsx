@@ -8,7 +8,7 @@ import { Outdated, ask } from "./gateway";
 import { REF_TYPES, SOURCES, TYPES, spelled } from "./kinds";
 import { Copy } from "./parts/copy";
 import { Failed } from "./parts/failed";
-import { Moment } from "./parts/moment";
+import { moment } from "./parts/moment";
 import { Money } from "./parts/money";
 import type { Row } from "./rows";
 import { localText, utcSecondsText, utcText } from "./times";
@@ -55,7 +55,7 @@ function FoundFacts({ found }: { readonly found: Explained }) {
       )}
       {corrects && (
         <Fact name="Answers">
-          {TYPES[corrects.type]} of <Money amount={corrects.amount} signed />, <Moment at={corrects.createdAt} />:{" "}
+          {TYPES[corrects.type]} of <Money amount={corrects.amount} signed />, {moment(corrects.createdAt)}:{" "}
           {corrects.description} <code>{corrects.id}</code>
         </Fact>
       )}

@@ -72,22 +72,21 @@ const KEYS: Record<Group, (day: UsageDay) => string> = {
   category: ({ category }) => CATEGORIES[category],
 };
 
-function lineOf(key: string, days: readonly UsageDay[], shown: { day: boolean; model: boolean }): Line {
+function lineOf(key: string, days: readonly UsageDay[], by: Group): Line {
   const [first] = days as [UsageDay, ...UsageDay[]];
   return {
     key,
-    day: shown.day ? first.day : null,
-    model: shown.model ? first.model : null,
-    kind: kindOf(first),
+    day: by === "model" ? first.day : null,
+    model: by === "model" ? null : first.model,
+    kind: by === "category" ? ORIGINS[first.origin] : kindOf(first),
     sums: totalOf(days),
   };
 }
 
+/** The models of a day or category, or the days of a model. */
 function linesOf(days: readonly UsageDay[], by: Group): Line[] {
-  // The models of a day or category, or the days of a model.
-  const shown = { day: by === "model", model: by !== "model" };
   const keyOf = (day: UsageDay) => JSON.stringify([by === "model" ? day.day : day.model, kindOf(day)]);
-  const lines = [...gathered(days, keyOf)].map(([key, some]) => lineOf(key, some, shown));
+  const lines = [...gathered(days, keyOf)].map(([key, some]) => lineOf(key, some, by));
   return by === "model" ? lines : lines.sort(dearestFirst);
 }
 

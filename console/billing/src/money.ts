@@ -65,8 +65,23 @@ function formatFor(currency: string, signed: boolean): Intl.NumberFormat {
   return format;
 }
 
+/** Of the amounts printed last: columns are measured before they are drawn, and rows are drawn again. */
+const known = new Map<string, Printed>();
+const MOST_KNOWN = 5_000;
+
 /** `signed` puts a plus before what was added. */
 export function printed(amount: string, currency: string, signed = false): Printed {
+  const name = `${amount} ${currency} ${signed}`;
+  let found = known.get(name);
+  if (!found) {
+    if (known.size >= MOST_KNOWN) known.clear();
+    found = print(amount, currency, signed);
+    known.set(name, found);
+  }
+  return found;
+}
+
+function print(amount: string, currency: string, signed: boolean): Printed {
   let head = "";
   let tail = "";
   // Given as a string, which Intl reads digit by digit.

@@ -11,13 +11,22 @@ const moment: Intl.DateTimeFormatOptions = {
   hour: "numeric",
   minute: "2-digit",
 };
-const utc = new Intl.DateTimeFormat(locale, { ...moment, timeZone: "UTC" });
-const utcSeconds = new Intl.DateTimeFormat(locale, { ...moment, second: "2-digit", timeZone: "UTC" });
-const local = new Intl.DateTimeFormat(locale, { ...moment, second: "2-digit", timeZoneName: "short" });
-const clock = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit", second: "2-digit", timeZone: "UTC" });
-const dayFormat = new Intl.DateTimeFormat(locale, { year: "numeric", month: "short", day: "numeric", timeZone: "UTC" });
-const monthFormat = new Intl.DateTimeFormat(locale, { year: "numeric", month: "long", timeZone: "UTC" });
-const shortMonth = new Intl.DateTimeFormat(locale, { month: "short", timeZone: "UTC" });
+const day: Intl.DateTimeFormatOptions = { year: "numeric", month: "short", day: "numeric" };
+const second: Intl.DateTimeFormatOptions = { second: "2-digit" };
+
+/** Made when it is first needed: each takes longer to make than a page of rows to print. */
+function formatter(options: Intl.DateTimeFormatOptions): (date: Date) => string {
+  let format: Intl.DateTimeFormat | undefined;
+  return (date) => (format ??= new Intl.DateTimeFormat(locale, options)).format(date);
+}
+
+const utc = formatter({ ...moment, timeZone: "UTC" });
+const utcSeconds = formatter({ ...moment, ...second, timeZone: "UTC" });
+const local = formatter({ ...moment, ...second, timeZoneName: "short" });
+const clock = formatter({ hour: "numeric", minute: "2-digit", ...second, timeZone: "UTC" });
+const utcDay = formatter({ ...day, timeZone: "UTC" });
+const utcMonth = formatter({ year: "numeric", month: "long", timeZone: "UTC" });
+const utcMonthShort = formatter({ month: "short", timeZone: "UTC" });
 
 /** Safari's Date takes three fraction digits. */
 function dateOf(time: string): Date {
@@ -25,31 +34,31 @@ function dateOf(time: string): Date {
 }
 
 export function utcText(time: string): string {
-  return utc.format(dateOf(time));
+  return utc(dateOf(time));
 }
 
 export function utcSecondsText(time: string): string {
-  return `${utcSeconds.format(dateOf(time))} UTC`;
+  return `${utcSeconds(dateOf(time))} UTC`;
 }
 
 export function localText(time: string): string {
-  return local.format(dateOf(time));
+  return local(dateOf(time));
 }
 
 export function clockText(date: Date): string {
-  return `${clock.format(date)} UTC`;
+  return `${clock(date)} UTC`;
 }
 
 export function dayText(day: string): string {
-  return dayFormat.format(new Date(`${day}T00:00:00Z`));
+  return utcDay(new Date(`${day}T00:00:00Z`));
 }
 
 export function monthText(month: string): string {
-  return monthFormat.format(new Date(`${month}-01T00:00:00Z`));
+  return utcMonth(new Date(`${month}-01T00:00:00Z`));
 }
 
 export function monthLabel(month: string): string {
-  return shortMonth.format(new Date(`${month}-01T00:00:00Z`));
+  return utcMonthShort(new Date(`${month}-01T00:00:00Z`));
 }
 
 const DAY = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;

@@ -2,8 +2,8 @@ import { useComputed } from "@preact/signals";
 import { Detail } from "./detail";
 import { TYPES } from "./kinds";
 import { opened, toggle } from "./opened";
-import { Moment } from "./parts/moment";
-import { Money } from "./parts/money";
+import { moment } from "./parts/moment";
+import { money } from "./parts/money";
 import type { Row } from "./rows";
 import { utcText } from "./times";
 
@@ -19,17 +19,17 @@ export function TransactionRow({ row }: { readonly row: Row }) {
     <>
       <tr role="row" class={isOpen ? "row open" : "row"} onClick={(event) => isPlainClick(event) && toggle(row.id)}>
         <td role="cell" class="date">
-          <Moment at={row.createdAt} />
+          {moment(row.createdAt)}
         </td>
         <td role="cell" class="type">
           <span class={`dot ${row.type.toLowerCase()}`} />
           {TYPES[row.type]}
         </td>
         <td role="cell" class="amount">
-          <Money amount={row.amount} signed />
+          {money(row.amount, true)}
         </td>
         <td role="cell" class="after">
-          <Money amount={row.balanceAfter} />
+          {money(row.balanceAfter)}
         </td>
         <td role="cell" class="description">
           {row.description}

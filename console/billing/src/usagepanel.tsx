@@ -1,12 +1,11 @@
-import { signal, useComputed } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useComputed } from "@preact/signals";
 import { GROUPS, type Group, RANGES, type Range, type UsageView, address, go } from "./address";
 import { daysOf, usageFilter } from "./criteria";
-import type { Chart as ChartType } from "./chart";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
 import { type Stack, stacksOf } from "./grouping";
 import { roughMoney } from "./money";
+import { Chart } from "./parts/chart";
 import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { Field } from "./parts/field";
@@ -14,13 +13,6 @@ import { currency } from "./account";
 import { dayText, daysBetween, isDay } from "./times";
 import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
-
-/** The charts come in a file of their own, which the Transactions tab does without. */
-const chart = signal<typeof ChartType | null>(null);
-
-function loadChart(): void {
-  if (!chart.peek()) void import("./chart").then(({ Chart }) => (chart.value = Chart));
-}
 
 const RANGE_NAMES: Record<Range, string> = {
   "7": "Last 7 days",
@@ -111,9 +103,6 @@ function Charts({ view }: { readonly view: UsageView }) {
     return { days, stacks: stacksOf(usage.value?.days ?? [], days, address.value.usage.group, MOST_STACKS) };
   }).value;
   const by = view.group === "category" ? "type" : "model";
-  const { value: Chart } = chart;
-  useEffect(loadChart, []);
-  if (!Chart) return <div class="charts bone" aria-hidden="true" />;
   return (
     <div class="charts">
       <Chart

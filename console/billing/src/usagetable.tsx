@@ -20,7 +20,7 @@ function toggle(name: string): void {
 const HEADS: Record<Group, readonly [string, string, string]> = {
   day: ["Date", "Model", "Type"],
   model: ["Model", "Date", "Type"],
-  category: ["Type", "Model", "Of"],
+  category: ["Type", "Model", "Origin"],
 };
 
 function Figures({ sums }: { readonly sums: Sums }) {

@@ -7,9 +7,13 @@ interface Props {
   readonly signed?: boolean;
 }
 
-/** An exact amount. Digits beyond cents are dimmed, and columns of amounts line up at the point. */
-export function Money({ amount, signed = false }: Props) {
-  const { head, tail } = printed(amount, currency.value, signed);
+/** An exact amount. Digits beyond cents are dimmed, and columns of amounts line up at the point.
+ *
+ * Lists call it as a function: a component for each of their amounts would cost more than the amount. The currency
+ * is not watched, since it changes with the account alone.
+ */
+export function money(amount: string, signed = false) {
+  const { head, tail } = printed(amount, currency.peek(), signed);
   const added = signed && !isNegative(amount);
   return (
     <span class={`money own-${tail.length}${added ? " added" : ""}`}>
@@ -17,4 +21,8 @@ export function Money({ amount, signed = false }: Props) {
       {tail && <span class="tail">{tail}</span>}
     </span>
   );
+}
+
+export function Money({ amount, signed = false }: Props) {
+  return money(amount, signed);
 }

@@ -1,15 +1,14 @@
-import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import type { Stack } from "./grouping";
-import { isDark } from "./theme";
-import { dayText } from "./times";
 
-interface Props {
-  readonly title: string;
+// Nothing but types is shared with the page's first script: the charts load alone, and late.
+
+export interface Drawing {
   readonly days: readonly string[];
   readonly stacks: readonly Stack[];
   readonly valuesOf: (stack: Stack) => readonly number[];
   readonly label: (value: number) => string;
+  readonly dayText: (day: string) => string;
 }
 
 const HEIGHT = 220;
@@ -24,7 +23,7 @@ function piled(values: readonly (readonly number[])[], length: number): number[]
   return values.map((some) => (below = below.map((height, index) => height + (some[index] ?? 0))));
 }
 
-function optionsOf({ days, stacks, valuesOf, label }: Props, width: number, tip: HTMLElement): uPlot.Options {
+function optionsOf({ days, stacks, valuesOf, label, dayText }: Drawing, width: number, tip: HTMLElement): uPlot.Options {
   const axis = {
     stroke: style("--muted"),
     font: `12px ${style("--font")}`,
@@ -80,32 +79,16 @@ function optionsOf({ days, stacks, valuesOf, label }: Props, width: number, tip:
   };
 }
 
-/** Stacked bars, a stack for each day. The table beside it has the same figures for those who can't see it. */
-export function Chart(props: Props) {
-  const { title, days, stacks, valuesOf } = props;
-  const frame = useRef<HTMLDivElement>(null);
-  const tip = useRef<HTMLDivElement>(null);
-  const dark = isDark.value;
-
-  useEffect(() => {
-    const [target, note] = [frame.current, tip.current];
-    if (!target || !note) return;
-    const heights = piled(stacks.map(valuesOf), days.length).reverse();
-    const data = [days.map((_, index) => index), ...heights] as uPlot.AlignedData;
-    const plot = new uPlot(optionsOf(props, target.clientWidth, note), data, target);
-    const resized = new ResizeObserver(() => plot.setSize({ width: target.clientWidth, height: HEIGHT }));
-    resized.observe(target);
-    return () => {
-      resized.disconnect();
-      plot.destroy();
-    };
-  }, [days, stacks, dark]);
-
-  return (
-    <figure class="chart">
-      <figcaption>{title}</figcaption>
-      <div ref={frame} class="frame" role="img" aria-label={`${title}. The table has the same figures.`} />
-      <div ref={tip} class="tip" aria-hidden="true" hidden />
-    </figure>
-  );
+/** Draws into the frame, and what is pointed at into the tip. What is returned takes it away again. */
+export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): () => void {
+  const { days, stacks, valuesOf } = drawing;
+  const heights = piled(stacks.map(valuesOf), days.length).reverse();
+  const data = [days.map((_, index) => index), ...heights] as uPlot.AlignedData;
+  const plot = new uPlot(optionsOf(drawing, frame.clientWidth, tip), data, frame);
+  const resized = new ResizeObserver(() => plot.setSize({ width: frame.clientWidth, height: HEIGHT }));
+  resized.observe(frame);
+  return () => {
+    resized.disconnect();
+    plot.destroy();
+  };
 }
