@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
@@ -19,7 +19,10 @@ from tests.console.gateways import STORY_ROWS, Gateway
 
 ROOT: Final = Path(__file__).parents[2]
 BUILT: Final = ROOT / "gateway" / "static" / "billing"
-TIMEOUT_MILLISECONDS: Final = 20_000
+TIMEOUT_MILLISECONDS: Final = 30_000
+
+# Of expectations too, which have one of their own: on a machine that does other things a page takes its time.
+expect.set_options(timeout=TIMEOUT_MILLISECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,7 @@ _PINNED = {
     "MonthCards": (3, 2),
     "MoreTransactions": (3, 2),
     "TransactionDetail": (5, 3),
-    "TransactionExplained": (3, 3),
+    "TransactionExplained": (6, 4),
     "TransactionTotals": (3, 2),
     "UsageByDay": (4, 2),
     "Viewer": (2, 2),

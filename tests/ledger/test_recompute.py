@@ -44,7 +44,7 @@ CHANGES = [
         f"UPDATE holds SET {column} = {column} + 1 WHERE state = 'settled'"
         for column in ("used_nanos", "settled_at", "settled_seq")
     ),
-    "UPDATE holds SET settled_seq = 1 WHERE settled_seq IS NULL",
+    "UPDATE holds SET settled_seq = hold_seq WHERE settled_seq IS NULL",
     "UPDATE holds SET state = 'open' WHERE state = 'settled'",
     "UPDATE holds SET state = 'settled' WHERE state = 'open'",
     "UPDATE holds SET month = '2026-10'",
