@@ -95,7 +95,7 @@ async def account_count(snapshot: Snapshot, search: str | None, search_id: int |
     return int(rows[0][0])
 
 
-async def balance_now(connection: WriteConnection, account_id: int) -> int:
+async def account_now(connection: WriteConnection, account_id: int) -> AccountRow:
     """As it was committed last; others may be posting meanwhile."""
-    statement = select(_ACCOUNT.c.balance_nanos).where(_ACCOUNT.c.id == account_id)
-    return int((await connection.execute(statement)).scalar_one())
+    statement = select(*columns(_ACCOUNT, AccountRow)).where(_ACCOUNT.c.id == account_id)
+    return AccountRow._make((await connection.execute(statement)).one())

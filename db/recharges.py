@@ -81,6 +81,7 @@ _BELOW = (
     .join(tables.accounts, tables.accounts.c.id == _SET.c.account_id)
     .where(
         _SET.c.state == "active",
+        tables.accounts.c.status == "active",
         tables.accounts.c.balance_nanos < _SET.c.threshold_nanos,
         or_(_SET.c.retry_at.is_(None), _SET.c.retry_at <= bindparam("now", type_=timestamp())),
         ~exists().where(_ATTEMPT.c.account_id == _SET.c.account_id, _ATTEMPT.c.ended_at.is_(None)),

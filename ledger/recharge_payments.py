@@ -19,6 +19,7 @@ from db.database import Database, WriteConnection
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
 from ledger.errors import IdempotencyConflict
 from ledger.ids import account_id_text
+from ledger.kinds import AccountStatus
 from ledger.money import format_nanos
 from ledger.posting import Clock, utc_now
 from ledger.recharges import AttemptState, RechargeState, fail, locked
@@ -106,10 +107,12 @@ class RechargePayments:
                 log.info("auto-recharge started", account=account_id_text(account_id), attempt=attempt.id)
 
     async def _needs_one(self, connection: WriteConnection, settings: AutoRechargeRow, now: datetime) -> bool:
+        account = await accounts.account_now(connection, settings.account_id)
         return (
             settings.state == RechargeState.ACTIVE
+            and account.status == AccountStatus.ACTIVE
             and (settings.retry_at is None or settings.retry_at <= now)
-            and await accounts.balance_now(connection, settings.account_id) < settings.threshold_nanos
+            and account.balance_nanos < settings.threshold_nanos
             and await recharges.in_flight(connection, settings.account_id) is None
         )
 

@@ -104,6 +104,17 @@ async def test_nothing_is_charged_at_the_threshold(recharger: Recharger, balance
     assert recharger.stand_in.asked == []
 
 
+async def test_a_suspended_account_is_not_charged(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    await recharger.execute(f"UPDATE accounts SET status = 'suspended' WHERE id = {account_id}")
+    await recharger.payments.run()
+    await recharger.payments._start(account_id)
+    assert await recharger.attempts(account_id) == []
+    await recharger.execute(f"UPDATE accounts SET status = 'active' WHERE id = {account_id}")
+    await recharger.payments.run()
+    assert await recharger.told_states(account_id) == ["submitted"]
+
+
 async def test_nothing_is_charged_when_it_is_off(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     await recharger.switch_off(account_id)
