@@ -18,7 +18,7 @@ import asyncpg
 
 from db.errors import translated
 
-_KEY: Final = 7_245_310_905
+_KEY: Final = 7_245_310_906
 _LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _CHECK_SECONDS: Final = 10.0
 
