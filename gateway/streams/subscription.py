@@ -77,7 +77,8 @@ class Subscription:
         # Everything below the root that an answer depends on, besides the event.
         variables = given.variables or {}
         values = {name: variables.get(name) for name in operation.event_variables if name in variables}
-        self._kind = (operation, orjson.dumps(values), principal.scope)
+        # As text: the bytes that orjson returns keep its buffer of 4 KiB, for as long as the subscription lasts.
+        self._kind = (operation, orjson.dumps(values).decode(), principal.scope)
 
     def __aiter__(self) -> Self:
         return self
