@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, Final, NewType, Union
+from typing import Annotated, Any, Final, NewType, Union, cast
 
 import strawberry
+from graphql import Undefined
 from strawberry import Info
 from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
 
+from execution.attributes import READS, ROWS, Reading, reading_of
 from tests.execution.chances import Answers, Chances, Later, Text, fault_error, guarded, spoilt, turned
 from tests.execution.operations import Vocabulary
-from tests.execution.trial import Subject
+from tests.execution.subjects import Subject
 
 Money = NewType("Money", Decimal)
+Big = NewType("Big", int)
+Raw = NewType("Raw", object)
 
 
-def _printed_money(value: object) -> str | None:
+def _printed_money(value: object) -> str | int | None:
+    """A text, mostly: whole hundreds are a number, and debts nothing, which no scalar may be printed as."""
     if not isinstance(value, Decimal):
         msg = f"no money: {value!r}"
         raise TypeError(msg)
-    return None if value < 0 else f"{value:.2f}"
+    if value < 0:
+        return None
+    return int(value) if value % 100 == 0 else f"{value:.2f}"
 
 
 @strawberry.enum
@@ -45,6 +52,22 @@ class MoneyOfOurs(Decimal):
     pass
 
 
+@strawberry.type
+class Clasp:
+    """One that nobody asks whether a value is of it."""
+
+    name: str
+    strength: int | None
+
+    @strawberry.field
+    def twice(self) -> str:
+        return self.name * 2
+
+
+def _clasp(number: int) -> Clasp:
+    return Clasp(name=f"clasp {number % 9}", strength=None if number % 3 else number % 50)
+
+
 _LEAVES: Final[dict[str, Callable[[int], Any]]] = {
     "label": lambda number: f"label {number % 100}",
     "note": lambda number: None if number % 3 == 0 else f"note {number % 100}",
@@ -53,8 +76,14 @@ _LEAVES: Final[dict[str, Callable[[int], Any]]] = {
     "heavy": lambda number: number % 2 == 0,
     "colour": lambda number: list(Colour)[number % 3],
     "paint": lambda number: (None, *Colour)[number % 4],
-    "price": lambda number: Decimal(number % 10_000) / 100,
-    "discount": lambda number: None if number % 3 else Decimal(number % 100) / 100,
+    "price": lambda number: Decimal((0, -1, 100)[number % 3] if number % 50 == 0 else number % 10_000) / 100,
+    "discount": lambda number: None if number % 3 else Decimal(number % 100 - 2) / 100,
+    "mark": lambda number: str(number % 1_000),
+    "count": lambda number: number % 2**50,
+    "clasp": _clasp,
+    "clasps": lambda number: [_clasp(number >> one) for one in range(number % 4)],
+    "loose_clasps": lambda number: [None if number >> one & 1 else _clasp(number >> one) for one in range(number % 3)],
+    "raw": lambda number: (None, number % 100, f"raw {number % 10}", [1], {"raw": True}, 2.5)[number % 6],
     "tags": lambda number: [f"tag {one}" for one in range(number % 4)],
     "hints": lambda number: [f"hint {one}" if number >> one & 1 else None for one in range(number % 5)],
     "grid": lambda number: [[one * 10 + other for other in range(one)] for one in range(number % 4)],
@@ -69,13 +98,15 @@ _NEARLY: Final[dict[type, tuple[Any, ...]]] = {
     float: (3, True, math.inf, "1.5", Decimal("1.5")),
     bool: (1, 0, 2, 0.0, "true", ""),
     Colour: ("r", "RED", "x", OtherColour.RED),
+    Clasp: (None, ValueError("no clasp"), Undefined, "clasp"),
     Decimal: (1, 1.5, "1.5", Decimal("NaN"), MoneyOfOurs("2.5")),
 }
 """Values that are almost of the type: some are right, and need a closer look than compiled code takes."""
 
 
 def _nearly(value: Any, number: int) -> Any:
-    return spoilt(number) if value is None else _NEARLY[type(value)][number % len(_NEARLY[type(value)])]
+    nearly = _NEARLY.get(type(value))
+    return spoilt(number) if nearly is None else nearly[number % len(nearly)]
 
 
 class Thing:
@@ -92,7 +123,7 @@ class Thing:
         if name not in _LEAVES:
             raise AttributeError(name)
         chances = self.shelf.chances
-        fault = chances.fault(*self.key, name)
+        fault = chances.fault(*self.key, name, times=5 if _LEAVES[name] is _clasp else 2.5)
         value = _LEAVES[name](chances.number(*self.key, name))
         if fault is None:
             return value
@@ -100,7 +131,7 @@ class Thing:
             raise fault_error(fault >> 8)
         if isinstance(value, list | tuple) and fault % 4 < 3:
             return _spoilt_list(list(value), fault >> 8)
-        if not isinstance(value, list | tuple) and fault & 64:
+        if name != "raw" and not isinstance(value, list | tuple) and fault & 64:
             return _nearly(value, fault >> 8)
         return spoilt(fault >> 8)
 
@@ -135,6 +166,60 @@ def _spoilt_list(items: list[Any], number: int) -> Any:
     if len(items) > 1 and isinstance(items[place - 1], list) and kind == 2:
         items[place - 1] = _spoilt_list(items[place - 1], number >> 24)
     return items
+
+
+class Row:
+    """Something loaded, of which nothing can be read but what the operation was known to read."""
+
+    def __init__(self, values: dict[str, Any], readable: Collection[str] | None) -> None:
+        self._values = values
+        self._readable = readable
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in self._values:
+            raise AttributeError(name)
+        if self._readable is not None and name not in self._readable:
+            raise AssertionError("the operation was not known to read this")
+        return self._values[name]
+
+
+@strawberry.type
+class Drawer:
+    label: str
+    width: int
+    depth: int | None
+
+    @strawberry.field(metadata={READS: ("width", "depth")})
+    def area(self) -> int:
+        return self.width * (self.depth or 0)
+
+    @strawberry.field
+    def shown(self) -> str:
+        return f"{self.label}: {self.width}"
+
+
+@strawberry.type
+class Slot:
+    drawer: Drawer
+
+
+@strawberry.type
+class Chest:
+    count: int
+    top: Drawer | None
+    drawers: list[Drawer]
+    slots: list[Slot]
+
+
+def _chest(chances: Chances, reading: Reading) -> Row:
+    number = chances.number("chest")
+    drawers = [
+        Row({"label": f"drawer {one}", "width": number >> one & 7, "depth": one or None}, reading.of_rows)
+        for one in range(number % 4)
+    ]
+    slots = [Slot(drawer=cast("Drawer", one)) for one in drawers]
+    top = drawers[0] if drawers else None
+    return Row({"count": len(drawers), "top": top, "drawers": drawers, "slots": slots}, reading.of_value)
 
 
 class Shelf:
@@ -183,7 +268,7 @@ class Shelf:
         return None if self.chances.number("none", *key) % 4 == 0 else value
 
     def check(self, *key: object) -> None:
-        fault = self.chances.fault("check", *key)
+        fault = self.chances.fault("check", *key, times=2)
         if fault is not None:
             raise fault_error(fault)
 
@@ -322,6 +407,12 @@ class Box(Labelled):
     paint: Colour | None
     price: Money
     discount: Money | None
+    mark: strawberry.ID
+    count: Big
+    raw: Raw | None
+    clasp: Clasp
+    clasps: list[Clasp]
+    loose_clasps: list[Clasp | None] | None
     tags: list[str] | None
     hints: list[str | None]
     grid: list[list[int]]
@@ -414,7 +505,7 @@ class Box(Labelled):
     def told_at_once(
         self, info: Info[Shelf, None], size: Size, which: Annotated[int, strawberry.argument(name="no")]
     ) -> str:
-        return _told(size=size, which=which, field=info.field_name, path=info.path.key)
+        return _told(size=size, which=which, field=info.field_name, path=(info.path.typename, info.path.key))
 
     @strawberry.field
     def of_parent(parent: strawberry.Parent[Any], add: str | None = None) -> str:  # noqa: N805
@@ -467,6 +558,11 @@ class Query:
     def stamp(self, info: Info[Shelf, None]) -> Any:
         return _stamp(info.context, ("stamp",))
 
+    @strawberry.field(graphql_type=Chest, metadata={ROWS: "Drawer"})
+    async def chest(self, info: Info[Shelf, None]) -> Any:
+        await info.context.later("chest")
+        return _chest(info.context.chances, reading_of(info))
+
     @strawberry.field
     def told(self, order: Order, words: list[str]) -> str:
         return _told(order=order, words=words)
@@ -504,12 +600,32 @@ class Mutation:
         return None if order is None else Put(place=info.context.puts)
 
 
+@strawberry.type
+class Subscription:
+    @strawberry.subscription(graphql_type=Box)
+    async def box(self, info: Info[Shelf, None]) -> AsyncIterator[Any]:
+        yield _event(info.context)
+
+    @strawberry.subscription(graphql_type=Content | None)
+    async def content(self, info: Info[Shelf, None], number: int = 0) -> AsyncIterator[Any]:
+        yield _event(info.context)
+
+
+def _event(shelf: Shelf) -> object:
+    return shelf.thing(_KINDS[shelf.chances.number("event") % 3], ("event",))
+
+
 _SCHEMA: Final = strawberry.Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[Stamp, Lid, Bag],
     config=StrawberryConfig(
-        scalar_map={Money: strawberry.scalar(name="Money", serialize=_printed_money, parse_value=Decimal)}
+        scalar_map={
+            Money: strawberry.scalar(name="Money", serialize=_printed_money, parse_value=Decimal),
+            Big: strawberry.scalar(name="Big", serialize=str, parse_value=int),
+            Raw: strawberry.scalar(name="Raw", serialize=lambda value: value, parse_value=lambda value: value),
+        }
     ),
 )
 
@@ -524,14 +640,19 @@ _VOCABULARY: Final = Vocabulary(
     weights={
         "secret": 0.1,
         "loud": 0.1,
+        "chest": 2,
         "box": 3,
         "boxLater": 3,
         "boxes": 3,
+        "inner": 3,
+        "outer": 3,
         "contents": 2,
         "content": 2,
-        "told": 0.5,
-        "toldAtOnce": 0.5,
+        "raw": 3,
+        "clasp": 5,
+        "clasps": 4,
+        "told": 1.5,
     },
 )
 
-CATALOGUE: Final = Subject("the catalogue", _SCHEMA._schema, _VOCABULARY, Shelf)
+CATALOGUE: Final = Subject("the catalogue", _SCHEMA._schema, _VOCABULARY, Shelf, _event)

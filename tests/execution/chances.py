@@ -101,6 +101,7 @@ SPOILT: Final[tuple[Callable[[int], Any], ...]] = (
     lambda _number: [],
     lambda _number: {"no": "such"},
     lambda number: fault_error(number),
+    lambda number: fault_error(number + 1),
     lambda number: Later(number % 3, "later"),
     lambda number: Later(number % 3, None),
     lambda number: Later(number % 3, error=fault_error(number)),
@@ -175,8 +176,10 @@ class Answers:
         if future.done():
             return
         number = self._chances.fault(self._name, key, times=2)
-        if number is not None:
-            future.set_exception(fault_error(number))
+        try:
+            if number is not None:
+                raise fault_error(number)
+            future.set_result(self._found(key))
+        except Exception as error:  # noqa: BLE001  a spoilt key cannot be looked for either
+            future.set_exception(error)
             future.exception()  # asked for ahead, it may not be waited for
-            return
-        future.set_result(self._found(key))

@@ -41,17 +41,20 @@ from ledger.moves import Order
 from ledger.recharges import RechargeState
 from ledger.stripe.api import CheckoutSession
 from ledger.top_ups import TopUps
+from resolvers.balance_changes import LowBalanceEvent
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
 from resolvers.writes import Writes
+from schema.build import graphql_schema
 from tests.execution.chances import Answers, Chances, Later, fault_error, raise_fault, spoilt, turned
 from tests.execution.operations import Vocabulary
+from tests.execution.subjects import Subject
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
 OWN: Final = 7
 """The account of keys that have one."""
 
-VOCABULARY: Final = Vocabulary(
+_VOCABULARY: Final = Vocabulary(
     scalars={
         "ID": ["acct_7"] * 6 + ["txn_7_3"] * 4 + ["chg_7_2"] * 3 + ["acct_8", "nothing"],
         "String": ["abc", "x", "gpu_1"],
@@ -360,6 +363,16 @@ class Came(NamedTuple):
     session: CheckoutSession = CheckoutSession("cs_1", "https://checkout.example/cs_1", is_replayed=False)
 
 
+def _event(context: StandIn) -> object:
+    """Of either subscription; its row may be one that is spoilt."""
+    chances = context._chances
+    number = chances.number("event")
+    row = row_of(chances, TransactionRow, (OWN, number % 9 + 1))
+    event = LowBalanceEvent("cursor", number % 10**12, number % 10**10, None if number & 2**50 else row)
+    fault = chances.fault("event")
+    return event if fault is None else spoilt(fault)
+
+
 class StandIn(Writes):
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         """`guard` keeps futures from being cancelled by one who waits for them, as the reference executor does."""
@@ -395,3 +408,6 @@ class StandIn(Writes):
 
     async def post(self, _order: Order) -> Any:
         return await self.act(None)
+
+
+LEDGER: Final = Subject("our schema", graphql_schema(), _VOCABULARY, StandIn, _event)

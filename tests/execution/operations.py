@@ -19,6 +19,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLSchema,
     GraphQLUnionType,
+    OperationType,
     Undefined,
     get_named_type,
     is_composite_type,
@@ -82,19 +83,18 @@ class OperationWriter:
         self._fragments: dict[str, tuple[Composite, str]] = {}
         self._variables: dict[str, _Variable] = {}
 
-    def write(self, *, mutation: bool = False) -> Written:
-        root = self._schema.mutation_type if mutation else self._schema.query_type
+    def write(self, kind: OperationType) -> Written:
+        root = self._schema.get_root_type(kind)
         assert root is not None
-        selections = self._selections(root, 0)
-        kind = "mutation" if mutation else "query"
+        selections = self._event(root) if kind == OperationType.SUBSCRIPTION else self._selections(root, 0)
         name = "Wanted" if self._random.random() < 0.5 else None
         texts = []
         if name is not None and self._random.random() < 0.1:
             texts.append("query Other { __typename }")
         definitions = ", ".join(one.definition for one in self._variables.values())
         variables = f"({definitions})" if definitions else ""
-        bare = not mutation and name is None and not variables and self._random.random() < 0.5
-        texts.append(selections if bare else f"{kind} {name or ''}{variables} {selections}")
+        bare = kind == OperationType.QUERY and name is None and not variables and self._random.random() < 0.5
+        texts.append(selections if bare else f"{kind.value} {name or ''}{variables} {selections}")
         texts += [f"fragment {one} on {type_} {text}" for one, (type_, text) in self._fragments.items()]
         self._random.shuffle(texts)
         return Written("\n".join(texts), name if len(texts) > len(self._fragments) + 1 else None)
@@ -108,11 +108,23 @@ class OperationWriter:
                 continue
             null = 0.99 if variable.place == "Boolean!" else 0.95
             values[name] = None if variable.nullable and roll > null else variable.value()
-        if values and self._random.random() < 0.01:
-            values[self._random.choice(list(values))] = {"no": "such value"}
+        if values and self._random.random() < 0.03:
+            wrong = self._random.choice(list(values))
+            if self._random.random() < 0.5:
+                values[wrong] = {"no": "such value"}
+            else:
+                del values[wrong]  # though it be required
         return values
 
+    def _event(self, root: GraphQLObjectType) -> str:
+        """A subscription's one field. Its arguments choose the events; were they refused, there would be none."""
+        name, called = self._random.choice(list(root.fields.items()))
+        given = self._arguments(name, called, variables=False)
+        return f"{{ {self._key(name, given, str(called.type))}{given}{self._below(called, 0)} }}"
+
     def _selections(self, type_: Composite, depth: int) -> str:
+        if self._random.random() < 0.04:
+            return f"{{ {self._key('__typename', '', 'String!')} }}"
         chosen: list[str] = []
         written = [
             self._selection(type_, depth, chosen)
@@ -174,9 +186,11 @@ class OperationWriter:
     def _call(self, name: str, called: GraphQLField, depth: int) -> str:
         given = self._arguments(name, called)
         key = self._key(name, given, str(called.type))
+        return f"{key}{given}{self._directives()}{self._below(called, depth)}"
+
+    def _below(self, called: GraphQLField, depth: int) -> str:
         inner: GraphQLNamedType = get_named_type(called.type)
-        below = f" {self._selections(inner, depth + 1)}" if is_composite_type(inner) else ""
-        return f"{key}{given}{self._directives()}{below}"
+        return f" {self._selections(inner, depth + 1)}" if is_composite_type(inner) else ""
 
     def _key(self, name: str, given: str, type_: str) -> str:
         """The field's name with an alias before it, if it is to have one."""
@@ -219,14 +233,14 @@ class OperationWriter:
             return json.dumps(value())
         return self._variable(GraphQLNonNull(self._schema.type_map["Boolean"]), Undefined, value)
 
-    def _arguments(self, field_name: str, called: GraphQLField) -> str:
+    def _arguments(self, field_name: str, called: GraphQLField, *, variables: bool = True) -> str:
         given = {}
         known = self._vocabulary.arguments
         for name, argument in called.args.items():
             required = isinstance(argument.type, GraphQLNonNull) and argument.default_value is Undefined
             if required or self._random.random() < 0.25 * self._vocabulary.weights.get(name, 1):
                 values = known.get(f"{field_name}.{name}") or known.get(name)
-                given[name] = self._value(argument.type, argument.default_value, values, variables=True)
+                given[name] = self._value(argument.type, argument.default_value, values, variables=variables)
         return f"({', '.join(f'{name}: {_literal(value)}' for name, value in given.items())})" if given else ""
 
     def _value(self, type_: Any, default: Any, values: Sequence[Any] | None, *, variables: bool) -> Any:

@@ -16,7 +16,9 @@ from typing import Final
 import pytest
 
 from tests.execution.catalogue import CATALOGUE
-from tests.execution.trial import LEDGER, Subject, trial
+from tests.execution.ledger_stand_in import LEDGER
+from tests.execution.subjects import Subject
+from tests.execution.trial import trial
 
 OPERATIONS: Final = int(os.environ.get("EQUIVALENCE_OPERATIONS", "20000"))
 FIRST: Final = int(os.environ.get("EQUIVALENCE_FIRST", "0"))

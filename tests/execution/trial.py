@@ -1,4 +1,5 @@
-"""Random operations with random data, each by both executors, until an answer differs.
+"""Random operations with random data, each by both executors, until an answer differs. Of a subscription, an event is
+answered.
 
 An example is told by its number alone. Of one document four operations are run, as parsing and validating take longer
 than all the rest: other values of the variables, which may choose other fields and so another plan, and other data.
@@ -8,44 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-from graphql import GraphQLSchema
+from graphql import GraphQLSchema, OperationType
 
 from execution.documents import Document, DocumentRefused, Documents
 from execution.limits import Limits
 from execution.run import run, run_by_reference
-from schema.build import graphql_schema
 from tests.execution.chances import Chances
 from tests.execution.comparison import Answer, Failure, Place, answer, difference, possible_failures, watching
-from tests.execution.ledger_stand_in import VOCABULARY, StandIn
-from tests.execution.operations import OperationWriter, Vocabulary
+from tests.execution.operations import OperationWriter
 from tests.execution.reduction import reduced
+from tests.execution.subjects import Subject
 
 OF_ONE_DOCUMENT: Final = 4
+KINDS: Final = (0.7, 0.22, 0.08)
+"""How much of the documents is queries, mutations and subscriptions."""
 MAX_SECONDS: Final = 20
 """Beyond that an operation hangs."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A schema with its data."""
-
-    name: str
-    schema: GraphQLSchema
-    vocabulary: Vocabulary
-    context: Callable[..., object]
-    """Of chances, and `guard`: whether those who share a future must be kept from cancelling it."""
-
-    def documents(self) -> Documents:
-        limits = Limits(max_depth=50, max_aliases=1_000, max_directives=1_000, max_tokens=100_000)
-        return Documents(self.schema, limits, capacity=0)
-
-
-LEDGER: Final = Subject("our schema", graphql_schema(), VOCABULARY, StandIn)
+def _documents(schema: GraphQLSchema) -> Documents:
+    limits = Limits(max_depth=50, max_aliases=1_000, max_directives=1_000, max_tokens=100_000)
+    return Documents(schema, limits, capacity=0)
 
 
 @dataclass
@@ -64,7 +53,10 @@ class Tally:
 
 
 class Differed(AssertionError):
-    pass
+    def __init__(self, number: int, report: str) -> None:
+        super().__init__(report)
+        self.number = number
+        """That of the document."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +65,24 @@ class Example:
     name: str | None
     variables: dict[str, Any]
     seed: int
+    kind: OperationType = OperationType.QUERY
 
     async def answers(self, document: Document, without: frozenset[str] = frozenset()) -> tuple[Answer, Answer]:
         compiled = await self._answer(run, document, without, guard=False)
         return compiled, await self._answer(run_by_reference, document, without, guard=True)
 
+    def _given(self, chances: Chances, *, guard: bool) -> dict[str, Any]:
+        context = self.subject.context(chances, guard=guard)
+        source = self.subject.event(context) if self.kind == OperationType.SUBSCRIPTION else None
+        return {
+            "operation_name": self.name,
+            "variables": dict(self.variables),
+            "context": context,
+            "source": source,
+        }
+
     async def _answer(self, execute: Any, document: Document, without: frozenset[str], *, guard: bool) -> Answer:
-        context = self.subject.context(Chances(self.seed, without), guard=guard)
-        given = {"operation_name": self.name, "variables": dict(self.variables), "context": context}
+        given = self._given(Chances(self.seed, without), guard=guard)
         async with asyncio.timeout(MAX_SECONDS):
             return await answer(execute, self.subject.schema, document, **given)
 
@@ -92,14 +94,13 @@ class Example:
             return None
         possible: Mapping[Place, set[Failure]] = {}
         if reference.raised is None:
-            context = self.subject.context(Chances(self.seed, without), guard=True)
-            given = {"operation_name": self.name, "variables": dict(self.variables), "context": context}
+            given = self._given(Chances(self.seed, without), guard=True)
             possible = await possible_failures(self.subject.schema, document, **given)
         return difference(compiled, reference, lambda: possible)
 
     async def report(self, text: str) -> str:
         """The smallest document and the fewest faults that still make a difference."""
-        documents = self.subject.documents()
+        documents = _documents(self.subject.schema)
 
         async def differs(smaller: str, without: frozenset[str] = frozenset()) -> bool:
             try:
@@ -112,10 +113,7 @@ class Example:
         text = await reduced(text, differs)
         document = documents.get(text)
         chances = Chances(self.seed)
-        context = self.subject.context(chances, guard=False)
-        await run(
-            self.subject.schema, document, operation_name=self.name, variables=dict(self.variables), context=context
-        )
+        await run(self.subject.schema, document, **self._given(chances, guard=False))
         without: frozenset[str] = frozenset()
         for fault in sorted(chances.happened):
             if await differs(text, without | {fault}):
@@ -135,30 +133,30 @@ class Example:
         return "\n".join(lines)
 
 
-async def trial(subject: Subject, first: int, count: int) -> Tally:
-    """Runs `count` operations, the documents numbered from `first`. Raises Differed."""
+async def trial(subject: Subject, first: int, count: int, *, reduce: bool = True) -> Tally:
+    """Runs `count` operations, the documents numbered from `first`. Raises Differed, with the smallest example."""
     tally = Tally()
-    documents = subject.documents()
+    documents = _documents(subject.schema)
     with watching():
         for number in range(first, first + (count + OF_ONE_DOCUMENT - 1) // OF_ONE_DOCUMENT):
             random = Random(f"{subject.name} {number}")
             writer = OperationWriter(subject.schema, subject.vocabulary, random)
-            mutation = subject.schema.mutation_type is not None and random.random() < 0.25
-            text, name = writer.write(mutation=mutation)
+            kind = random.choices((OperationType.QUERY, OperationType.MUTATION, OperationType.SUBSCRIPTION), KINDS)[0]
+            text, name = writer.write(kind)
             document = documents.get(text)
             tally.documents += 1
             for _ in range(OF_ONE_DOCUMENT):
-                example = Example(subject, name, writer.values(), random.getrandbits(32))
-                await _checked(example, document, text, number, tally)
+                example = Example(subject, name, writer.values(), random.getrandbits(32), kind)
+                await _checked(example, document, text, number, tally, reduce=reduce)
     return tally
 
 
-async def _checked(example: Example, document: Document, text: str, number: int, tally: Tally) -> None:
+async def _checked(example: Example, document: Document, text: str, number: int, tally: Tally, *, reduce: bool) -> None:
     compiled, reference = answers = await example.answers(document)
-    if await example.difference(document, answers) is not None:
-        report = await example.report(text)
-        msg = f"{example.subject.name}, document {number}: {report}"
-        raise Differed(msg)
+    what = await example.difference(document, answers)
+    if what is not None:
+        report = await example.report(text) if reduce else what
+        raise Differed(number, f"{example.subject.name}, document {number}: {report}")
     tally.operations += 1
     tally.failures += len(reference.failures)
     tally.fields += reference.fields
