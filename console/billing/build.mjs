@@ -31,7 +31,7 @@ await build({
   build: {
     outDir: out,
     emptyOutDir: true,
-    target: ["chrome111", "firefox114", "safari16.4"],
+    target: ["chrome130", "firefox130", "safari18"],
     assetsInlineLimit: 0,
     modulePreload: false,
     reportCompressedSize: false,

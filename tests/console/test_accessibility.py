@@ -55,6 +55,18 @@ async def open_row(page: Page) -> None:
     await expect(page.get_by_text("Balance", exact=True)).to_be_visible()
 
 
+async def add_credit(page: Page) -> None:
+    await page.get_by_role("button", name="Add credit").click()
+    await page.get_by_label("Amount in US dollars").fill("1")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_be_visible()
+
+
+async def auto_recharge(page: Page) -> None:
+    await page.get_by_role("button", name="Auto-recharge…").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+
+
 async def charts(page: Page) -> None:
     await table(page)
     await expect(page.get_by_role("img", name=re.compile("Tokens by day"))).to_be_visible()
@@ -82,6 +94,8 @@ VIEWS: Final[dict[str, tuple[str, Act]]] = {
     "a row's details": ("?types=refund", open_row),
     "a wrong filter": ("", wrong_filter),
     "no match": ("?q=no+such+thing", text("No transaction matches")),
+    "adding credit": ("", add_credit),
+    "auto-recharge": ("", auto_recharge),
     "usage by day": ("?tab=usage", charts),
     "usage by model": ("?tab=usage&group=model", charts),
     "no usage": ("?tab=usage&from=2020-01-01&to=2020-01-02", text("No API calls")),

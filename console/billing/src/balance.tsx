@@ -4,6 +4,7 @@ import { Months } from "./months";
 import { isOffline } from "./network";
 import { readAt } from "./page";
 import { Money } from "./parts/money";
+import { Paying, RechargeNote } from "./paying";
 import { clockText } from "./times";
 
 /** Whether the figure follows what happens, and when it was last so. */
@@ -26,8 +27,9 @@ export function Balance() {
         <p class="muted">
           For new launches and API calls.
           <br />
-          <Pulse />
+          <Pulse /> <RechargeNote />
         </p>
+        <Paying />
       </section>
       <Months months={shown.months} />
     </div>

@@ -9,6 +9,7 @@ import { addRows, refreshTotals } from "./ledger";
 import type { Change } from "./live";
 import { moneyText } from "./money";
 import { readAt } from "./page";
+import { hasPaid } from "./payments";
 import { refreshUsage } from "./usage";
 
 // What a change of the balance changes on the page. Changes that come close together are drawn together.
@@ -40,6 +41,7 @@ function draw(): void {
   readAt.value = new Date();
   const view = address.peek().transactions;
   addRows(changes.map(({ transaction }) => transaction).filter((row) => matches(row, view)));
+  if (changes.some(({ transaction }) => transaction.type === "TOPUP")) hasPaid.value = false;
   say(changes, newest);
   refreshing ??= setTimeout(() => void refresh(), REFRESH_MS);
 }

@@ -1,9 +1,8 @@
-import type { TransactionsView, UsageView } from "./address";
 import { account } from "./account";
+import type { TransactionsView, UsageView } from "./address";
 import { daysOf } from "./criteria";
-import { Outdated, Refused, Unreachable, post } from "./gateway";
+import { postForKey } from "./gateway";
 import { spelled } from "./kinds";
-import { key, signOut } from "./session";
 import { dayAfter } from "./times";
 
 // CSV of the whole filter. The browser follows a link that is good for some minutes and holds no key.
@@ -34,29 +33,10 @@ export function usageExport(view: UsageView): string {
   ]);
 }
 
-interface Problem {
-  readonly error: { readonly code: string; readonly message: string; readonly requestId: string };
-}
-
-async function linkTo(address: string): Promise<string> {
-  const bearer = key.peek();
-  if (bearer === null) throw new Outdated();
-  const response = await post("/billing/export-links", { address }, bearer);
-  if (response.ok) return ((await response.json()) as { address: string }).address;
-  const { error } = (await response.json().catch(() => {
-    throw new Unreachable(`The billing service answered with status ${response.status}.`);
-  })) as Problem;
-  if (error.code === "UNAUTHENTICATED") {
-    signOut(`The key was refused: ${error.message}.`);
-    throw new Outdated();
-  }
-  throw new Refused(error.code, error.message, error.requestId);
-}
-
 /** Raises what kept the link from being made; a download that fails later is the browser's to tell. */
 export async function download(address: string): Promise<void> {
   const link = document.createElement("a");
-  link.href = await linkTo(address);
+  link.href = (await postForKey<{ address: string }>("/billing/export-links", { address })).address;
   link.download = "";
   link.click();
 }

@@ -21,7 +21,7 @@ export class Outdated extends Error {}
 export interface Problem {
   readonly message: string;
   readonly path?: readonly (string | number)[];
-  readonly extensions?: { readonly code?: string; readonly requestId?: string };
+  readonly extensions?: { readonly code?: string };
 }
 
 export interface Answer<Result> {
@@ -29,12 +29,11 @@ export interface Answer<Result> {
   readonly errors?: readonly Problem[];
 }
 
-function refusalOf({ message, extensions }: Problem, response: Response): Refused {
-  return new Refused(
-    extensions?.code ?? "INTERNAL",
-    message,
-    extensions?.requestId ?? response.headers.get("X-Request-Id"),
-  );
+/** The refusal; a key that was refused ends the session besides. */
+function refusalOf(code: string | undefined, message: string, response: Response): Error {
+  if (code !== "UNAUTHENTICATED") return new Refused(code ?? "INTERNAL", message, response.headers.get("X-Request-Id"));
+  signOut(`The key was refused: ${message}.`);
+  return new Outdated();
 }
 
 export async function post(path: string, body: unknown, bearer: string | null, signal?: AbortSignal): Promise<Response> {
@@ -58,12 +57,23 @@ export async function post(path: string, body: unknown, bearer: string | null, s
   }
 }
 
-async function parsed<Result>(response: Response): Promise<Answer<Result>> {
+async function parsed<Body>(response: Response): Promise<Body> {
   try {
-    return (await response.json()) as Answer<Result>;
+    return (await response.json()) as Body;
   } catch (error) {
     throw new Unreachable(`The billing service answered with status ${response.status}.`, { cause: error });
   }
+}
+
+/** What a path beside GraphQL answers to the key. */
+export async function postForKey<Body>(path: string, body: unknown): Promise<Body> {
+  const bearer = key.peek();
+  if (bearer === null) throw new Outdated();
+  const response = await post(path, body, bearer);
+  const found = await parsed<Body & { readonly error?: { readonly code: string; readonly message: string } }>(response);
+  if (key.peek() !== bearer) throw new Outdated();
+  if (found.error) throw refusalOf(found.error.code, found.error.message, response);
+  return found;
 }
 
 /** What came of it with its first refusal, if any: a part of the data may be there all the same. */
@@ -71,18 +81,15 @@ export async function askPartly<Result, Variables>(
   { name, text }: Operation<Result, Variables>,
   variables: Variables,
   signal?: AbortSignal,
-): Promise<{ data: Result | null; refused: Refused | null }> {
+): Promise<{ data: Result | null; refused: Error | null }> {
   const bearer = key.peek();
   if (bearer === null) throw new Outdated();
   const response = await post("/graphql", { operationName: name, query: text, variables }, bearer, signal);
-  const answer = await parsed<Result>(response);
+  const answer = await parsed<Answer<Result>>(response);
   if (signal?.aborted || key.peek() !== bearer) throw new Outdated();
   const [problem] = answer.errors ?? [];
-  const refused = problem ? refusalOf(problem, response) : null;
-  if (refused?.code === "UNAUTHENTICATED") {
-    signOut(`The key was refused: ${refused.message}.`);
-    throw new Outdated();
-  }
+  const refused = problem ? refusalOf(problem.extensions?.code, problem.message, response) : null;
+  if (refused instanceof Outdated) throw refused;
   return { data: answer.data ?? null, refused };
 }
 

@@ -5,9 +5,11 @@ import { countArrivals } from "./arrivals";
 import { followBalance } from "./live";
 import { followNetwork } from "./network";
 import { follow } from "./page";
+import { noticeReturn } from "./payments";
 import { followLink } from "./signinlink";
 
 await followLink();
+noticeReturn();
 followHistory();
 followNetwork();
 countArrivals();

@@ -88,7 +88,7 @@ function Legend({ stacks }: { readonly stacks: readonly Stack[] }) {
     <ul class="legend">
       {stacks.map(({ name }, index) => (
         <li key={name}>
-          <span class={`swatch s${index}`} aria-hidden="true" />
+          <span class="swatch" style={{ background: `var(--s${index})` }} aria-hidden="true" />
           {name}
         </li>
       ))}

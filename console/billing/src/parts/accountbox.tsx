@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { type Found, found, search, searchFailure } from "../accounts";
 import { counted } from "../counts";
 import { moneyText } from "../money";
+import { useName } from "./names";
 
 interface Props {
   readonly label: string;
@@ -35,7 +36,7 @@ function summaryOf({ nodes, totalCount }: Found): string {
 
 /** A combobox over the accounts that the key covers. */
 export function AccountBox({ label, placeholder, choose }: Props) {
-  const id = useId();
+  const id = useName();
   const box = useRef<HTMLInputElement>(null);
   const text = useSignal("");
   const isOpen = useSignal(false);

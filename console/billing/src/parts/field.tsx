@@ -1,6 +1,7 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useId } from "preact/hooks";
+import { useEffect } from "preact/hooks";
+import { useName } from "./names";
 
 interface Props {
   readonly label: ComponentChildren;
@@ -30,7 +31,7 @@ export function Field({
   pauseMs,
   inputMode,
 }: Props) {
-  const id = useId();
+  const id = useName();
   const text = useSignal(value);
   const complaint = useSignal("");
 

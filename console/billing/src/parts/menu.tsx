@@ -1,6 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useId, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
+import { useName } from "./names";
 
 interface Props {
   readonly title: string;
@@ -11,7 +12,7 @@ interface Props {
 
 /** A button with a panel under it, which closes when the focus leaves it or at Escape. */
 export function Menu({ title, chosen = "", children }: Props) {
-  const id = useId();
+  const id = useName();
   const isOpen = useSignal(false);
   const button = useRef<HTMLButtonElement>(null);
 

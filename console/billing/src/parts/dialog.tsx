@@ -1,0 +1,47 @@
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { useName } from "./names";
+
+/** There is one at a time. */
+let shown: HTMLDialogElement | null = null;
+
+/** As the browser closes it: the focus goes back to where it was. */
+export function closeDialog(): void {
+  shown?.close();
+}
+
+interface Props {
+  readonly title: string;
+  readonly close: () => void;
+  readonly submit: () => void;
+  readonly children: ComponentChildren;
+}
+
+/** A form over the page. The browser keeps the focus in it, and gives it back afterwards. */
+export function Dialog({ title, close, submit, children }: Props) {
+  const id = useName();
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    shown = dialog.current;
+    shown?.showModal();
+  }, []);
+  return (
+    <dialog ref={dialog} aria-labelledby={id} onClose={close}>
+      <form
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          submit();
+        }}
+      >
+        <h2 id={id}>{title}</h2>
+        {children}
+        <div class="buttons">
+          <button type="button" onClick={closeDialog}>
+            Cancel
+          </button>
+        </div>
+      </form>
+    </dialog>
+  );
+}

@@ -1,0 +1,64 @@
+import { signal } from "@preact/signals";
+import { AutoRecharge } from "../generated/AutoRecharge";
+import { TopUp } from "../generated/TopUp";
+import { account } from "./account";
+import { address, written } from "./address";
+import { ask } from "./gateway";
+import { nanosOf, parseNanos } from "./money";
+
+// What a key of the scope `manage` may do: add credit by Stripe Checkout, and set auto-recharge.
+
+/** Checkout has led back here: the row is on its way. */
+export const hasPaid = signal(false);
+
+const PAID = "?paid=yes";
+const CENT = 10_000_000n;
+const LEAST = "5.00";
+const MOST = "10000.00";
+
+/** Why it can't be what a card is charged; empty where it can. */
+export function wrongPayment(amount: string): string {
+  const nanos = parseNanos(amount);
+  if (nanos === null || nanos % CENT !== 0n) return "An amount has whole cents, such as 25.00.";
+  return nanos < nanosOf(LEAST) || nanos > nanosOf(MOST) ? "From $5.00 to $10,000.00." : "";
+}
+
+/** A page that is not served by HTTPS has no crypto.randomUUID. */
+export function newKey(): string {
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+}
+
+/** Goes on at Stripe. The same key and amount, tried again, are the same payment. */
+export async function topUp(amount: string, idempotencyKey: string): Promise<void> {
+  const page = location.origin + location.pathname;
+  const input = {
+    idempotencyKey: `${idempotencyKey} ${amount}`,
+    amount,
+    successUrl: page + PAID,
+    cancelUrl: page + written(address.peek()),
+  };
+  const { checkoutUrl } = (await ask(TopUp, { input })).createTopUp;
+  if (!checkoutUrl.startsWith("https:")) throw new Error("Stripe gave no address to pay at.");
+  location.assign(checkoutUrl);
+}
+
+export function noticeReturn(): void {
+  if (location.search !== PAID) return;
+  hasPaid.value = true;
+  history.replaceState(null, "", location.pathname);
+}
+
+export interface RechargeSettings {
+  readonly enabled: boolean;
+  readonly threshold: string;
+  readonly amount: string;
+  readonly dailyLimit: string;
+}
+
+export async function setAutoRecharge(settings: RechargeSettings, idempotencyKey: string): Promise<void> {
+  const amounts = settings.enabled ? settings : { enabled: false };
+  const key = `${idempotencyKey} ${JSON.stringify(amounts)}`;
+  const { autoRecharge } = (await ask(AutoRecharge, { input: { ...amounts, idempotencyKey: key } })).setAutoRecharge;
+  const shown = account.peek();
+  if (shown) account.value = { ...shown, autoRecharge };
+}

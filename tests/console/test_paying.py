@@ -1,0 +1,162 @@
+"""Adding credit and auto-recharge: for keys that may, with a stand-in for Stripe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+from aiohttp import ClientSession
+from playwright.async_api import Page, Route, expect
+
+from ledger.keys import KeyScope
+from tests.console.conftest import Open, Watched
+from tests.console.gateways import Gateway
+from tests.stripe_objects import SECRET, body, event, session, signature
+from tests.stripe_stand_in import StandIn, settings, standing_in
+
+CHECKOUT: Final = re.compile(r"^https://checkout\.stripe\.example/c/pay/(\w+)$")
+
+
+@pytest.fixture
+async def stand_in(gateway: Gateway) -> AsyncIterator[StandIn]:
+    async with standing_in() as one:
+        await gateway.stop()
+        gateway.settings = settings(one, stripe_webhook_secrets=SECRET)
+        await gateway.start()
+        yield one
+
+
+@pytest.fixture
+async def key(gateway: Gateway) -> str:
+    return (await gateway.key(KeyScope.MANAGE)).secret
+
+
+async def at_stripe(page: Page) -> list[str]:
+    """Answers for Stripe's page, which the test must not ask for; holds the addresses."""
+    visited: list[str] = []
+
+    async def answer(route: Route) -> None:
+        visited.append(route.request.url)
+        await route.fulfill(content_type="text/html", body="<title>Stripe</title>")
+
+    await page.route(CHECKOUT, answer)
+    return visited
+
+
+async def tell_paid(gateway: Gateway, paid: dict[str, Any]) -> None:
+    text = body(event("checkout.session.completed", paid))
+    headers = {"Stripe-Signature": signature(text)}
+    url = f"{gateway.url}/webhooks/stripe"
+    async with ClientSession() as client, client.post(url, data=text, headers=headers) as response:
+        assert response.status == 200
+
+
+async def test_credit_is_added_by_way_of_stripe(
+    gateway: Gateway, open_page: Open, watched: Watched, stand_in: StandIn, key: str
+) -> None:
+    page = await open_page("?types=topup", key=key)
+    visited = await at_stripe(page)
+    await page.get_by_role("button", name="Add credit").click()
+    dialog = page.get_by_role("dialog", name="Add credit")
+    await dialog.get_by_label("Amount in US dollars").fill("4.99")
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("alert")).to_have_text("From $5.00 to $10,000.00.")
+    await dialog.get_by_label("Amount in US dollars").fill("30.005")
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("alert")).to_have_text("An amount has whole cents, such as 25.00.")
+    assert stand_in.asked_for("/v1/checkout/sessions") == []
+    await dialog.get_by_role("button", name="$50").click()
+    await dialog.get_by_role("button", name="Go on to Stripe").click()
+    await expect(page).to_have_title("Stripe")
+    (asked,) = stand_in.asked_for("/v1/checkout/sessions")
+    assert asked.form["line_items[0][price_data][unit_amount]"] == "5000"
+    assert asked.form["cancel_url"] == f"{gateway.url}/console/?types=topup"
+    found = CHECKOUT.match(visited[0])
+    assert found is not None
+    watched.addresses.remove(visited[0])
+
+    await page.goto(asked.form["success_url"])
+    await expect(page.get_by_text("Thank you. The credit is here as soon as")).to_be_visible()
+    assert page.url == f"{gateway.url}/console/"
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    await tell_paid(gateway, session(found[1], customer=asked.form["customer"], subtotal=5_000))
+    row = page.locator("tr.row").first
+    await expect(row).to_contain_text("Top-up")
+    await expect(row.locator(".amount")).to_have_text("+$50.00")
+    await expect(page.get_by_text("Thank you.")).to_have_count(0)
+
+
+async def test_a_refusal_of_stripe_s_is_said_and_the_same_payment_tried_again(
+    gateway: Gateway, open_page: Open, watched: Watched, stand_in: StandIn, key: str
+) -> None:
+    page = await open_page(key=key)
+    visited = await at_stripe(page)
+    await page.get_by_role("button", name="Add credit").click()
+    stand_in.faults += ["503"] * 4
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("textbox")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("alert")).to_be_visible()
+    stand_in.faults.clear()
+    await dialog.get_by_role("button", name="Go on to Stripe").click()
+    await expect(page).to_have_title("Stripe")
+    keys = {asked.key for asked in stand_in.asked if asked.path == "/v1/checkout/sessions"}
+    assert len(keys) == 1
+    watched.addresses.remove(visited[0])
+
+
+async def test_auto_recharge_is_set_shown_and_switched_off(
+    gateway: Gateway, open_page: Open, stand_in: StandIn, key: str
+) -> None:
+    page = await open_page(key=key)
+    await page.get_by_role("button", name="Auto-recharge…").click()
+    dialog = page.get_by_role("dialog", name="Auto-recharge")
+    await dialog.get_by_label("When the balance falls below").fill("12.50")
+    await dialog.get_by_label("Charge each time").fill("75.00")
+    await dialog.get_by_label("At most on a UTC day").fill("50.00")
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("alert")).to_have_text("The daily limit is at least one charge.")
+    await dialog.get_by_label("At most on a UTC day").fill("150.00")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_have_count(0)
+    note = page.get_by_text("Auto-recharge adds $75.00 when the balance falls below $12.50.")
+    await expect(note).to_be_visible()
+    await expect(page.get_by_role("button", name="Auto-recharge…")).to_be_focused()
+    await page.reload()
+    await expect(note).to_be_visible()
+
+    await page.get_by_role("button", name="Auto-recharge…").click()
+    await expect(dialog.get_by_label("Charge each time")).to_have_value("75.00")
+    await dialog.get_by_role("checkbox").uncheck()
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(note).to_have_count(0)
+
+
+async def test_a_dialog_is_left_by_escape_and_gives_the_focus_back(gateway: Gateway, open_page: Open, key: str) -> None:
+    page = await open_page(key=key)
+    await page.get_by_role("button", name="Add credit").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Add credit")).to_be_focused()
+    await page.get_by_role("button", name="Add credit").click()
+    await page.get_by_role("button", name="Cancel").click()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Open, key: str) -> None:
+    page = await open_page(key=key)
+    await page.get_by_role("button", name="Add credit").click()
+    await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog").get_by_role("alert")).not_to_be_empty()
+
+
+@pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.OPERATOR])
+async def test_keys_that_may_not_pay_are_not_offered_to(gateway: Gateway, open_page: Open, scope: KeyScope) -> None:
+    page = await open_page(f"?account={gateway.account_id}", key=(await gateway.key(scope)).secret)
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    await expect(page.get_by_role("button", name="Add credit")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Auto-recharge…")).to_have_count(0)
