@@ -20,14 +20,15 @@ export function Balance() {
   return (
     <div class="summary">
       <section class="balance" aria-labelledby="balance">
-        <h2 id="balance">Credit balance</h2>
+        <div class="title">
+          <h2 id="balance">Credit balance</h2>
+          <Pulse />
+        </div>
         <p class="figure">
           <Money amount={shown.balance} />
         </p>
         <p class="muted">
-          For new launches and API calls.
-          <br />
-          <Pulse /> <RechargeNote />
+          For new launches and API calls. <RechargeNote />
         </p>
         <Paying />
       </section>
