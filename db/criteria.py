@@ -80,3 +80,8 @@ class AuditCriteria:
 ALL_TRANSACTIONS = TransactionCriteria()
 ALL_CHARGES = ChargeCriteria()
 ALL_USAGE = UsageCriteria()
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEventCriteria:
+    state: str | None = None

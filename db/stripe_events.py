@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, bindparam, func, select, update
+from sqlalchemy import BigInteger, Select, bindparam, func, select, update
 
 from db.database import Database, WriteConnection
+from db.snapshots import Snapshot
 from db.statements import columns
 from db.stripe_tables import stripe_events
 from db.tables import timestamp
@@ -28,6 +30,14 @@ class StripeEventRow(NamedTuple):
     payload: str | None
     attempts: int
     retry_at: datetime | None
+    number: int = 0
+    """Given by the database, in the order of their receipt."""
+
+
+def _values(event: StripeEventRow) -> dict[str, Any]:
+    values = event._asdict()
+    del values["number"]
+    return values
 
 
 async def received(connection: WriteConnection, event: StripeEventRow) -> StripeEventRow:
@@ -35,7 +45,7 @@ async def received(connection: WriteConnection, event: StripeEventRow) -> Stripe
 
     Where another transaction receives the same id at the same time, waits for its end.
     """
-    statement = upsert(connection, _EVENT).values(**event._asdict()).on_conflict_do_nothing(index_elements=["id"])
+    statement = upsert(connection, _EVENT).values(**_values(event)).on_conflict_do_nothing(index_elements=["id"])
     await connection.execute(statement)
     row = await locked(connection, event.id)
     assert row is not None
@@ -49,7 +59,7 @@ async def locked(connection: WriteConnection, event_id: str) -> StripeEventRow |
 
 
 async def put(connection: WriteConnection, event: StripeEventRow) -> None:
-    await connection.execute(update(_EVENT).where(_EVENT.c.id == event.id).values(**event._asdict()))
+    await connection.execute(update(_EVENT).where(_EVENT.c.id == event.id).values(**_values(event)))
 
 
 _DUE = (
@@ -61,7 +71,7 @@ _DUE = (
 _WAITING_FOR = (
     select(_EVENT.c.id)
     .where(_EVENT.c.state == "waiting", _EVENT.c.waits_for == bindparam("waits_for"))
-    .order_by(_EVENT.c.received_at, _EVENT.c.id)
+    .order_by(_EVENT.c.number)
 )
 _WAITING = select(func.count()).select_from(_EVENT).where(_EVENT.c.state == "waiting")
 
@@ -76,11 +86,49 @@ async def waiting_for(database: Database, name: str) -> list[str]:
     return [row[0] for row in await database.read(_WAITING_FOR, {"waits_for": name})]
 
 
+async def bring_forward(connection: WriteConnection, name: str, now: datetime) -> int:
+    """Has the events that wait for this customer or payment tried again at the next round; returns how many."""
+    statement = update(_EVENT).where(_EVENT.c.state == "waiting", _EVENT.c.waits_for == name).values(retry_at=now)
+    return (await connection.execute(statement)).rowcount
+
+
+@lru_cache(maxsize=4)
+def _page_statement(state: bool, after: bool) -> Select[Any]:
+    statement = select(*columns(_EVENT, StripeEventRow)).order_by(_EVENT.c.number.desc())
+    if state:
+        statement = statement.where(_EVENT.c.state == bindparam("state"))
+    if after:
+        statement = statement.where(_EVENT.c.number < bindparam("after", type_=BigInteger()))
+    return statement.limit(bindparam("rows", type_=BigInteger()))
+
+
+@lru_cache(maxsize=2)
+def _count_statement(state: bool) -> Select[Any]:
+    statement = select(func.count()).select_from(_EVENT)
+    return statement.where(_EVENT.c.state == bindparam("state")) if state else statement
+
+
+def _given(**parameters: Any) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+async def event_page(
+    snapshot: Snapshot, state: str | None, *, limit: int, after: int | None = None
+) -> list[StripeEventRow]:
+    """Newest first; `after` is a number."""
+    statement = _page_statement(state is not None, after is not None)
+    rows = await snapshot.rows(statement, _given(rows=limit, state=state, after=after))
+    return [StripeEventRow._make(row) for row in rows]
+
+
+async def event_count(snapshot: Snapshot, state: str | None) -> int:
+    rows = await snapshot.rows(_count_statement(state is not None), _given(state=state))
+    return int(rows[0][0])
+
+
 async def newest(database: Database, state: str | None, limit: int) -> list[StripeEventRow]:
-    statement = select(*columns(_EVENT, StripeEventRow)).order_by(_EVENT.c.received_at.desc(), _EVENT.c.id.desc())
-    if state is not None:
-        statement = statement.where(_EVENT.c.state == state)
-    return [StripeEventRow._make(row) for row in await database.read(statement.limit(limit))]
+    async with database.snapshot() as snapshot:
+        return await event_page(snapshot, state, limit=limit)
 
 
 async def waiting_count(database: Database) -> int:

@@ -16,10 +16,11 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    UniqueConstraint,
     text,
 )
 
-from db.tables import metadata, name, timestamp
+from db.tables import identity, metadata, name, timestamp
 
 _WAITING = text("state = 'waiting'")
 _IN_FLIGHT = text("ended_at IS NULL")
@@ -27,6 +28,8 @@ _IN_FLIGHT = text("ended_at IS NULL")
 stripe_events = Table(
     "stripe_events",
     metadata,
+    # In the order of their receipt: what lists of them are paged by.
+    Column("number", identity(), primary_key=True, autoincrement=True),
     Column("id", name(), nullable=False),
     Column("type", name(), nullable=False),
     Column("created_at", timestamp(), nullable=False),
@@ -41,15 +44,14 @@ stripe_events = Table(
     Column("payload", String()),
     Column("attempts", BigInteger(), nullable=False),
     Column("retry_at", timestamp()),
-    PrimaryKeyConstraint("id"),
-    Index("ix_stripe_events_received_at", "received_at", "id"),
+    UniqueConstraint("id"),
+    Index("ix_stripe_events_state", "state", "number"),
     Index("ix_stripe_events_retry_at", "retry_at", postgresql_where=_WAITING, sqlite_where=_WAITING),
     Index("ix_stripe_events_waits_for", "waits_for", postgresql_where=_WAITING, sqlite_where=_WAITING),
     CheckConstraint("state IN ('applied', 'ignored', 'waiting')", name="state"),
     CheckConstraint(
         "(state = 'waiting') = (payload IS NOT NULL) AND (state = 'waiting') = (retry_at IS NOT NULL)", name="waiting"
     ),
-    sqlite_with_rowid=False,
 )
 
 stripe_customers = Table(

@@ -19,7 +19,14 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from db.criteria import AccountCriteria, AuditCriteria, ChargeCriteria, TransactionCriteria, UsageCriteria
+from db.criteria import (
+    AccountCriteria,
+    AuditCriteria,
+    ChargeCriteria,
+    StripeEventCriteria,
+    TransactionCriteria,
+    UsageCriteria,
+)
 from ledger.errors import BadCursor
 
 _VERSION: Final = 1
@@ -46,6 +53,7 @@ class CursorKind(IntEnum):
     AUDIT = 4
     CHARGES = 5
     KEYS = 6
+    STRIPE_EVENTS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,12 @@ class Cursor:
 
 @lru_cache(maxsize=4_096)
 def filter_digest(
-    criteria: TransactionCriteria | UsageCriteria | AccountCriteria | AuditCriteria | ChargeCriteria,
+    criteria: TransactionCriteria
+    | UsageCriteria
+    | AccountCriteria
+    | AuditCriteria
+    | ChargeCriteria
+    | StripeEventCriteria,
 ) -> bytes:
     """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
     given = [(field.name, getattr(criteria, field.name)) for field in fields(criteria)]

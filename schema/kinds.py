@@ -16,10 +16,11 @@ from ledger.kinds import TransactionType as TransactionType
 from ledger.kinds import UsageCategory as UsageCategory
 from ledger.kinds import UsageOrigin as UsageOrigin
 from ledger.recharges import RechargeState as RechargeState
+from ledger.stripe.events import EventState as EventState
 
 
-def _described(enumeration: type[Enum], description: str, **values: str) -> None:
-    strawberry.enum(enumeration, description=description)
+def _described(enumeration: type[Enum], description: str, name: str | None = None, **values: str) -> None:
+    strawberry.enum(enumeration, name=name, description=description)
     definition = enumeration.__strawberry_definition__  # type: ignore[attr-defined]
     for value in definition.values:
         value.description = values.pop(value.name)
@@ -124,7 +125,17 @@ _described(
 _described(
     RechargeState,
     "Whether auto-recharge is at work.",
+    name="AutoRechargeState",
     ACTIVE="The card is charged when the balance falls below the threshold.",
     STOPPED="It stopped after repeated declines: lastFailure says why. Setting it anew starts it again.",
     OFF="Its owner switched it off.",
+)
+
+_described(
+    EventState,
+    "What became of an event of Stripe's.",
+    name="StripeEventState",
+    APPLIED="Its rows are written, or were by another event of the same object.",
+    IGNORED="There is nothing to do about it: the reason says why.",
+    WAITING="It can't be applied yet: the reason says why. It is tried again.",
 )

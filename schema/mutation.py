@@ -9,6 +9,7 @@ from schema.hold import HoldMutations
 from schema.metering import MeteringMutations
 from schema.operator import OperatorMutations
 from schema.storage import StorageMutations
+from schema.stripe_event import StripeMutations
 from schema.top_up import TopUpMutations
 
 
@@ -26,5 +27,6 @@ class Mutation(
     TopUpMutations,
     AutoRechargeMutations,
     StorageMutations,
+    StripeMutations,
 ):
     pass

@@ -6,17 +6,20 @@ import strawberry
 from strawberry import Info
 
 from db.rows import AccountRow, AuditEntryRow, ChargeRow, TransactionRow
+from db.stripe_events import StripeEventRow
 from execution.calls import AHEAD
 from ledger.errors import NotFound
 from ledger.keys import Principal
-from resolvers import accounts, audit, charges, transactions
+from resolvers import accounts, audit, charges, stripe_events, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
 from schema.account import Account, AccountConnection
 from schema.audit import AuditEntryConnection
 from schema.audit import FilterArgument as AuditFilterArgument
 from schema.audit import criteria_of as audit_criteria_of
+from schema.kinds import EventState
 from schema.node import Node
+from schema.stripe_event import StripeEventConnection
 from schema.transaction import Transaction
 from schema.viewer import Viewer
 
@@ -68,6 +71,19 @@ class Query:
         filter: AuditFilterArgument = None,  # noqa: A002
     ) -> Page[AuditEntryRow]:
         return await audit.audit_page(info.context, audit_criteria_of(info.context, filter), first, after)
+
+    @strawberry.field(
+        description="Stripe's events as they were received, newest first. For operators' keys alone.",
+        graphql_type=StripeEventConnection,
+    )
+    async def stripe_events(
+        self,
+        info: Info[Reads, None],
+        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
+        after: Annotated[str | None, strawberry.argument(description="Only events older than this cursor's.")] = None,
+        state: Annotated[EventState | None, strawberry.argument(description="Only events of this state.")] = None,
+    ) -> Page[StripeEventRow]:
+        return await stripe_events.event_page(info.context, state, first, after)
 
     @strawberry.field(description="A row of the ledger by its id.", graphql_type=Transaction | None)
     async def transaction(

@@ -6,7 +6,7 @@ import click
 
 from db.database import Database
 from db.stripe_events import newest
-from gateway.commands.accounts import AccountId, with_database
+from gateway.commands.accounts import AccountId, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
 from ledger.chain import format_time
@@ -32,7 +32,7 @@ def link(settings: Settings, account: int, customer: str) -> None:
     """Make CUSTOMER (cus_…) one of ACCOUNT, and apply the events that waited for that."""
 
     async def work(database: Database) -> int:
-        return await _events(settings, database).link(account, customer)
+        return await _events(settings, database).link(account, customer, command_line())
 
     waited = with_database(settings, work)
     click.echo(f"{customer} is of {account_id_text(account)}; {waited} events had waited for it")
@@ -60,7 +60,7 @@ def dismiss(settings: Settings, event: str, reason: str) -> None:
     """Let the waiting EVENT (evt_…) be: it is not tried again."""
 
     async def work(database: Database) -> None:
-        await _events(settings, database).dismiss(event, reason)
+        await _events(settings, database).dismiss(event, reason, command_line())
 
     with_database(settings, work)
     click.echo(f"{event} is dismissed")

@@ -7,16 +7,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from db import stripe_credits, stripe_events, usage_writes
+from db import stripe_credits, stripe_events
 from db.database import Database
+from db.rows import AccountRow
 from db.stripe_events import StripeEventRow
+from ledger.accounts import locked_account
+from ledger.audit import COMMAND_LINE, Act, Actor, note
 from ledger.errors import BillingError, Conflict, NotFound
 from ledger.ids import account_id_text
-from ledger.moves import checked_text
+from ledger.moves import MAX_DESCRIPTION, checked_text
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.stripe.credits import Applied, Ignored, Verdict, Waiting, apply
 from ledger.stripe.notices import Event, Nothing, Notice, notice_of, read_event
-from ledger.stripe.shapes import UnexpectedShape
+from ledger.stripe.shapes import MAX_ID, UnexpectedShape
 
 FIRST_RETRY: Final = timedelta(minutes=1)
 LAST_RETRY: Final = timedelta(hours=6)
@@ -39,6 +42,56 @@ class Receipt:
 
 def retry_at(attempts: int, now: datetime) -> datetime:
     return now + min(FIRST_RETRY * float(2 ** min(attempts, 20)), LAST_RETRY)
+
+
+def settled(row: StripeEventRow, verdict: Verdict, now: datetime) -> StripeEventRow:
+    """The event after it was tried."""
+    done = row._replace(waits_for=None, payload=None, retry_at=None, reason=None, attempts=row.attempts + 1)
+    match verdict:
+        case Applied():
+            return done._replace(state=EventState.APPLIED.value, account_id=verdict.account_id)
+        case Ignored():
+            return done._replace(state=EventState.IGNORED.value, reason=verdict.reason)
+        case Waiting():
+            return row._replace(
+                reason=verdict.reason,
+                waits_for=verdict.waits_for,
+                account_id=verdict.account_id,
+                attempts=row.attempts + 1,
+                retry_at=retry_at(row.attempts, now),
+            )
+
+
+async def link_customer(transaction: LedgerTransaction, account_id: int, customer: str, actor: Actor) -> AccountRow:
+    """Makes Stripe's customer one of the account; what waits for that is due. Returns the account.
+
+    Raises NotFound, and Conflict where the customer is another account's.
+    """
+    checked_text(customer, "the customer", MAX_ID)
+    account = await locked_account(transaction, account_id)
+    now = transaction.clock()
+    linked = await stripe_credits.link_customer(transaction.connection, customer, account_id, now)
+    if linked != account_id:
+        msg = f"the customer {customer} is of {account_id_text(linked)} already"
+        raise Conflict(msg)
+    await stripe_events.bring_forward(transaction.connection, customer, now)
+    await note(transaction, Act("linkStripeCustomer", actor, account_id, description=customer))
+    return account
+
+
+async def dismiss_event(transaction: LedgerTransaction, event_id: str, reason: str, actor: Actor) -> StripeEventRow:
+    """Lets a waiting event be, as an operator decided. Raises NotFound, and Conflict where it waits no more."""
+    checked_text(reason, "reason", MAX_DESCRIPTION)
+    row = await stripe_events.locked(transaction.connection, event_id)
+    if row is None:
+        raise NotFound("there is no such event")
+    if row.state != EventState.WAITING:
+        msg = f"the event {event_id} is {row.state} already"
+        raise Conflict(msg)
+    row = settled(row, Ignored(f"dismissed: {reason}"), transaction.clock())
+    await stripe_events.put(transaction.connection, row)
+    await note(transaction, Act("dismissStripeEvent", actor, description=f"{event_id}: {reason}"))
+    return row
 
 
 class StripeEvents:
@@ -90,7 +143,7 @@ class StripeEvents:
             if row.state != EventState.WAITING:
                 return row, None
             verdict = await self._verdict(transaction, event, row, notice)
-            row = self._settled(row, verdict)
+            row = settled(row, verdict, self._clock())
             await stripe_events.put(transaction.connection, row)
             return row, verdict
 
@@ -112,27 +165,11 @@ class StripeEvents:
             return Waiting(str(shape))
         return await apply(transaction, notice, row.received_at, self._clock())
 
-    def _settled(self, row: StripeEventRow, verdict: Verdict) -> StripeEventRow:
-        done = row._replace(waits_for=None, payload=None, retry_at=None, reason=None, attempts=row.attempts + 1)
-        match verdict:
-            case Applied():
-                return done._replace(state=EventState.APPLIED.value, account_id=verdict.account_id)
-            case Ignored():
-                return done._replace(state=EventState.IGNORED.value, reason=verdict.reason)
-            case Waiting():
-                return row._replace(
-                    reason=verdict.reason,
-                    waits_for=verdict.waits_for,
-                    account_id=verdict.account_id,
-                    attempts=row.attempts + 1,
-                    retry_at=retry_at(row.attempts, self._clock()),
-                )
-
     async def _refused(self, new: StripeEventRow, refusal: BillingError) -> StripeEventRow:
         async with self._database.write() as connection:
             row = await stripe_events.received(connection, new)
             if row.state == EventState.WAITING:
-                row = self._settled(row, Waiting(str(refusal)))
+                row = settled(row, Waiting(str(refusal)), self._clock())
                 await stripe_events.put(connection, row)
             return row
 
@@ -143,33 +180,14 @@ class StripeEvents:
             await self.retry(event_id)
         return len(event_ids)
 
-    async def link(self, account_id: int, customer: str) -> int:
-        """Makes Stripe's customer one of the account, and applies what waited for that; returns how many events did.
+    async def link(self, account_id: int, customer: str, actor: Actor = COMMAND_LINE) -> int:
+        """As `link_customer`, and tries what waited for it; returns how many events that were."""
 
-        Raises NotFound, and Conflict where the customer is another account's.
-        """
-        checked_text(customer, "the customer", 255)
-        async with self._database.write() as connection:
-            if not await usage_writes.existing_accounts(connection, {account_id}):
-                msg = f"there is no account {account_id_text(account_id)}"
-                raise NotFound(msg)
-            linked = await stripe_credits.link_customer(connection, customer, account_id, self._clock())
-            if linked != account_id:
-                msg = f"the customer {customer} is of {account_id_text(linked)} already"
-                raise Conflict(msg)
+        async def work(transaction: LedgerTransaction) -> None:
+            await link_customer(transaction, account_id, customer, actor)
+
+        await self._ledger.within(work)
         return await self.retry_waiting_for(customer)
 
-    async def dismiss(self, event_id: str, reason: str) -> StripeEventRow:
-        """Lets a waiting event be, as an operator decided. Raises NotFound, and Conflict where it waits no more."""
-        checked_text(reason, "the reason", 500)
-        async with self._database.write() as connection:
-            row = await stripe_events.locked(connection, event_id)
-            if row is None:
-                msg = f"there is no event {event_id}"
-                raise NotFound(msg)
-            if row.state != EventState.WAITING:
-                msg = f"the event {event_id} is {row.state} already"
-                raise Conflict(msg)
-            row = self._settled(row, Ignored(f"dismissed: {reason}"))
-            await stripe_events.put(connection, row)
-            return row
+    async def dismiss(self, event_id: str, reason: str, actor: Actor = COMMAND_LINE) -> StripeEventRow:
+        return await self._ledger.within(lambda transaction: dismiss_event(transaction, event_id, reason, actor))

@@ -25,6 +25,7 @@ from db.rows import (
     UsageDayRow,
 )
 from db.snapshots import Rows, Snapshot
+from db.stripe_events import StripeEventRow
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 from ledger.keys import KeyScope, Principal
@@ -40,6 +41,7 @@ from ledger.kinds import (
 from ledger.moves import Order
 from ledger.recharges import RechargeState
 from ledger.stripe.api import CheckoutSession
+from ledger.stripe.events import EventState
 from ledger.top_ups import TopUps
 from resolvers.balance_changes import LowBalanceEvent
 from resolvers.cursors import CursorKind, CursorWriter
@@ -75,6 +77,7 @@ _VOCABULARY: Final = Vocabulary(
             CursorWriter(CursorKind.AUDIT, 0).of_seq(9),
             CursorWriter(CursorKind.CHARGES, OWN).of_seq(30),
             CursorWriter(CursorKind.KEYS, OWN).of_seq(9),
+            CursorWriter(CursorKind.STRIPE_EVENTS, 0).of_seq(9),
             "nothing",
         ],
         "search": ["abc", "abcd", "bcd", "x"],
@@ -162,6 +165,13 @@ def _audit_entry(number: int, chances: Chances) -> tuple[object, ...]:
     return (number, NOW - timedelta(hours=number), *words, *rows)
 
 
+def _stripe_event(number: int, chances: Chances) -> tuple[object, ...]:
+    bits = chances.number("event", number)
+    state = list(EventState)[bits % 3].value
+    words = (None if bits & 16 else "Why", None if bits & 32 else OWN, None, None)
+    return (f"evt_{number}", "refund.created", NOW, NOW, state, *words, bits % 9, None if bits & 64 else NOW, number)
+
+
 def _api_key(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
     bits = chances.number("key", key)
     accounts = "[7, 8]" if bits & 1 else None
@@ -193,6 +203,7 @@ def _usage_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ..
 _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     AccountRow: _account,
     AuditEntryRow: _audit_entry,
+    StripeEventRow: _stripe_event,
     ApiKeyRow: _api_key,
     TransactionRow: _transaction,
     ChargeRow: _charge,
@@ -238,7 +249,9 @@ class _Snapshot:
         self._chances = chances
 
     async def rows(self, statement: Executable, parameters: dict[str, Any]) -> Rows:
-        row_class = AuditEntryRow if "audit_entries" in str(statement) else AccountRow
+        text = str(statement)
+        classes = {"audit_entries": AuditEntryRow, "stripe_events": StripeEventRow}
+        row_class: Any = next((one for name, one in classes.items() if name in text), AccountRow)
         name = (row_class.__name__, *sorted(parameters.items()))
         await turned(self._chances.turns(*name))
         number = self._chances.fault(*name, times=2)
@@ -260,7 +273,7 @@ def _listed(chances: Chances, row_class: type, key: tuple[int, tuple[object, Win
 
 
 def _account_or_none(chances: Chances, account_id: int) -> Any:
-    return None if account_id == 8 else row_of(chances, AccountRow, account_id)
+    return row_of(chances, AccountRow, account_id) if account_id != 8 and isinstance(account_id, int) else None
 
 
 @cache
@@ -359,6 +372,7 @@ class Came(NamedTuple):
     key: Any
     secret: str | None
     replaced: Any
+    event: Any
     account_id: int = OWN
     session: CheckoutSession = CheckoutSession("cs_1", "https://checkout.example/cs_1", is_replayed=False)
 
@@ -404,7 +418,8 @@ class StandIn(Writes):
         flags = [bool(number >> bit & 1) for bit in (40, 41, 42)]
         keys = [row_of(self._chances, ApiKeyRow, (OWN, seq)) for seq in (1, 2)]
         secret = "eco_secret" if flags[2] else None
-        return Came(tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1])
+        event = row_of(self._chances, StripeEventRow, 3)
+        return Came(tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1], event)
 
     async def post(self, _order: Order) -> Any:
         return await self.act(None)

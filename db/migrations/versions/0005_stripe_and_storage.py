@@ -23,6 +23,10 @@ def _timestamp() -> sa.types.TypeEngine[datetime]:
     return sa.DateTime(timezone=True).with_variant(EpochMicroseconds(), "sqlite")
 
 
+def _identity() -> sa.types.TypeEngine[int]:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
 def _partial_index(name: str, table: str, columns: list[str], condition: str, *, unique: bool = False) -> None:
     where = sa.text(condition)
     op.create_index(name, table, columns, unique=unique, postgresql_where=where, sqlite_where=where)
@@ -31,6 +35,7 @@ def _partial_index(name: str, table: str, columns: list[str], condition: str, *,
 def _stripe() -> None:
     op.create_table(
         "stripe_events",
+        sa.Column("number", _identity(), autoincrement=True, nullable=False),
         sa.Column("id", _name(), nullable=False),
         sa.Column("type", _name(), nullable=False),
         sa.Column("created_at", _timestamp(), nullable=False),
@@ -48,10 +53,10 @@ def _stripe() -> None:
             name=op.f("ck_stripe_events_waiting"),
         ),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_stripe_events_account_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_stripe_events")),
-        sqlite_with_rowid=False,
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_stripe_events")),
+        sa.UniqueConstraint("id", name=op.f("uq_stripe_events_id")),
     )
-    op.create_index("ix_stripe_events_received_at", "stripe_events", ["received_at", "id"], unique=False)
+    op.create_index("ix_stripe_events_state", "stripe_events", ["state", "number"], unique=False)
     _partial_index("ix_stripe_events_retry_at", "stripe_events", ["retry_at"], "state = 'waiting'")
     _partial_index("ix_stripe_events_waits_for", "stripe_events", ["waits_for"], "state = 'waiting'")
     op.create_table(

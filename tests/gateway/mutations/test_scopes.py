@@ -16,6 +16,7 @@ from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU,
 from tests.gateway.mutations.test_metering import request
 from tests.gateway.mutations.test_top_ups import URLS
 from tests.ledger.desk import DAY, START
+from tests.stripe_objects import body, event, session
 from tests.stripe_stand_in import settings, standing_in
 
 ANONYMOUS, FORBIDDEN, NOT_FOUND, DONE = "UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "done"
@@ -51,6 +52,8 @@ MATRIX: Final = {
     "revokeApiKey": _KEEPERS,
     "createTopUp": _OWNERS,
     "setAutoRecharge": _OWNERS,
+    "linkStripeCustomer": _OPERATORS,
+    "dismissStripeEvent": _OPERATORS,
     "setVolume": _SERVICES,
     "deleteVolume": _SERVICES,
     "setInstanceRate": _SERVICES,
@@ -101,6 +104,8 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
     volume = {**of_account, "refType": "VOLUME", "refId": "v-1"}
     size = {"gib": 100, "pricePerGibDay": "0.01"}
     await office.call("setVolume", **volume | {"refId": "v-2"}, **size)
+    waiting = event("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_waiting")
+    await office.parts.stripe_events.receive(body(waiting))
     return account, {
         "openHold": {**of_account, **GPU, "amount": "1", **HOUR_OF_GPU},
         "renewHold": {**of_account, "refId": "7", "used": "1", "amount": "1"},
@@ -115,6 +120,8 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
         "createApiKey": {**of_account, "scope": "READ", "owner": "me"},
         "rotateApiKey": {"prefix": "that of a new key for each caller"},
         "revokeApiKey": {"prefix": "that of a new key for each caller"},
+        "linkStripeCustomer": {**of_account, "customer": "cus_other"},
+        "dismissStripeEvent": {"eventId": "evt_waiting", "reason": "A test"},
         "createTopUp": {**of_account, "amount": "5.00", **URLS},
         "setAutoRecharge": {**of_account, **RECHARGE},
         "setVolume": {**volume, **size},
