@@ -73,7 +73,10 @@ KEYED: Final[dict[str, Draw]] = NAMED | {"key": one_of(*[None] * 8, "k1", "k2")}
 
 ACTS: Final[dict[str, tuple[int, dict[str, Draw]]]] = {
     "create_account": (1, HOW | {"bonus": nanos_or_none}),
-    "open_hold": (8, KEYED | {"kind": one_of("gpu", "inference"), "nanos": nanos, "hours": between(1, 60)}),
+    "open_hold": (
+        8,
+        KEYED | {"kind": one_of("gpu", "inference", "inference"), "nanos": nanos, "hours": between(1, 60)},
+    ),
     "settle_hold": (5, KEYED | {"number": ANY, "used": used}),
     "renew_hold": (3, KEYED | {"number": ANY, "used": nanos, "nanos": nanos}),
     "record_usage": (6, KEYED | {"drawn": requests}),
@@ -81,7 +84,7 @@ ACTS: Final[dict[str, tuple[int, dict[str, Draw]]]] = {
     "correct_balance": (3, KEYED | {"nanos": nanos, "sign": one_of(1, -1)}),
     "grant_contract": (2, KEYED | {"cash": nanos, "bonus": nanos_or_none}),
     "change_status": (2, NAMED),
-    "set_rate": (5, NAMED | {"number": ANY, "gpus": between(1, 3)}),
+    "set_rate": (9, NAMED | {"number": ANY, "gpus": between(1, 3)}),
     "set_volume": (5, NAMED | {"ref": VOLUMES, "gib": between(1, 500), "back": one_of(0, 0, 0, 5, 50)}),
     "delete_volume": (1, NAMED | {"ref": VOLUMES}),
     "set_recharge": (3, NAMED | {"threshold": between(0, 300), "limit": between(25, 80)}),
@@ -92,7 +95,10 @@ ACTS: Final[dict[str, tuple[int, dict[str, Draw]]]] = {
     "tell_at_once": (4, {"numbers": several}),
     "link": (2, NAMED),
     "retry_events": (1, HOW),
-    "work": (12, HOW | {"job": one_of("storage", "cycles", "expiry"), "hours": one_of(0, 0, 1, 10, 24, 75)}),
-    "recharge": (6, {"two": FLAG, "fault": FAULTS}),
+    "work": (
+        13,
+        HOW | {"job": one_of("storage", "cycles", "cycles", "expiry"), "hours": one_of(0, 0, 1, 7, 13, 24, 75)},
+    ),
+    "recharge": (9, {"two": FLAG, "fault": FAULTS}),
 }
 """How often each comes, and what it is given."""
