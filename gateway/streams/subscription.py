@@ -12,6 +12,7 @@ import orjson
 from graphql import ExecutionResult, OperationType
 
 from execution.documents import Document, Operation
+from execution.pending import Begun, begin
 from execution.subscriptions import source_of
 from gateway.errors import extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
@@ -106,8 +107,13 @@ class Subscription:
         if made.__class__ is bytes:
             return bytes(made)
         if made is None:
-            # In a task of its own: the others wait for it too, whoever of them leaves meanwhile.
-            made = shared[self._kind] = asyncio.ensure_future(self._printed(event))
+            # Where nothing has to be read, it is there for all others who woke for the same row.
+            begun = begin(self._printed(event))
+            if not isinstance(begun, Begun):
+                shared[self._kind] = begun
+                return bytes(begun)
+            # Else in a task of its own: the others wait for it too, whoever of them leaves meanwhile.
+            made = shared[self._kind] = asyncio.ensure_future(begun)
             made.add_done_callback(lambda task: _keep(shared, self._kind, task))
         return await asyncio.shield(made)
 
