@@ -39,6 +39,8 @@ class Follower:
         self._before: deque[Change] = deque()
         self._place: Place | None = None
         self._closed = False
+        # Asked for once: Python 3.11 asks the system for the process's id each time.
+        self._loop = asyncio.get_running_loop()
         if after is None:
             self._place = tail.stand()
             if tail.newest.row is not None:
@@ -51,16 +53,30 @@ class Follower:
 
     async def next(self) -> Change:
         """Waits for it. Raises Lagged."""
-        while True:
-            if self._before:
-                change, self.live = self._before.popleft(), False
-                break
-            if self._place is None:
+        while not self._before:
+            place = self._place
+            if place is None:
                 await self._catch_up()
                 continue
-            change, self.live = await self._walk(self._place), True
+            # In this function and not in one of its own: thousands may walk at the same time.
+            if place.change.following is None and not place.dropped:
+                place.woken = self._loop.create_future()
+                try:
+                    await place.woken
+                finally:
+                    place.woken = None
+            else:
+                # A line of rows must not keep the others waiting.
+                await asyncio.sleep(0)
+            if place.dropped:
+                raise Lagged(self.seq)
+            change = place.change.following
+            assert change is not None
+            place.change = change
             if change.seq > self.seq:
-                break
+                self.seq, self.live = change.seq, True
+                return change
+        change, self.live = self._before.popleft(), False
         self.seq = change.seq
         return change
 
@@ -72,25 +88,6 @@ class Follower:
         rows = await self._feed.replay(self._tail.account_id, self.seq)
         assert rows, "rows that were read are there no more"
         self._before.extend(map(Change, rows))
-
-    async def _walk(self, place: Place) -> Change:
-        if place.dropped:
-            raise Lagged(self.seq)
-        if place.change.following is None:
-            place.woken = asyncio.get_running_loop().create_future()
-            try:
-                await place.woken
-            finally:
-                place.woken = None
-        else:
-            # A line of rows must not keep the others waiting.
-            await asyncio.sleep(0)
-        if place.dropped:
-            raise Lagged(self.seq)
-        following = place.change.following
-        assert following is not None
-        place.change = following
-        return following
 
     def close(self) -> None:
         """Whoever follows must close, at once when nobody waits for the changes any more. Closing twice is as well."""

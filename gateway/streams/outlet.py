@@ -23,13 +23,14 @@ class Outlet:
     the others too. So its own waiting is turned off, and what is waited for here is shielded.
     """
 
-    __slots__ = ("_draining", "_protocol", "_writer", "written_at")
+    __slots__ = ("_draining", "_loop", "_protocol", "_writer", "written_at")
 
     def __init__(self, request: web.Request, writer: StreamWriter) -> None:
         self._protocol = request.protocol
         self._writer = writer
         self._draining: asyncio.Task[None] | None = None
-        self.written_at = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self.written_at = self._loop.time()
 
     @property
     def is_blocked(self) -> bool:
@@ -62,7 +63,7 @@ class Outlet:
 
     async def write_now(self, chunk: bytes) -> None:
         """Waits for nothing. Raises ClientLeft."""
-        self.written_at = asyncio.get_running_loop().time()
+        self.written_at = self._loop.time()
         try:
             await self._writer.write(chunk, drain=False)
         except ConnectionError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, Self
 
@@ -79,15 +79,19 @@ class Subscription:
         variables = given.variables or {}
         values = {name: variables.get(name) for name in operation.event_variables if name in variables}
         # As text: the bytes that orjson returns keep its buffer of 4 KiB, for as long as the subscription lasts.
-        self._kind = (operation, orjson.dumps(values).decode(), principal.scope)
+        self._kind = (operation, orjson.dumps(values).decode(), principal.scope.value)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
+        source = self._source
         try:
-            event: BalanceEvent | LowBalanceEvent = await anext(self._source)
-            payload = await self._payload(event)
+            event: BalanceEvent | LowBalanceEvent = await source.__anext__()
+            shared = source.shared
+            made: Any = None if shared is None else shared.get(self._kind)
+            if made.__class__ is not Event:
+                made = await (self._printed(event) if shared is None else self._made(event, shared))
         except Exception as error:
             problem = problem_of(error)
             report(problem, error)
@@ -96,42 +100,37 @@ class Subscription:
                 self._parts.metrics.lagged.inc()
             extensions = extensions_of(problem, request_id.get())
             raise Ended([{"message": problem.message, "extensions": extensions}]) from error
-        row = event.transaction
-        return Event(event.cursor, payload, row.created_at if row is not None and self._source.is_live else None)
+        live: Event = made
+        return live if source.is_live else replace(live, committed_at=None)
 
-    async def _payload(self, event: BalanceEvent | LowBalanceEvent) -> bytes:
-        shared = self._source.shared
-        if shared is None:
-            return await self._printed(event)
+    async def _made(self, event: BalanceEvent | LowBalanceEvent, shared: dict[object, object]) -> Event:
         made: Any = shared.get(self._kind)
-        if made.__class__ is bytes:
-            return bytes(made)
         if made is None:
             # Where nothing has to be read, it is there for all others who woke for the same row.
-            begun = begin(self._printed(event))
-            if not isinstance(begun, Begun):
-                shared[self._kind] = begun
-                return bytes(begun)
-            # Else in a task of its own: the others wait for it too, whoever of them leaves meanwhile.
-            made = shared[self._kind] = asyncio.ensure_future(begun)
-            made.add_done_callback(lambda task: _keep(shared, self._kind, task))
-        return await asyncio.shield(made)
+            made = begin(self._printed(event))
+            if isinstance(made, Begun):
+                # Else in a task of its own: the others wait for it too, whoever of them leaves meanwhile.
+                made = asyncio.ensure_future(made)
+                made.add_done_callback(lambda task: _keep(shared, self._kind, task))
+            shared[self._kind] = made
+        return made if isinstance(made, Event) else await asyncio.shield(made)
 
-    async def _printed(self, event: BalanceEvent | LowBalanceEvent) -> bytes:
+    async def _printed(self, event: BalanceEvent | LowBalanceEvent) -> Event:
         result = await execute_operation(
             self._parts, self._principal, self._document, self._operation, self._given, event
         )
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             answer = {"errors": formatted_errors(self._parts, result.errors, "BAD_USER_INPUT"), **answer}
-        return orjson.dumps(answer)
+        row = event.transaction
+        return Event(event.cursor, orjson.dumps(answer), None if row is None else row.created_at)
 
     async def aclose(self) -> None:
         await self._source.aclose()
 
 
-def _keep(shared: dict[Any, Any], kind: object, task: asyncio.Task[bytes]) -> None:
-    """The bytes take the place of the task; one that failed is made anew by whoever comes next."""
+def _keep(shared: dict[Any, Any], kind: object, task: asyncio.Task[Event]) -> None:
+    """The event takes the place of the task; one that failed is made anew by whoever comes next."""
     if task.cancelled() or task.exception() is not None:
         shared.pop(kind, None)
     else:
