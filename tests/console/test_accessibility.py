@@ -142,7 +142,7 @@ async def test_an_account_without_rows_has_none_either(
     row = await Accounts(gateway.parts.database).create("New here")
     page = await open_page(key=(await gateway.key(account_id=row.id)).secret, scheme=scheme, width=width)
     await expect(page.get_by_text("No money has moved yet.")).to_be_visible()
-    await expect(page.get_by_role("heading", name="Credit balance").locator("..")).to_contain_text("$0.00")
+    await expect(page.get_by_role("region", name="Credit balance")).to_contain_text("$0.00")
     assert await violations(page, axe) == []
 
 
