@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from db.feed.changes import Change, Place, Tail
 
 if TYPE_CHECKING:
     from db.feed.feed import ChangeFeed
+
+
+AT_ONCE: Final = 4
+"""Rows that a follower may take before others have their turn: written to one client one after the other they cost half
+as much. With 5,000 followers of one account that makes a turn of 200 ms."""
 
 
 class AheadOfLedger(Exception):
@@ -39,6 +44,7 @@ class Follower:
         self._before: deque[Change] = deque()
         self._place: Place | None = None
         self._closed = False
+        self._at_once = 1
         # Asked for once: Python 3.11 asks the system for the process's id each time.
         self._loop = asyncio.get_running_loop()
         if after is None:
@@ -65,8 +71,12 @@ class Follower:
                     await place.woken
                 finally:
                     place.woken = None
+                self._at_once = 1
+            elif self._at_once < AT_ONCE:
+                self._at_once += 1
             else:
                 # A line of rows must not keep the others waiting.
+                self._at_once = 1
                 await asyncio.sleep(0)
             if place.dropped:
                 raise Lagged(self.seq)
