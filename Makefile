@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 
-.PHONY: screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
+.PHONY: bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -41,6 +41,9 @@ bench-posting: $(VENV)/.installed-bench
 
 bench-console: system-packages $(VENV)/.installed-bench pages
 	$(BIN)/python -m benchmarks.console $(BENCH)
+
+bench-subscriptions: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.subscriptions $(BENCH)
 
 bench-partitioning: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.partitioning
