@@ -234,7 +234,8 @@ class Account:
         instance = self.instances.get(ref) or Rated(now)
         if instance.to_stop:
             return
-        if self.holds[ref][-1].state != "open":
+        # Renewed ahead of time, the cycle that now is in is settled.
+        if self.holds[ref][-1].state != "open" or now < self.holds[ref][-1].start:
             raise Conflict
         self.instances[ref] = instance
         instance.reported = now

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from sqlalchemy import select
@@ -59,6 +59,9 @@ STEPS: Final = 80
 PHASES: Final = tuple(Phase) if "PRODUCERS_MODEL_EXAMPLES" in os.environ else (Phase.generate,)
 """A story that fails is told shorter only where somebody waits for it: that takes minutes."""
 
+_stories: Final = count(1)
+"""Stripe's stand-in goes through all of them: its objects are named after theirs."""
+
 Work = Callable[[LedgerTransaction, int], Awaitable[Answer]]
 Expect = Callable[[Model], Answer]
 Events = list[tuple[Object, Callable[[Model, datetime], None]]]
@@ -91,11 +94,12 @@ class Producers(RuleBasedStateMachine):
         self.model = Model()
         self.numbers = count(1)
         self.places = count()
+        self.story: list[str] = []
         self.calls: list[Told] = []
         self.events: Events = []
         self.seen_payments = set(stand_in.payments)
         self.processes = Processes(url, lambda: self.now, api)
-        self.prefix = url.rpartition("/")[2].partition("?")[0].replace(".", "_")
+        self.prefix = f"s{next(_stories)}"
 
     def teardown(self) -> None:
         self.runner.run(self.processes.close())
@@ -106,7 +110,7 @@ class Producers(RuleBasedStateMachine):
         random = Random(f"{seed}/{next(self.places)}")
         (name,) = random.choices(list(ACTS), [weight for weight, _ in ACTS.values()])
         given = {argument: draw(random) for argument, draw in ACTS[name][1].items()}
-        note(f"{self.now}: {name} {given}")
+        self.story.append(f"{self.now}: {name} {given}")
         getattr(self, name)(**given)
 
     # What is asked of the ledger
@@ -452,7 +456,7 @@ class Producers(RuleBasedStateMachine):
         made = {name: one for name, one in self.stand_in.payments.items() if name not in self.seen_payments}
         self.seen_payments.update(made)
         charged = Counter((one["customer"], one["amount"] * 10_000_000) for one in made.values())
-        assert charged == sum(due, Counter())
+        assert charged == sum(due, Counter()), "\n".join(self.story)
         for intent, one in made.items():
             self._charged(intent, {**one})
         self._check()
@@ -493,7 +497,7 @@ class Producers(RuleBasedStateMachine):
                 return type(refusal)
 
         answers = self._happen(how, call, after)
-        assert answers == [expected] * len(answers)
+        assert answers == [expected] * len(answers), "\n".join(self.story)
         if not isinstance(expected, type):
             self.calls.append(told)
         self.model = after
@@ -555,7 +559,7 @@ class Producers(RuleBasedStateMachine):
         for one in self.model.may_be_credited():
             if one in refunds:
                 self.model.credit_refund(self.now, one)
-        assert self._differs_from(self.model, stored) == []
+        assert self._differs_from(self.model, stored) == [], "\n".join(self.story)
         self.now += timedelta(seconds=1)
 
     def _differs_from(self, model: Model, stored: Stored | None = None) -> list[Any]:
@@ -564,14 +568,15 @@ class Producers(RuleBasedStateMachine):
         found = []
         names = {one.id: one.external_id for one in stored.accounts}
         for what, of_stored, of_model in (
-            ("accounts", {one.external_id: (one.balance_nanos, one.status) for one in stored.accounts}, _heads(model)),
-            ("rows", sorted(_rows(stored, names), key=repr), sorted(_model_rows(model), key=repr)),
-            ("months", {(names[one[0]], *one[1:]) for one in stored.months if any(one[2:])}, _months(model)),
-            ("usage", {(names[one[0]], *one[1:]) for one in usage}, _model_usage(model)),
-            ("charges", {_charge(names[one.account_id], one) for one in stored.charges}, _charges(model)),
+            ("accounts", [(one.external_id, one.balance_nanos, one.status) for one in stored.accounts], _heads(model)),
+            ("rows", _rows(stored, names), _model_rows(model)),
+            ("months", ((names[one[0]], *one[1:]) for one in stored.months if any(one[2:])), _months(model)),
+            ("usage", ((names[one[0]], *one[1:]) for one in usage), _model_usage(model)),
+            ("charges", (_charge(names[one.account_id], one) for one in stored.charges), _charges(model)),
         ):
-            if of_stored != of_model:
-                found.append((what, of_stored, of_model))
+            seen, wanted = Counter(of_stored), Counter(of_model)
+            if seen != wanted:
+                found.append((what, {"only stored": list(seen - wanted), "only in the model": list(wanted - seen)}))
         return found
 
 
@@ -581,8 +586,8 @@ async def _usage(process: Process) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await process.database.read(select(*(table.c[name] for name in names)))]
 
 
-def _heads(model: Model) -> dict[str | None, tuple[int, str]]:
-    return {name: (one.balance, one.status) for name, one in model.accounts.items()}
+def _heads(model: Model) -> list[tuple[str, int, str]]:
+    return [(name, one.balance, one.status) for name, one in model.accounts.items()]
 
 
 def _rows(stored: Stored, names: dict[int, str | None]) -> Iterator[tuple[str | None, Row]]:
