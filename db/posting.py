@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    bindparam,
     literal_column,
     select,
 )
@@ -105,11 +106,13 @@ async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
     return raw
 
 
-@lru_cache(maxsize=1)
-def _accounts_statement() -> Select[Any]:
-    return select(*columns(_ACCOUNT, AccountRow), _VERSION).where(
-        is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=True)
-    )
+@lru_cache(maxsize=2)
+def _accounts_statement(*, single: bool) -> Select[Any]:
+    """One account has a statement of its own: for a list of unknown length PostgreSQL would rather read a small table
+    whole, with all that updates left behind in it."""
+    found = _ACCOUNT.c.id == bindparam("account_id", type_=BigInteger())
+    chosen = found if single else is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=True)
+    return select(*columns(_ACCOUNT, AccountRow), _VERSION).where(chosen)
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +138,10 @@ async def open_unlocked(
     charges: Collection[Key],
 ) -> Opened:
     """PostgreSQL: all of one moment, in one statement."""
-    reads: list[tuple[Executable, dict[str, Any]]] = [(_accounts_statement(), {"account_ids": list(account_ids)})]
+    listed = list(account_ids)
+    single = len(listed) == 1
+    wanted = {"account_id": listed[0]} if single else {"account_ids": listed}
+    reads: list[tuple[Executable, dict[str, Any]]] = [(_accounts_statement(single=single), wanted)]
     if calls:
         table = tables.idempotency_keys
         reads.append((_by_key(table, IdempotencyRow), key_arrays(tuple(table.primary_key), calls)))
