@@ -8,7 +8,7 @@ from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_account_id
 from resolvers.context import Reads
-from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
+from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
 from resolvers.pages import Page, page_rows, window_of
 from resolvers.texts import checked_characters
 
@@ -57,11 +57,7 @@ def checked_search(search: str | None) -> str | None:
 async def account_page(reads: Reads, first: int | None, after: str | None, search: str | None) -> Page[AccountRow]:
     reads.require_operator()
     digest = filter_digest(AccountCriteria(checked_search(search)))
-    position: int | None = None
-    if after is not None:
-        cursor = read_cursor(after, "after")
-        check_cursor(cursor, "after", CursorKind.ACCOUNTS, 0, digest)
-        position = seq_position(cursor, "after")
+    position = position_in(after, "after", CursorKind.ACCOUNTS, 0, digest)
     window = window_of(first, None, position, None)
     found = await accounts.account_page(
         reads.snapshot,

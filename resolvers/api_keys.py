@@ -26,7 +26,7 @@ from ledger.keys import (
 )
 from ledger.posting import LedgerTransaction
 from resolvers.context import Reads
-from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, check_cursor, read_cursor, seq_position
+from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, position_in
 from resolvers.pages import Page, page_rows, window_of
 from resolvers.writes import Writes
 
@@ -154,12 +154,8 @@ def operations(row: ApiKeyRow) -> list[str] | None:
 async def key_page(reads: Reads, account: AccountRow, first: int | None, after: str | None) -> Page[ApiKeyRow]:
     """Newest first. Raises Forbidden for keys that keep none."""
     _require_keeper(reads)
-    position: int | None = None
+    position = position_in(after, "after", CursorKind.KEYS, account.id, NO_FILTER)
     writer = CursorWriter(CursorKind.KEYS, account.id)
-    if after is not None:
-        cursor = read_cursor(after, "after")
-        check_cursor(cursor, "after", CursorKind.KEYS, account.id, NO_FILTER)
-        position = seq_position(cursor, "after")
     window = window_of(first, None, position, None)
     reads.take_nested_rows(window.limit - 1)
     found = await reads.loaders.key_page.load((account.id, window))

@@ -8,7 +8,7 @@ from db.criteria import AuditCriteria
 from db.rows import AccountRow, AuditEntryRow, TransactionRow
 from ledger.errors import BadUserInput
 from resolvers.context import Reads
-from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
+from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
 from resolvers.pages import Page, page_rows, window_of
 from resolvers.texts import checked_characters
 
@@ -39,11 +39,7 @@ async def audit_page(
     reads: Reads, criteria: AuditCriteria, first: int | None, after: str | None
 ) -> Page[AuditEntryRow]:
     digest = filter_digest(criteria)
-    position: int | None = None
-    if after is not None:
-        cursor = read_cursor(after, "after")
-        check_cursor(cursor, "after", CursorKind.AUDIT, 0, digest)
-        position = seq_position(cursor, "after")
+    position = position_in(after, "after", CursorKind.AUDIT, 0, digest)
     window = window_of(first, None, position, None)
     found = await audit.audit_page(reads.snapshot, criteria, limit=window.limit, after=position)
     rows, has_next, has_previous = page_rows(found, window)

@@ -12,7 +12,7 @@ from ledger.ids import parse_charge_id
 from ledger.kinds import RESOURCES, ChargeState, RefType
 from resolvers import transactions
 from resolvers.context import Reads, covers
-from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
+from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
 from resolvers.pages import ALL, Needed, Page, page_rows, window_of
 from resolvers.texts import checked_ref_id
 
@@ -42,12 +42,8 @@ def charge_criteria(
 
 
 def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> int | None:
-    if text is None:
-        return None
-    cursor = read_cursor(text, argument)
-    check_cursor(cursor, argument, CursorKind.CHARGES, account_id, digest)
-    first_seq = seq_position(cursor, argument)
-    if not 1 <= first_seq < 2**63 - 1:
+    first_seq = position_in(text, argument, CursorKind.CHARGES, account_id, digest)
+    if first_seq is not None and not 1 <= first_seq < 2**63 - 1:
         msg = f"{argument} is not a cursor that this API gave out"
         raise BadCursor(msg)
     return first_seq

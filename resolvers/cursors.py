@@ -153,6 +153,15 @@ def seq_position(cursor: Cursor, argument: str) -> int:
     return int(seq)
 
 
+def position_in(text: str | None, argument: str, kind: CursorKind, account_id: int, digest: bytes) -> int | None:
+    """Where in a list of numbered rows a cursor stands; None where none is given. Raises BadCursor, as above."""
+    if text is None:
+        return None
+    cursor = read_cursor(text, argument)
+    check_cursor(cursor, argument, kind, account_id, digest)
+    return seq_position(cursor, argument)
+
+
 def usage_position(cursor: Cursor, argument: str) -> UsagePosition:
     try:
         day, model, category, origin = cursor.position.decode().split("\x00")

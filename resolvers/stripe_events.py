@@ -15,7 +15,7 @@ from ledger.posting import LedgerTransaction
 from ledger.stripe.events import EventState, dismiss_event, link_customer
 from resolvers.acts import ActOutcome
 from resolvers.context import Reads
-from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
+from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
 from resolvers.pages import Page, page_rows, window_of
 from resolvers.writes import Writes
 
@@ -33,11 +33,7 @@ async def event_page(
     reads.require_operator()
     criteria = StripeEventCriteria(None if state is None else state.value)
     digest = filter_digest(criteria)
-    position: int | None = None
-    if after is not None:
-        cursor = read_cursor(after, "after")
-        check_cursor(cursor, "after", CursorKind.STRIPE_EVENTS, 0, digest)
-        position = seq_position(cursor, "after")
+    position = position_in(after, "after", CursorKind.STRIPE_EVENTS, 0, digest)
     window = window_of(first, None, position, None)
     found = await stripe_events.event_page(reads.snapshot, criteria.state, limit=window.limit, after=position)
     rows, has_next, has_previous = page_rows(found, window)

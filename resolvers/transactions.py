@@ -14,7 +14,7 @@ from ledger.ids import parse_transaction_id
 from ledger.kinds import HOLDABLE, KINDS, RefType, TransactionSource, TransactionType
 from resolvers.accounts import checked_search
 from resolvers.context import Reads, covers
-from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, read_cursor, seq_position
+from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
 from resolvers.explanations import Facts, explain
 from resolvers.pages import ALL, Needed, Page, page_rows, window_of
 from resolvers.texts import checked_ref_id
@@ -59,14 +59,6 @@ def _kinds(
         if (types is None or kind in types) and (sources is None or source in sources)
     )
     return None if len(kinds) == len(KINDS) and not all_named else kinds
-
-
-def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> int | None:
-    if text is None:
-        return None
-    cursor = read_cursor(text, argument)
-    check_cursor(cursor, argument, CursorKind.LEDGER, account_id, digest)
-    return seq_position(cursor, argument)
 
 
 PageKey = tuple[int, TransactionCriteria]
@@ -129,9 +121,9 @@ def window_in(
     window = window_of(
         first,
         last,
-        _position(after, "after", account_id, digest),
+        position_in(after, "after", CursorKind.LEDGER, account_id, digest),
         # Position 0 is where an empty account's balance stood: every row is newer, none lies there.
-        _position(before, "before", account_id, digest) or None,
+        position_in(before, "before", CursorKind.LEDGER, account_id, digest) or None,
     )
     return replace(window, columns=needed.columns, unread=not needed.rows)
 
