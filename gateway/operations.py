@@ -68,6 +68,14 @@ def formatted_errors(parts: Parts, errors: list[GraphQLError], code: str) -> lis
     return formatted
 
 
+def errors_of(parts: Parts, error: Exception) -> list[dict[str, Any]]:
+    """As `formatted_errors`, of what was raised outside an execution."""
+    problem = problem_of(error)
+    report(problem, error)
+    parts.metrics.errors.labels(problem.code).inc()
+    return [{"message": problem.message, "extensions": extensions_of(problem, request_id.get())}]
+
+
 def find_operation(parts: Parts, given: GraphQLRequest) -> tuple[Document, Operation]:
     """Raises Refused."""
     try:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.errors import extensions_of, problem_of
-from gateway.logs import request_id
+from gateway import operations
 from gateway.operations import Refused
 from gateway.parts import Parts
-from gateway.requests import report
 from gateway.streams.subscription import Ended
 from ledger.errors import Unauthenticated
 
@@ -19,10 +17,7 @@ def errors_of(parts: Parts, error: Exception) -> list[dict[str, Any]]:
     """As they go over the wire; what is ours is logged with its cause."""
     if isinstance(error, Refused | Ended):
         return error.errors
-    problem = problem_of(error)
-    report(problem, error)
-    parts.metrics.errors.labels(problem.code).inc()
-    return [{"message": problem.message, "extensions": extensions_of(problem, request_id.get())}]
+    return operations.errors_of(parts, error)
 
 
 def code_of(errors: list[dict[str, Any]]) -> str:

@@ -14,12 +14,9 @@ from graphql import ExecutionResult, OperationType
 from execution.documents import Document, Operation
 from execution.pending import Begun, begin
 from execution.subscriptions import source_of
-from gateway.errors import extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
-from gateway.logs import request_id
-from gateway.operations import Refused, execute_operation, find_operation, formatted_errors, run_operation
+from gateway.operations import Refused, errors_of, execute_operation, find_operation, formatted_errors, run_operation
 from gateway.parts import Parts
-from gateway.requests import report
 from gateway.streams.finishing import finished
 from ledger.errors import Lagged
 from ledger.keys import Principal
@@ -93,13 +90,9 @@ class Subscription:
             if made.__class__ is not Event:
                 made = await (self._printed(event) if shared is None else self._made(event, shared))
         except Exception as error:
-            problem = problem_of(error)
-            report(problem, error)
-            self._parts.metrics.errors.labels(problem.code).inc()
             if isinstance(error, Lagged):
                 self._parts.metrics.lagged.inc()
-            extensions = extensions_of(problem, request_id.get())
-            raise Ended([{"message": problem.message, "extensions": extensions}]) from error
+            raise Ended(errors_of(self._parts, error)) from error
         live: Event = made
         return live if source.is_live else replace(live, committed_at=None)
 
