@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
 from db import tables
 from db.database import WriteConnection
 from db.rows import AccountRow, MonthlyFiguresRow
-from db.snapshots import Snapshot
+from db.snapshots import Read, Snapshot, Wanted
 from db.statements import columns, contains_text, is_one_of
 
 _ACCOUNT = tables.accounts
@@ -24,10 +24,9 @@ def _accounts_statement(postgresql: bool) -> Select[Any]:
     return select(*columns(_ACCOUNT, AccountRow)).where(chosen)
 
 
-async def accounts_by_id(snapshot: Snapshot, account_ids: Sequence[int]) -> dict[int, AccountRow]:
-    statement = _accounts_statement(snapshot.is_postgresql)
-    rows = await snapshot.rows(statement, {"account_ids": list(account_ids)})
-    return {row[0]: AccountRow._make(row) for row in rows}
+def accounts_by_id(postgresql: bool, account_ids: Sequence[int]) -> Read[dict[int, AccountRow]]:
+    wanted = Wanted(_accounts_statement(postgresql), {"account_ids": list(account_ids)})
+    return Read((wanted,), lambda found: {row[0]: AccountRow._make(row) for row in found[0]})
 
 
 @lru_cache(maxsize=2)
@@ -39,15 +38,13 @@ def _months_statement(postgresql: bool) -> Select[Any]:
     )
 
 
-async def monthly_figures(
-    snapshot: Snapshot, account_ids: Sequence[int], first: str, last: str
-) -> dict[tuple[int, str], MonthlyFiguresRow]:
+def monthly_figures(
+    postgresql: bool, account_ids: Sequence[int], first: str, last: str
+) -> Read[dict[tuple[int, str], MonthlyFiguresRow]]:
     """By (account, month), of the months from first to last; a month without data has none."""
-    rows = await snapshot.rows(
-        _months_statement(snapshot.is_postgresql),
-        {"account_ids": list(account_ids), "first": first, "last": last},
-    )
-    return {(row[0], row[1]): MonthlyFiguresRow._make(row) for row in rows}
+    given = {"account_ids": list(account_ids), "first": first, "last": last}
+    wanted = Wanted(_months_statement(postgresql), given)
+    return Read((wanted,), lambda found: {(row[0], row[1]): MonthlyFiguresRow._make(row) for row in found[0]})
 
 
 def _search_condition(postgresql: bool) -> Any:

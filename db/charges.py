@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -12,10 +12,10 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, or_, 
 
 from db import tables
 from db.criteria import ChargeCriteria, Window
-from db.keyed_rows import snapshot_rows_with_keys
+from db.keyed_rows import read_with_keys
 from db.rows import ChargeRow, HoldRow, named
-from db.snapshots import Snapshot
-from db.statements import THE_ACCOUNT, columns, for_each_account, read_each
+from db.snapshots import Read, Rows
+from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, read_each
 from db.transactions import NEVER, first_seq_since
 
 _CHARGE: Final = tables.charges
@@ -43,9 +43,9 @@ def _size(words: tuple[str, ...] | None) -> int | None:
     return None if words is None else len(words)
 
 
-def _shape(snapshot: Snapshot, criteria: ChargeCriteria, window: Window | None = None) -> _Shape:
+def _shape(postgresql: bool, criteria: ChargeCriteria, window: Window | None = None) -> _Shape:
     return _Shape(
-        postgresql=snapshot.is_postgresql,
+        postgresql=postgresql,
         states=_size(criteria.states),
         ref_types=_size(criteria.ref_types),
         ref_id=criteria.ref_id is not None,
@@ -140,47 +140,60 @@ def _statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Select[Any]
     return one, for_each_account(lambda account: build(account, shape))
 
 
-async def charge_pages(
-    snapshot: Snapshot, account_ids: Sequence[int], criteria: ChargeCriteria, window: Window
-) -> dict[int, list[ChargeRow]]:
+def charge_pages(
+    postgresql: bool, account_ids: Sequence[int], criteria: ChargeCriteria, window: Window
+) -> Read[dict[int, list[ChargeRow]]]:
     """Up to `window.limit` charges of each account: newest first, or oldest first if the window wants the oldest."""
-    one, each = _statements(_shape(snapshot, criteria, window), counting=False)
-    pages = await read_each(snapshot, account_ids, _parameters(criteria, window), one=one, each=each)
-    return {account_id: named(ChargeRow, rows) for account_id, rows in pages.items()}
+    one, each = _statements(_shape(postgresql, criteria, window), counting=False)
+
+    def pages(found: Mapping[int, Rows]) -> dict[int, list[ChargeRow]]:
+        return {account_id: named(ChargeRow, rows) for account_id, rows in found.items()}
+
+    return read_each(account_ids, _parameters(criteria, window), pages, one=one, each=each)
 
 
-async def charge_counts(snapshot: Snapshot, account_ids: Sequence[int], criteria: ChargeCriteria) -> dict[int, int]:
-    one, each = _statements(_shape(snapshot, criteria), counting=True)
-    found = await read_each(snapshot, account_ids, _parameters(criteria), one=one, each=each)
-    return {account_id: int(rows[0][1]) for account_id, rows in found.items()}
+def charge_counts(postgresql: bool, account_ids: Sequence[int], criteria: ChargeCriteria) -> Read[dict[int, int]]:
+    one, each = _statements(_shape(postgresql, criteria), counting=True)
+    return read_each(account_ids, _parameters(criteria), counts_of_each, one=one, each=each)
 
 
-async def charges_by_ref(
-    snapshot: Snapshot, refs: Collection[tuple[int, str, str]]
-) -> dict[tuple[int, str, str], ChargeRow]:
+def charges_by_ref(
+    postgresql: bool, refs: Collection[tuple[int, str, str]]
+) -> Read[dict[tuple[int, str, str], ChargeRow]]:
     """By (account, ref type, ref id)."""
     key = (_CHARGE.c.account_id, _CHARGE.c.ref_type, _CHARGE.c.ref_id)
-    rows = await snapshot_rows_with_keys(snapshot, _CHARGE_COLUMNS, key, set(refs))
-    return {charge[:3]: charge for charge in named(ChargeRow, rows)}
+
+    def by_ref(rows: Iterable[Any]) -> dict[tuple[int, str, str], ChargeRow]:
+        return {charge[:3]: charge for charge in named(ChargeRow, rows)}
+
+    return read_with_keys(_CHARGE_COLUMNS, key, set(refs), by_ref, postgresql=postgresql)
 
 
-async def charges_by_first_row(
-    snapshot: Snapshot, ids: Collection[tuple[int, int]]
-) -> dict[tuple[int, int], ChargeRow]:
+def charges_by_first_row(postgresql: bool, ids: Collection[tuple[int, int]]) -> Read[dict[tuple[int, int], ChargeRow]]:
     """By (account, first seq)."""
-    rows = await snapshot_rows_with_keys(
-        snapshot, _CHARGE_COLUMNS, (_CHARGE.c.account_id, _CHARGE.c.first_seq), set(ids)
-    )
-    return {(charge.account_id, charge.first_seq): charge for charge in named(ChargeRow, rows)}
+    key = (_CHARGE.c.account_id, _CHARGE.c.first_seq)
+
+    def by_first_row(rows: Iterable[Any]) -> dict[tuple[int, int], ChargeRow]:
+        return {(charge.account_id, charge.first_seq): charge for charge in named(ChargeRow, rows)}
+
+    return read_with_keys(_CHARGE_COLUMNS, key, set(ids), by_first_row, postgresql=postgresql)
 
 
-async def opened_holds(snapshot: Snapshot, ids: Collection[tuple[int, int]]) -> dict[tuple[int, int], HoldRow]:
+def opened_holds(postgresql: bool, ids: Collection[tuple[int, int]]) -> Read[dict[tuple[int, int], HoldRow]]:
     """By the (account, seq) of the row that opened it."""
-    rows = await snapshot_rows_with_keys(snapshot, _HOLD_COLUMNS, (_HOLD.c.account_id, _HOLD.c.hold_seq), set(ids))
-    return {(hold.account_id, hold.hold_seq): hold for hold in named(HoldRow, rows)}
+    key = (_HOLD.c.account_id, _HOLD.c.hold_seq)
+
+    def by_first_row(rows: Iterable[Any]) -> dict[tuple[int, int], HoldRow]:
+        return {(hold.account_id, hold.hold_seq): hold for hold in named(HoldRow, rows)}
+
+    return read_with_keys(_HOLD_COLUMNS, key, set(ids), by_first_row, postgresql=postgresql)
 
 
-async def settled_holds(snapshot: Snapshot, ids: Collection[tuple[int, int]]) -> dict[tuple[int, int], HoldRow]:
+def settled_holds(postgresql: bool, ids: Collection[tuple[int, int]]) -> Read[dict[tuple[int, int], HoldRow]]:
     """By the (account, seq) of the row that settled it."""
-    rows = await snapshot_rows_with_keys(snapshot, _HOLD_COLUMNS, (_HOLD.c.account_id, _HOLD.c.settled_seq), set(ids))
-    return {(hold.account_id, hold.settled_seq or 0): hold for hold in named(HoldRow, rows)}
+    key = (_HOLD.c.account_id, _HOLD.c.settled_seq)
+
+    def by_last_row(rows: Iterable[Any]) -> dict[tuple[int, int], HoldRow]:
+        return {(hold.account_id, hold.settled_seq or 0): hold for hold in named(HoldRow, rows)}
+
+    return read_with_keys(_HOLD_COLUMNS, key, set(ids), by_last_row, postgresql=postgresql)

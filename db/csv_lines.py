@@ -151,13 +151,13 @@ async def transaction_lines(
     snapshot: Snapshot, account_id: int, criteria: TransactionCriteria, window: Window
 ) -> Lines:
     """The lines of `transaction_pages`' rows; their position is the `seq`."""
-    statement, parameters = transaction_page_statement(snapshot, criteria, window)
+    statement, parameters = transaction_page_statement(snapshot.is_postgresql, criteria, window)
     ((text, count, seq),) = await snapshot.rows(_transaction_lines(statement), parameters | {THE_ACCOUNT: account_id})
     return Lines(text or b"", count, seq)
 
 
 async def usage_lines(snapshot: Snapshot, account_id: int, criteria: UsageCriteria, window: Window) -> Lines:
     """The lines of `usage_pages`' rows; their position is that of a window."""
-    statement, parameters = usage_page_statement(snapshot, criteria, window)
+    statement, parameters = usage_page_statement(snapshot.is_postgresql, criteria, window)
     ((text, count, *position),) = await snapshot.rows(_usage_lines(statement), parameters | {THE_ACCOUNT: account_id})
     return Lines(text or b"", count, tuple(position) if count else None)

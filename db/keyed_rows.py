@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, Column, Executable, Select, TextualSelect, and_, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.snapshots import Snapshot
+from db.snapshots import Read, Wanted
 
 _Columns = tuple[Column[Any], ...]
+Found = TypeVar("Found")
 
 # The numbers of keys that SQLite is asked for at once: it takes 32,766 parameters a statement, a key has at most five.
 _SIZES = (1_000, 100, 10)
@@ -91,15 +93,16 @@ async def rows_with_keys(
     return found
 
 
-async def snapshot_rows_with_keys(
-    snapshot: Snapshot,
+def read_with_keys(
     result: _Columns,
     key: _Columns,
     values: Collection[tuple[Any, ...]],
+    made: Callable[[Iterable[Any]], Found],
     *,
+    postgresql: bool,
     timeless: bool = False,
-) -> list[Any]:
-    found: list[Any] = []
-    for statement, parameters in _reads(result, key, values, postgresql=snapshot.is_postgresql):
-        found += await snapshot.rows(statement, parameters, timeless=timeless)
-    return found
+) -> Read[Found]:
+    """What is made of the rows."""
+    found = _reads(result, key, values, postgresql=postgresql)
+    wanted = [Wanted(statement, parameters, timeless) for statement, parameters in found]
+    return Read(wanted, lambda of_each: made(chain.from_iterable(of_each)))

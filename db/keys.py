@@ -13,8 +13,8 @@ from db import tables
 from db.criteria import Window
 from db.database import Database, WriteConnection
 from db.rows import ApiKeyRow
-from db.snapshots import Snapshot
-from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of, read_each
+from db.snapshots import Read, Rows
+from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, is_one_of, read_each
 from db.tables import timestamp
 
 _KEY = tables.api_keys
@@ -89,18 +89,20 @@ def _statements(postgresql: bool, count: bool, after: bool) -> tuple[Select[Any]
     return one, for_each_account(lambda account: build(account, after)) if postgresql else None
 
 
-async def key_pages(snapshot: Snapshot, account_ids: Sequence[int], window: Window) -> dict[int, list[ApiKeyRow]]:
+def key_pages(postgresql: bool, account_ids: Sequence[int], window: Window) -> Read[dict[int, list[ApiKeyRow]]]:
     """Up to `window.limit` keys of each account, newest first."""
-    one, each = _statements(snapshot.is_postgresql, count=False, after=window.after is not None)
+    one, each = _statements(postgresql, count=False, after=window.after is not None)
     parameters = {"rows": window.limit} | ({} if window.after is None else {"after": window.after})
-    pages = await read_each(snapshot, account_ids, parameters, one=one, each=each)
-    return {account_id: [ApiKeyRow._make(row[1:]) for row in found] for account_id, found in pages.items()}
+
+    def pages(found: Mapping[int, Rows]) -> dict[int, list[ApiKeyRow]]:
+        return {account_id: [ApiKeyRow._make(row[1:]) for row in rows] for account_id, rows in found.items()}
+
+    return read_each(account_ids, parameters, pages, one=one, each=each)
 
 
-async def key_counts(snapshot: Snapshot, account_ids: Sequence[int], _arguments: None) -> dict[int, int]:
-    one, each = _statements(snapshot.is_postgresql, count=True, after=False)
-    found = await read_each(snapshot, account_ids, {}, one=one, each=each)
-    return {account_id: int(counted[0][1]) for account_id, counted in found.items()}
+def key_counts(postgresql: bool, account_ids: Sequence[int], _arguments: None) -> Read[dict[int, int]]:
+    one, each = _statements(postgresql, count=True, after=False)
+    return read_each(account_ids, {}, counts_of_each, one=one, each=each)
 
 
 async def insert_key(connection: WriteConnection, values: Mapping[str, Any]) -> ApiKeyRow:

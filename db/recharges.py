@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Select, and_, bindparam, cast, exists, func, 
 
 from db import tables
 from db.database import Database, WriteConnection
-from db.snapshots import Snapshot
+from db.snapshots import Read, Rows, Wanted
 from db.statements import columns, is_one_of
 from db.stripe_tables import auto_recharges, recharge_attempts
 from db.tables import timestamp
@@ -153,17 +153,22 @@ def _views_statement(postgresql: bool) -> Select[Any]:
     ).where(is_one_of(_SET.c.account_id, "account_ids", postgresql=postgresql))
 
 
-async def recharge_views(
-    snapshot: Snapshot, account_ids: Sequence[int], day: tuple[datetime, datetime]
-) -> dict[int, RechargeViewRow | None]:
+def recharge_views(
+    postgresql: bool, account_ids: Sequence[int], day: tuple[datetime, datetime]
+) -> Read[dict[int, RechargeViewRow | None]]:
     """None for an account that never set it."""
+
+    def views(found: Sequence[Rows]) -> dict[int, RechargeViewRow | None]:
+        of_each: dict[int, RechargeViewRow | None] = dict.fromkeys(account_ids)
+        for row in found[0]:
+            view = RechargeViewRow._make(row)
+            of_each[view.account_id] = view._replace(
+                charged_nanos=int(view.charged_nanos), in_flight=bool(view.in_flight)
+            )
+        return of_each
+
     parameters = {"account_ids": list(account_ids), "first": day[0], "last": day[1]}
-    rows = await snapshot.rows(_views_statement(snapshot.is_postgresql), parameters)
-    found: dict[int, RechargeViewRow | None] = dict.fromkeys(account_ids)
-    for row in rows:
-        view = RechargeViewRow._make(row)
-        found[view.account_id] = view._replace(charged_nanos=int(view.charged_nanos), in_flight=bool(view.in_flight))
-    return found
+    return Read((Wanted(_views_statement(postgresql), parameters),), views)
 
 
 async def insert_attempt(connection: WriteConnection, row: RechargeAttemptRow) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, true
 
@@ -13,13 +14,15 @@ from db import tables
 from db.criteria import Window
 from db.keyed_rows import key_arrays, listed_keys
 from db.rows import TransactionRow, named, row_of
-from db.snapshots import Snapshot
+from db.snapshots import Read, Wanted
 from db.statements import column_names
 from db.transactions import TransactionTotalsRow
 
 _ROW: Final = tables.transactions
 _PLACE: Final = ("account_id", "seq", "ref_type", "ref_id")
 _KEY: Final = (_ROW.c.account_id, _ROW.c.ref_type, _ROW.c.ref_id)
+
+Found = TypeVar("Found")
 
 Resource = tuple[int, str, str]
 """(account, ref type, ref id)"""
@@ -94,38 +97,51 @@ def _statement(build: Build, *, of_each: bool) -> Select[Any]:
     return _of_each(build) if of_each else build(_GIVEN)
 
 
-async def _read(
-    snapshot: Snapshot, resources: Sequence[Resource], build: Build, parameters: dict[str, Any]
-) -> list[Any]:
-    if snapshot.is_postgresql:
-        listed = parameters | key_arrays(_KEY, resources)
-        return list(await snapshot.rows(_statement(build, of_each=True), listed))
-    # SQLite has no LATERAL, but no network to cross either.
-    found: list[Any] = []
-    for resource in resources:
-        given = dict(zip(("account_id", "ref_type", "ref_id"), resource, strict=True))
-        found += await snapshot.rows(_statement(build, of_each=False), parameters | given)
-    return found
+def _read(
+    postgresql: bool,
+    resources: Sequence[Resource],
+    build: Build,
+    parameters: dict[str, Any],
+    made: Callable[[Iterable[Any]], Found],
+) -> Read[Found]:
+    """What is made of the rows of all of them."""
+    if postgresql:
+        wanted = [Wanted(_statement(build, of_each=True), parameters | key_arrays(_KEY, resources))]
+    else:
+        # SQLite has no LATERAL, but no network to cross either.
+        statement = _statement(build, of_each=False)
+        each = (dict(zip(("account_id", "ref_type", "ref_id"), resource, strict=True)) for resource in resources)
+        wanted = [Wanted(statement, parameters | given) for given in each]
+    return Read(wanted, lambda found: made(chain.from_iterable(found)))
 
 
-async def resource_pages(
-    snapshot: Snapshot, resources: Sequence[Resource], window: Window
-) -> dict[Resource, list[TransactionRow]]:
+def resource_pages(
+    postgresql: bool, resources: Sequence[Resource], window: Window
+) -> Read[dict[Resource, list[TransactionRow]]]:
     """Up to `window.limit` rows of each: newest first, or oldest first if the window wants the oldest."""
     columns = column_names(TransactionRow, _PLACE, window.columns)
     shape = _Shape(window.after is not None, window.before is not None, window.oldest, columns)
     given = {"rows": window.limit, "after": window.after, "before": window.before}
     given = {name: one for name, one in given.items() if one is not None}
-    pages: dict[Resource, list[TransactionRow]] = {resource: [] for resource in resources}
-    for row in named(row_of(TransactionRow, columns), await _read(snapshot, resources, _page_of(shape), given)):
-        pages[row.account_id, str(row.ref_type), str(row.ref_id)].append(row)
-    return pages
+
+    def pages(rows: Iterable[Any]) -> dict[Resource, list[TransactionRow]]:
+        of_each: dict[Resource, list[TransactionRow]] = {resource: [] for resource in resources}
+        for row in named(row_of(TransactionRow, columns), rows):
+            of_each[row.account_id, str(row.ref_type), str(row.ref_id)].append(row)
+        return of_each
+
+    return _read(postgresql, resources, _page_of(shape), given, pages)
 
 
-async def resource_totals(snapshot: Snapshot, resources: Sequence[Resource]) -> dict[Resource, TransactionTotalsRow]:
-    rows = await _read(snapshot, resources, _totals, {})
-    return {tuple(row[:3]): TransactionTotalsRow(row[0], *map(int, row[3:])) for row in rows}
+def resource_totals(postgresql: bool, resources: Sequence[Resource]) -> Read[dict[Resource, TransactionTotalsRow]]:
+    def totals(rows: Iterable[Any]) -> dict[Resource, TransactionTotalsRow]:
+        return {tuple(row[:3]): TransactionTotalsRow(row[0], *map(int, row[3:])) for row in rows}
+
+    return _read(postgresql, resources, _totals, {}, totals)
 
 
-async def resource_counts(snapshot: Snapshot, resources: Sequence[Resource]) -> dict[Resource, int]:
-    return {tuple(row[:3]): int(row[3]) for row in await _read(snapshot, resources, _count, {})}
+def resource_counts(postgresql: bool, resources: Sequence[Resource]) -> Read[dict[Resource, int]]:
+    def counts(rows: Iterable[Any]) -> dict[Resource, int]:
+        return {tuple(row[:3]): int(row[3]) for row in rows}
+
+    return _read(postgresql, resources, _count, {}, counts)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Protocol, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import asyncpg
 from sqlalchemy import Executable
@@ -31,9 +32,26 @@ class SnapshotClosed(DatabaseError):
 class Wanted(NamedTuple):
     statement: Executable
     parameters: dict[str, Any]
-    rows: asyncio.Future[Rows]
-    timeless: bool
-    """What it finds is the same at any later moment."""
+    timeless: bool = False
+    """What it finds is the same at any later moment: rows once seen never change nor go, and these were seen."""
+
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[Found]):
+    """What a snapshot is asked for."""
+
+    wanted: Sequence[Wanted]
+    made: Callable[[Sequence[Rows]], Found]
+    """Of the rows of each statement."""
+
+
+class _Asked(NamedTuple):
+    read: Read[Any]
+    answered: Callable[[Any], None]
+    failed: Callable[[Exception], None]
 
 
 class Reader(Protocol):
@@ -156,8 +174,7 @@ class LongReader:
 class Snapshot:
     """The reads of one operation. Nothing is taken from the pool before the first.
 
-    Sibling resolvers may call `rows` side by side: what is asked for before the loop comes round again is read
-    together, on PostgreSQL in one statement.
+    What is asked for before the loop comes round again is read together, on PostgreSQL in one statement.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -169,7 +186,8 @@ class Snapshot:
         self.failure: Exception | None = None
         """What the newest failed read raised, whoever waited for it. PostgreSQL commits nothing after one."""
         self._reader = reader
-        self._wanted: list[Wanted] = []
+        self._about_to_ask: list[Callable[[], None]] = []
+        self._asked: list[_Asked] = []
         self._reading: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -179,41 +197,60 @@ class Snapshot:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def rows(
-        self, statement: Executable, parameters: dict[str, Any] | None = None, *, timeless: bool = False
-    ) -> Rows:
-        """`timeless` says that rows once seen never change nor go, and that these were seen to be there."""
+    def before_reading(self, ask: Callable[[], None]) -> None:
+        """Calls it before anything is read next: what gathers keys asks for all of them then."""
+        self._open()
+        self._about_to_ask.append(ask)
+
+    def ask(self, read: Read[Found], answered: Callable[[Found], None], failed: Callable[[Exception], None]) -> None:
+        """Calls one of the two when it was read."""
+        self._open()
+        self._asked.append(_Asked(read, answered, failed))
+
+    async def read(self, read: Read[Found]) -> Found:
+        found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self.ask(read, lambda one: _tell(found, one), lambda error: _fail(found, error))
+        return await found
+
+    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Rows:
+        return await self.read(Read((Wanted(statement, parameters or {}),), _first))
+
+    def _open(self) -> None:
         if self._closed:
             # A connection that was taken now would never be given back.
             raise SnapshotClosed("the snapshot is closed")
-        loop = asyncio.get_running_loop()
-        rows: asyncio.Future[Rows] = loop.create_future()
-        self._wanted.append(Wanted(statement, parameters or {}, rows, timeless))
         if self._reading is None:
-            self._reading = loop.create_task(self._read())
-        return await rows
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    def _gathered(self) -> list[_Asked]:
+        while self._about_to_ask:
+            asking, self._about_to_ask = self._about_to_ask, []
+            for ask in asking:
+                ask()
+        asked, self._asked = self._asked, []
+        return asked
 
     async def _read(self) -> None:
-        while self._wanted:
-            batch, self._wanted = self._wanted, []
-            if not self.reads or not all(wanted.timeless for wanted in batch):
-                self.reads += 1
-            found: Sequence[Rows | Exception]
-            try:
-                with translated():
-                    found = await self._reader.read(batch)
-            except Exception as error:  # noqa: BLE001  it is the answer to all of them
-                self.torn = self.torn or isinstance(error, SnapshotTorn)
-                self.failure = error
-                found = [error] * len(batch)
-            for wanted, one in zip(batch, found, strict=True):
-                if wanted.rows.done():
-                    continue
-                if isinstance(one, Exception):
-                    wanted.rows.set_exception(one)
-                else:
-                    wanted.rows.set_result(one)
+        while asked := self._gathered():
+            batch = [wanted for one in asked for wanted in one.read.wanted]
+            found = await self._found(batch) if batch else ()
+            start = 0
+            for one in asked:
+                end = start + len(one.read.wanted)
+                _answer(one, found[start:end])
+                start = end
         self._reading = None
+
+    async def _found(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        if not self.reads or not all(wanted.timeless for wanted in batch):
+            self.reads += 1
+        try:
+            with translated():
+                return await self._reader.read(batch)
+        except Exception as error:  # noqa: BLE001  it is the answer to all of them
+            self.torn = self.torn or isinstance(error, SnapshotTorn)
+            self.failure = error
+            return [error] * len(batch)
 
     async def close(self) -> None:
         self._closed = True
@@ -222,3 +259,30 @@ class Snapshot:
             reading.cancel()
             await asyncio.wait([reading])
         await self._reader.close()
+
+
+def _answer(asked: _Asked, found: Sequence[Rows | Exception]) -> None:
+    rows: list[Rows] = []
+    for one in found:
+        if isinstance(one, Exception):
+            asked.failed(one)
+            return
+        rows.append(one)
+    try:
+        asked.answered(asked.read.made(rows))
+    except Exception as error:  # noqa: BLE001  whoever asked reports it
+        asked.failed(error)
+
+
+def _first(found: Sequence[Rows]) -> Rows:
+    return found[0]
+
+
+def _tell(future: asyncio.Future[Found], found: Found) -> None:
+    if not future.done():
+        future.set_result(found)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -6,9 +6,9 @@ so each is built once, and prepared once by the driver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     ARRAY,
@@ -26,7 +26,9 @@ from sqlalchemy import (
     true,
 )
 
-from db.snapshots import Snapshot
+from db.snapshots import Read, Rows, Wanted
+
+Found = TypeVar("Found")
 
 # The parameter that holds the account of a statement about one account.
 THE_ACCOUNT = "account_id"
@@ -70,24 +72,37 @@ def for_each_account(one: Callable[[ColumnElement[int]], Select[Any]]) -> Select
     return select(*lateral.c).select_from(listed.join(lateral, true()))
 
 
-async def read_each(
-    snapshot: Snapshot,
+def read_each(
     account_ids: Sequence[int],
     parameters: dict[str, Any],
+    made: Callable[[Mapping[int, Rows]], Found],
     *,
     one: Select[Any],
     each: Select[Any] | None,
-) -> dict[int, list[Any]]:
-    """The rows of each account in their order; a row's first column is its account.
+) -> Read[Found]:
+    """What is made of the rows of each account in their order; a row's first column is its account.
 
     `one` reads those of the parameter `account_id`; `each` those of all `account_ids` at once. Where the database
     has no such statement (SQLite has no LATERAL, but no network to cross either), `one` is run for each.
     """
-    found: dict[int, list[Any]] = {account_id: [] for account_id in account_ids}
-    if each is not None and len(account_ids) > 1:
-        for row in await snapshot.rows(each, {**parameters, "account_ids": list(account_ids)}):
-            found[row[0]].append(row)
-    else:
-        for account_id in account_ids:
-            found[account_id] = list(await snapshot.rows(one, {**parameters, THE_ACCOUNT: account_id}))
-    return found
+    if each is None or len(account_ids) == 1:
+        wanted = [Wanted(one, {**parameters, THE_ACCOUNT: account_id}) for account_id in account_ids]
+        return Read(wanted, lambda found: made(dict(zip(account_ids, found, strict=True))))
+
+    def sorted_out(found: Sequence[Rows]) -> Found:
+        of_each: dict[int, list[Any]] = {account_id: [] for account_id in account_ids}
+        for row in found[0]:
+            of_each[row[0]].append(row)
+        return made(of_each)
+
+    return Read((Wanted(each, {**parameters, "account_ids": list(account_ids)}),), sorted_out)
+
+
+def nothing_of_each(account_ids: Sequence[int]) -> Read[dict[int, list[Any]]]:
+    """Without asking the database."""
+    return Read((), lambda _: {account_id: [] for account_id in account_ids})
+
+
+def counts_of_each(found: Mapping[int, Rows]) -> dict[int, int]:
+    """Of what a row with the account and the count was read for."""
+    return {account_id: int(rows[0][1]) for account_id, rows in found.items()}

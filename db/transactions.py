@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -25,15 +25,17 @@ from sqlalchemy import (
 
 from db import tables
 from db.criteria import TransactionCriteria, Window
-from db.keyed_rows import snapshot_rows_with_keys
+from db.keyed_rows import read_with_keys
 from db.rows import TransactionRow, named, row_of
-from db.snapshots import Snapshot
+from db.snapshots import Read, Rows
 from db.statements import (
     THE_ACCOUNT,
     column_names,
     columns,
     contains_text,
+    counts_of_each,
     for_each_account,
+    nothing_of_each,
     read_each,
 )
 from db.tables import timestamp
@@ -78,10 +80,10 @@ def _one_amount(criteria: TransactionCriteria) -> bool:
     return criteria.amount_gte is not None and criteria.amount_gte == criteria.amount_lte
 
 
-def _shape(snapshot: Snapshot, criteria: TransactionCriteria, window: Window | None = None) -> _Shape:
+def _shape(postgresql: bool, criteria: TransactionCriteria, window: Window | None = None) -> _Shape:
     exact = _one_amount(criteria)
     return _Shape(
-        postgresql=snapshot.is_postgresql,
+        postgresql=postgresql,
         kinds=None if criteria.kinds is None else len(criteria.kinds),
         created_gte=criteria.created_gte is not None,
         created_lt=criteria.created_lt is not None,
@@ -294,36 +296,36 @@ def _page_of_each(shape: _Shape) -> Select[Any] | None:
 
 
 def transaction_page_statement(
-    snapshot: Snapshot, criteria: TransactionCriteria, window: Window
+    postgresql: bool, criteria: TransactionCriteria, window: Window
 ) -> tuple[Select[Any], dict[str, Any]]:
     """The page of one account, with the parameters but for the account's."""
-    return _page_of_one(_shape(snapshot, criteria, window)), _parameters(criteria, window)
+    return _page_of_one(_shape(postgresql, criteria, window)), _parameters(criteria, window)
 
 
-async def transaction_pages(
-    snapshot: Snapshot, account_ids: Sequence[int], criteria: TransactionCriteria, window: Window
-) -> dict[int, list[TransactionRow]]:
+def transaction_pages(
+    postgresql: bool, account_ids: Sequence[int], criteria: TransactionCriteria, window: Window
+) -> Read[dict[int, list[TransactionRow]]]:
     """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest."""
     if window.unread:
-        return {account_id: [] for account_id in account_ids}
-    shape = _shape(snapshot, criteria, window)
-    pages = await read_each(
-        snapshot,
-        account_ids,
-        _parameters(criteria, window),
-        one=_page_of_one(shape),
-        each=_page_of_each(shape),
-    )
+        return nothing_of_each(account_ids)
+    shape = _shape(postgresql, criteria, window)
     row_type = row_of(TransactionRow, shape.columns)
-    return {account_id: named(row_type, rows) for account_id, rows in pages.items()}
+
+    def pages(found: Mapping[int, Rows]) -> dict[int, list[TransactionRow]]:
+        return {account_id: named(row_type, rows) for account_id, rows in found.items()}
+
+    one, each = _page_of_one(shape), _page_of_each(shape)
+    return read_each(account_ids, _parameters(criteria, window), pages, one=one, each=each)
 
 
-async def transactions_by_id(
-    snapshot: Snapshot, ids: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], TransactionRow]:
+def transactions_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read[dict[tuple[int, int], TransactionRow]]:
     """By (account, seq). An id that is asked for after others were read comes from a row that was read."""
-    rows = await snapshot_rows_with_keys(snapshot, _COLUMNS, (_ROW.c.account_id, _ROW.c.seq), set(ids), timeless=True)
-    return {(row[0], row[1]): TransactionRow._make(row) for row in rows}
+
+    def by_id(rows: Iterable[Any]) -> dict[tuple[int, int], TransactionRow]:
+        return {(row[0], row[1]): TransactionRow._make(row) for row in rows}
+
+    key = (_ROW.c.account_id, _ROW.c.seq)
+    return read_with_keys(_COLUMNS, key, set(ids), by_id, postgresql=postgresql, timeless=True)
 
 
 class TransactionTotalsRow(NamedTuple):
@@ -370,25 +372,21 @@ def _figures_statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Sel
     return one, for_each_account(lambda account: build(account, shape))
 
 
-async def _figures(
-    snapshot: Snapshot, account_ids: Sequence[int], criteria: TransactionCriteria, *, counting: bool
-) -> dict[int, list[Any]]:
-    one, each = _figures_statements(_shape(snapshot, criteria), counting)
-    return await read_each(snapshot, account_ids, _parameters(criteria), one=one, each=each)
+def transaction_totals(
+    postgresql: bool, account_ids: Sequence[int], criteria: TransactionCriteria
+) -> Read[dict[int, TransactionTotalsRow]]:
+    def totals(found: Mapping[int, Rows]) -> dict[int, TransactionTotalsRow]:
+        return {account: TransactionTotalsRow(account, *map(int, rows[0][1:])) for account, rows in found.items()}
+
+    one, each = _figures_statements(_shape(postgresql, criteria), counting=False)
+    return read_each(account_ids, _parameters(criteria), totals, one=one, each=each)
 
 
-async def transaction_totals(
-    snapshot: Snapshot, account_ids: Sequence[int], criteria: TransactionCriteria
-) -> dict[int, TransactionTotalsRow]:
-    found = await _figures(snapshot, account_ids, criteria, counting=False)
-    return {account: TransactionTotalsRow(account, *map(int, rows[0][1:])) for account, rows in found.items()}
-
-
-async def transaction_counts(
-    snapshot: Snapshot, account_ids: Sequence[int], criteria: TransactionCriteria
-) -> dict[int, int]:
-    found = await _figures(snapshot, account_ids, criteria, counting=True)
-    return {account: int(rows[0][1]) for account, rows in found.items()}
+def transaction_counts(
+    postgresql: bool, account_ids: Sequence[int], criteria: TransactionCriteria
+) -> Read[dict[int, int]]:
+    one, each = _figures_statements(_shape(postgresql, criteria), counting=True)
+    return read_each(account_ids, _parameters(criteria), counts_of_each, one=one, each=each)
 
 
 def _balance(account: ColumnElement[int]) -> Select[Any]:
@@ -408,8 +406,11 @@ def _balance_statements(postgresql: bool) -> tuple[Select[Any], Select[Any] | No
     return one, for_each_account(_balance)
 
 
-async def balances_as_of(snapshot: Snapshot, account_ids: Sequence[int], as_of: datetime) -> dict[int, int]:
+def balances_as_of(postgresql: bool, account_ids: Sequence[int], as_of: datetime) -> Read[dict[int, int]]:
     """The nano-dollars of each account after its newest row of that moment or before; 0 before the first."""
-    one, each = _balance_statements(snapshot.is_postgresql)
-    found = await read_each(snapshot, account_ids, {"as_of": as_of}, one=one, each=each)
-    return {account: rows[0][1] if rows else 0 for account, rows in found.items()}
+
+    def balances(found: Mapping[int, Rows]) -> dict[int, int]:
+        return {account: rows[0][1] if rows else 0 for account, rows in found.items()}
+
+    one, each = _balance_statements(postgresql)
+    return read_each(account_ids, {"as_of": as_of}, balances, one=one, each=each)

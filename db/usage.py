@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindpara
 from db import tables
 from db.criteria import UsageCriteria, Window
 from db.rows import UsageDayRow, named, row_of
-from db.snapshots import Snapshot
-from db.statements import THE_ACCOUNT, column_names, for_each_account, is_one_of, read_each
+from db.snapshots import Read, Rows
+from db.statements import THE_ACCOUNT, column_names, for_each_account, is_one_of, nothing_of_each, read_each
 
 _ROW: Final = tables.usage_days
 _POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)
@@ -33,9 +33,9 @@ class _Shape:
     columns: tuple[str, ...] = UsageDayRow._fields
 
 
-def _shape(snapshot: Snapshot, criteria: UsageCriteria, window: Window | None = None) -> _Shape:
+def _shape(postgresql: bool, criteria: UsageCriteria, window: Window | None = None) -> _Shape:
     return _Shape(
-        postgresql=snapshot.is_postgresql,
+        postgresql=postgresql,
         day_gte=criteria.day_gte is not None,
         day_lt=criteria.day_lt is not None,
         lists=tuple(name for name in _LISTS if getattr(criteria, name) is not None),
@@ -125,35 +125,41 @@ def _statements(shape: _Shape, totals: bool) -> tuple[Select[Any], Select[Any] |
 
 
 def usage_page_statement(
-    snapshot: Snapshot, criteria: UsageCriteria, window: Window
+    postgresql: bool, criteria: UsageCriteria, window: Window
 ) -> tuple[Select[Any], dict[str, Any]]:
     """The page of one account, with the parameters but for the account's."""
-    return _statements(_shape(snapshot, criteria, window), totals=False)[0], _parameters(criteria, window)
+    return _statements(_shape(postgresql, criteria, window), totals=False)[0], _parameters(criteria, window)
 
 
-async def usage_pages(
-    snapshot: Snapshot, account_ids: Sequence[int], criteria: UsageCriteria, window: Window
-) -> dict[int, list[UsageDayRow]]:
+def usage_pages(
+    postgresql: bool, account_ids: Sequence[int], criteria: UsageCriteria, window: Window
+) -> Read[dict[int, list[UsageDayRow]]]:
     """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest.
 
     Within a day the order is that of model, category and origin, backwards: one order, one key, one index.
     """
     if window.unread:
-        return {account_id: [] for account_id in account_ids}
-    shape = _shape(snapshot, criteria, window)
+        return nothing_of_each(account_ids)
+    shape = _shape(postgresql, criteria, window)
     one, each = _statements(shape, totals=False)
-    pages = await read_each(snapshot, account_ids, _parameters(criteria, window), one=one, each=each)
     row_type = row_of(UsageDayRow, shape.columns)
-    return {account_id: named(row_type, rows) for account_id, rows in pages.items()}
+
+    def pages(found: Mapping[int, Rows]) -> dict[int, list[UsageDayRow]]:
+        return {account_id: named(row_type, rows) for account_id, rows in found.items()}
+
+    return read_each(account_ids, _parameters(criteria, window), pages, one=one, each=each)
 
 
-async def usage_totals(
-    snapshot: Snapshot, account_ids: Sequence[int], criteria: UsageCriteria
-) -> dict[int, tuple[UsageTotalsRow, int]]:
+def usage_totals(
+    postgresql: bool, account_ids: Sequence[int], criteria: UsageCriteria
+) -> Read[dict[int, tuple[UsageTotalsRow, int]]]:
     """The totals of each account, and the number of usage days that they are over."""
-    one, each = _statements(_shape(snapshot, criteria), totals=True)
-    found = await read_each(snapshot, account_ids, _parameters(criteria), one=one, each=each)
-    return {
-        account: (UsageTotalsRow(account, *map(int, rows[0][1:-1])), int(rows[0][-1]))
-        for account, rows in found.items()
-    }
+    one, each = _statements(_shape(postgresql, criteria), totals=True)
+
+    def totals(found: Mapping[int, Rows]) -> dict[int, tuple[UsageTotalsRow, int]]:
+        return {
+            account: (UsageTotalsRow(account, *map(int, rows[0][1:-1])), int(rows[0][-1]))
+            for account, rows in found.items()
+        }
+
+    return read_each(account_ids, _parameters(criteria), totals, one=one, each=each)

@@ -79,7 +79,8 @@ class TopUps:
     async def _new_customer(self, api: StripeApi, new: NewTopUp, key: str) -> str:
         """Linked before it can pay: its events then find their account. Raises NotFound."""
         async with self._database.snapshot() as snapshot:
-            account = (await accounts.accounts_by_id(snapshot, [new.account_id])).get(new.account_id)
+            found = await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [new.account_id]))
+        account = found.get(new.account_id)
         if account is None:
             msg = f"there is no account {account_id_text(new.account_id)}"
             raise NotFound(msg)

@@ -7,7 +7,7 @@ statements as one. Loaders live as long as one operation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
@@ -18,7 +18,7 @@ from db.errors import DatabaseError
 from db.recharges import RechargeViewRow
 from db.resources import Resource
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
-from db.snapshots import Snapshot
+from db.snapshots import Read, Snapshot
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 
@@ -28,13 +28,19 @@ Found = TypeVar("Found")
 
 
 class Loader(Generic[Key, Found]):
-    """Keys asked for before the loop comes round again are read together, each once."""
+    """Keys asked for before the snapshot reads next are read together, each once.
 
-    def __init__(self, read: Callable[[list[Key]], Awaitable[Sequence[Found]]]) -> None:
+    `read` says what to ask for; `found_of` gets what a key stands for out of what came of it.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, read: Callable[[list[Key]], Read[Any]], found_of: Callable[[Any, Key], Found]
+    ) -> None:
+        self._snapshot = snapshot
         self._read = read
+        self._found_of = found_of
         self._futures: dict[Key, asyncio.Future[Found]] = {}
         self._wanted: list[Key] = []
-        self._tasks: list[asyncio.Task[None]] = []
 
     def asked_for(self, key: Key) -> bool:
         return key in self._futures
@@ -43,33 +49,45 @@ class Loader(Generic[Key, Found]):
         """Nobody may cancel what several wait for: an operation that is given up is given up as a whole."""
         future = self._futures.get(key)
         if future is None:
-            loop = asyncio.get_running_loop()
-            future = self._futures[key] = loop.create_future()
             if not self._wanted:
-                self._tasks.append(loop.create_task(self._run()))
+                self._snapshot.before_reading(self._ask)
+            future = self._futures[key] = asyncio.get_running_loop().create_future()
             self._wanted.append(key)
         return future
 
-    async def _run(self) -> None:
+    def _ask(self) -> None:
         keys, self._wanted = self._wanted, []
-        futures = [self._futures[key] for key in keys]
         try:
-            found = await self._read(keys)
+            read = self._read(keys)
         except Exception as error:  # noqa: BLE001  it is the answer to all of them
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # rows that were asked for ahead may not be waited for: no warning then
-            return
-        for future, one in zip(futures, found, strict=True):
+            self._failed(keys, error)
+        else:
+            self._snapshot.ask(read, partial(self._answered, keys), partial(self._failed, keys))
+
+    def _answered(self, keys: list[Key], found: Any) -> None:
+        for key in keys:
+            future = self._futures[key]
             if not future.done():
-                future.set_result(one)
+                future.set_result(self._found_of(found, key))
+
+    def _failed(self, keys: list[Key], error: Exception) -> None:
+        for key in keys:
+            fail(self._futures[key], error)
+
+
+def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # rows that were asked for ahead may not be waited for: no warning then
 
 
 class GroupedLoader(Generic[Arguments, Found]):
     """Keys are (account, arguments). Each group of the same arguments is read by itself, all of them together."""
 
-    def __init__(self, read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, read: Callable[[bool, Sequence[int], Arguments], Read[dict[int, Found]]]
+    ) -> None:
+        self._snapshot = snapshot
         self._read = read
         self._groups: dict[Arguments, Loader[int, Found]] = {}
 
@@ -81,7 +99,10 @@ class GroupedLoader(Generic[Arguments, Found]):
         account_id, arguments = key
         group = self._groups.get(arguments)
         if group is None:
-            group = self._groups[arguments] = Loader(partial(_of_accounts, self._read, arguments))
+            read, postgresql = self._read, self._snapshot.is_postgresql
+            group = self._groups[arguments] = Loader(
+                self._snapshot, lambda account_ids: read(postgresql, account_ids, arguments), dict.__getitem__
+            )
         return group.load(account_id)
 
 
@@ -93,11 +114,13 @@ class ResourceLoader(Generic[Arguments, Found]):
 
     def __init__(
         self,
-        read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]],
-        read_resources: Callable[[Sequence[Resource], Any], Awaitable[dict[Resource, Found]]],
+        snapshot: Snapshot,
+        read: Callable[[bool, Sequence[int], Arguments], Read[dict[int, Found]]],
+        read_resources: Callable[[bool, Sequence[Resource], Any], Read[dict[Resource, Found]]],
         split: Callable[[Arguments], tuple[TransactionCriteria, Any]],
     ) -> None:
-        self._grouped = GroupedLoader(read)
+        self._snapshot = snapshot
+        self._grouped = GroupedLoader(snapshot, read)
         self._read_resources = read_resources
         self._split = split
         self._groups: dict[Any, Loader[Resource, Found]] = {}
@@ -112,24 +135,65 @@ class ResourceLoader(Generic[Arguments, Found]):
             return self._grouped.load(key)
         group = self._groups.get(rest)
         if group is None:
-            group = self._groups[rest] = Loader(partial(_of_resources, self._read_resources, rest))
+            read, postgresql = self._read_resources, self._snapshot.is_postgresql
+            group = self._groups[rest] = Loader(
+                self._snapshot, lambda wanted: read(postgresql, wanted, rest), dict.__getitem__
+            )
         return group.load((key[0], *resource))
 
 
-async def _of_resources(
-    read: Callable[[Sequence[Resource], Any], Awaitable[dict[Resource, Found]]], rest: Any, wanted: list[Resource]
-) -> list[Found]:
-    found = await read(wanted, rest)
-    return [found[resource] for resource in wanted]
+CountKey = tuple[int, TransactionCriteria]
 
 
-async def _of_accounts(
-    read: Callable[[Sequence[int], Arguments], Awaitable[dict[int, Found]]],
-    arguments: Arguments,
-    account_ids: list[int],
-) -> list[Found]:
-    found = await read(account_ids, arguments)
-    return [found[account_id] for account_id in account_ids]
+class CountLoader:
+    """The totals tell how many rows they are over: where they are asked for too, nothing is read twice."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        counts: ResourceLoader[TransactionCriteria, int],
+        totals: ResourceLoader[TransactionCriteria, TransactionTotalsRow],
+    ) -> None:
+        self._snapshot = snapshot
+        self._counts = counts
+        self._totals = totals
+        self._futures: dict[CountKey, asyncio.Future[int]] = {}
+        self._wanted: list[CountKey] = []
+
+    def load(self, key: CountKey) -> asyncio.Future[int]:
+        future = self._futures.get(key)
+        if future is None:
+            if not self._wanted:
+                self._snapshot.before_reading(self._ask)
+            future = self._futures[key] = asyncio.get_running_loop().create_future()
+            self._wanted.append(key)
+        return future
+
+    def _ask(self) -> None:
+        keys, self._wanted = self._wanted, []
+        for key in keys:
+            if self._totals.asked_for(key):
+                self._totals.load(key).add_done_callback(partial(self._told, key))
+            else:
+                self._counts.load(key).add_done_callback(partial(self._counted, key))
+
+    def _counted(self, key: CountKey, counted: asyncio.Future[int]) -> None:
+        _hand_on(counted, self._futures[key], lambda count: count)
+
+    def _told(self, key: CountKey, totals: asyncio.Future[TransactionTotalsRow]) -> None:
+        if not totals.cancelled() and isinstance(totals.exception(), DatabaseError):
+            # A sum may be out of range: the rows can be counted all the same.
+            self._counts.load(key).add_done_callback(partial(self._counted, key))
+        else:
+            _hand_on(totals, self._futures[key], lambda row: row.row_count)
+
+
+def _hand_on(done: asyncio.Future[Any], to: asyncio.Future[Found], made: Callable[[Any], Found]) -> None:
+    error = asyncio.CancelledError() if done.cancelled() else done.exception()
+    if error is not None:
+        fail(to, error)
+    elif not to.done():
+        to.set_result(made(done.result()))
 
 
 class Loaders:
@@ -141,98 +205,83 @@ class Loaders:
 
     @cached_property
     def account(self) -> Loader[int, AccountRow | None]:
-        return _by_key(partial(accounts.accounts_by_id, self._snapshot))
+        return self._by_key(accounts.accounts_by_id)
 
     @cached_property
     def transaction(self) -> Loader[tuple[int, int], TransactionRow | None]:
-        return _by_key(partial(transactions.transactions_by_id, self._snapshot))
+        return self._by_key(transactions.transactions_by_id)
 
     @cached_property
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
-        return Loader(partial(_months, self._snapshot))
+        return Loader(self._snapshot, partial(_months, self._snapshot.is_postgresql), _months_of)
 
     @cached_property
     def balance_as_of(self) -> GroupedLoader[datetime, int]:
-        return GroupedLoader(partial(transactions.balances_as_of, self._snapshot))
+        return GroupedLoader(self._snapshot, transactions.balances_as_of)
 
     @cached_property
-    def transaction_count(self) -> ResourceLoader[TransactionCriteria, int]:
-        return ResourceLoader(
-            partial(_counts, self._snapshot, self.transaction_totals),
-            partial(_resource_counts, self._snapshot),
-            _criteria_alone,
-        )
+    def transaction_count(self) -> CountLoader:
+        counts = ResourceLoader(self._snapshot, transactions.transaction_counts, _resource_counts, _criteria_alone)
+        return CountLoader(self._snapshot, counts, self.transaction_totals)
 
     @cached_property
     def transaction_totals(self) -> ResourceLoader[TransactionCriteria, TransactionTotalsRow]:
-        return ResourceLoader(
-            partial(transactions.transaction_totals, self._snapshot),
-            partial(_resource_totals, self._snapshot),
-            _criteria_alone,
-        )
+        return ResourceLoader(self._snapshot, transactions.transaction_totals, _resource_totals, _criteria_alone)
 
     @cached_property
     def usage_totals(self) -> GroupedLoader[UsageCriteria, tuple[UsageTotalsRow, int]]:
-        return GroupedLoader(partial(usage.usage_totals, self._snapshot))
+        return GroupedLoader(self._snapshot, usage.usage_totals)
 
     @cached_property
     def transaction_page(self) -> ResourceLoader[tuple[TransactionCriteria, Window], list[TransactionRow]]:
-        return ResourceLoader(
-            _page_reader(self._snapshot, transactions.transaction_pages),
-            partial(resources.resource_pages, self._snapshot),
-            _criteria_and_window,
-        )
+        pages = _of_window(transactions.transaction_pages)
+        return ResourceLoader(self._snapshot, pages, resources.resource_pages, _criteria_and_window)
 
     @cached_property
     def usage_page(self) -> GroupedLoader[tuple[UsageCriteria, Window], list[UsageDayRow]]:
-        return GroupedLoader(_page_reader(self._snapshot, usage.usage_pages))
+        return GroupedLoader(self._snapshot, _of_window(usage.usage_pages))
 
     @cached_property
     def charge(self) -> Loader[Resource, ChargeRow | None]:
-        return _by_key(partial(charges.charges_by_ref, self._snapshot))
+        return self._by_key(charges.charges_by_ref)
 
     @cached_property
     def charge_of_first_row(self) -> Loader[tuple[int, int], ChargeRow | None]:
-        return _by_key(partial(charges.charges_by_first_row, self._snapshot))
+        return self._by_key(charges.charges_by_first_row)
 
     @cached_property
     def charge_page(self) -> GroupedLoader[tuple[ChargeCriteria, Window], list[ChargeRow]]:
-        return GroupedLoader(_page_reader(self._snapshot, charges.charge_pages))
+        return GroupedLoader(self._snapshot, _of_window(charges.charge_pages))
 
     @cached_property
     def charge_count(self) -> GroupedLoader[ChargeCriteria, int]:
-        return GroupedLoader(partial(charges.charge_counts, self._snapshot))
+        return GroupedLoader(self._snapshot, charges.charge_counts)
 
     @cached_property
     def opened_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """By the row that opened it."""
-        return _by_key(partial(charges.opened_holds, self._snapshot))
+        return self._by_key(charges.opened_holds)
 
     @cached_property
     def settled_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """By the row that settled it."""
-        return _by_key(partial(charges.settled_holds, self._snapshot))
+        return self._by_key(charges.settled_holds)
 
     @cached_property
     def auto_recharge(self) -> GroupedLoader[tuple[datetime, datetime], RechargeViewRow | None]:
         """By account and the day that its payments are added up for."""
-        return GroupedLoader(partial(recharges.recharge_views, self._snapshot))
+        return GroupedLoader(self._snapshot, recharges.recharge_views)
 
     @cached_property
     def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:
-        return GroupedLoader(partial(keys.key_pages, self._snapshot))
+        return GroupedLoader(self._snapshot, keys.key_pages)
 
     @cached_property
     def key_count(self) -> GroupedLoader[None, int]:
-        return GroupedLoader(partial(keys.key_counts, self._snapshot))
+        return GroupedLoader(self._snapshot, keys.key_counts)
 
-
-def _by_key(read: Callable[[list[Key]], Awaitable[dict[Key, Found]]]) -> Loader[Key, Found | None]:
-    async def load(keys: list[Key]) -> list[Found | None]:
-        found = await read(keys)
-        return [found.get(key) for key in keys]
-
-    return Loader(load)
+    def _by_key(self, read: Callable[[bool, list[Key]], Read[dict[Key, Found]]]) -> Loader[Key, Found | None]:
+        return Loader(self._snapshot, partial(read, self._snapshot.is_postgresql), dict.get)
 
 
 def _criteria_alone(criteria: TransactionCriteria) -> tuple[TransactionCriteria, None]:
@@ -243,47 +292,33 @@ def _criteria_and_window(arguments: tuple[TransactionCriteria, Window]) -> tuple
     return arguments
 
 
-async def _resource_totals(
-    snapshot: Snapshot, wanted: Sequence[Resource], _rest: None
-) -> dict[Resource, TransactionTotalsRow]:
-    return await resources.resource_totals(snapshot, wanted)
+def _resource_totals(
+    postgresql: bool, wanted: Sequence[Resource], _rest: None
+) -> Read[dict[Resource, TransactionTotalsRow]]:
+    return resources.resource_totals(postgresql, wanted)
 
 
-async def _resource_counts(snapshot: Snapshot, wanted: Sequence[Resource], _rest: None) -> dict[Resource, int]:
-    return await resources.resource_counts(snapshot, wanted)
+def _resource_counts(postgresql: bool, wanted: Sequence[Resource], _rest: None) -> Read[dict[Resource, int]]:
+    return resources.resource_counts(postgresql, wanted)
 
 
-def _page_reader(
-    snapshot: Snapshot, read: Callable[[Snapshot, Sequence[int], Any, Window], Awaitable[dict[int, Found]]]
-) -> Callable[[Sequence[int], Any], Awaitable[dict[int, Found]]]:
-    return lambda account_ids, arguments: read(snapshot, account_ids, *arguments)
+def _of_window(
+    read: Callable[[bool, Sequence[int], Any, Window], Read[dict[int, Found]]],
+) -> Callable[[bool, Sequence[int], Any], Read[dict[int, Found]]]:
+    return lambda postgresql, account_ids, arguments: read(postgresql, account_ids, *arguments)
 
 
-async def _counts(
-    snapshot: Snapshot,
-    totals: ResourceLoader[TransactionCriteria, TransactionTotalsRow],
-    account_ids: Sequence[int],
-    criteria: TransactionCriteria,
-) -> dict[int, int]:
-    """The totals tell how many rows they are over: where they are asked for too, nothing is read twice."""
-    alone = [account_id for account_id in account_ids if not totals.asked_for((account_id, criteria))]
-    found = await transactions.transaction_counts(snapshot, alone, criteria) if alone else {}
-    try:
-        for account_id in account_ids:
-            if account_id not in found:
-                found[account_id] = (await totals.load((account_id, criteria))).row_count
-    except DatabaseError:  # a sum may be out of range: the rows can be counted all the same
-        alone = [account_id for account_id in account_ids if account_id not in found]
-        found |= await transactions.transaction_counts(snapshot, alone, criteria)
-    return found
+MonthsKey = tuple[int, tuple[str, ...]]
 
 
-async def _months(snapshot: Snapshot, keys: list[tuple[int, tuple[str, ...]]]) -> list[list[MonthlyFiguresRow]]:
-    """A stretch of months from the first to the last that any key names; a month without data is zeros."""
+def _months(postgresql: bool, keys: list[MonthsKey]) -> Read[dict[tuple[int, str], MonthlyFiguresRow]]:
+    """A stretch of months from the first to the last that any key names."""
     account_ids = sorted({account_id for account_id, _ in keys})
     first, last = min(months[0] for _, months in keys), max(months[-1] for _, months in keys)
-    found = await accounts.monthly_figures(snapshot, account_ids, first, last)
-    return [
-        [found.get((account_id, month)) or MonthlyFiguresRow(account_id, month) for month in months]
-        for account_id, months in keys
-    ]
+    return accounts.monthly_figures(postgresql, account_ids, first, last)
+
+
+def _months_of(found: dict[tuple[int, str], MonthlyFiguresRow], key: MonthsKey) -> list[MonthlyFiguresRow]:
+    """A month without data is zeros."""
+    account_id, months = key
+    return [found.get((account_id, month)) or MonthlyFiguresRow(account_id, month) for month in months]

@@ -34,7 +34,7 @@ async def live(page: Page) -> None:
 async def figure(gateway: Gateway) -> str:
     """The balance as the page prints it."""
     async with gateway.parts.database.snapshot() as snapshot:
-        row = (await accounts_by_id(snapshot, [gateway.account]))[gateway.account]
+        row = (await snapshot.read(accounts_by_id(snapshot.is_postgresql, [gateway.account])))[gateway.account]
     whole, _, fraction = format_nanos(row.balance_nanos).partition(".")
     return f"${int(whole):,}.{fraction}"
 

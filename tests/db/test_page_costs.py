@@ -111,7 +111,9 @@ def page_of(
     oldest: bool = False,
 ) -> Read:
     window = Window(limit=size + 1, after=after, oldest=oldest)
-    return lambda snapshot: transactions.transaction_pages(snapshot, account_ids, criteria, window)
+    return lambda snapshot: snapshot.read(
+        transactions.transaction_pages(snapshot.is_postgresql, account_ids, criteria, window)
+    )
 
 
 async def matching(server: Server, condition: str) -> list[int]:
@@ -248,7 +250,9 @@ async def three_pages(server: Server, one: Filter, planner: Planner) -> tuple[in
     for after, seqs in zip(cursors, expected, strict=True):
         window = Window(limit=size + 1, after=after)
         async with server.database.snapshot() as snapshot:
-            page = await transactions.transaction_pages(snapshot, [BIG], one.criteria, window)
+            page = await snapshot.read(
+                transactions.transaction_pages(snapshot.is_postgresql, [BIG], one.criteria, window)
+            )
         assert [row.seq for row in page[BIG]][:size] == seqs
         costs.append(await buffers(server, page_of([BIG], one.criteria, after, size=size), planner))
     return costs[0], costs[1], costs[2]
@@ -308,12 +312,14 @@ def billing_page(account_id: int) -> Read:
     """The reads of the operation BillingPage."""
 
     async def read(snapshot: Snapshot) -> None:
-        await accounts.accounts_by_id(snapshot, [account_id])
-        await accounts.monthly_figures(snapshot, [account_id], "2024-11", "2025-10")
+        await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [account_id]))
+        await snapshot.read(accounts.monthly_figures(snapshot.is_postgresql, [account_id], "2024-11", "2025-10"))
         window = Window(limit=PAGE + 1)
-        await transactions.transaction_pages(snapshot, [account_id], ALL_TRANSACTIONS, window)
-        await usage.usage_pages(snapshot, [account_id], ALL_USAGE, window)
-        await usage.usage_totals(snapshot, [account_id], ALL_USAGE)
+        await snapshot.read(
+            transactions.transaction_pages(snapshot.is_postgresql, [account_id], ALL_TRANSACTIONS, window)
+        )
+        await snapshot.read(usage.usage_pages(snapshot.is_postgresql, [account_id], ALL_USAGE, window))
+        await snapshot.read(usage.usage_totals(snapshot.is_postgresql, [account_id], ALL_USAGE))
 
     return read
 
@@ -350,13 +356,13 @@ async def test_counts_and_balances_of_a_stretch_of_time_are_look_ups(bulk: Serve
     whole = transaction_criteria(created_gte=MIDDLE, created_lt=LATER)
 
     def counts(snapshot: Snapshot) -> Awaitable[object]:
-        return transactions.transaction_counts(snapshot, [BIG], whole)
+        return snapshot.read(transactions.transaction_counts(snapshot.is_postgresql, [BIG], whole))
 
     def balances(snapshot: Snapshot) -> Awaitable[object]:
-        return transactions.balances_as_of(snapshot, [BIG], MIDDLE)
+        return snapshot.read(transactions.balances_as_of(snapshot.is_postgresql, [BIG], MIDDLE))
 
     async with bulk.database.snapshot() as snapshot:
-        assert await transactions.transaction_counts(snapshot, [BIG], whole) == {
+        assert await snapshot.read(transactions.transaction_counts(snapshot.is_postgresql, [BIG], whole)) == {
             BIG: len(await matching(bulk, _BETWEEN))
         }
     assert await buffers(bulk, counts, planner) <= 6 * RUN
@@ -372,7 +378,7 @@ def charges_of(
     oldest: bool = False,
 ) -> Read:
     window = Window(limit=size + 1, after=after, oldest=oldest)
-    return lambda snapshot: charges.charge_pages(snapshot, account_ids, criteria, window)
+    return lambda snapshot: snapshot.read(charges.charge_pages(snapshot.is_postgresql, account_ids, criteria, window))
 
 
 @dataclass(frozen=True)
@@ -435,14 +441,18 @@ async def test_a_page_of_charges_costs_the_same_wherever_it_lies(bulk: Server, n
     for start in (0, len(rows) // 2, len(rows) - size):
         after = rows[start - 1] if start else None
         async with bulk.database.snapshot() as snapshot:
-            page = await charges.charge_pages(snapshot, [BIG], one.criteria, Window(limit=size, after=after))
+            page = await snapshot.read(
+                charges.charge_pages(snapshot.is_postgresql, [BIG], one.criteria, Window(limit=size, after=after))
+            )
         assert [charge.first_seq for charge in page[BIG]] == rows[start : start + size]
         costs.append(await buffers(bulk, charges_of([BIG], one.criteria, after, size=size), planner))
     costs.append(await buffers(bulk, charges_of([BIG], one.criteria, size=size, oldest=True), planner))
     assert max(costs) <= one.most, costs
     assert max(costs) <= min(costs) * RATIO + CHANCE + one.runs, costs
     async with bulk.database.snapshot() as snapshot:
-        assert await charges.charge_counts(snapshot, [BIG], one.criteria) == {BIG: len(rows)}
+        assert await snapshot.read(charges.charge_counts(snapshot.is_postgresql, [BIG], one.criteria)) == {
+            BIG: len(rows)
+        }
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
@@ -451,19 +461,21 @@ async def test_a_charge_and_a_hold_are_look_ups(bulk: Server, planner: Planner) 
     newest = await matching_charges(bulk, "ref_type = 'gpu_instance'")
     firsts = [(BIG, seq) for seq in newest[:: len(newest) // PAGE]][:PAGE]
     async with bulk.database.snapshot() as snapshot:
-        found = (await charges.charges_by_first_row(snapshot, firsts)).values()
-        opened = await charges.opened_holds(snapshot, firsts)
+        found = (await snapshot.read(charges.charges_by_first_row(snapshot.is_postgresql, firsts))).values()
+        opened = await snapshot.read(charges.opened_holds(snapshot.is_postgresql, firsts))
     refs = [charge[:3] for charge in found]
     settling = [(BIG, charge.last_seq) for charge in found]
     assert sorted(opened) == sorted(firsts)
     async with bulk.database.snapshot() as snapshot:
-        assert set((await charges.charges_by_ref(snapshot, refs)).values()) == set(found)
-        assert set((await charges.settled_holds(snapshot, settling)).values()) == set(opened.values())
+        assert set((await snapshot.read(charges.charges_by_ref(snapshot.is_postgresql, refs))).values()) == set(found)
+        assert set((await snapshot.read(charges.settled_holds(snapshot.is_postgresql, settling))).values()) == set(
+            opened.values()
+        )
     reads: list[Read] = [
-        lambda snapshot: charges.charges_by_ref(snapshot, refs),
-        lambda snapshot: charges.charges_by_first_row(snapshot, firsts),
-        lambda snapshot: charges.opened_holds(snapshot, firsts),
-        lambda snapshot: charges.settled_holds(snapshot, settling),
+        lambda snapshot: snapshot.read(charges.charges_by_ref(snapshot.is_postgresql, refs)),
+        lambda snapshot: snapshot.read(charges.charges_by_first_row(snapshot.is_postgresql, firsts)),
+        lambda snapshot: snapshot.read(charges.opened_holds(snapshot.is_postgresql, firsts)),
+        lambda snapshot: snapshot.read(charges.settled_holds(snapshot.is_postgresql, settling)),
     ]
     for read in reads:
         assert await buffers(bulk, read, planner) <= PAGE * (RUN + 1)
@@ -476,7 +488,9 @@ async def test_a_charge_and_a_hold_are_look_ups(bulk: Server, planner: Planner) 
 async def test_the_rows_of_many_charges_cost_what_each_costs(bulk: Server, planner: Planner) -> None:
     refs = [(BIG, "inference_instance", f"inference_instance-{number}") for number in range(20)]
     window = Window(limit=11)
-    cost = await buffers(bulk, lambda snapshot: resources.resource_pages(snapshot, refs, window), planner)
+    cost = await buffers(
+        bulk, lambda snapshot: snapshot.read(resources.resource_pages(snapshot.is_postgresql, refs, window)), planner
+    )
     assert cost <= len(refs) * (RUN + window.limit + CHANCE)
 
 
@@ -508,11 +522,13 @@ async def test_sqlite_finds_charges_and_holds_by_an_index(database: Database) ->
     reads = [charges_of([BIG], one.criteria, after) for one in CHARGE_FILTERS.values() for after in (None, 500)]
     reads += [
         charges_of([BIG], charge_criteria(ref_id="x", state=ChargeState.OPEN)),
-        lambda snapshot: charges.charges_by_ref(snapshot, [(BIG, "volume", "x")]),
-        lambda snapshot: charges.charges_by_first_row(snapshot, [(BIG, 5)]),
-        lambda snapshot: charges.opened_holds(snapshot, [(BIG, 5)]),
-        lambda snapshot: charges.settled_holds(snapshot, [(BIG, 5)]),
-        lambda snapshot: resources.resource_pages(snapshot, [(BIG, "volume", "x")], Window(limit=5)),
+        lambda snapshot: snapshot.read(charges.charges_by_ref(snapshot.is_postgresql, [(BIG, "volume", "x")])),
+        lambda snapshot: snapshot.read(charges.charges_by_first_row(snapshot.is_postgresql, [(BIG, 5)])),
+        lambda snapshot: snapshot.read(charges.opened_holds(snapshot.is_postgresql, [(BIG, 5)])),
+        lambda snapshot: snapshot.read(charges.settled_holds(snapshot.is_postgresql, [(BIG, 5)])),
+        lambda snapshot: snapshot.read(
+            resources.resource_pages(snapshot.is_postgresql, [(BIG, "volume", "x")], Window(limit=5))
+        ),
     ]
     indexes = ["charges_first_seq (account_id=? AND first_seq=?", "charges_state (account_id=? AND state=?"]
     indexes += ["PRIMARY KEY (account_id=? AND ref_type=? AND ref_id=?", "charges_first_seq (account_id=?"]
