@@ -25,9 +25,10 @@ from sqlalchemy import (
 
 from db import tables
 from db.criteria import TransactionCriteria, Window
-from db.keyed_rows import read_with_keys
+from db.errors import NumberOutOfRange
+from db.keyed_rows import key_arrays, keyed_statement, read_with_keys
 from db.rows import TransactionRow, named, row_of
-from db.snapshots import Read, Rows
+from db.snapshots import Read, Rows, Wanted
 from db.statements import (
     THE_ACCOUNT,
     column_names,
@@ -47,7 +48,8 @@ _COLUMNS: Final = tuple(columns(_ROW, TransactionRow))
 # soon enough on the way along the ledger.
 SORTED_AMOUNTS: Final = 1_000
 
-NEVER: Final = 2**63 - 1
+MAX_BIGINT: Final = 2**63 - 1
+NEVER: Final = MAX_BIGINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,14 +320,39 @@ def transaction_pages(
     return read_each(account_ids, _parameters(criteria, window), pages, one=one, each=each)
 
 
+_ID: Final = (_ROW.c.account_id, _ROW.c.seq)
+
+
+@lru_cache(maxsize=1)
+def _with_answered_statement() -> Select[Any]:
+    """PostgreSQL: the rows, each with the one that it answers."""
+    answered = _ROW.alias()
+    answers = and_(answered.c.account_id == _ROW.c.account_id, answered.c.seq == _ROW.c.corrects_seq)
+    return (
+        keyed_statement(_COLUMNS, _ID)
+        .add_columns(*(answered.c[name] for name in TransactionRow._fields))
+        .outerjoin(answered, answers)
+    )
+
+
 def transactions_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read[dict[tuple[int, int], TransactionRow]]:
-    """By (account, seq). An id that is asked for after others were read comes from a row that was read."""
+    """By (account, seq). An id that is asked for after others were read comes from a row that was read.
+
+    On PostgreSQL the rows that they answer come along: they are often asked for next, which would be a round trip more.
+    """
+    width = len(_COLUMNS)
 
     def by_id(rows: Iterable[Any]) -> dict[tuple[int, int], TransactionRow]:
         return {(row[0], row[1]): TransactionRow._make(row) for row in rows}
 
-    key = (_ROW.c.account_id, _ROW.c.seq)
-    return read_with_keys(_COLUMNS, key, set(ids), by_id, postgresql=postgresql, timeless=True)
+    def with_answered(found: Sequence[Rows]) -> dict[tuple[int, int], TransactionRow]:
+        answered = (row[width:] for row in found[0] if row[width] is not None)
+        return by_id(answered) | by_id(row[:width] for row in found[0])
+
+    if postgresql:
+        wanted = Wanted(_with_answered_statement(), key_arrays(_ID, set(ids)), timeless=True)
+        return Read((wanted,), with_answered)
+    return read_with_keys(_COLUMNS, _ID, set(ids), by_id, postgresql=False, timeless=True)
 
 
 class TransactionTotalsRow(NamedTuple):
@@ -341,6 +368,9 @@ def _conditions(shape: _Shape, account: ColumnElement[int]) -> list[ColumnElemen
 
 
 def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
+    """What `_sums` or, for a stretch of time, `_sums_of_stretch` makes the totals of."""
+    if shape.bounds_time_alone:
+        return _totals_of_stretch(account, shape)
     amount = _ROW.c.amount_nanos
     return select(
         account.label("account_id"),
@@ -350,16 +380,52 @@ def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     ).where(*_conditions(shape, account))
 
 
+def _end(account: ColumnElement[int], shape: _Shape, *, oldest: bool) -> Any:
+    """The oldest or the newest row of a stretch of time."""
+    row = _ROW.alias()
+    columns = (row.c.seq, row.c.amount_nanos, row.c.balance_after_nanos)
+    order = row.c.seq.asc() if oldest else row.c.seq.desc()
+    return select(*columns).where(*_bounds(row, account, shape)).order_by(order).limit(1).subquery()
+
+
+def _totals_of_stretch(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
+    """`seq` has no gaps and balances add up, so the two ends tell the count and the net: what is left to add up is
+    the credits, which are fewer than the debits and lie together in the index by amount."""
+    oldest, newest = _end(account, shape, oldest=True), _end(account, shape, oldest=False)
+    row = _ROW.alias()
+    credited = select(func.sum(row.c.amount_nanos)).where(*_bounds(row, account, shape), row.c.amount_nanos > 0)
+    return select(
+        account.label("account_id"), *oldest.c, newest.c.seq, newest.c.balance_after_nanos, credited.scalar_subquery()
+    ).select_from(oldest.outerjoin(newest, true()))
+
+
+def _in_range(row: TransactionTotalsRow) -> TransactionTotalsRow:
+    """Raises NumberOutOfRange: balances can stay within the range whose credits and debits leave it."""
+    if row.credits_nanos > MAX_BIGINT or row.debits_nanos < -MAX_BIGINT:
+        raise NumberOutOfRange("a sum left the 64-bit range")
+    return row
+
+
+def _sums(account_id: int, rows: Rows) -> TransactionTotalsRow:
+    ((_, *sums),) = rows
+    return TransactionTotalsRow(account_id, *map(int, sums))
+
+
+def _sums_of_stretch(account_id: int, rows: Rows) -> TransactionTotalsRow:
+    if not rows:
+        return TransactionTotalsRow(account_id, 0, 0, 0)
+    ((_, first_seq, first_amount, first_balance, last_seq, last_balance, credited),) = rows
+    credits_nanos = int(credited or 0)
+    net_nanos = last_balance - (first_balance - first_amount)
+    return TransactionTotalsRow(account_id, last_seq - first_seq + 1, credits_nanos, net_nanos - credits_nanos)
+
+
 def _count(account: ColumnElement[int], shape: _Shape) -> Any:
     """`seq` has no gaps: the rows of a stretch of time are counted by its two ends."""
-    row = _ROW.alias()
-
-    def end(order: Any) -> Any:
-        return select(row.c.seq).where(*_bounds(row, account, shape)).order_by(order).limit(1).scalar_subquery()
-
     if shape.bounds_time_alone:
-        rows = func.coalesce(end(row.c.seq.desc()) - end(row.c.seq.asc()) + 1, 0)
-        return select(account.label("account_id"), rows)
+        ends = (_end(account, shape, oldest=oldest) for oldest in (False, True))
+        newest, oldest = (select(end.c.seq).scalar_subquery() for end in ends)
+        return select(account.label("account_id"), func.coalesce(newest - oldest + 1, 0))
     return select(account.label("account_id"), func.count()).where(*_conditions(shape, account))
 
 
@@ -375,10 +441,13 @@ def _figures_statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Sel
 def transaction_totals(
     postgresql: bool, account_ids: Sequence[int], criteria: TransactionCriteria
 ) -> Read[dict[int, TransactionTotalsRow]]:
-    def totals(found: Mapping[int, Rows]) -> dict[int, TransactionTotalsRow]:
-        return {account: TransactionTotalsRow(account, *map(int, rows[0][1:])) for account, rows in found.items()}
+    shape = _shape(postgresql, criteria)
+    sums = _sums_of_stretch if shape.bounds_time_alone else _sums
 
-    one, each = _figures_statements(_shape(postgresql, criteria), counting=False)
+    def totals(found: Mapping[int, Rows]) -> dict[int, TransactionTotalsRow]:
+        return {account: _in_range(sums(account, rows)) for account, rows in found.items()}
+
+    one, each = _figures_statements(shape, counting=False)
     return read_each(account_ids, _parameters(criteria), totals, one=one, each=each)
 
 

@@ -75,6 +75,16 @@ class Loader(Generic[Key, Found]):
             fail(self._futures[key], error)
 
 
+class TransactionLoader(Loader[tuple[int, int], TransactionRow | None]):
+    """Rows that come along unasked, those that the asked ones answer, need no reading either."""
+
+    def _answered(self, keys: list[tuple[int, int]], found: dict[tuple[int, int], TransactionRow]) -> None:
+        for key in found.keys() - self._futures.keys():
+            future = self._futures[key] = asyncio.get_running_loop().create_future()
+            future.set_result(found[key])
+        super()._answered(keys, found)
+
+
 def fail(future: asyncio.Future[Any], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
@@ -208,8 +218,9 @@ class Loaders:
         return self._by_key(accounts.accounts_by_id)
 
     @cached_property
-    def transaction(self) -> Loader[tuple[int, int], TransactionRow | None]:
-        return self._by_key(transactions.transactions_by_id)
+    def transaction(self) -> TransactionLoader:
+        read = partial(transactions.transactions_by_id, self._snapshot.is_postgresql)
+        return TransactionLoader(self._snapshot, read, dict.get)
 
     @cached_property
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:

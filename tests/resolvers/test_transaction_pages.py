@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from db import transactions as statements
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria, Window
 from db.database import Database
+from db.errors import NumberOutOfRange
 from db.rows import TransactionRow
 from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionSource, TransactionType
@@ -173,6 +175,7 @@ async def test_accounts_read_together_get_what_each_gets_alone(
         assert total.credits_nanos + total.debits_nanos == sum(row.amount_nanos for _, row in matching)
 
 
+CORRECTED = (TransactionType.ADMIN_CORRECTION, TransactionSource.ADMIN_CORRECTION)
 DRAFT = RowDraft((TransactionType.BONUS, TransactionSource.PROMOTION), 5, False, 1, None, "Signup bonus")
 
 
@@ -241,6 +244,24 @@ async def test_a_range_of_time_includes_its_start_and_not_its_end(ledgers: Datab
         page = await transaction_page(reads, account_id, criteria)
         assert await transactions.transaction_count(reads, page) == 3
     assert [row.seq for row in page.rows] == [4, 3, 2]
+
+
+@pytest.mark.parametrize("criteria", [{}, {"types": [TransactionType.ADMIN_CORRECTION]}, {"created_gte": START}])
+@pytest.mark.parametrize("sign", [1, -1])
+async def test_sums_that_leave_the_range_are_an_error_and_the_rows_are_counted_all_the_same(
+    ledgers: Database, criteria: dict[str, Any], sign: int
+) -> None:
+    huge = replace(DRAFT, kind=CORRECTED, size=sign * (2**63 - 1))
+    account_id, _ = await new_ledger(ledgers, [huge, replace(huge, negative=True), huge])
+    async with ledgers.snapshot() as snapshot:
+        reads = Reads(snapshot, principal(), NOW)
+        page = await transaction_page(reads, account_id, transaction_criteria(**criteria))
+        count, totals = await asyncio.gather(
+            transactions.transaction_count(reads, page),
+            transactions.transaction_totals(reads, page),
+            return_exceptions=True,
+        )
+    assert (count, type(totals)) == (3, NumberOutOfRange)
 
 
 async def test_fifty_rows_if_no_number_is_given(ledgers: Database) -> None:
