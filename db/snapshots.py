@@ -215,6 +215,11 @@ class Snapshot:
     async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Rows:
         return await self.read(Read((Wanted(statement, parameters or {}),), _first))
 
+    async def settled(self) -> None:
+        """Waits until all that was asked for is answered."""
+        if self._reading is not None:
+            await self._reading
+
     def _open(self) -> None:
         if self._closed:
             # A connection that was taken now would never be given back.

@@ -19,7 +19,6 @@ from graphql import (
     VariableDefinitionNode,
     VariableNode,
     Visitor,
-    coerce_input_value,
     get_argument_values,
     get_nullable_type,
     get_variable_values,
@@ -32,15 +31,16 @@ from graphql.execution.values import VariableValues, VariableValueSource
 from strawberry.types.arguments import convert_argument, convert_arguments
 from strawberry.types.field import StrawberryField
 
-MAX_VARIABLE_ERRORS: Final = 50
+from execution.coercion import Read, Unconvertible, coercer, converter
 
-_SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
+MAX_VARIABLE_ERRORS: Final = 50
 
 
 class _Variable(NamedTuple):
     signature: GraphQLVariableSignature
     default: Any
     """Undefined where leaving the variable out needs a closer look; `_ABSENT` where it stays without a value."""
+    read: Read
 
 
 _ABSENT: Final = object()
@@ -54,7 +54,7 @@ class Variables:
         self._definitions = definitions
         signatures = [get_variable_signature(schema, one) for one in definitions]
         self._known = [
-            _Variable(one, self._default(one, definition))
+            _Variable(one, self._default(one, definition), coercer(one.type))
             for one, definition in zip(signatures, definitions, strict=True)
             if not isinstance(one, GraphQLError)
         ]
@@ -76,7 +76,7 @@ class Variables:
             return None
         sources: dict[str, VariableValueSource] = {}
         coerced: dict[str, Any] = {}
-        for signature, default in self._known:
+        for signature, default, read in self._known:
             name = signature.name
             value = given.get(name, Undefined)
             if value is Undefined:
@@ -86,9 +86,7 @@ class Variables:
                 if default is not _ABSENT:
                     coerced[name] = default
                 continue
-            if value.__class__ not in _SIMPLE:
-                return None
-            found = coerce_input_value(value, signature.type)
+            found = read(value)
             if found is Undefined:
                 return None
             sources[name] = VariableValueSource(signature, value)
@@ -113,8 +111,8 @@ def uses_variables(arguments: Iterable[ArgumentNode]) -> bool:
 class _FromVariable(NamedTuple):
     variable: str
     python_name: str
-    type: Any
-    """Strawberry's, where the value has to be converted; None where it is what the resolver takes."""
+    convert: Read | None
+    """None where the value is what the resolver takes."""
     required: bool
 
 
@@ -169,9 +167,20 @@ class Arguments:
             plain = isinstance(get_nullable_type(type_), GraphQLScalarType)
             ours = by_name[name]
             self._from_variables.append(
-                _FromVariable(value.name.value, ours.python_name, None if plain else ours.type, is_non_null_type(type_))
+                _FromVariable(
+                    value.name.value,
+                    ours.python_name,
+                    None if plain else self._converter(ours.type),
+                    is_non_null_type(type_),
+                )
             )
         return True
+
+    def _converter(self, type_: Any) -> Read:
+        try:
+            return converter(type_, self._config, self._registry)
+        except Unconvertible:
+            return lambda value: convert_argument(value, type_, self._registry, self._config)
 
     def values(self, variables: VariableValues) -> Mapping[str, Any]:
         """Raises what graphql-core and Strawberry raise for values that don't fit."""
@@ -179,7 +188,7 @@ class Arguments:
             return self._made(variables)
         coerced = variables.coerced
         found = dict(self._others)
-        for variable, python_name, type_, required in self._from_variables:
+        for variable, python_name, convert, required in self._from_variables:
             value = coerced.get(variable, Undefined)
             if value is None and required:
                 return self._made(variables)
@@ -187,9 +196,7 @@ class Arguments:
                 if required:
                     return self._made(variables)
                 continue
-            found[python_name] = (
-                value if type_ is None else convert_argument(value, type_, self._registry, self._config)
-            )
+            found[python_name] = value if convert is None else convert(value)
         return found
 
     def _made(self, variables: VariableValues) -> Mapping[str, Any]:

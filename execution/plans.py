@@ -39,7 +39,7 @@ from execution.attributes import ANY, ROWS, Reading, read_below
 from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
 from execution.inputs import Arguments
 from execution.pending import all_of, begin
-from execution.runs import FieldInfo, Run, around_field, is_pending
+from execution.runs import FieldInfo, Run, answered, around_field, is_pending
 from execution.subtrees import Function, LaterField, PureField, SubtreeWriter
 
 
@@ -203,6 +203,10 @@ class Field:
 
     def by_reference(self, run: Run, type_: GraphQLOutputType, value: Any, path: Path) -> Any:
         return run.reference.complete_value(type_, self.details, self.info(run, path), path, value, None)
+
+    @property
+    def asks_ahead(self) -> bool:
+        return self._ahead is not None
 
     def ask_ahead(self, run: Run, key: Any) -> None:
         if self._ahead is None:
@@ -383,15 +387,20 @@ class Plan:
         """Number of fields, those of every possible type counted."""
         self.compiled = compiled
         """How many of them don't need the reference executor."""
+        self.asks_ahead = not self._serial and any(field.asks_ahead for field in root.later)
+        """Whether there is anything that `ask_ahead` could ask for."""
+
+    async def ask_ahead(self, run: Run) -> None:
+        """Asks for what can be told before any resolver has run, and waits for the answers: with them, most resolvers
+        are done at their first step."""
+        self._root.ask_ahead(run, None)
+        await answered(run.context)
 
     def execute(self, run: Run, source: Any) -> Any:
         """The data, or a coroutine of it. Raises the error that leaves no data."""
         if self._serial:
             return self._root.execute_serially(run, source)
-        result = self._root.execute(run, source, None)
-        if is_pending(result):
-            self._root.ask_ahead(run, None)
-        return result
+        return self._root.execute(run, source, None)
 
 
 class Whole(NamedTuple):

@@ -58,7 +58,10 @@ async def run(
     running = Run(schema, document, operation.definition, values, context)
     data: Any = None
     try:
-        data = operation.plan(schema, values).execute(running, source)
+        plan = operation.plan(schema, values)
+        if plan.asks_ahead:
+            await plan.ask_ahead(running)
+        data = plan.execute(running, source)
         if is_pending(data):
             data = await data
     except GraphQLError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode
@@ -12,6 +13,8 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, is_awaitable
 from strawberry import Info
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from execution.pending import Begun
 
 if TYPE_CHECKING:
     from execution.attributes import Reading
@@ -22,8 +25,19 @@ _PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
 """What answers are made of: no awaitable is among these."""
 
 
+_PENDING: Final = frozenset({Begun, CoroutineType})
+
+
 def is_pending(value: object) -> bool:
-    return value.__class__ not in _PRINTED and is_awaitable(value)
+    kind = value.__class__
+    return kind not in _PRINTED and (kind in _PENDING or is_awaitable(value))
+
+
+async def answered(context: object) -> None:
+    """Waits until what was asked for ahead is there, where the context has a method `answered` that tells."""
+    wait: Callable[[], Awaitable[None]] | None = getattr(context, "answered", None)
+    if wait is not None:
+        await wait()
 
 
 def around_field(context: object) -> AbstractAsyncContextManager[None]:

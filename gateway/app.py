@@ -87,7 +87,7 @@ async def _name_server(_request: web.Request, response: web.StreamResponse) -> N
 
 
 def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
-    app = web.Application(middlewares=[edge], client_max_size=parts.settings.max_body_bytes)
+    app = web.Application(middlewares=[edge(parts)], client_max_size=parts.settings.max_body_bytes)
     app[PARTS] = parts
     app[ANSWERS] = answers
     app[LIVE] = LiveStreams()

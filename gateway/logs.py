@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -23,11 +24,23 @@ def _json(event: Any, **_options: Any) -> str:
     return orjson.dumps(event, default=repr).decode()
 
 
+def _json_line(_logger: Any, method: str, event: Any) -> bytes:
+    """What `before` and a JSON renderer make of it, in one step: each request has a line."""
+    if "exc_info" in event:
+        structlog.processors.format_exc_info(_logger, method, event)
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    line = {"event": event.pop("event", None), **event, "level": method, "timestamp": now}
+    if (current := request_id.get()) != "-":
+        line.setdefault("request_id", current)
+    return orjson.dumps(line, default=repr)
+
+
 def configure_logs(settings: Settings) -> None:
     """Everything goes to stderr: stdout is for what a command was asked to print."""
+    is_json = settings.log_format == "json"
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_json)
-        if settings.log_format == "json"
+        if is_json
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     before: list[Any] = [
@@ -38,9 +51,11 @@ def configure_logs(settings: Settings) -> None:
     ]
     level = getattr(logging, settings.log_level.upper())
     structlog.configure(
-        processors=[*before, renderer],
+        processors=[_json_line] if is_json else [*before, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer)
+        if is_json
+        else structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -12,10 +12,12 @@ from urllib.parse import unquote_to_bytes
 import orjson
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 from multidict import MultiMapping
 
 from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
+from gateway.metrics import Metrics
 from gateway.parts import PARTS, Parts
 from ledger.errors import Unauthenticated
 from ledger.keys import Principal
@@ -155,9 +157,9 @@ def _route_of(request: web.Request) -> str:
 class _Answering:
     """A request from its beginning until it is answered: for the log and the metrics."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, metrics: Metrics) -> None:
         self._request = request
-        self._metrics = request.app[PARTS].metrics
+        self._metrics = metrics
         self._started = time.perf_counter()
         self._over = False
         self._metrics.running.inc()
@@ -190,16 +192,19 @@ def begin_stream(request: web.Request, status: int) -> None:
     request[_ANSWERING].end(status)
 
 
-@web.middleware
-async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    begin(request)
-    request[_ANSWERING] = answering = _Answering(request)
-    status = 499  # the client left
-    try:
-        response = await _answer(request, handler, request.app[PARTS])
-        status = response.status
-        if not response.prepared:
-            response.headers[REQUEST_ID] = request_id.get()
-        return response
-    finally:
-        answering.end(status)
+def edge(parts: Parts) -> Middleware:
+    @web.middleware
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        begin(request)
+        request[_ANSWERING] = answering = _Answering(request, parts.metrics)
+        status = 499  # the client left
+        try:
+            response = await _answer(request, handler, parts)
+            status = response.status
+            if not response.prepared:
+                response.headers[REQUEST_ID] = request_id.get()
+            return response
+        finally:
+            answering.end(status)
+
+    return answered

@@ -27,6 +27,10 @@ class Reads:
         self.now = now
         self.loaders = Loaders(snapshot)
 
+    async def answered(self) -> None:
+        """Waits for what was asked for so far."""
+        await self.snapshot.settled()
+
     def account_in_scope(self, account_id: str | None, argument: str = "id") -> int:
         """The number of the account that a read is about: the one way from an argument to an account.
 

@@ -152,9 +152,21 @@ async def transaction_totals(reads: Reads, page: Page[TransactionRow]) -> Transa
     return await reads.loaders.transaction_totals.load((page.account_id, page.criteria))
 
 
-async def transaction(reads: Reads, transaction_id: str) -> TransactionRow:
+def ask_transaction(reads: Reads, _key: None, id: str) -> None:  # noqa: A002  the argument's name
+    """Asks for the row ahead."""
+    reads.loaders.transaction.load(_key_in_scope(reads, id))
+
+
+def _key_in_scope(reads: Reads, transaction_id: str) -> tuple[int, int]:
+    """Raises NotFound."""
     key = parse_transaction_id(transaction_id)
-    row = await reads.loaders.transaction.load(key) if key and covers(reads.principal, key[0]) else None
+    if key is None or not covers(reads.principal, key[0]):
+        raise NotFound("there is no such transaction")
+    return key
+
+
+async def transaction(reads: Reads, transaction_id: str) -> TransactionRow:
+    row = await reads.loaders.transaction.load(_key_in_scope(reads, transaction_id))
     if row is None:
         raise NotFound("there is no such transaction")
     return row

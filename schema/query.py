@@ -85,7 +85,11 @@ class Query:
     ) -> Page[StripeEventRow]:
         return await stripe_events.event_page(info.context, state, first, after)
 
-    @strawberry.field(description="A row of the ledger by its id.", graphql_type=Transaction | None)
+    @strawberry.field(
+        description="A row of the ledger by its id.",
+        graphql_type=Transaction | None,
+        metadata={AHEAD: transactions.ask_transaction},
+    )
     async def transaction(
         self,
         info: Info[Reads, None],

@@ -248,6 +248,10 @@ class _Snapshot:
     def __init__(self, chances: Chances) -> None:
         self._chances = chances
 
+    async def settled(self) -> None:
+        """By chance at once, when little has been answered, or after more turns than any answer takes."""
+        await turned(self._chances.number("settled") % 2 * self._chances.number("settled", "turns") % 12)
+
     async def rows(self, statement: Executable, parameters: dict[str, Any]) -> Rows:
         text = str(statement)
         classes = {"audit_entries": AuditEntryRow, "stripe_events": StripeEventRow}

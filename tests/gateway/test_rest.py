@@ -199,7 +199,7 @@ async def fill_usage(database: Database, account_id: int) -> list[Row]:
 async def rest(database_url: str) -> AsyncIterator[Rest]:
     settings: dict[str, Any] = {"database_url": database_url, "key_cache_seconds": 0}
     parts = build_parts(Settings(**settings))
-    app = web.Application(middlewares=[edge])
+    app = web.Application(middlewares=[edge(parts)])
     app[PARTS] = parts
     add_rest_routes(app)
     keys = Keys(parts.database)

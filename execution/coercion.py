@@ -1,0 +1,181 @@
+"""Functions that read input values, made once for their type: what is not as expected they leave to graphql-core.
+
+`coercer` does what graphql-core's `coerce_input_value` does, and `converter` what Strawberry's `convert_argument` does:
+those look at the type anew for each value, and an input object costs as much as a page of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import strawberry
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    Undefined,
+)
+from graphql.type.definition import is_required_input_field
+from graphql.utilities.coerce_input_value import coerce_default_value
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.base import (
+    StrawberryList,
+    StrawberryMaybe,
+    StrawberryOptional,
+    has_object_definition,
+)
+from strawberry.types.enum import StrawberryEnumDefinition, has_enum_definition
+from strawberry.types.field import StrawberryField
+from strawberry.types.lazy_type import LazyType
+
+Read = Callable[[Any], Any]
+
+SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
+
+
+def _unexpected(_value: object) -> Any:
+    return Undefined
+
+
+@lru_cache(maxsize=1_024)
+def coercer(type_: GraphQLInputType) -> Read:
+    """From a variable's value to that of the type; to Undefined for any other value, and for some that are right."""
+    return _coercer(type_, ())
+
+
+def _coercer(type_: Any, above: tuple[GraphQLInputObjectType, ...]) -> Read:
+    if isinstance(type_, GraphQLNonNull):
+        read = _certain(type_.of_type, above)
+        return lambda value: Undefined if value is None else read(value)
+    read = _certain(type_, above)
+    return lambda value: None if value is None else read(value)
+
+
+def _certain(type_: Any, above: tuple[GraphQLInputObjectType, ...]) -> Read:
+    if isinstance(type_, GraphQLList):
+        return _list_coercer(_coercer(type_.of_type, above))
+    if isinstance(type_, GraphQLInputObjectType):
+        # Of one that can hold itself, graphql-core bounds the depth.
+        return _unexpected if type_ in above or type_.is_one_of else _object_coercer(type_, (*above, type_))
+    return _leaf_coercer(type_)
+
+
+def _leaf_coercer(leaf: GraphQLLeafType) -> Read:
+    def read(value: Any) -> Any:
+        try:
+            return leaf.coerce_input_value(value)
+        except Exception:  # noqa: BLE001  graphql-core makes the error
+            return Undefined
+
+    return read
+
+
+def _list_coercer(item: Read) -> Read:
+    def read(value: Any) -> Any:
+        if value.__class__ is not list:
+            return Undefined
+        found = [item(one) for one in value]
+        return Undefined if Undefined in found else found
+
+    return read
+
+
+class _InputField(NamedTuple):
+    name: str
+    key: str
+    """In the value that is made."""
+    read: Read
+    default: Any
+    """Undefined where there is none."""
+    may_be_left_out: bool
+
+
+def _object_coercer(type_: GraphQLInputObjectType, above: tuple[GraphQLInputObjectType, ...]) -> Read:
+    fields = []
+    for name, field in type_.fields.items():
+        default = coerce_default_value(field)
+        simple = default is Undefined or default.__class__ in SIMPLE
+        may_be_left_out = simple and not is_required_input_field(field)
+        fields.append(_InputField(name, field.out_name or name, _coercer(field.type, above), default, may_be_left_out))
+
+    def read(value: Any) -> Any:
+        if value.__class__ is not dict:
+            return Undefined
+        found: dict[str, Any] = {}
+        given = 0
+        for name, key, read_field, default, may_be_left_out in fields:
+            if name in value:
+                given += 1
+                one = read_field(value[name])
+                if one is Undefined:
+                    return Undefined
+                found[key] = one
+            elif not may_be_left_out:
+                return Undefined
+            elif default is not Undefined:
+                found[key] = default
+        return type_.out_type(found) if given == len(value) else Undefined
+
+    return read
+
+
+class Unconvertible(Exception):
+    """A type that Strawberry's own function has to convert."""
+
+
+def converter(type_: Any, config: StrawberryConfig, scalars: Mapping[object, object]) -> Read:
+    """From a coerced value to what a resolver takes. Raises Unconvertible."""
+    if isinstance(type_, StrawberryMaybe):
+        raise Unconvertible
+    if isinstance(type_, StrawberryOptional):
+        return converter(type_.of_type, config, scalars)
+    if isinstance(type_, StrawberryList):
+        item = converter(type_.of_type, config, scalars)
+        return lambda value: None if value is None else [item(one) for one in value]
+    if isinstance(type_, LazyType):
+        return converter(type_.resolve_type(), config, scalars)
+    if isinstance(type_, StrawberryEnumDefinition) or has_enum_definition(type_):
+        return _itself
+    if has_object_definition(type_):
+        return _object_converter(type_, config, scalars)
+    if type_ in (str, int, float, bool, strawberry.ID) or type_ in scalars:
+        return _itself
+    raise Unconvertible
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _object_converter(type_: Any, config: StrawberryConfig, scalars: Mapping[object, object]) -> Read:
+    definition = type_.__strawberry_definition__
+    if definition.from_input is not None or not definition.is_input:
+        raise Unconvertible
+    fields: list[StrawberryField] = definition.fields
+    # Strawberry has null for those that have no default of their own.
+    left_out = {field.python_name: None for field in fields if not _has_default(field)}
+    read = [
+        (
+            config.name_converter.from_field(field),
+            field.python_name,
+            converter(field.resolve_type(type_definition=definition), config, scalars),
+        )
+        for field in fields
+    ]
+
+    def convert(value: Any) -> Any:
+        if value is None:
+            return None
+        given = left_out | {python: one(value[name]) for name, python, one in read if name in value}
+        return type_(**given)
+
+    return convert
+
+
+def _has_default(field: StrawberryField) -> bool:
+    return field.default_value is not MISSING or field.default_factory is not MISSING
