@@ -33,6 +33,8 @@ _VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BBq8s")
 _SEQ: Final = struct.Struct(">q")
 _CRC: Final = struct.Struct(">I")
+_NUMBERED: Final = struct.Struct(">qI")
+_NUMBERED_TEXT: Final = 16
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_LENGTH: Final = 1_400
 """A usage day's cursor holds its model's name, of at most 200 characters."""
@@ -104,9 +106,10 @@ class CursorWriter:
         return self.of_seqs([seq])[0]
 
     def of_seqs(self, seqs: Iterable[int]) -> list[str]:
-        head, crc = self._head_text, self._head_crc
-        positions = map(_SEQ.pack, seqs)
-        return [head + _text(position + _CRC.pack(zlib.crc32(position, crc))) for position in positions]
+        """A position and its CRC are 12 bytes, a multiple of 3 too: those of a page become text together."""
+        head, crc, numbered = self._head_text, self._head_crc, _NUMBERED.pack
+        text = _text(b"".join([numbered(seq, zlib.crc32(_SEQ.pack(seq), crc)) for seq in seqs]))
+        return [head + text[start : start + _NUMBERED_TEXT] for start in range(0, len(text), _NUMBERED_TEXT)]
 
     def of_usage(self, position: UsagePosition) -> str:
         day, model, category, origin = position
