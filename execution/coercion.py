@@ -80,7 +80,8 @@ def _list_coercer(item: Read) -> Read:
         if value.__class__ is not list:
             return Undefined
         found = [item(one) for one in value]
-        return Undefined if Undefined in found else found
+        # By identity: graphql-core's Undefined is equal to None.
+        return Undefined if any(one is Undefined for one in found) else found
 
     return read
 

@@ -12,6 +12,10 @@ NANOS: Final = 1_000_000_000
 MAX_NANOS: Final = 2**63 - 1
 MIN_NANOS: Final = -(2**63 - 1)
 
+_NANOS_PER_CENT: Final = NANOS // 100
+_CENTS: Final = tuple(f".{cents:02}" for cents in range(100))
+"""Most amounts are whole cents, and there are hundreds on a page."""
+
 _AMOUNT = re.compile(r"([+-]?)(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
@@ -45,12 +49,11 @@ def parse_nanos(value: object, what: str = "the amount") -> int:
 
 def format_nanos(nanos: int) -> str:
     """A plain decimal with at least two fraction digits: "-1.25", "0.00", "0.000000135"."""
-    sign, digits = ("-", str(-nanos)) if nanos < 0 else ("", str(nanos))
-    if len(digits) < 10:
-        digits = digits.zfill(10)
-    if digits[-7:] == "0000000":
-        return f"{sign}{digits[:-9]}.{digits[-9:-7]}"
-    return f"{sign}{digits[:-9]}.{digits[-9:].rstrip('0')}"
+    sign, size = ("-", -nanos) if nanos < 0 else ("", nanos)
+    cents, rest = divmod(size, _NANOS_PER_CENT)
+    if not rest:
+        return f"{sign}{cents // 100}{_CENTS[cents % 100]}"
+    return f"{sign}{size // NANOS}.{size % NANOS:09}".rstrip("0")
 
 
 def round_nanos(dollars: Decimal) -> int:

@@ -62,7 +62,7 @@ BUGS: Final = (
     Bug(
         "a variable's value stays as it came",
         "inputs",
-        "found = coerce_input_value(value, signature.type)",
+        "found = read(value)",
         "found = value",
     ),
     Bug(
@@ -78,7 +78,7 @@ BUGS: Final = (
         "value = coerced.get(variable, Undefined)",
         "value = coerced.get(variable)",
     ),
-    Bug("an argument under its variable's name", "inputs", "found[python_name] = (", "found[variable] = ("),
+    Bug("an argument under its variable's name", "inputs", "found[python_name] = value", "found[variable] = value"),
     Bug(
         "arguments with variables are worked out once",
         "inputs",
@@ -91,8 +91,39 @@ BUGS: Final = (
         "if uses_variables((argument,)):\n                    return False",
         "if uses_variables((argument,)):\n                    pass",
     ),
-    Bug("enums and input objects are not converted", "inputs", "None if plain else ours.type", "None"),
+    Bug("enums and input objects are not converted", "inputs", "None if plain else self._converter(ours.type)", "None"),
     Bug("arguments of the request before", "inputs", "found = dict(self._others)", "found = self._others"),
+    Bug(
+        "null where an input may not be null",
+        "coercion",
+        "lambda value: Undefined if value is None",
+        "lambda value: None if value is None",
+    ),
+    Bug(
+        "a list of one is no list",
+        "coercion",
+        "if value.__class__ is not list:\n            return Undefined",
+        "if value.__class__ is not list:\n            return value",
+    ),
+    Bug(
+        "an item of the wrong type is let in",
+        "coercion",
+        "return Undefined if any(one is Undefined for one in found) else found",
+        "return found",
+    ),
+    Bug(
+        "a field of the wrong type is left out",
+        "coercion",
+        "if one is Undefined:\n                    return Undefined",
+        "if one is Undefined:\n                    continue",
+    ),
+    Bug(
+        "the items of a list are not converted",
+        "coercion",
+        "[item(one) for one in value]\n    if isinstance(type_, LazyType)",
+        "value\n    if isinstance(type_, LazyType)",
+    ),
+    Bug("the fields of an input are not converted", "coercion", "python: one(value[name])", "python: value[name]"),
     Bug(
         "variables of the request before",
         "plans",

@@ -6,8 +6,10 @@ for all of them anew.
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 each_bug = pytest.mark.parametrize("bug", BUGS, ids=[bug.name for bug in BUGS])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_left() -> Iterator[None]:
+    """What spoilt compilers leave waiting is told of here, not in a test of something else."""
+    yield
+    gc.collect()
 
 
 def test_at_least_twenty_are_on_record() -> None:

@@ -1,0 +1,101 @@
+"""Values of variables: what the functions made for a type say, beside what graphql-core and Strawberry say."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from graphql import GraphQLInputObjectType, GraphQLInputType, Undefined, build_schema, coerce_input_value
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strawberry.types.arguments import convert_argument
+
+from execution.coercion import coercer, converter
+from schema.build import graphql_schema
+from schema.transaction import TransactionFilter
+from schema.usage import UsageFilter
+
+MADE_UP: Final = build_schema("""
+    type Query { it: Int }
+    enum Size { SMALL LARGE }
+    input Range { gte: Float = 0.5  lt: Float! }
+    input Whole {
+        text: String!
+        number: Int = 3
+        flag: Boolean! = true
+        size: Size = SMALL
+        sizes: [Size!]
+        ranges: [[Range!]]! = [[{lt: 1}]]
+        range: Range = {lt: 2}
+    }
+    input Tree { name: ID!  below: [Tree!] }
+    input Either @oneOf { one: Int  other: String }
+""")
+TYPES: Final[dict[str, GraphQLInputType]] = {name: MADE_UP.type_map[name] for name in ("Whole", "Tree", "Either")}  # type: ignore[misc]
+
+NAMES: Final = st.sampled_from(
+    ["text", "number", "flag", "size", "sizes", "ranges", "range", "gte", "lt", "name", "below", "one", "other", "no"]
+)
+LEAVES: Final = st.sampled_from([None, True, 0, 3, 2.5, 2**40, "", "SMALL", "LARGE", "3", float("nan")])
+VALUES: Final = st.recursive(
+    LEAVES, lambda below: st.lists(below, max_size=3) | st.dictionaries(NAMES, below, max_size=5), max_leaves=12
+)
+WHOLE: Final = st.fixed_dictionaries(
+    {"text": st.sampled_from(["a", "b"])},
+    optional={
+        "number": st.none() | st.integers(-5, 5),
+        "flag": st.booleans(),
+        "size": st.sampled_from([None, "SMALL", "LARGE"]),
+        "sizes": st.none() | st.lists(st.sampled_from(["SMALL", "LARGE"]), max_size=3),
+        "range": st.fixed_dictionaries({"lt": st.integers(0, 3)}, optional={"gte": st.none() | st.floats(0, 1)}),
+    },
+)
+
+
+@given(name=st.sampled_from(sorted(TYPES)), value=VALUES | WHOLE)
+@settings(max_examples=1_500, derandomize=True)
+def test_what_is_read_is_what_graphql_core_reads(name: str, value: Any) -> None:
+    found = coercer(TYPES[name])(value)
+    assert found is Undefined or repr(found) == repr(coerce_input_value(value, TYPES[name]))
+
+
+@given(value=WHOLE)
+@settings(max_examples=300, derandomize=True)
+def test_ordinary_input_objects_need_nobody_else(value: Any) -> None:
+    """But for a default that is no single value, which could be changed by whoever gets it."""
+    whole = coercer(TYPES["Whole"])(value | {"ranges": [[{"lt": 1.5}], None]} | {"range": {"lt": 1}})
+    assert whole["ranges"] == [[{"gte": 0.5, "lt": 1.5}], None]
+    assert whole["number"] == value.get("number", 3)
+    assert coercer(TYPES["Whole"])({"text": "a"}) is Undefined
+
+
+@pytest.mark.parametrize("missing", ["text", "no"])
+def test_what_lacks_a_field_or_has_one_too_many_is_left_to_graphql_core(missing: str) -> None:
+    whole: dict[str, Any] = {"text": "a", "ranges": [], "range": None}
+    assert coercer(TYPES["Whole"])(whole) is not Undefined
+    spoilt = {"ranges": [], "range": None} if missing == "text" else whole | {"no": 1}
+    assert coercer(TYPES["Whole"])(spoilt) is Undefined
+
+
+FILTERS: Final = {
+    TransactionFilter: [
+        {},
+        {"types": ["REFUND", "GPU_USAGE"], "sources": None, "refType": "VOLUME", "refId": "7"},
+        {"createdAt": {"gte": "2026-11-01T00:00:00Z"}, "amount": {"lte": "1.50", "gte": None}, "search": "abc"},
+    ],
+    UsageFilter: [{"day": {"lt": "2026-11-01"}, "models": ["a"], "categories": []}, {"origins": ["PLATFORM"]}],
+}
+
+
+@pytest.mark.parametrize(("type_", "value"), [(type_, value) for type_, values in FILTERS.items() for value in values])
+def test_filters_become_what_strawberry_makes_of_them(type_: type, value: dict[str, Any]) -> None:
+    schema = graphql_schema()
+    converters = schema._strawberry_schema.schema_converter  # type: ignore[attr-defined]
+    input_type = schema.type_map[type_.__name__]
+    assert isinstance(input_type, GraphQLInputObjectType)
+    coerced = coercer(input_type)(value)
+    assert coerced == coerce_input_value(value, input_type)
+    convert = converter(type_, converters.config, converters.scalar_registry)
+    expected = convert_argument(coerced, type_, converters.scalar_registry, converters.config)
+    assert convert(coerced) == expected
+    assert type(convert(coerced)) is type_
