@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Self
 
 from db.feed.changes import Change
-from db.feed.follower import AheadOfLedger, Follower
+from db.feed.follower import AheadOfLedger, Follower, Taker
 from db.feed.follower import Lagged as FollowerLagged
 from db.rows import TransactionRow
 from ledger.errors import BadCursor, Lagged, NotFound
@@ -46,6 +46,11 @@ async def _follower(watching: Watching, account_id: int, after: int | None) -> F
     return follower
 
 
+def _row_of(change: Change) -> TransactionRow:
+    assert change.row is not None
+    return change.row
+
+
 class _Stream:
     """Events until `aclose`, which ends it at once, begun or not."""
 
@@ -68,14 +73,12 @@ class _Stream:
         """Where to go on from."""
         return self._writer.of_seq(self._follower.seq)
 
-    async def _next(self) -> tuple[Change, TransactionRow]:
+    async def _next(self) -> Change:
         try:
-            change = await self._follower.next()
+            return await self._follower.next()
         except FollowerLagged as lagged:
             msg = "more rows waited for this subscription than may: subscribe again with after: the cursor"
             raise Lagged(msg, self._writer.of_seq(lagged.seq)) from lagged
-        assert change.row is not None
-        return change, change.row
 
     def __aiter__(self) -> Self:
         return self
@@ -88,13 +91,20 @@ class BalanceChanges(_Stream):
     shared: dict[object, object]
     """Belongs to the newest event: what is made of it for one subscriber may serve the others."""
 
+    def hand_to(self, taker: Taker) -> None:
+        """While the next event is waited for, its change goes there at once. What is not taken comes by iteration."""
+        self._follower.hand_to(taker)
+
     async def __anext__(self) -> BalanceEvent:
-        change, row = await self._next()
+        change = await self._next()
         self.shared = change.made
+        return self.event_of(change)
+
+    def event_of(self, change: Change) -> BalanceEvent:
         event = change.made.get(BalanceEvent)
         if event is None:
-            event = BalanceEvent(self._writer.of_seq(row.seq), row.balance_after_nanos, row)
-            change.made[BalanceEvent] = event
+            row = _row_of(change)
+            event = change.made[BalanceEvent] = BalanceEvent(self._writer.of_seq(row.seq), row.balance_after_nanos, row)
         return event
 
 
@@ -103,6 +113,7 @@ class LowBalances(_Stream):
 
     def __init__(self, follower: Follower, account_id: int, threshold_nanos: int, *, is_below: bool) -> None:
         super().__init__(follower, account_id)
+        follower.hand_to(self._passes)
         self._threshold_nanos = threshold_nanos
         self._is_below = is_below
         self._first: LowBalanceEvent | None = None
@@ -120,13 +131,19 @@ class LowBalances(_Stream):
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        while True:
-            _, row = await self._next()
-            was_below, self._is_below = self._is_below, row.balance_after_nanos < self._threshold_nanos
-            if self._is_below and not was_below:
-                return LowBalanceEvent(
-                    self._writer.of_seq(row.seq), row.balance_after_nanos, self._threshold_nanos, row
-                )
+        while self._passes(change := await self._next()):
+            pass
+        self._is_below = True
+        row = _row_of(change)
+        return LowBalanceEvent(self._writer.of_seq(row.seq), row.balance_after_nanos, self._threshold_nanos, row)
+
+    def _passes(self, change: Change) -> bool:
+        """Without an event, as most rows do."""
+        is_below = _row_of(change).balance_after_nanos < self._threshold_nanos
+        if is_below and not self._is_below:
+            return False
+        self._is_below = is_below
+        return True
 
 
 async def balance_changes(watching: Watching, account_id: str | None, after: str | None) -> BalanceChanges:

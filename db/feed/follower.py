@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from db.feed.changes import Change, Place, Tail
+from db.feed.changes import AT_ONCE, Change, Tail
 
 if TYPE_CHECKING:
     from db.feed.feed import ChangeFeed
 
 
-AT_ONCE: Final = 4
-"""Rows that a follower may take before others have their turn: written to one client one after the other they cost half
-as much. With 5,000 followers of one account that makes a turn of 200 ms."""
+Taker = Callable[[Change], bool]
+"""Takes a change at once, or says that it must be taken by `Follower.next`. Raises nothing."""
 
 
 class AheadOfLedger(Exception):
@@ -33,22 +33,41 @@ class Follower:
     It reads what came before from the database, and when it has caught up it walks the chain that all share.
     """
 
+    __slots__ = (
+        "_at_once",
+        "_before",
+        "_closed",
+        "_dropped",
+        "_feed",
+        "_has_caught_up",
+        "_tail",
+        "_taker",
+        "_woken",
+        "goes_on",
+        "live",
+        "place",
+        "seq",
+    )
+
     def __init__(self, feed: ChangeFeed, tail: Tail, after: int | None) -> None:
         self.seq = max(tail.newest.seq - 1, 0) if after is None else after
         """Of the change that was given out last, or that it began after."""
         self.goes_on = after is not None
         self.live = False
         """Whether the change that was given out last was new then, and not one from before."""
+        self.place = tail.newest
+        """In the chain: what was consumed of it last."""
         self._feed = feed
         self._tail = tail
         self._before: deque[Change] = deque()
-        self._place: Place | None = None
-        self._closed = False
-        self._at_once = 1
-        # Asked for once: Python 3.11 asks the system for the process's id each time.
-        self._loop = asyncio.get_running_loop()
+        self._has_caught_up = self._dropped = self._closed = False
+        self._woken: asyncio.Future[None] | None = None
+        """Set while `next` waits."""
+        self._taker: Taker | None = None
+        self._at_once = 0
+        """Rows that `next` gave out since others had their turn."""
         if after is None:
-            self._place = tail.stand()
+            self._stand()
             if tail.newest.row is not None:
                 self._before.append(tail.newest)
 
@@ -57,32 +76,22 @@ class Follower:
         """It began on an empty ledger, and still does."""
         return self.seq == 0 and not self._before
 
+    def hand_to(self, taker: Taker) -> None:
+        """While `next` waits, changes go there at once, and wake nobody. What it does not take, `next` gives out."""
+        self._taker = taker
+
     async def next(self) -> Change:
         """Waits for it. Raises Lagged."""
         while not self._before:
-            place = self._place
-            if place is None:
+            if not self._has_caught_up:
                 await self._catch_up()
                 continue
-            # In this function and not in one of its own: thousands may walk at the same time.
-            if place.change.following is None and not place.dropped:
-                place.woken = self._loop.create_future()
-                try:
-                    await place.woken
-                finally:
-                    place.woken = None
-                self._at_once = 1
-            elif self._at_once < AT_ONCE:
-                self._at_once += 1
-            else:
-                # A line of rows must not keep the others waiting.
-                self._at_once = 1
-                await asyncio.sleep(0)
-            if place.dropped:
+            await self._reach_following()
+            if self._dropped:
                 raise Lagged(self.seq)
-            change = place.change.following
+            change = self.place.following
             assert change is not None
-            place.change = change
+            self.place = change
             if change.seq > self.seq:
                 self.seq, self.live = change.seq, True
                 return change
@@ -90,20 +99,59 @@ class Follower:
         self.seq = change.seq
         return change
 
+    async def _reach_following(self) -> None:
+        """Waits until a change is there to be taken, or too many were."""
+        if self.place.following is None and not self._dropped:
+            self._woken = asyncio.get_running_loop().create_future()
+            try:
+                await self._woken
+            finally:
+                self._woken = None
+            self._at_once = 0
+        elif self._at_once == AT_ONCE:
+            # A line of rows must not keep the others waiting.
+            await asyncio.sleep(0)
+            self._at_once = 0
+        self._at_once += 1
+
+    def serve(self) -> bool:
+        """Hands on what `next` waits for, or wakes it: from then on, as when it is cancelled, it alone goes on."""
+        for _ in range(AT_ONCE):
+            woken, change = self._woken, self.place.following
+            if woken is None or woken.done() or change is None:
+                return False
+            if change.seq > self.seq:
+                if self._taker is None or not self._taker(change):
+                    woken.set_result(None)
+                    return False
+                self.seq, self.live = change.seq, True
+            self.place = change
+        return self.place.following is not None
+
+    def drop(self, newest: Change) -> None:
+        self._dropped, self.place = True, newest
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
     async def _catch_up(self) -> None:
         # Nothing is waited for between the comparison and standing there: that is why there is no gap.
         if self.seq >= self._tail.newest.seq:
-            self._place = self._tail.stand()
+            self._stand()
             return
         rows = await self._feed.replay(self._tail.account_id, self.seq)
         assert rows, "rows that were read are there no more"
         self._before.extend(map(Change, rows))
+
+    def _stand(self) -> None:
+        self._has_caught_up, self.place = True, self._tail.newest
+        self._tail.stand(self)
 
     def close(self) -> None:
         """Whoever follows must close, at once when nobody waits for the changes any more. Closing twice is as well."""
         if self._closed:
             return
         self._closed = True
-        if self._place is not None:
-            self._tail.leave(self._place)
+        self._tail.leave(self)
+        # It leads back here: without it the follower goes as soon as nobody holds it.
+        self._taker = None
         self._feed.leave(self._tail)

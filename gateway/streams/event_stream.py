@@ -21,6 +21,7 @@ from gateway.streams.live import LIVE, Ending
 from gateway.streams.outlet import Outlet, beating, prepared
 from gateway.streams.record import Record
 from gateway.streams.source import ANSWERS
+from gateway.streams.subscription import Event
 from ledger.keys import Principal
 
 MEDIA_TYPE: Final = "text/event-stream"
@@ -124,10 +125,23 @@ class _EventStream:
             raise self._refused
         after = self._request.headers.get(LAST_EVENT_ID) or None
         stream = await self._request.app[ANSWERS](self._parts, self.principal, self._given, after)
+        outlet = self._outlet
+
+        def write(event: Event) -> None:
+            outlet.write_now(_next(event.payload, event.id))
+            record.sent(event.committed_at)
+
+        def take(event: Event) -> bool:
+            if outlet.is_blocked:
+                return False
+            write(event)
+            return True
+
         async with aclosing(stream):
+            stream.hand_to(take)
             async for event in stream:
-                await self._outlet.write(_next(event.payload, event.id))
-                record.sent(event.committed_at)
+                await outlet.ready()
+                write(event)
 
     async def _end_with(self, errors: list[dict[str, Any]]) -> None:
         with suppress(ClientLeft, TimeoutError):

@@ -129,11 +129,22 @@ def exists(name: str) -> str:
     return f"Subscriber for {name if len(name.encode()) <= MAX_SHOWN_ID else 'this id'} already exists"
 
 
+_TEXT: Final = 0x81
+_TEXT_OF_2_BYTES: Final = bytes((_TEXT, 126))
+_TEXT_OF_8_BYTES: Final = bytes((_TEXT, 127))
+"""By how many bytes say the message's length."""
+
 ACK: Final = b'{"type":"connection_ack"}'
 
 
 def pong(payload: dict[str, Any] | None) -> bytes:
-    return b'{"type":"pong"}' if payload is None else orjson.dumps({"type": "pong", "payload": payload})
+    """Raises Closing for what can be read, but is nested too deeply to be written."""
+    if payload is None:
+        return b'{"type":"pong"}'
+    try:
+        return orjson.dumps({"type": "pong", "payload": payload})
+    except orjson.JSONEncodeError as error:
+        raise _invalid("payload is nested too deeply") from error
 
 
 def next_prefix(name: str) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http import StreamWriter
@@ -14,6 +14,18 @@ from gateway.requests import ClientLeft
 
 STALLED_SECONDS: Final = 60.0
 """A client that takes nothing for so long is gone, or as good as gone."""
+
+
+def done_now(write: Coroutine[Any, Any, None]) -> None:
+    """Runs a write of aiohttp's that waits for nothing: so it may be called where no task is. Raises ClientLeft."""
+    try:
+        write.send(None)
+    except StopIteration:
+        return
+    except ConnectionError as error:
+        raise ClientLeft from error
+    write.close()
+    raise AssertionError("the write waits")
 
 
 class Outlet:
@@ -59,15 +71,19 @@ class Outlet:
     async def write(self, chunk: bytes) -> None:
         """To the body of a response, when it is ready. Raises ClientLeft."""
         await self.ready()
-        await self.write_now(chunk)
+        self.write_now(chunk)
 
-    async def write_now(self, chunk: bytes) -> None:
-        """Waits for nothing. Raises ClientLeft."""
+    def write_now(self, chunk: bytes) -> None:
+        """Raises ClientLeft."""
         self.written_at = self._loop.time()
-        try:
-            await self._writer.write(chunk, drain=False)
-        except ConnectionError as error:
-            raise ClientLeft from error
+        done_now(self._writer.write(chunk, drain=False))
+
+    def write_through(self, frame: bytes) -> None:
+        """To the connection, past what aiohttp makes of a body. Raises ClientLeft."""
+        transport = self._protocol.transport
+        if transport is None or transport.is_closing():
+            raise ClientLeft
+        transport.write(frame)
 
     def drop_rest(self) -> None:
         """At the end: what the client has not taken by now would keep the connection open."""
@@ -90,20 +106,14 @@ async def prepared(request: web.Request, response: web.StreamResponse) -> Outlet
 def beating(outlet: Outlet, sign_of_life: bytes, seconds: float) -> Iterator[None]:
     """Writes the sign whenever nothing was written for so long. A timer of each, so that not all beat at once."""
     loop = asyncio.get_running_loop()
-    writing: set[asyncio.Task[None]] = set()
     timer = loop.call_later(seconds, lambda: beat())
-
-    async def write() -> None:
-        with suppress(ClientLeft):
-            await outlet.write_now(sign_of_life)
 
     def beat() -> None:
         nonlocal timer
         silent = loop.time() - outlet.written_at
         if silent >= seconds and not outlet.is_blocked:
-            task = loop.create_task(write())
-            writing.add(task)
-            task.add_done_callback(writing.discard)
+            with suppress(ClientLeft):
+                outlet.write_now(sign_of_life)
             silent = 0.0
         timer = loop.call_later(max(seconds - silent, seconds / 10), beat)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, Self
@@ -11,6 +13,7 @@ from typing import Any, Protocol, Self
 import orjson
 from graphql import ExecutionResult, OperationType
 
+from db.feed.changes import Change
 from execution.documents import Document, Operation
 from execution.pending import Begun, begin
 from execution.subscriptions import source_of
@@ -34,6 +37,10 @@ class Event:
     """When the row was committed, of live events alone."""
 
 
+Taker = Callable[[Event], bool]
+"""Writes an event at once, or says that it can't, or raises: then the event comes by iteration."""
+
+
 class Ended(Exception):
     """A stream that had begun is over."""
 
@@ -45,6 +52,10 @@ class Ended(Exception):
 
 class EventStream(Protocol):
     """Raises Ended when it is over for a reason. `aclose` ends it at once, begun or not."""
+
+    def hand_to(self, taker: Taker) -> None:
+        """While the next event is waited for, those that are there at once may go to `taker`, and wake nobody. What it
+        does not take comes by iteration."""
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
 
@@ -75,8 +86,26 @@ class Subscription:
         # Everything below the root that an answer depends on, besides the event.
         variables = given.variables or {}
         values = {name: variables.get(name) for name in operation.event_variables if name in variables}
-        # As text: the bytes that orjson returns keep its buffer of 4 KiB, for as long as the subscription lasts.
-        self._kind = (operation, orjson.dumps(values).decode(), principal.scope.value)
+        # As text: the bytes that orjson returns keep its buffer of 4 KiB, for as long as the subscription lasts. One
+        # text for all who ask the same: it is compared with each event.
+        self._kind = (operation, sys.intern(orjson.dumps(values).decode()), principal.scope.value)
+
+    def hand_to(self, taker: Taker) -> None:
+        source, kind, context = self._source, self._kind, copy_context()
+        if not isinstance(source, BalanceChanges):
+            return  # its events are rare, and not the same for others
+
+        def take(change: Change) -> bool:
+            try:
+                made = change.made.get(kind)
+                if made is None:
+                    made = context.run(self._begin, source.event_of(change), change.made)
+                return isinstance(made, Event) and taker(made)
+            except Exception:  # noqa: BLE001
+                # It fails again in the task that waits for the event, which can tell of it.
+                return False
+
+        source.hand_to(take)
 
     def __aiter__(self) -> Self:
         return self
@@ -97,16 +126,18 @@ class Subscription:
         return live if source.is_live else replace(live, committed_at=None)
 
     async def _made(self, event: BalanceEvent | LowBalanceEvent, shared: dict[object, object]) -> Event:
-        made: Any = shared.get(self._kind)
-        if made is None:
-            # Where nothing has to be read, it is there for all others who woke for the same row.
-            made = begin(self._printed(event))
-            if isinstance(made, Begun):
-                # Else in a task of its own: the others wait for it too, whoever of them leaves meanwhile.
-                made = asyncio.ensure_future(made)
-                made.add_done_callback(lambda task: _keep(shared, self._kind, task))
-            shared[self._kind] = made
+        made: Any = shared.get(self._kind) or self._begin(event, shared)
         return made if isinstance(made, Event) else await asyncio.shield(made)
+
+    def _begin(self, event: BalanceEvent | LowBalanceEvent, shared: dict[object, object]) -> object:
+        """The event, for all who ask the same of the row, or a task that makes it where something has to be read."""
+        made = begin(self._printed(event))
+        if isinstance(made, Begun):
+            # Whoever of them leaves meanwhile, the others still wait for it.
+            made = asyncio.ensure_future(made)
+            made.add_done_callback(lambda task: _keep(shared, self._kind, task))
+        shared[self._kind] = made
+        return made
 
     async def _printed(self, event: BalanceEvent | LowBalanceEvent) -> Event:
         result = await execute_operation(
@@ -130,8 +161,25 @@ def _keep(shared: dict[Any, Any], kind: object, task: asyncio.Task[Event]) -> No
         shared[kind] = task.result()
 
 
-async def _once(payload: bytes) -> AsyncGenerator[Event, None]:
-    yield Event(None, payload, None)
+class _Once:
+    """The answer of a query or mutation."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._events = iter((Event(None, payload, None),))
+
+    def hand_to(self, taker: Taker) -> None:
+        """It is there already."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        for event in self._events:
+            return event
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._events = iter(())
 
 
 async def answers(
@@ -144,7 +192,7 @@ async def answers(
     document, operation = find_operation(parts, given)
     if operation.kind != OperationType.SUBSCRIPTION:
         running = run_operation(parts, principal, document, operation, given)
-        return _once(orjson.dumps(await (finished(running) if operation.kind == OperationType.MUTATION else running)))
+        return _Once(orjson.dumps(await (finished(running) if operation.kind == OperationType.MUTATION else running)))
     async with parts.database.snapshot() as snapshot:
         source = await source_of(
             parts.documents.schema,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
 from gateway.graphql_request import GraphQLRequest
 from gateway.parts import Parts
-from gateway.streams.subscription import Event, EventStream, answers
+from gateway.requests import ClientLeft
+from gateway.streams.subscription import Event, EventStream, Taker, answers
 from ledger.keys import Principal
 
 SUBSCRIPTION = "subscription { balanceChanged { cursor } }"
@@ -27,25 +29,53 @@ class Asked:
 
 
 class Stream:
+    """Hands its events on as the ledger's streams do: at once where somebody waits for them."""
+
     def __init__(self) -> None:
-        self._items: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
+        self._items: deque[Event | Exception | None] = deque()
+        self._woken: asyncio.Future[None] | None = None
+        self._taker: Taker | None = None
         self.taken = 0
-        """Events that the transport has asked for and got."""
+        """Events that the transport got."""
         self.closed = asyncio.Event()
+
+    def hand_to(self, taker: Taker) -> None:
+        self._taker = taker
 
     def give(self, item: Event | Exception | None) -> None:
         """An event, an exception to raise, or None for the end."""
-        self._items.put_nowait(item)
+        woken = self._woken
+        if woken is None or woken.done():
+            self._items.append(item)
+        elif isinstance(item, Event) and self._takes(item):
+            self.taken += 1
+        else:
+            self._items.append(item)
+            woken.set_result(None)
 
-    async def events(self) -> AsyncGenerator[Event, None]:
+    def _takes(self, item: Event) -> bool:
         try:
-            while (item := await self._items.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
-                self.taken += 1
-                yield item
-        finally:
-            self.closed.set()
+            return self._taker is not None and self._taker(item)
+        except ClientLeft:
+            return False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        if not self._items:
+            self._woken = asyncio.get_running_loop().create_future()
+            await self._woken
+        item = self._items.popleft()
+        if item is None:
+            raise StopAsyncIteration
+        if isinstance(item, Exception):
+            raise item
+        self.taken += 1
+        return item
+
+    async def aclose(self) -> None:
+        self.closed.set()
 
 
 @dataclass
@@ -72,7 +102,7 @@ class Tap:
         async with self.begun:
             self.streams.append(stream)
             self.begun.notify_all()
-        return stream.events()
+        return stream
 
     async def stream(self, number: int = 0) -> Stream:
         """The n-th that began, waited for."""

@@ -15,8 +15,8 @@ from ledger.keys import KeyScope, NewKey
 from ledger.kinds import TransactionType, WriterKind
 from ledger.moves import Entry, Order, Writer
 from tests.gateway.streams.conftest import Gateway, Serve
-from tests.gateway.streams.event_client import requested
-from tests.gateway.streams.socket_client import connected
+from tests.gateway.streams.event_client import EventClient, requested
+from tests.gateway.streams.socket_client import SocketClient, connected
 
 CHANGES = "subscription ($after: String) { balanceChanged(after: $after) { cursor balance } }"
 GRANT = "mutation ($input: GrantBonusInput!) { grantBonus(input: $input) { balance } }"
@@ -75,6 +75,72 @@ async def test_a_last_event_id_that_is_no_cursor_is_told_in_the_stream(gateway: 
     async with requested(gateway, CHANGES, headers={"Last-Event-ID": last_event_id}) as client:
         _, data = await client.next()
         assert [one["extensions"]["code"] for one in data["errors"]] == ["BAD_CURSOR"]
+
+
+WIDE = (
+    "subscription ($after: String) { balanceChanged(after: $after) { cursor transaction { id "
+    + " ".join(f"d{number}: description" for number in range(14))
+    + " } } }"
+)
+MANY_ROWS = 3_000
+"""Whose events, of 7,300 bytes, fit into no buffer on the way."""
+
+
+async def _next_of(client: SocketClient | EventClient) -> Any:
+    """The payload of the next event, or its error's extensions."""
+    if isinstance(client, EventClient):
+        _, payload = await client.next()
+        return payload["data"]["balanceChanged"] if "data" in payload else payload["errors"][0]["extensions"]
+    message = await client.received()
+    if message["type"] == "error":
+        return message["payload"][0]["extensions"]
+    return message["payload"]["data"]["balanceChanged"]
+
+
+async def _post_wide(gateway: Gateway, rows: int) -> None:
+    writer = Writer(WriterKind.OPERATOR, "tests")
+    entry = Entry(TransactionType.ADMIN_CORRECTION, 1, "x" * 500)
+    await gateway.parts.ledger.post(*(Order(gateway.account_id, writer, [entry], "post") for _ in range(rows)))
+
+
+@pytest.mark.parametrize("kind", ["socket", "event stream"])
+async def test_one_that_takes_nothing_is_told_where_to_go_on_and_others_miss_nothing(
+    gateway: Gateway, kind: str
+) -> None:
+    await _post_wide(gateway, 1)
+    async with (
+        connected(gateway) as socket,
+        requested(gateway, WIDE, limit=2**20) as stream,
+        connected(gateway) as quick,
+    ):
+        slow: SocketClient | EventClient = socket if kind == "socket" else stream
+        if kind == "socket":
+            stream.writer.transport.abort()
+            await socket.subscribe("slow", WIDE)
+        await quick.subscribe("quick", WIDE)
+        number_of = {f"txn_{gateway.account_id}_{seq}": seq for seq in range(1, MANY_ROWS + 2)}
+        taken = [number_of[(await _next_of(slow))["transaction"]["id"]]]
+        if kind == "socket":
+            socket.transport.pause_reading()
+        seqs = [number_of[(await _next_of(quick))["transaction"]["id"]]]
+        for _ in range(MANY_ROWS // 100):
+            await _post_wide(gateway, 100)
+            seqs += [number_of[(await _next_of(quick))["transaction"]["id"]] for _ in range(100)]
+        assert seqs == list(range(1, MANY_ROWS + 2))
+        if kind == "socket":
+            socket.transport.resume_reading()
+        event = await _next_of(slow)
+        while "transaction" in event:
+            taken.append(number_of[event["transaction"]["id"]])
+            cursor, event = event["cursor"], await _next_of(slow)
+        assert event == {"code": "LAGGED", "cursor": cursor}
+        assert taken == list(range(1, len(taken) + 1))
+        assert len(taken) < MANY_ROWS - 1_000
+    assert gateway.metric("billing_stream_lagged_total") == 1
+    async with connected(gateway) as resumed:
+        await resumed.subscribe("resumed", WIDE, variables={"after": cursor})
+        for seq in range(taken[-1] + 1, MANY_ROWS + 2):
+            assert number_of[(await _next_of(resumed))["transaction"]["id"]] == seq
 
 
 async def test_a_mutation_is_no_query_to_get(gateway: Gateway) -> None:

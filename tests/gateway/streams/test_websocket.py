@@ -256,6 +256,19 @@ async def test_an_id_that_is_in_use_closes_the_socket(gateway: Gateway, name: st
     await asyncio.wait_for(stream.closed.wait(), 20)
 
 
+async def test_events_of_every_size_come_whole(gateway: Gateway) -> None:
+    """The length of a frame is said in one byte, two or eight."""
+    async with connected(gateway, max_msg_size=0) as client:
+        await client.subscribe("a")
+        stream = await gateway.tap.stream()
+        fixed = len(b'{"id":"a","type":"next","payload":}') + len(event(0, padding=1).payload) - 1
+        for size in (fixed + 1, 125, 126, 65_535, 65_536, 1_000_000):
+            stream.give(event(0, padding=size - fixed))
+            message = await client.socket.receive(timeout=20)
+            assert (message.type, len(message.data)) == (WSMsgType.TEXT, size)
+            assert message.json()["payload"] == {"data": {"number": 0, "padding": "x" * (size - fixed)}}
+
+
 async def test_a_stream_that_ends_is_completed(gateway: Gateway) -> None:
     async with connected(gateway) as client:
         await client.subscribe("a")
