@@ -6,6 +6,7 @@ too long, or has a character that none may have, can be the one with the key.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -133,4 +134,11 @@ class Runner(web.AppRunner):
                 begin(request)
                 return _refused(parts, http_problem(error), method=request.method, path=request.path)
 
-        return _Server(handled, parts, request_factory=server.request_factory, access_log=None)
+        return _Server(
+            handled,
+            parts,
+            request_factory=server.request_factory,
+            access_log=None,
+            # By itself aiohttp puts the heartbeats of WebSockets off to the next whole second: thousands at once.
+            timeout_ceil_threshold=math.inf,
+        )

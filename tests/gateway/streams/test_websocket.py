@@ -210,6 +210,21 @@ async def test_a_silent_peer_that_answers_the_heartbeat_stays(serve: Serve) -> N
         assert await client.received() == {"id": "a", "type": "next", "payload": {"data": {"number": 1}}}
 
 
+async def test_heartbeats_of_many_do_not_come_together(serve: Serve) -> None:
+    """aiohttp rounds times of more than 5 seconds up to whole ones, and thousands of pings would come at once."""
+    gateway = await serve(heartbeat_seconds=6)
+    loop, beats = asyncio.get_running_loop(), list[float]()
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(number / 10)
+        async with opened(gateway, autoping=False) as client:
+            assert (await client.socket.receive(timeout=20)).type == WSMsgType.PING
+            beats.append(loop.time())
+
+    await asyncio.gather(*map(one, range(10)))
+    assert max(beats) - min(beats) > 0.5
+
+
 # Subscribe, Next and Complete
 
 
