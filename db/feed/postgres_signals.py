@@ -25,6 +25,9 @@ FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 30.0
 
+# A notification is a transaction, and need not be on disk: what a crash of the server loses, the poll finds.
+_NOTIFY: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
+
 _ACCOUNTS_IN_PAYLOAD: Final = 300
 """A payload has at most 7,999 bytes."""
 
@@ -81,7 +84,7 @@ class PostgresSignals:
             self._sender_pid = self._sender.get_server_pid()
         unsent, self._unsent = self._unsent, set()
         for payload in _payloads(unsent):
-            await self._sender.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+            await self._sender.execute(_NOTIFY, CHANNEL, payload)
 
     def _drop_sender(self) -> None:
         sender, self._sender = self._sender, None
