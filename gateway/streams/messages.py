@@ -152,6 +152,16 @@ def next_prefix(name: str) -> bytes:
     return b'{"id":' + orjson.dumps(name) + b',"type":"next","payload":'
 
 
+def text_frame(message: bytes) -> bytes:
+    """The message in one frame (RFC 6455, section 5.2), unmasked as servers send it and not compressed."""
+    size = len(message)
+    if size < 126:
+        return bytes((_TEXT, size)) + message
+    if size < 2**16:
+        return _TEXT_OF_2_BYTES + size.to_bytes(2) + message
+    return _TEXT_OF_8_BYTES + size.to_bytes(8) + message
+
+
 def error(name: str, errors: list[dict[str, Any]]) -> bytes:
     return orjson.dumps({"id": name, "type": "error", "payload": errors})
 

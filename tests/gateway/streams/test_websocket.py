@@ -173,6 +173,12 @@ async def test_a_ping_is_answered_with_its_payload_before_and_after_the_acknowle
         assert await client.received() == expected
 
 
+async def test_a_ping_whose_payload_cannot_be_repeated_is_no_message(gateway: Gateway) -> None:
+    async with connected(gateway) as client:
+        await client.socket.send_str('{"type":"ping","payload":{"in":' + "[" * 500 + "]" * 500 + "}}")
+        assert await client.closed() == (4400, "Invalid message: payload is nested too deeply")
+
+
 async def test_a_pong_may_come_unasked(gateway: Gateway) -> None:
     async with connected(gateway) as client:
         await client.send({"type": "pong", "payload": {"at": 1}})
