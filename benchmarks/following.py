@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
@@ -43,13 +43,16 @@ SOCKETS: Final = ServerKind(
 class Delays:
     rate: float
     """Rows a second, as they were posted."""
-    sorted_ms: Sequence[float]
-    """Of each event."""
+    events_ms: Sequence[float]
+    """Of each event at its subscriber."""
+    commits_ms: Sequence[float]
+    """Of each row, until the writer itself knew that it was committed."""
     cores: float
     """That the gateway kept busy."""
 
-    def percentile(self, percent: float) -> float:
-        return self.sorted_ms[min(len(self.sorted_ms) - 1, int(len(self.sorted_ms) * percent / 100))]
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * percent / 100))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +87,18 @@ def gathered(server: Server, keys: Sequence[str], stack: ExitStack) -> tuple[Cro
 
 
 def delays(server: Server, crowd: Crowd, *, accounts: int, subscribers: int, seconds: float) -> Delays:
-    posted: list[str] = []
+    posted: dict[str, Any] = {}
 
     def write() -> None:
         arguments = map(str, (server.filled.url, accounts, PACE, seconds))
         command = (sys.executable, "-m", "benchmarks.paced_writer", *arguments)
-        posted.extend(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        posted.update(orjson.loads(subprocess.run(command, capture_output=True, check=True).stdout))
 
     events = int(PACE * seconds) * subscribers // accounts
     cpu, started_at = cpu_seconds(server.process), time.perf_counter()
     heard = _heard(server, crowd, Waiting(events, seconds + PATIENCE_SECONDS, delays=True), write)
     cores = (cpu_seconds(server.process) - cpu) / (time.perf_counter() - started_at)
-    rows, took = posted
-    return Delays(int(rows) / float(took), sorted(heard.delays_ms), cores)
+    return Delays(posted["rows"] / posted["seconds"], heard.delays_ms, posted["commits_ms"], cores)
 
 
 def _heard(server: Server, crowd: Crowd, waiting: Waiting, happen: Callable[[], None]) -> Heard:

@@ -23,7 +23,7 @@ from typing import Final
 
 from benchmarks import following, postgresql, report
 from benchmarks.filling import fill
-from benchmarks.following import Delays, Sent, Stage
+from benchmarks.following import Delays, Sent, Stage, percentile
 from benchmarks.servers import Server, running
 from tests.postgres import started
 
@@ -70,7 +70,7 @@ def _waited(gateway: Server, sockets: Server, options: Options) -> Waited:
         delays = following.delays(
             gateway, crowd, accounts=options.accounts, subscribers=options.subscribers, seconds=options.seconds
         )
-        _say(f"delay {delays.percentile(50):.1f} ms, p99 {delays.percentile(99):.1f} ms")
+        _say(f"delay {percentile(delays.events_ms, 50):.1f} ms, p99 {percentile(delays.events_ms, 99):.1f} ms")
     with ExitStack() as stack:
         _, bare_bytes = following.gathered(sockets, keys, stack)
         _say(f"{bare_bytes / 1024:.1f} KiB a bare socket")
@@ -120,17 +120,19 @@ def _waited_tables(options: Options, waited: Waited) -> Iterator[str]:
     yield report.row("a socket of bare aiohttp", f"{waited.bare_bytes / 1024:.1f}")
     yield report.row("beyond the socket's own", f"**{beyond / 1024:.1f}**")
     yield ""
-    yield report.row("rows/s", "events", "median ms", "p90 ms", "p99 ms", "longest ms", "gateway's cores")
-    yield report.row(*("---:" for _ in range(7)))
-    yield report.row(
-        f"{delays.rate:,.0f}",
-        f"{len(delays.sorted_ms):,}",
-        f"**{delays.percentile(50):.1f}**",
-        f"{delays.percentile(90):.1f}",
-        f"**{delays.percentile(99):.1f}**",
-        f"{delays.sorted_ms[-1]:.1f}",
-        f"{delays.cores:.2f}",
+    yield report.row("ms from `createdAt` until", "median", "p90", "p99", "longest")
+    yield report.row("---", *("---:" for _ in range(4)))
+    yield _delays_row("the writer knows of the commit", delays.commits_ms)
+    yield _delays_row("a subscriber has the event", delays.events_ms)
+    yield ""
+    yield (
+        f"{delays.rate:,.0f} rows and {delays.rate * options.subscribers / options.accounts:,.0f} events a second; "
+        f"the gateway kept {delays.cores:.2f} cores busy."
     )
+
+
+def _delays_row(name: str, values_ms: Sequence[float]) -> str:
+    return report.row(name, *(f"{percentile(values_ms, percent):.1f}" for percent in (50, 90, 99, 100)))
 
 
 def _median(sent: Sequence[Sent]) -> Sent:
