@@ -9,6 +9,7 @@ import pytest
 
 from db.errors import DatabaseUnavailable
 from gateway.operations import Refused
+from gateway.streams import outlet
 from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
 from tests.gateway.streams.conftest import Gateway, Serve
@@ -269,6 +270,18 @@ async def test_a_client_that_takes_nothing_makes_its_stream_wait(gateway: Gatewa
 
 
 # Keys that end, the end of the process, what is counted
+
+
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "STALLED_SECONDS", 0.5)
+    async with requested(gateway):
+        stream = await gateway.tap.stream()
+        for number in range(400):
+            stream.give(event(number, padding=100_000))
+        await asyncio.wait_for(stream.closed.wait(), 20)
+        await until(lambda: gateway.connections == 0)
 
 
 async def test_an_ended_key_ends_its_streams_and_no_others(gateway: Gateway) -> None:

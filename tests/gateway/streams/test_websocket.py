@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError
 
 from db.errors import DatabaseUnavailable
 from gateway.operations import Refused
+from gateway.streams import outlet
 from gateway.streams.messages import MAX_ID
 from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
@@ -589,6 +590,23 @@ async def test_a_client_that_takes_nothing_is_heard_and_its_other_streams_live_o
         assert len(pongs) < 1_000
         await client.send({"type": "ping"})
         assert await client.received() == {"type": "pong"}
+
+
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "STALLED_SECONDS", 0.5)
+    async with connected(gateway) as client, connected(gateway) as other:
+        client.transport.pause_reading()
+        await client.subscribe("a")
+        await other.subscribe("a")
+        stalled, live = await gateway.tap.stream(0), await gateway.tap.stream(1)
+        for number in range(400):
+            stalled.give(event(number, padding=100_000))
+        await asyncio.wait_for(stalled.closed.wait(), 20)
+        await until(lambda: gateway.connections == 1)
+        live.give(event(1))
+        assert (await other.received())["payload"] == {"data": {"number": 1}}
 
 
 async def test_an_ended_key_ends_its_sockets_and_no_others(gateway: Gateway) -> None:
