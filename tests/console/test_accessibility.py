@@ -71,6 +71,7 @@ async def charts(page: Page) -> None:
     await table(page)
     await expect(page.get_by_role("img", name=re.compile("Tokens by day"))).to_be_visible()
     await page.get_by_role("button", name="Unfold all").click()
+    await expect(page.get_by_role("button", name="Fold all")).to_be_visible()
 
 
 async def wrong_filter(page: Page) -> None:

@@ -61,6 +61,7 @@ async def test_the_table_has_the_exact_sums_of_each_grouping(gateway: Gateway, o
     assert sorted(found) == sorted(sums(rows) for rows in by_key.values())
 
     await page.get_by_role("button", name="Unfold all").click()
+    await expect(page.get_by_role("button", name="Fold all")).to_be_visible()
     lines = [await figures(row) for row in await table(page).locator("tr.line").all()]
     assert sum(cost for _, _, cost in lines) == sums(expected)[2]
 
