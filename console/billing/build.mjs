@@ -4,7 +4,8 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { brotliCompress, constants, gzip } from "node:zlib";
+import { brotliCompress, constants } from "node:zlib";
+import { gzipAsync } from "@gfx/zopfli";
 import { marked } from "marked";
 import { build } from "vite";
 import "./generate.mjs";
@@ -20,14 +21,36 @@ async function guide() {
 }
 
 const text = await guide();
+const base = "/static/billing/";
+
+/** The guide's text, and the script that comes before the page's own. */
+const filled = {
+  name: "filled",
+  transformIndexHtml: {
+    order: "post",
+    handler(html, { bundle }) {
+      const { fileName } = Object.values(bundle).find(({ name }) => name === "opening");
+      return html
+        .replace("<!--guide-->", () => text)
+        .replace("<!--opening-->", () => `<script type="module" async crossorigin src="${base}${fileName}"></script>`);
+    },
+  },
+};
+
+/** Vite's loads styles along with a part that is loaded late: none has any. */
+const plainImport = {
+  name: "plain-import",
+  enforce: "pre",
+  load: (id) => (id.includes("vite/preload-helper") ? "export const __vitePreload = (load) => load();" : null),
+};
 
 await build({
   root: here,
   configFile: false,
   logLevel: "warn",
-  base: "/static/billing/",
+  base,
   publicDir: false,
-  plugins: [{ name: "guide", transformIndexHtml: (html) => html.replace("<!--guide-->", () => text) }],
+  plugins: [filled, plainImport],
   build: {
     outDir: out,
     emptyOutDir: true,
@@ -43,6 +66,8 @@ await build({
         entryFileNames: "[name]-[hash].js",
         chunkFileNames: "[name]-[hash].js",
         assetFileNames: "[name]-[hash].[ext]",
+        postBanner: ({ name }) => (name === "chart" ? "" : "//# allFunctionsCalledOnLoad"),
+        codeSplitting: { groups: [{ name: "opening", test: /\/src\/opening\.ts$/ }] },
       },
     },
   },
@@ -53,7 +78,8 @@ async function compressed(name) {
   const content = await readFile(path);
   const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: content.length };
   await Promise.all([
-    promisify(gzip)(content, { level: 9 }).then((data) => writeFile(`${path}.gz`, data)),
+    // 3 to 4 % smaller than zlib's, and read by any gunzip.
+    gzipAsync(content, { numiterations: 15 }).then((data) => writeFile(`${path}.gz`, data)),
     promisify(brotliCompress)(content, { params }).then((data) => writeFile(`${path}.br`, data)),
   ]);
 }

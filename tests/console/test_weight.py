@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 MOST_BYTES: Final = 60_000
-MOST_AT_FIRST_BYTES: Final = 38_000
+MOST_AT_FIRST_BYTES: Final = 37_500
 """Before the Usage tab asks for the charts."""
 
 
@@ -24,7 +24,7 @@ def _weights(built: Path) -> dict[str, int]:
 
 def test_the_whole_page_stays_under_its_bound(built: Path) -> None:
     weights = _weights(built)
-    assert len(weights) == 4, weights
+    assert len(weights) == 5, weights
     assert sum(weights.values()) < MOST_BYTES, weights
     charts = [name for name in weights if name.startswith("chart-")]
     assert len(charts) == 1

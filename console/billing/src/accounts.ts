@@ -1,7 +1,8 @@
 import { signal } from "@preact/signals";
 import { Accounts, type AccountsQuery } from "../generated/Accounts";
 import { SHORTEST_SEARCH } from "./address";
-import { Outdated, ask } from "./gateway";
+import { ask } from "./gateway";
+import { Outdated } from "./post";
 
 // The accounts that an operator chooses from.
 

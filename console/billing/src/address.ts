@@ -1,8 +1,7 @@
-import { signal } from "@preact/signals";
 import type { RefType, TransactionType } from "../generated/ConsolePage";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
 import { parseNanos } from "./money";
-import { isDay } from "./times";
+import { dayAfter, isDay } from "./times";
 
 // What is shown is kept in the page's address: a reload, a bookmark and the way back find it again.
 
@@ -56,6 +55,8 @@ export const NEWEST_USAGE: UsageView = { range: "30", from: "", to: "", group: "
 
 export const SHORTEST_SEARCH = 3;
 const LONGEST_TEXT = 200;
+/** Beyond this many days of usage, a bar would be thinner than the gap beside it. */
+export const LONGEST_DAYS = 400;
 
 type Parameters = { get(name: string): string | null };
 
@@ -91,7 +92,8 @@ function usageOf(given: Parameters): UsageView {
   const to = kept(given.get("to"), isDay);
   const range = oneOf(RANGES, given.get("range"), from && to ? "custom" : NEWEST_USAGE.range);
   const group = oneOf(GROUPS, given.get("group"), NEWEST_USAGE.group);
-  if (range === "custom" && !(from && to && from <= to)) return { ...NEWEST_USAGE, group };
+  const isRange = from && to && from <= to && to < dayAfter(from, LONGEST_DAYS);
+  if (range === "custom" && !isRange) return { ...NEWEST_USAGE, group };
   return range === "custom" ? { range, from, to, group } : { range, from: "", to: "", group };
 }
 
@@ -100,7 +102,7 @@ export function read(search: string, before: Omit<Address, "tab" | "account">): 
   const given = new URLSearchParams(search);
   const tab = oneOf(TABS, given.get("tab"), "transactions");
   return {
-    account: given.get("account"),
+    account: given.get("account") || null,
     tab,
     transactions: tab === "transactions" ? transactionsOf(given) : before.transactions,
     usage: tab === "usage" ? usageOf(given) : before.usage,
@@ -138,23 +140,4 @@ export function written(address: Address): string {
   // Commas are legal in a query and read better than their code.
   const query = new URLSearchParams(parametersOf(address)).toString().replaceAll("%2C", ",");
   return query && `?${query}`;
-}
-
-const start = { transactions: NO_FILTER, usage: NEWEST_USAGE };
-
-export const address = signal<Address>(read(typeof location === "undefined" ? "" : location.search, start));
-
-/** `replace` where the step is too small to go back over. */
-export function go(change: Partial<Address>, { replace = false } = {}): void {
-  const next = { ...address.peek(), ...change };
-  const target = location.pathname + written(next);
-  if (replace) history.replaceState(null, "", target);
-  else if (target !== location.pathname + location.search) history.pushState(null, "", target);
-  address.value = next;
-}
-
-export function followHistory(): void {
-  addEventListener("popstate", () => {
-    address.value = read(location.search, address.peek());
-  });
 }

@@ -1,10 +1,10 @@
 import { account, mayChoose } from "./account";
-import { address } from "./address";
 import { announcement } from "./announcer";
 import { Balance } from "./balance";
 import { CardRow } from "./cards";
 import { Choosing } from "./choosing";
 import { Header } from "./header";
+import { address } from "./navigation";
 import { Notices } from "./notices";
 import { failure, open, phase } from "./page";
 import { Failed } from "./parts/failed";

@@ -1,6 +1,5 @@
 import { MonthCards } from "../generated/MonthCards";
 import { account, currency } from "./account";
-import { address } from "./address";
 import { announce } from "./announcer";
 import { matches, usageFilter } from "./criteria";
 import { ask } from "./gateway";
@@ -8,6 +7,7 @@ import { TYPES } from "./kinds";
 import { addRows, refreshTotals } from "./ledger";
 import type { Change } from "./live";
 import { moneyText } from "./money";
+import { address } from "./navigation";
 import { readAt } from "./page";
 import { hasPaid } from "./payments";
 import { refreshUsage } from "./usage";

@@ -2,14 +2,16 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { TransactionExplained } from "../generated/TransactionExplained";
-import { NO_FILTER, go } from "./address";
+import { NO_FILTER } from "./address";
 import { ChargeRows, type Explained } from "./charge";
-import { Outdated, ask } from "./gateway";
+import { ask } from "./gateway";
 import { REF_TYPES, SOURCES, TYPES, spelled } from "./kinds";
+import { go } from "./navigation";
 import { Copy } from "./parts/copy";
 import { Failed } from "./parts/failed";
 import { moment } from "./parts/moment";
 import { Money } from "./parts/money";
+import { Outdated } from "./post";
 import type { Row } from "./rows";
 import { localText, utcSecondsText, utcText } from "./times";
 

@@ -1,10 +1,11 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
-import { NO_FILTER, SHORTEST_SEARCH, type TransactionsView, address, go } from "./address";
+import { NO_FILTER, SHORTEST_SEARCH, type TransactionsView } from "./address";
 import { isFiltered } from "./criteria";
 import { transactionsExport } from "./export";
 import { filterText } from "./filtertext";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
 import { parseNanos } from "./money";
+import { address, go } from "./navigation";
 import { Exporter } from "./parts/exporter";
 import { Field } from "./parts/field";
 import { Menu } from "./parts/menu";

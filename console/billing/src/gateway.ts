@@ -1,4 +1,6 @@
 import type { Operation } from "./operation";
+import { requestBody, takeBegun } from "./opening";
+import { Outdated, Unreachable, post } from "./post";
 import { key, signOut } from "./session";
 
 /** The gateway's own refusal, with its code. */
@@ -11,12 +13,6 @@ export class Refused extends Error {
     super(message);
   }
 }
-
-/** No answer came, or none that the gateway could have made: the network, a proxy, a restart. */
-export class Unreachable extends Error {}
-
-/** Whoever asked has no use for the answer any more: the key was changed, or a newer question took its place. */
-export class Outdated extends Error {}
 
 export interface Problem {
   readonly message: string;
@@ -36,27 +32,6 @@ function refusalOf(code: string | undefined, message: string, response: Response
   return new Outdated();
 }
 
-export async function post(path: string, body: unknown, bearer: string | null, signal?: AbortSignal): Promise<Response> {
-  try {
-    return await fetch(path, {
-      method: "POST",
-      headers: {
-        "Content-Type": "application/json",
-        Accept: "application/json",
-        ...(bearer && { Authorization: `Bearer ${bearer}` }),
-      },
-      body: JSON.stringify(body),
-      credentials: "omit",
-      cache: "no-store",
-      redirect: "error",
-      signal: signal ?? null,
-    });
-  } catch (error) {
-    if (signal?.aborted) throw new Outdated();
-    throw new Unreachable("The billing service could not be reached.", { cause: error });
-  }
-}
-
 async function parsed<Body>(response: Response): Promise<Body> {
   try {
     return (await response.json()) as Body;
@@ -69,7 +44,7 @@ async function parsed<Body>(response: Response): Promise<Body> {
 export async function postForKey<Body>(path: string, body: unknown): Promise<Body> {
   const bearer = key.peek();
   if (bearer === null) throw new Outdated();
-  const response = await post(path, body, bearer);
+  const response = await post(path, JSON.stringify(body), bearer);
   const found = await parsed<Body & { readonly error?: { readonly code: string; readonly message: string } }>(response);
   if (key.peek() !== bearer) throw new Outdated();
   if (found.error) throw refusalOf(found.error.code, found.error.message, response);
@@ -78,13 +53,14 @@ export async function postForKey<Body>(path: string, body: unknown): Promise<Bod
 
 /** What came of it with its first refusal, if any: a part of the data may be there all the same. */
 export async function askPartly<Result, Variables>(
-  { name, text }: Operation<Result, Variables>,
+  operation: Operation<Result, Variables>,
   variables: Variables,
   signal?: AbortSignal,
 ): Promise<{ data: Result | null; refused: Error | null }> {
   const bearer = key.peek();
   if (bearer === null) throw new Outdated();
-  const response = await post("/graphql", { operationName: name, query: text, variables }, bearer, signal);
+  const body = requestBody(operation, variables);
+  const response = await (takeBegun(body, bearer) ?? post("/graphql", body, bearer, signal));
   const answer = await parsed<Answer<Result>>(response);
   if (signal?.aborted || key.peek() !== bearer) throw new Outdated();
   const [problem] = answer.errors ?? [];

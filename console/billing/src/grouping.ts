@@ -1,4 +1,4 @@
-import { type Group } from "./address";
+import type { Group } from "./address";
 import { CATEGORIES, ORIGINS } from "./kinds";
 import { amountOf, approximate, nanosOf } from "./money";
 import type { UsageDay } from "./rows";

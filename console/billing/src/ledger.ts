@@ -3,8 +3,9 @@ import type { TransactionFilter } from "../generated/ConsolePage";
 import { MoreTransactions } from "../generated/MoreTransactions";
 import { TransactionTotals, type TransactionTotalsQuery } from "../generated/TransactionTotals";
 import { account, currency } from "./account";
-import { Outdated, ask } from "./gateway";
+import { ask } from "./gateway";
 import { printed } from "./money";
+import { Outdated } from "./post";
 import type { Row } from "./rows";
 
 // The rows of the Transactions tab, page by page as they were loaded, newest first.

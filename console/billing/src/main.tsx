@@ -1,12 +1,27 @@
+import { effect } from "@preact/signals";
 import { render } from "preact";
-import { followHistory } from "./address";
 import { App } from "./app";
 import { countArrivals } from "./arrivals";
 import { followBalance } from "./live";
+import { followHistory } from "./navigation";
 import { followNetwork } from "./network";
-import { follow } from "./page";
+import { follow, phase } from "./page";
 import { noticeReturn } from "./payments";
+import { key } from "./session";
 import { followLink } from "./signinlink";
+
+/** An answer that takes longer is waited for with the whole page. */
+const PATIENCE_MS = 400;
+
+/** Meanwhile the page's shape is there, which stands in its HTML: to draw it anew would only keep the answer waiting. */
+function somethingToShow(): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, PATIENCE_MS);
+    effect(() => {
+      if (key.value === null || phase.value !== "loading") resolve();
+    });
+  });
+}
 
 await followLink();
 noticeReturn();
@@ -14,5 +29,9 @@ followHistory();
 followNetwork();
 countArrivals();
 follow();
-followBalance();
-render(<App />, document.getElementById("root") as HTMLElement);
+await somethingToShow();
+const root = document.getElementById("root") as HTMLElement;
+root.replaceChildren();
+render(<App />, root);
+// The stream is opened once the page is there to be followed.
+requestAnimationFrame(() => setTimeout(followBalance));

@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { currency } from "./account";
-import { NO_FILTER, go } from "./address";
+import { NO_FILTER } from "./address";
 import { approximate, moneyText } from "./money";
+import { go } from "./navigation";
 import { Money } from "./parts/money";
 import type { Months as Given } from "./rows";
 import { lastDayOf, monthLabel, monthText } from "./times";

@@ -1,10 +1,12 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { ConsolePage } from "../generated/ConsolePage";
 import { account, mayChoose, viewer } from "./account";
-import { address } from "./address";
 import { transactionFilter, usageFilter } from "./criteria";
-import { Outdated, askPartly } from "./gateway";
+import { askPartly } from "./gateway";
 import { clearLedger, ledgerIsFor, loadLedger, openLedger } from "./ledger";
+import { address } from "./navigation";
+import { pageVariables } from "./opening";
+import { Outdated } from "./post";
 import { key } from "./session";
 import { clearUsage, loadUsage, openUsage, usageIsFor } from "./usage";
 
@@ -30,21 +32,17 @@ export async function open(): Promise<void> {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  const { account: id, tab, transactions, usage } = address.peek();
-  const filter = transactionFilter(transactions);
-  const days = usageFilter(usage);
-  const withTransactions = tab === "transactions";
+  const shown = address.peek();
+  const filter = transactionFilter(shown.transactions);
+  const days = usageFilter(shown.usage);
   phase.value = "loading";
   try {
-    const { data, refused } = await askPartly(
-      ConsolePage,
-      { account: id, withTransactions, filter, withUsage: !withTransactions, usageFilter: days },
-      signal,
-    );
+    const variables = pageVariables(shown.account, filter, shown.tab === "usage" ? days : null);
+    const { data, refused } = await askPartly(ConsolePage, variables, signal);
     viewer.value = data?.viewer ?? null;
     if (!data?.account) {
       clear();
-      if (refused && !(mayChoose.peek() && id === null)) throw refused;
+      if (refused && !(mayChoose.peek() && shown.account === null)) throw refused;
       phase.value = "choosing";
       return;
     }

@@ -3,10 +3,10 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { account, currency, viewer } from "./account";
 import { announce } from "./announcer";
-import { Outdated } from "./gateway";
 import { moneyText, parseNanos } from "./money";
 import { Dialog, closeDialog } from "./parts/dialog";
 import { type RechargeSettings, newKey, setAutoRecharge, topUp, wrongPayment } from "./payments";
+import { Outdated } from "./post";
 
 const SUGGESTED = ["25.00", "50.00", "100.00", "250.00"];
 const AT_FIRST: RechargeSettings = { enabled: true, threshold: "20.00", amount: "50.00", dailyLimit: "200.00" };

@@ -2,9 +2,10 @@ import { signal } from "@preact/signals";
 import { AutoRecharge } from "../generated/AutoRecharge";
 import { TopUp } from "../generated/TopUp";
 import { account } from "./account";
-import { address, written } from "./address";
+import { written } from "./address";
 import { ask } from "./gateway";
 import { nanosOf, parseNanos } from "./money";
+import { address } from "./navigation";
 
 // What a key of the scope `manage` may do: add credit by Stripe Checkout, and set auto-recharge.
 

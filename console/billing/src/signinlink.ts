@@ -1,11 +1,11 @@
-import { Unreachable, post } from "./gateway";
+import { Unreachable, post } from "./post";
 import { signIn, signOut } from "./session";
 
 /** The code of a link that signs in: behind the #, which browsers send to nobody. */
 const CODE = /^#code=([\w-]+)$/;
 
 async function keyFor(code: string): Promise<string | null> {
-  const response = await post("/console/sign-in", { code }, null);
+  const response = await post("/console/sign-in", JSON.stringify({ code }), null);
   return response.ok ? ((await response.json()) as { key: string }).key : null;
 }
 

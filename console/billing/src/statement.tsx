@@ -1,9 +1,9 @@
 import { account } from "./account";
-import { address } from "./address";
 import { counted } from "./counts";
 import { daysOf } from "./criteria";
 import { filterText } from "./filtertext";
 import { listing, rowCount } from "./ledger";
+import { address } from "./navigation";
 import { readAt } from "./page";
 import { dayText, utcSecondsText } from "./times";
 import { Totals } from "./totals";

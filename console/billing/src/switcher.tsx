@@ -1,5 +1,6 @@
 import { account, viewer } from "./account";
-import { NEWEST_USAGE, NO_FILTER, go } from "./address";
+import { NEWEST_USAGE, NO_FILTER } from "./address";
+import { go } from "./navigation";
 import { AccountBox } from "./parts/accountbox";
 
 /** Another account begins without the filters of the one before. */

@@ -1,5 +1,6 @@
 import { useRef } from "preact/hooks";
-import { TABS, type Tab, address, go } from "./address";
+import { TABS, type Tab } from "./address";
+import { address, go } from "./navigation";
 import { TransactionsPanel } from "./transactions";
 import { UsagePanel } from "./usagepanel";
 

@@ -1,8 +1,8 @@
 import { currency } from "./account";
-import { address } from "./address";
 import { counted } from "./counts";
 import { totals } from "./ledger";
 import { moneyText } from "./money";
+import { address } from "./navigation";
 
 /** Count and sums over the whole filter. */
 export function Totals() {

@@ -3,7 +3,7 @@ import { Detail } from "./detail";
 import { TYPES } from "./kinds";
 import { opened, toggle } from "./opened";
 import { moment } from "./parts/moment";
-import { money } from "./parts/money";
+import { money, moneyClass } from "./parts/money";
 import type { Row } from "./rows";
 import { utcText } from "./times";
 
@@ -21,14 +21,13 @@ export function TransactionRow({ row }: { readonly row: Row }) {
         <td role="cell" class="date">
           {moment(row.createdAt)}
         </td>
-        <td role="cell" class="type">
-          <span class={`dot ${row.type.toLowerCase()}`} />
+        <td role="cell" class={`type ${row.type.toLowerCase()}`}>
           {TYPES[row.type]}
         </td>
-        <td role="cell" class="amount">
+        <td role="cell" class={`amount ${moneyClass(row.amount, true)}`}>
           {money(row.amount, true)}
         </td>
-        <td role="cell" class="after">
+        <td role="cell" class={`after ${moneyClass(row.balanceAfter)}`}>
           {money(row.balanceAfter)}
         </td>
         <td role="cell" class="description">

@@ -1,12 +1,13 @@
 import { memo } from "./parts/memo";
 import { account } from "./account";
-import { NO_FILTER, address, go } from "./address";
+import { NO_FILTER } from "./address";
 import { announce } from "./announcer";
 import { Arrivals, FreshRows } from "./arrivals";
 import { counted } from "./counts";
 import { isFiltered, transactionFilter } from "./criteria";
 import { Filters } from "./filters";
 import { isLoading, listFailure, listing, loadLedger, loadMore, rowCount, widths } from "./ledger";
+import { address, go } from "./navigation";
 import { Failed } from "./parts/failed";
 import type { Row } from "./rows";
 import { TransactionRow } from "./transactionrow";

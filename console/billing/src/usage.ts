@@ -2,7 +2,8 @@ import { signal } from "@preact/signals";
 import type { UsageFilter } from "../generated/ConsolePage";
 import { UsageByDay } from "../generated/UsageByDay";
 import { account } from "./account";
-import { Outdated, ask } from "./gateway";
+import { ask } from "./gateway";
+import { Outdated } from "./post";
 import type { UsageDay } from "./rows";
 
 // The usage days of the Usage tab: all of the range, however many pages they take.

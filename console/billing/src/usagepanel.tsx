@@ -1,5 +1,5 @@
 import { useComputed } from "@preact/signals";
-import { GROUPS, type Group, RANGES, type Range, type UsageView, address, go } from "./address";
+import { GROUPS, type Group, LONGEST_DAYS, RANGES, type Range, type UsageView } from "./address";
 import { daysOf, usageFilter } from "./criteria";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
@@ -10,7 +10,8 @@ import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { Field } from "./parts/field";
 import { currency } from "./account";
-import { dayText, daysBetween, isDay } from "./times";
+import { address, go } from "./navigation";
+import { dayAfter, dayText, daysBetween, isDay } from "./times";
 import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
 
@@ -27,8 +28,6 @@ const GROUP_NAMES: Record<Group, string> = { day: "Day", model: "Model", categor
 
 /** As many stacks as there are colours. */
 const MOST_STACKS = 8;
-/** Beyond this many days, a bar would be thinner than the gap beside it. */
-const LONGEST_DAYS = 400;
 
 function set(change: Partial<UsageView>): void {
   go({ usage: { ...address.peek().usage, ...change } });
@@ -41,7 +40,7 @@ function Ranges({ view }: { readonly view: UsageView }) {
     if (!isDay(day)) return "This is no day.";
     const [first, last] = isFrom ? [day, other] : [other, day];
     if (first > last) return "The first day is after the last.";
-    return daysBetween(first, last).length > LONGEST_DAYS ? `${LONGEST_DAYS} days at most.` : "";
+    return last >= dayAfter(first, LONGEST_DAYS) ? `${LONGEST_DAYS} days at most.` : "";
   };
   return (
     <>

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { announce } from "../announcer";
 import { download } from "../export";
-import { Outdated } from "../gateway";
+import { Outdated } from "../post";
 
 /** Downloads the CSV at the address, which a key would have to be sent to. */
 export function Exporter({ address }: { readonly address: () => string }) {

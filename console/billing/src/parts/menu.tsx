@@ -7,6 +7,7 @@ interface Props {
   readonly title: string;
   /** What is chosen, beside the title; empty for nothing. */
   readonly chosen?: string;
+  /** Drawn while it is open. */
   readonly children: ComponentChildren;
 }
 
@@ -41,7 +42,7 @@ export function Menu({ title, chosen = "", children }: Props) {
         {chosen && <span class="choice">{chosen}</span>}
       </button>
       <div id={id} class="pane" role="group" aria-label={title} tabIndex={-1} hidden={!isOpen.value}>
-        {children}
+        {isOpen.value && children}
       </div>
     </div>
   );

@@ -7,22 +7,22 @@ interface Props {
   readonly signed?: boolean;
 }
 
+/** The classes of what holds an amount: how many digits it has beyond cents, and whether it was added. */
+export function moneyClass(amount: string, signed = false): string {
+  const { tail } = printed(amount, currency.peek(), signed);
+  return `money own-${tail.length}${signed && !isNegative(amount) ? " added" : ""}`;
+}
+
 /** An exact amount. Digits beyond cents are dimmed, and columns of amounts line up at the point.
  *
- * Lists call it as a function: a component for each of their amounts would cost more than the amount. The currency
- * is not watched, since it changes with the account alone.
+ * Lists call it as a function, with the classes on the cell: a component and an element for each of their amounts would
+ * cost more than the amount. The currency is not watched, since it changes with the account alone.
  */
 export function money(amount: string, signed = false) {
   const { head, tail } = printed(amount, currency.peek(), signed);
-  const added = signed && !isNegative(amount);
-  return (
-    <span class={`money own-${tail.length}${added ? " added" : ""}`}>
-      {head}
-      {tail && <span class="tail">{tail}</span>}
-    </span>
-  );
+  return tail ? [head, <span class="tail">{tail}</span>] : head;
 }
 
 export function Money({ amount, signed = false }: Props) {
-  return money(amount, signed);
+  return <span class={moneyClass(amount, signed)}>{money(amount, signed)}</span>;
 }

@@ -1,17 +1,7 @@
+/** As it stands in the page's HTML, which is drawn over. */
+const shape = document.querySelector(".skeleton")?.innerHTML ?? "";
+
 /** The page's shape while its first answer is on the way. */
 export function Skeleton() {
-  return (
-    <div class="skeleton" aria-hidden="true">
-      <div class="summary">
-        <div class="bone balance" />
-        <div class="bone months" />
-      </div>
-      <div class="cards">
-        <div class="bone card" />
-        <div class="bone card" />
-        <div class="bone card" />
-      </div>
-      <div class="bone rows" />
-    </div>
-  );
+  return <div class="skeleton" aria-hidden="true" dangerouslySetInnerHTML={{ __html: shape }} />;
 }

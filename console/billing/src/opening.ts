@@ -1,0 +1,60 @@
+import {
+  ConsolePage,
+  type ConsolePageQueryVariables,
+  type TransactionFilter,
+  type UsageFilter,
+} from "../generated/ConsolePage";
+import { storedKey } from "../../shared/key";
+import type { Operation } from "./operation";
+import { post } from "./post";
+
+// A small script of its own, before the page's: what the page opens with is asked for while the browser still reads
+// the rest, and the shape in index.html is shown meanwhile.
+
+/** `usageFilter` where the Usage tab is shown, null for the Transactions tab. */
+export function pageVariables(
+  account: string | null,
+  filter: TransactionFilter | null,
+  usageFilter: UsageFilter | null,
+): ConsolePageQueryVariables {
+  return { account, withTransactions: usageFilter === null, filter, withUsage: usageFilter !== null, usageFilter };
+}
+
+export function requestBody<Result, Variables>({ name, text }: Operation<Result, Variables>, variables: Variables): string {
+  return JSON.stringify({ operationName: name, query: text, variables });
+}
+
+/** Null for a view that takes more than this script to understand. */
+function variablesHere(): ConsolePageQueryVariables | null {
+  const given = new URLSearchParams(location.search);
+  const account = given.get("account") || null;
+  given.delete("account");
+  return given.size === 0 ? pageVariables(account, null, null) : null;
+}
+
+interface Begun {
+  readonly body: string;
+  readonly bearer: string;
+  readonly response: Promise<Response>;
+}
+
+function begin(): Begun | null {
+  const bearer = storedKey();
+  document.documentElement.classList.toggle("opening", bearer !== null || location.hash !== "");
+  const variables = variablesHere();
+  if (bearer === null || variables === null) return null;
+  const body = requestBody(ConsolePage, variables);
+  const response = post("/graphql", body, bearer);
+  // Whoever takes it hears of its failure.
+  response.catch(() => {});
+  return { body, bearer, response };
+}
+
+let begun = begin();
+
+/** The answer to this very question, where it is on its way already. There is one, for the first that is asked. */
+export function takeBegun(body: string, bearer: string): Promise<Response> | null {
+  const taken = begun?.body === body && begun.bearer === bearer ? begun.response : null;
+  begun = null;
+  return taken;
+}

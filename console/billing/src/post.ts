@@ -1,0 +1,29 @@
+// Questions to the gateway, as they go over the wire.
+
+/** No answer came, or none that the gateway could have made: the network, a proxy, a restart. */
+export class Unreachable extends Error {}
+
+/** Whoever asked has no use for the answer any more: the key was changed, or a newer question took its place. */
+export class Outdated extends Error {}
+
+/** `body` is JSON. */
+export async function post(path: string, body: string, bearer: string | null, signal?: AbortSignal): Promise<Response> {
+  try {
+    return await fetch(path, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/json",
+        Accept: "application/json",
+        ...(bearer && { Authorization: `Bearer ${bearer}` }),
+      },
+      body,
+      credentials: "omit",
+      cache: "no-store",
+      redirect: "error",
+      signal: signal ?? null,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw new Outdated();
+    throw new Unreachable("The billing service could not be reached.", { cause: error });
+  }
+}
