@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import re
+from collections import Counter
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -182,6 +183,46 @@ async def test_a_row_s_charge_has_all_rows_of_its_resource(gateway: Gateway, ope
         re.compile(rf"is settled.*Net \${str(net).rstrip('0')}")
     )
     await expect(charge.locator("[aria-current]")).to_contain_text(refund["description"])
+
+
+async def test_a_long_charge_is_read_to_its_end(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    of_instances = await exported(gateway, key, ref_type="inference_instance")
+    [(reference, count)] = Counter(row["ref_id"] for row in of_instances).most_common(1)
+    assert count > 100
+    of_charge = [row for row in of_instances if row["ref_id"] == reference]
+    page = await open_page(f"?ref_type=inference_instance&ref_id={reference}", key=key)
+    await rows(page).nth(3).get_by_role("button").click()
+    charge = page.get_by_role("region", name="The charge of Inference instance")
+    shown = charge.get_by_role("row")
+    more = charge.get_by_role("button", name="Load more of them")
+    for seen in range(50, count, 50):
+        await expect(shown).to_have_count(seen)
+        # Twice: the second finds the first under way.
+        await more.dblclick()
+    await expect(shown).to_have_count(count)
+    await expect(more).to_have_count(0)
+    assert await amounts(shown) == [row["amount"] for row in of_charge]
+    await expect(charge.locator("[aria-current]")).to_have_count(1)
+
+
+async def test_the_month_before_stands_beside_this_one(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page(key=key)
+    query = {"query": "{ account { monthlySummaries(last: 2) { month totalCost apiCalls totalTokens } } }"}
+    headers = {"Authorization": f"Bearer {key}"}
+    async with ClientSession() as session:
+        answer = await (await session.post(f"{gateway.url}/graphql", json=query, headers=headers)).json()
+    [before, _] = answer["data"]["account"]["monthlySummaries"]
+    title = f"All of {datetime.fromisoformat(before['month'] + '-01'):%B %Y}"
+    whole, _, fraction = before["totalCost"].partition(".")
+    for card, figure in {
+        "Total Cost This Month": f"${int(whole):,}.{fraction}",
+        "API Calls": f"{int(before['apiCalls']):,}",
+        "Total Tokens": f"{int(before['totalTokens']):,}",
+    }.items():
+        parts = page.get_by_role("heading", name=card).locator("..").locator("dl > div")
+        await expect(parts.filter(has_text=title).locator("dd")).to_have_text(figure)
 
 
 async def test_a_row_about_no_resource_is_explained_too(gateway: Gateway, open_page: Open) -> None:

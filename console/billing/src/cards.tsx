@@ -10,26 +10,33 @@ interface Props {
   readonly figure: ComponentChildren;
   readonly note?: string;
   readonly parts?: readonly (readonly [string, ComponentChildren])[];
+  /** The same figure of the whole month before, to compare with. */
+  readonly before: ComponentChildren;
   /** Digits beyond cents in the parts' amounts. */
   readonly tail?: number;
 }
 
-function Card({ title, figure, note, parts = [], tail = 0 }: Props) {
+function Card({ title, figure, note, parts = [], before, tail = 0 }: Props) {
+  const month = account.value?.months.at(-2)?.month;
   return (
     <section class="card">
       <h2>{title}</h2>
       <p class="figure">{figure}</p>
       {note && <p class="muted">{note}</p>}
-      {parts.length > 0 && (
-        <dl style={{ "--tail": tail }}>
-          {parts.map(([name, part]) => (
-            <div key={name}>
-              <dt>{name}</dt>
-              <dd>{part}</dd>
-            </div>
-          ))}
-        </dl>
-      )}
+      <dl style={{ "--tail": tail }}>
+        {parts.map(([name, part]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{part}</dd>
+          </div>
+        ))}
+        {month && (
+          <div class="before">
+            <dt>All of {monthText(month)}</dt>
+            <dd>{before}</dd>
+          </div>
+        )}
+      </dl>
     </section>
   );
 }
@@ -43,17 +50,19 @@ export function CardRow() {
   const { value: shown } = account;
   if (!shown) return null;
   const month = shown.thisMonth;
+  const before = shown.months.at(-2);
   return (
     <div class="cards">
       <Card
         title="Total Cost This Month"
         figure={<Money amount={month.totalCost} />}
-        tail={longestTail([month.grossCost, month.refunded, month.heldInOpenCharges])}
+        tail={longestTail([month.grossCost, month.refunded, month.heldInOpenCharges, before?.totalCost ?? "0.00"])}
         parts={[
           ["Gross", <Money amount={month.grossCost} />],
           ["Refunded", <Money amount={taken(month.refunded)} />],
           ["Held in open charges", <Money amount={month.heldInOpenCharges} />],
         ]}
+        before={before && <Money amount={before.totalCost} />}
       />
       <Card
         title="API Calls"
@@ -62,11 +71,13 @@ export function CardRow() {
           ["Platform models", countText(month.platformCalls)],
           ["Own inference", countText(month.userInferenceCalls)],
         ]}
+        before={before && countText(before.apiCalls)}
       />
       <Card
         title="Total Tokens"
         figure={countText(month.totalTokens)}
         note={`Input and output of chat and embedding models, since ${monthText(month.month)} began (UTC).`}
+        before={before && countText(before.totalTokens)}
       />
     </div>
   );

@@ -1,9 +1,16 @@
+import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import { MoreTransactions } from "../generated/MoreTransactions";
 import type { ChargeState, TransactionExplainedQuery } from "../generated/TransactionExplained";
+import { account } from "./account";
+import { announce } from "./announcer";
 import { counted } from "./counts";
+import { ask } from "./gateway";
 import { REF_TYPES, TYPES } from "./kinds";
 import { moment } from "./parts/moment";
 import { Money } from "./parts/money";
+import { Outdated } from "./post";
 
 export type Explained = NonNullable<TransactionExplainedQuery["transaction"]>;
 type Charge = NonNullable<Explained["charge"]>;
@@ -42,10 +49,40 @@ function Sums({ charge }: { readonly charge: Charge }) {
   );
 }
 
+const PAGE_ROWS = 50;
+
 /** All rows of the resource that a row is about, the row itself marked. */
 export function ChargeRows({ charge, current }: { readonly charge: Charge; readonly current: string }) {
-  const { nodes, pageInfo } = charge.transactions;
-  const title = `${REF_TYPES[charge.refType]} ${charge.refId}`;
+  const { refType, refId } = charge;
+  const title = `${REF_TYPES[refType]} ${refId}`;
+  const rows = useSignal(charge.transactions.nodes);
+  const hasMore = useSignal(charge.transactions.pageInfo.hasNextPage);
+  // Of the account's rows about the resource, which are the same ones: none before the second page.
+  const [end] = useState<{ cursor: string | null }>({ cursor: null });
+  const isBusy = useSignal(false);
+  const failure = useSignal("");
+
+  async function more() {
+    if (isBusy.value) return;
+    isBusy.value = true;
+    failure.value = "";
+    const [before, after] = [rows.value.length, end.cursor];
+    const first = after === null ? before + PAGE_ROWS : PAGE_ROWS;
+    try {
+      const id = account.peek()?.id ?? null;
+      const found = await ask(MoreTransactions, { account: id, after, first, filter: { refType, refId } });
+      if (!found.account) throw new Outdated();
+      const { edges, pageInfo } = found.account.transactions;
+      rows.value = [...(after === null ? [] : rows.value), ...edges.map(({ node }) => node)];
+      hasMore.value = pageInfo.hasNextPage;
+      end.cursor = pageInfo.endCursor;
+      announce(`${rows.value.length - before} more transactions, ${rows.value.length} in all.`);
+    } catch (error) {
+      if (!(error instanceof Outdated)) failure.value = (error as Error).message;
+    }
+    isBusy.value = false;
+  }
+
   return (
     <section class="charge" aria-label={`The charge of ${title}`}>
       <h3>
@@ -54,7 +91,7 @@ export function ChargeRows({ charge, current }: { readonly charge: Charge; reado
       <Sums charge={charge} />
       <table role="table" aria-label={`Transactions of ${title}`}>
         <tbody role="rowgroup">
-          {nodes.map((row) => (
+          {rows.value.map((row) => (
             <tr key={row.id} role="row" aria-current={row.id === current || undefined}>
               <td role="cell" class="date">
                 {moment(row.createdAt)}
@@ -70,7 +107,19 @@ export function ChargeRows({ charge, current }: { readonly charge: Charge; reado
           ))}
         </tbody>
       </table>
-      {pageInfo.hasNextPage && <p class="muted">The newest {nodes.length}. The reference above leads to all of them.</p>}
+      {hasMore.value && (
+        <div class="buttons">
+          <button type="button" aria-disabled={isBusy.value} onClick={() => void more()}>
+            Load more of them
+          </button>
+          <span class="muted">The newest {rows.value.length} are shown.</span>
+        </div>
+      )}
+      {failure.value && (
+        <p class="error" role="alert">
+          {failure}
+        </p>
+      )}
     </section>
   );
 }

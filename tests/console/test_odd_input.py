@@ -1,0 +1,116 @@
+"""What no one should have typed, or did: the page shows it as it is, and keeps its shape."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from ledger.accounts import Accounts
+from ledger.kinds import TransactionType, WriterKind
+from ledger.money import parse_nanos
+from ledger.moves import Entry, Order, Writer
+from tests.console.conftest import Open
+from tests.console.gateways import Gateway
+
+DESCRIPTIONS: Final = {
+    "markup": "<img src=x onerror=\"document.title='taken'\"> <script>document.title='taken'</script> &amp; <b>bold",
+    "right to left": "שלום, 2,000 טוקנים (GPU) مرحبا",
+    "pictures": "🚀 usage 🎉 e\u0301",
+    "long word": "x" * 500,
+}
+MOST: Final = "9223372036.854775807"
+
+
+def rows(page: Page) -> Locator:
+    return page.get_by_role("table", name="Transactions").locator("tr.row")
+
+
+async def post(gateway: Gateway, account: int, amount: str, description: str) -> None:
+    entry = Entry(TransactionType.ADMIN_CORRECTION, parse_nanos(amount), description)
+    await gateway.parts.ledger.post(Order(account, Writer(WriterKind.OPERATOR, "tests"), [entry], "correctBalance"))
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_amounts_and_descriptions_of_any_kind(gateway: Gateway, open_page: Open, width: int) -> None:
+    account = (await Accounts(gateway.parts.database).create("<i>Odd</i> " + "n" * 100)).id
+    await post(gateway, account, f"-{MOST}", "All that a ledger can owe")
+    await post(gateway, account, MOST, "and back")
+    await post(gateway, account, MOST, "and all that it can hold")
+    for description in DESCRIPTIONS.values():
+        await post(gateway, account, "-0.000000001", description)
+    page = await open_page(key=(await gateway.key(account_id=account)).secret, width=width)
+    await expect(rows(page)).to_have_count(7)
+    shown = await rows(page).locator(".description").all_text_contents()
+    assert shown[:4] == list(DESCRIPTIONS.values())[::-1]
+    assert await rows(page).locator(".amount").all_text_contents() == [
+        *["−$0.000000001"] * 4,
+        *["+$9,223,372,036.854775807"] * 2,
+        "−$9,223,372,036.854775807",
+    ]
+    figure = page.get_by_role("region", name="Credit balance").locator(".figure")
+    await expect(figure).to_have_text("$9,223,372,036.854775803")
+    for row in await rows(page).get_by_role("button").all():
+        await row.click()
+    await expect(page.locator(".explanation")).to_have_count(7)
+    assert await page.title() == "Billing"
+    assert await page.locator("main :is(img, script, i, b)").count() == 0
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    # No cell lies over another one.
+    for row in await rows(page).all():
+        boxes = [box for cell in await row.get_by_role("cell").all() if (box := await cell.bounding_box())]
+        ends = sorted((box["y"], box["x"], box["x"] + box["width"]) for box in boxes)
+        assert all(one[0] != other[0] or one[2] <= other[1] + 1 for one, other in pairwise(ends))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "?types=,,nonsense,refund,refund,GPU_USAGE&from=2026-02-30&to=tomorrow&min=1e9&max=NaN&q=ab&ref_type=moon",
+        "?tab=nowhere&types=refund&account=",
+        "?types=refund&types=topup&q=%00%FF",
+        "?types=refund&min=99999999999&max=-99999999999.0000000001",
+        "?types=refund&__proto__=1&constructor=2&q=" + "y" * 201,
+    ],
+)
+async def test_malformed_parts_of_an_address_are_left_out(gateway: Gateway, open_page: Open, address: str) -> None:
+    page = await open_page(address, key=(await gateway.key()).secret)
+    await expect(rows(page)).to_have_count(50)
+    await expect(rows(page).filter(has_text="Refund")).to_have_count(50)
+    await expect(page.locator(".filters")).to_contain_text(re.compile(r"^.*Transactions: Refund\. [\d,]+ transactions"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["?tab=usage&from=2026-03-01&to=2026-02-01", "?tab=usage&range=custom", "?tab=usage&range=0&group=moon"],
+)
+async def test_days_that_are_none_are_the_newest(gateway: Gateway, open_page: Open, address: str) -> None:
+    page = await open_page(address, key=(await gateway.key()).secret)
+    await expect(page.get_by_role("table", name="Usage")).to_be_visible()
+    await expect(page.get_by_label("Days")).to_have_value("30")
+
+
+async def test_a_range_of_usage_has_an_end(gateway: Gateway, open_page: Open) -> None:
+    """As the fields have: a chart of 3,000 years is no chart."""
+    page = await open_page("?tab=usage&from=0001-01-01&to=3000-12-31", key=(await gateway.key()).secret)
+    await expect(page.get_by_label("Days")).to_have_value("30")
+    await expect(page.get_by_role("table", name="Usage")).to_be_visible()
+
+
+async def test_whoever_does_not_wait_gets_what_was_chosen_last(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    await expect(rows(page)).to_have_count(50)
+    await page.get_by_role("button", name="Load more").dblclick()
+    for tab in ("Usage", "Transactions", "Usage", "Transactions"):
+        await page.get_by_role("tab", name=tab).click(no_wait_after=True)
+    await expect(rows(page)).to_have_count(100)
+    for _ in range(4):
+        await page.go_back()
+    await expect(page.get_by_role("tab", name="Transactions")).to_have_attribute("aria-selected", "true")
+    await page.go_forward()
+    await expect(page.get_by_role("table", name="Usage")).to_be_visible()
+    await page.go_back()
+    await expect(rows(page)).to_have_count(100)
