@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +126,32 @@ async def test_a_restart_misses_no_row(gateway: Gateway, open_page: Open, watche
     for text in [*texts, "Before the restart", "Live again"]:
         await expect(rows(page).filter(has_text=text)).to_have_count(1)
     await expect(rows(page).first).to_contain_text("Live again")
+    await expect(balance(page)).to_have_text(await figure(gateway))
+
+
+async def test_a_database_that_was_restored_is_followed_from_where_it_stands(
+    gateway: Gateway, open_page: Open, watched: Watched, tmp_path: Path
+) -> None:
+    watched.expected = BROKEN
+    key = (await gateway.key()).secret
+    await gateway.stop()
+    shutil.copy(tmp_path / "billing.db", tmp_path / "backup.db")
+    await gateway.start()
+    page = await open_page(key=key)
+    await live(page)
+    for number in range(3):
+        await gateway.charge("0.01", f"Lost with the disk, {number}")
+    await expect(rows(page)).to_have_count(53)
+    await gateway.stop()
+    for name in ("billing.db", "billing.db-wal", "billing.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", tmp_path / "billing.db")
+    await gateway.start()
+    await expect(rows(page)).to_have_count(50)
+    await live(page)
+    await gateway.charge("0.01", "After the restore")
+    await expect(rows(page).first).to_contain_text("After the restore")
+    await expect(rows(page)).to_have_count(51)
     await expect(balance(page)).to_have_text(await figure(gateway))
 
 

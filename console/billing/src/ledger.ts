@@ -85,7 +85,7 @@ export function addRows(rows: readonly Row[]): void {
 /** After rows have come in. */
 export function refreshTotals(): void {
   const shown = listing.peek();
-  if (shown && totals.peek()) void loadTotals(JSON.parse(shown.filter) as TransactionFilter | null);
+  if (shown) void loadTotals(JSON.parse(shown.filter) as TransactionFilter | null);
 }
 
 async function page(filter: TransactionFilter | null, after: string | null): Promise<Connection> {

@@ -153,6 +153,8 @@ export function followBalance(): void {
       link.value = "opening";
       follow(shown.id, shown.balanceCursor, bearer, signal).catch((error: unknown) => {
         if (!(error instanceof Ended)) throw error;
+        // Where the page is read anew, it is listened to from what it then shows.
+        if (!signal.aborted) listening = "";
       });
     });
   });
