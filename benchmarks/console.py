@@ -92,7 +92,8 @@ def _read(trace: bytes, url: str, transferred_bytes: int) -> Opened:
 
     full = moment(FULL)
     tasks = (one for one in events if one["name"] == "RunTask" and one["ph"] == "X" and start <= one["ts"] < full)
-    busy = sum(event["tdur"] for event in tasks)
+    # Tasks of a microsecond may come without.
+    busy = sum(event.get("tdur", 0) for event in tasks)
     painted = moment("firstContentfulPaint")
     return Opened((painted - start) / 1000, (full - start) / 1000, busy / 1000, transferred_bytes)
 
