@@ -16,9 +16,10 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 import psutil
@@ -73,12 +74,15 @@ def _demo() -> Iterator[dict[str, Any]]:
 
 
 def _of_page(events: Sequence[dict[str, Any]], url: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The navigation to the page, and what its thread did."""
-    [navigation] = [
+    """The navigation to the page, and what its thread did. Raises LookupError where tracing began too late."""
+    navigations = [
         event
         for event in events
         if event["name"] == "navigationStart" and event["args"].get("data", {}).get("documentLoaderURL") == url
     ]
+    if len(navigations) != 1:
+        raise LookupError("the trace has no beginning")
+    [navigation] = navigations
     thread = (navigation["pid"], navigation["tid"])
     return navigation, [event for event in events if (event["pid"], event["tid"]) == thread]
 
@@ -119,13 +123,19 @@ def _open(browser: Browser, demo: dict[str, Any], slowdown: int) -> Opened:
     return _read(trace, url, sum(sizes))
 
 
+def _openings(browser: Browser, demo: dict[str, Any], slowdown: int) -> Iterator[Opened]:
+    while True:
+        with suppress(LookupError):
+            yield _open(browser, demo, slowdown)
+
+
 def _measured(options: Options) -> Iterator[str]:
     waiting = os.getloadavg()[0]
     with _demo() as demo, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         version = browser.version
         # The first reads what the file system does not hold yet.
-        found = [_open(browser, demo, options.slowdown) for _ in range(options.rounds + 1)][1:]
+        found = list(islice(_openings(browser, demo, options.slowdown), options.rounds + 1))[1:]
         browser.close()
     yield (
         f"{datetime.now(UTC):%Y-%m-%d}, {psutil.cpu_count()} cores shared by the browser and the gateway on SQLite."
