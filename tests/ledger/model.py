@@ -298,6 +298,8 @@ class Account:
         setting = self.recharge
         if setting is None or setting.state != "active" or self.in_flight or self.balance >= setting.threshold:
             return None
+        if self.status == "suspended":
+            return None
         if setting.waits_until is not None and setting.waits_until > now:
             return None
         today = sum(nanos for at, nanos in self.recharged if at.date() == now.date())

@@ -6,7 +6,7 @@ import asyncio
 import types
 from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
@@ -21,6 +21,10 @@ from ledger.stripe.retries import EventRetries
 from tests.ledger.model import GRACE
 
 T = TypeVar("T")
+
+
+PATIENCE_SECONDS: Final = 120.0
+"""For a lock, a statement or an answer: a slow machine is none of the things that happen here."""
 
 
 class PowerCut(Exception):
@@ -47,7 +51,11 @@ class MortalLedger(Ledger):
 
 class Process:
     def __init__(self, url: str, clock: Clock, api: StripeApi) -> None:
-        self.database = Database(DatabaseOptions(url, pool_size=4))
+        self.database = Database(
+            DatabaseOptions(
+                url, pool_size=4, statement_timeout_seconds=PATIENCE_SECONDS, lock_timeout_seconds=PATIENCE_SECONDS
+            )
+        )
         self.ledger = MortalLedger(self.database, clock)
         self.events = StripeEvents(self.database, self.ledger, clock=clock)
         self.retries = EventRetries(self.database, self.events, api, clock)
