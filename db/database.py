@@ -134,6 +134,21 @@ def _read_pool(url: URL, options: DatabaseOptions) -> ReadPool:
     return ReadPool(arguments, options.pool_size, options.lock_timeout_seconds)
 
 
+POSTING_CONNECTIONS: Final = 3
+
+
+def _posting_pool(url: URL, options: DatabaseOptions) -> ReadPool:
+    arguments = _connect_arguments(url, options)
+    # Posting finds a few rows by their keys in tables that may be small and full of old versions when a plan is made,
+    # and long when it is used. Planned once, by keys alone.
+    arguments["server_settings"] |= {
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_bitmapscan": "off",
+    }
+    return ReadPool(arguments, POSTING_CONNECTIONS, options.lock_timeout_seconds)
+
+
 class Database:
     def __init__(self, options: DatabaseOptions) -> None:
         url = driver_url(options.url)
@@ -141,6 +156,7 @@ class Database:
         self.file = None if self.is_postgresql else Path(url.database or "")
         self.engine = _postgresql_engine(url, options) if self.is_postgresql else _sqlite_engine(url, options)
         self._read_pool = _read_pool(url, options) if self.is_postgresql else None
+        self._posting_pool = _posting_pool(url, options) if self.is_postgresql else None
         # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
         # A write locks its accounts, then reads what others committed meanwhile. Under a server's stricter
@@ -165,9 +181,9 @@ class Database:
         return Snapshot(reader)
 
     def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:
-        """PostgreSQL: the driver's own connection, for statements that are each a transaction by themselves."""
-        assert self._read_pool is not None
-        return self._read_pool.lent()
+        """PostgreSQL: the driver's own connection, for posting by statements that are each a transaction."""
+        assert self._posting_pool is not None
+        return self._posting_pool.lent()
 
     async def read(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
         """The rows of a single statement, outside any transaction."""
@@ -208,4 +224,6 @@ class Database:
         await self.changes.close()
         if self._read_pool is not None:
             await self._read_pool.close()
+        if self._posting_pool is not None:
+            await self._posting_pool.close()
         await self.engine.dispose()

@@ -7,7 +7,7 @@ to the account, and what was worked out from one version is kept only if it is t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -87,8 +87,8 @@ async def open_locked(
 async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -> None:
     if is_postgresql(connection):
         if kept.heads:
-            held = await keep_unlocked(await _driver(connection), opened, kept)
-            assert held, "the accounts are locked"
+            held = await keep_unlocked(await _driver(connection), opened, kept, together=True)
+            assert len(held) == len(kept.heads), "the accounts are locked"
     else:
         await writes.insert_transactions(connection, kept.rows)
         await writes.update_heads(connection, kept.heads)
@@ -167,7 +167,35 @@ def _type_name(column: Column[Any]) -> str:
     return next((name for kind, name in kinds.items() if isinstance(column.type, kind)), "text")
 
 
-_SOUND: Final = "(SELECT all_held FROM sound)"
+def _text_array(texts: Sequence[str | None]) -> str:
+    if None not in texts:
+        joined = '","'.join(texts)  # type: ignore[arg-type]
+        if "\\" not in joined and joined.count('"') == 2 * (len(texts) - 1):
+            return f'{{"{joined}"}}'
+    written = (None if one is None else one.replace("\\", "\\\\").replace('"', '\\"') for one in texts)
+    return "{" + ",".join(["NULL" if one is None else f'"{one}"' for one in written]) + "}"
+
+
+def _plain_array(values: Sequence[Any]) -> str:
+    """Of numbers, or of truth values: Python prints them as PostgreSQL reads them."""
+    return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
+
+
+_WRITTEN: Final[dict[str, Callable[[Sequence[Any]], str]]] = {
+    "bigint": _plain_array,
+    "boolean": _plain_array,
+    "text": _text_array,
+    "timestamptz": lambda moments: _text_array([None if one is None else one.isoformat() for one in moments]),
+    "bytea": lambda data: '{"\\\\x' + '","\\\\x'.join([one.hex() for one in data]) + '"}',
+}
+
+
+def _array(kind: str, values: Sequence[Any]) -> str:
+    """As PostgreSQL reads arrays from text: the driver takes ten times as long for its binary form of the same."""
+    return _WRITTEN[kind](values)
+
+
+_SOUND: Final = "(SELECT id FROM sound)"
 
 
 class _Part:
@@ -176,20 +204,19 @@ class _Part:
     def __init__(self, table: Table, row_type: type[NamedTuple], conflict: str = "") -> None:
         self._table = table.name
         self._columns = row_type._fields
-        self._types = [_type_name(table.c[name]) for name in self._columns]
+        self.types = [_type_name(table.c[name]) for name in self._columns]
         self._conflict = conflict
-        self.width = len(self._columns)
 
     def text(self, first: int) -> str:
         names = ", ".join(self._columns)
         return (
             f"put_{self._table} AS (INSERT INTO {self._table} ({names}) SELECT {names}"  # noqa: S608  names of columns
-            f" FROM {_listed(self._types, self._columns, first)} WHERE {_SOUND}{self._conflict})"
+            f" FROM {_listed(self.types, self._columns, first)} WHERE account_id IN {_SOUND}{self._conflict})"
         )
 
 
 def _listed(types: Sequence[str], names: Sequence[str], first: int) -> str:
-    arrays = ", ".join(f"${first + number}::{name}[]" for number, name in enumerate(types))
+    arrays = ", ".join(f"${first + number}::text::{name}[]" for number, name in enumerate(types))
     return f"unnest({arrays}) AS listed ({', '.join(names)})"
 
 
@@ -218,34 +245,38 @@ _HEAD: Final = ("id", "version", "head_seq", "head_at", "head_hash", "balance_na
 _HEAD_TYPES: Final = ("bigint", "text", "bigint", "timestamptz", "bytea", "bigint")
 
 
-@lru_cache(maxsize=32)
-def _keeping_text(names: tuple[str, ...]) -> str:
-    """All of it or, where an account has another version by now, nothing. Accounts are locked in the order of their
-    ids, so that two calls never wait for each other in a circle."""
-    changes = ", ".join(f"{name} = listed.{name}" for name in _HEAD[2:])
-    listed = _listed(_HEAD_TYPES, _HEAD, 1)
-    held = "SELECT accounts.id FROM accounts JOIN listed ON accounts.id = listed.id WHERE accounts.xmin::text = version"
+@lru_cache(maxsize=64)
+def _keeping_text(names: tuple[str, ...], *, together: bool) -> str:
+    """What belongs to accounts that still have their version; `together`, nothing unless all of them do. Nobody is
+    waited for here, so that two calls never wait for each other in a circle."""
+    changes = ", ".join(f"{name} = sound.{name}" for name in _HEAD[2:])
+    held = "SELECT listed.* FROM listed JOIN accounts ON accounts.id = listed.id WHERE accounts.xmin::text = version"
+    whole = " WHERE (SELECT count(*) FROM held) = (SELECT count(*) FROM listed)" if together else ""
     parts = [
-        f"listed AS (SELECT * FROM {listed})",  # noqa: S608  names of columns
-        f"held AS MATERIALIZED ({held} ORDER BY accounts.id FOR NO KEY UPDATE OF accounts)",
-        "sound AS MATERIALIZED (SELECT (SELECT count(*) FROM held) = (SELECT count(*) FROM listed) AS all_held)",
-        f"put_heads AS (UPDATE accounts SET {changes} FROM listed WHERE accounts.id = listed.id AND {_SOUND})",  # noqa: S608
+        f"listed AS MATERIALIZED (SELECT * FROM {_listed(_HEAD_TYPES, _HEAD, 1)})",  # noqa: S608  names of columns
+        f"held AS MATERIALIZED ({held} FOR NO KEY UPDATE OF accounts SKIP LOCKED)",
+        f"sound AS MATERIALIZED (SELECT * FROM held{whole})",  # noqa: S608
+        f"put_heads AS (UPDATE accounts SET {changes} FROM sound WHERE accounts.id = sound.id)",  # noqa: S608
     ]
     first = len(_HEAD) + 1
     for name in names:
         parts.append(_PARTS[name].text(first))
-        first += _PARTS[name].width
-    return f"WITH {', '.join(parts)} SELECT all_held FROM sound"  # noqa: S608
+        first += len(_PARTS[name].types)
+    return f"WITH {', '.join(parts)} SELECT array_agg(id) FROM sound"  # noqa: S608
 
 
-async def keep_unlocked(connection: asyncpg.Connection[Any], opened: Opened, kept: Kept) -> bool:
-    """PostgreSQL: whether it was kept, whole; not where anything was posted to an account since it was opened."""
+async def keep_unlocked(
+    connection: asyncpg.Connection[Any], opened: Opened, kept: Kept, *, together: bool
+) -> Collection[int]:
+    """PostgreSQL: the accounts whose part was kept, whole; not those that anything was posted to since they were
+    opened, or that somebody has locked."""
     heads = [
         (head.id, opened.versions[head.id], head.head_seq, head.head_at, head.head_hash, head.balance_nanos)
         for head in kept.heads
     ]
     names = tuple(name for name in _PARTS if getattr(kept, name))
-    values = list(zip(*heads, strict=True))
+    values = [_array(kind, column) for kind, column in zip(_HEAD_TYPES, zip(*heads, strict=True), strict=True)]
     for name in names:
-        values += zip(*getattr(kept, name), strict=True)
-    return bool(await connection.fetchval(_keeping_text(names), *values))
+        values += map(_array, _PARTS[name].types, zip(*getattr(kept, name), strict=True))
+    found = await connection.fetchval(_keeping_text(names, together=together), *values)
+    return set(found or ())

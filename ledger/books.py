@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import MAXYEAR, MINYEAR, datetime
+from functools import lru_cache
+from operator import add
+from typing import Final, NamedTuple
 
 from db.errors import NumberOutOfRange
 from db.rows import AccountRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow
@@ -11,45 +14,72 @@ from ledger.chain import GENESIS, row_hash
 from ledger.errors import BadUserInput, Forbidden, NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import SIGN, SOURCE_BY_WRITER, TransactionSource, TransactionType
-from ledger.money import MAX_NANOS, format_nanos, in_range
+from ledger.money import MAX_NANOS, MIN_NANOS, format_nanos, in_range
 from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, Entry, Period, Ref, Writer, checked_text
 
 ChargeKey = tuple[int, str, str]
 
 
+_COST: Final = frozenset(map(str, (TransactionType.GPU_USAGE, TransactionType.STORAGE_BILLING)))
+
+
+@lru_cache(maxsize=64)
+def _month_text(year: int, month: int) -> str:
+    return f"{year:04d}-{month:02d}"
+
+
 def month_of(moment: datetime) -> str:
-    return f"{moment.year:04d}-{moment.month:02d}"
+    return _month_text(moment.year, moment.month)
 
 
 def _cost_increment(row: TransactionRow) -> MonthlyFiguresRow | None:
-    month = month_of(row.created_at)
-    if row.type in {TransactionType.GPU_USAGE, TransactionType.STORAGE_BILLING}:
-        return MonthlyFiguresRow(row.account_id, month, gross_nanos=-row.amount_nanos)
+    if row.type in _COST:
+        return MonthlyFiguresRow(row.account_id, month_of(row.created_at), gross_nanos=-row.amount_nanos)
     if row.type == TransactionType.REFUND and row.source == TransactionSource.METERING:
-        return MonthlyFiguresRow(row.account_id, month, refunded_nanos=row.amount_nanos)
+        return MonthlyFiguresRow(row.account_id, month_of(row.created_at), refunded_nanos=row.amount_nanos)
     return None
 
 
 def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFiguresRow]:
-    sums: dict[tuple[int, str], list[int]] = {}
+    sums: dict[tuple[int, str], MonthlyFiguresRow] = {}
     for one in increments:
-        total = sums.setdefault(one[:2], [0] * len(one[2:]))
-        for index, figure in enumerate(one[2:]):
-            total[index] += figure
+        key = one[:2]
+        known = sums.get(key)
+        sums[key] = MonthlyFiguresRow(*key, *map(add, known[2:], one[2:])) if known else one
     for (account_id, month), total in sums.items():
         # The database checks too, but a driver can't even bind a larger number.
-        if max(map(abs, total)) > MAX_NANOS:
+        if max(map(abs, total[2:])) > MAX_NANOS:
             msg = f"the figures of {month} of {account_id_text(account_id)} leave the 64-bit range"
             raise NumberOutOfRange(msg)
-    return [MonthlyFiguresRow(*key, *figures) for key, figures in sums.items()]
+    return list(sums.values())
+
+
+class BookMark(NamedTuple):
+    """Where a book stood: see `Book.undo`."""
+
+    head: tuple[int, datetime | None, bytes | None, int]
+    rows: int
+    increments: int
+    charges: dict[ChargeKey, ChargeRow]
+    holds: dict[ChargeKey, HoldRow]
+    changed_charges: set[ChargeKey]
+    changed_holds: dict[int, HoldRow]
 
 
 class Book:
-    """One locked account, its head, and what is to be written for it."""
+    """One account, its head, and what is to be written for it."""
+
+    __slots__ = (
+        *("account", "head_seq", "head_at", "head_hash", "balance_nanos", "now"),
+        *("rows", "increments", "charges", "holds", "changed_charges", "changed_holds"),
+    )
 
     def __init__(self, account: AccountRow) -> None:
         self.account = account
-        self.head = account
+        self.head_seq = account.head_seq
+        self.head_at = account.head_at
+        self.head_hash = account.head_hash
+        self.balance_nanos = account.balance_nanos
         self.now = account.created_at
         self.rows: list[TransactionRow] = []
         self.increments: list[MonthlyFiguresRow] = []
@@ -62,36 +92,58 @@ class Book:
     def has_changed(self) -> bool:
         return bool(self.rows or self.changed_charges or self.changed_holds)
 
+    def head(self) -> AccountRow:
+        """As it is to be written."""
+        return AccountRow(*self.account[:6], self.head_seq, self.head_at, self.head_hash, self.balance_nanos)
+
+    def mark(self) -> BookMark:
+        return BookMark(
+            (self.head_seq, self.head_at, self.head_hash, self.balance_nanos),
+            len(self.rows),
+            len(self.increments),
+            self.charges.copy(),
+            self.holds.copy(),
+            self.changed_charges.copy(),
+            self.changed_holds.copy(),
+        )
+
+    def undo(self, mark: BookMark) -> None:
+        """All that was done since."""
+        self.head_seq, self.head_at, self.head_hash, self.balance_nanos = mark.head
+        del self.rows[mark.rows :], self.increments[mark.increments :]
+        self.charges, self.holds = mark.charges, mark.holds
+        self.changed_charges, self.changed_holds = mark.changed_charges, mark.changed_holds
+
     def begin(self, moment: datetime) -> None:
         """Every row of an order has the same time: the clock's, or the newest row's if that is later."""
-        self.now = max(moment, self.head.head_at or moment)
+        self.now = max(moment, self.head_at or moment)
 
     def append(self, writer: Writer, entry: Entry) -> TransactionRow:
         source = source_of(writer, entry.type)
-        check_entry(entry, self.head.head_seq)
-        what = f"the balance of {account_id_text(self.account.id)}"
-        balance = in_range(self.head.balance_nanos + entry.amount_nanos, what)
+        check_entry(entry, self.head_seq)
+        account_id, ref, period = self.account.id, entry.ref, entry.period
+        balance = self.balance_nanos + entry.amount_nanos
+        if not MIN_NANOS <= balance <= MAX_NANOS:
+            in_range(balance, f"the balance of {account_id_text(account_id)}")
         row = TransactionRow(
-            account_id=self.account.id,
-            seq=self.head.head_seq + 1,
+            account_id=account_id,
+            seq=self.head_seq + 1,
             created_at=self.now,
-            type=entry.type.value,
+            type=str(entry.type),
             amount_nanos=entry.amount_nanos,
             balance_after_nanos=balance,
             description=entry.description,
-            source=source.value,
-            ref_type=entry.ref.type.value if entry.ref else None,
-            ref_id=entry.ref.id if entry.ref else None,
+            source=str(source),
+            ref_type=str(ref.type) if ref else None,
+            ref_id=ref.id if ref else None,
             actor=writer.actor,
             corrects_seq=entry.corrects_seq,
-            period_start=entry.period.start if entry.period else None,
-            period_end=entry.period.end if entry.period else None,
+            period_start=period.start if period else None,
+            period_end=period.end if period else None,
             hash=b"",
         )
-        row = row._replace(hash=row_hash(self.head.head_hash or GENESIS, row))
-        self.head = self.head._replace(
-            head_seq=row.seq, head_at=row.created_at, head_hash=row.hash, balance_nanos=balance
-        )
+        row = TransactionRow(*row[:-1], row_hash(self.head_hash or GENESIS, row))
+        self.head_seq, self.head_at, self.head_hash, self.balance_nanos = row.seq, row.created_at, row.hash, balance
         self.rows.append(row)
         increment = _cost_increment(row)
         if increment is not None:

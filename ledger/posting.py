@@ -2,48 +2,28 @@
 
 What the accounts of a call are found to be is read (`db/posting.py`), its moves are carried out in memory
 (`ledger/rules.py`) on a book for each account (`ledger/books.py`), and rows, heads, holds, charges and monthly figures
-are kept: all of it or nothing.
+are kept: all of it or nothing. On PostgreSQL, calls that wait at the same time share a commit
+(`ledger/group_commit.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from random import uniform
 from typing import Final, TypeVar
 
-from db import writes
 from db.database import Database, WriteConnection
-from db.errors import TransactionConflict, translated
-from db.posting import Kept, Opened, keep_locked, keep_unlocked, open_locked, open_unlocked
-from db.rows import IdempotencyRow, TransactionRow
+from db.errors import TransactionConflict
+from db.posting import keep_locked, open_locked
 from db.snapshots import Snapshot
-from ledger.books import Book, check_ref, sum_by_month
-from ledger.errors import (
-    BadUserInput,
-    BillingError,
-    IdempotencyConflict,
-    NotFound,
-)
-from ledger.ids import account_id_text
-from ledger.kinds import (
-    RESOURCES,
-)
-from ledger.moves import (
-    MAX_KEY,
-    Order,
-    Outcome,
-    checked_text,
-)
-from ledger.rules import apply
-
-Clock = Callable[[], datetime]
-CallKey = tuple[int, str, str]
-
-MAX_MOVES: Final = 10_000
+from ledger.batches import Batch, Books
+from ledger.batches import Clock as Clock
+from ledger.group_commit import GroupCommit
+from ledger.moves import Order, Outcome
 
 MAX_TRIES: Final = 3
 _LONGEST_PAUSE_SECONDS: Final = 0.05
@@ -56,126 +36,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _call_key(order: Order) -> CallKey | None:
-    if order.idempotency_key is None:
-        return None
-    checked_text(order.idempotency_key, "idempotencyKey", MAX_KEY)
-    return order.account_id, order.operation, order.idempotency_key
-
-
-async def _replayed(
-    connection: WriteConnection | None, order: Order, call: IdempotencyRow, written: Sequence[TransactionRow]
-) -> Outcome:
-    if call.payload_digest != order.payload_digest():
-        msg = f"the idempotency key was used for another {order.operation} call with another payload"
-        raise IdempotencyConflict(msg)
-    rows = [row for row in written if call.first_seq <= row.seq <= call.last_seq]
-    if not rows and call.first_seq <= call.last_seq:
-        assert connection is not None
-        rows = await writes.rows_between(connection, order.account_id, call.first_seq, call.last_seq)
-    return Outcome(
-        order.account_id, tuple(rows), call.balance_nanos, replayed=True, to_stop=call.to_stop, result=call.result
-    )
-
-
-def _carry_out(book: Book, order: Order, moment: datetime) -> Outcome:
-    book.begin(moment)
-    before = len(book.rows)
-    to_stop = False
-    for move in order.moves:
-        to_stop |= apply(book, order.writer, move)
-    rows = tuple(book.rows[before:])
-    return Outcome(
-        order.account_id, rows, book.head.balance_nanos, replayed=False, to_stop=to_stop, result=order.result
-    )
-
-
-def _remembered(key: CallKey, order: Order, outcome: Outcome, book: Book) -> IdempotencyRow:
-    last_seq = book.head.head_seq
-    return IdempotencyRow(
-        *key,
-        payload_digest=order.payload_digest(),
-        first_seq=last_seq - len(outcome.transactions) + 1,
-        last_seq=last_seq,
-        balance_nanos=outcome.balance_nanos,
-        to_stop=outcome.to_stop,
-        created_at=book.now,
-        result=outcome.result,
-    )
-
-
-def _books_of(opened: Opened, orders: Sequence[Order]) -> dict[int, Book]:
-    """Raises NotFound."""
-    for order in orders:
-        if order.account_id not in opened.accounts:
-            msg = f"there is no account {account_id_text(order.account_id)}"
-            raise NotFound(msg)
-    books = {account.id: Book(account) for account in opened.accounts.values()}
-    for key, charge in opened.charges.items():
-        books[key[0]].charges[key] = charge
-    for key, hold in opened.holds.items():
-        books[key[0]].holds[key] = hold
-    return books
-
-
-def _kept(books: Iterable[Book], calls: Sequence[IdempotencyRow]) -> Kept:
-    books = list(books)
-    called = {call.account_id for call in calls}
-    return Kept(
-        heads=[book.head for book in books if book.has_changed or book.account.id in called],
-        rows=[row for book in books for row in book.rows],
-        charges=[book.charges[key] for book in books for key in sorted(book.changed_charges)],
-        holds=[hold for book in books for _, hold in sorted(book.changed_holds.items())],
-        months=sorted(sum_by_month(one for book in books for one in book.increments)),
-        calls=calls,
-    )
-
-
-def _check_size(orders: Sequence[Order]) -> None:
-    """What else a call was given may come to no moves at all: usage that costs nothing."""
-    moves = sum(len(order.moves) for order in orders)
-    if moves > MAX_MOVES or not (moves or any(order.payload for order in orders)):
-        msg = f"a call must have 1 to {MAX_MOVES} moves, not {moves}"
-        raise BadUserInput(msg)
-
-
-class _Posting:
-    """What some orders come to, from what their accounts are found to be."""
-
-    def __init__(self, orders: Sequence[Order], clock: Clock) -> None:
-        """Raises BadUserInput."""
-        _check_size(orders)
-        self._orders = orders
-        self._clock = clock
-        self.account_ids = {order.account_id for order in orders}
-        self.calls = {key for order in orders if (key := _call_key(order))}
-        refs = [(order.account_id, move.ref) for order in orders for move in order.moves if move.ref is not None]
-        for _, ref in refs:
-            check_ref(ref)
-        self.charges = {(account_id, ref.type.value, ref.id) for account_id, ref in refs if ref.type in RESOURCES}
-
-    def knows_a_call(self, opened: Opened) -> bool:
-        return not self.calls.isdisjoint(opened.calls)
-
-    async def carried_out(
-        self, opened: Opened, connection: WriteConnection | None = None
-    ) -> tuple[list[Outcome], Kept]:
-        """The connection is for calls that were made before, whose rows have to be read."""
-        books = _books_of(opened, self._orders)
-        calls = dict(opened.calls)
-        new_calls: list[IdempotencyRow] = []
-        outcomes: list[Outcome] = []
-        for order in self._orders:
-            book, key = books[order.account_id], _call_key(order)
-            if key and key in calls:
-                outcomes.append(await _replayed(connection, order, calls[key], book.rows))
-                continue
-            outcome = _carry_out(book, order, self._clock())
-            outcomes.append(outcome)
-            if key:
-                calls[key] = _remembered(key, order, outcome, book)
-                new_calls.append(calls[key])
-        return outcomes, _kept(books.values(), new_calls)
+async def _posted(connection: WriteConnection, batch: Batch) -> list[Outcome]:
+    opened = await open_locked(connection, batch.account_ids, batch.calls, batch.charges)
+    books = Books(opened)
+    outcomes = await batch.carried_out(books, connection)
+    await keep_locked(connection, opened, books.kept())
+    return outcomes
 
 
 async def post(connection: WriteConnection, orders: Sequence[Order], clock: Clock = utc_now) -> list[Outcome]:
@@ -184,15 +50,11 @@ async def post(connection: WriteConnection, orders: Sequence[Order], clock: Cloc
     Raises Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The caller's
     transaction must then be rolled back: `Ledger.post` does.
     """
-    posting = _Posting(orders, clock)
-    opened = await open_locked(connection, posting.account_ids, posting.calls, posting.charges)
-    outcomes, kept = await posting.carried_out(opened, connection)
-    await keep_locked(connection, opened, kept)
-    return outcomes
+    return await _posted(connection, Batch(orders, clock))
 
 
 class _Turns:
-    """Calls of this process on the same account go one after the other: they would only be in each other's way."""
+    """Calls of this process that lock the same account do so one after the other: each has a connection meanwhile."""
 
     def __init__(self) -> None:
         self._locks: dict[int, asyncio.Lock] = {}
@@ -238,36 +100,21 @@ class Ledger:
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
         self._clock = clock
+        self._group_commit = GroupCommit(database)
         self._turns = _Turns()
 
     async def post(self, *orders: Order) -> list[Outcome]:
-        if self._database.is_postgresql:
-            outcomes = await self._post_unlocked(_Posting(orders, self._clock))
-            if outcomes is not None:
-                return outcomes
-        return await self.within(lambda transaction: transaction.post(*orders))
+        batch = Batch(orders, self._clock)
+        if not self._database.is_postgresql:
+            return await self._post_locked(batch)
+        outcomes = await self._group_commit.post(batch)
+        if outcomes is not None:
+            return outcomes
+        async with self._turns.taken(batch.account_ids):
+            return await self._post_locked(batch)
 
-    async def _post_unlocked(self, posting: _Posting) -> list[Outcome] | None:
-        """By two statements and no transaction around them; None where somebody was in the way, or a call is known."""
-        refusal: BillingError | None = None
-        async with self._turns.taken(posting.account_ids):
-            with translated():
-                async with self._database.lent() as connection:
-                    opened = await open_unlocked(connection, posting.account_ids, posting.calls, posting.charges)
-                    if posting.knows_a_call(opened):
-                        return None
-                    try:
-                        outcomes, kept = await posting.carried_out(opened)
-                    except BillingError as error:
-                        # Raised when the connection was given back: an error that leaves it closes it.
-                        refusal = error
-                    else:
-                        if not await keep_unlocked(connection, opened, kept):
-                            return None
-        if refusal is not None:
-            raise refusal
-        self._database.changes.announce(kept.posted_accounts)
-        return outcomes
+    async def _post_locked(self, batch: Batch) -> list[Outcome]:
+        return await self.within(lambda transaction: _posted(transaction.connection, batch))
 
     async def within(self, work: Work[Result]) -> Result:
         """What the work came to, committed. It must do nothing outside the transaction: it may be begun again."""

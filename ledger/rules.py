@@ -127,9 +127,9 @@ def _open_hold(book: Book, writer: Writer, move: OpenHold) -> None:
     if book.key(move.ref) in book.charges:
         msg = f"{_describe(move.ref)} has been held already"
         raise Conflict(msg)
-    if book.head.balance_nanos < move.amount_nanos:
+    if book.balance_nanos < move.amount_nanos:
         msg = (
-            f"the balance of {format_nanos(book.head.balance_nanos)} does not cover"
+            f"the balance of {format_nanos(book.balance_nanos)} does not cover"
             f" the hold of {format_nanos(move.amount_nanos)}"
         )
         raise InsufficientBalance(msg)
@@ -225,7 +225,7 @@ def _renew_hold(book: Book, writer: Writer, move: RenewHold) -> bool:
     if hold.state == ChargeState.EXPIRED:
         msg = f"the hold of {_describe(move.ref)} has expired: settle it"
         raise Conflict(msg)
-    after_settlement = book.head.balance_nanos + hold.held_nanos - move.used_nanos
+    after_settlement = book.balance_nanos + hold.held_nanos - move.used_nanos
     settlement = SettleHold(move.ref, move.used_nanos, move.settlement)
     pays = after_settlement >= move.amount_nanos and book.account.status == AccountStatus.ACTIVE
     if pays:

@@ -9,8 +9,8 @@ import pytest
 
 from db.database import Database, DatabaseOptions
 from db.posting import keep_unlocked, open_unlocked
+from ledger.batches import Batch, Books
 from ledger.moves import ExpireHold
-from ledger.posting import _Posting
 from tests.ledger.desk import GPU, START, Desk, api_usage, open_hold, order, settle
 
 Meanwhile = Callable[[Desk, int], Awaitable[object]]
@@ -41,15 +41,17 @@ async def _keeps(desk: Desk, others: Desk, meanwhile: Meanwhile | None) -> bool:
     """Whether a call on two accounts is kept, with something happening to the second between its two statements."""
     first, second = await desk.account("9.00"), await desk.account("9.00")
     await desk.post(second, open_hold(5))
-    posting = _Posting([order(first, api_usage(1), key="k"), order(second, settle(3), key="k")], lambda: START)
+    batch = Batch([order(first, api_usage(1), key="k"), order(second, settle(3), key="k")], lambda: START)
     before = await desk.tables()
     async with desk.database.lent() as connection:
-        opened = await open_unlocked(connection, posting.account_ids, posting.calls, posting.charges)
-        _, kept = await posting.carried_out(opened)
+        opened = await open_unlocked(connection, batch.account_ids, batch.calls, batch.charges)
+        books = Books(opened)
+        await batch.carried_out(books)
+        kept = books.kept()
         if meanwhile is not None:
             await meanwhile(others, second)
             before = await desk.tables()
-        if await keep_unlocked(connection, opened, kept):
+        if await keep_unlocked(connection, opened, kept, together=True) == {first, second}:
             return True
     assert await desk.tables() == before
     return False

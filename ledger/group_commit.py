@@ -1,0 +1,164 @@
+"""Calls that wait at the same time are kept together: one reading, one writing statement and one commit for all.
+
+PostgreSQL alone. They share the round trips, not their fate: each is worked out by itself, one that is refused is cut
+out of the books before the next, and one whose account was posted to by somebody else meanwhile is left out of what is
+kept, and tried again. Nothing is answered before its commit, refusals included: they may rest on a row before them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextvars import Context
+from typing import Final
+
+from db.database import Database
+from db.errors import DatabaseUnavailable, TransactionConflict, translated
+from db.posting import keep_unlocked, open_unlocked
+from ledger.batches import Batch, Books
+from ledger.errors import BillingError
+from ledger.moves import Outcome
+
+MAX_TRIES: Final = 3
+_LANES: Final = 3
+"""Groups under way at once: while one waits for the disk, the next is worked out."""
+_MAX_GROUP: Final = 64
+_MAX_MOVES: Final = 256
+"""Of a group; a call with more goes alone."""
+_MAX_PASSED_OVER: Final = 256
+"""Calls that wait for their account are looked at again each time a group is made."""
+
+
+class _Waiting:
+    __slots__ = ("answer", "batch", "tries")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.answer: asyncio.Future[list[Outcome] | None] = asyncio.get_running_loop().create_future()
+        self.tries = 0
+
+    def give(self, came: list[Outcome] | BaseException | None) -> None:
+        if self.answer.done():
+            return
+        if isinstance(came, BaseException):
+            self.answer.set_exception(came)
+        else:
+            self.answer.set_result(came)
+
+
+class GroupCommit:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[_Waiting] = deque()
+        self._busy: set[int] = set()
+        """Accounts of the groups that are under way."""
+        self._lanes: set[asyncio.Task[None]] = set()
+
+    async def post(self, batch: Batch) -> list[Outcome] | None:
+        """None where it must be posted under the locks of its accounts: one of its calls was made before, somebody
+        was in the way again and again, or what it was kept with could not be kept."""
+        waiting = _Waiting(batch)
+        self._waiting.append(waiting)
+        if len(self._lanes) < _LANES and self._busy.isdisjoint(batch.account_ids):
+            lane = asyncio.create_task(self._work(), context=Context())
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lanes.discard)
+        return await waiting.answer
+
+    async def _work(self) -> None:
+        while group := self._next_group():
+            account_ids = {account_id for one in group for account_id in one.batch.account_ids}
+            self._busy |= account_ids
+            try:
+                again = await self._posted(group, account_ids)
+            finally:
+                self._busy -= account_ids
+            self._waiting.extendleft(reversed(again))
+
+    def _next_group(self) -> list[_Waiting]:
+        """The calls that have waited longest, but for those whose account is busy: nobody overtakes them there."""
+        group: list[_Waiting] = []
+        passed_over: list[_Waiting] = []
+        blocked = self._busy.copy()
+        moves = 0
+        while self._waiting and len(group) < _MAX_GROUP and len(passed_over) < _MAX_PASSED_OVER:
+            one = self._waiting.popleft()
+            if one.answer.done():
+                continue
+            batch = one.batch
+            alone = len(batch.account_ids) > 1 or batch.size > _MAX_MOVES
+            fits = not group or (not alone and moves + batch.size <= _MAX_MOVES)
+            if not fits or not blocked.isdisjoint(batch.account_ids):
+                blocked |= batch.account_ids
+                passed_over.append(one)
+                continue
+            group.append(one)
+            moves += batch.size
+            if alone:
+                break
+        self._waiting.extendleft(reversed(passed_over))
+        return group
+
+    async def _posted(self, group: Sequence[_Waiting], account_ids: set[int]) -> list[_Waiting]:
+        """Answers all but those that are to be tried again, which it returns."""
+        try:
+            with translated():
+                answers, held, posted = await self._kept(group, account_ids)
+        except BaseException as error:
+            _fail(group, error)
+            if not isinstance(error, Exception):
+                raise
+            return []
+        if posted:
+            self._database.changes.announce(posted)
+        again = []
+        for one, came in zip(group, answers, strict=True):
+            if one.batch.account_ids <= held:
+                one.give(came)
+                continue
+            one.tries += 1
+            if one.tries < MAX_TRIES:
+                again.append(one)
+            else:
+                one.give(None)
+        return again
+
+    async def _kept(
+        self, group: Sequence[_Waiting], account_ids: set[int]
+    ) -> tuple[list[list[Outcome] | BillingError | None], set[int], set[int]]:
+        """What each came to, the accounts to which nothing happened meanwhile, and those of them that got rows."""
+        calls = {key for one in group for key in one.batch.calls}
+        charges = {key for one in group for key in one.batch.charges}
+        async with self._database.lent() as connection:
+            opened = await open_unlocked(connection, account_ids, calls, charges)
+            books = Books(opened)
+            answers = [await _carried_out(one.batch, books) for one in group]
+            kept = books.kept()
+            stale: set[int] = set()
+            if kept.heads:
+                held = await keep_unlocked(connection, opened, kept, together=len(group) == 1)
+                stale = {head.id for head in kept.heads}.difference(held)
+        return answers, account_ids - stale, kept.posted_accounts - stale
+
+
+async def _carried_out(batch: Batch, books: Books) -> list[Outcome] | BillingError | None:
+    if batch.knows_a_call(books.calls):
+        return None
+    mark = books.mark(batch.account_ids)
+    try:
+        return await batch.carried_out(books)
+    except BillingError as refusal:
+        books.undo(mark)
+        return refusal
+
+
+def _fail(group: Sequence[_Waiting], error: BaseException) -> None:
+    """What the database refuses it has undone whole: each call is then posted by itself, so that one takes nobody
+    along. But where the database is gone, nobody knows what was kept."""
+    is_undone = not isinstance(error, DatabaseUnavailable) or isinstance(error, TransactionConflict)
+    for one in group:
+        if not isinstance(error, Exception):
+            one.answer.cancel()
+        else:
+            one.give(None if is_undone and len(group) > 1 else error)

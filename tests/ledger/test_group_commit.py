@@ -1,0 +1,152 @@
+"""Calls that are kept together share a commit, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from db.errors import NumberOutOfRange
+from ledger.errors import BadUserInput, InsufficientBalance, NotFound
+from ledger.kinds import RefType, TransactionType
+from ledger.money import MAX_NANOS, MIN_NANOS
+from ledger.moves import Entry, Move, Order, Ref, digest_of_payload
+from tests.ledger.desk import GPU, SERVICE, Desk, api_usage, correction, open_hold, order, renew, settle, usd
+from tests.ledger.recompute import differences
+
+
+@pytest.fixture
+def backend() -> str:
+    return "postgresql"
+
+
+async def _commits(desk: Desk) -> int:
+    """How many transactions wrote the rows that services wrote."""
+    statement = "SELECT count(DISTINCT xmin::text) FROM transactions WHERE type <> 'admin_correction'"
+    return int((await desk.database.read(text(statement)))[0][0])
+
+
+async def _at_once(desk: Desk, *orders: Order) -> list[object]:
+    return await asyncio.gather(*(desk.ledger.post(one) for one in orders), return_exceptions=True)
+
+
+async def test_a_refused_call_leaves_no_trace_among_those_it_was_kept_with(desk: Desk) -> None:
+    first, second = await desk.account("10.00"), await desk.account("10.00")
+    inference = Ref(RefType.INFERENCE_INSTANCE, "i-1")
+    answers = await _at_once(
+        desk,
+        order(first, open_hold(usd("9.00")), key="a"),
+        # Has done most of its work when it is refused, and left a key, a charge and a hold behind in memory.
+        order(first, api_usage(1), open_hold(1, inference), renew(1, 1, 1, inference), settle(-1, inference), key="b"),
+        order(second, open_hold(usd("10.01")), key="c"),
+        order(second + 1, api_usage(1), key="d"),
+        order(first, open_hold(usd("1.00"), inference), key="b"),
+        order(first, open_hold(1, Ref(RefType.GPU_INSTANCE, "133")), key="e"),
+        order(first, settle(usd("2.00")), key="f"),
+        order(second, api_usage(1), key="c"),
+    )
+    kept = [[row.seq for row in one[0].transactions] if isinstance(one, list) else type(one) for one in answers]
+    assert kept == [[2], BadUserInput, InsufficientBalance, NotFound, [3], InsufficientBalance, [4], [2]]
+    assert await _commits(desk) == 1
+    assert await differences(desk.database) == []
+    assert (await desk.charge(first, inference)).held_nanos == usd("1.00")
+    assert (await desk.charge(first, GPU)).refunded_nanos == usd("7.00")
+
+
+async def test_a_call_that_is_sent_twice_at_once_is_carried_out_once(desk: Desk) -> None:
+    account_id, other = await desk.account("10.00"), await desk.account("10.00")
+    same = order(account_id, api_usage(5), key="k")
+    answers = await asyncio.gather(*(desk.ledger.post(one) for one in (same, order(other, api_usage(1)), same, same)))
+    assert sorted(one.replayed for (one,) in answers) == [False, False, True, True]
+    assert [row.amount_nanos for row in (await desk.rows(account_id))[1:]] == [-5]
+
+
+async def test_what_the_database_refuses_takes_nobody_along(desk: Desk) -> None:
+    full, other = await desk.account(), await desk.account("1.00")
+    there, back = Entry(TransactionType.GPU_USAGE, MIN_NANOS, "There"), Entry(TransactionType.BONUS, MAX_NANOS, "Back")
+    await desk.post(full, there, back)
+    answers = await _at_once(desk, order(other, api_usage(1)), order(full, api_usage(1)), order(other, api_usage(2)))
+    assert [type(one) for one in answers] == [list, NumberOutOfRange, list]
+    assert [row.amount_nanos for row in (await desk.rows(other))[1:]] == [-1, -2]
+    assert await differences(desk.database) == []
+
+
+async def test_nobody_waits_for_the_lock_of_anothers_account(desk: Desk) -> None:
+    locked, free = await desk.account("1.00"), await desk.account("1.00")
+    async with desk.database.write() as connection:
+        await connection.execute(text(f"SELECT 1 FROM accounts WHERE id = {locked} FOR UPDATE"))
+        waiting, *others = [
+            asyncio.create_task(desk.ledger.post(order(account_id, api_usage(1))))
+            for account_id in (locked, free, free)
+        ]
+        await asyncio.gather(*others)
+        assert not waiting.done()
+    ((outcome,),) = await asyncio.gather(waiting)
+    assert outcome.balance_nanos == usd("1.00") - 1
+    assert await differences(desk.database) == []
+
+
+async def test_a_caller_who_leaves_takes_nobody_along(desk: Desk) -> None:
+    account_ids = [await desk.account("1.00") for _ in range(20)]
+    tasks = [asyncio.create_task(desk.ledger.post(order(account_id, api_usage(1)))) for account_id in account_ids]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    tasks[7].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [number for number, one in enumerate(answers) if not isinstance(one, list)] == [0, 7]
+    assert await differences(desk.database) == []
+
+
+async def test_many_calls_on_one_account_and_large_ones_between(desk: Desk) -> None:
+    """More than one group takes, and calls that go alone: over two accounts, and of many rows."""
+    account_id, other = await desk.account("10.00"), await desk.account("10.00")
+    small = [[order(account_id, api_usage(number), key=f"{number}")] for number in range(1, 201)]
+    small[50] = [order(account_id, api_usage(1)), order(other, api_usage(1))]
+    small[100] = [order(account_id, *[api_usage(2)] * 300)]
+    answers = await asyncio.gather(*(desk.ledger.post(*one) for one in small))
+    assert [len(outcome.transactions) for outcomes in answers for outcome in outcomes] == [
+        *[1] * 52,
+        *[1] * 49,
+        300,
+        *[1] * 99,
+    ]
+    rows = await desk.rows(account_id)
+    assert [row.seq for row in rows] == list(range(1, 501))
+    assert await differences(desk.database) == []
+
+
+@pytest.mark.parametrize(
+    "words", ["NULL", "null", '"', "\\", '\\"', "{a,b}", "a,b", " x ", "é 日本 \U0001f600", "\\x00"]
+)
+async def test_every_text_is_kept_as_it_is(desk: Desk, words: str) -> None:
+    account_id = await desk.account("1.00")
+    ref = Ref(RefType.API_USAGE, words)
+    entry = Entry(TransactionType.GPU_USAGE, -1, words, ref=ref)
+    await asyncio.gather(*(desk.post(account_id, entry, key=f"{words}{number}") for number in range(2)))
+    kept = [(row.description, row.ref_id) for row in await desk.rows(account_id)]
+    assert kept[1:] == [(words, words)] * 2
+    assert sorted(one.key for one in (await desk.tables()).calls) == [f"{words}0", f"{words}1"]
+
+
+def _moves() -> st.SearchStrategy[Move]:
+    texts, numbers = st.text(max_size=8), st.integers(-(2**65), 2**65)
+    kinds = st.sampled_from(TransactionType)
+    refs = st.none() | st.builds(Ref, st.sampled_from(RefType), texts)
+    entries = st.builds(Entry, kinds, numbers, texts, refs, st.none(), st.none() | st.integers(1, 9))
+    return entries | st.builds(open_hold, numbers) | st.builds(settle, numbers, ended_at=st.none() | st.datetimes())
+
+
+@given(st.lists(_moves(), min_size=1, max_size=3))
+def test_a_payload_has_the_digest_that_it_always_had(moves: list[Move]) -> None:
+    was = digest_of_payload([[type(move).__name__, asdict(move)] for move in moves])
+    assert Order(1, SERVICE, moves, "post").payload_digest() == was
+
+
+def test_the_digest_of_a_move_is_the_one_that_was_released() -> None:
+    released = "864b0f05179cf00f60cf68587457c1123d30b55a4f420919642558ddabe748ed"
+    moves: list[Move] = [correction(5), open_hold(usd("1.00"))]
+    assert Order(1, SERVICE, moves, "post").payload_digest().hex() == released
