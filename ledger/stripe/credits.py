@@ -164,7 +164,8 @@ class _Crediting:
         if not charge.names_less_than_all:
             return verdict
         known = await stripe_credits.refunded_nanos(self._connection, charge.payment_intent or "")
-        if known >= charge.refunded_nanos:
+        # More is known where a later refund came first: then one of these may be missing all the same.
+        if known == charge.refunded_nanos or (charge.nobody_to_ask and known > charge.refunded_nanos):
             return Applied(None)
         return Waiting(f"it does not name all refunds of {charge.charge}", charge.payment_intent)
 

@@ -82,6 +82,8 @@ class ChargeRefunded:
     customer: str | None
     refunded_nanos: int
     refunds: tuple[Refund, ...]
+    nobody_to_ask: bool = False
+    """Stripe can't be asked which refunds they are."""
 
     @property
     def names_less_than_all(self) -> bool:

@@ -42,10 +42,13 @@ class EventRetries:
 
     async def _notice(self, row: StripeEventRow) -> Notice | None:
         """With what was missing; None where nothing more can be learned."""
-        if self._api is None or row.payload is None:
+        if row.payload is None:
             return None
         try:
-            return await self._learned(self._api, self._events.read(read_event(row.payload)), row.received_at)
+            notice = self._events.read(read_event(row.payload))
+            if self._api is not None:
+                return await self._learned(self._api, notice, row.received_at)
+            return replace(notice, nobody_to_ask=True) if isinstance(notice, ChargeRefunded) else None
         except (UnexpectedShape, BillingError, StripeRefused) as error:
             log.info("nothing more was learned of an event", event_id=row.id, reason=str(error))
             return None

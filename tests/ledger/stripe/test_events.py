@@ -198,6 +198,16 @@ async def test_a_charge_that_names_no_refunds_waits_for_the_events_that_do(till:
     assert await till.brief(account_id) == [("topup", "20.00"), ("refund", "5.00"), ("refund", "3.00")]
 
 
+async def test_a_later_refund_does_not_stand_for_an_earlier_one(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    await till.tell("refund.created", refund("re_2", amount=500, payment_intent="pi_1"))
+    of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=300, payment_intent="pi_1")
+    told = await till.tell("charge.refunded", of, "evt_c")
+    assert told == Receipt(EventState.WAITING, "it does not name all refunds of ch_1")
+    assert await till.brief(account_id) == [("topup", "20.00"), ("refund", "5.00")]
+
+
 async def test_a_refund_that_comes_first_waits_for_its_payment(till: Till) -> None:
     account_id = await till.customer()
     told = await till.tell("refund.created", refund("re_1", amount=500, payment_intent="pi_1"), "evt_r")
