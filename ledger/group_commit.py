@@ -13,16 +13,14 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import Final
 
-from db.database import Database
+from db.database import POSTING_CONNECTIONS, Database
 from db.errors import DatabaseUnavailable, TransactionConflict, translated
 from db.posting import keep_unlocked, open_unlocked
 from ledger.batches import Batch, Books
 from ledger.errors import BillingError
 from ledger.moves import Outcome
 
-MAX_TRIES: Final = 3
-_LANES: Final = 3
-"""Groups under way at once: while one waits for the disk, the next is worked out."""
+_MAX_TRIES: Final = 3
 _MAX_GROUP: Final = 64
 _MAX_MOVES: Final = 256
 """Of a group; a call with more goes alone."""
@@ -48,33 +46,42 @@ class _Waiting:
 
 
 class GroupCommit:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, most_lanes: int = POSTING_CONNECTIONS) -> None:
+        """A lane is a group under way: while one waits for the disk, the next is worked out."""
         self._database = database
+        self._most_lanes = most_lanes
         self._waiting: deque[_Waiting] = deque()
         self._busy: set[int] = set()
         """Accounts of the groups that are under way."""
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._lanes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def post(self, batch: Batch) -> list[Outcome] | None:
         """None where it must be posted under the locks of its accounts: one of its calls was made before, somebody
         was in the way again and again, or what it was kept with could not be kept."""
         waiting = _Waiting(batch)
         self._waiting.append(waiting)
-        if len(self._lanes) < _LANES and self._busy.isdisjoint(batch.account_ids):
-            lane = asyncio.create_task(self._work(), context=Context())
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+        # Whoever makes a busy account free looks for its next calls himself.
+        if self._lanes < self._most_lanes and self._busy.isdisjoint(batch.account_ids):
+            self._lanes += 1
+            task = asyncio.create_task(self._work(), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await waiting.answer
 
     async def _work(self) -> None:
-        while group := self._next_group():
-            account_ids = {account_id for one in group for account_id in one.batch.account_ids}
-            self._busy |= account_ids
-            try:
-                again = await self._posted(group, account_ids)
-            finally:
-                self._busy -= account_ids
-            self._waiting.extendleft(reversed(again))
+        try:
+            while group := self._next_group():
+                account_ids = {account_id for one in group for account_id in one.batch.account_ids}
+                self._busy |= account_ids
+                try:
+                    again = await self._posted(group, account_ids)
+                finally:
+                    self._busy -= account_ids
+                self._waiting.extendleft(reversed(again))
+        finally:
+            # At once, not when the task is known to be done: a call that comes between would wait for nobody.
+            self._lanes -= 1
 
     def _next_group(self) -> list[_Waiting]:
         """The calls that have waited longest, but for those whose account is busy: nobody overtakes them there."""
@@ -118,7 +125,7 @@ class GroupCommit:
                 one.give(came)
                 continue
             one.tries += 1
-            if one.tries < MAX_TRIES:
+            if one.tries < _MAX_TRIES:
                 again.append(one)
             else:
                 one.give(None)

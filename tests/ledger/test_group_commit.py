@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,13 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db.errors import NumberOutOfRange
+from ledger.batches import Batch
 from ledger.errors import BadUserInput, InsufficientBalance, NotFound
+from ledger.group_commit import GroupCommit
 from ledger.kinds import RefType, TransactionType
 from ledger.money import MAX_NANOS, MIN_NANOS
 from ledger.moves import Entry, Move, Order, Ref, digest_of_payload
+from ledger.posting import utc_now
 from tests.ledger.desk import GPU, SERVICE, Desk, api_usage, correction, open_hold, order, renew, settle, usd
 from tests.ledger.recompute import differences
 
@@ -116,6 +120,25 @@ async def test_many_calls_on_one_account_and_large_ones_between(desk: Desk) -> N
     ]
     rows = await desk.rows(account_id)
     assert [row.seq for row in rows] == list(range(1, 501))
+    assert await differences(desk.database) == []
+
+
+@pytest.mark.parametrize(("lanes", "callers"), [(1, 1), (1, 5), (3, 5)])
+async def test_nobody_is_forgotten_however_calls_come_and_go(desk: Desk, lanes: int, callers: int) -> None:
+    """Nor by a lane that ends in the moment in which he comes."""
+    random = Random(5)
+    account_ids = [await desk.account("1.00") for _ in range(4)]
+    group_commit = GroupCommit(desk.database, lanes)
+
+    async def caller() -> None:
+        for _ in range(60):
+            for _ in range(random.randint(0, 6)):
+                await asyncio.sleep(0)
+            outcomes = await group_commit.post(Batch([order(random.choice(account_ids), api_usage(1))], utc_now))
+            assert outcomes is not None
+
+    async with asyncio.timeout(120):
+        await asyncio.gather(*(caller() for _ in range(callers)))
     assert await differences(desk.database) == []
 
 
