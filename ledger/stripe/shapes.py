@@ -22,7 +22,9 @@ class UnexpectedShape(Exception):
 
 
 def read_object(text: str | bytes) -> Object:
-    """Raises BadUserInput for what is no JSON object."""
+    """With U+FFFD for NUL, which PostgreSQL has no place for: such an event is kept too. Raises BadUserInput for what
+    is no JSON object."""
+    text = text.replace(r"\u0000", r"\ufffd") if isinstance(text, str) else text.replace(rb"\u0000", rb"\ufffd")
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:

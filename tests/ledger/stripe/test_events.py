@@ -11,7 +11,7 @@ from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.stripe.events import EventState, Receipt, StripeEvents
 from tests.ledger.recompute import differences
 from tests.ledger.stripe.till import CUSTOMER, Posted, Till, recharge
-from tests.stripe_objects import body, charge, event, invoice, payment, refund, session
+from tests.stripe_objects import Object, body, charge, event, invoice, payment, refund, session
 
 COMPLETED = "checkout.session.completed"
 APPLIED = Receipt(EventState.APPLIED, None)
@@ -242,6 +242,24 @@ async def test_a_bonus_that_is_no_amount_is_kept_for_operators(till: Till) -> No
     assert (told.state, "the metadata's bonus must be a decimal" in (told.reason or "")) == (EventState.WAITING, True)
     assert (await till.event_row("evt_i")).payload is not None
     assert await till.rows(account_id) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "state"),
+    [
+        (COMPLETED, session("cs_1", customer="cus_\0"), "waiting"),
+        (COMPLETED, session("cs_\0", customer=CUSTOMER), "applied"),
+        (COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_\0"), "applied"),
+        (COMPLETED, session("cs_1", customer=CUSTOMER, currency="\0"), "ignored"),
+        ("refund.created", refund("re_1", amount=5, payment_intent="pi_\0"), "waiting"),
+        ("payment_intent.succeeded", recharge("pi_1", "recharge_\0"), "waiting"),
+        ("made\0up", {"id": "x", "object": "x"}, "ignored"),
+    ],
+)
+async def test_no_letter_makes_an_event_unfit_to_be_kept(till: Till, kind: str, of: Object, state: str) -> None:
+    await till.customer()
+    assert (await till.tell(kind, of, "evt_\0")).state.value == state
+    assert (await till.event_row("evt_\ufffd")).state == state
 
 
 async def test_a_shape_that_cannot_be_read_is_kept(till: Till) -> None:
