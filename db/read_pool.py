@@ -1,4 +1,5 @@
-"""PostgreSQL connections for reading, lent by asyncpg itself: a loan costs microseconds, and no round trip.
+"""PostgreSQL connections for reading, and for posting by single statements, lent by asyncpg itself: a loan costs
+microseconds, and no round trip.
 
 Nothing of a reader outlives its loan, as it sets nothing: so there is nothing to reset. A connection that was in a
 transaction, or that failed, is closed rather than lent again.
