@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextvars import Context
+from random import uniform
 from typing import Final
 
 from db.database import POSTING_CONNECTIONS, Database
@@ -20,7 +21,8 @@ from ledger.batches import Batch, Books
 from ledger.errors import BillingError
 from ledger.moves import Outcome
 
-_MAX_TRIES: Final = 3
+_MAX_TRIES: Final = 5
+_FIRST_PAUSE_SECONDS: Final = 0.002
 _MAX_GROUP: Final = 64
 _MAX_MOVES: Final = 256
 """Of a group; a call with more goes alone."""
@@ -60,14 +62,17 @@ class GroupCommit:
         """None where it must be posted under the locks of its accounts: one of its calls was made before, somebody
         was in the way again and again, or what it was kept with could not be kept."""
         waiting = _Waiting(batch)
+        self._let_wait(waiting)
+        return await waiting.answer
+
+    def _let_wait(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
         # Whoever makes a busy account free looks for its next calls himself.
-        if self._lanes < self._most_lanes and self._busy.isdisjoint(batch.account_ids):
+        if self._lanes < self._most_lanes and self._busy.isdisjoint(waiting.batch.account_ids):
             self._lanes += 1
             task = asyncio.create_task(self._work(), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await waiting.answer
 
     async def _work(self) -> None:
         try:
@@ -75,10 +80,9 @@ class GroupCommit:
                 account_ids = {account_id for one in group for account_id in one.batch.account_ids}
                 self._busy |= account_ids
                 try:
-                    again = await self._posted(group, account_ids)
+                    await self._post(group, account_ids)
                 finally:
                     self._busy -= account_ids
-                self._waiting.extendleft(reversed(again))
         finally:
             # At once, not when the task is known to be done: a call that comes between would wait for nobody.
             self._lanes -= 1
@@ -107,8 +111,8 @@ class GroupCommit:
         self._waiting.extendleft(reversed(passed_over))
         return group
 
-    async def _posted(self, group: Sequence[_Waiting], account_ids: set[int]) -> list[_Waiting]:
-        """Answers all but those that are to be tried again, which it returns."""
+    async def _post(self, group: Sequence[_Waiting], account_ids: set[int]) -> None:
+        """Answers all but those that are to be tried again."""
         try:
             with translated():
                 answers, held, posted = await self._kept(group, account_ids)
@@ -116,20 +120,23 @@ class GroupCommit:
             _fail(group, error)
             if not isinstance(error, Exception):
                 raise
-            return []
+            return
         if posted:
             self._database.changes.announce(posted)
-        again = []
         for one, came in zip(group, answers, strict=True):
             if one.batch.account_ids <= held:
                 one.give(came)
-                continue
-            one.tries += 1
-            if one.tries < _MAX_TRIES:
-                again.append(one)
             else:
-                one.give(None)
-        return again
+                self._try_again(one)
+
+    def _try_again(self, waiting: _Waiting) -> None:
+        """A little later, when whoever was in the way has probably committed."""
+        waiting.tries += 1
+        if waiting.tries == _MAX_TRIES:
+            waiting.give(None)
+            return
+        pause = _FIRST_PAUSE_SECONDS * 2 ** (waiting.tries - 1) * uniform(0.5, 1.5)  # noqa: S311  so that two don't meet again
+        asyncio.get_running_loop().call_later(pause, self._let_wait, waiting)
 
     async def _kept(
         self, group: Sequence[_Waiting], account_ids: set[int]
