@@ -186,7 +186,7 @@ _WRITTEN: Final[dict[str, Callable[[Sequence[Any]], str]]] = {
     "boolean": _plain_array,
     "text": _text_array,
     "timestamptz": lambda moments: _text_array([None if one is None else one.isoformat() for one in moments]),
-    "bytea": lambda data: '{"\\\\x' + '","\\\\x'.join([one.hex() for one in data]) + '"}',
+    "bytea": lambda data: _text_array([None if one is None else f"\\x{one.hex()}" for one in data]),
 }
 
 

@@ -173,3 +173,10 @@ def test_the_digest_of_a_move_is_the_one_that_was_released() -> None:
     released = "864b0f05179cf00f60cf68587457c1123d30b55a4f420919642558ddabe748ed"
     moves: list[Move] = [correction(5), open_hold(usd("1.00"))]
     assert Order(1, SERVICE, moves, "post").payload_digest().hex() == released
+
+
+async def test_a_call_that_writes_no_row_on_an_account_without_rows_is_remembered(desk: Desk) -> None:
+    account_id = await desk.account()
+    call = Order(account_id, SERVICE, (), "recordUsage", "k", payload=["free"], result=3)
+    assert [(await desk.ledger.post(call))[0].replayed for _ in range(2)] == [False, True]
+    assert await differences(desk.database) == []
