@@ -27,18 +27,11 @@ Key = TypeVar("Key", bound=Hashable)
 Found = TypeVar("Found")
 
 
-class Loader(Generic[Key, Found]):
-    """Keys asked for before the snapshot reads next are read together, each once.
+class _Gathering(Generic[Key, Found]):
+    """Keys asked for before the snapshot reads next are asked for together then, each once."""
 
-    `read` says what to ask for; `found_of` gets what a key stands for out of what came of it.
-    """
-
-    def __init__(
-        self, snapshot: Snapshot, read: Callable[[list[Key]], Read[Any]], found_of: Callable[[Any, Key], Found]
-    ) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._read = read
-        self._found_of = found_of
         self._futures: dict[Key, asyncio.Future[Found]] = {}
         self._wanted: list[Key] = []
 
@@ -50,13 +43,30 @@ class Loader(Generic[Key, Found]):
         future = self._futures.get(key)
         if future is None:
             if not self._wanted:
-                self._snapshot.before_reading(self._ask)
+                self._snapshot.before_reading(self._ask_all)
             future = self._futures[key] = asyncio.get_running_loop().create_future()
             self._wanted.append(key)
         return future
 
-    def _ask(self) -> None:
+    def _ask_all(self) -> None:
         keys, self._wanted = self._wanted, []
+        self._ask(keys)
+
+    def _ask(self, keys: list[Key]) -> None:
+        raise NotImplementedError
+
+
+class Loader(_Gathering[Key, Found]):
+    """`read` says what to ask for; `found_of` gets what a key stands for out of what came of it."""
+
+    def __init__(
+        self, snapshot: Snapshot, read: Callable[[list[Key]], Read[Any]], found_of: Callable[[Any, Key], Found]
+    ) -> None:
+        super().__init__(snapshot)
+        self._read = read
+        self._found_of = found_of
+
+    def _ask(self, keys: list[Key]) -> None:
         try:
             read = self._read(keys)
         except Exception as error:  # noqa: BLE001  it is the answer to all of them
@@ -155,7 +165,7 @@ class ResourceLoader(Generic[Arguments, Found]):
 CountKey = tuple[int, TransactionCriteria]
 
 
-class CountLoader:
+class CountLoader(_Gathering[CountKey, int]):
     """The totals tell how many rows they are over: where they are asked for too, nothing is read twice."""
 
     def __init__(
@@ -164,23 +174,11 @@ class CountLoader:
         counts: ResourceLoader[TransactionCriteria, int],
         totals: ResourceLoader[TransactionCriteria, TransactionTotalsRow],
     ) -> None:
-        self._snapshot = snapshot
+        super().__init__(snapshot)
         self._counts = counts
         self._totals = totals
-        self._futures: dict[CountKey, asyncio.Future[int]] = {}
-        self._wanted: list[CountKey] = []
 
-    def load(self, key: CountKey) -> asyncio.Future[int]:
-        future = self._futures.get(key)
-        if future is None:
-            if not self._wanted:
-                self._snapshot.before_reading(self._ask)
-            future = self._futures[key] = asyncio.get_running_loop().create_future()
-            self._wanted.append(key)
-        return future
-
-    def _ask(self) -> None:
-        keys, self._wanted = self._wanted, []
+    def _ask(self, keys: list[CountKey]) -> None:
         for key in keys:
             if self._totals.asked_for(key):
                 self._totals.load(key).add_done_callback(partial(self._told, key))

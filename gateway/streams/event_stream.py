@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -131,17 +131,7 @@ class _EventStream:
             outlet.write_now(_next(event.payload, event.id))
             record.sent(event.committed_at)
 
-        def take(event: Event) -> bool:
-            if outlet.is_blocked:
-                return False
-            write(event)
-            return True
-
-        async with aclosing(stream):
-            stream.hand_to(take)
-            async for event in stream:
-                await outlet.ready()
-                write(event)
+        await outlet.pour(stream, write)
 
     async def _end_with(self, errors: list[dict[str, Any]]) -> None:
         with suppress(ClientLeft, TimeoutError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.http import StreamWriter
 
 from gateway.requests import ClientLeft
+from gateway.streams.subscription import Event, EventStream
 
 STALLED_SECONDS: Final = 60.0
 """A client that takes nothing for so long is gone, or as good as gone."""
@@ -67,6 +68,22 @@ class Outlet:
             raise ClientLeft from None
         except ConnectionError as error:
             raise ClientLeft from error
+
+    async def pour(self, stream: EventStream, write: Callable[[Event], None]) -> None:
+        """Writes all events of the stream, and closes it: those that come while the connection takes more at once, as
+        they are handed over, the others when it is ready. Raises ClientLeft, and what the stream raises."""
+
+        def take(event: Event) -> bool:
+            if self.is_blocked:
+                return False
+            write(event)
+            return True
+
+        async with aclosing(stream):
+            stream.hand_to(take)
+            async for event in stream:
+                await self.ready()
+                write(event)
 
     async def write(self, chunk: bytes) -> None:
         """To the body of a response, when it is ready. Raises ClientLeft."""

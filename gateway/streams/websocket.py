@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -206,17 +206,7 @@ class _Socket:
             outlet.write_through(messages.text_frame(prefix + event.payload + b"}"))
             record.sent(event.committed_at)
 
-        def take(event: Event) -> bool:
-            if outlet.is_blocked:
-                return False
-            write(event)
-            return True
-
-        async with aclosing(stream):
-            stream.hand_to(take)
-            async for event in stream:
-                await outlet.ready()
-                write(event)
+        await outlet.pour(stream, write)
 
     async def _send(self, frame: bytes) -> None:
         """Raises ClientLeft."""
