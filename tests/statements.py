@@ -21,7 +21,7 @@ def watched(database: Database) -> Iterator[list[Sent]]:
     sent: list[Sent] = []
 
     def keep(statement: str, parameters: Any) -> None:
-        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK", "SELECT pg_notify")):
+        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")) and "pg_notify" not in statement:
             sent.append((statement, tuple(parameters)))
 
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
