@@ -13,7 +13,7 @@ demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
 
 test: system-packages $(VENV)/.installed-dev pages
-	$(BIN)/pytest
+	$(BIN)/pytest --durations=25
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -28,6 +28,10 @@ class Begun:
                 waits_for._asyncio_future_blocking = True  # noqa: SLF001
             try:
                 yield waits_for
+            except GeneratorExit:
+                # Nobody waits any more: the coroutine, left behind beside this, may have been closed before.
+                self._coroutine.close()
+                raise
             except BaseException as error:  # noqa: BLE001  cancellation too goes to the coroutine, as by `await`
                 try:
                     waits_for = self._coroutine.throw(error)
