@@ -16,7 +16,7 @@ from db.keyed_rows import key_arrays, listed_keys
 from db.rows import TransactionRow, named, row_of
 from db.snapshots import Read, Wanted
 from db.statements import column_names
-from db.transactions import TransactionTotalsRow
+from db.transactions import TransactionTotalsRow, in_range
 
 _ROW: Final = tables.transactions
 _PLACE: Final = ("account_id", "seq", "ref_type", "ref_id")
@@ -135,7 +135,7 @@ def resource_pages(
 
 def resource_totals(postgresql: bool, resources: Sequence[Resource]) -> Read[dict[Resource, TransactionTotalsRow]]:
     def totals(rows: Iterable[Any]) -> dict[Resource, TransactionTotalsRow]:
-        return {tuple(row[:3]): TransactionTotalsRow(row[0], *map(int, row[3:])) for row in rows}
+        return {tuple(row[:3]): in_range(TransactionTotalsRow(row[0], *map(int, row[3:]))) for row in rows}
 
     return _read(postgresql, resources, _totals, {}, totals)
 

@@ -399,7 +399,7 @@ def _totals_of_stretch(account: ColumnElement[int], shape: _Shape) -> Select[Any
     ).select_from(oldest.outerjoin(newest, true()))
 
 
-def _in_range(row: TransactionTotalsRow) -> TransactionTotalsRow:
+def in_range(row: TransactionTotalsRow) -> TransactionTotalsRow:
     """Raises NumberOutOfRange: balances can stay within the range whose credits and debits leave it."""
     if row.credits_nanos > MAX_BIGINT or row.debits_nanos < -MAX_BIGINT:
         raise NumberOutOfRange("a sum left the 64-bit range")
@@ -445,7 +445,7 @@ def transaction_totals(
     sums = _sums_of_stretch if shape.bounds_time_alone else _sums
 
     def totals(found: Mapping[int, Rows]) -> dict[int, TransactionTotalsRow]:
-        return {account: _in_range(sums(account, rows)) for account, rows in found.items()}
+        return {account: in_range(sums(account, rows)) for account, rows in found.items()}
 
     one, each = _figures_statements(shape, counting=False)
     return read_each(account_ids, _parameters(criteria), totals, one=one, each=each)

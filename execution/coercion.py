@@ -35,7 +35,7 @@ from strawberry.types.lazy_type import LazyType
 
 Read = Callable[[Any], Any]
 
-SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
+_SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def _unexpected(_value: object) -> Any:
@@ -100,7 +100,7 @@ def _object_coercer(type_: GraphQLInputObjectType, above: tuple[GraphQLInputObje
     fields = []
     for name, field in type_.fields.items():
         default = coerce_default_value(field)
-        simple = default is Undefined or default.__class__ in SIMPLE
+        simple = default is Undefined or default.__class__ in _SIMPLE
         may_be_left_out = simple and not is_required_input_field(field)
         fields.append(_InputField(name, field.out_name or name, _coercer(field.type, above), default, may_be_left_out))
 

@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from gateway.settings import Settings
+from ledger.chain import format_time
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -28,7 +29,7 @@ def _json_line(_logger: Any, method: str, event: Any) -> bytes:
     """What `before` and a JSON renderer make of it, in one step: each request has a line."""
     if "exc_info" in event:
         structlog.processors.format_exc_info(_logger, method, event)
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    now = format_time(datetime.now(UTC))
     line = {"event": event.pop("event", None), **event, "level": method, "timestamp": now}
     if (current := request_id.get()) != "-":
         line.setdefault("request_id", current)

@@ -82,7 +82,7 @@ class Loader(_Gathering[Key, Found]):
 
     def _failed(self, keys: list[Key], error: Exception) -> None:
         for key in keys:
-            fail(self._futures[key], error)
+            _fail(self._futures[key], error)
 
 
 class TransactionLoader(Loader[tuple[int, int], TransactionRow | None]):
@@ -95,7 +95,7 @@ class TransactionLoader(Loader[tuple[int, int], TransactionRow | None]):
         super()._answered(keys, found)
 
 
-def fail(future: asyncio.Future[Any], error: BaseException) -> None:
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # rows that were asked for ahead may not be waited for: no warning then
@@ -199,7 +199,7 @@ class CountLoader(_Gathering[CountKey, int]):
 def _hand_on(done: asyncio.Future[Any], to: asyncio.Future[Found], made: Callable[[Any], Found]) -> None:
     error = asyncio.CancelledError() if done.cancelled() else done.exception()
     if error is not None:
-        fail(to, error)
+        _fail(to, error)
     elif not to.done():
         to.set_result(made(done.result()))
 

@@ -246,12 +246,20 @@ async def test_a_range_of_time_includes_its_start_and_not_its_end(ledgers: Datab
     assert [row.seq for row in page.rows] == [4, 3, 2]
 
 
-@pytest.mark.parametrize("criteria", [{}, {"types": [TransactionType.ADMIN_CORRECTION]}, {"created_gte": START}])
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {},
+        {"types": [TransactionType.ADMIN_CORRECTION]},
+        {"created_gte": START},
+        {"ref_type": RefType.VOLUME, "ref_id": "1"},
+    ],
+)
 @pytest.mark.parametrize("sign", [1, -1])
 async def test_sums_that_leave_the_range_are_an_error_and_the_rows_are_counted_all_the_same(
     ledgers: Database, criteria: dict[str, Any], sign: int
 ) -> None:
-    huge = replace(DRAFT, kind=CORRECTED, size=sign * (2**63 - 1))
+    huge = replace(DRAFT, kind=CORRECTED, size=sign * (2**63 - 1), ref=(RefType.VOLUME, "1"))
     account_id, _ = await new_ledger(ledgers, [huge, replace(huge, negative=True), huge])
     async with ledgers.snapshot() as snapshot:
         reads = Reads(snapshot, principal(), NOW)
