@@ -18,9 +18,20 @@ import contextlib
 import sqlite3
 import ssl
 from collections.abc import Iterator
+from typing import Final
 
 import asyncpg
 from sqlalchemy import exc
+
+CONNECTION_LOST: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What asyncpg raises where a connection has ended. `InternalClientError`: the server has announced the end, and has
+not hung up yet."""
 
 
 class DatabaseError(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from db.errors import DatabaseUnavailable
+from db.errors import CONNECTION_LOST, DatabaseUnavailable
 
 
 class ReadPool:
@@ -66,5 +66,5 @@ class ReadPool:
         self._closed = True
         while self._idle:
             connection = self._idle.pop()
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with contextlib.suppress(*CONNECTION_LOST):
                 await connection.close(timeout=1)

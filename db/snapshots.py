@@ -12,7 +12,7 @@ from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.bundles import run_bundled
-from db.errors import DatabaseError, translated
+from db.errors import CONNECTION_LOST, DatabaseError, translated
 from db.read_pool import ReadPool
 
 MAX_BUNDLE: Final = 16
@@ -165,7 +165,7 @@ class LongReader:
             if not self._busy:
                 # Shielded: a client that leaves must not leave its connection in the transaction.
                 await asyncio.shield(connection.execute("ROLLBACK"))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except CONNECTION_LOST:
             self._busy = True
         finally:
             self._pool.give_back(connection, sound=not self._busy)

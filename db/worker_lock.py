@@ -16,10 +16,9 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
-from db.errors import translated
+from db.errors import CONNECTION_LOST, translated
 
 _KEY: Final = 7_245_310_906
-_LOST: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _CHECK_SECONDS: Final = 10.0
 
 
@@ -79,7 +78,7 @@ class AdvisoryLock:
             return False
         try:
             await self._connection.execute("SELECT", timeout=_CHECK_SECONDS)
-        except _LOST:
+        except CONNECTION_LOST:
             await self.release()
             return False
         return True
@@ -87,5 +86,5 @@ class AdvisoryLock:
     async def release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(*CONNECTION_LOST):
                 await connection.close(timeout=1)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import asyncpg
 import structlog
 
+from db.errors import CONNECTION_LOST
 from db.feed.signals import OnPosted
 
 CHANNEL: Final = "billing_posted"
@@ -30,9 +31,6 @@ _NOTIFY: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notif
 
 _ACCOUNTS_IN_PAYLOAD: Final = 300
 """A payload has at most 7,999 bytes."""
-
-# InternalClientError: the server has said that it ends the connection, and has not hung up yet.
-_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 log = structlog.get_logger()
 
@@ -69,7 +67,7 @@ class PostgresSignals:
         while self._unsent:
             try:
                 await self._send_now()
-            except _LOST as error:
+            except CONNECTION_LOST as error:
                 # Whoever listens polls too: rather a late row than a line of waiting notifications.
                 log.warning("notification not sent", reason=type(error).__name__)
                 self._unsent.clear()
@@ -103,7 +101,7 @@ class PostgresSignals:
                     await self._listen_on(connection, on_posted)
                 finally:
                     connection.terminate()
-            except _LOST as error:
+            except CONNECTION_LOST as error:
                 log.warning("not listening to the database: polling alone", reason=type(error).__name__)
                 # Spread, so that many processes don't come back to a restarted server at once.
                 await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
@@ -144,5 +142,5 @@ class PostgresSignals:
             self._sending.cancel()
         sender, self._sender = self._sender, None
         if sender is not None:
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(*CONNECTION_LOST):
                 await sender.close(timeout=1)
