@@ -65,7 +65,7 @@ $(VENV)/bin/python:
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py execution/printing.c
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
@@ -78,6 +78,6 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-data gateway/static console/graphiql/node_modules \
+	rm -rf $(VENV) execution/_printing*.so demo-data gateway/static console/graphiql/node_modules \
 	  console/billing/node_modules console/billing/generated \
 	  benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache

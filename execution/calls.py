@@ -51,6 +51,18 @@ def _itself(event: Any) -> Any:
     return event
 
 
+class OfClass:
+    """An `is_type_of` that looks at the class of an object alone, so that it need be asked once for each class."""
+
+    __slots__ = ("_class",)
+
+    def __init__(self, of: type) -> None:
+        self._class = of
+
+    def __call__(self, value: object, _info: object) -> bool:
+        return isinstance(value, self._class)
+
+
 class Call:
     """A resolver with its parameters sorted out."""
 

@@ -8,7 +8,7 @@ kept: whoever sends garbage must not push good documents out.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
@@ -37,6 +37,7 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from execution.inputs import Variables
 from execution.limits import Limits, exceeded, overlong_numbers
+from execution.native import Writer, best_writer
 from execution.plans import Plan, Planner
 
 MAX_KEPT_LENGTH: Final = 16_384
@@ -94,7 +95,8 @@ class Operation:
         key = tuple(variables.coerced.get(name) for name in self._conditions)
         plan = self._plans.get(key)
         if plan is None:
-            plan = Planner(schema, self.document.fragments, self.definition, variables).plan()
+            writer = self.document.new_writer()
+            plan = Planner(schema, self.document.fragments, self.definition, variables, writer).plan()
             self._plans[key] = plan
             if len(self._plans) > MAX_PLANS:
                 self._plans.popitem(last=False)
@@ -102,8 +104,10 @@ class Operation:
 
 
 class Document:
-    def __init__(self, ast: DocumentNode) -> None:
+    def __init__(self, ast: DocumentNode, new_writer: Callable[[], Writer] = best_writer) -> None:
         self.ast = ast
+        self.new_writer = new_writer
+        """Of the functions that print whole subtrees, for each plan."""
         fragments = [one for one in ast.definitions if isinstance(one, FragmentDefinitionNode)]
         self.fragment_definitions = {one.name.value: one for one in fragments}
         self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}

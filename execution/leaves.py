@@ -6,7 +6,7 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from graphql import (
     GraphQLBoolean,
@@ -35,7 +35,32 @@ def unusual(printed: Any) -> Any:
     return printed
 
 
-def _is_strict(coerce: Callable[[Any], Any]) -> bool:
+class FixedPoint(NamedTuple):
+    """An integer of the smallest unit as a plain decimal, without the zeros at its end beyond the `least` digits."""
+
+    digits: int
+    """After the point: up to 18."""
+    least: int
+
+
+Form = FixedPoint | Literal["time", "day"]
+"""How a scalar prints what compiled C code can print too: integers as `FixedPoint`, datetimes in UTC as RFC 3339 with
+six fraction digits ("time"), dates as YYYY-MM-DD ("day")."""
+
+_FORM: Final = "printed_form"
+
+
+def prints_as(form: Form, coerce: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Says of a scalar's function which form its strings have, so that it need not be called for them."""
+    setattr(coerce, _FORM, form)
+    return coerce
+
+
+def form_of(coerce: Callable[[Any], Any]) -> Form | None:
+    return getattr(coerce, _FORM, None)
+
+
+def is_strict(coerce: Callable[[Any], Any]) -> bool:
     """Whether it refuses by itself what no scalar is made of."""
 
     async def awaitable() -> None:
@@ -127,6 +152,6 @@ def leaf_code(leaf: GraphQLLeafType, value: str, scope: Scope) -> str:
         return f"(str({value}) if {value}.__class__ is int or {value}.__class__ is str else surprise())"
     printed = scope.name("print_", coerce)
     text = f"(p if (p := {printed}({value})).__class__ is str else unusual(p))"
-    if _is_strict(coerce):
+    if is_strict(coerce):
         return text
     return f"({text} if {value}.__class__ in PLAIN else surprise())"

@@ -38,9 +38,10 @@ from strawberry.types.field import StrawberryField
 from execution.attributes import ANY, ROWS, Reading, read_below
 from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
 from execution.inputs import Arguments
+from execution.native import Writer
 from execution.pending import all_of, begin
 from execution.runs import FieldInfo, Run, answered, around_field, is_pending
-from execution.subtrees import Function, LaterField, PureField, SubtreeWriter
+from execution.subtrees import Function, LaterField, PureField
 
 
 class Selection:
@@ -418,12 +419,13 @@ class Planner:
         fragments: dict[str, FragmentDetails],
         operation: OperationDefinitionNode,
         variables: VariableValues,
+        writer: Writer,
     ) -> None:
         self._schema = schema
         self._fragments = fragments
         self._operation = operation
         self._variables = variables
-        self._writer = SubtreeWriter()
+        self._writer = writer
         self._to_bind: list[tuple[Selection | Completion, str]] = []
         self._fields = 0
         self._compiled = 0

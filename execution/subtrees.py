@@ -32,6 +32,7 @@ from graphql import (
 )
 from graphql.pyutils import is_awaitable
 
+from execution.calls import OfClass
 from execution.leaves import Scope, Surprise, leaf_code
 
 Function = Callable[[Any], Any]
@@ -60,9 +61,11 @@ class LaterField:
     key: str
 
 
-def admit(known: set[type], value: object) -> None:
+def admit(known: set[type], value: object, is_type_of: OfClass | None = None) -> None:
     """Lets objects of this class be read; exceptions, awaitables and nothing at all are not for reading."""
     if value is None or value is Undefined or isinstance(value, Exception) or is_awaitable(value):
+        raise Surprise
+    if is_type_of is not None and not is_type_of(value, None):
         raise Surprise
     known.add(value.__class__)
 
@@ -80,7 +83,11 @@ class SubtreeWriter:
         known = self._scope.name("known_", set())
         lines = [f"if v.__class__ not in {known}:", f"    admit({known}, v)"]
         if type_.is_type_of is not None:
-            lines.append(f"if {self._scope.name('is_type_', type_.is_type_of)}(v, None) is not True: surprise()")
+            is_type_of = self._scope.name("is_type_", type_.is_type_of)
+            if isinstance(type_.is_type_of, OfClass):
+                lines[1] = f"    admit({known}, v, {is_type_of})"
+            else:
+                lines.append(f"if {is_type_of}(v, None) is not True: surprise()")
         printed = []
         for number, field in enumerate(fields):
             code = "None"

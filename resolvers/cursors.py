@@ -88,7 +88,11 @@ def _encode(body: bytes) -> str:
 
 
 def _text(raw: bytes) -> str:
-    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+    return _url_safe(binascii.b2a_base64(raw, newline=False))
+
+
+def _url_safe(coded: bytes) -> str:
+    return coded.translate(_URL_SAFE, b"=").decode()
 
 
 class CursorWriter:
@@ -112,9 +116,17 @@ class CursorWriter:
         return [head + text[start : start + _NUMBERED_TEXT] for start in range(0, len(text), _NUMBERED_TEXT)]
 
     def of_usage(self, position: UsagePosition) -> str:
-        day, model, category, origin = position
-        text = f"{format_day(day)}\x00{model}\x00{category}\x00{origin}".encode()
-        return self._head_text + _text(text + _CRC.pack(zlib.crc32(text, self._head_crc)))
+        return self.of_usages([position])[0]
+
+    def of_usages(self, positions: Iterable[UsagePosition]) -> list[str]:
+        """Their bytes are of any length, so each is made text by itself, and all are made safe for URLs together."""
+        head, crc, packed = self._head_text, self._head_crc, _CRC.pack
+        texts = [
+            f"{format_day(day)}\x00{model}\x00{category}\x00{origin}".encode()
+            for day, model, category, origin in positions
+        ]
+        coded = [binascii.b2a_base64(text + packed(zlib.crc32(text, crc))) for text in texts]
+        return [head + text for text in _url_safe(b"".join(coded)).splitlines()]
 
 
 def read_cursor(text: str, argument: str) -> Cursor:

@@ -88,7 +88,7 @@ async def usage_page(
         rows,
         has_next,
         has_previous,
-        lambda rows: [writer.of_usage(one) for one in map(_POSITION, rows)],
+        lambda rows: writer.of_usages(map(_POSITION, rows)),
     )
 
 

@@ -9,7 +9,7 @@ from strawberry import Info
 from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from execution.attributes import ROWS, reading_of
-from execution.calls import AHEAD
+from execution.calls import AHEAD, OfClass
 from ledger.ids import account_id_text
 from resolvers import accounts, api_keys, charges, months, recharges, transactions, usage
 from resolvers.context import Reads
@@ -181,9 +181,7 @@ class Account(Node):
     async def auto_recharge(self: AccountRow, info: Info[Reads, None]) -> RechargeViewRow | None:
         return await recharges.auto_recharge(info.context, self.id)
 
-    @classmethod
-    def is_type_of(cls, obj: object, _info: object) -> bool:
-        return isinstance(obj, AccountRow)
+    is_type_of = OfClass(AccountRow)
 
 
 @strawberry.type(description="An account and its cursor.")

@@ -9,7 +9,7 @@ from strawberry import Info
 from db.criteria import ALL_CHARGES, ChargeCriteria
 from db.rows import ChargeRow, TransactionRow
 from execution.attributes import ROWS, reading_of
-from execution.calls import AHEAD
+from execution.calls import AHEAD, OfClass
 from ledger.ids import charge_id_text
 from resolvers import charges
 from resolvers.context import MAX_NESTED_ROWS, Reads
@@ -83,9 +83,7 @@ class Charge(Node):
             needed=Needed(reading_of(info).of_rows),
         )
 
-    @classmethod
-    def is_type_of(cls, obj: object, _info: object) -> bool:
-        return isinstance(obj, ChargeRow)
+    is_type_of = OfClass(ChargeRow)
 
 
 @strawberry.type(description="A charge and its cursor.")

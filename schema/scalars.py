@@ -9,6 +9,7 @@ import strawberry
 from graphql import IntValueNode, StringValueNode, ValueNode, print_ast
 from strawberry.types.scalar import ScalarDefinition
 
+from execution.leaves import FixedPoint, prints_as
 from ledger.chain import format_time
 from ledger.errors import BadUserInput
 from ledger.money import format_nanos, parse_nanos
@@ -101,7 +102,7 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         "An exact amount of money as a plain decimal string with two to nine fraction digits, within"
         ' ±9223372036.854775807: "-1.25", "0.00", "0.000000135". Input with more than nine fraction digits, an'
         " exponent, or as a float is refused.",
-        format_nanos,
+        prints_as(FixedPoint(9, 2), format_nanos),
         parse_nanos,
     ),
     BigInteger: _scalar("BigInt", 'A 64-bit integer as a string: "36700000000".', str, _parse_big_integer),
@@ -109,9 +110,9 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         "DateTime",
         'RFC 3339, printed in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z". Input needs a zone and'
         " has at most six fraction digits.",
-        format_time,
+        prints_as("time", format_time),
         parse_date_time,
     ),
-    date: _scalar("Date", 'A UTC day: "2026-11-23".', format_day, parse_date),
+    date: _scalar("Date", 'A UTC day: "2026-11-23".', prints_as("day", format_day), parse_date),
     Month: _scalar("YearMonth", 'A UTC month: "2026-11".', str, _parse_month_value),
 }

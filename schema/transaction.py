@@ -10,7 +10,7 @@ from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
 from db.rows import ChargeRow, TransactionRow, named
 from db.transactions import TransactionTotalsRow
 from execution.attributes import ANY, READS, Reading
-from execution.calls import AHEAD
+from execution.calls import AHEAD, OfClass
 from ledger.ids import transaction_id_text
 from resolvers import charges, stripe_links, transactions
 from resolvers.context import Reads
@@ -100,9 +100,7 @@ class Transaction(Node):
     def stripe_url(self: TransactionRow, info: Info[Reads, None]) -> str | None:
         return stripe_links.stripe_url(info.context.principal, self)
 
-    @classmethod
-    def is_type_of(cls, obj: object, _info: object) -> bool:
-        return isinstance(obj, TransactionRow)
+    is_type_of = OfClass(TransactionRow)
 
 
 @strawberry.type(description="Sums over the whole filter, not over the page.")

@@ -301,6 +301,31 @@ BUGS: Final = (
         "(str({value}) if {value}.__class__ is int or {value}.__class__ is str else surprise())",
         "str({value})",
     ),
+    # Whole subtrees, printed by C
+    Bug("a number without its sign", "printing.c", "if (number < 0)\n        *--at = '-';", ""),
+    Bug("zeros after the last digit", "printing.c", "while (digits > how->least && fraction % 10 == 0)", "while (0)"),
+    Bug("a fraction of a fixed length", "printing.c", "digits--;", ""),
+    Bug("an int of 64 bits for an Int", "printing.c", "number < INT32_MIN || number > INT32_MAX", "0"),
+    Bug("a null where none may be", "printing.c", "how->nullable ? Py_NewRef(value) : surprise()", "Py_NewRef(value)"),
+    Bug("an object's type is not asked", "printing.c", "how->is_type_of != NULL && !is_of_type", "0 && !is_of_type"),
+    Bug(
+        "what is no string for a String",
+        "printing.c",
+        "PyUnicode_CheckExact(value) ? Py_NewRef(value) :",
+        "1 ? Py_NewRef(value) :",
+    ),
+    Bug("what is no bool for a Boolean", "printing.c", "PyBool_Check(value) ?", "1 ?"),
+    Bug(
+        "null for what no enum has",
+        "printing.c",
+        "return PyErr_Occurred() ? NULL : surprise();",
+        "return Py_NewRef(Py_None);",
+    ),
+    Bug("a scalar is given what is none", "printing.c", "if (how->plain != NULL) {", "if (0) {"),
+    Bug("a scalar's result is not looked at", "printing.c", "printed == NULL || PyUnicode_CheckExact(printed)", "1"),
+    Bug("the day for the month", "printing.c", "PyDateTime_GET_MONTH(day)", "PyDateTime_GET_DAY(day)"),
+    Bug("the first of a list for all", "printing.c", "PyList_GET_ITEM(values, index)", "PyList_GET_ITEM(values, 0)"),
+    Bug("one dict for all objects", "printing.c", "PyDict_Copy(how->template)", "Py_NewRef(how->template)"),
     # Columns
     Bug("columns that a resolver reads are not read", "attributes", "return names\n", "return names or ()\n"),
     Bug(

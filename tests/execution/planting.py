@@ -6,7 +6,11 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import shlex
+import subprocess
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,26 +30,45 @@ class Bug(NamedTuple):
     wrong: str
 
     @property
+    def is_in_c(self) -> bool:
+        return self.file.endswith(".c")
+
+    @property
     def module(self) -> str:
-        return f"execution.{self.file}"
+        return f"execution._{self.file.removesuffix('.c')}" if self.is_in_c else f"execution.{self.file}"
 
     @property
     def source(self) -> str:
-        text = (ROOT / "execution" / f"{self.file}.py").read_text(encoding="utf-8")
-        assert self.right in text, f"{self.name}: execution/{self.file}.py no longer has {self.right!r}"
+        name = self.file if self.is_in_c else f"{self.file}.py"
+        text = (ROOT / "execution" / name).read_text(encoding="utf-8")
+        assert self.right in text, f"{self.name}: execution/{name} no longer has {self.right!r}"
         return text.replace(self.right, self.wrong)
+
+
+def _compiled(bug: Bug, folder: Path) -> Path:
+    source, made = folder / bug.file, folder / f"_printing{sysconfig.get_config_var('EXT_SUFFIX')}"
+    source.write_text(bug.source, encoding="utf-8")
+    link, flags = (shlex.split(sysconfig.get_config_var(name)) for name in ("LDSHARED", "CCSHARED"))
+    headers = f"-I{sysconfig.get_path('include')}"
+    subprocess.run([*link, *flags, "-O0", "-w", headers, str(source), "-o", str(made)], check=True)
+    return made
 
 
 class _Planter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Finds the spoilt module before the right one is found."""
 
-    def __init__(self, bug: Bug) -> None:
+    def __init__(self, bug: Bug, folder: Path) -> None:
         self._bug = bug
+        self._made = _compiled(bug, folder) if bug.is_in_c else None
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        return importlib.util.spec_from_loader(name, self) if name == self._bug.module else None
+        if name != self._bug.module:
+            return None
+        if self._made is not None:
+            return importlib.util.spec_from_file_location(name, self._made)
+        return importlib.util.spec_from_loader(name, self)
 
     def get_source(self, _name: str) -> str:
         return self._bug.source
@@ -60,7 +83,8 @@ def planted(bug: Bug) -> Iterator[Any]:
     """The module `tests.execution.trial`, whose trials run the compiler with the bug."""
     package = sys.modules["tests.execution"]
     right = {name: module for name, module in sys.modules.items() if _is_of_the_compiler(name)}
-    planter = _Planter(bug)
+    folder = tempfile.TemporaryDirectory()
+    planter = _Planter(bug, Path(folder.name))
     for name in right:
         del sys.modules[name]
     sys.meta_path.insert(0, planter)
@@ -69,6 +93,7 @@ def planted(bug: Bug) -> Iterator[Any]:
         assert bug.module in sys.modules, f"{bug.name}: {bug.module} is not part of the compiler"
         yield trial
     finally:
+        folder.cleanup()
         sys.meta_path.remove(planter)
         for name in [*filter(_is_of_the_compiler, sys.modules)]:
             del sys.modules[name]

@@ -48,7 +48,7 @@ async def test_it_is_caught(bug: Bug) -> None:
 
 def test_none_is_a_name_that_is_not_there(tmp_path: Path) -> None:
     """Compiled code would merely fail by it, and what fails is run by the reference executor."""
-    for number, bug in enumerate(BUGS):
+    for number, bug in enumerate(bug for bug in BUGS if not bug.is_in_c):
         (tmp_path / f"bug_{number}.py").write_text(bug.source, encoding="utf-8")
     command = (sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", str(tmp_path))
     found = subprocess.run(command, capture_output=True, text=True, check=False)

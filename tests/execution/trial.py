@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -18,7 +18,9 @@ from graphql import GraphQLSchema, OperationType
 
 from execution.documents import Document, DocumentRefused, Documents
 from execution.limits import Limits
+from execution.native import ShapeWriter, Writer
 from execution.run import run, run_by_reference
+from execution.subtrees import SubtreeWriter
 from tests.execution.chances import Chances
 from tests.execution.comparison import Answer, Failure, Place, answer, difference, possible_failures, watching
 from tests.execution.operations import OperationWriter
@@ -30,6 +32,19 @@ KINDS: Final = (0.7, 0.22, 0.08)
 """How much of the documents is queries, mutations and subscriptions."""
 MAX_SECONDS: Final = 20
 """Beyond that an operation hangs."""
+
+
+NEW_WRITERS: Final[dict[str, Callable[[], Writer]]] = {
+    "compiled, printed by C": ShapeWriter,
+    "compiled, printed by Python": SubtreeWriter,
+}
+
+Printed = tuple[Document, ...]
+"""The same document for each way to print."""
+
+
+def printed(document: Document) -> Printed:
+    return tuple(Document(document.ast, new_writer) for new_writer in NEW_WRITERS.values())
 
 
 def _documents(schema: GraphQLSchema) -> Documents:
@@ -67,9 +82,12 @@ class Example:
     seed: int
     kind: OperationType = OperationType.QUERY
 
-    async def answers(self, document: Document, without: frozenset[str] = frozenset()) -> tuple[Answer, Answer]:
-        compiled = await self._answer(run, document, without, guard=False)
-        return compiled, await self._answer(run_by_reference, document, without, guard=True)
+    async def answers(
+        self, printed: Printed, without: frozenset[str] = frozenset()
+    ) -> tuple[tuple[Answer, ...], Answer]:
+        """By compiled code, once for each way to print, and by the reference executor."""
+        compiled = [await self._answer(run, document, without, guard=False) for document in printed]
+        return tuple(compiled), await self._answer(run_by_reference, printed[0], without, guard=True)
 
     def _given(self, chances: Chances, *, guard: bool) -> dict[str, Any]:
         context = self.subject.context(chances, guard=guard)
@@ -87,10 +105,14 @@ class Example:
             return await answer(execute, self.subject.schema, document, **given)
 
     async def difference(
-        self, document: Document, answers: tuple[Answer, Answer], without: frozenset[str] = frozenset()
+        self,
+        document: Document,
+        answers: tuple[tuple[Answer, ...], Answer],
+        without: frozenset[str] = frozenset(),
     ) -> str | None:
-        compiled, reference = answers
-        if difference(compiled, reference) is None:
+        each_compiled, reference = answers
+        compiled = next((one for one in each_compiled if difference(one, reference) is not None), None)
+        if compiled is None:
             return None
         possible: Mapping[Place, set[Failure]] = {}
         if reference.raised is None:
@@ -105,7 +127,7 @@ class Example:
         async def differs(smaller: str, without: frozenset[str] = frozenset()) -> bool:
             try:
                 document = documents.get(smaller)
-                answers = await self.answers(document, without)
+                answers = await self.answers(printed(document), without)
             except (DocumentRefused, Exception):  # noqa: BLE001  removing may make anything of it
                 return False
             return await self.difference(document, answers, without) is not None
@@ -118,18 +140,17 @@ class Example:
         for fault in sorted(chances.happened):
             if await differs(text, without | {fault}):
                 without |= {fault}
-        answers = await self.answers(document, without)
-        compiled, reference = answers
+        answers = await self.answers(printed(document), without)
+        each_compiled, reference = answers
         lines = [
             f"{await self.difference(document, answers, without)}",
             text,
             f"operation: {self.name}  variables: {json.dumps(self.variables)}",
             f"faults: {sorted(chances.happened - without)}",
-            f"compiled:  {compiled.raised or json.dumps(compiled.data, default=repr)}",
-            *(f"    {place} {failure}" for place, failure in compiled.failures),
-            f"reference: {reference.raised or json.dumps(reference.data, default=repr)}",
-            *(f"    {place} {failure}" for place, failure in reference.failures),
         ]
+        for name, shown in zip((*NEW_WRITERS, "reference"), (*each_compiled, reference), strict=True):
+            lines.append(f"{name}: {shown.raised or json.dumps(shown.data, default=repr)}")
+            lines += [f"    {place} {failure}" for place, failure in shown.failures]
         return "\n".join(lines)
 
 
@@ -143,21 +164,21 @@ async def trial(subject: Subject, first: int, count: int, *, reduce: bool = True
             writer = OperationWriter(subject.schema, subject.vocabulary, random)
             kind = random.choices((OperationType.QUERY, OperationType.MUTATION, OperationType.SUBSCRIPTION), KINDS)[0]
             text, name = writer.write(kind)
-            document = documents.get(text)
+            documents_printed = printed(documents.get(text))
             tally.documents += 1
             for _ in range(OF_ONE_DOCUMENT):
                 example = Example(subject, name, writer.values(), random.getrandbits(32), kind)
-                await _checked(example, document, text, number, tally, reduce=reduce)
+                await _checked(example, documents_printed, text, number, tally, reduce=reduce)
     return tally
 
 
-async def _checked(example: Example, document: Document, text: str, number: int, tally: Tally, *, reduce: bool) -> None:
-    compiled, reference = answers = await example.answers(document)
-    what = await example.difference(document, answers)
+async def _checked(example: Example, printed: Printed, text: str, number: int, tally: Tally, *, reduce: bool) -> None:
+    compiled, reference = answers = await example.answers(printed)
+    what = await example.difference(printed[0], answers)
     if what is not None:
         report = await example.report(text) if reduce else what
         raise Differed(number, f"{example.subject.name}, document {number}: {report}")
     tally.operations += 1
     tally.failures += len(reference.failures)
     tally.fields += reference.fields
-    tally.by_reference += compiled.fields
+    tally.by_reference += max(one.fields for one in compiled)
