@@ -1,31 +1,48 @@
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import Final
 
 import click
 
 from db.errors import DatabaseError
-from gateway.commands.accounts import accounts
-from gateway.commands.demo import demo
-from gateway.commands.import_usage import import_usage
-from gateway.commands.keys import keys
-from gateway.commands.serve import migrate, serve
-from gateway.commands.stripe import stripe
-from gateway.commands.worker import worker
 from ledger.errors import BillingError
 
+_MODULES: Final = {
+    "accounts": "accounts",
+    "demo": "demo",
+    "import-usage": "import_usage",
+    "keys": "keys",
+    "migrate": "serve",
+    "serve": "serve",
+    "stripe": "stripe",
+    "worker": "worker",
+}
+"""Where in gateway/commands each command is."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class _Commands(click.Group):
+    """Each is imported when it is called: the server's parts take longer than all that `accounts` or `keys` does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _MODULES:
+            return None
+        module = importlib.import_module(f"gateway.commands.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="billing-gateway")
 def cli() -> None:
     """The billing gateway: a prepaid ledger served over GraphQL and REST.
 
     Every setting is an environment variable BILLING_… or a flag; docs/configuration.md describes them.
     """
-
-
-for command in (accounts, demo, import_usage, keys, migrate, serve, stripe, worker):
-    cli.add_command(command)
 
 
 def main() -> None:

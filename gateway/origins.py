@@ -1,45 +1,20 @@
-"""Whose page a browser's request comes from: WebSockets and cookies are not kept to their own origin by browsers."""
+"""Origins of pages, as browsers name them and settings list them. Needs no server: every command reads settings."""
 
 from __future__ import annotations
 
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from aiohttp import hdrs, web
-
-from gateway.errors import RequestError
-
-_PORTS: Final = {"http": 80, "https": 443}
+PORTS: Final = {"http": 80, "https": 443}
 
 
 def parse_origin(text: str) -> tuple[str, str, int] | None:
     """Scheme, host and port; None for what is no origin of a site, such as `null`."""
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
     except ValueError:
         return None
     if not host or port is None or parts != SplitResult(parts.scheme, parts.netloc, "", "", "") or parts.username:
         return None
     return parts.scheme, host, port
-
-
-def _is_own(origin: tuple[str, str, int], request: web.Request) -> bool:
-    """By host and port: a proxy that ends TLS leaves no trace of the scheme."""
-    scheme, host, port = origin
-    try:
-        own = urlsplit(f"//{request.host}")
-        return (own.hostname, own.port or _PORTS[scheme]) == (host, port)
-    except ValueError:
-        return False
-
-
-def check_origin(request: web.Request, allowed: frozenset[str] = frozenset()) -> None:
-    """Raises RequestError for a page of another origin than our own and those allowed. Only browsers name one."""
-    given = request.headers.getall(hdrs.ORIGIN, ())
-    if not given:
-        return
-    origin = parse_origin(given[0]) if len(given) == 1 else None
-    if origin is not None and (_is_own(origin, request) or origin in map(parse_origin, allowed)):
-        return
-    raise RequestError("FORBIDDEN", "pages of this origin may not do this")

@@ -7,9 +7,10 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from db.database import Database, DatabaseOptions
+from db.database import Database
 from execution.documents import Documents, Operation
 from execution.limits import Limits
+from gateway.databases import open_database
 from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
@@ -41,17 +42,6 @@ class Parts:
 
 
 PARTS = web.AppKey("parts", Parts)
-
-
-def open_database(settings: Settings) -> Database:
-    return Database(
-        DatabaseOptions(
-            url=settings.database_url,
-            pool_size=settings.pool_size,
-            statement_timeout_seconds=settings.statement_timeout_seconds,
-            lock_timeout_seconds=settings.lock_timeout_seconds,
-        )
-    )
 
 
 def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:

@@ -22,7 +22,8 @@ from pydantic import SecretStr
 
 from db.schema_version import check
 from gateway.app import build_app
-from gateway.parts import build_parts, open_database
+from gateway.databases import open_database
+from gateway.parts import build_parts
 from gateway.protocol import Runner
 from gateway.settings import Settings
 

@@ -12,7 +12,7 @@ import click
 from db.database import Database
 from db.schema_version import check
 from gateway.commands.options import with_settings
-from gateway.parts import open_database
+from gateway.databases import open_database
 from gateway.settings import Settings
 from ledger.accounts import Accounts
 from ledger.audit import COMMAND_LINE, Actor

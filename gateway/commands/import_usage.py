@@ -25,7 +25,7 @@ from db import schema_version
 from db.database import Database
 from db.errors import DatabaseError
 from gateway.commands.options import with_settings
-from gateway.parts import open_database
+from gateway.databases import open_database
 from gateway.settings import Settings
 from ledger.errors import BadUserInput
 from ledger.imports.columns import Format

@@ -7,8 +7,8 @@ import structlog
 
 from db.schema_version import migrate as migrate_database
 from gateway.commands.options import SECRETS, WORKERS_ALONE, with_settings
+from gateway.databases import open_database
 from gateway.logs import configure_logs
-from gateway.parts import open_database
 from gateway.serve import check_schema, serve_here, serve_workers
 from gateway.settings import Settings
 

@@ -13,11 +13,11 @@ from aiohttp import web
 from db.database import Database
 from db.schema_version import check
 from gateway.commands.options import with_settings
+from gateway.databases import open_database
 from gateway.errors import RequestError
 from gateway.jobs import Worker, build_jobs
 from gateway.logs import configure_logs
 from gateway.metrics import may_read_metrics
-from gateway.parts import open_database
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
 

@@ -12,9 +12,9 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway.errors import RequestError
-from gateway.origins import check_origin
 from gateway.parts import PARTS
 from gateway.requests import KEY_PREFIX, authenticate
+from gateway.same_origin import check_origin
 from ledger.keys import Principal
 from ledger.tickets import Purpose
 

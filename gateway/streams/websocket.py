@@ -13,10 +13,10 @@ from aiohttp import WSMsgType, hdrs, web
 
 from gateway.errors import RequestError, problem_of
 from gateway.logs import request_id
-from gateway.origins import check_origin
 from gateway.parts import PARTS
 from gateway.protocol import streams_to
 from gateway.requests import REQUEST_ID, ClientLeft, authenticate, begin_stream, report
+from gateway.same_origin import check_origin
 from gateway.streams import messages
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
 from gateway.streams.leash import Leash

@@ -31,9 +31,14 @@ def test_every_setting_is_described_with_its_default(name: str) -> None:
     assert line in (ROOT / "docs/configuration.md").read_text().splitlines()
 
 
+def _within(group: click.Group) -> list[tuple[str, click.Command]]:
+    context = click.Context(group)
+    return [(name, command) for name in group.list_commands(context) if (command := group.get_command(context, name))]
+
+
 def _commands(group: click.Group, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Those that do something, by their names: not the groups."""
-    for name, command in sorted(group.commands.items()):
+    for name, command in _within(group):
         if isinstance(command, click.Group):
             yield from _commands(command, *names, name)
         else:
@@ -104,7 +109,7 @@ def test_an_example_is_a_command_with_options_that_there_are(example: str) -> No
     command: click.Command = cli
     words = shlex.split(example)
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        command = dict(_within(command))[words.pop(0)]
     # Parsed, not run: values are not opened as the files that they name.
     given, _, _ = command.make_parser(click.Context(command)).parse_args(words)
     missing = [one.name for one in command.params if one.required and not given.get(one.name or "")]
@@ -144,7 +149,7 @@ def test_every_command_and_flag_has_help() -> None:
             if isinstance(parameter, click.Option):
                 assert parameter.help, f"{command.name} {parameter.name}"
         if isinstance(command, click.Group):
-            for inner in command.commands.values():
+            for _, inner in _within(command):
                 check(inner)
 
     check(cli)

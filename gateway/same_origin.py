@@ -1,0 +1,31 @@
+"""Whose page a browser's request comes from: WebSockets and cookies are not kept to their own origin by browsers."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+
+from gateway.errors import RequestError
+from gateway.origins import PORTS, parse_origin
+
+
+def _is_own(origin: tuple[str, str, int], request: web.Request) -> bool:
+    """By host and port: a proxy that ends TLS leaves no trace of the scheme."""
+    scheme, host, port = origin
+    try:
+        own = urlsplit(f"//{request.host}")
+        return (own.hostname, own.port or PORTS[scheme]) == (host, port)
+    except ValueError:
+        return False
+
+
+def check_origin(request: web.Request, allowed: frozenset[str] = frozenset()) -> None:
+    """Raises RequestError for a page of another origin than our own and those allowed. Only browsers name one."""
+    given = request.headers.getall(hdrs.ORIGIN, ())
+    if not given:
+        return
+    origin = parse_origin(given[0]) if len(given) == 1 else None
+    if origin is not None and (_is_own(origin, request) or origin in map(parse_origin, allowed)):
+        return
+    raise RequestError("FORBIDDEN", "pages of this origin may not do this")
