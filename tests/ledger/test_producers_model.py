@@ -630,10 +630,7 @@ def test_all_producers_do_what_the_model_says(backend: str, request: pytest.Fixt
     def new_url() -> str:
         if backend == "postgresql":
             server: Postgres = request.getfixturevalue("postgres_server")
-            name = runner.run(server.new_database(template))
-            # The server doesn't crash here, so commits needn't wait for the disk.
-            runner.run(server.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
-            return server.url(name)
+            return server.url(runner.run(server.new_database(template)))
         path = tmp_path / f"{next(numbers)}.db"
         shutil.copy(template, path)
         return f"sqlite+aiosqlite:///{path}"
