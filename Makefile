@@ -6,6 +6,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
+# Processes that run tests side by side; 0 runs them one after the other.
+TESTERS ?= 0
+
+# Compiled files are kept, whatever the environment says: the tests start the command line a few hundred times.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
 
@@ -13,7 +18,8 @@ demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
 
 test: system-packages $(VENV)/.installed-dev pages
-	$(BIN)/pytest --durations=25
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25
+	$(BIN)/pytest -m alone
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

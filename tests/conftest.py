@@ -1,10 +1,11 @@
-"""Parts that all tests share: both databases, migrated and empty, and a clock that the test moves."""
+"""Parts that all tests share: both databases, migrated and empty. And how tests are shared out and reported."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,21 @@ from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from tests import postgres
 from tests.postgres import Postgres
+from tests.scheduling import FileScheduling
+
+COUNTED = "counted"
+"""The property of a test with what it counted: printed in the end, whichever process ran it."""
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    return FileScheduling(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == COUNTED and report.when == "call":
+                terminalreporter.write_line(str(value))
 
 
 @pytest.fixture(scope="session")

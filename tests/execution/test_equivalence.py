@@ -10,11 +10,12 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
 
+from tests.conftest import COUNTED
 from tests.execution.catalogue import CATALOGUE
 from tests.execution.ledger_stand_in import LEDGER
 from tests.execution.subjects import Subject
@@ -59,7 +60,7 @@ def _coroutines_dropped_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.filterwarnings(r"ignore:coroutine '(Executor|GraphQLCoreConverter)\..*' was never awaited:RuntimeWarning")
 @pytest.mark.parametrize(("subject", "part"), [(LEDGER, 0.7), (CATALOGUE, 0.3)], ids=["ledger", "catalogue"])
 async def test_both_executors_give_the_same_answers(
-    subject: Subject, part: float, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    subject: Subject, part: float, record_property: Callable[[str, object], None]
 ) -> None:
     started = time.perf_counter()
     tally = await trial(subject, FIRST, round(OPERATIONS * part))
@@ -67,6 +68,5 @@ async def test_both_executors_give_the_same_answers(
         f"{subject.name}: {tally.operations:,} operations from {tally.documents:,} documents, {tally.fields:,} fields,"
         f" {tally.compiled_share:.2%} compiled, {tally.failures:,} errors, {time.perf_counter() - started:.0f} s"
     )
-    with capsys.disabled():
-        request.config.pluginmanager.getplugin("terminalreporter").write_line(f"\n{report}")
+    record_property(COUNTED, report)
     assert tally.compiled_share >= COMPILED_SHARE, report

@@ -36,6 +36,8 @@ FEW_OBJECTS: Final = SUBSCRIBERS // 2
 """Of the 112 that a subscriber has while it is there, less than one for every other."""
 LITTLE_MEMORY_BYTES: Final = 8 * 1024 * SUBSCRIBERS
 
+pytestmark = pytest.mark.alone
+
 
 class Held(NamedTuple):
     """What the process has."""
