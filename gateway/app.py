@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from db.errors import DatabaseError
 from db.schema_version import check
 from gateway.graphql_view import graphql
+from gateway.memory import use_huge_pages
 from gateway.metrics import may_read_metrics
 from gateway.pages import add_page_routes
 from gateway.parts import PARTS, Parts
@@ -49,11 +50,17 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=parts.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
+async def _use_huge_pages() -> None:
+    await asyncio.to_thread(use_huge_pages)
+
+
 async def _do_chores(parts: Parts) -> None:
     chores = {
         "write the times of last use": parts.authenticator.flush_last_used,
         "delete expired tickets": parts.tickets.delete_expired,
     }
+    if parts.settings.huge_pages:
+        chores["move what was added to the heap to huge pages"] = _use_huge_pages
     while True:
         await asyncio.sleep(CHORES_SECONDS)
         for name, chore in chores.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from pydantic import SecretStr
 from db.schema_version import check
 from gateway.app import build_app
 from gateway.databases import open_database
+from gateway.memory import settle, use_huge_pages
 from gateway.parts import build_parts
 from gateway.protocol import Runner
 from gateway.settings import Settings
@@ -44,6 +44,8 @@ async def check_schema(settings: Settings) -> None:
 async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
     runner = Runner(build_app(build_parts(settings)), shutdown_timeout=settings.shutdown_seconds)
     await runner.setup()
+    if settings.huge_pages:
+        use_huge_pages()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,13 +64,7 @@ async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
 
 def serve_here(settings: Settings, started: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT. `started` is told the address as soon as it answers."""
-    # What stands when serving begins (the schema above all) stays: looking through it again for garbage would cost
-    # more than the garbage. Requests leave hardly any cycles, so the oldest generation is looked through seldom. The
-    # young ones are kept small: each subscriber comes with 150 objects, and while a generation is looked through nobody
-    # is answered.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 5, 2_000)
+    settle()
     uvloop.run(_serve(settings, started))
 
 

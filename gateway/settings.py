@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     compiled_execution: bool = Field(
         True, description="Run operations as compiled code; if false, by graphql-core's executor alone."
     )
+    huge_pages: bool = Field(
+        True,
+        description="Keep the heap of each process that serves in huge pages of memory, where Linux (6.1 or newer) has"
+        " them: an answer takes up to a third less time.",
+    )
     shutdown_seconds: float = Field(
         20.0, ge=0, le=600, description="After SIGTERM, how long running requests and streams may take to end."
     )
