@@ -38,8 +38,9 @@ _SMALL: Final = 120
 
 
 def money(nanos: int, currency: str) -> str:
-    """Like "$1.25", "-$0.05", "12.00 EUR": exact, however many digits that takes."""
-    sign, amount = "-" if nanos < 0 else "", format_nanos(abs(nanos))
+    """Like "$1,234.50", "-$0.05", "12.00 EUR": exact, however many digits that takes."""
+    whole, _, fraction = format_nanos(abs(nanos)).partition(".")
+    sign, amount = "-" if nanos < 0 else "", f"{int(whole):,}.{fraction}"
     return f"{sign}${amount}" if currency == "USD" else f"{sign}{amount} {currency}"
 
 

@@ -16,8 +16,8 @@ _UNITS: Final = {
 }
 _COUNTED: Final = re.compile(r"(\d+) (day|hour|minute|second)(s?)")
 
-MONEY: Final = r"-?\$\d+\.(?:\d\d|\d{2,8}[1-9])"
-"""Two fraction digits at least, and no zeros at the end beyond these."""
+MONEY: Final = r"-?\$\d{1,3}(?:,\d{3})*\.(?:\d\d|\d{2,8}[1-9])"
+"""Thousands apart; two fraction digits at least, and no zeros at the end beyond these."""
 DURATION: Final = r"(?:about )?\d+ (?:day|hour|minute|second)s?(?: \d+ (?:hour|minute|second)s?)*"
 PART: Final = rf"{DURATION} of {DURATION}|\d+ of \d+ (?:day|hour|minute|second)s?"
 DAY: Final = r"\d{1,2} [A-Z][a-z]+ \d{4}"
@@ -25,7 +25,7 @@ CLOCK: Final = r"\d\d:\d\d(?::\d\d)?"
 
 
 def nanos(text: str) -> int:
-    return int(Decimal(text.replace("$", "")).scaleb(9))
+    return int(Decimal(text.replace("$", "").replace(",", "")).scaleb(9))
 
 
 def length(text: str) -> timedelta:

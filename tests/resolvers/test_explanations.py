@@ -264,23 +264,23 @@ MORNING = Period(START + 10 * HOUR, START + 11 * HOUR)
         (
             OPERATOR,
             Entry(_T.CONTRACT_GRANT, usd("150000"), "Words", Ref(_R.CONTRACT, "EC-2041")),
-            "Added $150000.00 of credit: the cash part of enterprise contract EC-2041.",
+            "Added $150,000.00 of credit: the cash part of enterprise contract EC-2041.",
         ),
         (
             OPERATOR,
             Entry(_T.BONUS_GRANT, usd("30000"), "Words", Ref(_R.CONTRACT, "EC-2041")),
-            "Added $30000.00 of bonus credit, on top of the cash part of enterprise contract EC-2041.",
+            "Added $30,000.00 of bonus credit, on top of the cash part of enterprise contract EC-2041.",
         ),
         (
             WEBHOOK,
             Entry(_T.CONTRACT_GRANT, usd("150000"), "Words", Ref(_R.STRIPE_INVOICE, "in_1")),
-            "Added $150000.00 of credit: the cash part of an enterprise contract, paid by Stripe invoice in_1.",
+            "Added $150,000.00 of credit: the cash part of an enterprise contract, paid by Stripe invoice in_1.",
         ),
         (
             WEBHOOK,
             Entry(_T.BONUS_GRANT, usd("30000"), "Words", Ref(_R.STRIPE_INVOICE, "in_1")),
             (
-                "Added $30000.00 of bonus credit, on top of the cash part of an enterprise contract, paid by Stripe"
+                "Added $30,000.00 of bonus credit, on top of the cash part of an enterprise contract, paid by Stripe"
                 " invoice in_1."
             ),
         ),
