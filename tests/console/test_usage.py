@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
 
-from tests.console.conftest import Open
+from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 
 
@@ -129,3 +129,35 @@ async def test_the_charts_are_drawn_and_say_what_a_bar_is(gateway: Gateway, open
     assert box is not None
     await page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] / 2)
     await expect(page.locator(".tip").first).to_contain_text(str(datetime.now(UTC).year))
+
+
+@pytest.mark.parametrize("days", [-40, 3])
+async def test_today_is_the_gateway_s_whatever_the_reader_s_clock_says(
+    gateway: Gateway, open_page: Open, days: int
+) -> None:
+    key = (await gateway.key()).secret
+    page = await open_page(key=None)
+    await page.clock.set_system_time(datetime.now(UTC) + timedelta(days=days))
+    await page.evaluate(f"sessionStorage.setItem('billing.key', '{key}')")
+    await page.goto(f"{gateway.url}/console/?tab=usage&range=7")
+    await expect(page.get_by_label("To", exact=True)).to_have_value(days_ago(0))
+    await expect(table(page).locator("tr.bundle")).to_have_count(7)
+    assert await figures(table(page).locator("tfoot tr")) == sums(await exported(gateway, key, day_gte=days_ago(6)))
+
+
+async def test_charts_that_were_not_fetched_are_told_and_tried_again(
+    gateway: Gateway, open_page: Open, watched: Watched
+) -> None:
+    watched.expected = re.compile("ERR_FAILED")
+    key = (await gateway.key()).secret
+    page = await open_page(key=key)
+    await page.route("**/static/billing/chart-*.js", lambda route: route.abort())
+    await page.get_by_role("tab", name="Usage").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The charts could not be loaded.")
+    await expect(table(page).locator("tfoot")).to_be_visible()
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The charts could not be loaded.")
+    await page.unroute_all()
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator(".chart canvas")).to_have_count(2)
+    await expect(page.get_by_role("alert")).to_have_count(0)

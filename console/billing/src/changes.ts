@@ -10,6 +10,7 @@ import { moneyText } from "./money";
 import { address } from "./navigation";
 import { readAt } from "./page";
 import { hasPaid } from "./payments";
+import { now } from "./times";
 import { refreshUsage } from "./usage";
 
 // What a change of the balance changes on the page. Changes that come close together are drawn together.
@@ -38,7 +39,7 @@ function draw(): void {
   const newest = changes.at(-1);
   if (!newest || shown?.id !== of) return;
   account.value = { ...shown, balance: newest.balance, balanceCursor: newest.cursor };
-  readAt.value = new Date();
+  readAt.value = now();
   const view = address.peek().transactions;
   addRows(changes.map(({ transaction }) => transaction).filter((row) => matches(row, view)));
   if (changes.some(({ transaction }) => transaction.type === "TOPUP")) hasPaid.value = false;

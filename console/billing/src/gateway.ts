@@ -2,6 +2,7 @@ import type { Operation } from "./operation";
 import { requestBody, takeBegun } from "./opening";
 import { Outdated, Unreachable, post } from "./post";
 import { key, signOut } from "./session";
+import { noticeClock } from "./times";
 
 /** The gateway's own refusal, with its code. */
 export class Refused extends Error {
@@ -61,6 +62,7 @@ export async function askPartly<Result, Variables>(
   if (bearer === null) throw new Outdated();
   const body = requestBody(operation, variables);
   const response = await (takeBegun(body, bearer) ?? post("/graphql", body, bearer, signal));
+  noticeClock(response.headers.get("Date"));
   const answer = await parsed<Answer<Result>>(response);
   if (signal?.aborted || key.peek() !== bearer) throw new Outdated();
   const [problem] = answer.errors ?? [];

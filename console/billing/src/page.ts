@@ -8,6 +8,7 @@ import { address } from "./navigation";
 import { pageVariables } from "./opening";
 import { Outdated } from "./post";
 import { key } from "./session";
+import { now } from "./times";
 import { clearUsage, loadUsage, openUsage, usageIsFor } from "./usage";
 
 // What the page stands on: one query for the key, the account and the tab in view, and one more for what is looked
@@ -49,7 +50,7 @@ export async function open(): Promise<void> {
     const { transactions: first, usage: nodes, ...rest } = data.account;
     if (account.peek()?.id !== rest.id) clear();
     account.value = rest;
-    readAt.value = new Date();
+    readAt.value = now();
     if (first) openLedger(filter, first);
     if (nodes) openUsage(days, nodes);
     phase.value = "ready";

@@ -74,8 +74,23 @@ export function dayAfter(day: string, days: number): string {
   return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 10);
 }
 
+/** How far the gateway's clock is ahead of the reader's, in milliseconds: what is "today" goes by the gateway's. */
+let aheadMs = 0;
+/** An answer may take as long: what is less tells nothing of the clocks. */
+const TOLERATED_MS = 60_000;
+
+/** `date` is an answer's header of that name. */
+export function noticeClock(date: string | null): void {
+  const ahead = Date.parse(date ?? "") - Date.now();
+  if (Math.abs(ahead - aheadMs) > TOLERATED_MS) aheadMs = ahead;
+}
+
+export function now(): Date {
+  return new Date(Date.now() + aheadMs);
+}
+
 export function today(): string {
-  return new Date().toISOString().slice(0, 10);
+  return now().toISOString().slice(0, 10);
 }
 
 export function monthOf(day: string): string {

@@ -5,7 +5,7 @@ import { roughCount } from "./counts";
 import { usageExport } from "./export";
 import { type Stack, stacksOf } from "./grouping";
 import { roughMoney } from "./money";
-import { Chart } from "./parts/chart";
+import { Chart, chartFailure, loadChart } from "./parts/chart";
 import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { Field } from "./parts/field";
@@ -101,6 +101,7 @@ function Charts({ view }: { readonly view: UsageView }) {
     const days = daysBetween(from, to);
     return { days, stacks: stacksOf(usage.value?.days ?? [], days, address.value.usage.group, MOST_STACKS) };
   }).value;
+  if (chartFailure.value) return <Failed error={chartFailure.value} again={loadChart} />;
   const by = view.group === "category" ? "type" : "model";
   return (
     <div class="charts">

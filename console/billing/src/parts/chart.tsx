@@ -1,6 +1,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Drawing, draw as Draw } from "../chart";
+import { Unreachable } from "../post";
 import { isDark } from "../theme";
 import { dayText } from "../times";
 
@@ -9,9 +10,16 @@ interface Props extends Omit<Drawing, "dayText"> {
 }
 
 const drawing = signal<typeof Draw | null>(null);
+/** What draws could not be fetched. */
+export const chartFailure = signal<Error | null>(null);
 
-function load(): void {
-  if (!drawing.peek()) void import("../chart").then(({ draw }) => (drawing.value = draw));
+export function loadChart(): void {
+  if (drawing.peek()) return;
+  chartFailure.value = null;
+  import("../chart").then(
+    ({ draw }) => (drawing.value = draw),
+    () => (chartFailure.value = new Unreachable("The charts could not be loaded. The table has the same figures.")),
+  );
 }
 
 /** Stacked bars, a stack for each day. The table beside it has the same figures for those who can't see it. */
@@ -22,7 +30,7 @@ export function Chart(props: Props) {
   const { value: draw } = drawing;
   const dark = isDark.value;
 
-  useEffect(load, []);
+  useEffect(loadChart, []);
   useEffect(() => {
     if (draw && frame.current && tip.current) return draw({ ...props, dayText }, frame.current, tip.current);
     return undefined;
