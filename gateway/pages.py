@@ -61,6 +61,9 @@ _SUFFIXES: Final = MappingProxyType({"br": ".br", "gzip": ".gz"})
 
 _HASHED: Final = re.compile(r"[\w.-]+-(?:[0-9A-Z]{8}|[0-9a-z]{8})\.\w+", re.ASCII)
 
+_KEPT_BYTES: Final = 65_536
+"""Of a file, compressed: larger ones are the editor's."""
+
 _ABSENT: Final = b"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -93,6 +96,10 @@ class PageFolder:
             for name in self._files
             for coding, suffix in _SUFFIXES.items()
             if name + suffix in paths
+        }
+        # A thread to read a file may have to wait for its turn longer than the file takes: those of a page are kept.
+        self._kept = {
+            path: path.read_bytes() for path in paths.values() if path.is_file() and path.stat().st_size <= _KEPT_BYTES
         }
 
     def page(self, name: str = "index") -> web.Response:
@@ -128,7 +135,8 @@ class PageFolder:
                 headers[hdrs.CONTENT_ENCODING] = coding
                 break
         # Not web.FileResponse: it chooses a coding by itself, one that the client refused with q=0 too.
-        return web.Response(body=await asyncio.to_thread(path.read_bytes), headers=headers)
+        body = self._kept.get(path)
+        return web.Response(body=await asyncio.to_thread(path.read_bytes) if body is None else body, headers=headers)
 
 
 _GRAPHIQL: Final = web.AppKey("graphiql", PageFolder)

@@ -23,7 +23,8 @@ async function guide() {
 const text = await guide();
 const base = "/static/billing/";
 
-/** The guide's text, and the script that comes before the page's own. */
+/** The guide's text, and the script that comes before the page's own: before anything is painted, too, since a busy
+ * browser would paint first and ask later. */
 const filled = {
   name: "filled",
   transformIndexHtml: {
@@ -32,7 +33,7 @@ const filled = {
       const { fileName } = Object.values(bundle).find(({ name }) => name === "opening");
       return html
         .replace("<!--guide-->", () => text)
-        .replace("<!--opening-->", () => `<script type="module" async crossorigin src="${base}${fileName}"></script>`);
+        .replace("<!--opening-->", () => `<script type="module" async blocking="render" crossorigin src="${base}${fileName}"></script>`);
     },
   },
 };
@@ -84,4 +85,4 @@ async function compressed(name) {
   ]);
 }
 
-await Promise.all((await readdir(out)).filter((name) => /\.(js|css|svg)$/.test(name)).map(compressed));
+await Promise.all((await readdir(out)).filter((name) => /\.(js|css)$/.test(name)).map(compressed));

@@ -166,6 +166,22 @@ async def test_a_row_opens_by_keyboard_to_all_there_is_to_know(gateway: Gateway,
     await expect(detail).to_have_count(0)
 
 
+async def test_a_row_opens_by_a_click_that_selects_nothing(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    row = rows(page).nth(40)
+    await row.locator(".description").click()
+    await expect(row.get_by_role("button")).to_have_attribute("aria-expanded", "true")
+    await expect(page.locator(".detail")).to_have_count(1)
+    await expect(page.locator(".detail dd code").first).to_have_text(await row.get_attribute("data-id") or "")
+    await page.locator(".detail .facts").click()
+    await row.locator(".description").select_text()
+    await row.locator(".date").dispatch_event("click")
+    await expect(page.locator(".detail")).to_have_count(1)
+    await page.evaluate("getSelection().removeAllRanges()")
+    await row.locator(".date").click()
+    await expect(page.locator(".detail")).to_have_count(0)
+
+
 async def test_a_row_s_charge_has_all_rows_of_its_resource(gateway: Gateway, open_page: Open) -> None:
     key = (await gateway.key(account_id=1)).secret
     [refund, *_] = await exported(gateway, key, types="refund", ref_type="gpu_instance")

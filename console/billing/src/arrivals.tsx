@@ -4,7 +4,7 @@ import { counted } from "./counts";
 import { listing } from "./ledger";
 import { memo } from "./parts/memo";
 import type { Row } from "./rows";
-import { TransactionRow } from "./transactionrow";
+import { TransactionRows, heard } from "./transactionrow";
 
 // Rows that come in while the page is open. They are put above the others; whoever reads further down keeps the place,
 // and is told of them.
@@ -50,10 +50,8 @@ export const FreshRows = memo(function FreshRows({ rows }: { readonly rows: read
   }, []);
 
   return (
-    <tbody ref={body} role="rowgroup" class="fresh">
-      {rows.map((row) => (
-        <TransactionRow key={row.id} row={row} />
-      ))}
+    <tbody ref={body} role="rowgroup" class="fresh" {...heard}>
+      <TransactionRows rows={rows} />
     </tbody>
   );
 });

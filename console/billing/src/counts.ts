@@ -1,11 +1,16 @@
-import { locale } from "./locale";
+import { isPlain, locale } from "./locale";
 
 // Counts are 64-bit integers in strings.
 
-const whole = new Intl.NumberFormat(locale);
+let whole: Intl.NumberFormat | undefined;
+
+/** Of digits alone, as American English separates thousands. */
+export function grouped(digits: string): string {
+  return digits.replace(/\B(?=(\d{3})+$)/g, ",");
+}
 
 export function countText(count: string | bigint | number): string {
-  return whole.format(typeof count === "string" ? BigInt(count) : count);
+  return isPlain ? grouped(`${count}`) : (whole ??= new Intl.NumberFormat(locale)).format(BigInt(count));
 }
 
 /** For the axes of charts. */

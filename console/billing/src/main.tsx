@@ -33,5 +33,5 @@ await somethingToShow();
 const root = document.getElementById("root") as HTMLElement;
 root.replaceChildren();
 render(<App />, root);
-// The stream is opened once the page is there to be followed.
-requestAnimationFrame(() => setTimeout(followBalance));
+// The stream is opened once the page is there to be followed: painted, too.
+requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(followBalance)));

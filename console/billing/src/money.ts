@@ -1,4 +1,5 @@
-import { locale } from "./locale";
+import { grouped } from "./counts";
+import { isPlain, locale } from "./locale";
 
 // Amounts are exact decimal strings with at most nine fraction digits. Sums are made of whole nano-dollars;
 // a float is made of one for the height of a bar alone.
@@ -82,6 +83,7 @@ export function printed(amount: string, currency: string, signed = false): Print
 }
 
 function print(amount: string, currency: string, signed: boolean): Printed {
+  if (isPlain && currency === "USD") return printPlain(nanosOf(amount), signed);
   let head = "";
   let tail = "";
   // Given as a string, which Intl reads digit by digit.
@@ -92,6 +94,12 @@ function print(amount: string, currency: string, signed: boolean): Printed {
     } else head += type === "minusSign" ? MINUS : value;
   }
   return { head, tail };
+}
+
+function printPlain(nanos: bigint, signed: boolean): Printed {
+  const sign = nanos < 0n ? MINUS : signed && nanos > 0n ? "+" : "";
+  const [whole = "", fraction = ""] = amountOf(nanos < 0n ? -nanos : nanos).split(".");
+  return { head: `${sign}$${grouped(whole)}.${fraction.slice(0, 2)}`, tail: fraction.slice(2) };
 }
 
 export function moneyText(amount: string, currency: string, signed = false): string {

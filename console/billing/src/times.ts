@@ -1,4 +1,4 @@
-import { locale } from "./locale";
+import { isPlain, locale } from "./locale";
 
 // Days and months are UTC. Times are shown in UTC, and in the reader's own zone on demand.
 
@@ -14,19 +14,37 @@ const moment: Intl.DateTimeFormatOptions = {
 const day: Intl.DateTimeFormatOptions = { year: "numeric", month: "short", day: "numeric" };
 const second: Intl.DateTimeFormatOptions = { second: "2-digit" };
 
+type Print = (date: Date) => string;
+
 /** Made when it is first needed: each takes longer to make than a page of rows to print. */
-function formatter(options: Intl.DateTimeFormatOptions): (date: Date) => string {
+function formatter(options: Intl.DateTimeFormatOptions): Print {
   let format: Intl.DateTimeFormat | undefined;
   return (date) => (format ??= new Intl.DateTimeFormat(locale, options)).format(date);
 }
 
-const utc = formatter({ ...moment, timeZone: "UTC" });
-const utcSeconds = formatter({ ...moment, ...second, timeZone: "UTC" });
+/** In UTC, by `plain` where the locale is. */
+function utcFormatter(options: Intl.DateTimeFormatOptions, plain: Print): Print {
+  return isPlain ? plain : formatter({ ...options, timeZone: "UTC" });
+}
+
+const MONTHS = "January,February,March,April,May,June,July,August,September,October,November,December".split(",");
+
+const plainMonth: Print = (date) => MONTHS[date.getUTCMonth()] as string;
+const plainMonthShort: Print = (date) => plainMonth(date).slice(0, 3);
+const plainDay: Print = (date) => `${plainMonthShort(date)} ${date.getUTCDate()}, ${date.getUTCFullYear()}`;
+
+function plainClock(date: Date, end: number): string {
+  const hour = date.getUTCHours();
+  return `${hour % 12 || 12}${date.toISOString().slice(13, end)} ${hour < 12 ? "AM" : "PM"}`;
+}
+
+const utc = utcFormatter(moment, (date) => `${plainDay(date)}, ${plainClock(date, 16)}`);
+const utcSeconds = utcFormatter({ ...moment, ...second }, (date) => `${plainDay(date)}, ${plainClock(date, 19)}`);
 const local = formatter({ ...moment, ...second, timeZoneName: "short" });
-const clock = formatter({ hour: "numeric", minute: "2-digit", ...second, timeZone: "UTC" });
-const utcDay = formatter({ ...day, timeZone: "UTC" });
-const utcMonth = formatter({ year: "numeric", month: "long", timeZone: "UTC" });
-const utcMonthShort = formatter({ month: "short", timeZone: "UTC" });
+const clock = utcFormatter({ hour: "numeric", minute: "2-digit", ...second }, (date) => plainClock(date, 19));
+const utcDay = utcFormatter(day, plainDay);
+const utcMonth = utcFormatter({ year: "numeric", month: "long" }, (date) => `${plainMonth(date)} ${date.getUTCFullYear()}`);
+const utcMonthShort = utcFormatter({ month: "short" }, plainMonthShort);
 
 /** Safari's Date takes three fraction digits. */
 function dateOf(time: string): Date {

@@ -1,54 +1,73 @@
-import { useComputed } from "@preact/signals";
+import { computed } from "@preact/signals";
+import { useMemo } from "preact/hooks";
 import { Detail } from "./detail";
 import { TYPES } from "./kinds";
 import { opened, toggle } from "./opened";
-import { moment } from "./parts/moment";
+import { showLocal } from "./parts/moment";
 import { money, moneyClass } from "./parts/money";
 import type { Row } from "./rows";
 import { utcText } from "./times";
 
-function isPlainClick(event: MouseEvent): boolean {
-  const on = event.target instanceof Element ? event.target.closest("a, button, input") : null;
-  return on === null && !getSelection()?.toString();
+/** A click on the row opens it, except one that ends a selection of text. */
+function click({ target }: MouseEvent): void {
+  if (!(target instanceof Element)) return;
+  const id = target.closest<HTMLElement>("tr.row")?.dataset.id;
+  if (id && (target.closest("button") || !getSelection()?.toString())) toggle(id);
 }
 
-export function TransactionRow({ row }: { readonly row: Row }) {
-  const isOpen = useComputed(() => opened.value.has(row.id)).value;
-  const detailId = `detail-${row.id}`;
+/** What is done to a row is heard by its table's body, which has these. */
+export const heard = { onClick: click, onMouseOver: showLocal };
+
+function rowOf(row: Row, isOpen: boolean) {
+  const [type, time] = [TYPES[row.type], utcText(row.createdAt)];
+  return (
+    <tr key={row.id} role="row" class={isOpen ? "row open" : "row"} data-id={row.id}>
+      <td role="cell" class="date">
+        <time dateTime={row.createdAt}>{time}</time>
+      </td>
+      <td role="cell" class={`type ${row.type.toLowerCase()}`}>
+        {type}
+      </td>
+      <td role="cell" class={`amount ${moneyClass(row.amount, true)}`}>
+        {money(row.amount, true)}
+      </td>
+      <td role="cell" class={`after ${moneyClass(row.balanceAfter)}`}>
+        {money(row.balanceAfter)}
+      </td>
+      <td role="cell" class="description">
+        {row.description}
+      </td>
+      <td role="cell" class="toggle">
+        <button
+          type="button"
+          aria-expanded={isOpen}
+          aria-controls={isOpen ? `detail-${row.id}` : undefined}
+          aria-label={`Details of ${type}, ${time}`}
+        />
+      </td>
+    </tr>
+  );
+}
+
+/** The rows of a table's body. They are parts of one component: one for each would cost more than what it draws. */
+export function TransactionRows({ rows }: { readonly rows: readonly Row[] }) {
+  const openIds = useMemo(
+    () => computed(() => rows.flatMap(({ id }) => (opened.value.has(id) ? id : [])).join(" ")),
+    [rows],
+  ).value.split(" ");
   return (
     <>
-      <tr role="row" class={isOpen ? "row open" : "row"} onClick={(event) => isPlainClick(event) && toggle(row.id)}>
-        <td role="cell" class="date">
-          {moment(row.createdAt)}
-        </td>
-        <td role="cell" class={`type ${row.type.toLowerCase()}`}>
-          {TYPES[row.type]}
-        </td>
-        <td role="cell" class={`amount ${moneyClass(row.amount, true)}`}>
-          {money(row.amount, true)}
-        </td>
-        <td role="cell" class={`after ${moneyClass(row.balanceAfter)}`}>
-          {money(row.balanceAfter)}
-        </td>
-        <td role="cell" class="description">
-          {row.description}
-        </td>
-        <td role="cell" class="toggle">
-          <button
-            type="button"
-            aria-expanded={isOpen}
-            aria-controls={isOpen ? detailId : undefined}
-            aria-label={`Details of ${TYPES[row.type]}, ${utcText(row.createdAt)}`}
-            onClick={() => toggle(row.id)}
-          />
-        </td>
-      </tr>
-      {isOpen && (
-        <tr role="row" class="detail" id={detailId}>
-          <td role="cell" colSpan={6}>
-            <Detail row={row} />
-          </td>
-        </tr>
+      {rows.flatMap((row) =>
+        openIds.includes(row.id)
+          ? [
+              rowOf(row, true),
+              <tr key={`detail-${row.id}`} role="row" class="detail" id={`detail-${row.id}`}>
+                <td role="cell" colSpan={6}>
+                  <Detail row={row} />
+                </td>
+              </tr>,
+            ]
+          : rowOf(row, false),
       )}
     </>
   );

@@ -10,17 +10,15 @@ import { isLoading, listFailure, listing, loadLedger, loadMore, rowCount, widths
 import { address, go } from "./navigation";
 import { Failed } from "./parts/failed";
 import type { Row } from "./rows";
-import { TransactionRow } from "./transactionrow";
+import { TransactionRows, heard } from "./transactionrow";
 
 const COLUMNS = ["Date (UTC)", "Type", "Amount", "Balance after", "Description"];
 
 /** Rows that were loaded together. They don't change, so neither does what is drawn of them. */
 const Page = memo(function Page({ rows }: { readonly rows: readonly Row[] }) {
   return (
-    <tbody role="rowgroup">
-      {rows.map((row) => (
-        <TransactionRow key={row.id} row={row} />
-      ))}
+    <tbody role="rowgroup" style={{ containIntrinsicBlockSize: `auto calc(${rows.length} * var(--row))` }} {...heard}>
+      <TransactionRows rows={rows} />
     </tbody>
   );
 });

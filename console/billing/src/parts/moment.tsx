@@ -1,7 +1,8 @@
 import { localText, utcText } from "../times";
 
-function showLocal({ currentTarget }: { readonly currentTarget: HTMLTimeElement }): void {
-  currentTarget.title = `${localText(currentTarget.dateTime)} (your time)`;
+/** For a time that is pointed at, or what holds times. */
+export function showLocal({ target }: MouseEvent): void {
+  if (target instanceof HTMLTimeElement) target.title = `${localText(target.dateTime)} (your time)`;
 }
 
 /** A time in UTC; in the reader's own zone when it is pointed at. Lists call it as a function, as they do `money`. */
