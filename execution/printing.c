@@ -267,10 +267,11 @@ is_of_type(const struct value *how, PyObject *object)
     PyObject *is_one = PyObject_Vectorcall(how->is_type_of, given, 2, NULL);
     if (is_one == NULL)
         return false;
+    bool is_true = is_one == Py_True;
     Py_DECREF(is_one);
-    if (is_one != Py_True)
+    if (!is_true)
         surprise();
-    return is_one == Py_True;
+    return is_true;
 }
 
 static PyObject *

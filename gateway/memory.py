@@ -51,7 +51,7 @@ def use_huge_pages() -> int:
     collapsed = 0
     with contextlib.suppress(OSError, ValueError):
         huge, small = int(_HUGE_BYTES.read_text()), os.sysconf("SC_PAGE_SIZE")
-        madvise = ctypes.CDLL(None, use_errno=True).madvise
+        madvise = ctypes.CDLL(None).madvise
         madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         with (_SELF / "pagemap").open("rb", buffering=0) as pagemap:
             for begin, end in _heaps():
