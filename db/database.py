@@ -6,21 +6,23 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 from sqlalchemy import URL, Executable, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from db.bundles import compiled
+from db import sqlite_connections
 from db.errors import translated
 from db.feed.feed import ChangeFeed
 from db.feed.postgres_signals import PostgresSignals
 from db.feed.reading import LedgerReader
 from db.feed.sqlite_signals import SqliteSignals
 from db.read_pool import ReadPool
-from db.snapshots import BriefReader, LongReader, Reader, Snapshot, SqliteReader, WriteReader
+from db.snapshots import PostgresBundles, Readers, Snapshot, SqliteBundles, Wanted, WriteReader
+from db.sqlite_connections import SqliteConnection, prepare
 from db.urls import connect_arguments, driver_url
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
@@ -49,11 +51,6 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite+aiosqlite", database=str(path)).render_as_string(hide_password=False)
 
 
-def _contains_text(text: str | None, part: str) -> bool:
-    """SQLite's own LIKE and lower() know the letters of ASCII alone."""
-    return text is not None and part.casefold() in text.casefold()
-
-
 def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -64,21 +61,11 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    def set_up(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         # The driver emits no BEGIN before a SELECT, so two reads of one transaction could see different data:
         # transaction control is taken from it, and BEGIN emitted below.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        # A commit that was acknowledged survives a power cut too: FULL, though WAL would allow NORMAL.
-        for pragma in (
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-            "cache_size = -32768",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-        connection.create_function("contains_text", 2, _contains_text, deterministic=True)
+        prepare(connection)
 
     @event.listens_for(engine.sync_engine, "invalidate")
     def release(connection: DBAPIConnection, _record: ConnectionPoolEntry, _error: BaseException | None) -> None:
@@ -125,19 +112,36 @@ def _postgresql_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
 _MAX_KEPT_STATEMENT_BYTES: Final = 256 * 1024
 
 
-def _read_pool(url: URL, options: DatabaseOptions) -> ReadPool:
+def _sqlite_readers(file: Path, options: DatabaseOptions) -> Readers[SqliteConnection]:
+    connect = partial(
+        sqlite_connections.connect,
+        file,
+        lock_seconds=options.lock_timeout_seconds,
+        longest_seconds=options.statement_timeout_seconds,
+    )
+    return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), SqliteBundles())
+
+
+PostgresPool: TypeAlias = "ReadPool[asyncpg.Connection[Any]]"
+
+
+def _postgres_pool(arguments: dict[str, Any], size: int, options: DatabaseOptions) -> PostgresPool:
+    return ReadPool(lambda: asyncpg.connect(**arguments), size, options.lock_timeout_seconds)
+
+
+def _postgres_readers(url: URL, options: DatabaseOptions) -> Readers[asyncpg.Connection[Any]]:
     arguments = _connect_arguments(url, options) | {"max_cacheable_statement_size": _MAX_KEPT_STATEMENT_BYTES}
     # A limit that is a parameter is taken for a tenth of the rows: on a long ledger that looks so dear that PostgreSQL
     # would plan a page anew each time, which costs more than reading it. tests/db/test_page_costs.py shows that the
     # plan made once reads no more.
     arguments["server_settings"] = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
-    return ReadPool(arguments, options.pool_size, options.lock_timeout_seconds)
+    return Readers(_postgres_pool(arguments, options.pool_size, options), PostgresBundles())
 
 
 POSTING_CONNECTIONS: Final = 3
 
 
-def _posting_pool(url: URL, options: DatabaseOptions) -> ReadPool:
+def _posting_pool(url: URL, options: DatabaseOptions) -> PostgresPool:
     arguments = _connect_arguments(url, options)
     # Posting finds a few rows by their keys in tables that may be small and full of old versions when a plan is made,
     # and long when it is used. Planned once, by keys alone.
@@ -146,7 +150,7 @@ def _posting_pool(url: URL, options: DatabaseOptions) -> ReadPool:
         "enable_seqscan": "off",
         "enable_bitmapscan": "off",
     }
-    return ReadPool(arguments, POSTING_CONNECTIONS, options.lock_timeout_seconds)
+    return _postgres_pool(arguments, POSTING_CONNECTIONS, options)
 
 
 class Database:
@@ -155,7 +159,9 @@ class Database:
         self.is_postgresql = url.get_backend_name() == "postgresql"
         self.file = None if self.is_postgresql else Path(url.database or "")
         self.engine = _postgresql_engine(url, options) if self.is_postgresql else _sqlite_engine(url, options)
-        self._read_pool = _read_pool(url, options) if self.is_postgresql else None
+        self._readers: Readers[Any] = (
+            _postgres_readers(url, options) if self.file is None else _sqlite_readers(self.file, options)
+        )
         self._posting_pool = _posting_pool(url, options) if self.is_postgresql else None
         # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
@@ -173,12 +179,7 @@ class Database:
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """`brief` is for what is expected to take one round trip: look at `torn` afterwards."""
-        reader: Reader
-        if self._read_pool is None:
-            reader = SqliteReader(self.engine)
-        else:
-            reader = BriefReader(self._read_pool) if brief else LongReader(self._read_pool)
-        return Snapshot(reader)
+        return Snapshot(self._readers.brief() if brief else self._readers.long())
 
     def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:
         """PostgreSQL: the driver's own connection, for posting by statements that are each a transaction."""
@@ -188,14 +189,7 @@ class Database:
     async def read(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
         """The rows of a single statement, outside any transaction."""
         with translated():
-            if self._read_pool is not None:
-                one = compiled(statement)
-                async with self._read_pool.lent() as lent:
-                    rows: Sequence[Any] = await lent.fetch(one.text, *one.values(parameters or {}))
-                    return rows
-            async with self.engine.connect() as connection:
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
-                return (await connection.execute(statement, parameters)).fetchall()
+            return await self._readers.one(Wanted(statement, parameters or {}))
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[WriteConnection]:
@@ -222,8 +216,7 @@ class Database:
 
     async def close(self) -> None:
         await self.changes.close()
-        if self._read_pool is not None:
-            await self._read_pool.close()
+        await self._readers.close()
         if self._posting_pool is not None:
             await self._posting_pool.close()
         await self.engine.dispose()

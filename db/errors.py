@@ -4,7 +4,7 @@
     ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
     │   ├── DatabaseFull        no space left; nothing of the transaction was kept
     │   └── TransactionConflict a deadlock with another transaction, or a serialization failure; nothing was kept
-    ├── StatementTimeout        a statement ran into `statement_timeout`
+    ├── StatementTimeout        a statement took longer than it may
     ├── DuplicateKey            another row has this unique value already
     ├── NumberOutOfRange        a sum left the 64-bit range
     └── SchemaOutdated          the tables are older or newer than this program
@@ -14,7 +14,6 @@ Anything else that a driver raises is a defect and rises as it is.
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import ssl
 from collections.abc import Iterator
@@ -92,6 +91,8 @@ def _from_sqlite(cause: sqlite3.Error) -> DatabaseError | None:
         return DatabaseFull("the database's disk is full")
     if code in _SQLITE_UNAVAILABLE:
         return DatabaseUnavailable(f"the database is unavailable ({cause.sqlite_errorname})")
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return StatementTimeout("a statement took longer than the configured limit")
     if "integer overflow" in str(cause) or "range" in _failed_check(cause):
         return NumberOutOfRange("a sum left the 64-bit range")
     return None
@@ -169,19 +170,26 @@ def translate(error: BaseException) -> DatabaseError | None:
     return None
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    try:
-        yield
-    except (
-        exc.SQLAlchemyError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-        sqlite3.Error,
-        OSError,
-    ) as error:
-        meaning = translate(error)
-        if meaning is None or meaning is error:
-            raise
-        raise meaning from error
+_DRIVERS_ERRORS: Final = (
+    exc.SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    sqlite3.Error,
+    OSError,
+)
+
+
+class translated:  # noqa: N801  a context manager; of a generator, each read would take four times as long to enter it
+    """Raises the error of this module in place of a driver's that means it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, _DRIVERS_ERRORS):
+            meaning = translate(error)
+            if meaning is not None and meaning is not error:
+                raise meaning from error

@@ -1,4 +1,4 @@
-"""PostgreSQL connections for reading, and for posting by single statements, lent by asyncpg itself: a loan costs
+"""The drivers' own connections, lent for reading, and for posting by single statements on PostgreSQL: a loan costs
 microseconds, and no round trip.
 
 Nothing of a reader outlives its loan, as it sets nothing: so there is nothing to reset. A connection that was in a
@@ -9,51 +9,87 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
-
-import asyncpg
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 from db.errors import CONNECTION_LOST, DatabaseUnavailable
 
 
-class ReadPool:
-    def __init__(self, arguments: Mapping[str, Any], size: int, timeout_seconds: float) -> None:
-        self._arguments = arguments
+class Lendable(Protocol):
+    """asyncpg's connection, or one of SQLite."""
+
+    async def execute(self, statement: str, /) -> Any: ...
+
+    def is_in_transaction(self) -> bool: ...
+
+    def is_closed(self) -> bool: ...
+
+    def terminate(self) -> None: ...
+
+    async def close(self, *, timeout: float) -> None: ...  # noqa: ASYNC109
+
+
+Connection = TypeVar("Connection", bound=Lendable)
+
+
+class ReadPool(Generic[Connection]):
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, timeout_seconds: float) -> None:
+        self._connect = connect
         self._timeout_seconds = timeout_seconds
-        self._free = asyncio.Semaphore(size)
-        self._idle: list[asyncpg.Connection[Any]] = []
+        self._free = size
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """For one to become free, in turn. One that is handed over to them is not counted as free in between."""
+        self._idle: list[Connection] = []
         self._closed = False
 
-    async def take(self) -> asyncpg.Connection[Any]:
+    async def take(self) -> Connection:
         """Raises DatabaseUnavailable when none becomes free in time, and what connecting raises."""
-        if self._free.locked():
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    await self._free.acquire()
-            except TimeoutError as error:
-                raise DatabaseUnavailable("no database connection became free in time") from error
+        if self._free:
+            self._free -= 1
         else:
-            await self._free.acquire()
+            await self._handed_over()
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
         try:
-            return await asyncpg.connect(**self._arguments)
+            return await self._connect()
         except BaseException:
-            self._free.release()
+            self._hand_on()
             raise
 
-    def give_back(self, connection: asyncpg.Connection[Any], *, sound: bool) -> None:
-        self._free.release()
+    async def _handed_over(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                # Handed over at the very moment that it was given up.
+                self._hand_on()
+            if isinstance(error, TimeoutError):
+                raise DatabaseUnavailable("no database connection became free in time") from error
+            raise
+
+    def _hand_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def give_back(self, connection: Connection, *, sound: bool) -> None:
+        self._hand_on()
         if not sound or self._closed or connection.is_in_transaction():
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
 
     @contextlib.asynccontextmanager
-    async def lent(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+    async def lent(self) -> AsyncIterator[Connection]:
         connection = await self.take()
         sound = False
         try:

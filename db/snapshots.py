@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import asyncpg
 from sqlalchemy import Executable
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.bundles import run_bundled
-from db.errors import CONNECTION_LOST, DatabaseError, translated
-from db.read_pool import ReadPool
+from db import bundles, sqlite_bundles
+from db.errors import CONNECTION_LOST, DatabaseError, NumberOutOfRange, translate, translated
+from db.read_pool import Connection, Lendable, ReadPool
+from db.sqlite_connections import SqliteConnection
 
 MAX_BUNDLE: Final = 16
 """Statements sent as one: what an operation asks for beyond that is sent after it."""
@@ -64,34 +66,6 @@ class Reader(Protocol):
         """Gives the connection back."""
 
 
-class SqliteReader:
-    """One transaction on one connection, from the first read on."""
-
-    is_postgresql = False
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._connection: AsyncConnection | None = None
-
-    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        if self._connection is None:
-            self._connection = await self._engine.connect()
-        return [await self._one(self._connection, wanted) for wanted in batch]
-
-    async def _one(self, connection: AsyncConnection, wanted: Wanted) -> Rows | Exception:
-        try:
-            with translated():
-                return (await connection.execute(wanted.statement, wanted.parameters)).fetchall()
-        except Exception as error:  # noqa: BLE001  it is this statement's answer
-            return error
-
-    async def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            # Shielded: a client that leaves must not leave its connection half returned.
-            await asyncio.shield(connection.close())
-
-
 class WriteReader:
     """Within a write transaction: it sees what that wrote and, of what it has not locked, what others committed."""
 
@@ -106,17 +80,59 @@ class WriteReader:
         """The connection is the writer's."""
 
 
-async def _bundle(connection: asyncpg.Connection[Any], batch: Sequence[Wanted]) -> Sequence[Rows]:
-    return await run_bundled(connection, [(wanted.statement, wanted.parameters) for wanted in batch])
+Asked = TypeVar("Asked", bound=Lendable, contravariant=True)
 
 
-class BriefReader:
-    """PostgreSQL, for what one round trip answers: a single statement is a snapshot without any transaction."""
+class Bundles(Protocol[Asked]):
+    """How a database is asked for several reads at once."""
 
+    is_postgresql: bool
+    begin: str
+    """A read-only transaction that sees one moment."""
+
+    async def run(self, connection: Asked, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        """What each found, all of one moment, in one round trip."""
+
+
+class PostgresBundles:
     is_postgresql = True
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-    def __init__(self, pool: ReadPool) -> None:
+    async def run(self, connection: asyncpg.Connection[Any], batch: Sequence[Wanted]) -> Sequence[Rows]:
+        return await bundles.run_bundled(connection, [(wanted.statement, wanted.parameters) for wanted in batch])
+
+
+class SqliteBundles:
+    is_postgresql = False
+    begin = "BEGIN DEFERRED"
+
+    async def run(self, connection: SqliteConnection, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        try:
+            return await sqlite_bundles.run_bundled(connection, [(one.statement, one.parameters) for one in batch])
+        except sqlite3.OperationalError as error:
+            # Its sums are of 64 bits: one that leaves them is the answer to its own read alone.
+            if len(batch) == 1 or not isinstance(translate(error), NumberOutOfRange):
+                raise
+            if not connection.is_in_transaction():
+                raise SnapshotTorn("the reads have to be made one by one") from error
+        return [await self._alone(connection, wanted) for wanted in batch]
+
+    async def _alone(self, connection: SqliteConnection, wanted: Wanted) -> Rows | Exception:
+        try:
+            with translated():
+                [rows] = await sqlite_bundles.run_bundled(connection, [(wanted.statement, wanted.parameters)])
+        except NumberOutOfRange as error:
+            return error
+        return rows
+
+
+class BriefReader(Generic[Connection]):
+    """For what one round trip answers: a single statement is a snapshot without any transaction."""
+
+    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
+        self.is_postgresql = bundles.is_postgresql
         self._pool = pool
+        self._bundles = bundles
         self._used = False
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
@@ -126,7 +142,7 @@ class BriefReader:
         connection = await self._pool.take()
         sound = False
         try:
-            found = await _bundle(connection, batch)
+            found = await self._bundles.run(connection, batch)
             sound = True
         finally:
             self._pool.give_back(connection, sound=sound)
@@ -136,14 +152,14 @@ class BriefReader:
         pass
 
 
-class LongReader:
-    """PostgreSQL, for any number of round trips: they are one read-only transaction under REPEATABLE READ."""
+class LongReader(Generic[Connection]):
+    """For any number of round trips: they are one transaction."""
 
-    is_postgresql = True
-
-    def __init__(self, pool: ReadPool) -> None:
+    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
+        self.is_postgresql = bundles.is_postgresql
         self._pool = pool
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._bundles = bundles
+        self._connection: Connection | None = None
         self._busy = False
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
@@ -151,9 +167,9 @@ class LongReader:
         self._busy = True
         if self._connection is None:
             self._connection = await self._pool.take()
-            await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await self._connection.execute(self._bundles.begin)
         for start in range(0, len(batch), MAX_BUNDLE):
-            found += await _bundle(self._connection, batch[start : start + MAX_BUNDLE])
+            found += await self._bundles.run(self._connection, batch[start : start + MAX_BUNDLE])
         self._busy = False
         return found
 
@@ -171,10 +187,34 @@ class LongReader:
             self._pool.give_back(connection, sound=not self._busy)
 
 
+class Readers(Generic[Connection]):
+    """The ways to read of one database."""
+
+    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
+        self._pool = pool
+        self._bundles = bundles
+
+    def brief(self) -> Reader:
+        return BriefReader(self._pool, self._bundles)
+
+    def long(self) -> Reader:
+        return LongReader(self._pool, self._bundles)
+
+    async def one(self, wanted: Wanted) -> Rows:
+        """Outside any transaction."""
+        async with self._pool.lent() as connection:
+            [rows] = await self._bundles.run(connection, (wanted,))
+        assert not isinstance(rows, Exception)
+        return rows
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
 class Snapshot:
     """The reads of one operation. Nothing is taken from the pool before the first.
 
-    What is asked for before the loop comes round again is read together, on PostgreSQL in one statement.
+    What is asked for before the loop comes round again is read together, in one statement.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -188,7 +228,8 @@ class Snapshot:
         self._reader = reader
         self._about_to_ask: list[Callable[[], None]] = []
         self._asked: list[_Asked] = []
-        self._reading: asyncio.Task[None] | None = None
+        self._about_to_read: asyncio.Handle | None = None
+        self._reading: asyncio.Future[None] | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -217,15 +258,34 @@ class Snapshot:
 
     async def settled(self) -> None:
         """Waits until all that was asked for is answered."""
-        if self._reading is not None:
+        if self._about_to_read is not None:
+            # Whoever waits reads, which saves a task.
+            self._about_to_read.cancel()
+            self._about_to_read = None
+            self._reading = reading = asyncio.get_running_loop().create_future()
+            try:
+                await self._read()
+            finally:
+                self._reading = None
+                if not reading.done():
+                    reading.set_result(None)
+        elif self._reading is not None:
             await self._reading
 
     def _open(self) -> None:
         if self._closed:
             # A connection that was taken now would never be given back.
             raise SnapshotClosed("the snapshot is closed")
-        if self._reading is None:
-            self._reading = asyncio.get_running_loop().create_task(self._read())
+        if self._reading is None and self._about_to_read is None:
+            self._about_to_read = asyncio.get_running_loop().call_soon(self._begin_to_read)
+
+    def _begin_to_read(self) -> None:
+        self._about_to_read = None
+        self._reading = asyncio.get_running_loop().create_task(self._read_alone())
+
+    async def _read_alone(self) -> None:
+        await self._read()
+        self._reading = None
 
     def _gathered(self) -> list[_Asked]:
         while self._about_to_ask:
@@ -244,7 +304,6 @@ class Snapshot:
                 end = start + len(one.read.wanted)
                 _answer(one, found[start:end])
                 start = end
-        self._reading = None
 
     async def _found(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         if not self.reads or not all(wanted.timeless for wanted in batch):
@@ -259,6 +318,8 @@ class Snapshot:
 
     async def close(self) -> None:
         self._closed = True
+        if self._about_to_read is not None:
+            self._about_to_read.cancel()
         reading = self._reading
         if reading is not None:
             reading.cancel()

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
         10, ge=1, le=500, description="Database connections of each process; on PostgreSQL as many again for reading."
     )
     statement_timeout_seconds: float = Field(
-        30.0, gt=0, le=3600, description="Longest time of one statement (PostgreSQL)."
+        30.0, gt=0, le=3600, description="Longest time of one statement, on SQLite of one that reads."
     )
     lock_timeout_seconds: float = Field(
         10.0, gt=0, le=600, description="Longest wait for a lock, a connection, or SQLite's writer."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from db import accounts, charges, keys, recharges, resources, transactions, usage
@@ -204,6 +204,23 @@ def _hand_on(done: asyncio.Future[Any], to: asyncio.Future[Found], made: Callabl
         to.set_result(made(done.result()))
 
 
+Made = TypeVar("Made")
+
+
+class _made_once(Generic[Made]):  # noqa: N801  a decorator
+    """functools.cached_property without its lock, which it had before Python 3.12."""
+
+    def __init__(self, make: Callable[[Any], Made]) -> None:
+        self._make = make
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, _owner: type) -> Made:
+        made = instance.__dict__[self._name] = self._make(instance)
+        return made
+
+
 class Loaders:
     """None of the loaders refers back to this: what an operation read goes when it is done, not when garbage is next
     looked for."""
@@ -211,81 +228,81 @@ class Loaders:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    @cached_property
+    @_made_once
     def account(self) -> Loader[int, AccountRow | None]:
         return self._by_key(accounts.accounts_by_id)
 
-    @cached_property
+    @_made_once
     def transaction(self) -> TransactionLoader:
         read = partial(transactions.transactions_by_id, self._snapshot.is_postgresql)
         return TransactionLoader(self._snapshot, read, dict.get)
 
-    @cached_property
+    @_made_once
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
         return Loader(self._snapshot, partial(_months, self._snapshot.is_postgresql), _months_of)
 
-    @cached_property
+    @_made_once
     def balance_as_of(self) -> GroupedLoader[datetime, int]:
         return GroupedLoader(self._snapshot, transactions.balances_as_of)
 
-    @cached_property
+    @_made_once
     def transaction_count(self) -> CountLoader:
         counts = ResourceLoader(self._snapshot, transactions.transaction_counts, _resource_counts, _criteria_alone)
         return CountLoader(self._snapshot, counts, self.transaction_totals)
 
-    @cached_property
+    @_made_once
     def transaction_totals(self) -> ResourceLoader[TransactionCriteria, TransactionTotalsRow]:
         return ResourceLoader(self._snapshot, transactions.transaction_totals, _resource_totals, _criteria_alone)
 
-    @cached_property
+    @_made_once
     def usage_totals(self) -> GroupedLoader[UsageCriteria, tuple[UsageTotalsRow, int]]:
         return GroupedLoader(self._snapshot, usage.usage_totals)
 
-    @cached_property
+    @_made_once
     def transaction_page(self) -> ResourceLoader[tuple[TransactionCriteria, Window], list[TransactionRow]]:
         pages = _of_window(transactions.transaction_pages)
         return ResourceLoader(self._snapshot, pages, resources.resource_pages, _criteria_and_window)
 
-    @cached_property
+    @_made_once
     def usage_page(self) -> GroupedLoader[tuple[UsageCriteria, Window], list[UsageDayRow]]:
         return GroupedLoader(self._snapshot, _of_window(usage.usage_pages))
 
-    @cached_property
+    @_made_once
     def charge(self) -> Loader[Resource, ChargeRow | None]:
         return self._by_key(charges.charges_by_ref)
 
-    @cached_property
+    @_made_once
     def charge_of_first_row(self) -> Loader[tuple[int, int], ChargeRow | None]:
         return self._by_key(charges.charges_by_first_row)
 
-    @cached_property
+    @_made_once
     def charge_page(self) -> GroupedLoader[tuple[ChargeCriteria, Window], list[ChargeRow]]:
         return GroupedLoader(self._snapshot, _of_window(charges.charge_pages))
 
-    @cached_property
+    @_made_once
     def charge_count(self) -> GroupedLoader[ChargeCriteria, int]:
         return GroupedLoader(self._snapshot, charges.charge_counts)
 
-    @cached_property
+    @_made_once
     def opened_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """By the row that opened it."""
         return self._by_key(charges.opened_holds)
 
-    @cached_property
+    @_made_once
     def settled_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """By the row that settled it."""
         return self._by_key(charges.settled_holds)
 
-    @cached_property
+    @_made_once
     def auto_recharge(self) -> GroupedLoader[tuple[datetime, datetime], RechargeViewRow | None]:
         """By account and the day that its payments are added up for."""
         return GroupedLoader(self._snapshot, recharges.recharge_views)
 
-    @cached_property
+    @_made_once
     def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:
         return GroupedLoader(self._snapshot, keys.key_pages)
 
-    @cached_property
+    @_made_once
     def key_count(self) -> GroupedLoader[None, int]:
         return GroupedLoader(self._snapshot, keys.key_counts)
 

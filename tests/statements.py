@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from db.database import Database
+from db.sqlite_connections import SqliteConnection
 
 Sent = tuple[str, tuple[Any, ...]]
 
@@ -34,11 +35,18 @@ def watched(database: Database) -> Iterator[list[Sent]]:
 
         return watched_method
 
+    sqlite_fetch = SqliteConnection.fetch
+
+    async def watched_fetch(connection: SqliteConnection, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        keep(statement, parameters)
+        return await sqlite_fetch(connection, statement, parameters)
+
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
     try:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("fetch", "fetchrow", "fetchval", "execute"):
                 patch.setattr(asyncpg.Connection, name, watching(getattr(asyncpg.Connection, name)))
+            patch.setattr(SqliteConnection, "fetch", watched_fetch)
             yield sent
     finally:
         event.remove(database.engine.sync_engine, "before_cursor_execute", note)

@@ -362,6 +362,5 @@ async def test_a_page_is_explained_by_as_many_statements_as_a_row(desk: Desk) ->
         await desk.post(account_id, Entry(_T.ADMIN_CORRECTION, 1, "Words", corrects_seq=number + 1), writer=OPERATOR)
     with watched(desk.database) as sent:
         assert len(await explanations(desk.database, account_id)) == 31
-    # The page; then the account, holds by the row that opened and by the one that settled them, and corrected rows:
-    # SQLite is asked for ten keys at a time.
-    assert len(sent) == (2 if desk.database.is_postgresql else 1 + 1 + 1 + 2 + 1), sent
+    # The page; then the account, holds by the row that opened and by the one that settled them, and corrected rows.
+    assert len(sent) == 2, sent

@@ -1,0 +1,91 @@
+"""Connections to a SQLite file: how each is set up, and those that are lent for reading."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+
+_KEPT_STATEMENTS: Final = 512
+"""Several reads travel as one, and each combination of them is prepared by itself."""
+
+
+def _contains_text(text: str | None, part: str) -> bool:
+    """SQLite's own LIKE and lower() know the letters of ASCII alone."""
+    return text is not None and part.casefold() in text.casefold()
+
+
+def prepare(connection: Any) -> None:
+    """SQLAlchemy's or the driver's: they have no type in common."""
+    cursor = connection.cursor()
+    # A commit that was acknowledged survives a power cut too: FULL, though WAL would allow NORMAL.
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "cache_size = -32768",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+    connection.create_function("contains_text", 2, _contains_text, deterministic=True)
+
+
+class SqliteConnection:
+    """Lent by a `ReadPool`. What it is asked for runs in a thread of its own."""
+
+    def __init__(
+        self, connection: aiosqlite.Connection, driver_connection: sqlite3.Connection, longest_seconds: float
+    ) -> None:
+        self._connection = connection
+        self._driver_connection = driver_connection
+        self._longest_seconds = longest_seconds
+        self._closed = False
+
+    async def fetch(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All its rows, of one turn of the thread."""
+        late = asyncio.get_running_loop().call_later(self._longest_seconds, self._driver_connection.interrupt)
+        try:
+            return list(await self._connection.execute_fetchall(statement, parameters))
+        finally:
+            late.cancel()
+
+    async def execute(self, statement: str) -> None:
+        await self.fetch(statement)
+
+    def is_in_transaction(self) -> bool:
+        return self._driver_connection.in_transaction
+
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def terminate(self) -> None:
+        """Without waiting for what runs: SQLite stops it at its next step."""
+        self._closed = True
+        self._driver_connection.interrupt()
+        self._connection.stop()
+
+    async def close(self, *, timeout: float) -> None:  # noqa: ASYNC109  as asyncpg's
+        self._closed = True
+        await self._connection.close()
+
+
+async def connect(file: Path, *, lock_seconds: float, longest_seconds: float) -> SqliteConnection:
+    """`lock_seconds`: how long a read waits for another program's lock on the file; `longest_seconds`: how long it
+    may take."""
+    opened: list[sqlite3.Connection] = []
+
+    def open_it() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            file, timeout=lock_seconds, isolation_level=None, cached_statements=_KEPT_STATEMENTS
+        )
+        opened.append(connection)
+        prepare(connection)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    connection = await aiosqlite.Connection(open_it, iter_chunk_size=64)
+    return SqliteConnection(connection, opened[0], longest_seconds)
