@@ -67,6 +67,8 @@ class Operation:
         self.kind = definition.operation
         self.document = document
         self._conditions = _condition_variables(document.ast)
+        self.reads_once = False
+        """What whoever runs it found: one round trip to its data answered it."""
         self._variables: Variables | None = None
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
@@ -88,11 +90,11 @@ class Operation:
 
         A nullable variable with a default may stand there; what is given for it may be null all the same.
         """
-        return any(variables.coerced.get(name, True) is None for name in self._conditions)
+        return bool(self._conditions) and any(variables.coerced.get(name, True) is None for name in self._conditions)
 
     def plan(self, schema: GraphQLSchema, variables: VariableValues) -> Plan:
         """The plan for these values of the variables that `@skip` and `@include` ask."""
-        key = tuple(variables.coerced.get(name) for name in self._conditions)
+        key = tuple(variables.coerced.get(name) for name in self._conditions) if self._conditions else ()
         plan = self._plans.get(key)
         if plan is None:
             writer = self.document.new_writer()

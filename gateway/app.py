@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from db.errors import DatabaseError
 from db.schema_version import check
@@ -16,7 +16,7 @@ from gateway.memory import use_huge_pages
 from gateway.metrics import may_read_metrics
 from gateway.pages import add_page_routes
 from gateway.parts import PARTS, Parts
-from gateway.requests import NAME, edge
+from gateway.requests import edge
 from gateway.rest import add_rest_routes
 from gateway.sign_in import PATH as SIGN_IN_PATH
 from gateway.sign_in import sign_in
@@ -83,14 +83,11 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     if parts.stripe_api is not None:
         await parts.stripe_api.close()
     await parts.database.close()
+    parts.metrics.hand_on()
 
 
 async def _end_streams(app: web.Application) -> None:
     await app[LIVE].stop(app[PARTS].settings.shutdown_seconds)
-
-
-async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers[hdrs.SERVER] = NAME
 
 
 def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
@@ -110,7 +107,6 @@ def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
     add_webhook_routes(app)
     app.router.add_post(SIGN_IN_PATH, sign_in)
     add_page_routes(app, Path(__file__).parent / "static")
-    app.on_response_prepare.append(_name_server)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)
     return app

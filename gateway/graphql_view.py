@@ -112,8 +112,7 @@ async def graphql(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     principal = await _principal(request)
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
-    if given.operation_name is not None:
-        request[OPERATION] = given.operation_name
+    request[OPERATION] = given.operation_name
     try:
         document, operation = find_operation(parts, given)
         _check_method(request, operation.kind)

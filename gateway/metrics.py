@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
 from aiohttp import hdrs, web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
 
 from gateway.errors import RequestError
-from gateway.tally import BulkHistogram, Tally
+from gateway.tally import REQUEST_SECONDS, BulkHistogram, RequestTally, Tally
 
 _DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -19,18 +18,23 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        requests = Counter(
             "billing_http_requests", "HTTP requests answered", ["route", "method", "status"], registry=self.registry
         )
-        self.seconds = Histogram(
-            "billing_http_request_seconds", "Time to answer an HTTP request", ["route"], registry=self.registry
+        seconds = BulkHistogram(
+            "billing_http_request_seconds",
+            "Time to answer an HTTP request",
+            ["route"],
+            buckets=REQUEST_SECONDS,
+            registry=self.registry,
         )
-        self.running = Gauge(
+        running = Gauge(
             "billing_http_requests_running",
             "HTTP requests being answered",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+        self.requests = RequestTally(requests, seconds, running)
         self.errors = Counter("billing_errors", "Errors sent to clients", ["code"], registry=self.registry)
         self.subscribers = Gauge(
             "billing_subscribers",
@@ -60,18 +64,14 @@ class Metrics:
             "billing_stream_lagged", "Subscriptions that fell too far behind and were ended", registry=self.registry
         )
 
-    @lru_cache(maxsize=1_024)  # noqa: B019  one object a process
-    def answered(self, route: str, method: str, status: str) -> Counter:
-        """Found once: a look-up by labels costs more than the counting."""
-        return self.requests.labels(route, method, status)
-
-    @lru_cache(maxsize=1_024)  # noqa: B019
-    def duration(self, route: str) -> Histogram:
-        return self.seconds.labels(route)
-
-    def text(self) -> bytes:
+    def hand_on(self) -> None:
+        """What was gathered since it was last done."""
+        self.requests.hand_on()
         for tally in self.events.values():
             tally.hand_on()
+
+    def text(self) -> bytes:
+        self.hand_on()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)
         registry = CollectorRegistry()

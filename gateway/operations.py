@@ -109,7 +109,7 @@ async def execute_operation(
             variables=given.variables,
             context=Writes(parts.ledger, principal, parts.clock, parts.top_ups),
         )
-    for brief in (True, False) if operation in parts.brief_operations else (False,):
+    for brief in (True, False) if operation.reads_once else (False,):
         async with parts.database.snapshot(brief=brief) as snapshot:
             result = await executed(
                 parts.documents.schema,
@@ -121,9 +121,9 @@ async def execute_operation(
             )
         if not snapshot.torn:
             break
-        parts.brief_operations.discard(operation)
+        operation.reads_once = False
     if snapshot.reads <= 1 and not brief:
-        parts.brief_operations.add(operation)
+        operation.reads_once = True
     return result
 
 

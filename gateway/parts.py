@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from weakref import WeakSet
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from db.database import Database
-from execution.documents import Documents, Operation
+from execution.documents import Documents
 from execution.limits import Limits
 from gateway.databases import open_database
 from gateway.metrics import Metrics
@@ -37,8 +36,6 @@ class Parts:
     documents: Documents
     metrics: Metrics
     clock: Clock
-    brief_operations: WeakSet[Operation] = field(default_factory=WeakSet)
-    """Those that took a single round trip to the database the last time."""
 
 
 PARTS = web.AppKey("parts", Parts)

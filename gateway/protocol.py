@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 
 from gateway.errors import Problem
-from gateway.logs import request_id
 from gateway.parts import PARTS, Parts
-from gateway.requests import NAME, REQUEST_ID, begin, error_response, http_problem
+from gateway.requests import begin, error_response, http_problem, own_headers
 
 log = structlog.get_logger()
 
@@ -42,10 +41,9 @@ def _problem(error: BaseException | None) -> Problem:
 
 def _refused(parts: Parts, problem: Problem, *, method: str, path: str) -> web.Response:
     response = error_response(problem, graphql=path == "/graphql")
-    response.headers[hdrs.SERVER] = NAME
-    response.headers[REQUEST_ID] = request_id.get()
+    response.headers.update(own_headers())
     parts.metrics.errors.labels(problem.code).inc()
-    parts.metrics.answered(_UNKNOWN, method, str(response.status)).inc()
+    parts.metrics.requests.count(_UNKNOWN, method, response.status)
     log.info("request", method=method, path=path, status=response.status, reason=problem.message)
     return response
 

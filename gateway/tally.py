@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from time import time
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 KEPT_SECONDS: Final = 0.5
+
+REQUEST_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""The bounds of the buckets."""
 
 
 class BulkHistogram(Histogram):
@@ -21,13 +25,35 @@ class BulkHistogram(Histogram):
                 bucket.inc(count)
 
 
-class Tally:
-    """Events that were written over one transport, in plain numbers that go to Prometheus' twice a second.
+class _Gathering:
+    """Plain numbers that go to Prometheus' twice a second."""
 
-    With several workers those are in files, and to count an event there took as long as to write it to its client.
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _begin(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(KEPT_SECONDS, self.hand_on)
+
+    def hand_on(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._hand_on()
+
+    def _hand_on(self) -> None:
+        raise NotImplementedError
+
+
+class Tally(_Gathering):
+    """Events that were written over one transport.
+
+    With several workers Prometheus' numbers are in files, and to count an event there took as long as to write it to
+    its client.
     """
 
     def __init__(self, events: Counter, delay: BulkHistogram, bounds: Sequence[float]) -> None:
+        super().__init__()
         self._events = events
         self._delay = delay
         self._bounds = bounds
@@ -36,7 +62,6 @@ class Tally:
         self._total_delay = 0.0
         self._committed_at: datetime | None = None
         self._committed = 0.0
-        self._timer: asyncio.TimerHandle | None = None
 
     def count(self, committed_at: datetime | None) -> None:
         """Of a row that was committed then; None where there is no delay to speak of, as of a row from before."""
@@ -48,15 +73,63 @@ class Tally:
             delay = time() - self._committed
             self._delays[bisect_left(self._bounds, delay)] += 1
             self._total_delay += delay
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(KEPT_SECONDS, self.hand_on)
+        self._begin()
 
-    def hand_on(self) -> None:
-        if self._timer is None:
-            return
-        self._timer.cancel()
-        self._timer = None
+    def _hand_on(self) -> None:
         self._events.inc(self._written)
         self._delay.add(self._delays, self._total_delay)
         self._written, self._total_delay = 0, 0.0
         self._delays = [0] * len(self._delays)
+
+
+class _Durations:
+    """Of the requests of one route."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.counts = [0] * (len(REQUEST_SECONDS) + 1)
+
+    def add(self, seconds: float) -> None:
+        self.total += seconds
+        self.counts[bisect_left(REQUEST_SECONDS, seconds)] += 1
+
+
+class RequestTally(_Gathering):
+    """Requests that are being answered, and those that were.
+
+    Prometheus' five numbers of a request took as long as to find and check its operation.
+    """
+
+    def __init__(self, requests: Counter, seconds: BulkHistogram, running: Gauge) -> None:
+        """Of the labels route, method and status; of the label route; of none."""
+        super().__init__()
+        self._requests = requests
+        self._seconds = seconds
+        self._running_gauge = running
+        self._running = 0
+        self._answered: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
+
+    def begin(self) -> None:
+        self._running += 1
+        self._begin()
+
+    def end(self, route: str, method: str, status: int, seconds: float) -> None:
+        """What began."""
+        self._running -= 1
+        self._durations[route].add(seconds)
+        self.count(route, method, status)
+
+    def count(self, route: str, method: str, status: int) -> None:
+        """One that is answered as soon as it is there."""
+        self._answered[route, method, status] += 1
+        self._begin()
+
+    def _hand_on(self) -> None:
+        self._running_gauge.set(self._running)
+        for (route, method, status), count in self._answered.items():
+            self._requests.labels(route, method, str(status)).inc(count)
+        for route, durations in self._durations.items():
+            self._seconds.labels(route).add(durations.counts, durations.total)
+        self._answered.clear()
+        self._durations.clear()

@@ -44,7 +44,7 @@ class Authenticator:
         principal = known[1]
         if principal.expires_at is not None and principal.expires_at <= now:
             raise Unauthenticated("the API key has expired")
-        self.note_use(principal)
+        self._used[principal.key_id] = now
         return principal
 
     def note_use(self, principal: Principal) -> None:

@@ -16,8 +16,7 @@ from typing import Final
 from aiohttp import ClientConnectionResetError, hdrs, web
 
 from db.csv_lines import Lines
-from gateway.logs import request_id
-from gateway.requests import REQUEST_ID
+from gateway.requests import own_headers
 from gateway.rest.columns import Column
 
 STEP_ROWS: Final = 1_000
@@ -60,7 +59,7 @@ def _started(filename: str) -> web.StreamResponse:
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{filename}"',
             hdrs.CACHE_CONTROL: "no-store",
             "X-Content-Type-Options": "nosniff",
-            REQUEST_ID: request_id.get(),
+            **own_headers(),
         }
     )
 

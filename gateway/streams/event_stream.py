@@ -10,11 +10,10 @@ import orjson
 from aiohttp import hdrs, web
 
 from gateway.graphql_request import GraphQLRequest
-from gateway.logs import request_id
 from gateway.operations import Refused
 from gateway.parts import PARTS
 from gateway.protocol import streams_to
-from gateway.requests import REQUEST_ID, ClientLeft, begin_stream
+from gateway.requests import ClientLeft, begin_stream, own_headers
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
 from gateway.streams.leash import Leash
 from gateway.streams.live import LIVE, Ending
@@ -53,7 +52,7 @@ async def serve_events(
             hdrs.CONTENT_TYPE: f"{MEDIA_TYPE}; charset=utf-8",
             hdrs.CACHE_CONTROL: "no-cache, no-transform",
             "X-Accel-Buffering": "no",
-            REQUEST_ID: request_id.get(),
+            **own_headers(),
         }
     )
     await _EventStream(request, response, principal, given, refused).serve()

@@ -12,10 +12,9 @@ import structlog
 from aiohttp import WSMsgType, hdrs, web
 
 from gateway.errors import RequestError, problem_of
-from gateway.logs import request_id
 from gateway.parts import PARTS
 from gateway.protocol import streams_to
-from gateway.requests import REQUEST_ID, ClientLeft, authenticate, begin_stream, report
+from gateway.requests import ClientLeft, authenticate, begin_stream, own_headers, report
 from gateway.same_origin import check_origin
 from gateway.streams import messages
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
@@ -70,7 +69,7 @@ async def serve_socket(request: web.Request) -> web.StreamResponse:
     )
     if not response.can_prepare(request):
         raise RequestError("BAD_USER_INPUT", "this is no handshake of a WebSocket (RFC 6455, version 13)")
-    response.headers[REQUEST_ID] = request_id.get()
+    response.headers.update(own_headers())
     await _Socket(request, response).serve()
     return response
 
