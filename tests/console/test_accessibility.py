@@ -74,6 +74,12 @@ async def charts(page: Page) -> None:
     await expect(page.get_by_role("button", name="Fold all")).to_be_visible()
 
 
+async def open_model_menu(page: Page) -> None:
+    await charts(page)
+    await page.get_by_role("button", name="Model", exact=True).click()
+    await expect(page.get_by_role("checkbox").first).to_be_visible()
+
+
 async def wrong_filter(page: Page) -> None:
     await table(page)
     await page.get_by_label("Search descriptions").fill("ab")
@@ -99,6 +105,7 @@ VIEWS: Final[dict[str, tuple[str, Act]]] = {
     "auto-recharge": ("", auto_recharge),
     "usage by day": ("?tab=usage", charts),
     "usage by model": ("?tab=usage&group=model", charts),
+    "model menu": ("?tab=usage", open_model_menu),
     "no usage": ("?tab=usage&from=2020-01-01&to=2020-01-02", text("No API calls")),
     "another's account": ("?account=acct_1", text("There is no such account")),
     "guide": ("how-billing-works", text("Holds and settlement")),

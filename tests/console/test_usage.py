@@ -161,3 +161,50 @@ async def test_charts_that_were_not_fetched_are_told_and_tried_again(
     await page.get_by_role("button", name="Try again").click()
     await expect(page.locator(".chart canvas")).to_have_count(2)
     await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_models_are_chosen_kept_in_the_address_and_exported(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key()).secret
+    everything = await exported(gateway, key, day_gte=days_ago(29))
+    first, second, *others = sorted({row["model"] for row in everything})
+    assert others
+
+    def of(*models: str) -> list[dict[str, str]]:
+        return [row for row in everything if row["model"] in models]
+
+    page = await open_page("?tab=usage", key=key)
+    total = table(page).locator("tfoot tr")
+    await page.get_by_role("button", name="Model", exact=True).click()
+    await expect(page.get_by_role("checkbox")).to_have_count(2 + len(others))
+    await page.get_by_role("checkbox", name=first, exact=True).check()
+    await expect(page).to_have_url(re.compile(rf"\?tab=usage&model={re.escape(first)}$"))
+    await expect(page.locator(".legend li")).to_have_text([first])
+    assert await figures(total) == sums(of(first))
+    await page.get_by_role("checkbox", name=second, exact=True).check()
+    await expect(page.locator(".legend li")).to_have_count(2)
+    assert await figures(total) == sums(of(first, second))
+
+    await page.reload()
+    await expect(page.get_by_role("button", name="Model2 models")).to_be_visible()
+    await expect(total).to_be_visible()
+    assert await figures(total) == sums(of(first, second))
+    await expect(page.locator(".statement")).to_contain_text(f": {first}, {second}.")
+    async with page.expect_download() as started:
+        await page.get_by_role("button", name="Export CSV").click()
+    text = (await (await started.value).path()).read_text()
+    assert list(csv.DictReader(io.StringIO(text, newline=""))) == of(first, second)
+
+    await page.get_by_role("button", name="Model2 models").click()
+    await page.get_by_role("button", name="All models").click()
+    await expect(page).to_have_url(re.compile(r"\?tab=usage$"))
+    await expect(page.locator(".legend li")).to_have_count(2 + len(others))
+    assert await figures(total) == sums(everything)
+
+
+async def test_a_chosen_model_without_calls_can_be_let_go(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=usage&model=no%2Cmodel+%26+more", key=(await gateway.key()).secret)
+    await expect(page.locator(".empty")).to_contain_text("no,model & more")
+    await page.get_by_role("button", name="Modelno,model & more").click()
+    await page.get_by_role("checkbox", name="no,model & more").click()
+    await expect(table(page).locator("tfoot")).to_be_visible()
+    await expect(page).to_have_url(re.compile(r"\?tab=usage$"))

@@ -32,6 +32,8 @@ export interface UsageView {
   readonly from: string;
   readonly to: string;
   readonly group: Group;
+  /** Of these models alone; none for all. */
+  readonly models: readonly string[];
 }
 
 export interface Address {
@@ -51,14 +53,14 @@ export const NO_FILTER: TransactionsView = {
   refType: "",
   refId: "",
 };
-export const NEWEST_USAGE: UsageView = { range: "30", from: "", to: "", group: "day" };
+export const NEWEST_USAGE: UsageView = { range: "30", from: "", to: "", group: "day", models: [] };
 
 export const SHORTEST_SEARCH = 3;
 const LONGEST_TEXT = 200;
 /** Beyond this many days of usage, a bar would be thinner than the gap beside it. */
 export const LONGEST_DAYS = 400;
-
-type Parameters = { get(name: string): string | null };
+/** As many as an export takes. */
+export const MOST_MODELS = 100;
 
 function oneOf<Word extends string>(words: readonly Word[], given: string | null, otherwise: Word): Word {
   return words.find((word) => word === given) ?? otherwise;
@@ -72,7 +74,7 @@ function isAmount(text: string): boolean {
   return parseNanos(text) !== null;
 }
 
-function transactionsOf(given: Parameters): TransactionsView {
+function transactionsOf(given: URLSearchParams): TransactionsView {
   const types = (given.get("types") ?? "").split(",");
   const refTypes = wordsOf(REF_TYPES);
   return {
@@ -87,14 +89,16 @@ function transactionsOf(given: Parameters): TransactionsView {
   };
 }
 
-function usageOf(given: Parameters): UsageView {
+function usageOf(given: URLSearchParams): UsageView {
   const from = kept(given.get("from"), isDay);
   const to = kept(given.get("to"), isDay);
   const range = oneOf(RANGES, given.get("range"), from && to ? "custom" : NEWEST_USAGE.range);
   const group = oneOf(GROUPS, given.get("group"), NEWEST_USAGE.group);
   const isRange = from && to && from <= to && to < dayAfter(from, LONGEST_DAYS);
-  if (range === "custom" && !isRange) return { ...NEWEST_USAGE, group };
-  return range === "custom" ? { range, from, to, group } : { range, from: "", to: "", group };
+  const models = [...new Set(given.getAll("model"))].filter((text) => text && text.length <= LONGEST_TEXT);
+  const rest = { group, models: models.slice(0, MOST_MODELS) };
+  if (range !== "custom") return { range, from: "", to: "", ...rest };
+  return isRange ? { range, from, to, ...rest } : { ...NEWEST_USAGE, ...rest };
 }
 
 /** What the parameters say of the tab that they are about; whatever is malformed is left out. */
@@ -122,6 +126,7 @@ function parametersOf({ account, tab, transactions, usage }: Address): [string, 
           ["from", usage.from],
           ["to", usage.to],
           ["group", usage.group === NEWEST_USAGE.group ? "" : usage.group],
+          ...usage.models.map((model): [string, string] => ["model", model]),
         ]
       : [
           ["types", types.map(spelled).join(",")],

@@ -30,6 +30,7 @@ export function usageExport(view: UsageView): string {
   return addressOf("/billing/usage.csv", [
     ["day_gte", from],
     ["day_lt", dayAfter(to, 1)],
+    ["models", view.models.join(",")],
   ]);
 }
 

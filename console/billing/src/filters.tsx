@@ -1,4 +1,4 @@
-import type { RefType, TransactionType } from "../generated/ConsolePage";
+import type { RefType } from "../generated/ConsolePage";
 import { NO_FILTER, SHORTEST_SEARCH, type TransactionsView } from "./address";
 import { isFiltered } from "./criteria";
 import { transactionsExport } from "./export";
@@ -6,6 +6,7 @@ import { filterText } from "./filtertext";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
 import { parseNanos } from "./money";
 import { address, go } from "./navigation";
+import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Field } from "./parts/field";
 import { Menu } from "./parts/menu";
@@ -19,22 +20,19 @@ interface Props {
 }
 
 function Types({ view, change }: Props) {
-  function toggle(type: TransactionType) {
-    const others = view.types.filter((one) => one !== type);
-    change({ types: others.length < view.types.length ? others : [...view.types, type] });
-  }
-
-  const [first] = view.types;
-  const chosen = first && (view.types.length === 1 ? TYPES[first] : `${view.types.length} types`);
   return (
-    <Menu title="Type" chosen={chosen ?? ""}>
-      {wordsOf(TYPES).map((type) => (
-        <label key={type} class="check">
-          <input type="checkbox" checked={view.types.includes(type)} onChange={() => toggle(type)} />
+    <Choices
+      title="Type"
+      words={wordsOf(TYPES)}
+      chosen={view.types}
+      name={(type) => TYPES[type]}
+      label={(type) => (
+        <>
           {TYPES[type]} <code>{spelled(type)}</code>
-        </label>
-      ))}
-    </Menu>
+        </>
+      )}
+      change={(types) => change({ types })}
+    />
   );
 }
 

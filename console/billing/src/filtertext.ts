@@ -1,4 +1,5 @@
-import type { TransactionsView } from "./address";
+import type { TransactionsView, UsageView } from "./address";
+import { daysOf } from "./criteria";
 import { REF_TYPES, TYPES } from "./kinds";
 import { dayText } from "./times";
 
@@ -17,4 +18,11 @@ export function filterText(view: TransactionsView): string {
     [refType && REF_TYPES[refType], refId].filter(Boolean).join(" "),
   ].filter(Boolean);
   return parts.length > 0 ? `Transactions: ${parts.join("; ")}.` : "All transactions.";
+}
+
+/** The days, and the models that they are narrowed to. */
+export function usageText(view: UsageView): string {
+  const { from, to } = daysOf(view);
+  const days = `${dayText(from)} to ${dayText(to)}`;
+  return view.models.length > 0 ? `${days}: ${view.models.join(", ")}.` : `${days}.`;
 }

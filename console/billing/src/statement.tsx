@@ -1,11 +1,10 @@
 import { account } from "./account";
 import { counted } from "./counts";
-import { daysOf } from "./criteria";
-import { filterText } from "./filtertext";
+import { filterText, usageText } from "./filtertext";
 import { listing, rowCount } from "./ledger";
 import { address } from "./navigation";
 import { readAt } from "./page";
-import { dayText, utcSecondsText } from "./times";
+import { utcSecondsText } from "./times";
 import { Totals } from "./totals";
 
 /** The head of the page on paper. */
@@ -13,7 +12,6 @@ export function Statement() {
   const { value: shown } = account;
   if (!shown) return null;
   const { tab, transactions, usage } = address.value;
-  const { from, to } = daysOf(usage);
   return (
     <div class="statement" aria-hidden="true">
       <p class="title">{tab === "usage" ? "Usage statement" : "Account statement"}</p>
@@ -22,7 +20,7 @@ export function Statement() {
         {shown.externalId && `, ${shown.externalId}`}. All amounts in {shown.currency}, all days and times in UTC.
       </p>
       <p>
-        {tab === "usage" ? `${dayText(from)} to ${dayText(to)}.` : filterText(transactions)} <Totals />
+        {tab === "usage" ? usageText(usage) : filterText(transactions)} <Totals />
         {tab === "transactions" && listing.value?.hasMore && (
           <> Only the newest {counted(rowCount.value, "row")}: load more before printing for older ones.</>
         )}

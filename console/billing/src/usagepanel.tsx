@@ -1,17 +1,19 @@
-import { useComputed } from "@preact/signals";
-import { GROUPS, type Group, LONGEST_DAYS, RANGES, type Range, type UsageView } from "./address";
+import { computed } from "@preact/signals";
+import { GROUPS, type Group, LONGEST_DAYS, MOST_MODELS, RANGES, type Range, type UsageView } from "./address";
 import { daysOf, usageFilter } from "./criteria";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
+import { usageText } from "./filtertext";
 import { type Stack, stacksOf } from "./grouping";
 import { roughMoney } from "./money";
 import { Chart, chartFailure, loadChart } from "./parts/chart";
+import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { Field } from "./parts/field";
 import { currency } from "./account";
 import { address, go } from "./navigation";
-import { dayAfter, dayText, daysBetween, isDay } from "./times";
+import { dayAfter, daysBetween, isDay } from "./times";
 import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
 
@@ -28,6 +30,20 @@ const GROUP_NAMES: Record<Group, string> = { day: "Day", model: "Model", categor
 
 /** As many stacks as there are colours. */
 const MOST_STACKS = 8;
+
+/** Of the chosen models. */
+const days = computed(() => {
+  const { models } = address.value.usage;
+  const all = usage.value?.days ?? [];
+  return models.length > 0 ? all.filter(({ model }) => models.includes(model)) : all;
+});
+
+const charted = computed(() => {
+  const { usage: view } = address.value;
+  const { from, to } = daysOf(view);
+  const shown = daysBetween(from, to);
+  return { days: shown, stacks: stacksOf(days.value, shown, view.group, MOST_STACKS) };
+});
 
 function set(change: Partial<UsageView>): void {
   go({ usage: { ...address.peek().usage, ...change } });
@@ -68,6 +84,31 @@ function Ranges({ view }: { readonly view: UsageView }) {
   );
 }
 
+function Models({ view }: { readonly view: UsageView }) {
+  const { models } = view;
+  // A chosen one without calls in these days is there to be let go.
+  const known = [...new Set([...(usage.value?.days ?? []).map(({ model }) => model), ...models])].sort();
+  if (known.length === 0) return null;
+  return (
+    <Choices
+      title="Model"
+      words={known}
+      chosen={models}
+      most={MOST_MODELS}
+      name={(model) => model}
+      change={(some) => set({ models: some })}
+    >
+      {models.length > 0 && (
+        <div class="buttons">
+          <button type="button" onClick={() => set({ models: [] })}>
+            All models
+          </button>
+        </div>
+      )}
+    </Choices>
+  );
+}
+
 function Groups({ view }: { readonly view: UsageView }) {
   return (
     <fieldset class="switch">
@@ -96,46 +137,39 @@ function Legend({ stacks }: { readonly stacks: readonly Stack[] }) {
 }
 
 function Charts({ view }: { readonly view: UsageView }) {
-  const stacks = useComputed(() => {
-    const { from, to } = daysOf(address.value.usage);
-    const days = daysBetween(from, to);
-    return { days, stacks: stacksOf(usage.value?.days ?? [], days, address.value.usage.group, MOST_STACKS) };
-  }).value;
+  const { days, stacks } = charted.value;
   if (chartFailure.value) return <Failed error={chartFailure.value} again={loadChart} />;
   const by = view.group === "category" ? "type" : "model";
   return (
     <div class="charts">
       <Chart
         title={`Cost by day and ${by}`}
-        days={stacks.days}
-        stacks={stacks.stacks}
+        days={days}
+        stacks={stacks}
         valuesOf={({ cost }) => cost}
         label={(value) => roughMoney(value, currency.value)}
       />
       <Chart
         title={`Tokens by day and ${by}`}
-        days={stacks.days}
-        stacks={stacks.stacks}
+        days={days}
+        stacks={stacks}
         valuesOf={({ tokens }) => tokens}
         label={roughCount}
       />
-      <Legend stacks={stacks.stacks} />
+      <Legend stacks={stacks} />
     </div>
   );
 }
 
 function Content({ view }: { readonly view: UsageView }) {
-  const { from, to } = daysOf(view);
   if (usageFailure.value) {
     return <Failed error={usageFailure.value} again={() => void loadUsage(usageFilter(address.peek().usage))} />;
   }
   if (!usage.value) return <div class="bone rows" aria-hidden="true" />;
-  if (usage.value.days.length === 0 && !usageIsLoading.value) {
+  if (days.value.length === 0 && !usageIsLoading.value) {
     return (
       <div class="empty">
-        <p>
-          No API calls from {dayText(from)} to {dayText(to)}.
-        </p>
+        <p>No API calls from {usageText(view)}</p>
         <p class="muted">Calls appear here on the day they are made. Instances are on the Transactions tab.</p>
       </div>
     );
@@ -143,7 +177,7 @@ function Content({ view }: { readonly view: UsageView }) {
   return (
     <div class="beside" aria-busy={usageIsLoading.value}>
       <Charts view={view} />
-      <UsageTable days={usage.value.days} group={view.group} />
+      <UsageTable days={days.value} group={view.group} />
     </div>
   );
 }
@@ -154,6 +188,7 @@ export function UsagePanel() {
     <>
       <div class="filters">
         <Ranges view={view} />
+        <Models view={view} />
         <Groups view={view} />
         <Exporter address={() => usageExport(address.peek().usage)} />
       </div>

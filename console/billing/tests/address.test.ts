@@ -12,6 +12,7 @@ test("what is written is read again", () => {
     "?tab=usage&range=7&group=model",
     "?account=acct_7&tab=usage&from=2026-10-01&to=2026-10-31&group=category",
     "?tab=usage&range=last-month",
+    "?tab=usage&range=7&model=m-large&model=a+b%26c",
   ]) {
     assert.equal(written(read(query, before)), query);
   }
@@ -22,6 +23,9 @@ test("what is malformed is left out", () => {
     "?types=bogus,refund&from=2026-02-30&to=tomorrow&min=1e3&max=ten&q=ab&ref_type=GPU&ref_id=&tab=&other=1";
   assert.equal(written(read(query, before)), "?types=refund");
   assert.equal(written(read("?tab=usage&from=2026-11-02&to=2026-11-01&group=cat", before)), "?tab=usage");
+  assert.equal(written(read("?tab=usage&model=&model=m&model=m", before)), "?tab=usage&model=m");
+  const many = Array.from({ length: 150 }, (_, number) => `model=m${number}`);
+  assert.equal(read(`?tab=usage&${many.join("&")}`, before).usage.models.length, 100);
 });
 
 test("the other tab keeps its view", () => {

@@ -23,14 +23,14 @@ test("a view without filters asks for the whole ledger", () => {
 test("days are UTC and both included", () => {
   const filter = transactionFilter({ ...NO_FILTER, from: "2026-11-23", to: "2026-12-31" });
   assert.deepEqual(filter, { createdAt: { gte: "2026-11-23T00:00:00Z", lt: "2027-01-01T00:00:00Z" } });
-  assert.deepEqual(usageFilter({ range: "custom", from: "2028-02-29", to: "2028-02-29", group: "day" }), {
+  assert.deepEqual(usageFilter({ range: "custom", from: "2028-02-29", to: "2028-02-29", group: "day", models: [] }), {
     day: { gte: "2028-02-29", lt: "2028-03-01" },
   });
 });
 
 test("ranges of days end today, months at their ends", () => {
   const of = (range: "7" | "30" | "90" | "month" | "last-month") =>
-    daysOf({ range, from: "", to: "", group: "day" }, "2027-01-03");
+    daysOf({ range, from: "", to: "", group: "day", models: [] }, "2027-01-03");
   assert.deepEqual(of("7"), { from: "2026-12-28", to: "2027-01-03" });
   assert.deepEqual(of("30"), { from: "2026-12-05", to: "2027-01-03" });
   assert.deepEqual(of("90"), { from: "2026-10-06", to: "2027-01-03" });
