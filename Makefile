@@ -71,17 +71,21 @@ $(VENV)/bin/python:
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt hatch_build.py execution/printing.c
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+SOURCES := pyproject.toml constraints.txt hatch_build.py execution/printing.c
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+$(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
+	$(INSTALL) -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $@
+# Each has what the one before it has: one installation is enough.
+$(VENV)/.installed-dev: $(VENV)/bin/python $(SOURCES)
+	$(INSTALL) -e '.[dev]'
+	touch $(VENV)/.installed $@
 
-$(VENV)/.installed-bench: $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	touch $@
+$(VENV)/.installed-bench: $(VENV)/bin/python $(SOURCES)
+	$(INSTALL) -e '.[dev,bench]'
+	touch $(VENV)/.installed $(VENV)/.installed-dev $@
 
 clean:
 	rm -rf $(VENV) execution/_printing*.so demo-data gateway/static console/graphiql/node_modules \

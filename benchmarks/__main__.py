@@ -33,8 +33,8 @@ class Options:
     databases: tuple[str, ...]
     connections: tuple[int, ...]
     rounds: int
-    seconds: float
-    warm_seconds: float
+    seconds: int
+    warm_seconds: int
     rows: int
     accounts: int
     write_docs: bool
@@ -61,8 +61,8 @@ def _options() -> Options:
     parser.add_argument("--databases", type=_names, default=("postgresql", "sqlite"))
     parser.add_argument("--connections", type=_numbers, default=(1, 8, 64))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of one run of wrk")
-    parser.add_argument("--warm-seconds", type=float, default=2.0, help="before the first run of each operation")
+    parser.add_argument("--seconds", type=int, default=5, help="of one run of wrk")
+    parser.add_argument("--warm-seconds", type=int, default=2, help="before the first run of each operation")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--accounts", type=int, default=100)
     parser.add_argument(
@@ -70,7 +70,7 @@ def _options() -> Options:
     )
     parser.add_argument("--write-docs", action="store_true", help="write the tables into docs/benchmarks.md")
     if parser.parse_known_args()[0].quick:
-        parser.set_defaults(connections=(8,), rounds=1, seconds=2.0, warm_seconds=1.0)
+        parser.set_defaults(connections=(8,), rounds=1, seconds=2, warm_seconds=1)
     given = vars(parser.parse_args())
     del given["quick"]
     options = Options(**given)

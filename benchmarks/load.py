@@ -14,7 +14,7 @@ from benchmarks.postgresql import DatabaseProcesses
 from benchmarks.servers import Server, ServerFailed
 
 _SCRIPT: Final = Path(__file__).with_name("load.lua")
-LONGEST_SECONDS: Final = 60.0
+LONGEST_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def run(
     asked: Sequence[Asked],
     *,
     connections: int,
-    seconds: float,
+    seconds: int,
     database: DatabaseProcesses,
 ) -> Run:
     """
@@ -57,7 +57,7 @@ def run(
             file.write(request.key.encode() + b"\n" + request.body + b"\n")
         file.flush()
         url = f"http://127.0.0.1:{server.port}{server.path(operation)}"
-        options = ("-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(_SCRIPT))
+        options = ("-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_SCRIPT))
         server_before, database_before = server.cpu_seconds(), database.times()
         printed = subprocess.run(("wrk", *options, url, "--", file.name), capture_output=True, text=True, check=True)
     server_cpu, database_cpu = server.cpu_seconds() - server_before, database.since(database_before)

@@ -34,8 +34,8 @@ class Plan:
     servers: Sequence[ServerKind]
     connections: Sequence[int]
     rounds: int
-    seconds: float
-    warm_seconds: float
+    seconds: int
+    warm_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class _Turns:
         self._asked = operation.asked(servers[0].filled)
         self.runs: defaultdict[Case, list[Run]] = defaultdict(list)
 
-    def _run(self, server: Server, connections: int, seconds: float) -> Run:
+    def _run(self, server: Server, connections: int, seconds: int) -> Run:
         return load.run(
             server,
             self._operation,

@@ -49,6 +49,12 @@ def type_menu(page: Page) -> None:
     page.get_by_role("button", name="Type").click()
 
 
+def model_menu(page: Page) -> None:
+    charts(page)
+    page.get_by_role("button", name="Model", exact=True).click()
+    page.get_by_role("checkbox").first.check()
+
+
 def auto_recharge(page: Page) -> None:
     rows(page)
     page.get_by_role("button", name="Auto-recharge…").click()
@@ -100,6 +106,7 @@ SHOTS: Final = (
     Shot("details", "?account=acct_1&types=refund&ref_type=gpu_instance", first_row, key="operator"),
     Shot("details-360-dark", "?types=refund", first_row, width=360, height=780, dark=True),
     Shot("usage", "?tab=usage", charts),
+    Shot("usage-models", "?tab=usage&range=7", model_menu),
     Shot("usage-dark", "?tab=usage&group=category", charts, dark=True),
     Shot("usage-360", "?tab=usage&group=model", down_to_tabs(charts), width=360, height=780),
     Shot("accounts", "", search, key="operator", height=480),

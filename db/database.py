@@ -21,7 +21,8 @@ from db.feed.postgres_signals import PostgresSignals
 from db.feed.reading import LedgerReader
 from db.feed.sqlite_signals import SqliteSignals
 from db.read_pool import ReadPool
-from db.snapshots import PostgresBundles, Readers, Snapshot, SqliteBundles, Wanted, WriteReader
+from db.readers import PostgresBundles, Readers, SqliteBundles, WriteReader
+from db.snapshots import Snapshot, Wanted
 from db.sqlite_connections import SqliteConnection, prepare
 from db.urls import connect_arguments, driver_url
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock

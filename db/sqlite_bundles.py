@@ -72,6 +72,7 @@ def _decode(of: TypeEngine[Any]) -> Decode | None:
 
 
 def _bytes(text: str) -> bytes | None:
+    """Of nothing SQLite makes the text that it makes of no bytes, which no column of ours holds."""
     return bytes.fromhex(text) or None
 
 
