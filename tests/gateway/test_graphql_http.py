@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -103,6 +104,20 @@ _PINNED = {
     "Viewer": 2,
 }
 """Statements of each operation, the key's look-up included."""
+
+
+async def test_a_request_goes_when_it_is_answered(gateway: Gateway) -> None:
+    """What waits for the garbage collector instead leaves the processor's caches, and is looked through by it."""
+    await gateway.query("{ __typename }")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await gateway.query("{ viewer { key { prefix } } }")
+        left = sum(isinstance(one, web.Request) for one in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left <= 1
 
 
 async def test_a_field_alone_says_what_it_says_among_all_others(gateway: Gateway) -> None:

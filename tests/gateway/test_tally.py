@@ -6,10 +6,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from gateway import tally
-from gateway.tally import BulkHistogram, Tally
+from gateway.tally import REQUEST_SECONDS, BulkHistogram, RequestTally, Tally
 
 BOUNDS = (0.5, 1.0, 2.0)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -48,3 +48,35 @@ async def test_what_is_counted_is_handed_on_by_itself(monkeypatch: pytest.Monkey
     assert registry.get_sample_value("events_total") == 0
     await asyncio.sleep(0.05)
     assert registry.get_sample_value("events_total") == 2
+
+
+async def test_requests_are_counted_as_prometheus_would_have_counted_them() -> None:
+    registry, other = CollectorRegistry(), CollectorRegistry()
+    names = ["route", "method", "status"]
+    running = Gauge("running", "Running", registry=registry)
+    seconds = BulkHistogram("seconds", "Seconds", ["route"], buckets=REQUEST_SECONDS, registry=registry)
+    counted = RequestTally(Counter("requests", "Requests", names, registry=registry), seconds, running)
+    requests = Counter("requests", "Requests", names, registry=other)
+    # Its own buckets are those that the metric has always had.
+    durations = Histogram("seconds", "Seconds", ["route"], registry=other)
+
+    for _ in range(2):
+        for route, status, took in (("/a", 200, 0.004), ("/a", 200, 0.005), ("/a", 400, 11.0), ("/b", 200, 1.0)):
+            counted.begin()
+            counted.end(route, "GET", status, took)
+            requests.labels(route, "GET", str(status)).inc()
+            durations.labels(route).observe(took)
+        counted.count("unknown", "PUT", 400)
+        requests.labels("unknown", "PUT", "400").inc()
+        counted.hand_on()
+        counted.hand_on()
+
+    def samples(of: CollectorRegistry) -> set[tuple[str, str, float]]:
+        made = [one for metric in of.collect() if metric.name != "running" for one in metric.samples]
+        return {(one.name, str(one.labels), one.value) for one in made if not one.name.endswith("_created")}
+
+    assert samples(registry) == samples(other)
+    assert registry.get_sample_value("running") == 0
+    counted.begin()
+    counted.hand_on()
+    assert registry.get_sample_value("running") == 1
