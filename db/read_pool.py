@@ -33,6 +33,11 @@ class Lendable(Protocol):
 Connection = TypeVar("Connection", bound=Lendable)
 
 
+def _give_up(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_exception(DatabaseUnavailable("no database connection became free in time"))
+
+
 class ReadPool(Generic[Connection]):
     def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, timeout_seconds: float) -> None:
         self._connect = connect
@@ -60,18 +65,19 @@ class ReadPool(Generic[Connection]):
             raise
 
     async def _handed_over(self) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
+        late = loop.call_later(self._timeout_seconds, _give_up, turn)
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled() and turn.exception() is None:
                 # Handed over at the very moment that it was given up.
                 self._hand_on()
-            if isinstance(error, TimeoutError):
-                raise DatabaseUnavailable("no database connection became free in time") from error
             raise
+        finally:
+            late.cancel()
 
     def _hand_on(self) -> None:
         while self._waiting:
