@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sqlite3
 import sys
@@ -157,13 +158,16 @@ async def test_a_connection_that_ends_before_the_commit(desk: Desk) -> None:
 @ON_POSTGRESQL
 async def test_connections_that_end_at_any_moment(desk: Desk) -> None:
     account_ids = [await desk.account("1000.00") for _ in range(3)]
-    numbers = iter(range(400))
+    numbers = itertools.count()
     answered: list[int] = []
     refused = 0
 
     async def write() -> None:
         nonlocal refused
         for number in numbers:
+            # A busy machine may take a while to end a connection at a moment that it is used.
+            if number >= (400 if refused else 10_000):
+                return
             try:
                 await desk.ledger.post(*call(account_ids, "ended", number))
                 answered.append(number)
