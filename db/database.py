@@ -75,8 +75,6 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
-            return
         mode = "IMMEDIATE" if connection.get_execution_options().get("billing_write") else "DEFERRED"
         connection.exec_driver_sql(f"BEGIN {mode}")
 
