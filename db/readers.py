@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,11 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from db import bundles, sqlite_bundles
 from db.errors import CONNECTION_LOST, NumberOutOfRange, translate, translated
 from db.read_pool import Connection, Lendable, ReadPool
-from db.snapshots import Reader, Rows, SnapshotTorn, Wanted
+from db.snapshots import MAX_BUNDLE, Reader, Rows, SnapshotTorn, Wanted
 from db.sqlite_connections import SqliteConnection
-
-MAX_BUNDLE: Final = 16
-"""Statements sent as one: what an operation asks for beyond that is sent after it."""
 
 
 class WriteReader:

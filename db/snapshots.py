@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from sqlalchemy import Executable
 
 from db.errors import DatabaseError, translated
+
+MAX_BUNDLE: Final = 16
+"""Statements sent as one: what an operation asks for beyond that is sent after it."""
 
 Rows = Sequence[Any]
 
@@ -66,7 +69,7 @@ class Snapshot:
     def __init__(self, reader: Reader) -> None:
         self.is_postgresql = reader.is_postgresql
         self.reads = 0
-        """Times that something was asked for when all before was answered, but for what is timeless after the first."""
+        """Round trips that were needed, but for those of what is timeless after the first."""
         self.torn = False
         """It was to take one round trip and needed more: what it gave may not belong together."""
         self.failure: Exception | None = None
@@ -153,7 +156,7 @@ class Snapshot:
 
     async def _found(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         if not self.reads or not all(wanted.timeless for wanted in batch):
-            self.reads += 1
+            self.reads += -(-len(batch) // MAX_BUNDLE)
         try:
             with translated():
                 return await self._reader.read(batch)

@@ -15,6 +15,8 @@ from aiohttp import ClientSession, web
 from graphql import GraphQLObjectType, get_named_type, is_composite_type
 from yarl import URL
 
+from db.database import Database
+from db.snapshots import Snapshot
 from db.usage_writes import FedDayRow, put_usage_days
 from gateway.app import build_app
 from gateway.commands.options import settings_of
@@ -173,6 +175,25 @@ async def test_pages_of_different_filters_and_sizes_travel_together(gateway: Gat
             answer["data"]["account"]["c"]["totalCount"] == answer["data"]["account"]["c"]["totals"]["count"] == "120"
         )
         assert len(sent) == 2, sent  # the key's look-up, and all else
+
+
+async def test_an_operation_of_more_reads_than_travel_together_is_run_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = 'p%d: transactions(first: 3, filter: {amount: {gte: "%d"}}) { totalCount nodes { id } }'
+    pages = " ".join(page % (number, number) for number in range(10))
+    snapshot = Database.snapshot
+    taken: list[bool] = []
+
+    def noted(database: Database, *, brief: bool = False) -> Snapshot:
+        taken.append(brief)
+        return snapshot(database, brief=brief)
+
+    monkeypatch.setattr(Database, "snapshot", noted)
+    answers = [await gateway.query(f"{{ account {{ {pages} }} }}") for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
+    assert [len(one["nodes"]) for one in answers[0]["data"]["account"].values()] == [3] * 10
+    assert taken == [False] * 3
 
 
 async def test_an_operation_that_outgrows_its_single_round_trip_is_run_anew(gateway: Gateway) -> None:
