@@ -108,18 +108,25 @@ _PINNED = {
 """Statements of each operation, the key's look-up included."""
 
 
+def _requests_there() -> int:
+    """Other tests' that something holds among them."""
+    return sum(isinstance(one, web.Request) for one in gc.get_objects())
+
+
 async def test_a_request_goes_when_it_is_answered(gateway: Gateway) -> None:
     """What waits for the garbage collector instead leaves the processor's caches, and is looked through by it."""
     await gateway.query("{ __typename }")
     gc.collect()
     gc.disable()
     try:
+        before = _requests_there()
         for _ in range(20):
             await gateway.query("{ viewer { key { prefix } } }")
-        left = sum(isinstance(one, web.Request) for one in gc.get_objects())
+        left = _requests_there()
     finally:
         gc.enable()
-    assert left <= 1
+    # The connection may keep the last.
+    assert left <= before + 1
 
 
 async def test_a_field_alone_says_what_it_says_among_all_others(gateway: Gateway) -> None:
