@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(1, ge=1, le=64, description="Server processes that share the port.")
     pool_size: int = Field(
-        10, ge=1, le=500, description="Database connections of each process; on PostgreSQL as many again for reading."
+        10, ge=1, le=500, description="Database connections of each process, and as many again for reading."
     )
     statement_timeout_seconds: float = Field(
         30.0, gt=0, le=3600, description="Longest time of one statement, on SQLite of one that reads."
