@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
+from db.database import Database
 from db.rows import ActRow
 from db.statements import columns
 from db.writes import upsert
@@ -25,6 +26,13 @@ async def claim_act(connection: AsyncConnection, row: ActRow) -> ActRow | None:
         return None
     known = await connection.execute(select(*columns(_ACT, ActRow)).where(*_is(row)))
     return ActRow._make(known.one())
+
+
+async def read_act(database: Database, scope: str, operation: str, key: str) -> ActRow | None:
+    """The row of the call that has this key."""
+    is_it = (_ACT.c.scope == scope, _ACT.c.operation == operation, _ACT.c.key == key)
+    rows = await database.read(select(*columns(_ACT, ActRow)).where(*is_it))
+    return ActRow._make(rows[0]) if rows else None
 
 
 async def finish_act(connection: AsyncConnection, row: ActRow) -> None:

@@ -64,6 +64,13 @@ async def lock_settings(connection: WriteConnection, account_id: int) -> AutoRec
     return None if row is None else AutoRechargeRow._make(row)
 
 
+async def forget_failure(connection: WriteConnection, account_id: int, failure: str) -> None:
+    """The failure has lost its cause: nothing waits because of it any more."""
+    waits = (_SET.c.account_id == account_id, _SET.c.state == "active", _SET.c.last_failure == failure)
+    cleared = {"retry_at": None, "last_failure": None, "last_failure_at": None}
+    await connection.execute(update(_SET).where(*waits).values(**cleared))
+
+
 def _started_in(first: str, last: str) -> Any:
     """What a day's limit counts: what was paid, and what may yet be."""
     return and_(

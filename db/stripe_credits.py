@@ -1,4 +1,4 @@
-"""Which account a customer of Stripe's is, and what of Stripe's was credited: each object once."""
+"""What of Stripe's was credited: each object once."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import func, select
 
 from db import tables
-from db.database import Database, WriteConnection
+from db.database import WriteConnection
 from db.statements import columns
-from db.stripe_tables import stripe_credits, stripe_customers
+from db.stripe_tables import stripe_credits
 from db.writes import upsert
 
 
@@ -22,38 +22,6 @@ class StripeCreditRow(NamedTuple):
     payment_intent: str | None
     amount_nanos: int
     created_at: datetime
-
-
-async def account_of_customer(connection: WriteConnection, customer: str) -> int | None:
-    statement = select(stripe_customers.c.account_id).where(stripe_customers.c.id == customer)
-    return (await connection.execute(statement)).scalar_one_or_none()
-
-
-_CUSTOMER = (
-    select(stripe_customers.c.id)
-    .where(stripe_customers.c.account_id == bindparam("account_id"))
-    .order_by(stripe_customers.c.created_at, stripe_customers.c.id)
-    .limit(1)
-)
-
-
-async def customer_of_account(connection: WriteConnection, account_id: int) -> str | None:
-    """The account's oldest customer: whose cards pay."""
-    return (await connection.execute(_CUSTOMER, {"account_id": account_id})).scalar_one_or_none()
-
-
-async def read_customer_of_account(database: Database, account_id: int) -> str | None:
-    rows = await database.read(_CUSTOMER, {"account_id": account_id})
-    return rows[0][0] if rows else None
-
-
-async def link_customer(connection: WriteConnection, customer: str, account_id: int, now: datetime) -> int:
-    """The account that the customer is of: this one, unless it was linked before."""
-    statement = upsert(connection, stripe_customers).values(id=customer, account_id=account_id, created_at=now)
-    await connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
-    found = await account_of_customer(connection, customer)
-    assert found is not None
-    return found
 
 
 async def claim(connection: WriteConnection, rows: Sequence[StripeCreditRow]) -> set[str]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -24,6 +25,7 @@ from db.tables import identity, metadata, name, timestamp
 
 _WAITING = text("state = 'waiting'")
 _IN_FLIGHT = text("ended_at IS NULL")
+_TO_ASK = text("ask_at IS NOT NULL")
 
 stripe_events = Table(
     "stripe_events",
@@ -60,9 +62,36 @@ stripe_customers = Table(
     Column("id", name(), nullable=False),
     Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
     Column("created_at", timestamp(), nullable=False),
+    # As far as is known: reads must not ask Stripe. Which customer pays goes by it (db/stripe_customers.py).
+    Column("has_card", Boolean(), nullable=False, server_default=false()),
+    # When the newest top-up of the customer was credited.
+    Column("paid_at", timestamp()),
+    # Stripe is to be asked at this moment whether a card is saved: events come in any order, so they say no more
+    # than that something has changed.
+    Column("ask_at", timestamp()),
+    Column("deleted_at", timestamp()),
     PrimaryKeyConstraint("id"),
-    # The oldest is the one that pays: see db/stripe_customers.py.
     Index("ix_stripe_customers_account_id", "account_id", "created_at", "id"),
+    Index("ix_stripe_customers_ask_at", "ask_at", postgresql_where=_TO_ASK, sqlite_where=_TO_ASK),
+    sqlite_with_rowid=False,
+)
+
+top_ups = Table(
+    "top_ups",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    # The idempotency key of the call that made the session: Stripe forgets it after a day.
+    Column("key", name(), nullable=False),
+    Column("session_id", name(), nullable=False),
+    Column("url", String(), nullable=False),
+    Column("amount_nanos", BigInteger(), nullable=False),
+    Column("expires_at", timestamp(), nullable=False),
+    # When Stripe told that the customer had gone through Checkout, whether the payment has arrived or not.
+    Column("completed_at", timestamp()),
+    Column("created_at", timestamp(), nullable=False),
+    PrimaryKeyConstraint("account_id", "key"),
+    Index("ix_top_ups_session_id", "session_id"),
+    CheckConstraint("amount_nanos > 0", name="amount"),
     sqlite_with_rowid=False,
 )
 

@@ -22,6 +22,7 @@ from ledger.posting import Clock, Ledger, utc_now
 from ledger.recharge_payments import RechargePayments
 from ledger.storage import StorageBilling
 from ledger.stripe.api import StripeApi
+from ledger.stripe.customers import SavedCards
 from ledger.stripe.events import StripeEvents
 from ledger.stripe.retries import EventRetries
 from ledger.tickets import Tickets
@@ -53,6 +54,7 @@ def build_jobs(
         Job("tickets", Tickets(database, clock).delete_expired),
     ]
     if api is not None:
+        jobs.append(Job("saved-cards", SavedCards(database, api, clock).run))
         jobs.append(Job("auto-recharge", RechargePayments(database, api, clock).run))
     return tuple(jobs)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db import acts
+from db.database import Database
 from db.rows import ActRow
 from ledger.errors import IdempotencyConflict
 from ledger.ids import account_id_text
@@ -39,11 +40,23 @@ class Came:
     replayed: bool = False
 
 
+def _scope(call: Call) -> str:
+    return "" if call.account_id is None else account_id_text(call.account_id)
+
+
+def _came_before(call: Call, known: ActRow) -> Came:
+    """Raises IdempotencyConflict."""
+    if known.payload_digest != digest_of_payload(call.payload):
+        msg = f"the idempotency key was used for another {call.operation} call with another payload"
+        raise IdempotencyConflict(msg)
+    return Came(known.account_id, known.balance_nanos, known.key_prefix, known.last_seq, replayed=True)
+
+
 async def once(transaction: LedgerTransaction, call: Call, work: Callable[[], Awaitable[Came]]) -> Came:
     """What came of the call: now, or when it was made first. Raises IdempotencyConflict, and what the work raises."""
     checked_text(call.idempotency_key, "idempotencyKey", MAX_KEY)
     claimed = ActRow(
-        scope="" if call.account_id is None else account_id_text(call.account_id),
+        scope=_scope(call),
         operation=call.operation,
         key=call.idempotency_key,
         payload_digest=digest_of_payload(call.payload),
@@ -54,17 +67,20 @@ async def once(transaction: LedgerTransaction, call: Call, work: Callable[[], Aw
         created_at=transaction.clock(),
     )
     known = await acts.claim_act(transaction.connection, claimed)
-    if known is None:
-        came = await work()
-        row = claimed._replace(
-            account_id=came.account_id,
-            key_prefix=came.key_prefix,
-            balance_nanos=came.balance_nanos,
-            last_seq=came.last_seq,
-        )
-        await acts.finish_act(transaction.connection, row)
-        return came
-    if known.payload_digest != claimed.payload_digest:
-        msg = f"the idempotency key was used for another {call.operation} call with another payload"
-        raise IdempotencyConflict(msg)
-    return Came(known.account_id, known.balance_nanos, known.key_prefix, known.last_seq, replayed=True)
+    if known is not None:
+        return _came_before(call, known)
+    came = await work()
+    row = claimed._replace(
+        account_id=came.account_id,
+        key_prefix=came.key_prefix,
+        balance_nanos=came.balance_nanos,
+        last_seq=came.last_seq,
+    )
+    await acts.finish_act(transaction.connection, row)
+    return came
+
+
+async def made_before(database: Database, call: Call) -> bool:
+    """Whether the call has an outcome. Raises IdempotencyConflict."""
+    known = await acts.read_act(database, _scope(call), call.operation, call.idempotency_key)
+    return known is not None and _came_before(call, known).replayed

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from db import accounts, recharges, stripe_credits
+from db import accounts, recharges, stripe_customers
 from db.database import Database, WriteConnection
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
 from ledger.errors import IdempotencyConflict
@@ -22,8 +22,9 @@ from ledger.ids import account_id_text
 from ledger.kinds import AccountStatus
 from ledger.money import format_nanos
 from ledger.posting import Clock, utc_now
-from ledger.recharges import AttemptState, RechargeState, fail, locked
+from ledger.recharges import NO_CARD, AttemptState, RechargeState, fail, locked
 from ledger.stripe.api import NewPayment, Payment, StripeApi
+from ledger.stripe.customers import learn, paying
 from ledger.stripe.failures import PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
 
 log = structlog.get_logger()
@@ -36,8 +37,6 @@ CHECK: Final = timedelta(hours=1)
 """How often Stripe is asked what became of a payment whose event hasn't come."""
 NO_CARD_WAIT: Final = timedelta(hours=1)
 AT_ONCE: Final = 8
-
-NO_CARD: Final = "there is no saved card: top up once through Checkout"
 
 
 def next_day(moment: datetime) -> datetime:
@@ -95,14 +94,15 @@ class RechargePayments:
                 return
             first = next_day(now) - timedelta(days=1)
             spent = await recharges.nanos_of_day(connection, account_id, first, next_day(now))
-            customer = await stripe_credits.customer_of_account(connection, account_id)
+            customer = paying(await stripe_customers.customers_of_account(connection, account_id))
             if spent + settings.amount_nanos > settings.daily_limit_nanos:
                 reason = f"the daily limit of {format_nanos(settings.daily_limit_nanos)} is reached"
                 await self._put_off(connection, settings, reason, next_day(now), now)
-            elif customer is None:
+            elif customer is None or not (customer.has_card or customer.ask_at):
                 await self._put_off(connection, settings, NO_CARD, now + NO_CARD_WAIT, now)
+                await stripe_customers.ask_about_cards(connection, account_id, now)
             else:
-                attempt = _new_attempt(settings, customer, now)
+                attempt = _new_attempt(settings, customer.id, now)
                 await recharges.insert_attempt(connection, attempt)
                 log.info("auto-recharge started", account=account_id_text(account_id), attempt=attempt.id)
 
@@ -155,16 +155,24 @@ class RechargePayments:
     async def _send(self, attempt: RechargeAttemptRow) -> None:
         method = attempt.payment_method
         if method is None:
-            assert attempt.customer is not None
-            method = await self._api.payment_method_of(attempt.customer)
+            method = await self._saved_card(attempt)
             if method is None:
-                await self._fail(attempt, NO_CARD)
+                await self._fail(attempt, NO_CARD, is_decline=False)
                 return
         claimed = await self._claim(attempt, method)
         if claimed is None or claimed.customer is None or claimed.payment_method is None:
             return
         new = NewPayment(claimed.id, claimed.account_id, claimed.customer, claimed.payment_method, claimed.amount_nanos)
         await self._conclude(claimed, await self._api.pay(new))
+
+    async def _saved_card(self, attempt: RechargeAttemptRow) -> str | None:
+        """The payment method to charge, as Stripe says now."""
+        assert attempt.customer is not None
+        customer = await stripe_customers.read_customer(self._database, attempt.customer)
+        cards = await self._api.cards_of(attempt.customer)
+        async with self._database.write() as connection:
+            await learn(connection, customer, cards, self._clock())
+        return cards.payment_method
 
     async def _claim(self, attempt: RechargeAttemptRow, method: str) -> RechargeAttemptRow | None:
         """The attempt as it is to be sent now, committed; None where it no longer is: another worker has it, its event

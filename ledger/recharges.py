@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from db import recharges
+from db import recharges, stripe_customers
 from db.database import WriteConnection
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
 from ledger.errors import BadUserInput, Conflict
@@ -27,6 +27,8 @@ MAX_DECLINES: Final = 3
 DECLINE_WAIT: Final = timedelta(hours=1)
 """From a decline to the next payment; twice that after the second."""
 MAX_FAILURE: Final = 300
+
+NO_CARD: Final = "there is no saved card: top up once through Checkout"
 
 
 class RechargeState(StrEnum):
@@ -86,6 +88,8 @@ async def put_settings(
         changed_at=now,
     )
     await recharges.put_settings(connection, row)
+    # Whoever sets it may have saved a card where no event tells of it.
+    await stripe_customers.ask_about_cards(connection, account_id, now)
     return row
 
 

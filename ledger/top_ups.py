@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from db import accounts, stripe_credits
+from db import accounts, stripe_customers, top_ups
 from db.database import Database
+from db.rows import AccountRow
+from db.top_ups import TopUpRow
+from ledger import acts
+from ledger.accounts import locked_account
+from ledger.acts import Call, Came
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import account_id_text
 from ledger.moves import MAX_KEY, checked_text
-from ledger.posting import Clock, utc_now
+from ledger.posting import Clock, LedgerTransaction, utc_now
 from ledger.recharges import checked_payment
 from ledger.stripe.api import CheckoutSession, NewSession, StripeApi
-from ledger.stripe.failures import StripeUnavailable
+from ledger.stripe.customers import paying
+from ledger.stripe.failures import CallInProgress, StripeRefused, StripeUnavailable
 
+OPERATION: Final = "createTopUp"
 MAX_URL: Final = 2_000
 
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MAX_STRIPE_KEY: Final = 255
+_PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Between calls with a key whose first call Stripe still carries out."""
+
+Answer = TypeVar("Answer")
+
+
+class SessionState(StrEnum):
+    OPEN = "open"
+    COMPLETE = "complete"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +51,17 @@ class NewTopUp:
     success_url: str
     cancel_url: str
     idempotency_key: str
+
+    def call(self) -> Call:
+        payload = [self.amount_nanos, self.success_url, self.cancel_url]
+        return Call(OPERATION, self.idempotency_key, payload, self.account_id)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptTopUp:
+    row: TopUpRow
+    balance_nanos: int
+    is_replayed: bool
 
 
 def checked_url(given: str, what: str) -> str:
@@ -49,10 +81,51 @@ def checked_url(given: str, what: str) -> str:
 
 def _stripe_key(account_id: int, key: str) -> str:
     """Stripe takes 255 characters of ASCII, and doesn't know accounts."""
-    full = f"createTopUp/{account_id_text(account_id)}/{key}"
+    full = f"{OPERATION}/{account_id_text(account_id)}/{key}"
     if full.isascii() and len(full) <= _MAX_STRIPE_KEY:
         return full
-    return f"createTopUp/{account_id_text(account_id)}/{hashlib.sha256(key.encode()).hexdigest()}"
+    return f"{OPERATION}/{account_id_text(account_id)}/{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _customer_key(account: AccountRow, number: int) -> str:
+    """The same for all calls that find the account without a customer, in whichever process. An account of another
+    database with the same id was created at another time."""
+    return f"customer/{account_id_text(account.id)}/{account.created_at.isoformat()}/{number}"
+
+
+def state_of(row: TopUpRow, now: datetime) -> SessionState:
+    if row.completed_at is not None:
+        return SessionState.COMPLETE
+    return SessionState.OPEN if now < row.expires_at else SessionState.EXPIRED
+
+
+async def keep(transaction: LedgerTransaction, new: NewTopUp, session: CheckoutSession | None) -> KeptTopUp:
+    """Keeps the session as the outcome of the call, or finds the one that was kept first.
+
+    Raises IdempotencyConflict.
+    """
+
+    async def kept() -> Came:
+        account = await locked_account(transaction, new.account_id)
+        assert session is not None, "a call that was not made before has just been answered"
+        row = TopUpRow(
+            account_id=new.account_id,
+            key=new.idempotency_key,
+            session_id=session.id,
+            url=session.url,
+            amount_nanos=new.amount_nanos,
+            expires_at=session.expires_at,
+            completed_at=None,
+            created_at=transaction.clock(),
+        )
+        await top_ups.insert_top_up(transaction.connection, row)
+        return Came(account.id, account.balance_nanos)
+
+    came = await acts.once(transaction, new.call(), kept)
+    row = await top_ups.top_up(transaction.connection, new.account_id, new.idempotency_key)
+    assert row is not None
+    assert came.balance_nanos is not None
+    return KeptTopUp(row, came.balance_nanos, came.replayed or (session is not None and session.is_replayed))
 
 
 class TopUps:
@@ -61,31 +134,68 @@ class TopUps:
         self._api = api
         self._clock = clock
 
-    async def start(self, new: NewTopUp) -> CheckoutSession:
-        """Raises BadUserInput, and what `ledger.stripe.failures` lists."""
+    @property
+    def has_payments(self) -> bool:
+        """Whether Stripe can be asked at all."""
+        return self._api is not None
+
+    async def start(self, new: NewTopUp) -> CheckoutSession | None:
+        """The session, for `keep`; None where the call was made before.
+
+        Raises BadUserInput, NotFound, IdempotencyConflict, and what `ledger.stripe.failures` lists.
+        """
         checked_payment(new.amount_nanos, "amount")
         checked_url(new.success_url, "successUrl")
         checked_url(new.cancel_url, "cancelUrl")
         checked_text(new.idempotency_key, "idempotencyKey", MAX_KEY)
+        if await acts.made_before(self._database, new.call()):
+            return None
         if self._api is None:
             raise StripeUnavailable("no secret key of Stripe's is set")
-        key = _stripe_key(new.account_id, new.idempotency_key)
-        customer = await stripe_credits.read_customer_of_account(self._database, new.account_id)
-        if customer is None:
-            customer = await self._new_customer(self._api, new, key)
-        session = NewSession(new.account_id, customer, new.amount_nanos, new.success_url, new.cancel_url)
-        return await self._api.create_session(session, key)
+        return await self._new_session(self._api, new)
 
-    async def _new_customer(self, api: StripeApi, new: NewTopUp, key: str) -> str:
-        """Linked before it can pay: its events then find their account. Raises NotFound."""
-        async with self._database.snapshot() as snapshot:
-            found = await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [new.account_id]))
-        account = found.get(new.account_id)
-        if account is None:
-            msg = f"there is no account {account_id_text(new.account_id)}"
-            raise NotFound(msg)
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        customer = await api.create_customer(new.account_id, account.name, f"customer/{digest}")
+    async def _new_session(self, api: StripeApi, new: NewTopUp) -> CheckoutSession:
+        customer = await self._customer(api, new.account_id)
+        session = NewSession(new.account_id, customer, new.amount_nanos, new.success_url, new.cancel_url)
+        key = _stripe_key(new.account_id, new.idempotency_key)
+        try:
+            return await _answered(lambda: api.create_session(session, key))
+        except StripeRefused:
+            # The customer may have been deleted there: the worker finds out, and the next top-up makes another.
+            async with self._database.write() as connection:
+                await stripe_customers.put_news(connection, customer, ask_at=self._clock())
+            raise
+
+    async def _customer(self, api: StripeApi, account_id: int) -> str:
+        """The account's paying customer, made where it has none. Calls at the same time get the same one."""
+        customers = await stripe_customers.read_customers_of_account(self._database, account_id)
+        known = paying(customers)
+        if known is not None:
+            return known.id
+        account = await self._account(account_id)
+        key = _customer_key(account, len(customers))
+        made = await _answered(lambda: api.create_customer(account.id, account.name, key))
+        # Linked before it can pay: its events then find their account.
         async with self._database.write() as connection:
-            await stripe_credits.link_customer(connection, customer, new.account_id, self._clock())
-        return customer
+            await stripe_customers.link_customer(connection, made, account_id, self._clock())
+            found = paying(await stripe_customers.customers_of_account(connection, account_id))
+        return made if found is None else found.id
+
+    async def _account(self, account_id: int) -> AccountRow:
+        """Raises NotFound."""
+        async with self._database.snapshot() as snapshot:
+            found = await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [account_id]))
+        if account_id not in found:
+            msg = f"there is no account {account_id_text(account_id)}"
+            raise NotFound(msg)
+        return found[account_id]
+
+
+async def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Asks again while Stripe carries out the same call for another caller, who may be in another process."""
+    for seconds in _PAUSES_SECONDS:
+        try:
+            return await ask()
+        except CallInProgress:
+            await asyncio.sleep(seconds)
+    return await ask()

@@ -3,20 +3,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from db.rows import TransactionRow
-from ledger.accounts import locked_account
+from db.top_ups import TopUpRow
 from ledger.keys import acting_key
 from ledger.posting import LedgerTransaction
-from ledger.stripe.api import CheckoutSession
-from ledger.top_ups import NewTopUp
+from ledger.top_ups import OPERATION, NewTopUp, SessionState, keep, state_of
 from resolvers.writes import Writes
-
-OPERATION = "createTopUp"
 
 
 @dataclass(frozen=True, slots=True)
 class TopUpOutcome:
     account_id: int
-    session: CheckoutSession
+    top_up: TopUpRow
     balance_nanos: int
     replayed: bool
     transactions: tuple[TransactionRow, ...] = ()
@@ -33,11 +30,16 @@ async def create_top_up(
 ) -> TopUpOutcome:
     """No transaction is open while Stripe is waited for."""
     number = writes.account_of_manager(OPERATION, account_id)
-    session = await writes.top_ups.start(NewTopUp(number, amount_nanos, success_url, cancel_url, idempotency_key))
+    new = NewTopUp(number, amount_nanos, success_url, cancel_url, idempotency_key)
+    session = await writes.top_ups.start(new)
 
     async def work(transaction: LedgerTransaction) -> TopUpOutcome:
         await acting_key(transaction, writes.principal)
-        balance_nanos = (await locked_account(transaction, number)).balance_nanos
-        return TopUpOutcome(number, session, balance_nanos, session.is_replayed)
+        kept = await keep(transaction, new, session)
+        return TopUpOutcome(number, kept.row, kept.balance_nanos, kept.is_replayed)
 
     return await writes.act(work)
+
+
+def session_state(writes: Writes, outcome: TopUpOutcome) -> SessionState:
+    return state_of(outcome.top_up, writes.now)

@@ -17,6 +17,7 @@ from ledger.kinds import UsageCategory as UsageCategory
 from ledger.kinds import UsageOrigin as UsageOrigin
 from ledger.recharges import RechargeState as RechargeState
 from ledger.stripe.events import EventState as EventState
+from ledger.top_ups import SessionState as SessionState
 
 
 def _described(enumeration: type[Enum], description: str, name: str | None = None, **values: str) -> None:
@@ -138,4 +139,13 @@ _described(
     APPLIED="Its rows are written, or were by another event of the same object.",
     IGNORED="There is nothing to do about it: the reason says why.",
     WAITING="It can't be applied yet: the reason says why. It is tried again.",
+)
+
+_described(
+    SessionState,
+    "How a Checkout session stands.",
+    name="CheckoutSessionState",
+    OPEN="The customer can pay.",
+    COMPLETE="The customer has paid, or has gone through Checkout with a payment that takes days to arrive.",
+    EXPIRED="Nobody paid before it expired.",
 )

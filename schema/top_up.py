@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -11,6 +12,7 @@ from resolvers import top_ups
 from resolvers.top_ups import TopUpOutcome
 from resolvers.writes import Writes
 from schema.auto_recharge import OWN_ACCOUNT, PAYMENT
+from schema.kinds import SessionState
 from schema.payload import Payload
 from schema.scalars import Nanos
 
@@ -20,8 +22,9 @@ _ADDRESS = f"An https address of at most {MAX_URL} characters; http for localhos
 @strawberry.input(description="Credit to be added through Stripe Checkout.")
 class CreateTopUpInput:
     idempotency_key: str = strawberry.field(
-        description=f"1 to {MAX_KEY} characters that tell this call from every other. It is passed on to Stripe, which"
-        " gives the same session to the same call for a day at least; with another input it is IDEMPOTENCY_CONFLICT."
+        description=f"1 to {MAX_KEY} characters that tell this call from every other. The same call with the same key"
+        " always has the same session: look at `state` before you send the customer there again. With another input"
+        " it is IDEMPOTENCY_CONFLICT. Keys never expire."
     )
     account_id: strawberry.ID | None = strawberry.field(default=None, description=OWN_ACCOUNT)
     amount: Nanos = strawberry.field(description=f"What is added, before tax: {PAYMENT}.")
@@ -36,13 +39,24 @@ class CreateTopUpInput:
     description="A Checkout session. It writes no rows: the top-up is credited when Stripe tells that it was paid."
 )
 class CreateTopUpPayload(Payload):
-    @strawberry.field(description="Where the customer pays: an address at Stripe, good for a day.")
+    @strawberry.field(description="Where the customer pays: an address at Stripe, good until `expiresAt`.")
     def checkout_url(self: TopUpOutcome) -> str:
-        return self.session.url
+        return self.top_up.url
 
     @strawberry.field(description="The session's id, `cs_…`: the refId of the row to come.")
     def session_id(self: TopUpOutcome) -> str:
-        return self.session.id
+        return self.top_up.session_id
+
+    @strawberry.field(description="When the session expires: a day after Stripe made it.")
+    def expires_at(self: TopUpOutcome) -> datetime:
+        return self.top_up.expires_at
+
+    @strawberry.field(
+        description="How the session stands now. Where it is not OPEN nobody can pay there any more: another top-up"
+        " needs another idempotency key."
+    )
+    def state(self: TopUpOutcome, info: Info[Writes, None]) -> SessionState:
+        return top_ups.session_state(info.context, self)
 
 
 CreateTopUpArgument = Annotated[CreateTopUpInput, strawberry.argument(description="How much, and where to go on.")]

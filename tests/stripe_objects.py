@@ -38,6 +38,7 @@ def session(
         "created": CREATED,
         "currency": currency,
         "customer": customer,
+        "expires_at": CREATED + 86_400,
         "customer_details": {"address": None, "email": "somebody@example.com", "name": None, "phone": None},
         "livemode": False,
         "metadata": {},
@@ -158,13 +159,28 @@ def listing(objects: list[Object], *, has_more: bool = False) -> Object:
     return {"object": "list", "data": objects, "has_more": has_more, "url": "/v1/things"}
 
 
-def event(kind: str, of: Object, event_id: str | None = None, *, livemode: bool = False) -> Object:
+def payment_method(method_id: str, customer: str | None) -> Object:
+    return {
+        "id": method_id,
+        "object": "payment_method",
+        "created": CREATED,
+        "customer": customer,
+        "livemode": False,
+        "metadata": {},
+        "type": "card",
+    }
+
+
+def event(
+    kind: str, of: Object, event_id: str | None = None, *, livemode: bool = False, previous: Object | None = None
+) -> Object:
+    changed = {} if previous is None else {"previous_attributes": previous}
     return {
         "id": event_id or f"evt_{next(_numbers)}",
         "object": "event",
         "api_version": "2026-10-28.endive",
         "created": CREATED,
-        "data": {"object": of},
+        "data": {"object": of, **changed},
         "livemode": livemode,
         "pending_webhooks": 1,
         "request": {"id": None, "idempotency_key": None},

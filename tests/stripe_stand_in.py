@@ -1,7 +1,8 @@
 """A stand-in for Stripe's API: an HTTP server that answers in Stripe's shapes and knows nothing of the gateway.
 
-It keeps idempotency keys as Stripe does: the first answer is given again, `500`s and declines too, and other
-parameters under a known key are refused. `faults` are what happens to the next requests, one each.
+It keeps idempotency keys as Stripe does: the first answer is given again, `500`s and declines too, other parameters
+under a known key are refused, and so is a key whose first request still runs. `faults` are what happens to the next
+requests, one each.
 """
 
 from __future__ import annotations
@@ -33,6 +34,15 @@ _DECLINE = {
 }
 
 
+_IN_PROGRESS = {
+    "error": {
+        "type": "invalid_request_error",
+        "code": "idempotency_key_in_use",
+        "message": "There is currently another in-progress request using this Stripe-Idempotent-Key.",
+    }
+}
+
+
 def _error(kind: str, message: str) -> Object:
     return {"error": {"type": kind, "message": message}}
 
@@ -55,6 +65,8 @@ class Asked:
 class StandIn:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self.faults_of_payments: list[Fault] = []
+        """As `faults`, of the next payments that are asked for, whatever else is asked."""
         self.asked: list[Asked] = []
         self.cards: dict[str, list[str]] = {}
         """Saved payment methods by customer, the newest first."""
@@ -64,8 +76,11 @@ class StandIn:
         self.refunds: list[Object] = []
         self.declines_all = False
         self.payment_status = "succeeded"
+        self.seconds = 0.0
+        """How long the first request with a key takes."""
         self.address = ""
         self._keys: dict[str, tuple[str, dict[str, str], Answer]] = {}
+        self._running: set[str] = set()
         self._numbers = count(1)
         self._over = asyncio.Event()
 
@@ -85,7 +100,7 @@ class StandIn:
         form = {name: str(value) for name, value in (await request.post()).items()}
         key = request.headers.get("Idempotency-Key")
         self.asked.append(Asked(request.method, request.path, form, key))
-        fault: Fault = self.faults.pop(0) if self.faults else "none"
+        fault = self._next_fault(request)
         if request.headers.get("Authorization") != f"Bearer {API_KEY}":
             return _sent(Answer(_error("invalid_request_error", "Invalid API Key provided"), 401))
         if fault == "hangs":
@@ -97,6 +112,9 @@ class StandIn:
             return _sent(Answer(_error("api_error", "Unavailable"), 503))
         if fault == "html":
             return web.Response(text="<html>Bad gateway</html>", status=502, content_type="text/html")
+        if key in self._running:
+            return _sent(Answer(_IN_PROGRESS, 409))
+        await self._take_time(key)
         answer = self._keyed(request, form, key, fault)
         if fault == "hangs_afterwards":
             await self._over.wait()
@@ -106,6 +124,17 @@ class StandIn:
         if fault == "cut_short":
             return await _cut_short(request)
         return _sent(answer)
+
+    def _next_fault(self, request: web.Request) -> Fault:
+        is_payment = (request.method, request.path) == ("POST", "/v1/payment_intents")
+        faults = self.faults_of_payments if is_payment and self.faults_of_payments else self.faults
+        return faults.pop(0) if faults else "none"
+
+    async def _take_time(self, key: str | None) -> None:
+        if self.seconds and key is not None and key not in self._keys:
+            self._running.add(key)
+            await asyncio.sleep(self.seconds)
+            self._running.remove(key)
 
     def _keyed(self, request: web.Request, form: dict[str, str], key: str | None, fault: Fault) -> Answer:
         if request.method != "POST":
@@ -171,6 +200,8 @@ class StandIn:
         return Answer(customer)
 
     def _new_session(self, form: dict[str, str]) -> Answer:
+        if self.customers.get(form["customer"], {}).get("deleted"):
+            return _missing("customer", form["customer"])
         cents = int(form["line_items[0][price_data][unit_amount]"])
         session_id = f"cs_test_{next(self._numbers)}"
         made = session(

@@ -75,7 +75,7 @@ _STORES: Final = (
 
 def refill(rng: Random) -> Refill:
     def recharge(at: datetime) -> Scene:
-        paid = Recharge(stripe_id(rng, "pi"), stripe_id(rng, "recharge"), _RECHARGES.amount_nanos)
+        paid = Recharge(stripe_id(rng, "pi"), stripe_id(rng, "recharge"), _RECHARGES.amount_nanos, _CUSTOMER)
         return Scene(at, paid, paid.amount_nanos, 1)
 
     return Refill(_RECHARGES.threshold_nanos, timedelta(seconds=35), recharge)

@@ -12,7 +12,7 @@ from itertools import groupby, islice
 from typing import Final, cast
 
 from db import recharges as attempts
-from db import stripe_credits
+from db import stripe_customers
 from db.database import Database
 from db.recharges import RechargeAttemptRow
 from gateway.demo.scenes import Customer, Moment, Night, Operated, Posted
@@ -80,7 +80,7 @@ async def _told(
             writer = Writer(WriterKind.OPERATOR, ACTOR.name)
             await post_noted(transaction, Order(account_id, writer, told.entries, OPERATION), told.act, ACTOR)
         case Customer():
-            await stripe_credits.link_customer(transaction.connection, told.id, account_id, at)
+            await stripe_customers.link_customer(transaction.connection, told.id, account_id, at)
         case RechargeSettings():
             await put_settings(transaction.connection, account_id, told, at)
         case VolumeRate():

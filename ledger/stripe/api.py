@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from stripe import HTTPClient, StripeClient, StripeObject
 
+from ledger.errors import BadUserInput
 from ledger.ids import account_id_text
 from ledger.stripe.failures import StripeUnavailable, translated
 from ledger.stripe.notices import CURRENCY, RECHARGE, Refund, read_refund
@@ -18,6 +20,7 @@ from ledger.stripe.shapes import (
     UnexpectedShape,
     id_of,
     listed,
+    moment_of,
     object_of,
     optional_text,
     text_of,
@@ -33,6 +36,7 @@ _REPLAYED: Final = "Idempotent-Replayed"
 class CheckoutSession:
     id: str
     url: str
+    expires_at: datetime
     is_replayed: bool
 
 
@@ -52,6 +56,15 @@ class NewPayment:
     customer: str
     payment_method: str
     amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """What a customer has saved."""
+
+    payment_method: str | None
+    """What is charged while the owner is away; None where nothing is saved."""
+    is_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +104,8 @@ class StripeApi:
             answer = await self._client.customers.create_async(
                 {"name": name, "metadata": {ACCOUNT: account_id_text(account_id)}}, {"idempotency_key": key}
             )
-        return _needed(_read(answer), "id")
+        with _as_unavailable():
+            return text_of(_read(answer), "id")
 
     async def create_session(self, new: NewSession, key: str) -> CheckoutSession:
         metadata = {ACCOUNT: account_id_text(new.account_id)}
@@ -123,17 +137,22 @@ class StripeApi:
             )
         found, response = _read(answer), answer.last_response
         is_replayed = response is not None and response.headers.get(_REPLAYED) == "true"
-        return CheckoutSession(_needed(found, "id"), _needed(found, "url"), is_replayed)
+        with _as_unavailable():
+            return CheckoutSession(
+                text_of(found, "id"), text_of(found, "url"), moment_of(found, "expires_at"), is_replayed
+            )
 
-    async def payment_method_of(self, customer: str) -> str | None:
-        """The customer's default, or else the one that was saved last."""
+    async def cards_of(self, customer: str) -> Cards:
+        """The customer's default, or else the payment method that was saved last."""
         with translated():
             found = _read(await self._client.customers.retrieve_async(customer))
+            if found.get("deleted") is True:
+                return Cards(None, is_deleted=True)
             default = id_of(object_of(found, "invoice_settings"), "default_payment_method")
             if default is not None:
-                return default
+                return Cards(default)
             saved = _read(await self._client.customers.payment_methods.list_async(customer, {"limit": 1}))
-        return _first_id(saved)
+        return Cards(_first_id(saved))
 
     async def pay(self, new: NewPayment) -> Payment:
         """Charges a saved card while its owner is away. The attempt's id is the idempotency key."""
@@ -195,8 +214,10 @@ def _first_id(page: Object) -> str | None:
     return next((id_of(one, "id") for one in listed(page)), None)
 
 
-def _needed(of: Object, name: str) -> str:
+@contextlib.contextmanager
+def _as_unavailable() -> Iterator[None]:
+    """An answer that cannot be read is none."""
     try:
-        return text_of(of, name)
-    except UnexpectedShape as shape:
-        raise StripeUnavailable(str(shape)) from shape
+        yield
+    except (UnexpectedShape, BadUserInput) as error:
+        raise StripeUnavailable(str(error)) from error

@@ -7,23 +7,28 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from db import stripe_credits
+from db import stripe_credits, stripe_customers, top_ups
 from db.recharges import attempt_by_id
 from db.stripe_credits import StripeCreditRow
 from ledger import descriptions, recharges
+from ledger.ids import account_id_text
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import format_nanos
 from ledger.moves import Entry, Order, Ref, Writer
 from ledger.posting import LedgerTransaction
+from ledger.stripe.customers import note_card
 from ledger.stripe.notices import (
     ChargeRefunded,
     ContractPaid,
+    CustomerChange,
+    CustomerChanged,
     Nothing,
     Notice,
     Recharge,
     RechargeFailed,
     Refund,
     TopUp,
+    UnpaidSession,
 )
 
 WRITER: Final = Writer(WriterKind.WEBHOOK, "stripe-webhook")
@@ -72,7 +77,7 @@ class _Crediting:
         self._now = now
 
     async def _account(self, customer: str | None) -> int | None:
-        return None if customer is None else await stripe_credits.account_of_customer(self._connection, customer)
+        return None if customer is None else await stripe_customers.account_of_customer(self._connection, customer)
 
     async def _credit(self, account_id: int, credit: StripeCreditRow, entries: Sequence[Entry]) -> Applied:
         """Posts the entries, unless the object that they are for was credited before."""
@@ -95,12 +100,45 @@ class _Crediting:
             ref=Ref(RefType.STRIPE_CHECKOUT_SESSION, paid.session),
         )
         credit = self._row(paid.session, account_id, paid.payment_intent, paid.amount_nanos)
-        return await self._credit(account_id, credit, [entry])
+        applied = await self._credit(account_id, credit, [entry])
+        await top_ups.complete_top_up(self._connection, paid.session, self._now)
+        if applied.payment_intent is not None and paid.customer is not None:
+            # Checkout has saved the card.
+            await note_card(self._connection, account_id, paid.customer, self._now, paid_at=self._now)
+        return applied
+
+    async def unpaid_session(self, unpaid: UnpaidSession) -> Verdict:
+        await top_ups.complete_top_up(self._connection, unpaid.session, self._now)
+        return Ignored(unpaid.reason)
+
+    async def customer_changed(self, changed: CustomerChanged) -> Verdict:
+        account_id = await self._account(changed.customer)
+        if account_id is None:
+            return Ignored(f"the customer {changed.customer} is of no account")
+        match changed.change:
+            case CustomerChange.CARD_SAVED:
+                await note_card(self._connection, account_id, changed.customer, self._now)
+            case CustomerChange.CARD_REMOVED:
+                # Another one may still be saved.
+                await stripe_customers.put_news(self._connection, changed.customer, ask_at=self._now)
+            case CustomerChange.DELETED:
+                gone = {"deleted_at": self._now, "has_card": False, "ask_at": None}
+                await stripe_customers.put_news(self._connection, changed.customer, **gone)
+        return Applied(account_id)
 
     async def recharge(self, paid: Recharge) -> Verdict:
         attempt = await attempt_by_id(self._connection, paid.attempt)
         if attempt is None:
             return Waiting(f"there is no auto-recharge {paid.attempt[:100]}: was it another gateway's?")
+        account_id = await self._account(paid.customer)
+        if account_id is None:
+            return _unknown_customer(paid.customer)
+        if account_id != attempt.account_id:
+            of, to = account_id_text(attempt.account_id), account_id_text(account_id)
+            return Waiting(
+                f"the payment {paid.payment_intent} names an auto-recharge of {of}, but its customer is of {to}:"
+                " correct it by hand"
+            )
         entry = Entry(
             TransactionType.AUTO_RECHARGE,
             paid.amount_nanos,
@@ -187,6 +225,8 @@ async def apply(transaction: LedgerTransaction, notice: Notice, received_at: dat
     match notice:
         case TopUp():
             return await crediting.top_up(notice)
+        case UnpaidSession():
+            return await crediting.unpaid_session(notice)
         case Recharge():
             return await crediting.recharge(notice)
         case RechargeFailed():
@@ -197,5 +237,7 @@ async def apply(transaction: LedgerTransaction, notice: Notice, received_at: dat
             return await crediting.refunds([notice], notice.payment_intent, notice.customer)
         case ChargeRefunded():
             return await crediting.charge_refunded(notice)
+        case CustomerChanged():
+            return await crediting.customer_changed(notice)
         case Nothing():
             return Ignored(notice.reason)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from db import stripe_credits, stripe_events
+from db import stripe_customers, stripe_events
 from db.database import Database
 from db.rows import AccountRow
 from db.stripe_events import StripeEventRow
@@ -70,7 +70,7 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
     checked_text(customer, "the customer", MAX_ID)
     account = await locked_account(transaction, account_id)
     now = transaction.clock()
-    linked = await stripe_credits.link_customer(transaction.connection, customer, account_id, now)
+    linked = await stripe_customers.link_customer(transaction.connection, customer, account_id, now, ask_at=now)
     if linked != account_id:
         msg = f"the customer {customer} is of {account_id_text(linked)} already"
         raise Conflict(msg)

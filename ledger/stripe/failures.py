@@ -4,6 +4,7 @@ PaymentFailed          PAYMENT_FAILED         the card was declined, or its bank
 TooManyRequests        RATE_LIMITED           Stripe is asked too often (429)
 IdempotencyConflict    IDEMPOTENCY_CONFLICT   the key was used with other arguments
 StripeUnavailable      UNAVAILABLE            no answer in time, an error of Stripe's, or a key that it refuses
+CallInProgress         UNAVAILABLE            the same call, by its idempotency key, is being carried out (409)
 StripeRefused          INTERNAL               the call itself is wrong: it names what Stripe doesn't have
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Final
 
 import stripe
@@ -48,6 +50,10 @@ class StripeUnavailable(BillingError):
         self.reason = reason
 
 
+class CallInProgress(StripeUnavailable):
+    """Made again in a moment, the call gets the answer of the one that runs."""
+
+
 class StripeRefused(Exception):
     """Its text is Stripe's: for logs and operators."""
 
@@ -77,7 +83,8 @@ def failure_of(error: stripe.StripeError) -> Exception:
         case stripe.InvalidRequestError():
             return StripeRefused(str(error)[:MAX_MESSAGE])
     # Connections and time-outs, errors of Stripe's, keys that it refuses.
-    return StripeUnavailable(f"{type(error).__name__}: {str(error)[:MAX_MESSAGE]}")
+    reason = f"{type(error).__name__}: {str(error)[:MAX_MESSAGE]}"
+    return CallInProgress(reason) if error.http_status == HTTPStatus.CONFLICT else StripeUnavailable(reason)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from ledger.errors import BadUserInput
@@ -40,6 +41,8 @@ class Event:
     created_at: datetime
     livemode: bool
     object: Object
+    previous: Object = field(default_factory=dict)
+    """What has changed of the object, as it was before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,19 @@ class TopUp:
 
 
 @dataclass(frozen=True, slots=True)
+class UnpaidSession:
+    """Its customer has gone through Checkout; the money is still to come, or none was due."""
+
+    session: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recharge:
     payment_intent: str
     attempt: str
     amount_nanos: int
+    customer: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,18 @@ class ContractPaid:
     bonus_nanos: int
 
 
+class CustomerChange(StrEnum):
+    CARD_SAVED = "card_saved"
+    CARD_REMOVED = "card_removed"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerChanged:
+    customer: str
+    change: CustomerChange
+
+
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """Recorded and acknowledged, and that is all."""
@@ -107,19 +131,31 @@ class Nothing:
     reason: str
 
 
-Notice = TopUp | Recharge | RechargeFailed | Refund | ChargeRefunded | ContractPaid | Nothing
+Notice = (
+    TopUp
+    | UnpaidSession
+    | Recharge
+    | RechargeFailed
+    | Refund
+    | ChargeRefunded
+    | ContractPaid
+    | CustomerChanged
+    | Nothing
+)
 
 
 def read_event(body: str | bytes) -> Event:
     """Raises BadUserInput for what is no event of Stripe's."""
     found = read_object(body)
     event_id, kind = id_of(found, "id"), id_of(found, "type")
-    of = object_of(object_of(found, "data"), "object")
+    data = object_of(found, "data")
+    of = object_of(data, "object")
     if found.get("object") != "event" or event_id is None or kind is None or not of:
         raise BadUserInput(
             f"the body must be an event of Stripe's, with an id and a type of at most {MAX_ID} characters"
         )
-    return Event(event_id, kind, moment_of(found, "created"), found.get("livemode") is True, of)
+    previous = object_of(data, "previous_attributes")
+    return Event(event_id, kind, moment_of(found, "created"), found.get("livemode") is True, of, previous)
 
 
 def notice_of(event: Event) -> Notice:
@@ -127,6 +163,8 @@ def notice_of(event: Event) -> Notice:
     read = _READERS.get(event.type)
     if read is not None:
         return read(event.object)
+    if event.type == _DETACHED:
+        return _detached(event)
     if event.type.startswith("charge.dispute."):
         return Nothing("disputes are for operators to decide")
     return Nothing("nothing is done at events of this type")
@@ -149,7 +187,8 @@ def _session(of: Object) -> Notice:
     if of.get("mode") != "payment":
         return Nothing(f"the session's mode is {str(of.get('mode'))[:40]}, not payment")
     if of.get("payment_status") != "paid":
-        return Nothing(f"the session's payment_status is {str(of.get('payment_status'))[:40]}, not paid")
+        status = str(of.get("payment_status"))[:40]
+        return UnpaidSession(text_of(of, "id"), f"the session's payment_status is {status}, not paid")
     foreign = _foreign(of)
     if foreign:
         return foreign
@@ -163,7 +202,8 @@ def _paid(of: Object) -> Notice:
     attempt = optional_text(object_of(of, "metadata"), RECHARGE)
     if attempt is None:
         return Nothing("the payment is not one of auto-recharge: Checkout's are credited by their session")
-    return _foreign(of) or Recharge(text_of(of, "id"), attempt, nanos_of(of, "amount_received"))
+    amount = nanos_of(of, "amount_received")
+    return _foreign(of) or Recharge(text_of(of, "id"), attempt, amount, id_of(of, "customer"))
 
 
 def _failed(of: Object) -> Notice:
@@ -239,6 +279,25 @@ def _invoice(of: Object) -> Notice:
     return ContractPaid(text_of(of, "id"), id_of(of, "customer"), _payment_of_invoice(of), contract, cash, bonus)
 
 
+def _changed(customer: str | None, change: CustomerChange) -> Notice:
+    return Nothing("it is of no customer") if customer is None else CustomerChanged(customer, change)
+
+
+def _attached(of: Object) -> Notice:
+    return _changed(id_of(of, "customer"), CustomerChange.CARD_SAVED)
+
+
+def _detached(event: Event) -> Notice:
+    """The payment method itself is of no customer any more."""
+    return _changed(id_of(event.previous, "customer"), CustomerChange.CARD_REMOVED)
+
+
+def _customer_deleted(of: Object) -> Notice:
+    return _changed(id_of(of, "id"), CustomerChange.DELETED)
+
+
+_DETACHED: Final = "payment_method.detached"
+
 _READERS: Final[Mapping[str, Callable[[Object], Notice]]] = {
     "checkout.session.completed": _session,
     "checkout.session.async_payment_succeeded": _session,
@@ -251,7 +310,9 @@ _READERS: Final[Mapping[str, Callable[[Object], Notice]]] = {
     "refund.updated": _refund,
     "refund.failed": _failed_refund,
     "invoice.paid": _invoice,
+    "payment_method.attached": _attached,
+    "customer.deleted": _customer_deleted,
 }
 
-EVENT_TYPES: Final = tuple(sorted(_READERS))
+EVENT_TYPES: Final = tuple(sorted([*_READERS, _DETACHED]))
 """What the webhook's endpoint must be sent."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -12,6 +14,7 @@ from db import stripe_tables, tables, volume_tables  # noqa: F401  those of Stri
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import SchemaOutdated
 from db.schema_version import _config, check, migrate, newest
+from db.stripe_customers import customers_to_ask, read_customers_of_account
 from db.tables import metadata
 from tests.ledger.desk import START
 from tests.postgres import Postgres
@@ -40,16 +43,26 @@ async def _migrate_to(database: Database, version: str) -> None:
         await connection.run_sync(upgrade)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_a_hold_that_had_expired_keeps_the_time_of_it(
-    kind: str, tmp_path: Path, postgres_server: Postgres
-) -> None:
+@pytest.fixture
+async def new_database(backend: str, tmp_path: Path, postgres_server: Postgres) -> AsyncIterator[Database]:
+    """Without tables."""
     url = sqlite_url(tmp_path / "old.db")
     database = Database(
-        DatabaseOptions(url if kind == "sqlite" else postgres_server.url(await postgres_server.new_database()))
+        DatabaseOptions(url if backend == "sqlite" else postgres_server.url(await postgres_server.new_database()))
     )
+    yield database
+    await database.close()
+
+
+def _at(database: Database) -> object:
+    """The start, as the columns of the database have it."""
+    return START if database.is_postgresql else int(START.timestamp()) * 10**6
+
+
+async def test_a_hold_that_had_expired_keeps_the_time_of_it(new_database: Database) -> None:
+    database = new_database
     await _migrate_to(database, "0001")
-    at = START if database.is_postgresql else int(START.timestamp()) * 10**6
+    at = _at(database)
     async with database.write() as connection:
         await connection.execute(text("INSERT INTO accounts (id, name, created_at) VALUES (1, 'One', :at)"), {"at": at})
         await connection.execute(
@@ -63,7 +76,43 @@ async def test_a_hold_that_had_expired_keeps_the_time_of_it(
     await migrate(database)
     rows = await database.read(select(tables.holds.c.expired_at).order_by(tables.holds.c.hold_seq))
     assert [row[0] for row in rows] == [START, None]
-    await database.close()
+
+
+async def test_customers_have_the_cards_that_they_must_have_saved_and_are_asked_about(new_database: Database) -> None:
+    database = new_database
+    await _migrate_to(database, "0005")
+    at = _at(database)
+    rows: dict[str, list[tuple[Any, ...]]] = {
+        "accounts (id, name, created_at)": [(number, "One", at) for number in (1, 2, 3)],
+        "stripe_customers (id, account_id, created_at)": [
+            ("cus_1", 1, at),
+            # Of two, only a payment tells which one has a card.
+            ("cus_2a", 2, at),
+            ("cus_2b", 2, at),
+            ("cus_3", 3, at),
+        ],
+        "stripe_credits (id, account_id, is_refund, amount_nanos, created_at)": [
+            ("cs_1", 1, False, 5, at),
+            ("cs_2", 2, False, 5, at),
+            ("in_3", 3, False, 5, at),
+        ],
+        "recharge_attempts (id, account_id, state, amount_nanos, threshold_nanos, customer, started_at, retry_at,"
+        " ended_at, sends)": [("r_2", 2, "succeeded", 5, 5, "cus_2b", at, at, at, 1)],
+    }
+    async with database.write() as connection:
+        for table, values in rows.items():
+            names = ", ".join(f":{name}" for name in "abcdefghij"[: len(values[0])])
+            given = [dict(zip("abcdefghij", one, strict=False)) for one in values]
+            await connection.execute(text(f"INSERT INTO {table} VALUES ({names})"), given)
+    await migrate(database)
+    asked = await customers_to_ask(database, START, 10)
+    assert [(one.id, one.has_card) for one in asked] == [
+        ("cus_1", True),
+        ("cus_2a", False),
+        ("cus_2b", True),
+        ("cus_3", False),
+    ]
+    assert [one.id for one in await read_customers_of_account(database, 2)] == ["cus_2b", "cus_2a"]
 
 
 async def test_an_empty_database_is_refused_with_the_command(tmp_path: Path) -> None:

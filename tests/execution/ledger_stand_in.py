@@ -26,6 +26,7 @@ from db.rows import (
 )
 from db.snapshots import Rows, Snapshot
 from db.stripe_events import StripeEventRow
+from db.top_ups import TopUpRow
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 from ledger.keys import KeyScope, Principal
@@ -324,7 +325,7 @@ def _recharge_or_none(chances: Chances, key: tuple[int, object]) -> Any:
 
 class _TopUps:
     async def start(self, _new: object) -> CheckoutSession:
-        return CheckoutSession("cs_1", "https://checkout.example/cs_1", is_replayed=False)
+        return CheckoutSession("cs_1", "https://checkout.example/cs_1", NOW, is_replayed=False)
 
 
 class _Loaders:
@@ -378,7 +379,7 @@ class Came(NamedTuple):
     replaced: Any
     event: Any
     account_id: int = OWN
-    session: CheckoutSession = CheckoutSession("cs_1", "https://checkout.example/cs_1", is_replayed=False)
+    top_up: TopUpRow = TopUpRow(OWN, "key", "cs_1", "https://checkout.example/cs_1", 5, NOW, None, NOW)
 
 
 def _event(context: StandIn) -> object:

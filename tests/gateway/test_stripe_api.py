@@ -12,10 +12,10 @@ import pytest
 from gateway.commands.options import settings_of
 from gateway.stripe_http import build_stripe_api
 from ledger.errors import IdempotencyConflict
-from ledger.stripe.api import CheckoutSession, NewPayment, NewSession, Payment, StripeApi
-from ledger.stripe.failures import PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
+from ledger.stripe.api import Cards, CheckoutSession, NewPayment, NewSession, Payment, StripeApi
+from ledger.stripe.failures import CallInProgress, PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
 from ledger.stripe.notices import RECHARGE, Refund
-from tests.stripe_objects import charge, refund
+from tests.stripe_objects import CREATED, charge, refund
 from tests.stripe_stand_in import Fault, StandIn, settings, standing_in
 
 PAYMENT = NewPayment("recharge_1", 7, "cus_1", "pm_1", 25_000_000_000)
@@ -48,9 +48,11 @@ def test_without_a_key_there_is_no_api() -> None:
 
 async def test_a_session_is_asked_for_in_cents_and_dollars(stand_in: StandIn, api: StripeApi) -> None:
     made = await api.create_session(SESSION, "top-up-1")
-    assert made == CheckoutSession(made.id, f"https://checkout.stripe.example/c/pay/{made.id}", is_replayed=False)
+    expires_at = datetime.fromtimestamp(CREATED + 86_400, UTC)
+    url = f"https://checkout.stripe.example/c/pay/{made.id}"
+    assert made == CheckoutSession(made.id, url, expires_at, is_replayed=False)
     again = await api.create_session(SESSION, "top-up-1")
-    assert again == CheckoutSession(made.id, made.url, is_replayed=True)
+    assert again == replace(made, is_replayed=True)
     (first, _) = stand_in.asked_for("/v1/checkout/sessions")
     wanted = {
         "mode": "payment",
@@ -72,11 +74,13 @@ async def test_a_customer_and_the_cards_that_were_saved(stand_in: StandIn, api: 
     customer = await api.create_customer(7, "Ada Ltd", "customer-acct_7")
     assert await api.create_customer(7, "Ada Ltd", "customer-acct_7") == customer
     assert stand_in.customers[customer]["metadata"] == {"billing_gateway_account": "acct_7"}
-    assert await api.payment_method_of(customer) is None
+    assert await api.cards_of(customer) == Cards(None)
     stand_in.cards[customer] = ["pm_new", "pm_old"]
-    assert await api.payment_method_of(customer) == "pm_new"
+    assert await api.cards_of(customer) == Cards("pm_new")
     stand_in.customers[customer]["invoice_settings"] = {"default_payment_method": "pm_default"}
-    assert await api.payment_method_of(customer) == "pm_default"
+    assert await api.cards_of(customer) == Cards("pm_default")
+    stand_in.customers[customer] = {"id": customer, "object": "customer", "deleted": True}
+    assert await api.cards_of(customer) == Cards(None, is_deleted=True)
 
 
 async def test_a_payment_carries_the_attempt_as_its_key(stand_in: StandIn, api: StripeApi) -> None:
@@ -162,6 +166,14 @@ async def test_other_arguments_under_one_key_are_a_conflict(api: StripeApi) -> N
     await api.create_session(SESSION, "top-up-1")
     with pytest.raises(IdempotencyConflict):
         await api.create_session(replace(SESSION, amount_nanos=5_000_000_000), "top-up-1")
+
+
+async def test_a_key_whose_call_still_runs_is_in_progress(stand_in: StandIn, api: StripeApi) -> None:
+    stand_in.seconds = 0.2
+    answers = await asyncio.gather(*(api.pay(PAYMENT) for _ in range(3)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in answers) == ["CallInProgress", "CallInProgress", "Payment"]
+    assert issubclass(CallInProgress, StripeUnavailable)
+    assert stand_in.charged() == {"recharge_1": 2_500}
 
 
 async def test_what_stripe_does_not_have_is_refused(api: StripeApi) -> None:

@@ -229,7 +229,7 @@ async def test_killed_while_stripe_is_called_the_card_is_charged_once(
     account_id = await _low_account(shop, stand_in)
     given = settings(stand_in, stripe_timeout_seconds=30)
     workers._environment |= {f"BILLING_{name.upper()}": str(value) for name, value in given.items()}
-    stand_in.faults = ["none", "none", fault]
+    stand_in.faults_of_payments = [fault]
     first = workers.start()
 
     async def is_asked() -> bool:

@@ -93,6 +93,8 @@ class Recharge:
     state: str = "active"
     declines: int = 0
     waits_until: datetime | None = None
+    lacks_card: bool = False
+    """That is what it waits for."""
 
 
 def month_of(moment: datetime) -> str:
@@ -304,11 +306,12 @@ class Account:
             return None
         today = sum(nanos for at, nanos in self.recharged if at.date() == now.date())
         if today + setting.amount > setting.limit:
-            setting.waits_until = midnight(now.date() + DAY, now)
+            setting.waits_until, setting.lacks_card = midnight(now.date() + DAY, now), False
             return None
         if not self.is_linked:
-            setting.waits_until = now + HOUR
+            setting.waits_until, setting.lacks_card = now + HOUR, True
             return None
+        setting.lacks_card = False
         if declined:
             setting.waits_until = now + HOUR * 2**setting.declines
             setting.declines += 1
@@ -362,6 +365,8 @@ class Model:
             account.in_flight = False
             if account.recharge is not None:
                 account.recharge.declines, account.recharge.waits_until = 0, None
+        elif payment.ref_type == "stripe_checkout_session" and account.recharge and account.recharge.lacks_card:
+            account.recharge.waits_until = None
 
     def refunded(self, now: datetime, payment_id: str, refunds: Sequence[str], *, named: bool) -> None:
         """An event told of refunds, or that there are some: then Stripe has to be asked which."""

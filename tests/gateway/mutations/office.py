@@ -39,7 +39,7 @@ MORE: Final = {
     "createAccount": _ACCOUNT,
     "suspendAccount": _ACCOUNT,
     "reactivateAccount": _ACCOUNT,
-    "createTopUp": "checkoutUrl sessionId",
+    "createTopUp": "checkoutUrl sessionId expiresAt state",
     "setAutoRecharge": f"autoRecharge {{ {RECHARGE} }}",
     "setInstanceRate": "toStop",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -46,6 +47,8 @@ async def test_from_the_call_to_the_row(office: Office, stand_in: StandIn) -> No
         "replayed": False,
         "checkoutUrl": f"https://checkout.stripe.example/c/pay/{made['sessionId']}",
         "sessionId": made["sessionId"],
+        "expiresAt": "2026-11-07T21:20:00.000000Z",
+        "state": "OPEN",
     }
     (asked,) = stand_in.asked_for("/v1/checkout/sessions")
     customer = asked.form["customer"]
@@ -68,14 +71,24 @@ async def test_from_the_call_to_the_row(office: Office, stand_in: StandIn) -> No
 
 
 async def test_the_same_call_has_the_same_session(office: Office, stand_in: StandIn) -> None:
-    key = await office.manager(await office.account())
+    account = await office.account()
+    key = await office.manager(account)
     given = {"amount": "25.00", **URLS, "idempotencyKey": "my key"}
     first = await office.call("createTopUp", key, **given)
-    again = await office.call("createTopUp", key, **given)
-    assert again == first | {"replayed": True}
-    assert [one.key for one in stand_in.asked_for("/v1/checkout/sessions")] == ["createTopUp/acct_1/my key"] * 2
+    stand_in.forget_keys()
+    assert await office.call("createTopUp", key, **given) == first | {"replayed": True}
+    assert [one.key for one in stand_in.asked_for("/v1/checkout/sessions")] == ["createTopUp/acct_1/my key"]
     answer = await office.answer("createTopUp", key, **(given | {"amount": "26.00"}))
     assert answer["errors"][0]["extensions"] == {"code": "IDEMPOTENCY_CONFLICT"}
+    # Its state is that of now, all else that of the first time.
+    office.now += timedelta(days=7)
+    await office.call("correctBalance", accountId=account, amount="3", description="Given back")
+    expired = await office.call("createTopUp", key, **given)
+    assert expired == first | {"replayed": True, "state": "EXPIRED"}
+    (asked,) = stand_in.asked_for("/v1/checkout/sessions")
+    paid = session(first["sessionId"], customer=asked.form["customer"], payment_intent="pi_1")
+    assert await _tell(office, "checkout.session.completed", paid) == 200
+    assert (await office.call("createTopUp", key, **given))["state"] == "COMPLETE"
     # Another account's key is another key, and Stripe takes neither letters beyond ASCII nor 256 characters.
     other = await office.manager(await office.account())
     for strange in ("my key", "schlüssel", "k" * 255):

@@ -63,10 +63,11 @@ class Story:
         number = next(_numbers)
         attempt, payment_id = f"recharge_{number}", f"pi_{number}"
         self.attempts.append(attempt)
+        paid = recharge(payment_id, attempt, customer=self.customer, amount=cents)
         if declined:
-            failed = recharge(payment_id, attempt, amount=cents, status="requires_payment_method", failure="No.")
+            failed = paid | {"status": "requires_payment_method", "last_payment_error": {"message": "No."}}
             self.tell("payment_intent.payment_failed", failed)
-        self.tell("payment_intent.succeeded", recharge(payment_id, attempt, amount=cents))
+        self.tell("payment_intent.succeeded", paid)
         ref = f"{RefType.STRIPE_PAYMENT_INTENT.value} {payment_id}"
         title = f"Auto-recharge: the balance fell below 10.00; Stripe payment {payment_id}"
         self.rows.append(Posted("auto_recharge", _dollars(cents), ref, title, None))

@@ -158,6 +158,22 @@ async def test_auto_recharge_of_another_gateway_waits(till: Till) -> None:
     assert told == Receipt(EventState.WAITING, "there is no auto-recharge recharge_77: was it another gateway's?")
 
 
+async def test_auto_recharge_that_another_customer_paid_is_not_credited(till: Till) -> None:
+    account_id, other = await till.customer(), await till.customer("cus_2")
+    await till.attempt(account_id, "recharge_1")
+    told = await till.tell("payment_intent.succeeded", recharge("pi_1", "recharge_1", customer="cus_2"))
+    reason = "the payment pi_1 names an auto-recharge of acct_1, but its customer is of acct_2: correct it by hand"
+    assert told == Receipt(EventState.WAITING, reason)
+    told = await till.tell("payment_intent.succeeded", recharge("pi_2", "recharge_1", customer=None))
+    assert told == Receipt(EventState.WAITING, "it names no customer")
+    assert await till.rows(account_id) == await till.rows(other) == []
+    # A customer that is yet to be linked may turn out to be the account's.
+    await till.tell("payment_intent.succeeded", recharge("pi_3", "recharge_1", customer="cus_3"), "evt_3")
+    await till.events.link(account_id, "cus_3")
+    assert (await till.event_row("evt_3")).state == "applied"
+    assert await till.brief(account_id) == [("auto_recharge", "25.00")]
+
+
 async def test_a_payment_that_failed_first_and_succeeded_then_is_credited(till: Till) -> None:
     account_id = await till.customer()
     await till.attempt(account_id, "recharge_1")

@@ -11,12 +11,12 @@ from db import recharges
 from db.database import Database
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
 from ledger.errors import Conflict
-from ledger.recharge_payments import NO_CARD, RechargePayments
-from ledger.recharges import MAX_DECLINES, RechargeSettings, put_settings, switch_off
+from ledger.recharge_payments import RechargePayments
+from ledger.recharges import MAX_DECLINES, NO_CARD, RechargeSettings, put_settings, switch_off
 from ledger.stripe.api import StripeApi
 from tests.ledger.desk import OPERATOR, correction, usd
 from tests.ledger.stripe.till import CUSTOMER, Till
-from tests.stripe_objects import Object
+from tests.stripe_objects import Object, payment_method
 from tests.stripe_stand_in import Fault, StandIn
 
 SETTINGS = RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"))
@@ -246,10 +246,47 @@ async def test_without_a_card_it_says_so(recharger: Recharger) -> None:
     assert (await recharger.setting(account_id)).last_failure == NO_CARD
     other = await recharger.account("1.00")
     await recharger.set(other, SETTINGS)
-    await recharger.payments.run()
+    for _ in range(MAX_DECLINES + 1):
+        await recharger.payments.run()
+        recharger.now += timedelta(hours=1)
     assert (await recharger.setting(other)).last_failure == NO_CARD
     assert await recharger.attempts(other) == []
     assert recharger.stand_in.payments == {}
+    # A card that is not there was not declined. It is charged once it is saved, without a wait.
+    setting = await recharger.setting(account_id)
+    assert (setting.state, setting.declines) == ("active", 0)
+    await recharger.payments.run()
+    recharger.stand_in.cards[CUSTOMER] = ["pm_1"]
+    await recharger.tell("payment_method.attached", payment_method("pm_1", CUSTOMER))
+    assert (await recharger.setting(account_id)).last_failure is None
+    await recharger.payments.run()
+    assert (await recharger.told_states(account_id))[0] == "submitted"
+
+
+async def test_a_card_that_stripe_alone_knows_of_is_found_within_the_hour(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.cards.clear()
+    await recharger.payments.run()
+    recharger.stand_in.cards[CUSTOMER] = ["pm_1"]
+    recharger.now += timedelta(hours=1)
+    # The worker's two jobs, in either order.
+    await recharger.payments.run()
+    await recharger.cards.run()
+    await recharger.payments.run()
+    assert (await recharger.told_states(account_id))[0] == "submitted"
+
+
+async def test_of_several_customers_the_one_with_the_card_is_charged(recharger: Recharger) -> None:
+    """As first top-ups at the same time left them behind."""
+    account_id = await recharger.low_account()
+    recharger.stand_in.cards = {"cus_2": ["pm_2"]}
+    recharger.stand_in.customers["cus_2"] = {"id": "cus_2", "object": "customer", "invoice_settings": {}}
+    recharger.now += MINUTE
+    await recharger.events.link(account_id, "cus_2")
+    await recharger.cards.run()
+    await recharger.payments.run()
+    (made,) = recharger.made()
+    assert (made["customer"], await recharger.told_states(account_id)) == ("cus_2", ["submitted"])
 
 
 async def test_switched_off_before_it_was_sent_nothing_is_charged(recharger: Recharger) -> None:

@@ -56,7 +56,7 @@ def test_stripe_s_own_are_read(examples: dict[str, Any]) -> None:
     of = examples["payment_intent"] | {"amount_received": 1_099}
     assert isinstance(_read("payment_intent.succeeded", of), Nothing)
     tagged = of | {"metadata": {"billing_gateway_recharge": "recharge_1"}}
-    assert _read("payment_intent.succeeded", tagged) == Recharge(of["id"], "recharge_1", 10_990_000_000)
+    assert _read("payment_intent.succeeded", tagged) == Recharge(of["id"], "recharge_1", 10_990_000_000, of["customer"])
     of = examples["refund"]
     assert _read("refund.created", of) == Refund(of["id"], of["charge"], None, None, 1_000_000_000)
     of = examples["charge"] | {"amount_refunded": 100}

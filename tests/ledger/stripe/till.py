@@ -12,6 +12,7 @@ from db.stripe_events import StripeEventRow
 from ledger.money import format_nanos
 from ledger.recharges import AttemptState, RechargeState
 from ledger.stripe.api import StripeApi
+from ledger.stripe.customers import SavedCards
 from ledger.stripe.events import Receipt, StripeEvents
 from ledger.stripe.notices import RECHARGE
 from ledger.stripe.retries import EventRetries
@@ -37,6 +38,12 @@ class Till(Desk):
         super().__init__(database)
         self.events = StripeEvents(database, self.ledger, clock=lambda: self.now)
         self.retries = EventRetries(database, self.events, api, lambda: self.now)
+        self._api = api
+
+    @property
+    def cards(self) -> SavedCards:
+        assert self._api is not None
+        return SavedCards(self.database, self._api, lambda: self.now)
 
     async def customer(self, customer: str = CUSTOMER) -> int:
         """A new account with this customer."""
@@ -109,5 +116,7 @@ class Till(Desk):
             await insert_attempt(connection, attempt._replace(**changed))
 
 
-def recharge(payment_id: str, attempt_id: str, *, amount: int = 2_500, **more: Any) -> Object:
-    return payment(payment_id, customer=CUSTOMER, amount=amount, metadata={RECHARGE: attempt_id}, **more)
+def recharge(
+    payment_id: str, attempt_id: str, *, customer: str | None = CUSTOMER, amount: int = 2_500, **more: Any
+) -> Object:
+    return payment(payment_id, customer=customer, amount=amount, metadata={RECHARGE: attempt_id}, **more)

@@ -1,0 +1,134 @@
+"""The customers at Stripe that an account has, which of them pays, and whether a card of theirs is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Select, bindparam, select, update
+
+from db.database import Database, WriteConnection
+from db.snapshots import Read, Rows, Wanted
+from db.statements import columns, is_one_of
+from db.stripe_tables import stripe_customers
+from db.tables import timestamp
+from db.writes import upsert
+
+_CUSTOMER = stripe_customers
+
+
+class StripeCustomerRow(NamedTuple):
+    id: str
+    account_id: int
+    created_at: datetime
+    has_card: bool
+    """Whether a card was saved, as far as is known."""
+    paid_at: datetime | None
+    """When the newest top-up of the customer was credited."""
+    ask_at: datetime | None
+    """When Stripe is to be asked whether a card is saved; None while the answer is known."""
+    deleted_at: datetime | None
+
+
+async def account_of_customer(connection: WriteConnection, customer: str) -> int | None:
+    statement = select(_CUSTOMER.c.account_id).where(_CUSTOMER.c.id == customer)
+    return (await connection.execute(statement)).scalar_one_or_none()
+
+
+_OF_ACCOUNT = (
+    select(*columns(_CUSTOMER, StripeCustomerRow))
+    .where(_CUSTOMER.c.account_id == bindparam("account_id"))
+    .order_by(
+        _CUSTOMER.c.deleted_at.is_not(None),
+        _CUSTOMER.c.has_card.desc(),
+        _CUSTOMER.c.paid_at.desc().nulls_last(),
+        _CUSTOMER.c.created_at,
+        _CUSTOMER.c.id,
+    )
+)
+
+
+def _made(rows: Sequence[Any]) -> list[StripeCustomerRow]:
+    return [StripeCustomerRow._make(row) for row in rows]
+
+
+async def customers_of_account(connection: WriteConnection, account_id: int) -> list[StripeCustomerRow]:
+    """The one that pays comes first: one with a saved card, of several the one that topped up last, else the oldest.
+    Deleted ones come last."""
+    return _made((await connection.execute(_OF_ACCOUNT, {"account_id": account_id})).all())
+
+
+async def read_customers_of_account(database: Database, account_id: int) -> list[StripeCustomerRow]:
+    """As `customers_of_account`."""
+    return _made(await database.read(_OF_ACCOUNT, {"account_id": account_id}))
+
+
+async def read_customer(database: Database, customer: str) -> StripeCustomerRow:
+    (row,) = await database.read(select(*columns(_CUSTOMER, StripeCustomerRow)).where(_CUSTOMER.c.id == customer))
+    return StripeCustomerRow._make(row)
+
+
+async def link_customer(
+    connection: WriteConnection, customer: str, account_id: int, now: datetime, *, ask_at: datetime | None = None
+) -> int:
+    """The account that the customer is of: this one, unless it was linked before."""
+    values = {"id": customer, "account_id": account_id, "created_at": now, "has_card": False, "ask_at": ask_at}
+    statement = upsert(connection, _CUSTOMER).values(**values)
+    await connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
+    found = await account_of_customer(connection, customer)
+    assert found is not None
+    return found
+
+
+async def put_news(connection: WriteConnection, customer: str, **changed: Any) -> None:
+    """Sets columns of the customer, such as `has_card` and `ask_at`, to what an event tells."""
+    await connection.execute(update(_CUSTOMER).where(_CUSTOMER.c.id == customer).values(**changed))
+
+
+async def ask_about_cards(connection: WriteConnection, account_id: int, now: datetime) -> None:
+    """Has Stripe asked again about the customers of the account that have no card."""
+    without = (_CUSTOMER.c.account_id == account_id, ~_CUSTOMER.c.has_card, _CUSTOMER.c.deleted_at.is_(None))
+    await connection.execute(update(_CUSTOMER).where(*without).values(ask_at=now))
+
+
+async def put_answer(
+    connection: WriteConnection, asked: StripeCustomerRow, *, has_card: bool, deleted_at: datetime | None
+) -> None:
+    """Keeps what Stripe answered, unless an event told of a change since the row was read."""
+    is_current = (_CUSTOMER.c.id == asked.id, _CUSTOMER.c.ask_at.is_not_distinct_from(asked.ask_at))
+    values = {"has_card": has_card, "deleted_at": deleted_at, "ask_at": None}
+    await connection.execute(update(_CUSTOMER).where(*is_current).values(**values))
+
+
+_TO_ASK = (
+    select(*columns(_CUSTOMER, StripeCustomerRow))
+    .where(_CUSTOMER.c.ask_at <= bindparam("now", type_=timestamp()))
+    .order_by(_CUSTOMER.c.ask_at, _CUSTOMER.c.id)
+    .limit(bindparam("rows", type_=BigInteger()))
+)
+
+
+async def customers_to_ask(database: Database, now: datetime, limit: int) -> list[StripeCustomerRow]:
+    """Customers that Stripe is to be asked about, those that wait longest first."""
+    return _made(await database.read(_TO_ASK, {"now": now, "rows": limit}))
+
+
+@lru_cache(maxsize=2)
+def _with_card_statement(postgresql: bool) -> Select[Any]:
+    return select(_CUSTOMER.c.account_id).where(
+        is_one_of(_CUSTOMER.c.account_id, "account_ids", postgresql=postgresql),
+        _CUSTOMER.c.has_card,
+        _CUSTOMER.c.deleted_at.is_(None),
+    )
+
+
+def saved_cards(postgresql: bool, account_ids: Sequence[int]) -> Read[dict[int, bool]]:
+    """Whether a customer of each account has a saved card."""
+
+    def told(found: Sequence[Rows]) -> dict[int, bool]:
+        having = {row[0] for row in found[0]}
+        return {account_id: account_id in having for account_id in account_ids}
+
+    return Read((Wanted(_with_card_statement(postgresql), {"account_ids": list(account_ids)}),), told)

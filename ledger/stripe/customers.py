@@ -1,0 +1,81 @@
+"""The customers at Stripe of an account: which of them pays, and whether a card is saved.
+
+Events only tell that something has changed, since they come in any order: `SavedCards` asks Stripe how it stands.
+A transaction that changes auto-recharge too locks that first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from db import recharges, stripe_customers
+from db.database import Database, WriteConnection
+from db.stripe_customers import StripeCustomerRow
+from ledger.ids import account_id_text
+from ledger.posting import Clock, utc_now
+from ledger.recharges import NO_CARD
+from ledger.stripe.api import Cards, StripeApi
+from ledger.stripe.failures import StripeRefused, StripeUnavailable, TooManyRequests
+
+log = structlog.get_logger()
+
+AT_MOST: Final = 100
+"""Customers that one round asks Stripe about."""
+
+
+def paying(customers: Sequence[StripeCustomerRow]) -> StripeCustomerRow | None:
+    """The customer that an account's top-ups and auto-recharge are charged to, of all in the order of `db`."""
+    return next((one for one in customers if one.deleted_at is None), None)
+
+
+async def note_card(
+    connection: WriteConnection, account_id: int, customer: str, now: datetime, **more: datetime
+) -> None:
+    """An event tells that a card was saved: auto-recharge need not wait for one any more."""
+    await recharges.forget_failure(connection, account_id, NO_CARD)
+    await stripe_customers.put_news(connection, customer, has_card=True, ask_at=now, **more)
+
+
+async def learn(connection: WriteConnection, asked: StripeCustomerRow, cards: Cards, now: datetime) -> None:
+    """Keeps what Stripe answered about the customer."""
+    has_card = cards.payment_method is not None
+    if has_card:
+        await recharges.forget_failure(connection, asked.account_id, NO_CARD)
+    deleted_at = (asked.deleted_at or now) if cards.is_deleted else None
+    await stripe_customers.put_answer(connection, asked, has_card=has_card, deleted_at=deleted_at)
+
+
+class SavedCards:
+    """Asks Stripe about customers whose cards may have changed."""
+
+    def __init__(self, database: Database, api: StripeApi, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._api = api
+        self._clock = clock
+
+    async def run(self) -> int:
+        """Returns how many customers Stripe answered about. The rest is asked for in the next round."""
+        done = 0
+        for customer in await stripe_customers.customers_to_ask(self._database, self._clock(), AT_MOST):
+            try:
+                cards = await self._cards(customer)
+            except (StripeUnavailable, TooManyRequests) as error:
+                log.warning("Stripe does not tell which cards are saved", reason=str(error))
+                break
+            async with self._database.write() as connection:
+                await learn(connection, customer, cards, self._clock())
+            done += 1
+        return done
+
+    async def _cards(self, customer: StripeCustomerRow) -> Cards:
+        try:
+            return await self._api.cards_of(customer.id)
+        except StripeRefused as refused:
+            # Such as a customer of another Stripe account, linked by hand.
+            account = account_id_text(customer.account_id)
+            log.warning("Stripe knows no such customer", account=account, customer=customer.id, reason=str(refused))
+            return Cards(None)
