@@ -3,6 +3,10 @@
 An attempt is committed before Stripe is called, and its id is Stripe's idempotency key: whatever happens in between,
 the call is made again with the same key, and the card is charged once. Stripe forgets keys, so an attempt that is
 older than `RESEND` is looked for among the customer's payments instead. Credit comes of the webhook alone.
+
+What must hold when an attempt is made must hold each time that it is sent. An attempt that is not wanted any more is
+withdrawn; if it was sent before, only after Stripe was asked whether the card was charged. No other attempt is made
+before that is known.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from ledger.ids import account_id_text
 from ledger.kinds import AccountStatus
 from ledger.money import format_nanos
 from ledger.posting import Clock, utc_now
-from ledger.recharges import NO_CARD, AttemptState, RechargeState, fail, locked
+from ledger.recharges import NO_CARD, AttemptState, RechargeState, end, fail, locked
 from ledger.stripe.api import NewPayment, Payment, StripeApi
 from ledger.stripe.customers import learn, paying
 from ledger.stripe.failures import PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
@@ -37,6 +41,12 @@ CHECK: Final = timedelta(hours=1)
 """How often Stripe is asked what became of a payment whose event hasn't come."""
 NO_CARD_WAIT: Final = timedelta(hours=1)
 AT_ONCE: Final = 8
+SETTLED: Final = timedelta(minutes=15)
+"""So long after it was asked for, a payment that Stripe does not list was not made."""
+
+
+class Unwanted(Exception):
+    """The attempt must not be sent again, and may have charged the card."""
 
 
 def next_day(moment: datetime) -> datetime:
@@ -92,12 +102,10 @@ class RechargePayments:
             now = self._clock()
             if settings is None or not await self._needs_one(connection, settings, now):
                 return
-            first = next_day(now) - timedelta(days=1)
-            spent = await recharges.nanos_of_day(connection, account_id, first, next_day(now))
+            spent = await _spent_today(connection, account_id, now)
             customer = paying(await stripe_customers.customers_of_account(connection, account_id))
             if spent + settings.amount_nanos > settings.daily_limit_nanos:
-                reason = f"the daily limit of {format_nanos(settings.daily_limit_nanos)} is reached"
-                await self._put_off(connection, settings, reason, next_day(now), now)
+                await self._put_off(connection, settings, _limit_reached(settings), next_day(now), now)
             elif customer is None or not (customer.has_card or customer.ask_at):
                 await self._put_off(connection, settings, NO_CARD, now + NO_CARD_WAIT, now)
                 await stripe_customers.ask_about_cards(connection, account_id, now)
@@ -107,12 +115,9 @@ class RechargePayments:
                 log.info("auto-recharge started", account=account_id_text(account_id), attempt=attempt.id)
 
     async def _needs_one(self, connection: WriteConnection, settings: AutoRechargeRow, now: datetime) -> bool:
-        account = await accounts.account_now(connection, settings.account_id)
         return (
-            settings.state == RechargeState.ACTIVE
-            and account.status == AccountStatus.ACTIVE
-            and (settings.retry_at is None or settings.retry_at <= now)
-            and account.balance_nanos < settings.threshold_nanos
+            (settings.retry_at is None or settings.retry_at <= now)
+            and await _objection(connection, settings) is None
             and await recharges.in_flight(connection, settings.account_id) is None
         )
 
@@ -133,7 +138,7 @@ class RechargePayments:
                 await self._send(attempt)
         except PaymentFailed as declined:
             await self._fail(attempt, str(declined))
-        except (StripeRefused, IdempotencyConflict) as refused:
+        except StripeRefused as refused:
             await self._fail(attempt, str(refused))
         except TooManyRequests as refused:
             await self._postpone(attempt, timedelta(seconds=refused.retry_after_seconds), str(refused))
@@ -144,26 +149,54 @@ class RechargePayments:
         assert attempt.payment_intent is not None
         await self._conclude(attempt, await self._api.payment(attempt.payment_intent))
 
-    async def _look_for(self, attempt: RechargeAttemptRow) -> None:
+    async def _look_for(self, attempt: RechargeAttemptRow, objection: str | None = None) -> None:
+        """Finds out what became of an attempt that is not sent again: because of the objection, or since Stripe has
+        forgotten its key."""
         assert attempt.customer is not None
         found = await self._api.payment_of_attempt(attempt.customer, attempt.id, attempt.started_at)
         if found is None:
-            await self._fail(attempt, "Stripe could not be reached", is_decline=False)
+            await self._give_up(attempt, objection)
         else:
             await self._conclude(attempt, found)
 
-    async def _send(self, attempt: RechargeAttemptRow) -> None:
-        method = attempt.payment_method
-        if method is None:
-            method = await self._saved_card(attempt)
-            if method is None:
-                await self._fail(attempt, NO_CARD, is_decline=False)
+    async def _give_up(self, attempt: RechargeAttemptRow, objection: str | None) -> None:
+        """Ends an attempt for which Stripe lists no payment, once a payment would be listed."""
+        async with self._database.write() as connection:
+            found = await locked(connection, attempt.id)
+            now = self._clock()
+            if found is None or (found[1].state, found[1].sends) != (AttemptState.STARTED, attempt.sends):
                 return
-        claimed = await self._claim(attempt, method)
+            row = found[1]
+            assert row.sent_at is not None
+            if row.sent_at + SETTLED > now:
+                await recharges.update_attempt(connection, row._replace(retry_at=row.sent_at + SETTLED))
+                return
+            if objection is None:
+                await fail(connection, row.id, "Stripe could not be reached", now, is_decline=False)
+            else:
+                await end(connection, row, objection, now)
+        log.warning("auto-recharge given up", attempt=attempt.id, reason=objection)
+
+    async def _send(self, attempt: RechargeAttemptRow) -> None:
+        method = attempt.payment_method or await self._saved_card(attempt)
+        if method is None:
+            await self._fail(attempt, NO_CARD, is_decline=False)
+            return
+        try:
+            claimed = await self._claim(attempt, method)
+        except Unwanted as unwanted:
+            await self._look_for(attempt, str(unwanted))
+            return
         if claimed is None or claimed.customer is None or claimed.payment_method is None:
             return
         new = NewPayment(claimed.id, claimed.account_id, claimed.customer, claimed.payment_method, claimed.amount_nanos)
-        await self._conclude(claimed, await self._api.pay(new))
+        try:
+            payment = await self._api.pay(new)
+        except IdempotencyConflict:
+            # Asked for by a release that put the call otherwise: it may have been paid.
+            await self._look_for(claimed)
+            return
+        await self._conclude(claimed, payment)
 
     async def _saved_card(self, attempt: RechargeAttemptRow) -> str | None:
         """The payment method to charge, as Stripe says now."""
@@ -175,25 +208,25 @@ class RechargePayments:
         return cards.payment_method
 
     async def _claim(self, attempt: RechargeAttemptRow, method: str) -> RechargeAttemptRow | None:
-        """The attempt as it is to be sent now, committed; None where it no longer is: another worker has it, its event
-        has come, or auto-recharge was switched off before anything was sent."""
+        """Commits that the attempt is sent now, and returns it. None if it must not be: another worker has it, its
+        event has come, or it is not wanted any more and was withdrawn.
+
+        Raises Unwanted for an attempt that was sent before.
+        """
         async with self._database.write() as connection:
             found = await locked(connection, attempt.id)
             now = self._clock()
             if found is None or found[1].state != AttemptState.STARTED or found[1].retry_at > now:
                 return None
             settings, row = found
-            if settings.state == RechargeState.OFF and not row.sends:
-                await fail(connection, row.id, "auto-recharge was switched off", now, is_decline=False)
-                return None
-            row = row._replace(
-                payment_method=row.payment_method or method,
-                sends=row.sends + 1,
-                sent_at=now,
-                retry_at=now + _wait(row.sends),
-            )
-            await recharges.update_attempt(connection, row)
-            return row
+            objection = await _objection_to(connection, settings, row, now)
+            if objection is None:
+                return await _sent(connection, row, method, now)
+            if row.sends:
+                raise Unwanted(objection)
+            await end(connection, row, objection, now)
+        log.info("auto-recharge withdrawn", attempt=attempt.id, reason=objection)
+        return None
 
     async def _conclude(self, attempt: RechargeAttemptRow, payment: Payment) -> None:
         if payment.status == "failed":
@@ -231,3 +264,51 @@ class RechargePayments:
 
 def _wait(sends: int) -> timedelta:
     return min(FIRST_RETRY * float(2 ** min(sends, 10)), LAST_RETRY)
+
+
+async def _sent(connection: WriteConnection, row: RechargeAttemptRow, method: str, now: datetime) -> RechargeAttemptRow:
+    row = row._replace(
+        payment_method=row.payment_method or method,
+        sends=row.sends + 1,
+        sent_at=now,
+        retry_at=now + _wait(row.sends),
+    )
+    await recharges.update_attempt(connection, row)
+    return row
+
+
+async def _spent_today(connection: WriteConnection, account_id: int, now: datetime) -> int:
+    end_of_day = next_day(now)
+    return await recharges.nanos_of_day(connection, account_id, end_of_day - timedelta(days=1), end_of_day)
+
+
+def _limit_reached(settings: AutoRechargeRow) -> str:
+    return f"the daily limit of {format_nanos(settings.daily_limit_nanos)} is reached"
+
+
+async def _objection(connection: WriteConnection, settings: AutoRechargeRow) -> str | None:
+    """Why no payment may be asked for now."""
+    account = await accounts.account_now(connection, settings.account_id)
+    if settings.state != RechargeState.ACTIVE:
+        return f"auto-recharge is {settings.state}"
+    if account.status != AccountStatus.ACTIVE:
+        return "the account is suspended"
+    if account.balance_nanos >= settings.threshold_nanos:
+        return "the balance is not below the threshold any more"
+    return None
+
+
+async def _objection_to(
+    connection: WriteConnection, settings: AutoRechargeRow, attempt: RechargeAttemptRow, now: datetime
+) -> str | None:
+    """Why this attempt may not be sent now. It counts for the limit of the day on which it was started."""
+    objection = await _objection(connection, settings)
+    if objection is not None:
+        return objection
+    if attempt.amount_nanos != settings.amount_nanos:
+        return "the amount was changed"
+    if next_day(attempt.started_at) != next_day(now):
+        return "its day is over"
+    if await _spent_today(connection, settings.account_id, now) > settings.daily_limit_nanos:
+        return _limit_reached(settings)
+    return None

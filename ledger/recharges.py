@@ -131,6 +131,12 @@ async def succeed(
     return attempt
 
 
+async def end(connection: WriteConnection, attempt: RechargeAttemptRow, reason: str, now: datetime) -> None:
+    """Ends an attempt, which has been locked, without a payment."""
+    ended = attempt._replace(state=AttemptState.FAILED.value, ended_at=now, failure=reason[:MAX_FAILURE])
+    await recharges.update_attempt(connection, ended)
+
+
 async def fail(
     connection: WriteConnection, attempt_id: str, failure: str, now: datetime, *, is_decline: bool = True
 ) -> AutoRechargeRow | None:
@@ -139,16 +145,14 @@ async def fail(
     if found is None or found[1].ended_at is not None:
         return None
     settings, attempt = found
-    failure = failure[:MAX_FAILURE]
-    ended = attempt._replace(state=AttemptState.FAILED.value, ended_at=now, failure=failure)
-    await recharges.update_attempt(connection, ended)
+    await end(connection, attempt, failure, now)
     declines = settings.declines + is_decline
     stops = declines >= MAX_DECLINES and settings.state == RechargeState.ACTIVE
     settings = settings._replace(
         state=RechargeState.STOPPED.value if stops else settings.state,
         declines=declines,
         retry_at=now + DECLINE_WAIT * 2 ** max(declines - 1, 0),
-        last_failure=failure,
+        last_failure=failure[:MAX_FAILURE],
         last_failure_at=now,
     )
     await recharges.put_settings(connection, settings)

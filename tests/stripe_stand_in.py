@@ -8,11 +8,11 @@ requests, one each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -21,7 +21,19 @@ from tests.stripe_objects import CREATED, Object, listing, payment, session
 
 API_KEY = "sk_test_of_the_stand_in"
 
-Fault = Literal["none", "hangs", "hangs_afterwards", "breaks_off", "cut_short", "500", "503", "429", "declines", "html"]
+Fault = Literal[
+    "none",
+    "hangs",
+    "hangs_afterwards",
+    "breaks_off",
+    "breaks_off_and_comes_late",
+    "cut_short",
+    "500",
+    "503",
+    "429",
+    "declines",
+    "html",
+]
 
 _DECLINE = {
     "error": {
@@ -74,6 +86,8 @@ class StandIn:
         self.payments: dict[str, Object] = {}
         self.charges: dict[str, Object] = {}
         self.refunds: list[Object] = []
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+        """What happens elsewhere while the next read is answered."""
         self.declines_all = False
         self.payment_status = "succeeded"
         self.seconds = 0.0
@@ -81,6 +95,8 @@ class StandIn:
         self.address = ""
         self._keys: dict[str, tuple[str, dict[str, str], Answer]] = {}
         self._running: set[str] = set()
+        self.late: list[tuple[web.Request, dict[str, str], str | None]] = []
+        """Requests that broke off and are yet to come."""
         self._numbers = count(1)
         self._over = asyncio.Event()
 
@@ -101,17 +117,17 @@ class StandIn:
         key = request.headers.get("Idempotency-Key")
         self.asked.append(Asked(request.method, request.path, form, key))
         fault = self._next_fault(request)
+        await self._let_happen(request)
         if request.headers.get("Authorization") != f"Bearer {API_KEY}":
             return _sent(Answer(_error("invalid_request_error", "Invalid API Key provided"), 401))
         if fault == "hangs":
             await self._over.wait()
-        if fault == "429":
-            # Limits are of the edge: no key is kept.
-            return _sent(Answer(_error("rate_limit_error", "Too many requests"), 429, {"Retry-After": "7"}))
-        if fault == "503":
-            return _sent(Answer(_error("api_error", "Unavailable"), 503))
-        if fault == "html":
-            return web.Response(text="<html>Bad gateway</html>", status=502, content_type="text/html")
+        if fault == "breaks_off_and_comes_late":
+            self.late.append((request, form, key))
+            _break_off(request)
+        refused = _REFUSED.get(fault)
+        if refused is not None:
+            return refused()
         if key in self._running:
             return _sent(Answer(_IN_PROGRESS, 409))
         await self._take_time(key)
@@ -119,11 +135,15 @@ class StandIn:
         if fault == "hangs_afterwards":
             await self._over.wait()
         if fault == "breaks_off":
-            assert request.transport is not None
-            request.transport.close()
+            _break_off(request)
         if fault == "cut_short":
             return await _cut_short(request)
         return _sent(answer)
+
+    async def _let_happen(self, request: web.Request) -> None:
+        if self.meanwhile is not None and request.method == "GET":
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
 
     def _next_fault(self, request: web.Request) -> Fault:
         is_payment = (request.method, request.path) == ("POST", "/v1/payment_intents")
@@ -156,6 +176,16 @@ class StandIn:
     def forget_keys(self) -> None:
         """As Stripe does after a day."""
         self._keys.clear()
+
+    def carry_out_late(self) -> None:
+        """What broke off and comes late comes now."""
+        late, self.late = self.late, []
+        for request, form, key in late:
+            self._keyed(request, form, key, "none")
+
+    def put_otherwise(self) -> None:
+        """As if what was asked for so far had been asked for with one parameter more."""
+        self._keys = {key: (path, form | {"more": "1"}, answer) for key, (path, form, answer) in self._keys.items()}
 
     def _answer(self, request: web.Request, form: dict[str, str], key: str, fault: Fault) -> Answer:
         if fault == "500":
@@ -256,13 +286,27 @@ def _sent(answer: Answer) -> web.Response:
     return web.json_response(answer.body, status=answer.status, headers={"Request-Id": "req_1"} | answer.headers)
 
 
+def _break_off(request: web.Request) -> None:
+    assert request.transport is not None
+    request.transport.close()
+
+
+_REFUSED: Final[dict[Fault, Callable[[], web.Response]]] = {
+    "breaks_off_and_comes_late": lambda: web.Response(status=499),
+    # Limits are of the edge: no key is kept.
+    "429": lambda: _sent(Answer(_error("rate_limit_error", "Too many requests"), 429, {"Retry-After": "7"})),
+    "503": lambda: _sent(Answer(_error("api_error", "Unavailable"), 503)),
+    "html": lambda: web.Response(text="<html>Bad gateway</html>", status=502, content_type="text/html"),
+}
+"""What happens before the request is looked at."""
+
+
 async def _cut_short(request: web.Request) -> web.StreamResponse:
     """Its headers promise more than comes."""
     response = web.StreamResponse(headers={"Content-Length": "1000", "Content-Type": "application/json"})
     await response.prepare(request)
     await response.write(b'{"id": "pi_')
-    assert request.transport is not None
-    request.transport.close()
+    _break_off(request)
     return response
 
 

@@ -3,71 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Final
 
 import pytest
 
-from db import recharges
 from db.database import Database
-from db.recharges import AutoRechargeRow, RechargeAttemptRow
 from ledger.errors import Conflict
-from ledger.recharge_payments import RechargePayments
-from ledger.recharges import MAX_DECLINES, NO_CARD, RechargeSettings, put_settings, switch_off
+from ledger.recharge_payments import SETTLED, RechargePayments
+from ledger.recharges import MAX_DECLINES, NO_CARD, RechargeSettings
 from ledger.stripe.api import StripeApi
 from tests.ledger.desk import OPERATOR, correction, usd
-from tests.ledger.stripe.till import CUSTOMER, Till
-from tests.stripe_objects import Object, payment_method
+from tests.ledger.stripe.recharger import SETTINGS, Recharger
+from tests.ledger.stripe.till import CUSTOMER
+from tests.stripe_objects import payment_method
 from tests.stripe_stand_in import Fault, StandIn
 
-SETTINGS = RechargeSettings(usd("10.00"), usd("25.00"), usd("60.00"))
 MINUTE = timedelta(minutes=1)
-
-
-class Recharger(Till):
-    """A till with a worker that asks the stand-in for payments."""
-
-    def __init__(self, database: Database, stand_in: StandIn, api: StripeApi) -> None:
-        super().__init__(database, api)
-        self.stand_in = stand_in
-        self.payments = RechargePayments(database, api, lambda: self.now)
-
-    async def low_account(self, balance: str = "4.00", given: RechargeSettings = SETTINGS) -> int:
-        account_id = await self.account(balance)
-        await self.events.link(account_id, CUSTOMER)
-        self.stand_in.customers[CUSTOMER] = {"id": CUSTOMER, "object": "customer", "invoice_settings": {}}
-        self.stand_in.cards[CUSTOMER] = ["pm_1"]
-        await self.set(account_id, given)
-        return account_id
-
-    async def set(self, account_id: int, given: RechargeSettings) -> AutoRechargeRow:
-        async with self.database.write() as connection:
-            return await put_settings(connection, account_id, given, self.now)
-
-    async def switch_off(self, account_id: int) -> None:
-        async with self.database.write() as connection:
-            await switch_off(connection, account_id, self.now)
-
-    async def setting(self, account_id: int) -> AutoRechargeRow:
-        async with self.database.write() as connection:
-            row = await recharges.lock_settings(connection, account_id)
-        assert row is not None
-        return row
-
-    async def attempts(self, account_id: int) -> list[RechargeAttemptRow]:
-        """The newest first."""
-        return list(await recharges.newest_attempts(self.database, account_id, 100))
-
-    async def told_states(self, account_id: int) -> list[str]:
-        return [one.state for one in await self.attempts(account_id)]
-
-    def made(self) -> list[Object]:
-        return [{**one} for one in self.stand_in.payments.values()]
-
-    async def tell_of_payments(self) -> None:
-        """What Stripe's events say of every payment."""
-        for one in self.made():
-            kind = "succeeded" if one["status"] == "succeeded" else "payment_failed"
-            await self.tell(f"payment_intent.{kind}", one)
 
 
 @pytest.fixture
@@ -106,11 +59,11 @@ async def test_nothing_is_charged_at_the_threshold(recharger: Recharger, balance
 
 async def test_a_suspended_account_is_not_charged(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
-    await recharger.execute(f"UPDATE accounts SET status = 'suspended' WHERE id = {account_id}")
+    await recharger.change_status(account_id, "suspended")
     await recharger.payments.run()
     await recharger.payments._start(account_id)
     assert await recharger.attempts(account_id) == []
-    await recharger.execute(f"UPDATE accounts SET status = 'active' WHERE id = {account_id}")
+    await recharger.change_status(account_id, "active")
     await recharger.payments.run()
     assert await recharger.told_states(account_id) == ["submitted"]
 
@@ -289,13 +242,153 @@ async def test_of_several_customers_the_one_with_the_card_is_charged(recharger: 
     assert (made["customer"], await recharger.told_states(account_id)) == ("cus_2", ["submitted"])
 
 
-async def test_switched_off_before_it_was_sent_nothing_is_charged(recharger: Recharger) -> None:
+async def _suspend(recharger: Recharger, account_id: int) -> None:
+    await recharger.change_status(account_id, "suspended")
+
+
+async def _switch_off(recharger: Recharger, account_id: int) -> None:
+    await recharger.switch_off(account_id)
+
+
+async def _pay_more(recharger: Recharger, account_id: int) -> None:
+    await recharger.set(account_id, RechargeSettings(usd("10.00"), usd("50.00"), usd("60.00")))
+
+
+async def _lower_threshold(recharger: Recharger, account_id: int) -> None:
+    await recharger.set(account_id, RechargeSettings(usd("4.00"), usd("25.00"), usd("60.00")))
+
+
+async def _top_up(recharger: Recharger, account_id: int) -> None:
+    await recharger.post(account_id, correction(usd("6.00"), "Topped up"), writer=OPERATOR)
+
+
+async def _wait_for_tomorrow(recharger: Recharger, _account_id: int) -> None:
+    recharger.now = recharger.now.replace(hour=0, minute=0) + timedelta(days=1)
+
+
+Change = Callable[[Recharger, int], Awaitable[None]]
+
+CHANGES: Final[dict[Change, str]] = {
+    _suspend: "the account is suspended",
+    _switch_off: "auto-recharge is off",
+    _pay_more: "the amount was changed",
+    _lower_threshold: "the balance is not below the threshold any more",
+    _top_up: "the balance is not below the threshold any more",
+    _wait_for_tomorrow: "its day is over",
+}
+"""What takes the ground from an attempt, and why it is then withdrawn."""
+
+
+async def _lower_limit(recharger: Recharger, account_id: int) -> None:
+    await recharger.set(account_id, RechargeSettings(usd("10.00"), usd("25.00"), usd("30.00")))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_attempt_that_was_not_sent_is_withdrawn(recharger: Recharger, change: Change) -> None:
+    recharger.now += timedelta(hours=23, minutes=50)
     account_id = await recharger.low_account()
     await recharger.payments._start(account_id)
-    await recharger.switch_off(account_id)
+    await change(recharger, account_id)
     await recharger.payments.run()
-    assert await recharger.told_states(account_id) == ["failed"]
+    (attempt,) = await recharger.attempts(account_id)
+    assert (attempt.state, attempt.failure) == ("failed", CHANGES[change])
+    setting = await recharger.setting(account_id)
+    assert (setting.declines, setting.last_failure, setting.retry_at) == (0, None, None), "it is nobody's failure"
     assert recharger.stand_in.payments == {}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_while_stripe_is_asked_for_the_card_keeps_it_uncharged(
+    recharger: Recharger, change: Change
+) -> None:
+    recharger.now += timedelta(hours=23, minutes=50)
+    account_id = await recharger.low_account()
+    recharger.stand_in.meanwhile = lambda: change(recharger, account_id)
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert (attempt.state, attempt.failure) == ("failed", CHANGES[change])
+    assert recharger.stand_in.payments == {}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_attempt_of_which_nothing_is_known_is_not_sent_again(recharger: Recharger, change: Change) -> None:
+    """Stripe was asked for it, and never heard of it."""
+    recharger.now += timedelta(hours=23, minutes=50)
+    account_id = await recharger.low_account()
+    recharger.stand_in.faults_of_payments = ["503"]
+    await recharger.payments.run()
+    sent_at = recharger.now
+    recharger.now += 3 * MINUTE
+    await change(recharger, account_id)
+    await recharger.payments.run()
+    # The payment may yet turn up in Stripe's list: nothing is asked for anew.
+    assert await recharger.told_states(account_id) == ["started"]
+    recharger.now = sent_at + SETTLED
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert (attempt.state, attempt.failure) == ("failed", CHANGES[change])
+    assert (await recharger.setting(account_id)).declines == 0
+    assert recharger.stand_in.charged() == {}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_attempt_that_charged_the_card_is_found(recharger: Recharger, change: Change) -> None:
+    """Stripe carried it out, but its answer did not come."""
+    recharger.now += timedelta(hours=23, minutes=50)
+    account_id = await recharger.low_account()
+    recharger.stand_in.faults_of_payments = ["breaks_off"]
+    await recharger.payments.run()
+    recharger.now += 3 * MINUTE
+    await change(recharger, account_id)
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert attempt.state == "submitted"
+    assert recharger.stand_in.charged() == {attempt.id: 2_500}
+    assert len(recharger.stand_in.asked_for("/v1/payment_intents")) == 1
+    await recharger.tell_of_payments()
+    assert (await recharger.brief(account_id))[-1] == ("auto_recharge", "25.00")
+
+
+async def test_a_limit_that_was_lowered_holds_for_an_attempt_that_was_made(recharger: Recharger) -> None:
+    account_id = await recharger.low_account("-100.00")
+    await recharger.payments.run()
+    await recharger.tell_of_payments()
+    recharger.stand_in.faults_of_payments = ["503"]
+    await recharger.payments.run()
+    await _lower_limit(recharger, account_id)
+    recharger.now += SETTLED
+    await recharger.payments.run()
+    assert [one.failure for one in await recharger.attempts(account_id)] == [
+        "the daily limit of 30.00 is reached",
+        None,
+    ]
+    assert list(recharger.stand_in.charged().values()) == [2_500]
+
+
+async def test_an_account_that_is_reactivated_is_charged_by_the_same_attempt(recharger: Recharger) -> None:
+    account_id = await recharger.low_account()
+    recharger.stand_in.faults_of_payments = ["503"]
+    await recharger.payments.run()
+    await _suspend(recharger, account_id)
+    recharger.now += 3 * MINUTE
+    await recharger.payments.run()
+    await recharger.change_status(account_id, "active")
+    recharger.now += SETTLED
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert recharger.stand_in.charged() == {attempt.id: 2_500}
+
+
+async def test_a_key_that_stripe_knows_with_other_arguments_may_have_been_paid(recharger: Recharger) -> None:
+    """Such as those of another release of this program."""
+    account_id = await recharger.low_account()
+    recharger.stand_in.faults_of_payments = ["breaks_off"]
+    await recharger.payments.run()
+    recharger.stand_in.put_otherwise()
+    recharger.now += 3 * MINUTE
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert (attempt.state, recharger.stand_in.charged()) == ("submitted", {attempt.id: 2_500})
 
 
 async def test_two_workers_at_once_charge_once(recharger: Recharger, api: StripeApi) -> None:
