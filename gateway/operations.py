@@ -116,7 +116,7 @@ async def execute_operation(
                 document,
                 operation_name=given.operation_name,
                 variables=given.variables,
-                context=Reads(snapshot, principal, parts.clock()),
+                context=Reads(snapshot, principal, parts.clock(), has_payments=parts.top_ups.has_payments),
                 source=source,
             )
         if not snapshot.torn:

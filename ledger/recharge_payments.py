@@ -26,7 +26,7 @@ from ledger.ids import account_id_text
 from ledger.kinds import AccountStatus
 from ledger.money import format_nanos
 from ledger.posting import Clock, utc_now
-from ledger.recharges import NO_CARD, AttemptState, RechargeState, end, fail, locked
+from ledger.recharges import DAILY_LIMIT, NO_CARD, AttemptState, RechargeState, end, fail, locked
 from ledger.stripe.api import NewPayment, Payment, StripeApi
 from ledger.stripe.customers import learn, paying
 from ledger.stripe.failures import PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
@@ -283,7 +283,7 @@ async def _spent_today(connection: WriteConnection, account_id: int, now: dateti
 
 
 def _limit_reached(settings: AutoRechargeRow) -> str:
-    return f"the daily limit of {format_nanos(settings.daily_limit_nanos)} is reached"
+    return f"{DAILY_LIMIT} {format_nanos(settings.daily_limit_nanos)} is reached"
 
 
 async def _objection(connection: WriteConnection, settings: AutoRechargeRow) -> str | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 from db import recharges, stripe_customers
 from db.database import WriteConnection
-from db.recharges import AutoRechargeRow, RechargeAttemptRow
+from db.recharges import AutoRechargeRow, RechargeAttemptRow, RechargeViewRow
 from ledger.errors import BadUserInput, Conflict
 from ledger.money import NANOS, format_nanos
 from ledger.stripe.shapes import NANOS_PER_CENT
@@ -29,6 +29,8 @@ DECLINE_WAIT: Final = timedelta(hours=1)
 MAX_FAILURE: Final = 300
 
 NO_CARD: Final = "there is no saved card: top up once through Checkout"
+DAILY_LIMIT: Final = "the daily limit of"
+"""What a failure begins with that is none but the limit."""
 
 
 class RechargeState(StrEnum):
@@ -42,6 +44,18 @@ class AttemptState(StrEnum):
     SUBMITTED = "submitted"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+
+class RechargeBlock(StrEnum):
+    """What keeps a card from being charged. Where there are several, the first of them is told."""
+
+    OFF = "off"
+    STOPPED = "stopped"
+    PAYMENTS_NOT_SET_UP = "payments_not_set_up"
+    ACCOUNT_SUSPENDED = "account_suspended"
+    NO_SAVED_CARD = "no_saved_card"
+    DAILY_LIMIT_REACHED = "daily_limit_reached"
+    RETRY_LATER = "retry_later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,22 @@ def checked_payment(nanos: int, what: str) -> int:
     if nanos % NANOS_PER_CENT:
         raise BadUserInput(f"{what} must be whole cents, not {format_nanos(nanos)}")
     return nanos
+
+
+def block_of(
+    row: RechargeViewRow, now: datetime, *, has_payments: bool, is_suspended: bool, has_card: bool
+) -> RechargeBlock | None:
+    """Why no payment would be asked for if the balance were below the threshold; None if one would be."""
+    blocks = {
+        RechargeBlock.OFF: row.state == RechargeState.OFF,
+        RechargeBlock.STOPPED: row.state == RechargeState.STOPPED,
+        RechargeBlock.PAYMENTS_NOT_SET_UP: not has_payments,
+        RechargeBlock.ACCOUNT_SUSPENDED: is_suspended,
+        RechargeBlock.NO_SAVED_CARD: not has_card,
+        RechargeBlock.DAILY_LIMIT_REACHED: row.charged_nanos + row.amount_nanos > row.daily_limit_nanos,
+        RechargeBlock.RETRY_LATER: row.retry_at is not None and row.retry_at > now,
+    }
+    return next((block for block, is_there in blocks.items() if is_there), None)
 
 
 def _check(settings: RechargeSettings) -> None:
@@ -120,7 +150,8 @@ async def succeed(
     if found is None:
         return None
     settings, attempt = found
-    await recharges.put_settings(connection, settings._replace(declines=0, retry_at=None))
+    paid = settings._replace(declines=0, retry_at=None, last_failure=None, last_failure_at=None)
+    await recharges.put_settings(connection, paid)
     attempt = attempt._replace(
         state=AttemptState.SUCCEEDED.value,
         payment_intent=payment_intent,

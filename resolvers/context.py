@@ -21,10 +21,12 @@ class Reads:
     nested_rows = 0
     """Asked for so far in lists that stand in the objects of other lists."""
 
-    def __init__(self, snapshot: Snapshot, principal: Principal, now: datetime) -> None:
+    def __init__(self, snapshot: Snapshot, principal: Principal, now: datetime, *, has_payments: bool = False) -> None:
         self.snapshot = snapshot
         self.principal = principal
         self.now = now
+        self.has_payments = has_payments
+        """Whether Stripe can be asked for payments."""
         self.loaders = Loaders(snapshot)
 
     async def answered(self) -> None:

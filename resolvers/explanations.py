@@ -1,16 +1,20 @@
 """What a ledger row did, in words: worked out from the row, its holds and the row that it answers, never from its
-description. Every figure is exact, but for a length of time that says "about" and times of day, cut to the second.
+description. And what auto-recharge does at present. Every figure is exact, but for a length of time that says "about"
+and times of day, cut to the second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
+from db.recharges import RechargeViewRow
 from db.rows import HoldRow, TransactionRow
 from ledger.ids import transaction_id_text
 from ledger.kinds import ChargeState, RefType, TransactionSource, TransactionType
+from ledger.recharges import DAILY_LIMIT, NO_CARD, RechargeBlock
 from resolvers.phrases import day, duration, money, part_of, period, since, thing
 
 
@@ -211,3 +215,43 @@ _BY_TYPE: Final[dict[str, Callable[[Facts], str]]] = {
     TransactionType.CONTRACT_GRANT: _contract_grant,
     TransactionType.BONUS_GRANT: _bonus_grant,
 }
+
+
+def explain_recharge(
+    row: RechargeViewRow, currency: str, block: RechargeBlock | None, next_try_at: datetime | None
+) -> str:
+    """What auto-recharge does at present, in a few sentences."""
+    said = [_recharging(row, currency, block)]
+    if row.in_flight:
+        said.append("A payment is under way.")
+    if next_try_at is not None:
+        said.append(f"Next try: {since(next_try_at)} UTC.")
+    if row.last_failure is not None and row.last_failure_at is not None and not _is_said(row.last_failure, block):
+        said.append(f"Last failure, {since(row.last_failure_at)} UTC: {row.last_failure.rstrip('.')}.")
+    return " ".join(said)
+
+
+def _recharging(row: RechargeViewRow, currency: str, block: RechargeBlock | None) -> str:
+    if block is None:
+        amount, threshold = money(row.amount_nanos, currency), money(row.threshold_nanos, currency)
+        return f"Auto-recharge adds {amount} when the balance falls below {threshold}."
+    if block == RechargeBlock.OFF:
+        return "Auto-recharge is off."
+    why = _BLOCKED[block].format(limit=money(row.daily_limit_nanos, currency))
+    return f"Auto-recharge cannot charge at present: {why}"
+
+
+_BLOCKED: Final = {
+    RechargeBlock.STOPPED: "it stopped after repeated declines. Save it again to start it.",
+    RechargeBlock.PAYMENTS_NOT_SET_UP: "payments by card are not set up.",
+    RechargeBlock.ACCOUNT_SUSPENDED: "the account is suspended.",
+    RechargeBlock.NO_SAVED_CARD: "no card is saved. Add credit once, and Stripe Checkout saves the card.",
+    RechargeBlock.DAILY_LIMIT_REACHED: "the daily limit of {limit} is reached.",
+    RechargeBlock.RETRY_LATER: "it waits after a failure.",
+}
+
+
+def _is_said(failure: str, block: RechargeBlock | None) -> bool:
+    """Whether the block tells the same already."""
+    is_limit = block == RechargeBlock.DAILY_LIMIT_REACHED and failure.startswith(DAILY_LIMIT)
+    return is_limit or (block == RechargeBlock.NO_SAVED_CARD and failure == NO_CARD)

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from db import accounts, charges, keys, recharges, resources, transactions, usage
+from db import accounts, charges, keys, recharges, resources, stripe_customers, transactions, usage
 from db.criteria import ChargeCriteria, TransactionCriteria, UsageCriteria, Window
 from db.errors import DatabaseError
 from db.recharges import RechargeViewRow
@@ -297,6 +297,12 @@ class Loaders:
     def auto_recharge(self) -> GroupedLoader[tuple[datetime, datetime], RechargeViewRow | None]:
         """By account and the day that its payments are added up for."""
         return GroupedLoader(self._snapshot, recharges.recharge_views)
+
+    @_made_once
+    def saved_card(self) -> Loader[int, bool]:
+        """Whether the account has a saved card."""
+        read = partial(stripe_customers.saved_cards, self._snapshot.is_postgresql)
+        return Loader(self._snapshot, read, dict.__getitem__)
 
     @_made_once
     def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:

@@ -33,6 +33,7 @@ class Writes(Reads):
     def __init__(self, ledger: Ledger, principal: Principal, clock: Clock, top_ups: TopUps) -> None:
         self.principal = principal
         self.top_ups = top_ups
+        self.has_payments = top_ups.has_payments
         self.now = clock()
         self._ledger = ledger
         self._clock = clock

@@ -181,6 +181,13 @@ class Account(Node):
     async def auto_recharge(self: AccountRow, info: Info[Reads, None]) -> RechargeViewRow | None:
         return await recharges.auto_recharge(info.context, self.id)
 
+    @strawberry.field(
+        description="Whether a card is saved that auto-recharge can charge. A top-up by Stripe Checkout saves one.",
+        metadata={AHEAD: recharges.ask_saved_card},
+    )
+    async def has_saved_card(self: AccountRow, info: Info[Reads, None]) -> bool:
+        return await recharges.has_saved_card(info.context, self.id)
+
     is_type_of = OfClass(AccountRow)
 
 

@@ -7,6 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.recharges import RechargeViewRow
+from execution.calls import AHEAD
 from ledger.errors import BadUserInput
 from ledger.money import format_nanos
 from ledger.recharges import (
@@ -21,7 +22,7 @@ from resolvers import recharges
 from resolvers.acts import ActOutcome
 from resolvers.context import Reads
 from resolvers.writes import Writes
-from schema.kinds import RechargeState
+from schema.kinds import RechargeBlock, RechargeState
 from schema.payload import Call, Payload
 from schema.scalars import Nanos
 
@@ -31,7 +32,9 @@ OWN_ACCOUNT = "The key's own account, `acct_7`; it may be left out."
 
 @strawberry.type(description="What auto-recharge is set to, and how it goes.")
 class AutoRecharge:
-    state: RechargeState = strawberry.field(description="Whether it is at work.")
+    state: RechargeState = strawberry.field(
+        description="Whether it is switched on. `canCharge` says whether it can do anything."
+    )
     threshold_nanos: Nanos = strawberry.field(name="threshold", description="A balance below this is recharged.")
     amount_nanos: Nanos = strawberry.field(name="amount", description="What the card is charged at a time.")
     daily_limit_nanos: Nanos = strawberry.field(name="dailyLimit", description="The most that a UTC day may cost.")
@@ -40,12 +43,40 @@ class AutoRecharge:
     )
     in_flight: bool = strawberry.field(description="Whether a payment is under way. There is one at a time.")
     declines: int = strawberry.field(description=f"Declines in a row: {MAX_DECLINES} stop it.")
-    last_failure: str | None = strawberry.field(description="Why the last payment failed, or was not asked for.")
+    last_failure: str | None = strawberry.field(
+        description="Why the last payment failed, or was not asked for; null once a payment has succeeded."
+    )
     last_failure_at: datetime | None = strawberry.field(description="When that was.")
 
-    @strawberry.field(description="The time before which no payment is tried; null where nothing keeps it waiting.")
-    def next_try_at(self: RechargeViewRow, info: Info[Reads, None]) -> datetime | None:
-        return recharges.next_try_at(info.context, self)
+    @strawberry.field(
+        description="Whether the card would be charged if the balance fell below the threshold now.",
+        metadata={AHEAD: recharges.ask_block},
+    )
+    async def can_charge(self: RechargeViewRow, info: Info[Reads, None]) -> bool:
+        return await recharges.block(info.context, self) is None
+
+    @strawberry.field(
+        description="What keeps the card from being charged; null where `canCharge`. Where there are several reasons,"
+        " the first in the order of the values.",
+        metadata={AHEAD: recharges.ask_block},
+    )
+    async def blocked_by(self: RechargeViewRow, info: Info[Reads, None]) -> RechargeBlock | None:
+        return await recharges.block(info.context, self)
+
+    @strawberry.field(
+        description="No payment is tried before this time, where it is DAILY_LIMIT_REACHED or RETRY_LATER; else null.",
+        metadata={AHEAD: recharges.ask_block},
+    )
+    async def next_try_at(self: RechargeViewRow, info: Info[Reads, None]) -> datetime | None:
+        return await recharges.next_try_at(info.context, self)
+
+    @strawberry.field(
+        description="What it does at present, in plain English: when it charges how much, or why it cannot; the next"
+        " try; and the last failure.",
+        metadata={AHEAD: recharges.ask_block},
+    )
+    async def explanation(self: RechargeViewRow, info: Info[Reads, None]) -> str:
+        return await recharges.explanation(info.context, self)
 
 
 @strawberry.input(description="When to charge the card, and how much; or nothing more.")
@@ -91,8 +122,9 @@ def _settings(given: SetAutoRechargeInput) -> RechargeSettings | None:
 class AutoRechargeMutations:
     @strawberry.mutation(
         description="Sets auto-recharge: when the balance falls below the threshold, the card that a top-up saved is"
-        f" charged, one payment at a time. For manage keys. {MAX_DECLINES} declines in a row stop it; calling this"
-        " again starts it anew. CONFLICT where it is switched off and was never set.",
+        " charged, one payment at a time. It may be set before a card is saved: `autoRecharge.canCharge` says whether"
+        f" it can charge yet. For manage keys. {MAX_DECLINES} declines in a row stop it; calling this again starts it"
+        " anew. CONFLICT where it is switched off and was never set.",
         graphql_type=SetAutoRechargePayload,
     )
     async def set_auto_recharge(self, info: Info[Writes, None], input: SetAutoRechargeArgument) -> ActOutcome:  # noqa: A002

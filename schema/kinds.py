@@ -15,6 +15,7 @@ from ledger.kinds import TransactionSource as TransactionSource
 from ledger.kinds import TransactionType as TransactionType
 from ledger.kinds import UsageCategory as UsageCategory
 from ledger.kinds import UsageOrigin as UsageOrigin
+from ledger.recharges import RechargeBlock as RechargeBlock
 from ledger.recharges import RechargeState as RechargeState
 from ledger.stripe.events import EventState as EventState
 from ledger.top_ups import SessionState as SessionState
@@ -127,9 +128,22 @@ _described(
     RechargeState,
     "Whether auto-recharge is at work.",
     name="AutoRechargeState",
-    ACTIVE="The card is charged when the balance falls below the threshold.",
+    ACTIVE="It is on: the card is charged when the balance falls below the threshold, if nothing else is in the way.",
     STOPPED="It stopped after repeated declines: lastFailure says why. Setting it anew starts it again.",
     OFF="Its owner switched it off.",
+)
+
+_described(
+    RechargeBlock,
+    "What keeps auto-recharge from charging a card.",
+    name="AutoRechargeBlock",
+    OFF="Its owner switched it off.",
+    STOPPED="It stopped after repeated declines: lastFailure says why. Setting it anew starts it again.",
+    PAYMENTS_NOT_SET_UP="The gateway has no key for Stripe: nobody can pay by card.",
+    ACCOUNT_SUSPENDED="The account is suspended. It goes on when the account is reactivated.",
+    NO_SAVED_CARD="No card is saved: a top-up through Stripe Checkout saves one.",
+    DAILY_LIMIT_REACHED="One more payment would exceed the daily limit. It goes on with the next UTC day.",
+    RETRY_LATER="The last payment failed, and the next one is not tried before nextTryAt.",
 )
 
 _described(

@@ -90,6 +90,7 @@ class StandIn:
         """What happens elsewhere while the next read is answered."""
         self.declines_all = False
         self.payment_status = "succeeded"
+        self.sessions_expire_at = CREATED + 86_400
         self.seconds = 0.0
         """How long the first request with a key takes."""
         self.address = ""
@@ -242,6 +243,7 @@ class StandIn:
             payment_status="unpaid",
             metadata=_nested(form, "metadata"),
             mode=form["mode"],
+            expires_at=self.sessions_expire_at,
             status="open",
             url=f"https://checkout.stripe.example/c/pay/{session_id}",
         )

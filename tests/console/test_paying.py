@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Page, Route, expect
 
+from db import recharges
+from ledger.accounts import Accounts
 from ledger.keys import KeyScope
+from ledger.money import parse_nanos
+from ledger.top_ups import NewTopUp
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 from tests.stripe_objects import SECRET, body, event, session, signature
@@ -118,7 +123,7 @@ async def test_auto_recharge_is_set_shown_and_switched_off(
     await dialog.get_by_label("At most on a UTC day").fill("50.00")
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_role("alert")).to_have_text("The daily limit is at least one charge.")
-    await dialog.get_by_label("At most on a UTC day").fill("150.00")
+    await dialog.get_by_label("At most on a UTC day").fill("5000.00")
     await page.keyboard.press("Enter")
     await expect(dialog).to_have_count(0)
     note = page.get_by_text("Auto-recharge adds $75.00 when the balance falls below $12.50.")
@@ -132,6 +137,93 @@ async def test_auto_recharge_is_set_shown_and_switched_off(
     await dialog.get_by_role("checkbox").uncheck()
     await dialog.get_by_role("button", name="Save").click()
     await expect(note).to_have_count(0)
+
+
+@pytest.fixture
+async def new_account(gateway: Gateway) -> int:
+    """An account that has never paid."""
+    return (await Accounts(gateway.parts.database).create("New customer")).id
+
+
+async def test_without_a_saved_card_auto_recharge_promises_nothing(
+    gateway: Gateway, open_page: Open, stand_in: StandIn, new_account: int
+) -> None:
+    page = await open_page(key=(await gateway.key(KeyScope.MANAGE, account_id=new_account)).secret)
+    await page.get_by_role("button", name="Auto-recharge…").click()
+    dialog = page.get_by_role("dialog", name="Auto-recharge")
+    words = "No card is saved. Add credit once, and Stripe Checkout saves the card."
+    await expect(dialog.get_by_text(words)).to_be_visible()
+    await expect(dialog.get_by_role("checkbox")).not_to_be_checked()
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+    await page.get_by_role("button", name="Auto-recharge…").click()
+    await dialog.get_by_role("checkbox").check()
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(page.get_by_text(f"Auto-recharge cannot charge at present: n{words[1:]}")).to_be_visible()
+
+    # A top-up saves the card.
+    started = await gateway.parts.top_ups.start(
+        NewTopUp(new_account, parse_nanos("50.00"), gateway.url, gateway.url, "one")
+    )
+    assert started is not None
+    (customer,) = stand_in.customers
+    await tell_paid(gateway, session(started.id, customer=customer, subtotal=5_000, payment_intent="pi_1"))
+    note = page.get_by_text("Auto-recharge adds $50.00 when the balance falls below $20.00.")
+    await expect(note).to_be_visible()
+    await page.get_by_role("button", name="Auto-recharge…").click()
+    await expect(dialog.get_by_role("checkbox")).to_be_checked()
+    await expect(dialog.get_by_text(words)).to_have_count(0)
+
+
+async def test_a_failure_is_told_with_its_time_and_the_next_try(
+    gateway: Gateway, open_page: Open, stand_in: StandIn, key: str
+) -> None:
+    at = datetime(2026, 11, 3, 10, 20, tzinfo=UTC)
+    async with gateway.parts.database.write() as connection:
+        row = await recharges.lock_settings(connection, gateway.account)
+        assert row is not None
+        failed = row._replace(
+            daily_limit_nanos=parse_nanos("100000.00"),
+            declines=1,
+            retry_at=at.replace(year=2099),
+            last_failure="Your card was declined.",
+            last_failure_at=at,
+        )
+        await recharges.put_settings(connection, failed)
+    page = await open_page(key=key)
+    told = "Auto-recharge cannot charge at present: it waits after a failure. Next try: 3 November 2099, 10:20 UTC."
+    told += " Last failure, 3 November 2026, 10:20 UTC: Your card was declined."
+    await expect(page.get_by_text(told)).to_be_visible()
+    async with gateway.parts.database.write() as connection:
+        await recharges.put_settings(connection, failed._replace(retry_at=None))
+    await page.reload()
+    told = "Auto-recharge adds $250.00 when the balance falls below $200.00."
+    told += " Last failure, 3 November 2026, 10:20 UTC: Your card was declined."
+    await expect(page.get_by_text(told)).to_be_visible()
+
+
+async def test_a_payment_page_that_is_over_is_replaced(
+    gateway: Gateway, open_page: Open, watched: Watched, stand_in: StandIn, key: str
+) -> None:
+    page = await open_page(key=key)
+    visited: list[str] = []
+
+    async def stay(route: Route) -> None:
+        visited.append(route.request.url)
+        await route.fulfill(status=204)
+
+    await page.route(CHECKOUT, stay)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    stand_in.sessions_expire_at = int(tomorrow.timestamp())
+    await page.get_by_role("button", name="Add credit").click()
+    go_on = page.get_by_role("dialog").get_by_role("button", name="Go on to Stripe")
+    for sessions, days in ((1, 0), (1, 0), (2, 2)):
+        gateway.ahead = timedelta(days=days)
+        async with page.expect_event("requestfailed", lambda request: CHECKOUT.match(request.url) is not None):
+            await go_on.click()
+        assert len(stand_in.asked_for("/v1/checkout/sessions")) == sessions
+    assert visited[0] == visited[1] != visited[2]
+    watched.addresses[:] = [one for one in watched.addresses if one not in visited]
 
 
 async def test_a_dialog_is_left_by_escape_and_gives_the_focus_back(gateway: Gateway, open_page: Open, key: str) -> None:
@@ -148,6 +240,8 @@ async def test_a_dialog_is_left_by_escape_and_gives_the_focus_back(gateway: Gate
 
 async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Open, key: str) -> None:
     page = await open_page(key=key)
+    told = "Auto-recharge cannot charge at present: payments by card are not set up."
+    await expect(page.get_by_text(told)).to_be_visible()
     await page.get_by_role("button", name="Add credit").click()
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
     await page.keyboard.press("Enter")

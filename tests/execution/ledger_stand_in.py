@@ -351,6 +351,7 @@ class _Loaders:
         self.opened_hold = answers("opened", lambda key: _hold_or_none(chances, key))
         self.settled_hold = answers("settled", lambda key: _hold_or_none(chances, key))
         self.auto_recharge = answers("recharge", lambda key: _recharge_or_none(chances, key))
+        self.saved_card = answers("card", lambda key: chances.number("card", key) % 3 > 0)
         self.key_page = answers("key page", lambda key: _listed(chances, ApiKeyRow, (key[0], (None, key[1]))))
         self.key_count = answers("keys", lambda key: chances.number("keys", key) % 10)
 
@@ -399,6 +400,7 @@ class StandIn(Writes):
         self.principal = _principal(chances)
         self.now = NOW
         self.top_ups = cast("TopUps", _TopUps())
+        self.has_payments = chances.number("payments") % 4 > 0
         self.loaders = cast("Loaders", _Loaders(chances, guard=guard))
         self._chances = chances
         self._fields = 0

@@ -7,9 +7,10 @@ import { moneyText, parseNanos } from "./money";
 import { Dialog, closeDialog } from "./parts/dialog";
 import { type RechargeSettings, newKey, setAutoRecharge, topUp, wrongPayment } from "./payments";
 import { Outdated } from "./post";
+import type { Account } from "./rows";
 
 const SUGGESTED = ["25.00", "50.00", "100.00", "250.00"];
-const AT_FIRST: RechargeSettings = { enabled: true, threshold: "20.00", amount: "50.00", dailyLimit: "200.00" };
+const AT_FIRST = { threshold: "20.00", amount: "50.00", dailyLimit: "200.00" };
 
 interface AmountProps {
   readonly label: string;
@@ -103,15 +104,18 @@ function wrongSettings({ enabled, threshold, amount, dailyLimit }: RechargeSetti
 }
 
 function RechargeForm({ close }: { readonly close: () => void }) {
-  const before = account.peek()?.autoRecharge;
-  const settings = useSignal<RechargeSettings>(before ? { ...before, enabled: before.state !== "OFF" } : AT_FIRST);
+  const { autoRecharge: before, hasSavedCard } = account.peek() as Account;
+  const isOn = before ? before.state !== "OFF" : hasSavedCard;
+  const settings = useSignal<RechargeSettings>({ ...(before ?? AT_FIRST), enabled: isOn });
   const set = (some: Partial<RechargeSettings>) => (settings.value = { ...settings.value, ...some });
   const { enabled, threshold, amount, dailyLimit } = settings.value;
 
   async function save(key: string) {
     const { enabled, threshold, amount, dailyLimit } = settings.value;
-    await setAutoRecharge({ enabled, threshold, amount, dailyLimit }, key);
-    announce("Auto-recharge is saved.");
+    if (before || enabled) {
+      await setAutoRecharge({ enabled, threshold, amount, dailyLimit }, key);
+      announce("Auto-recharge is saved.");
+    }
     closeDialog();
   }
 
@@ -121,6 +125,7 @@ function RechargeForm({ close }: { readonly close: () => void }) {
         <input type="checkbox" checked={enabled} onChange={() => set({ enabled: !enabled })} />
         Charge the card that the last top-up saved
       </label>
+      {!hasSavedCard && <p class="muted">No card is saved. Add credit once, and Stripe Checkout saves the card.</p>}
       {enabled && (
         <>
           <Amount label="When the balance falls below" value={threshold} change={(text) => set({ threshold: text })} />
@@ -132,19 +137,11 @@ function RechargeForm({ close }: { readonly close: () => void }) {
   );
 }
 
-/** What auto-recharge does, in a line. */
+/** What auto-recharge does or why it cannot, in the gateway's words. */
 export function RechargeNote() {
   const set = account.value?.autoRecharge;
   if (!set || set.state === "OFF") return null;
-  const money = (amount: string) => moneyText(amount, currency.value);
-  if (set.state === "STOPPED") {
-    return <span class="error">Auto-recharge has stopped after repeated declines: {set.lastFailure}</span>;
-  }
-  return (
-    <span>
-      Auto-recharge adds {money(set.amount)} when the balance falls below {money(set.threshold)}.
-    </span>
-  );
+  return <span class={set.canCharge ? "" : "error"}>{set.explanation}</span>;
 }
 
 /** For keys that may pay. */

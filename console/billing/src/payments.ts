@@ -29,7 +29,7 @@ export function newKey(): string {
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
-/** Goes on at Stripe. The same key and amount, tried again, are the same payment. */
+/** Goes on at Stripe. The same key and amount, tried again, are the same payment as long as it can be paid. */
 export async function topUp(amount: string, idempotencyKey: string): Promise<void> {
   const page = location.origin + location.pathname;
   const input = {
@@ -38,7 +38,8 @@ export async function topUp(amount: string, idempotencyKey: string): Promise<voi
     successUrl: page + PAID,
     cancelUrl: page + written(address.peek()),
   };
-  const { checkoutUrl } = (await ask(TopUp, { input })).createTopUp;
+  const { checkoutUrl, replayed, state } = (await ask(TopUp, { input })).createTopUp;
+  if (replayed && state !== "OPEN") return topUp(amount, newKey());
   if (!checkoutUrl.startsWith("https:")) throw new Error("Stripe gave no address to pay at.");
   location.assign(checkoutUrl);
 }

@@ -30,7 +30,10 @@ PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
 _ACCOUNT: Final = "account { id externalId name status balance }"
 CHARGE: Final = "id state held refunded overage net cycles refId"
 _CHARGE: Final = f"charge {{ {CHARGE} }}"
-RECHARGE: Final = "state threshold amount dailyLimit chargedToday inFlight declines lastFailure lastFailureAt nextTryAt"
+RECHARGE: Final = (
+    "state threshold amount dailyLimit chargedToday inFlight declines lastFailure lastFailureAt canCharge blockedBy"
+    " nextTryAt explanation"
+)
 MORE: Final = {
     "openHold": _CHARGE,
     "renewHold": f"toStop {_CHARGE}",

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.keys import KeyScope, NewKey
 from ledger.recharge_payments import RechargePayments
+from ledger.stripe.customers import SavedCards
 from tests.gateway.mutations.office import RECHARGE, Office, number_of, opened
 from tests.ledger.stripe.till import CUSTOMER
 from tests.stripe_objects import body, event
@@ -25,8 +26,14 @@ UNTRIED = {
     "declines": 0,
     "lastFailure": None,
     "lastFailureAt": None,
+    "canCharge": False,
+    "blockedBy": "NO_SAVED_CARD",
     "nextTryAt": None,
+    "explanation": "Auto-recharge cannot charge at present: no card is saved. Add credit once, and Stripe Checkout"
+    " saves the card.",
 }
+OFF = {"state": "OFF", "blockedBy": "OFF", "explanation": "Auto-recharge is off."}
+PROMISE = "Auto-recharge adds $25.00 when the balance falls below $10.00."
 
 
 @pytest.fixture
@@ -46,6 +53,15 @@ async def shown(office: Office, account: str, key: str | None = None) -> Any:
     return (await office.query(query, key, id=account))["account"]["autoRecharge"]
 
 
+async def have_card(office: Office, stand_in: StandIn, account: str) -> None:
+    """The account's customer saves a card, and the worker learns of it."""
+    await office.parts.stripe_events.link(number_of(account), CUSTOMER)
+    stand_in.customers[CUSTOMER] = {"id": CUSTOMER, "object": "customer", "invoice_settings": {}}
+    stand_in.cards[CUSTOMER] = ["pm_1"]
+    assert office.parts.stripe_api is not None
+    await SavedCards(office.parts.database, office.parts.stripe_api, office.clock).run()
+
+
 async def test_it_is_set_and_shown_and_switched_off(office: Office) -> None:
     account = await office.account("20.00")
     key = await office.manager(account)
@@ -54,7 +70,7 @@ async def test_it_is_set_and_shown_and_switched_off(office: Office) -> None:
     assert made == {"transactions": [], "balance": "20.00", "replayed": False, "autoRecharge": UNTRIED}
     assert await shown(office, account, key) == UNTRIED
     off = await office.call("setAutoRecharge", key, enabled=False)
-    assert off["autoRecharge"] == UNTRIED | {"state": "OFF"}
+    assert off["autoRecharge"] == UNTRIED | OFF
     # The first call again does nothing, and shows what is.
     again = await office.call("setAutoRecharge", key, **GIVEN, idempotencyKey="one")
     assert (again["replayed"], again["autoRecharge"]["state"]) == (True, "OFF")
@@ -66,10 +82,10 @@ async def test_it_is_set_and_shown_and_switched_off(office: Office) -> None:
 async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) -> None:
     account = await office.account("4.00")
     key = await office.manager(account)
-    await office.parts.stripe_events.link(number_of(account), CUSTOMER)
-    stand_in.customers[CUSTOMER] = {"id": CUSTOMER, "object": "customer", "invoice_settings": {}}
-    stand_in.cards[CUSTOMER] = ["pm_1"]
-    await office.call("setAutoRecharge", key, **GIVEN)
+    await have_card(office, stand_in, account)
+    made = await office.call("setAutoRecharge", key, **GIVEN)
+    allowed = {"canCharge": True, "blockedBy": None, "explanation": PROMISE}
+    assert made["autoRecharge"] == UNTRIED | allowed
     assert office.parts.stripe_api is not None
     worker = RechargePayments(office.parts.database, office.parts.stripe_api, office.clock)
     stand_in.declines_all = True
@@ -79,6 +95,7 @@ async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) 
         seen = await shown(office, account, key)
         assert (seen["declines"], seen["state"], seen["lastFailure"]) == (declines, state, declined)
         assert (seen["nextTryAt"] is not None) == (state == "ACTIVE")
+        assert seen["blockedBy"] == ("RETRY_LATER" if state == "ACTIVE" else "STOPPED")
         office.now += timedelta(hours=5)
     stand_in.declines_all = False
     await worker.run()
@@ -93,8 +110,72 @@ async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) 
     assert (seen["inFlight"], seen["chargedToday"], seen["declines"]) == (False, "25.00", 0)
     row = (await office.transactions(account))[-1]
     assert (row["type"], row["amount"], row["balanceAfter"]) == ("AUTO_RECHARGE", "25.00", "29.00")
+    assert (seen["lastFailure"], seen["explanation"]) == (None, PROMISE)
     office.now += timedelta(days=1)
     assert (await shown(office, account, key))["chargedToday"] == "0.00"
+
+
+async def test_it_says_what_is_in_its_way(office: Office, stand_in: StandIn) -> None:
+    account, other = await office.account("4.00"), await office.account("4.00")
+    key = await office.manager(account)
+    await office.call("setAutoRecharge", await office.manager(other), **GIVEN)
+    assert office.parts.stripe_api is not None
+    worker = RechargePayments(office.parts.database, office.parts.stripe_api, office.clock)
+
+    async def told() -> tuple[str | None, str | None, str]:
+        seen = await shown(office, account, key)
+        assert seen["canCharge"] == (seen["blockedBy"] is None)
+        assert (await shown(office, other))["blockedBy"] == "NO_SAVED_CARD", "it is the account's own"
+        return seen["blockedBy"], seen["nextTryAt"], seen["explanation"]
+
+    cannot = "Auto-recharge cannot charge at present:"
+    await office.call("setAutoRecharge", key, **GIVEN)
+    await worker.run()
+    assert await told() == ("NO_SAVED_CARD", None, UNTRIED["explanation"])
+    await have_card(office, stand_in, account)
+    assert await told() == (None, None, PROMISE)
+    stand_in.declines_all = True
+    await worker.run()
+    declined = "Last failure, 1 November 2026, 00:00 UTC: Your card has insufficient funds. (insufficient_funds)."
+    later = f"{cannot} it waits after a failure. Next try: 1 November 2026, 01:00 UTC."
+    assert await told() == ("RETRY_LATER", "2026-11-01T01:00:00.000000Z", f"{later} {declined}")
+    stand_in.declines_all = False
+    office.now += timedelta(hours=1)
+    assert await told() == (None, None, f"{PROMISE} {declined}")
+    await office.call("setAutoRecharge", key, **(GIVEN | {"dailyLimit": "49.99"}))
+    stand_in.payment_status = "processing"
+    await worker.run()
+    limit = f"{cannot} the daily limit of $49.99 is reached."
+    tomorrow = "Next try: 2 November 2026, 00:00 UTC."
+    assert await told() == (
+        "DAILY_LIMIT_REACHED",
+        "2026-11-02T00:00:00.000000Z",
+        f"{limit} A payment is under way. {tomorrow} {declined}",
+    )
+    (payment,) = [one for one in stand_in.payments.values() if one["status"] == "processing"]
+    paid = payment | {"status": "succeeded", "amount_received": 2_500}
+    await office.parts.stripe_events.receive(body(event("payment_intent.succeeded", paid)))
+    assert (await told())[2] == f"{limit} {tomorrow}", "the failure is made good"
+    await office.call("suspendAccount", accountId=account, reason="Chargeback")
+    assert await told() == ("ACCOUNT_SUSPENDED", None, f"{cannot} the account is suspended.")
+
+
+async def test_an_account_says_whether_a_card_is_saved(office: Office, stand_in: StandIn) -> None:
+    accounts = [await office.account() for _ in range(3)]
+    await have_card(office, stand_in, accounts[1])
+    found = await office.query("{ accounts { nodes { id hasSavedCard } } }")
+    assert found["accounts"]["nodes"] == [
+        {"id": account, "hasSavedCard": account == accounts[1]} for account in reversed(accounts)
+    ]
+
+
+async def test_without_stripe_s_key_it_says_that_payments_are_not_set_up(database_url: str) -> None:
+    async with opened(database_url) as office:
+        account = await office.account()
+        made = await office.call("setAutoRecharge", await office.manager(account), **GIVEN)
+        assert (made["autoRecharge"]["canCharge"], made["autoRecharge"]["blockedBy"]) == (False, "PAYMENTS_NOT_SET_UP")
+        told = "Auto-recharge cannot charge at present: payments by card are not set up."
+        assert (await shown(office, account))["explanation"] == told
 
 
 @pytest.mark.parametrize(
