@@ -125,7 +125,7 @@ async def keep(transaction: LedgerTransaction, new: NewTopUp, session: CheckoutS
     row = await top_ups.top_up(transaction.connection, new.account_id, new.idempotency_key)
     assert row is not None
     assert came.balance_nanos is not None
-    return KeptTopUp(row, came.balance_nanos, came.replayed or (session is not None and session.is_replayed))
+    return KeptTopUp(row, came.balance_nanos, came.replayed)
 
 
 class TopUps:

@@ -29,15 +29,12 @@ from ledger.stripe.shapes import (
 ACCOUNT: Final = "billing_gateway_account"
 """Metadata of the customers and sessions that the gateway makes."""
 
-_REPLAYED: Final = "Idempotent-Replayed"
-
 
 @dataclass(frozen=True, slots=True)
 class CheckoutSession:
     id: str
     url: str
     expires_at: datetime
-    is_replayed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +132,9 @@ class StripeApi:
                 },
                 {"idempotency_key": key},
             )
-        found, response = _read(answer), answer.last_response
-        is_replayed = response is not None and response.headers.get(_REPLAYED) == "true"
+        found = _read(answer)
         with _as_unavailable():
-            return CheckoutSession(
-                text_of(found, "id"), text_of(found, "url"), moment_of(found, "expires_at"), is_replayed
-            )
+            return CheckoutSession(text_of(found, "id"), text_of(found, "url"), moment_of(found, "expires_at"))
 
     async def cards_of(self, customer: str) -> Cards:
         """The customer's default, or else the payment method that was saved last."""

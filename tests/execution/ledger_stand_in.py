@@ -325,7 +325,7 @@ def _recharge_or_none(chances: Chances, key: tuple[int, object]) -> Any:
 
 class _TopUps:
     async def start(self, _new: object) -> CheckoutSession:
-        return CheckoutSession("cs_1", "https://checkout.example/cs_1", NOW, is_replayed=False)
+        return CheckoutSession("cs_1", "https://checkout.example/cs_1", NOW)
 
 
 class _Loaders:
