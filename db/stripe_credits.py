@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from db import tables
 from db.database import WriteConnection
@@ -17,11 +17,13 @@ from db.writes import upsert
 
 class StripeCreditRow(NamedTuple):
     id: str
-    account_id: int
+    account_id: int | None
+    """None for a refund that failed before it was credited."""
     is_refund: bool
     payment_intent: str | None
     amount_nanos: int
     created_at: datetime
+    failed_at: datetime | None = None
 
 
 async def claim(connection: WriteConnection, rows: Sequence[StripeCreditRow]) -> set[str]:
@@ -52,13 +54,34 @@ async def credited_payment(connection: WriteConnection, payment_intent: str) -> 
     return None if row is None else StripeCreditRow._make(row)
 
 
-async def refunded_nanos(connection: WriteConnection, payment_intent: str) -> int:
-    """What is credited of the payment's refunds already."""
+async def refunded_nanos(connection: WriteConnection, payment_intent: str) -> tuple[int, int]:
+    """What is known of the payment's refunds: of all of them, and of those that have not failed."""
     table = stripe_credits
-    statement = select(func.coalesce(func.sum(table.c.amount_nanos), 0)).where(
-        table.c.payment_intent == payment_intent, table.c.is_refund.is_(True)
+    amounts = func.coalesce(func.sum(table.c.amount_nanos), 0)
+    lasting = func.coalesce(func.sum(table.c.amount_nanos).filter(table.c.failed_at.is_(None)), 0)
+    statement = select(amounts, lasting).where(table.c.payment_intent == payment_intent, table.c.is_refund.is_(True))
+    known, not_failed = (await connection.execute(statement)).one()
+    return int(known), int(not_failed)
+
+
+async def failed_refunds(connection: WriteConnection, refunds: Sequence[str]) -> set[str]:
+    """The ids of those that are known to have failed."""
+    table = stripe_credits
+    statement = select(table.c.id).where(table.c.id.in_(refunds), table.c.failed_at.is_not(None))
+    return set((await connection.execute(statement)).scalars())
+
+
+async def fail_refund(connection: WriteConnection, refund: str, now: datetime) -> StripeCreditRow | None:
+    """Marks a known refund as failed. Returns it; None if it was marked before."""
+    table = stripe_credits
+    statement = (
+        update(table)
+        .where(table.c.id == refund, table.c.failed_at.is_(None))
+        .values(failed_at=now)
+        .returning(*columns(table, StripeCreditRow))
     )
-    return int((await connection.execute(statement)).scalar_one())
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else StripeCreditRow._make(row)
 
 
 async def first_row_of(connection: WriteConnection, account_id: int, ref_id: str) -> int | None:
@@ -71,3 +94,20 @@ async def first_row_of(connection: WriteConnection, account_id: int, ref_id: str
         .limit(1)
     )
     return (await connection.execute(statement)).scalar_one_or_none()
+
+
+async def corrections_of(connection: WriteConnection, account_id: int, seq: int) -> list[int]:
+    """The `seq` of each row by which an operator corrected this one."""
+    table = tables.transactions
+    statement = (
+        select(table.c.seq)
+        .where(
+            table.c.account_id == account_id,
+            table.c.type == "admin_correction",
+            table.c.source == "admin_correction",
+            table.c.seq > seq,
+            table.c.corrects_seq == seq,
+        )
+        .order_by(table.c.seq)
+    )
+    return list((await connection.execute(statement)).scalars())

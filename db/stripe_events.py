@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Select, bindparam, func, select, update
+from sqlalchemy import BigInteger, Select, bindparam, func, or_, select, update
 
 from db.database import Database, WriteConnection
 from db.snapshots import Snapshot
@@ -30,6 +30,8 @@ class StripeEventRow(NamedTuple):
     payload: str | None
     attempts: int
     retry_at: datetime | None
+    object_id: str | None = None
+    """Stripe's object that it tells of."""
     number: int = 0
     """Given by the database, in the order of their receipt."""
 
@@ -64,20 +66,20 @@ async def put(connection: WriteConnection, event: StripeEventRow) -> None:
 
 _DUE = (
     select(*columns(_EVENT, StripeEventRow))
-    .where(_EVENT.c.state == "waiting", _EVENT.c.retry_at <= bindparam("now", type_=timestamp()))
+    .where(_EVENT.c.retry_at <= bindparam("now", type_=timestamp()))
     .order_by(_EVENT.c.retry_at, _EVENT.c.id)
     .limit(bindparam("rows", type_=BigInteger()))
 )
-_WAITING_FOR = (
-    select(_EVENT.c.id)
-    .where(_EVENT.c.state == "waiting", _EVENT.c.waits_for == bindparam("waits_for"))
-    .order_by(_EVENT.c.number)
+_WAITING_FOR = select(_EVENT.c.id).where(_EVENT.c.waits_for == bindparam("waits_for")).order_by(_EVENT.c.number)
+_OPEN = (
+    select(_EVENT.c.state, func.count())
+    .where(or_(_EVENT.c.state == "waiting", _EVENT.c.state == "needs_attention"))
+    .group_by(_EVENT.c.state)
 )
-_WAITING = select(func.count()).select_from(_EVENT).where(_EVENT.c.state == "waiting")
 
 
 async def due(database: Database, now: datetime, limit: int) -> list[StripeEventRow]:
-    """Waiting events whose time to be tried again has come, the longest overdue first."""
+    """Events whose time to be tried again has come, the longest overdue first."""
     return [StripeEventRow._make(row) for row in await database.read(_DUE, {"now": now, "rows": limit})]
 
 
@@ -88,8 +90,19 @@ async def waiting_for(database: Database, name: str) -> list[str]:
 
 async def bring_forward(connection: WriteConnection, name: str, now: datetime) -> int:
     """Has the events that wait for this customer or payment tried again at the next round; returns how many."""
-    statement = update(_EVENT).where(_EVENT.c.state == "waiting", _EVENT.c.waits_for == name).values(retry_at=now)
+    statement = update(_EVENT).where(_EVENT.c.waits_for == name).values(retry_at=now)
     return (await connection.execute(statement)).rowcount
+
+
+async def told_to_a_person(connection: WriteConnection, object_id: str, event_id: str) -> str | None:
+    """Another event of the same object that needs a person: its id, or None."""
+    statement = (
+        select(_EVENT.c.id)
+        .where(_EVENT.c.state == "needs_attention", _EVENT.c.object_id == object_id, _EVENT.c.id != event_id)
+        .order_by(_EVENT.c.number)
+        .limit(1)
+    )
+    return (await connection.execute(statement)).scalar_one_or_none()
 
 
 @lru_cache(maxsize=4)
@@ -131,5 +144,6 @@ async def newest(database: Database, state: str | None, limit: int) -> list[Stri
         return await event_page(snapshot, state, limit=limit)
 
 
-async def waiting_count(database: Database) -> int:
-    return int((await database.read(_WAITING))[0][0])
+async def open_counts(database: Database) -> dict[str, int]:
+    """How many events wait, and how many need a person, by state; a state without any is left out."""
+    return {row[0]: int(row[1]) for row in await database.read(_OPEN)}

@@ -23,7 +23,9 @@ from sqlalchemy import (
 
 from db.tables import identity, metadata, name, timestamp
 
-_WAITING = text("state = 'waiting'")
+_RETRIED = text("retry_at IS NOT NULL")
+_AWAITED = text("waits_for IS NOT NULL")
+_FOR_A_PERSON = text("state = 'needs_attention'")
 _IN_FLIGHT = text("ended_at IS NULL")
 _TO_ASK = text("ask_at IS NOT NULL")
 
@@ -37,22 +39,29 @@ stripe_events = Table(
     Column("created_at", timestamp(), nullable=False),
     Column("received_at", timestamp(), nullable=False),
     Column("state", name(), nullable=False),
-    # Why it was ignored, or what it waits for, in words for operators.
+    # Why it was ignored, what it waits for, or what a person must look at, in words for operators.
     Column("reason", String()),
     Column("account_id", BigInteger(), ForeignKey("accounts.id")),
     # The customer or payment that isn't known yet.
     Column("waits_for", name()),
-    # The event as it came, while it waits: it has names and addresses in it, so not a moment longer.
+    # The event as it came, until it is done with: it has names and addresses in it.
     Column("payload", String()),
     Column("attempts", BigInteger(), nullable=False),
+    # An event that needs a person is tried again only where that may help.
     Column("retry_at", timestamp()),
+    # Stripe's object that the event tells of; null for events from before this column, and those that name none.
+    Column("object_id", name()),
     UniqueConstraint("id"),
     Index("ix_stripe_events_state", "state", "number"),
-    Index("ix_stripe_events_retry_at", "retry_at", postgresql_where=_WAITING, sqlite_where=_WAITING),
-    Index("ix_stripe_events_waits_for", "waits_for", postgresql_where=_WAITING, sqlite_where=_WAITING),
-    CheckConstraint("state IN ('applied', 'ignored', 'waiting')", name="state"),
+    Index("ix_stripe_events_retry_at", "retry_at", postgresql_where=_RETRIED, sqlite_where=_RETRIED),
+    Index("ix_stripe_events_waits_for", "waits_for", postgresql_where=_AWAITED, sqlite_where=_AWAITED),
+    Index("ix_stripe_events_object_id", "object_id", postgresql_where=_FOR_A_PERSON, sqlite_where=_FOR_A_PERSON),
+    CheckConstraint("state IN ('applied', 'ignored', 'waiting', 'needs_attention')", name="state"),
     CheckConstraint(
-        "(state = 'waiting') = (payload IS NOT NULL) AND (state = 'waiting') = (retry_at IS NOT NULL)", name="waiting"
+        "(state IN ('waiting', 'needs_attention')) = (payload IS NOT NULL)"
+        " AND (state = 'needs_attention' OR (state = 'waiting') = (retry_at IS NOT NULL))"
+        " AND (retry_at IS NOT NULL OR waits_for IS NULL)",
+        name="waiting",
     ),
 )
 
@@ -100,13 +109,18 @@ stripe_credits = Table(
     metadata,
     # The session, payment, refund or invoice that was credited. Several events announce one; this makes it count once.
     Column("id", name(), nullable=False),
-    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    # Null for a refund that failed before it was credited: it is kept so that it never is.
+    Column("account_id", BigInteger(), ForeignKey("accounts.id")),
     Column("is_refund", Boolean(), nullable=False),
     Column("payment_intent", name()),
     Column("amount_nanos", BigInteger(), nullable=False),
     Column("created_at", timestamp(), nullable=False),
+    # When the refund turned out not to have happened, and what was credited for it was taken back.
+    Column("failed_at", timestamp()),
     PrimaryKeyConstraint("id"),
     Index("ix_stripe_credits_payment_intent", "payment_intent", "is_refund"),
+    CheckConstraint("account_id IS NOT NULL OR failed_at IS NOT NULL", name="account"),
+    CheckConstraint("is_refund OR failed_at IS NULL", name="failed_at"),
     sqlite_with_rowid=False,
 )
 

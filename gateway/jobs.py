@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from db.database import Database
 from db.errors import DatabaseError
-from db.stripe_events import waiting_count
+from gateway.metrics import StripeEventGauges
 from gateway.settings import Settings
 from ledger.cycles import CycleSettlement, HoldExpiry
 from ledger.posting import Clock, Ledger, utc_now
@@ -66,9 +66,7 @@ class JobMetrics:
         self.done = Counter("billing_worker_done", "Pieces of work that a job did", ["job"], registry=self.registry)
         self.seconds = Histogram("billing_worker_seconds", "Time of a job's round", ["job"], registry=self.registry)
         self.is_active = Gauge("billing_worker_active", "1 where this worker holds the lock", registry=self.registry)
-        self.waiting = Gauge(
-            "billing_stripe_events_waiting", "Stripe's events that cannot be applied yet", registry=self.registry
-        )
+        self.stripe_events = StripeEventGauges(self.registry)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
@@ -142,7 +140,7 @@ class Worker:
         try:
             done = await job.run()
             if job.name == "stripe-events":
-                self.metrics.waiting.set(await waiting_count(self._database))
+                await self.metrics.stripe_events.read(self._database)
         except DatabaseError as error:
             outcome = "failed"
             log.warning("job failed", job=job.name, reason=str(error))

@@ -7,10 +7,36 @@ from typing import Final
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
 
+from db.database import Database
+from db.stripe_events import open_counts
 from gateway.errors import RequestError
 from gateway.tally import REQUEST_SECONDS, BulkHistogram, RequestTally, Tally
+from ledger.stripe.events import EventState
 
 _DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class StripeEventGauges:
+    """Of the process that reads them from the database: each tells of all events."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._waiting = Gauge(
+            "billing_stripe_events_waiting",
+            "Stripe's events that cannot be applied yet",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._needing_attention = Gauge(
+            "billing_stripe_events_needing_attention",
+            "Stripe's events that a person must look at",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+
+    async def read(self, database: Database) -> None:
+        counts = await open_counts(database)
+        self._waiting.set(counts.get(EventState.WAITING, 0))
+        self._needing_attention.set(counts.get(EventState.NEEDS_ATTENTION, 0))
 
 
 class Metrics:
@@ -60,6 +86,7 @@ class Metrics:
         self.replays = Counter(
             "billing_stream_replays", "Subscriptions that went on from a cursor", registry=self.registry
         )
+        self.stripe_events = StripeEventGauges(self.registry)
         self.lagged = Counter(
             "billing_stream_lagged", "Subscriptions that fell too far behind and were ended", registry=self.registry
         )

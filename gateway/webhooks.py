@@ -11,7 +11,7 @@ from gateway.errors import RequestError
 from gateway.parts import PARTS
 from gateway.requests import read_body
 from ledger.errors import BadUserInput
-from ledger.stripe.events import EventState
+from ledger.stripe.events import OPEN
 from ledger.stripe.signatures import check_signature
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ async def stripe_webhook(request: web.Request) -> web.Response:
     except UnicodeDecodeError as error:
         raise BadUserInput("the body is not UTF-8") from error
     receipt = await parts.stripe_events.receive(text)
-    note = log.warning if receipt.state == EventState.WAITING else log.info
+    note = log.warning if receipt.state in OPEN else log.info
     note(
         "stripe event",
         event_id=receipt.event_id,

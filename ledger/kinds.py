@@ -79,7 +79,8 @@ _T, _S = TransactionType, TransactionSource
 
 SOURCE_BY_WRITER: Final[dict[WriterKind, dict[TransactionType, TransactionSource]]] = {
     WriterKind.WEBHOOK: dict.fromkeys(
-        (_T.TOPUP, _T.AUTO_RECHARGE, _T.REFUND, _T.CONTRACT_GRANT, _T.BONUS_GRANT), _S.STRIPE_WEBHOOK
+        (_T.TOPUP, _T.AUTO_RECHARGE, _T.REFUND, _T.ADMIN_CORRECTION, _T.CONTRACT_GRANT, _T.BONUS_GRANT),
+        _S.STRIPE_WEBHOOK,
     ),
     WriterKind.SERVICE: {
         _T.GPU_USAGE: _S.METERING,

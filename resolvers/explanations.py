@@ -164,6 +164,9 @@ def _answered(facts: Facts) -> str:
 
 
 def _correction(facts: Facts) -> str:
+    if facts.row.source == TransactionSource.STRIPE_WEBHOOK:
+        answered = f": it takes back {_answered(facts)}" if facts.row.corrects_seq is not None else ""
+        return f"Deducted {facts.amount} because {facts.thing or 'a refund in Stripe'} did not go through{answered}."
     did = "added" if facts.row.amount_nanos > 0 else "deducted"
     answered = f" to correct {_answered(facts)}" if facts.row.corrects_seq is not None else " by hand"
     return f"An operator {did} {facts.amount}{facts.in_brackets}{answered}. The description says why."

@@ -45,7 +45,8 @@ _described(
     STORAGE_BILLING="− Daily charge for cloud drives and shared filesystems.",
     REFUND="+ Unused part of a hold, or a refund issued in Stripe; the description names the original charge.",
     BONUS="+ Signup bonus or one-off promotional credit.",
-    ADMIN_CORRECTION="± Manual adjustment by an operator. The description says why.",
+    ADMIN_CORRECTION="± Manual adjustment by an operator, or − by a Stripe event: the credit of a refund that failed."
+    " The description says why.",
     CONTRACT_GRANT="+ Cash part of a signed enterprise contract. The description names it.",
     BONUS_GRANT="+ The contract's negotiated extra on top of its cash part.",
 )
@@ -53,7 +54,7 @@ _described(
 _described(
     TransactionSource,
     "The kind of writer that a row came from.",
-    STRIPE_WEBHOOK="A Stripe event: payment, auto-recharge, refund, or a paid invoice.",
+    STRIPE_WEBHOOK="A Stripe event: payment, auto-recharge, refund, refund that failed, or a paid invoice.",
     METERING="The services that run instances and count API calls.",
     STORAGE_WORKER="The daily storage billing.",
     PROMOTION="Account creation, or a service that may grant promotional credit.",
@@ -151,8 +152,10 @@ _described(
     "What became of an event of Stripe's.",
     name="StripeEventState",
     APPLIED="Its rows are written, or were by another event of the same object.",
-    IGNORED="There is nothing to do about it: the reason says why.",
+    IGNORED="There is nothing to do about it, or an operator dismissed it: the reason says why.",
     WAITING="It can't be applied yet: the reason says why. It is tried again.",
+    NEEDS_ATTENTION="A person must look at it: the reason says why. It is kept until it can be applied, or an operator"
+    " dismisses it.",
 )
 
 _described(

@@ -29,15 +29,23 @@ class StripeEvent:
     id: strawberry.ID = strawberry.field(description="Stripe's own: `evt_…`.")
     type: str = strawberry.field(description="`checkout.session.completed` and the like.")
     state: EventState = strawberry.field(description="What became of it.")
-    reason: str | None = strawberry.field(description="Why it was ignored, or what it waits for.")
+    reason: str | None = strawberry.field(
+        description="Why it was ignored, what it waits for, or what a person must look at."
+    )
     created_at: datetime = strawberry.field(description="When it happened, by Stripe's clock.")
     received_at: datetime = strawberry.field(description="When it was received first.")
+    object_id: str | None = strawberry.field(
+        description="The Stripe object that it tells of: `cs_…`, `re_…`. Null where that is not known."
+    )
     attempts: int = strawberry.field(name="tries", description="How often it was tried to apply it.")
     retry_at: datetime | None = strawberry.field(
-        name="nextTryAt", description="When it is tried again; null where it waits no more."
+        name="nextTryAt", description="When it is tried again; null where it is not."
     )
 
-    @strawberry.field(description="The account that it was applied to.", graphql_type=Account | None)
+    @strawberry.field(
+        description="The account that it was applied to, or that it concerns where that is known.",
+        graphql_type=Account | None,
+    )
     async def account(self: StripeEventRow, info: Info[Reads, None]) -> AccountRow | None:
         return await stripe_events.account_of(info.context, self)
 
@@ -73,7 +81,7 @@ class LinkStripeCustomerInput(Call):
     customer: str = strawberry.field(description=f"`cus_…`, at most {MAX_ID} characters. One is of one account.")
 
 
-@strawberry.input(description="A waiting event that nothing is to be done about.")
+@strawberry.input(description="An event that waits or needs attention, and that nothing more is to be done about.")
 class DismissStripeEventInput(Call):
     event_id: strawberry.ID = strawberry.field(description="`evt_…`.")
     reason: str = strawberry.field(
@@ -108,7 +116,8 @@ class StripeMutations:
         return await stripe_events.link(info.context, input.account_id, input.idempotency_key, input.customer)
 
     @strawberry.mutation(
-        description="Lets a waiting event be: it is not tried again. For operators. CONFLICT where it waits no more.",
+        description="Ends an event that waits or needs attention: it is not tried again, and its content is deleted."
+        " For operators. CONFLICT where it is neither.",
         graphql_type=DismissStripeEventPayload,
     )
     async def dismiss_stripe_event(self, info: Info[Writes, None], input: DismissArgument) -> EventOutcome:  # noqa: A002

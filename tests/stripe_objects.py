@@ -24,17 +24,21 @@ def session(
     *,
     customer: str | None,
     subtotal: int = 2_000,
+    discount: int = 0,
     tax: int = 0,
+    included_tax: int = 0,
+    shipping: int = 0,
     currency: str = "usd",
     payment_status: str = "paid",
     payment_intent: str | None = None,
     **changed: Any,
 ) -> Object:
+    """`tax` is on top of prices, `included_tax` within them; shipping is not taxed."""
     return {
         "id": session_id,
         "object": "checkout.session",
         "amount_subtotal": subtotal,
-        "amount_total": subtotal + tax,
+        "amount_total": subtotal - discount + tax + shipping,
         "created": CREATED,
         "currency": currency,
         "customer": customer,
@@ -45,10 +49,22 @@ def session(
         "mode": "payment",
         "payment_intent": payment_intent,
         "payment_status": payment_status,
+        "shipping_cost": shipping_cost(shipping),
         "status": "complete",
-        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": tax},
+        "total_details": {
+            "amount_discount": discount,
+            "amount_shipping": shipping,
+            "amount_tax": tax + included_tax,
+        },
         "url": None,
     } | changed
+
+
+def shipping_cost(net: int, tax: int = 0) -> Object | None:
+    """Of a rate whose tax is on top of it."""
+    if not net:
+        return None
+    return {"amount_subtotal": net, "amount_tax": tax, "amount_total": net + tax, "shipping_rate": "shr_1"}
 
 
 def payment(
@@ -133,25 +149,75 @@ def invoice(
     *,
     customer: str | None,
     subtotal: int,
+    discount: int = 0,
     tax: int = 0,
+    included_tax: int = 0,
+    balance: int = 0,
+    credit_notes: int = 0,
     metadata: dict[str, str] | None = None,
     currency: str = "usd",
     payment_intent: str | None = None,
+    **changed: Any,
 ) -> Object:
-    paid_by = {"object": "invoice_payment", "payment": {"type": "payment_intent", "payment_intent": payment_intent}}
+    """A paid invoice. `balance` is what the customer's credit at Stripe paid of it; `credit_notes` came before the
+    payment."""
+    total = subtotal - discount + tax
+    due = total - balance - credit_notes
+    paid_by = {
+        "object": "invoice_payment",
+        "amount_paid": due,
+        "payment": {"type": "payment_intent", "payment_intent": payment_intent},
+        "status": "paid",
+    }
     return {
         "id": invoice_id,
         "object": "invoice",
-        "amount_paid": subtotal + tax,
+        "amount_due": due,
+        "amount_overpaid": 0,
+        "amount_paid": due,
+        "amount_remaining": 0,
+        "amount_shipping": 0,
         "created": CREATED,
         "currency": currency,
         "customer": customer,
+        "discounts": ["di_1"] if discount else [],
+        "ending_balance": 0,
+        "lines": listing([]),
         "livemode": False,
         "metadata": metadata or {},
         "payments": listing([paid_by] if payment_intent else []),
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": credit_notes,
+        "shipping_cost": None,
+        "starting_balance": -balance,
         "status": "paid",
         "subtotal": subtotal,
-        "total": subtotal + tax,
+        "subtotal_excluding_tax": subtotal - included_tax,
+        "total": total,
+        "total_discount_amounts": [{"amount": discount, "discount": "di_1"}] if discount else [],
+        "total_excluding_tax": total - tax - included_tax,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [
+            {"amount": amount, "tax_behavior": behavior, "type": "tax_rate_details"}
+            for amount, behavior in ((tax, "exclusive"), (included_tax, "inclusive"))
+            if amount
+        ],
+    } | changed
+
+
+def dispute(dispute_id: str, *, status: str, payment_intent: str | None = None, amount: int = 2_000) -> Object:
+    return {
+        "id": dispute_id,
+        "object": "dispute",
+        "amount": amount,
+        "charge": "ch_1",
+        "created": CREATED,
+        "currency": "usd",
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": payment_intent,
+        "reason": "fraudulent",
+        "status": status,
     }
 
 

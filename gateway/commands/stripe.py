@@ -45,19 +45,20 @@ def link(settings: Settings, account: int, customer: str) -> None:
 @click.option("--limit", default=50, type=click.IntRange(1, 1000), help="The newest so many. [default: 50]")
 @with_settings("database_url")
 def events(settings: Settings, state: str | None, limit: int) -> None:
-    """List events, newest first: id, type, received, state, account, reason, separated by tabs."""
+    """List events, newest first: id, type, received, state, account, reason, object, separated by tabs."""
     found: Any = with_database(settings, lambda database: newest(database, state, limit))
     for row in found:
         account = account_id_text(row.account_id) if row.account_id else ""
-        click.echo("\t".join([row.id, row.type, format_time(row.received_at), row.state, account, row.reason or ""]))
+        told = (row.reason or "", row.object_id or "")
+        click.echo("\t".join([row.id, row.type, format_time(row.received_at), row.state, account, *told]))
 
 
 @stripe.command()
 @click.argument("event")
-@click.option("--reason", required=True, help="Why nothing is to be done about it.")
+@click.option("--reason", required=True, help="Why nothing more is to be done about it.")
 @with_settings("database_url")
 def dismiss(settings: Settings, event: str, reason: str) -> None:
-    """Let the waiting EVENT (evt_…) be: it is not tried again."""
+    """End EVENT (evt_…), which waits or needs attention: it is not tried again."""
 
     async def work(database: Database) -> None:
         await _events(settings, database).dismiss(event, reason, command_line())

@@ -22,8 +22,9 @@ from ledger.moves import Order, Writer
 from ledger.posting import Ledger, LedgerTransaction, post
 from ledger.recharges import AttemptState, RechargeSettings, put_settings
 from ledger.storage import StorageBilling
-from ledger.stripe.credits import Applied, apply
+from ledger.stripe.credits import apply
 from ledger.stripe.notices import Notice, Recharge
+from ledger.stripe.verdicts import Applied
 from ledger.volumes import VolumeRate, set_volume
 
 OPERATION: Final = "demo"

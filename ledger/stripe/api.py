@@ -13,7 +13,7 @@ from stripe import HTTPClient, StripeClient, StripeObject
 from ledger.errors import BadUserInput
 from ledger.ids import account_id_text
 from ledger.stripe.failures import StripeUnavailable, translated
-from ledger.stripe.notices import CURRENCY, RECHARGE, Refund, read_refund
+from ledger.stripe.notices import CURRENCY, RECHARGE, FailedRefund, Refund, read_refund
 from ledger.stripe.shapes import (
     NANOS_PER_CENT,
     Object,
@@ -196,12 +196,12 @@ class StripeApi:
         with translated():
             return id_of(_read(await self._client.charges.retrieve_async(charge)), "customer")
 
-    async def refunds_of_charge(self, charge: str) -> list[Refund]:
-        """Those that succeeded: the newest hundred, more than a charge has."""
+    async def refunds_of_charge(self, charge: str) -> list[Refund | FailedRefund]:
+        """Those that ended, well or not: the newest hundred, more than a charge has. Raises UnexpectedShape."""
         with translated():
             page = _read(await self._client.refunds.list_async({"charge": charge, "limit": 100}))
         found = [read_refund(one) for one in listed(page)]
-        return [one for one in found if isinstance(one, Refund)]
+        return [one for one in found if isinstance(one, Refund | FailedRefund)]
 
 
 def _first_id(page: Object) -> str | None:

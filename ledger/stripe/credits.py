@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from db import stripe_credits, stripe_customers, top_ups
 from db.recharges import attempt_by_id
 from db.stripe_credits import StripeCreditRow
 from ledger import descriptions, recharges
 from ledger.ids import account_id_text
-from ledger.kinds import RefType, TransactionType, WriterKind
+from ledger.kinds import RefType, TransactionType
 from ledger.money import format_nanos
-from ledger.moves import Entry, Order, Ref, Writer
+from ledger.moves import Entry, Ref
 from ledger.posting import LedgerTransaction
+from ledger.stripe.booking import Booking
 from ledger.stripe.customers import note_card
 from ledger.stripe.notices import (
     ChargeRefunded,
+    Concern,
     ContractPaid,
     CustomerChange,
     CustomerChanged,
+    FailedRefund,
     Nothing,
     Notice,
     Recharge,
@@ -30,61 +31,19 @@ from ledger.stripe.notices import (
     TopUp,
     UnpaidSession,
 )
-
-WRITER: Final = Writer(WriterKind.WEBHOOK, "stripe-webhook")
-OPERATION: Final = "stripe"
-
-REFUND_WAIT: Final = timedelta(hours=1)
-"""How long a refund waits for the payment that it returns: events come out of order. After it, the customer is asked
-for instead, since the payment may be older than this ledger."""
+from ledger.stripe.refunds import Refunding
+from ledger.stripe.verdicts import Applied, Ignored, NeedsAttention, Verdict, Waiting, unknown_customer
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    account_id: int | None
-    payment_intent: str | None = None
-    """Of a payment, or refund, that was credited now: others may wait for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    reason: str
-    waits_for: str | None = None
-    account_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    reason: str
-
-
-Verdict = Applied | Waiting | Ignored
-
-
-def _unknown_customer(customer: str | None) -> Waiting:
-    if customer is None:
-        return Waiting("it names no customer")
-    return Waiting(f"the customer {customer} is of no account: link it", customer)
-
-
-class _Crediting:
-    """What one event comes to."""
-
-    def __init__(self, transaction: LedgerTransaction, received_at: datetime, now: datetime) -> None:
-        self._transaction = transaction
-        self._connection = transaction.connection
-        self._received_at = received_at
-        self._now = now
-
-    async def _account(self, customer: str | None) -> int | None:
-        return None if customer is None else await stripe_customers.account_of_customer(self._connection, customer)
-
-    async def _credit(self, account_id: int, credit: StripeCreditRow, entries: Sequence[Entry]) -> Applied:
+class _Crediting(Booking):
+    async def _credit(
+        self, account_id: int, credit: StripeCreditRow, entries: Sequence[Entry], doubt: str | None = None
+    ) -> Applied:
         """Posts the entries, unless the object that they are for was credited before."""
         if credit.id not in await stripe_credits.claim(self._connection, [credit]):
             return Applied(account_id)
-        await self._transaction.post(Order(account_id, WRITER, entries, OPERATION))
-        return Applied(account_id, credit.payment_intent)
+        await self._post(account_id, entries)
+        return Applied(account_id, credit.payment_intent, doubt)
 
     def _row(self, object_id: str, account_id: int, payment_intent: str | None, nanos: int) -> StripeCreditRow:
         return StripeCreditRow(object_id, account_id, False, payment_intent, nanos, self._now)
@@ -92,7 +51,7 @@ class _Crediting:
     async def top_up(self, paid: TopUp) -> Verdict:
         account_id = await self._account(paid.customer)
         if account_id is None:
-            return _unknown_customer(paid.customer)
+            return unknown_customer(paid.customer)
         entry = Entry(
             TransactionType.TOPUP,
             paid.amount_nanos,
@@ -132,13 +91,14 @@ class _Crediting:
             return Waiting(f"there is no auto-recharge {paid.attempt[:100]}: was it another gateway's?")
         account_id = await self._account(paid.customer)
         if account_id is None:
-            return _unknown_customer(paid.customer)
+            return unknown_customer(paid.customer)
         if account_id != attempt.account_id:
             of, to = account_id_text(attempt.account_id), account_id_text(account_id)
-            return Waiting(
-                f"the payment {paid.payment_intent} names an auto-recharge of {of}, but its customer is of {to}:"
-                " correct it by hand"
+            reason = (
+                f"the payment {paid.payment_intent} names an auto-recharge of {of}, but its customer belongs to {to}:"
+                " it is never credited"
             )
+            return NeedsAttention(reason, account_id)
         entry = Entry(
             TransactionType.AUTO_RECHARGE,
             paid.amount_nanos,
@@ -159,7 +119,7 @@ class _Crediting:
     async def contract(self, paid: ContractPaid) -> Verdict:
         account_id = await self._account(paid.customer)
         if account_id is None:
-            return _unknown_customer(paid.customer)
+            return unknown_customer(paid.customer)
         ref, by = Ref(RefType.STRIPE_INVOICE, paid.invoice), f" (Stripe invoice {paid.invoice})"
         cash_text, bonus_text = descriptions.contract(paid.contract, paid.cash_nanos, paid.bonus_nanos)
         parts = (
@@ -168,55 +128,24 @@ class _Crediting:
         )
         entries = [Entry(kind, nanos, text + by, ref=ref) for kind, nanos, text in parts if nanos]
         credit = self._row(paid.invoice, account_id, paid.payment_intent, paid.cash_nanos)
-        return await self._credit(account_id, credit, entries)
+        return await self._credit(account_id, credit, entries, paid.doubt)
 
-    async def refunds(self, refunds: Sequence[Refund], payment_intent: str | None, customer: str | None) -> Verdict:
-        """Those of one payment."""
-        paid = None
-        if payment_intent is not None:
-            paid = await stripe_credits.credited_payment(self._connection, payment_intent)
-        if paid is None and self._now < self._received_at + REFUND_WAIT:
-            reason = f"the payment {payment_intent} that it returns is not in the ledger yet"
-            return Waiting(reason, payment_intent)
-        account_id = paid.account_id if paid else await self._account(customer)
-        if account_id is None:
-            return _unknown_customer(customer)
-        corrects = await stripe_credits.first_row_of(self._connection, account_id, paid.id) if paid else None
-        claimed = await stripe_credits.claim(
-            self._connection,
-            [StripeCreditRow(one.id, account_id, True, payment_intent, one.amount_nanos, self._now) for one in refunds],
-        )
-        new = {one.id: one for one in refunds if one.id in claimed and one.amount_nanos}
-        entries = [_refund_entry(one, corrects) for one in new.values()]
-        if not entries:
-            return Applied(account_id)
-        await self._transaction.post(Order(account_id, WRITER, entries, OPERATION))
-        return Applied(account_id, payment_intent)
-
-    async def charge_refunded(self, charge: ChargeRefunded) -> Verdict:
-        verdict: Verdict = Ignored("it tells of no refund")
-        if charge.refunds:
-            verdict = await self.refunds(charge.refunds, charge.payment_intent, charge.customer)
-            if not isinstance(verdict, Applied):
-                return verdict
-        if not charge.names_less_than_all:
-            return verdict
-        known = await stripe_credits.refunded_nanos(self._connection, charge.payment_intent or "")
-        # More is known where a later refund came first: then one of these may be missing all the same.
-        if known == charge.refunded_nanos or (charge.nobody_to_ask and known > charge.refunded_nanos):
-            return Applied(None)
-        return Waiting(f"it does not name all refunds of {charge.charge}", charge.payment_intent)
+    async def concern(self, concern: Concern) -> Verdict:
+        account_id = await self._account(concern.customer)
+        if account_id is None and concern.payment_intent is not None:
+            paid = await stripe_credits.credited_payment(self._connection, concern.payment_intent)
+            account_id = paid.account_id if paid else None
+        return NeedsAttention(concern.reason, account_id)
 
 
-def _refund_entry(refund: Refund, corrects_seq: int | None) -> Entry:
-    of = f"charge {refund.charge}" if refund.charge else f"payment {refund.payment_intent}"
-    return Entry(
-        TransactionType.REFUND,
-        refund.amount_nanos,
-        f"Stripe refund {refund.id} of {of}",
-        ref=Ref(RefType.STRIPE_REFUND, refund.id),
-        corrects_seq=corrects_seq,
-    )
+async def _refunded(refunding: Refunding, notice: Refund | FailedRefund | ChargeRefunded) -> Verdict:
+    match notice:
+        case Refund():
+            return await refunding.refunds([notice], notice.payment_intent, notice.customer)
+        case FailedRefund():
+            return await refunding.failed_refund(notice)
+        case ChargeRefunded():
+            return await refunding.charge_refunded(notice)
 
 
 async def apply(transaction: LedgerTransaction, notice: Notice, received_at: datetime, now: datetime) -> Verdict:
@@ -233,11 +162,10 @@ async def apply(transaction: LedgerTransaction, notice: Notice, received_at: dat
             return await crediting.recharge_failed(notice)
         case ContractPaid():
             return await crediting.contract(notice)
-        case Refund():
-            return await crediting.refunds([notice], notice.payment_intent, notice.customer)
-        case ChargeRefunded():
-            return await crediting.charge_refunded(notice)
         case CustomerChanged():
             return await crediting.customer_changed(notice)
+        case Concern():
+            return await crediting.concern(notice)
         case Nothing():
             return Ignored(notice.reason)
+    return await _refunded(Refunding(transaction, received_at, now), notice)

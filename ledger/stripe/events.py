@@ -1,4 +1,4 @@
-"""Receiving Stripe's events: each is recorded once, and applied, ignored, or kept until it can be applied."""
+"""Receiving Stripe's events: each is recorded once, and applied, ignored, or kept until it or a person settles it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,28 @@ from ledger.errors import BillingError, Conflict, NotFound
 from ledger.ids import account_id_text
 from ledger.moves import MAX_DESCRIPTION, checked_text
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
-from ledger.stripe.credits import Applied, Ignored, Verdict, Waiting, apply
+from ledger.stripe.credits import apply
 from ledger.stripe.notices import Event, Nothing, Notice, notice_of, read_event
-from ledger.stripe.shapes import MAX_ID, UnexpectedShape
+from ledger.stripe.shapes import MAX_ID, UnexpectedShape, id_of
+from ledger.stripe.verdicts import Applied, Ignored, NeedsAttention, Verdict, Waiting
 
 FIRST_RETRY: Final = timedelta(minutes=1)
 LAST_RETRY: Final = timedelta(hours=6)
 """The longest from one try to the next: the time doubles with each."""
+
+PATIENCE: Final = timedelta(days=1)
+"""How long an event may wait until it needs a person."""
 
 
 class EventState(StrEnum):
     APPLIED = "applied"
     IGNORED = "ignored"
     WAITING = "waiting"
+    NEEDS_ATTENTION = "needs_attention"
+
+
+OPEN: Final = frozenset({EventState.WAITING, EventState.NEEDS_ATTENTION})
+"""States of events that are kept as they came, and that an operator can dismiss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +55,38 @@ def retry_at(attempts: int, now: datetime) -> datetime:
 
 def settled(row: StripeEventRow, verdict: Verdict, now: datetime) -> StripeEventRow:
     """The event after it was tried."""
-    done = row._replace(waits_for=None, payload=None, retry_at=None, reason=None, attempts=row.attempts + 1)
+    tried = row._replace(waits_for=None, retry_at=None, reason=None, attempts=row.attempts + 1)
     match verdict:
+        case Applied(doubt=None):
+            return tried._replace(state=EventState.APPLIED.value, account_id=verdict.account_id, payload=None)
         case Applied():
-            return done._replace(state=EventState.APPLIED.value, account_id=verdict.account_id)
+            return _for_a_person(tried, verdict.doubt, verdict.account_id)
         case Ignored():
-            return done._replace(state=EventState.IGNORED.value, reason=verdict.reason)
+            return tried._replace(state=EventState.IGNORED.value, reason=verdict.reason, payload=None)
+        case NeedsAttention():
+            told = _for_a_person(tried, verdict.reason, verdict.account_id)
+            return told._replace(retry_at=retry_at(row.attempts, now)) if verdict.is_retried else told
         case Waiting():
-            return row._replace(
-                reason=verdict.reason,
-                waits_for=verdict.waits_for,
-                account_id=verdict.account_id,
-                attempts=row.attempts + 1,
-                retry_at=retry_at(row.attempts, now),
-            )
+            return _waiting(tried, verdict, now)
+
+
+def _for_a_person(tried: StripeEventRow, reason: str | None, account_id: int | None) -> StripeEventRow:
+    return tried._replace(state=EventState.NEEDS_ATTENTION.value, reason=reason, account_id=account_id)
+
+
+def _waiting(tried: StripeEventRow, verdict: Waiting, now: datetime) -> StripeEventRow:
+    is_late = not verdict.is_harmless and now >= tried.received_at + PATIENCE
+    return tried._replace(
+        state=(EventState.NEEDS_ATTENTION if is_late else EventState.WAITING).value,
+        reason=verdict.reason,
+        waits_for=verdict.waits_for,
+        account_id=verdict.account_id,
+        retry_at=retry_at(tried.attempts - 1, now),
+    )
+
+
+def _can_be_tried(row: StripeEventRow) -> bool:
+    return row.state in OPEN and row.retry_at is not None
 
 
 async def link_customer(transaction: LedgerTransaction, account_id: int, customer: str, actor: Actor) -> AccountRow:
@@ -80,12 +107,12 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
 
 
 async def dismiss_event(transaction: LedgerTransaction, event_id: str, reason: str, actor: Actor) -> StripeEventRow:
-    """Lets a waiting event be, as an operator decided. Raises NotFound, and Conflict where it waits no more."""
+    """Ends an open event, as an operator decided. Raises NotFound, and Conflict where it is not open."""
     checked_text(reason, "reason", MAX_DESCRIPTION)
     row = await stripe_events.locked(transaction.connection, event_id)
     if row is None:
         raise NotFound("there is no such event")
-    if row.state != EventState.WAITING:
+    if row.state not in OPEN:
         msg = f"the event {event_id} is {row.state} already"
         raise Conflict(msg)
     row = settled(row, Ignored(f"dismissed: {reason}"), transaction.clock())
@@ -126,21 +153,22 @@ class StripeEvents:
             payload=body,
             attempts=0,
             retry_at=now,
+            object_id=id_of(event.object, "id"),
         )
         return await self._settle(new, event)
 
     async def retry(self, event_id: str, notice: Notice | None = None) -> Receipt | None:
-        """Tries a waiting event again, as the notice that more was learned for; None if it waits no more."""
+        """Tries an event again, as the notice that more was learned for; None where it is not to be tried."""
         async with self._database.write() as connection:
             row = await stripe_events.locked(connection, event_id)
-        if row is None or row.payload is None:
+        if row is None or row.payload is None or not _can_be_tried(row):
             return None
         return await self._settle(row, read_event(row.payload), notice)
 
     async def _settle(self, new: StripeEventRow, event: Event, notice: Notice | None = None) -> Receipt:
         async def settle(transaction: LedgerTransaction) -> tuple[StripeEventRow, Verdict | None]:
             row = await stripe_events.received(transaction.connection, new)
-            if row.state != EventState.WAITING:
+            if not _can_be_tried(row):
                 return row, None
             verdict = await self._verdict(transaction, event, row, notice)
             row = settled(row, verdict, self._clock())
@@ -162,14 +190,18 @@ class StripeEvents:
         try:
             notice = notice or self.read(event)
         except UnexpectedShape as shape:
-            return Waiting(str(shape))
-        return await apply(transaction, notice, row.received_at, self._clock())
+            return NeedsAttention(str(shape), is_retried=True)
+        verdict = await apply(transaction, notice, row.received_at, self._clock())
+        if isinstance(verdict, NeedsAttention) and row.object_id is not None:
+            other = await stripe_events.told_to_a_person(transaction.connection, row.object_id, row.id)
+            return verdict if other is None else Ignored(f"{other} tells of it already: {verdict.reason}")
+        return verdict
 
     async def _refused(self, new: StripeEventRow, refusal: BillingError) -> StripeEventRow:
         async with self._database.write() as connection:
             row = await stripe_events.received(connection, new)
-            if row.state == EventState.WAITING:
-                row = settled(row, Waiting(str(refusal)), self._clock())
+            if _can_be_tried(row):
+                row = settled(row, NeedsAttention(str(refusal), is_retried=True), self._clock())
                 await stripe_events.put(connection, row)
             return row
 

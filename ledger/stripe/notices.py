@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from ledger.errors import BadUserInput
 from ledger.money import parse_nanos
+from ledger.stripe.amounts import bought_in_session, paid_by_invoice
 from ledger.stripe.shapes import (
     MAX_ID,
     Object,
+    UnexpectedShape,
     id_of,
     listed,
     moment_of,
     nanos_of,
     object_of,
-    optional_nanos,
     optional_text,
     read_object,
     text_of,
@@ -86,6 +87,20 @@ class Refund:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedRefund:
+    """A refund that did not happen after all, for good: Stripe makes another one rather than try it again."""
+
+    id: str
+    payment_intent: str | None
+    amount_nanos: int
+    is_canceled: bool
+
+    @property
+    def outcome(self) -> str:
+        return "was canceled" if self.is_canceled else "failed"
+
+
+@dataclass(frozen=True, slots=True)
 class ChargeRefunded:
     """A charge with the refunds that it has by now. Newer API versions say how much, but not which refunds."""
 
@@ -94,12 +109,24 @@ class ChargeRefunded:
     customer: str | None
     refunded_nanos: int
     refunds: tuple[Refund, ...]
+    failed_refunds: tuple[FailedRefund, ...] = ()
     nobody_to_ask: bool = False
     """Stripe can't be asked which refunds they are."""
 
     @property
     def names_less_than_all(self) -> bool:
-        return sum(one.amount_nanos for one in self.refunds) < self.refunded_nanos
+        named = [one.amount_nanos for one in self.refunds] + [one.amount_nanos for one in self.failed_refunds]
+        return sum(named) < self.refunded_nanos
+
+    def with_refunds(self, found: Iterable[Refund | FailedRefund]) -> ChargeRefunded:
+        refunds: list[Refund] = []
+        failed: list[FailedRefund] = []
+        for one in found:
+            if isinstance(one, Refund):
+                refunds.append(one)
+            else:
+                failed.append(one)
+        return replace(self, refunds=tuple(refunds), failed_refunds=tuple(failed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +137,17 @@ class ContractPaid:
     contract: str
     cash_nanos: int
     bonus_nanos: int
+    doubt: str | None = None
+    """Why more may be due than is credited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that only a person can answer: money moved, and the ledger does not follow by itself."""
+
+    reason: str
+    customer: str | None = None
+    payment_intent: str | None = None
 
 
 class CustomerChange(StrEnum):
@@ -137,9 +175,11 @@ Notice = (
     | Recharge
     | RechargeFailed
     | Refund
+    | FailedRefund
     | ChargeRefunded
     | ContractPaid
     | CustomerChanged
+    | Concern
     | Nothing
 )
 
@@ -166,35 +206,42 @@ def notice_of(event: Event) -> Notice:
     if event.type == _DETACHED:
         return _detached(event)
     if event.type.startswith("charge.dispute."):
-        return Nothing("disputes are for operators to decide")
+        return Nothing(
+            "only a dispute that is closed changes anything: until then it is answered in Stripe's dashboard"
+        )
     return Nothing("nothing is done at events of this type")
 
 
-def _foreign(of: Object) -> Nothing | None:
+def _foreign(of: Object) -> Concern | None:
     currency = optional_text(of, "currency")
     if currency is None or currency.lower() == CURRENCY:
         return None
-    return Nothing(f"the currency is {currency[:10]}, not {CURRENCY}")
+    reason = f"the currency is {currency[:10]}, not {CURRENCY}: it is never credited"
+    return Concern(reason, id_of(of, "customer"), id_of(of, "payment_intent"))
 
 
-def _before_tax(of: Object, subtotal: str, total: str) -> int:
-    """Never more than was paid: a discount is nobody's credit."""
-    before, paid = nanos_of(of, subtotal), optional_nanos(of, total)
-    return before if paid is None else min(before, paid)
+def _short(value: object) -> str:
+    return str(value)[:40]
+
+
+_UNPAID: Final = frozenset({"unpaid", "no_payment_required"})
 
 
 def _session(of: Object) -> Notice:
     if of.get("mode") != "payment":
-        return Nothing(f"the session's mode is {str(of.get('mode'))[:40]}, not payment")
-    if of.get("payment_status") != "paid":
-        status = str(of.get("payment_status"))[:40]
+        return Nothing(f"the session's mode is {_short(of.get('mode'))}, not payment")
+    status = of.get("payment_status")
+    if status in _UNPAID:
         return UnpaidSession(text_of(of, "id"), f"the session's payment_status is {status}, not paid")
+    if status != "paid":
+        msg = f"the session's payment_status is {_short(status)}, which is not known"
+        raise UnexpectedShape(msg)
     foreign = _foreign(of)
     if foreign:
         return foreign
-    amount = _before_tax(of, "amount_subtotal", "amount_total")
-    if amount <= 0:
-        return Nothing("nothing was paid")
+    amount = bought_in_session(of)
+    if amount == 0:
+        return Nothing("nothing was paid, or only tax and shipping")
     return TopUp(text_of(of, "id"), id_of(of, "customer"), id_of(of, "payment_intent"), amount)
 
 
@@ -211,14 +258,24 @@ def _failed(of: Object) -> Notice:
     if attempt is None:
         return Nothing("the payment is not one of auto-recharge")
     error = object_of(of, "last_payment_error")
-    failure = optional_text(error, "message") or f"the payment is {str(of.get('status'))[:40]}"
+    failure = optional_text(error, "message") or f"the payment is {_short(of.get('status'))}"
     return RechargeFailed(text_of(of, "id"), attempt, failure)
 
 
-def read_refund(of: Object) -> Refund | Nothing:
+_UNDER_WAY: Final = frozenset({"pending", "requires_action"})
+_NOT_DONE: Final = frozenset({"failed", "canceled"})
+
+
+def read_refund(of: Object) -> Refund | FailedRefund | Concern | Nothing:
+    """Raises UnexpectedShape."""
     status = of.get("status")
+    if status in _UNDER_WAY:
+        return Nothing(f"the refund's status is {status}, not succeeded")
+    if status in _NOT_DONE:
+        return _failed_refund(of)
     if status != "succeeded":
-        return Nothing(f"the refund's status is {str(status)[:40]}, not succeeded")
+        msg = f"the refund's status is {_short(status)}, which is not known"
+        raise UnexpectedShape(msg)
     return _foreign(of) or Refund(
         text_of(of, "id"),
         id_of(of, "charge"),
@@ -232,24 +289,33 @@ def _refund(of: Object) -> Notice:
     return read_refund(of)
 
 
-def _failed_refund(of: Object) -> Notice:
-    return Nothing("the refund failed: if it was credited, it is for operators to correct")
+def _failed_refund(of: Object) -> FailedRefund:
+    is_canceled = of.get("status") == "canceled"
+    return FailedRefund(text_of(of, "id"), id_of(of, "payment_intent"), nanos_of(of, "amount"), is_canceled)
 
 
 def _charge_refunded(of: Object) -> Notice:
-    foreign = _foreign(of)
-    if foreign:
-        return foreign
+    if _foreign(of):
+        return Nothing("the currency is not the ledger's: the refunds' own events tell of it")
     charge, payment, customer = text_of(of, "id"), id_of(of, "payment_intent"), id_of(of, "customer")
     known = {"charge": charge, "payment_intent": payment, "customer": customer}
-    refunds = [read_refund({**one, **known}) for one in listed(object_of(of, "refunds"))]
-    return ChargeRefunded(
-        charge,
-        payment,
-        customer,
-        nanos_of(of, "amount_refunded"),
-        tuple(one for one in refunds if isinstance(one, Refund)),
-    )
+    read = [read_refund({**one, **known}) for one in listed(object_of(of, "refunds"))]
+    told = ChargeRefunded(charge, payment, customer, nanos_of(of, "amount_refunded"), ())
+    return told.with_refunds(one for one in read if isinstance(one, Refund | FailedRefund))
+
+
+_SETTLED_DISPUTES: Final = frozenset({"won", "warning_closed", "prevented", "charge_refunded"})
+
+
+def _dispute(of: Object) -> Notice:
+    dispute, status = text_of(of, "id"), of.get("status")
+    if status in _SETTLED_DISPUTES:
+        return Nothing(f"the dispute ended as {status}: what was credited stays")
+    if status != "lost":
+        msg = f"the dispute is closed as {_short(status)}, which is not known"
+        raise UnexpectedShape(msg)
+    reason = f"the dispute {dispute} is lost: the payment went back, and what was credited for it is still there"
+    return Concern(reason, payment_intent=id_of(of, "payment_intent"))
 
 
 def _payment_of_invoice(of: Object) -> str | None:
@@ -269,14 +335,17 @@ def _invoice(of: Object) -> Notice:
     foreign = _foreign(of)
     if foreign:
         return foreign
-    cash = _before_tax(of, "subtotal", "total")
+    paid = paid_by_invoice(of)
     given = optional_text(metadata, BONUS)
     bonus = parse_nanos(given, f"the metadata's {BONUS}") if given else 0
-    if cash < 0 or bonus < 0:
+    if bonus < 0:
         raise BadUserInput("what a contract grants must not be negative")
-    if not cash and not bonus:
-        return Nothing("nothing was paid")
-    return ContractPaid(text_of(of, "id"), id_of(of, "customer"), _payment_of_invoice(of), contract, cash, bonus)
+    customer = id_of(of, "customer")
+    if not paid.nanos and not bonus:
+        return Concern(paid.doubt, customer) if paid.doubt else Nothing("nothing was paid")
+    return ContractPaid(
+        text_of(of, "id"), customer, _payment_of_invoice(of), contract, paid.nanos, bonus, doubt=paid.doubt
+    )
 
 
 def _changed(customer: str | None, change: CustomerChange) -> Notice:
@@ -305,6 +374,7 @@ _READERS: Final[Mapping[str, Callable[[Object], Notice]]] = {
     "payment_intent.payment_failed": _failed,
     "payment_intent.canceled": _failed,
     "charge.refunded": _charge_refunded,
+    "charge.dispute.closed": _dispute,
     "charge.refund.updated": _refund,
     "refund.created": _refund,
     "refund.updated": _refund,

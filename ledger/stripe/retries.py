@@ -1,4 +1,4 @@
-"""Trying events again that wait, with what Stripe's API adds to them."""
+"""Trying events again, with what Stripe's API adds to them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from db.stripe_events import StripeEventRow
 from ledger.errors import BillingError
 from ledger.posting import Clock, utc_now
 from ledger.stripe.api import StripeApi
-from ledger.stripe.credits import REFUND_WAIT
-from ledger.stripe.events import EventState, StripeEvents
+from ledger.stripe.events import OPEN, EventState, StripeEvents
 from ledger.stripe.failures import StripeRefused
 from ledger.stripe.notices import ChargeRefunded, Notice, Refund, read_event
+from ledger.stripe.refunds import REFUND_WAIT
 from ledger.stripe.shapes import UnexpectedShape
 
 log = structlog.get_logger()
@@ -33,11 +33,13 @@ class EventRetries:
         self._clock = clock
 
     async def run(self) -> int:
-        """Tries those whose time has come; returns how many of them wait no more."""
+        """Tries those whose time has come; returns how many of them are done with."""
         done = 0
         for row in await stripe_events.due(self._database, self._clock(), AT_MOST):
             receipt = await self._events.retry(row.id, await self._notice(row))
-            done += receipt is not None and receipt.state != EventState.WAITING
+            done += receipt is not None and receipt.state not in OPEN
+            if receipt is not None and receipt.state == EventState.NEEDS_ATTENTION != row.state:
+                log.warning("stripe event needs attention", event_id=row.id, reason=receipt.reason)
         return done
 
     async def _notice(self, row: StripeEventRow) -> Notice | None:
@@ -55,7 +57,7 @@ class EventRetries:
 
     async def _learned(self, api: StripeApi, notice: Notice, received_at: datetime) -> Notice:
         if isinstance(notice, ChargeRefunded) and notice.names_less_than_all:
-            return replace(notice, refunds=tuple(await api.refunds_of_charge(notice.charge)))
+            return notice.with_refunds(await api.refunds_of_charge(notice.charge))
         is_late = self._clock() >= received_at + REFUND_WAIT
         if isinstance(notice, Refund) and notice.customer is None and notice.charge is not None and is_late:
             return replace(notice, customer=await api.customer_of_charge(notice.charge))

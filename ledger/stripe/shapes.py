@@ -18,7 +18,7 @@ Object = Mapping[str, Any]
 
 
 class UnexpectedShape(Exception):
-    """A signed event without something that it needs: kept, for a program that can read it."""
+    """A signed event that lacks something, or contradicts itself: kept, for a person or a program that can read it."""
 
 
 def read_object(text: str | bytes) -> Object:
@@ -85,7 +85,18 @@ def object_of(of: Object, name: str) -> Object:
     return found if isinstance(found, Mapping) else {}
 
 
+def objects_of(of: Object, name: str) -> list[Object]:
+    found = of.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
 def listed(found: Object) -> list[Object]:
     """The objects of one of Stripe's lists."""
-    data = found.get("data")
-    return [one for one in data if isinstance(one, Mapping)] if isinstance(data, list) else []
+    return objects_of(found, "data")
+
+
+def ids_of(of: Object, name: str) -> set[str]:
+    """Of several things, each named by its id or expanded."""
+    found = of.get(name)
+    ids = [id_of({name: one}, name) for one in found] if isinstance(found, list) else []
+    return {one for one in ids if one is not None}

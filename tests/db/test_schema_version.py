@@ -14,7 +14,10 @@ from db import stripe_tables, tables, volume_tables  # noqa: F401  those of Stri
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import SchemaOutdated
 from db.schema_version import _config, check, migrate, newest
+from db.stripe_credits import fail_refund
 from db.stripe_customers import customers_to_ask, read_customers_of_account
+from db.stripe_events import newest as newest_events
+from db.stripe_events import waiting_for
 from db.tables import metadata
 from tests.ledger.desk import START
 from tests.postgres import Postgres
@@ -113,6 +116,39 @@ async def test_customers_have_the_cards_that_they_must_have_saved_and_are_asked_
         ("cus_3", False),
     ]
     assert [one.id for one in await read_customers_of_account(database, 2)] == ["cus_2b", "cus_2a"]
+
+
+async def test_stripe_s_events_and_credits_are_kept(new_database: Database) -> None:
+    database = new_database
+    await _migrate_to(database, "0006")
+    at = _at(database)
+    async with database.write() as connection:
+        await connection.execute(text("INSERT INTO accounts (id, name, created_at) VALUES (1, 'One', :at)"), {"at": at})
+        event = (
+            "INSERT INTO stripe_events (number, id, type, created_at, received_at, state, reason, waits_for, payload,"
+            " attempts, retry_at)"
+            " VALUES (:n, :id, 'refund.created', :at, :at, :state, 'why', :waits, :payload, 2, :again)"
+        )
+        waiting = {"state": "waiting", "waits": "cus_9", "payload": "{}", "again": at}
+        done = {"state": "ignored", "waits": None, "payload": None, "again": None}
+        given = [{"n": 4, "id": "evt_1", "at": at, **waiting}, {"n": 7, "id": "evt_2", "at": at, **done}]
+        await connection.execute(text(event), given)
+        credit = (
+            "INSERT INTO stripe_credits (id, account_id, is_refund, payment_intent, amount_nanos, created_at)"
+            " VALUES ('re_1', 1, :yes, 'pi_1', 5, :at)"
+        )
+        await connection.execute(text(credit), {"at": at, "yes": True})
+    await migrate(database)
+    rows = await newest_events(database, None, 10)
+    assert [(row.number, row.id, row.state, row.payload, row.attempts) for row in rows] == [
+        (7, "evt_2", "ignored", None, 2),
+        (4, "evt_1", "waiting", "{}", 2),
+    ]
+    assert await waiting_for(database, "cus_9") == ["evt_1"]
+    async with database.write() as connection:
+        failed = await fail_refund(connection, "re_1", START)
+        assert failed is not None
+        assert (failed.account_id, failed.is_refund, failed.amount_nanos, failed.failed_at) == (1, True, 5, START)
 
 
 async def test_an_empty_database_is_refused_with_the_command(tmp_path: Path) -> None:

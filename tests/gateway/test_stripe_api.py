@@ -14,7 +14,7 @@ from gateway.stripe_http import build_stripe_api
 from ledger.errors import IdempotencyConflict
 from ledger.stripe.api import Cards, CheckoutSession, NewPayment, NewSession, Payment, StripeApi
 from ledger.stripe.failures import CallInProgress, PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
-from ledger.stripe.notices import RECHARGE, Refund
+from ledger.stripe.notices import RECHARGE, FailedRefund, Refund
 from tests.stripe_objects import CREATED, charge, refund
 from tests.stripe_stand_in import Fault, StandIn, settings, standing_in
 
@@ -196,5 +196,8 @@ async def test_what_a_charge_s_refunds_are(stand_in: StandIn, api: StripeApi) ->
         refund("re_3", amount=100, charge="ch_2"),
     ]
     stand_in.charges["ch_1"] = charge("ch_1", customer="cus_1", amount=2_000, refunded=500)
-    assert await api.refunds_of_charge("ch_1") == [Refund("re_1", "ch_1", "pi_1", None, 5_000_000_000)]
+    assert await api.refunds_of_charge("ch_1") == [
+        Refund("re_1", "ch_1", "pi_1", None, 5_000_000_000),
+        FailedRefund("re_2", "pi_1", 1_000_000_000, is_canceled=False),
+    ]
     assert await api.customer_of_charge("ch_1") == "cus_1"

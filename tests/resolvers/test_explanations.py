@@ -262,6 +262,14 @@ MORNING = Period(START + 10 * HOUR, START + 11 * HOUR)
             ),
         ),
         (
+            WEBHOOK,
+            Entry(_T.ADMIN_CORRECTION, usd("-4.5"), "Words", Ref(_R.STRIPE_REFUND, "re_1"), corrects_seq=1),
+            (
+                "Deducted $4.50 because Stripe refund re_1 did not go through: it takes back {first}: that row deducted"
+                " $4.50 on 1 November 2026 UTC."
+            ),
+        ),
+        (
             OPERATOR,
             Entry(_T.CONTRACT_GRANT, usd("150000"), "Words", Ref(_R.CONTRACT, "EC-2041")),
             "Added $150,000.00 of credit: the cash part of enterprise contract EC-2041.",

@@ -10,7 +10,7 @@ import pytest
 from ledger.keys import KeyScope, NewKey
 from ledger.stripe.retries import EventRetries
 from tests.gateway.mutations.office import Office, number_of
-from tests.stripe_objects import body, event, session
+from tests.stripe_objects import body, dispute, event, session
 
 EVENT = "id type state reason createdAt receivedAt tries nextTryAt account { id }"
 LIST = (
@@ -37,7 +37,7 @@ async def test_what_waits_is_linked_and_applied_by_the_worker(office: Office) ->
         "id": "evt_1",
         "type": "checkout.session.completed",
         "state": "WAITING",
-        "reason": "the customer cus_9 is of no account: link it",
+        "reason": "the customer cus_9 belongs to no account: link it",
         "createdAt": "2026-11-06T21:20:00.000000Z",
         "receivedAt": "2026-11-01T00:00:00.000000Z",
         "tries": 1,
@@ -61,6 +61,21 @@ async def test_what_waits_is_linked_and_applied_by_the_worker(office: Office) ->
     assert audit["auditEntries"]["nodes"] == [
         {"act": "linkStripeCustomer", "account": {"id": account}, "description": "cus_9"},
     ]
+
+
+async def test_events_that_need_a_person_are_listed_and_counted(office: Office) -> None:
+    await told(office, 1)
+    lost = dispute("dp_1", status="lost", payment_intent="pi_1")
+    await office.parts.stripe_events.receive(body(event("charge.dispute.closed", lost, "evt_2")))
+    found = await office.query(
+        "{ stripeEvents(state: NEEDS_ATTENTION) { totalCount nodes { id objectId nextTryAt } } }"
+    )
+    nodes = [{"id": "evt_2", "objectId": "dp_1", "nextTryAt": None}]
+    assert found["stripeEvents"] == {"totalCount": "1", "nodes": nodes}
+    async with office.session.get(f"{office.url}/metrics") as response:
+        counted = await response.text()
+    assert "billing_stripe_events_waiting 1.0" in counted
+    assert "billing_stripe_events_needing_attention 1.0" in counted
 
 
 async def test_what_is_dismissed_waits_no_more(office: Office) -> None:

@@ -7,11 +7,15 @@ from datetime import timedelta
 
 import pytest
 
+from db import stripe_events
 from ledger.errors import BadUserInput, Conflict, NotFound
+from ledger.kinds import TransactionType
+from ledger.moves import Entry
 from ledger.stripe.events import EventState, Receipt, StripeEvents
+from tests.ledger.desk import OPERATOR, usd
 from tests.ledger.recompute import differences
 from tests.ledger.stripe.till import CUSTOMER, Posted, Till, recharge
-from tests.stripe_objects import Object, body, charge, event, invoice, payment, refund, session
+from tests.stripe_objects import Object, body, charge, dispute, event, invoice, payment, refund, session
 
 COMPLETED = "checkout.session.completed"
 APPLIED = Receipt(EventState.APPLIED, None)
@@ -36,9 +40,12 @@ async def test_a_paid_session_is_a_top_up_of_what_it_came_to_before_tax(till: Ti
 
 async def test_a_discount_is_not_credited(till: Till) -> None:
     account_id = await till.customer()
-    paid = session("cs_1", customer=CUSTOMER, subtotal=2_000, amount_total=1_500)
-    await till.tell(COMPLETED, paid)
-    assert await till.brief(account_id) == [("topup", "15.00")]
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, subtotal=2_000, discount=500, tax=285))
+    await till.tell(COMPLETED, session("cs_2", customer=CUSTOMER, subtotal=2_000, discount=100, tax=361))
+    contract = {"contract": "C-1"}
+    paid = invoice("in_1", customer=CUSTOMER, subtotal=1_000_000, discount=100_000, tax=171_000, metadata=contract)
+    await till.tell("invoice.paid", paid)
+    assert await till.brief(account_id) == [("topup", "15.00"), ("topup", "19.00"), ("contract_grant", "9000.00")]
 
 
 @pytest.mark.parametrize("status", ["unpaid", "no_payment_required"])
@@ -68,22 +75,18 @@ async def test_an_event_that_is_sent_again_changes_nothing(till: Till) -> None:
 async def test_what_nothing_is_done_about_is_recorded_with_its_reason(till: Till) -> None:
     account_id = await till.customer()
     told = [
-        (
-            COMPLETED,
-            session("cs_1", customer=CUSTOMER, currency="eur"),
-            "the currency is eur, not usd",
-        ),
         (COMPLETED, session("cs_2", customer=CUSTOMER, mode="setup"), "the session's mode is setup"),
         (COMPLETED, session("cs_3", customer=CUSTOMER, subtotal=0), "nothing was paid"),
         ("payment_intent.succeeded", payment("pi_1", customer=CUSTOMER), "the payment is not one of auto-recharge"),
         (
             "charge.dispute.created",
             {"id": "dp_1", "object": "dispute", "currency": "usd"},
-            "disputes are for operators",
+            "only a dispute that is closed changes anything",
         ),
         ("invoice.paid", invoice("in_1", customer=CUSTOMER, subtotal=5_000), "the invoice is of no contract"),
         ("refund.created", refund("re_1", amount=5, status="pending"), "the refund's status is pending"),
-        ("refund.failed", refund("re_1", amount=5, status="failed"), "the refund failed"),
+        ("refund.failed", refund("re_1", amount=5, status="failed"), "the refund failed before it was credited"),
+        ("charge.dispute.closed", dispute("dp_1", status="won"), "the dispute ended as won"),
         ("product.created", {"id": "prod_1", "object": "product"}, "nothing is done at events of this type"),
     ]
     for kind, of, _ in told:
@@ -107,7 +110,7 @@ async def test_an_event_of_the_other_mode_moves_no_money(till: Till) -> None:
 async def test_an_unknown_customer_s_event_waits_until_it_is_linked(till: Till) -> None:
     account_id = await till.account()
     told = await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
-    assert told == Receipt(EventState.WAITING, "the customer cus_9 is of no account: link it")
+    assert told == Receipt(EventState.WAITING, "the customer cus_9 belongs to no account: link it")
     row = await till.event_row("evt_9")
     assert (row.waits_for, row.attempts, row.retry_at) == ("cus_9", 1, till.now + timedelta(minutes=1))
     assert '"cs_1"' in (row.payload or "")
@@ -162,10 +165,12 @@ async def test_auto_recharge_that_another_customer_paid_is_not_credited(till: Ti
     account_id, other = await till.customer(), await till.customer("cus_2")
     await till.attempt(account_id, "recharge_1")
     told = await till.tell("payment_intent.succeeded", recharge("pi_1", "recharge_1", customer="cus_2"))
-    reason = "the payment pi_1 names an auto-recharge of acct_1, but its customer is of acct_2: correct it by hand"
-    assert told == Receipt(EventState.WAITING, reason)
+    reason = (
+        "the payment pi_1 names an auto-recharge of acct_1, but its customer belongs to acct_2: it is never credited"
+    )
+    assert told == Receipt(EventState.NEEDS_ATTENTION, reason)
     told = await till.tell("payment_intent.succeeded", recharge("pi_2", "recharge_1", customer=None))
-    assert told == Receipt(EventState.WAITING, "it names no customer")
+    assert told == Receipt(EventState.NEEDS_ATTENTION, "it names no customer")
     assert await till.rows(account_id) == await till.rows(other) == []
     # A customer that is yet to be linked may turn out to be the account's.
     await till.tell("payment_intent.succeeded", recharge("pi_3", "recharge_1", customer="cus_3"), "evt_3")
@@ -255,7 +260,10 @@ async def test_a_bonus_that_is_no_amount_is_kept_for_operators(till: Till) -> No
     account_id = await till.customer()
     paid = invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1", "bonus": "lots"})
     told = await till.tell("invoice.paid", paid, "evt_i")
-    assert (told.state, "the metadata's bonus must be a decimal" in (told.reason or "")) == (EventState.WAITING, True)
+    assert (told.state, "the metadata's bonus must be a decimal" in (told.reason or "")) == (
+        EventState.NEEDS_ATTENTION,
+        True,
+    )
     assert (await till.event_row("evt_i")).payload is not None
     assert await till.rows(account_id) == []
 
@@ -266,7 +274,7 @@ async def test_a_bonus_that_is_no_amount_is_kept_for_operators(till: Till) -> No
         (COMPLETED, session("cs_1", customer="cus_\0"), "waiting"),
         (COMPLETED, session("cs_\0", customer=CUSTOMER), "applied"),
         (COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_\0"), "applied"),
-        (COMPLETED, session("cs_1", customer=CUSTOMER, currency="\0"), "ignored"),
+        (COMPLETED, session("cs_1", customer=CUSTOMER, currency="\0"), "needs_attention"),
         ("refund.created", refund("re_1", amount=5, payment_intent="pi_\0"), "waiting"),
         ("payment_intent.succeeded", recharge("pi_1", "recharge_\0"), "waiting"),
         ("made\0up", {"id": "x", "object": "x"}, "ignored"),
@@ -281,7 +289,7 @@ async def test_no_letter_makes_an_event_unfit_to_be_kept(till: Till, kind: str, 
 async def test_a_shape_that_cannot_be_read_is_kept(till: Till) -> None:
     await till.customer()
     told = await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, amount_subtotal=None))
-    assert told == Receipt(EventState.WAITING, "the checkout.session has no amount_subtotal")
+    assert told == Receipt(EventState.NEEDS_ATTENTION, "the checkout.session has no amount_subtotal")
     expanded = session("cs_2", customer=None) | {"customer": {"id": CUSTOMER, "object": "customer"}}
     assert await till.tell(COMPLETED, expanded) == APPLIED
 
@@ -301,7 +309,105 @@ async def test_a_balance_that_would_leave_the_range_keeps_the_event(till: Till) 
     huge = session("cs_1", customer=CUSTOMER, subtotal=900_000_000_000)
     assert await till.tell(COMPLETED, huge) == APPLIED
     told = await till.tell(COMPLETED, huge | {"id": "cs_2"}, "evt_2")
-    assert told.state == EventState.WAITING
+    assert told.state == EventState.NEEDS_ATTENTION
     assert "leaves the range" in (told.reason or "")
     assert len(await till.rows(account_id)) == 1
     assert await differences(till.database) == []
+
+
+async def test_a_refund_that_fails_is_taken_back_once(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    one = refund("re_1", amount=500, charge="ch_1", payment_intent="pi_1")
+    await till.tell("refund.created", one)
+    failed = one | {"status": "failed"}
+    for kind in ("refund.failed", "refund.updated", "charge.refund.updated"):
+        await till.tell(kind, failed)
+    of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=0, payment_intent="pi_1", refunds=[failed])
+    await till.tell("charge.refunded", of)
+    # An older event of the same refund comes late.
+    assert await till.tell("refund.updated", one) == ignored("the refund has failed or was canceled")
+    assert (await till.posted(account_id))[1:] == [
+        Posted(
+            "refund", "5.00", "stripe_refund re_1", "Stripe refund re_1 of charge ch_1", "stripe_checkout_session cs_1"
+        ),
+        Posted(
+            "admin_correction",
+            "-5.00",
+            "stripe_refund re_1",
+            "Stripe refund re_1 failed: takes back the $5.00 credited for it",
+            "stripe_refund re_1",
+        ),
+    ]
+    assert {row.source for row in await till.rows(account_id)} == {"stripe_webhook"}
+    # Money that moved is no cost.
+    assert await till.months(account_id) == {}
+    assert await differences(till.database) == []
+
+
+async def test_a_refund_that_was_canceled_before_it_was_credited_never_is(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    one = refund("re_1", amount=500, payment_intent="pi_1")
+    told = await till.tell("refund.updated", one | {"status": "canceled"})
+    assert told == ignored("the refund was canceled before it was credited")
+    assert await till.tell("refund.created", one) == ignored("the refund has failed or was canceled")
+    assert await till.brief(account_id) == [("topup", "20.00")]
+
+
+async def test_a_refund_that_an_operator_corrected_by_hand_is_shown_to_a_person(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    one = refund("re_1", amount=500, payment_intent="pi_1")
+    await till.tell("refund.created", one)
+    by_hand = Entry(TransactionType.ADMIN_CORRECTION, usd("-10.00"), "Unspent credit went back", corrects_seq=2)
+    await till.post(account_id, by_hand, writer=OPERATOR)
+    told = await till.tell("refund.failed", one | {"status": "failed"})
+    assert told.state == EventState.NEEDS_ATTENTION
+    assert "txn_1_3 had corrected it by hand" in (told.reason or "")
+    assert (await till.brief(account_id))[-1] == ("admin_correction", "-5.00")
+
+
+@pytest.mark.parametrize(
+    ("kind", "of", "reason"),
+    [
+        ("charge.dispute.closed", dispute("dp_1", status="lost", payment_intent="pi_1"), "the dispute dp_1 is lost"),
+        (COMPLETED, session("cs_2", customer=CUSTOMER, currency="eur"), "the currency is eur, not usd"),
+        (COMPLETED, session("cs_2", customer=None), "it names no customer"),
+        (
+            COMPLETED,
+            session("cs_2", customer=CUSTOMER, payment_status="partly"),
+            "is partly, which is not known",
+        ),
+        (COMPLETED, session("cs_2", customer=CUSTOMER, discount=100, amount_total=2_000), "contradict each other"),
+        ("refund.updated", refund("re_1", amount=5, status="odd"), "the refund's status is odd, which is not known"),
+        ("charge.dispute.closed", dispute("dp_1", status="odd"), "the dispute is closed as odd, which is not known"),
+    ],
+)
+async def test_what_only_a_person_can_settle_is_kept_and_shown(till: Till, kind: str, of: Object, reason: str) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    told = await till.tell(kind, of, "evt_x")
+    assert told.state == EventState.NEEDS_ATTENTION
+    assert reason in (told.reason or "")
+    row = await till.event_row("evt_x")
+    assert (row.payload is not None, row.object_id) == (True, of["id"])
+    assert await stripe_events.open_counts(till.database) == {"needs_attention": 1}
+    assert await till.brief(account_id) == [("topup", "20.00")]
+    # A second event of the same object adds nothing to look at.
+    if told.reason and "not known" not in reason and "contradict" not in reason:
+        assert (await till.tell(kind, of)).state == EventState.IGNORED
+    dismissed = await till.events.dismiss("evt_x", "settled with the customer")
+    assert (dismissed.state, dismissed.payload) == ("ignored", None)
+
+
+async def test_a_payment_that_waits_for_a_day_needs_a_person_and_is_still_tried(till: Till) -> None:
+    account_id = await till.account()
+    await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
+    till.now += timedelta(days=1, minutes=1)
+    await till.retries.run()
+    row = await till.event_row("evt_9")
+    assert (row.state, row.waits_for) == ("needs_attention", "cus_9")
+    await till.events.link(account_id, "cus_9")
+    assert (await till.event_row("evt_9")).state == "applied"
+    assert await till.brief(account_id) == [("topup", "20.00")]

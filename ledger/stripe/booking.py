@@ -1,0 +1,31 @@
+"""What crediting payments and refunds have in common: the transaction that records an event, and who writes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from db import stripe_customers
+from ledger.kinds import WriterKind
+from ledger.moves import Entry, Order, Writer
+from ledger.posting import LedgerTransaction
+
+WRITER: Final = Writer(WriterKind.WEBHOOK, "stripe-webhook")
+OPERATION: Final = "stripe"
+
+
+class Booking:
+    """What one event comes to."""
+
+    def __init__(self, transaction: LedgerTransaction, received_at: datetime, now: datetime) -> None:
+        self._transaction = transaction
+        self._connection = transaction.connection
+        self._received_at = received_at
+        self._now = now
+
+    async def _account(self, customer: str | None) -> int | None:
+        return None if customer is None else await stripe_customers.account_of_customer(self._connection, customer)
+
+    async def _post(self, account_id: int, entries: Sequence[Entry]) -> None:
+        await self._transaction.post(Order(account_id, WRITER, entries, OPERATION))
