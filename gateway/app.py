@@ -4,20 +4,22 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from db.errors import DatabaseError
 from db.schema_version import check
 from gateway.graphql_view import graphql
+from gateway.media_types import takes_html
 from gateway.memory import use_huge_pages
 from gateway.metrics import may_read_metrics
 from gateway.pages import add_page_routes
 from gateway.parts import PARTS, Parts
 from gateway.requests import edge
-from gateway.rest import add_rest_routes
+from gateway.rest import add_rest_routes, openapi
 from gateway.sign_in import PATH as SIGN_IN_PATH
 from gateway.sign_in import sign_in
 from gateway.streams.live import LIVE, LiveStreams, watch_keys
@@ -31,6 +33,27 @@ log = structlog.get_logger()
 
 CHORES_SECONDS: Final = 30.0
 STRIPE_COUNT_SECONDS: Final = 2.0
+
+
+PLACES: Final = MappingProxyType(
+    {
+        "graphql": "/graphql",
+        "console": "/console/",
+        "rest": "/billing/transactions",
+        "openapi": openapi.PATH,
+        "docs": "/console/how-billing-works",
+        "health": "/healthz",
+        "ready": "/readyz",
+    }
+)
+
+
+async def root(request: web.Request) -> web.Response:
+    """Leads a browser to the Billing page; tells other clients in JSON where everything is."""
+    if takes_html(request.headers.get(hdrs.ACCEPT, "")):
+        location = str(request.rel_url.with_path("/console/", keep_query=True))
+        return web.Response(status=302, headers={hdrs.LOCATION: location, hdrs.VARY: "Accept"})
+    return web.json_response(dict(PLACES), headers={hdrs.VARY: "Accept"})
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -107,6 +130,7 @@ def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
     app.router.add_route("POST", "/graphql", graphql)
     app.router.add_post(SESSION_PATH, begin_session)
     app.router.add_delete(SESSION_PATH, end_session)
+    app.router.add_get("/", root)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)

@@ -12,7 +12,7 @@ from graphql import OperationType
 from gateway.errors import RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
 from gateway.json_bodies import JSON, posted_json
-from gateway.media_types import accepted, weight_of
+from gateway.media_types import accepted, takes_html, weight_of
 from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
 from gateway.parts import PARTS
@@ -54,7 +54,7 @@ def _wants_page(request: web.Request) -> bool:
     return (
         request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
         and "query" not in request.query
-        and accepted(request.headers.get(hdrs.ACCEPT, "")).get("text/html", 0) > 0
+        and takes_html(request.headers.get(hdrs.ACCEPT, ""))
     )
 
 

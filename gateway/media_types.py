@@ -18,6 +18,11 @@ def accepted(header: str) -> Mapping[str, float]:
     return weights
 
 
+def takes_html(header: str) -> bool:
+    """Whether a client with this `Accept` shows pages, as browsers do; `*/*` alone does not say so."""
+    return accepted(header).get("text/html", 0) > 0
+
+
 def weight_of(media_type: str, weights: Mapping[str, float]) -> float:
     """By the range that names it most closely; 0 where none does."""
     kind, _, _ = media_type.partition("/")

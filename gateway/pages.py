@@ -41,6 +41,8 @@ CONSOLE_POLICY: Final = "; ".join(
 )
 ABSENT_POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+_HTML: Final = "text/html; charset=utf-8"
+
 _SAFETY: Final = MappingProxyType(
     {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin"}
 )
@@ -70,6 +72,16 @@ _ABSENT: Final = b"""<!doctype html>
 <title>This page is not built</title>
 <h1>This page is not built</h1>
 <p>Run <code>make pages</code> in the checkout, then start the gateway again. The API itself works without it.</p>
+</html>
+"""
+
+
+_NOT_FOUND: Final = b"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Not found</title>
+<h1>There is nothing at this address</h1>
+<p>The Billing page is at <a href="/console/">/console/</a>.</p>
 </html>
 """
 
@@ -106,15 +118,14 @@ class PageFolder:
         # `Vary`, because the same path answers clients that ask for JSON; `no-cache`, because the page names
         # the files of its build.
         own: dict[str, str] = {
-            hdrs.CONTENT_TYPE: "text/html; charset=utf-8",
+            hdrs.CONTENT_TYPE: _HTML,
             hdrs.VARY: "Accept",
             hdrs.CACHE_CONTROL: "no-cache",
         }
         if name in self._pages:
             return web.Response(body=self._pages[name], headers={**self._headers, **own})
         # 503 and not 200: the page is missing from this installation, and a check of it should say so.
-        policy = {"Content-Security-Policy": ABSENT_POLICY}
-        return web.Response(status=503, body=_ABSENT, headers={**_SAFETY, **policy, **own})
+        return _plain_page(503, _ABSENT, own)
 
     async def file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -137,6 +148,17 @@ class PageFolder:
         # Not web.FileResponse: it chooses a coding by itself, one that the client refused with q=0 too.
         body = self._kept.get(path)
         return web.Response(body=await asyncio.to_thread(path.read_bytes) if body is None else body, headers=headers)
+
+
+def _plain_page(status: int, body: bytes, headers: dict[str, str]) -> web.Response:
+    """A page that loads nothing."""
+    policy = {"Content-Security-Policy": ABSENT_POLICY}
+    return web.Response(status=status, body=body, headers={**_SAFETY, **policy, **headers})
+
+
+def not_found_page() -> web.Response:
+    headers: dict[str, str] = {hdrs.CONTENT_TYPE: _HTML, hdrs.VARY: "Accept", hdrs.CACHE_CONTROL: "no-store"}
+    return _plain_page(404, _NOT_FOUND, headers)
 
 
 _GRAPHIQL: Final = web.AppKey("graphiql", PageFolder)

@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -14,10 +15,13 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from multidict import MultiMapping
+from yarl import URL
 
 from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
+from gateway.media_types import takes_html
 from gateway.metrics import Metrics
+from gateway.pages import not_found_page
 from gateway.parts import PARTS, Parts
 from ledger.errors import Unauthenticated
 from ledger.keys import Principal
@@ -114,7 +118,8 @@ def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] |
 
 def http_problem(error: web.HTTPException) -> Problem:
     if error.status in _HTTP_CODES:
-        return Problem(*_HTTP_CODES[error.status])
+        code, message = _HTTP_CODES[error.status]
+        return Problem(code, message if error.reason == HTTPStatus(error.status).phrase else error.reason)
     if error.status < 500:
         return Problem("BAD_USER_INPUT", error.reason or "bad request")
     return Problem("INTERNAL", "internal error", internal=True)
@@ -126,13 +131,36 @@ def report(problem: Problem, error: BaseException) -> None:
         log.error("request failed", code=problem.code, exc_info=error)
 
 
+async def _address_without_slash(request: web.Request) -> URL | None:
+    """The request's address without the slashes at its end, if that is the address of something."""
+    address = request.rel_url.with_path(request.path.rstrip("/") or "/", keep_query=True)
+    if address.path == request.path:
+        return None
+    match = await request.app.router.resolve(request.clone(rel_url=address))
+    return address if match.http_exception is None else None
+
+
+async def _answer_instead(request: web.Request, error: web.HTTPException) -> web.Response | None:
+    """What aiohttp or a handler signals by an exception and is no error: a redirect, or a page for a browser."""
+    location = error.headers.get(hdrs.LOCATION)
+    if location is not None:
+        return web.Response(status=error.status, headers={hdrs.LOCATION: location})
+    if error.status != HTTPStatus.NOT_FOUND:
+        return None
+    address = await _address_without_slash(request)
+    if address is not None:
+        return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={hdrs.LOCATION: str(address)})
+    return not_found_page() if takes_html(request.headers.get(hdrs.ACCEPT, "")) else None
+
+
 async def _answer(request: web.Request, handler: Handler, parts: Parts) -> web.StreamResponse:
     graphql = request.path == "/graphql"
     try:
         return await handler(request)
     except web.HTTPException as error:
-        if error.status < 400:
-            raise
+        instead = await _answer_instead(request, error)
+        if instead is not None:
+            return instead
         problem, cause = http_problem(error), error
         headers = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else None
         if problem.internal:

@@ -111,12 +111,6 @@ async def test_pages_of_the_console(serve: Serve, client: ClientSession, static:
         assert response.headers["Content-Security-Policy"] == CONSOLE_POLICY
 
 
-async def test_the_console_without_its_slash_keeps_the_view(serve: Serve, client: ClientSession, static: Path) -> None:
-    server = await serve(static)
-    async with client.get(server.make_url("/console?tab=usage"), allow_redirects=False) as response:
-        assert (response.status, response.headers["Location"]) == (308, "/console/?tab=usage")
-
-
 async def test_page_that_is_not_built(serve: Serve, client: ClientSession, tmp_path: Path) -> None:
     server = await serve(tmp_path)
     async with client.get(server.make_url("/graphql")) as response:

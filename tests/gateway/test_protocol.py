@@ -129,6 +129,63 @@ def test_what_is_no_request_is_answered_in_the_one_shape_and_not_repeated(
     assert served.lines()[-1]["request_id"] == answer.error["requestId"] == answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("address", "accept", "status", "location"),
+    [
+        ("/console", "*/*", 308, "/console/"),
+        ("/console?tab=usage&model=a%20%C3%A4", "text/html", 308, "/console/?tab=usage&model=a%20%C3%A4"),
+        ("/?account=acct_1", "text/html,*/*;q=0.8", 302, "/console/?account=acct_1"),
+        ("/graphql/?query=%7B__typename%7D", "*/*", 308, "/graphql?query=%7B__typename%7D"),
+        ("/billing/transactions//", "*/*", 308, "/billing/transactions"),
+        ("/console/how-billing-works/", "text/html", 308, "/console/how-billing-works"),
+        ("///", "*/*", 308, "/"),
+        ("//other.example/graphql/", "*/*", 404, None),
+        ("/console/x/", "*/*", 404, None),
+    ],
+)
+def test_redirects(served: Served, method: str, address: str, accept: str, status: int, location: str | None) -> None:
+    request = _get(f"Accept: {accept}\r\n", address).replace(b"GET", method.encode(), 1)
+    answer = served.send(request)
+    assert (answer.status, answer.headers.get("location")) == (status, location)
+    assert answer.headers["server"] == "billing-gateway"
+    [line] = served.lines()
+    assert (line["level"], line["status"], line["request_id"]) == ("info", status, answer.headers["x-request-id"])
+
+
+def test_the_root_says_where_things_are(served: Served) -> None:
+    places = json.loads(served.send(_get("Accept: */*\r\n", "/")).body)
+    assert places.keys() == {"graphql", "console", "rest", "openapi", "docs", "health", "ready"}
+    for name, address in places.items():
+        answer = served.send(_get("Accept: application/json\r\n", address))
+        # Those that need a key say so; the pages may not be built.
+        assert answer.status in {"graphql": {401}, "rest": {401}, "console": {200, 503}, "docs": {200, 503}}.get(
+            name, {200}
+        )
+
+
+def test_a_browser_gets_a_page_where_there_is_nothing(served: Served) -> None:
+    answer = served.send(_get("Accept: text/html\r\n", "/console/x"))
+    assert (answer.status, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert b'<a href="/console/">' in answer.body
+    answer = served.send(_get("Accept: */*\r\n", "/console/x"))
+    assert (answer.status, answer.error["code"]) == (404, "NOT_FOUND")
+
+
+def test_a_method_that_is_not_taken_names_those_that_are(served: Served) -> None:
+    answer = served.send(_get().replace(b"GET", b"PUT", 1))
+    assert (answer.status, answer.headers["allow"], answer.error["code"]) == (405, "GET,HEAD", "METHOD_NOT_ALLOWED")
+    address = "/graphql?query=mutation%7B__typename%7D"
+    answer = served.send(_get(f"Authorization: Bearer {served.key}\r\n", address))
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert json.loads(answer.body)["errors"] == [
+        {
+            "message": "this path answers queries over GET; send mutations over POST",
+            "extensions": {"code": "METHOD_NOT_ALLOWED"},
+        }
+    ]
+
+
 def test_the_server_tells_no_versions(served: Served) -> None:
     assert served.send(_get()).headers["server"] == "billing-gateway"
     assert served.send(_get(address="/nothing")).headers["server"] == "billing-gateway"
