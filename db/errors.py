@@ -7,7 +7,7 @@
     ├── StatementTimeout        a statement took longer than it may
     ├── DuplicateKey            another row has this unique value already
     ├── NumberOutOfRange        a sum left the 64-bit range
-    └── SchemaOutdated          the tables are older or newer than this program
+    └── SchemaMismatch          there are no tables, or none that this program can work on
 
 Anything else that a driver raises is a defect and rises as it is.
 """
@@ -61,20 +61,20 @@ class NumberOutOfRange(DatabaseError):
     pass
 
 
-class SchemaOutdated(DatabaseError):
+class SchemaMismatch(DatabaseError):
     pass
 
 
-_SQLITE_UNAVAILABLE = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_PROTOCOL,
-)
+_SQLITE_UNAVAILABLE: Final = {
+    sqlite3.SQLITE_BUSY: "the database is locked by another process",
+    sqlite3.SQLITE_LOCKED: "the database is locked",
+    sqlite3.SQLITE_CANTOPEN: "the database's file cannot be opened",
+    sqlite3.SQLITE_IOERR: "the database's file cannot be read or written",
+    sqlite3.SQLITE_READONLY: "the database's file or its folder cannot be written",
+    sqlite3.SQLITE_CORRUPT: "the database's file is damaged",
+    sqlite3.SQLITE_NOTADB: "the database's file is not an SQLite database",
+    sqlite3.SQLITE_PROTOCOL: "the database is locked",
+}
 
 # Classes of SQLSTATE: 08 connection, 53 resources, 57P admin shutdown and crash, 25006 read-only standby.
 _POSTGRES_UNAVAILABLE = ("08", "53", "57P", "25006", "55P03", "3D000", "28")
@@ -90,7 +90,7 @@ def _from_sqlite(cause: sqlite3.Error) -> DatabaseError | None:
     if code == sqlite3.SQLITE_FULL:
         return DatabaseFull("the database's disk is full")
     if code in _SQLITE_UNAVAILABLE:
-        return DatabaseUnavailable(f"the database is unavailable ({cause.sqlite_errorname})")
+        return DatabaseUnavailable(f"{_SQLITE_UNAVAILABLE[code]} ({cause.sqlite_errorname})")
     if code == sqlite3.SQLITE_INTERRUPT:
         return StatementTimeout("a statement took longer than the configured limit")
     if "integer overflow" in str(cause) or "range" in _failed_check(cause):

@@ -1,7 +1,15 @@
-"""Bringing the tables to the newest version, and refusing to serve on any other."""
+"""Bringing the tables to this program's version, and telling whether it can work on tables of another.
+
+A newer release migrates while processes of the one before still serve. They do not know its migrations, so each
+migration names the oldest program that can still work on the tables after it, and the database keeps that name
+(`schema_compatibility`): a program finds itself there, or something newer than itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +17,42 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import exc, inspect, select, text, update
 
-from db.errors import SchemaOutdated, translated
+from db.errors import SchemaMismatch, translate, translated
+from db.tables import schema_compatibility
 
 if TYPE_CHECKING:
+    from alembic.script import Script
     from sqlalchemy import Connection
 
     from db.database import Database
 
 # Migrations that start at the same moment from several processes wait for each other.
 _MIGRATION_LOCK = 7_245_310_904
+
+_NOT_OURS = "the database's tables are not those of this program: check the database's URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Tables that this program can work on."""
+
+    version: str
+    program: str
+    """The version of the tables that this program would make."""
+
+    @property
+    def are_newer(self) -> bool:
+        return self.version != self.program
+
+    def __str__(self) -> str:
+        if not self.are_newer:
+            return f"the database's tables are of version {self.version}"
+        return (
+            f"the database's tables are of version {self.version}, newer than this program's {self.program},"
+            " which can work on them"
+        )
 
 
 def _config() -> Config:
@@ -28,51 +61,98 @@ def _config() -> Config:
     return config
 
 
+@lru_cache(maxsize=1)
+def _migrations() -> Sequence[Script]:
+    """Oldest first."""
+    return tuple(ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
+
+
+@lru_cache(maxsize=1)
+def _known() -> Sequence[str]:
+    return tuple(script.revision for script in _migrations())
+
+
 def newest() -> str:
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    return _known()[-1]
+
+
+def oldest_program() -> str:
+    """The version of the oldest program that can work on the tables of this one."""
+    named = [getattr(script.module, "OLDEST_PROGRAM", script.revision) for script in _migrations()]
+    return max(named, key=_known().index)
 
 
 def _upgrade(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    connection.execute(update(schema_compatibility).values(oldest_program=oldest_program()))
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    """None where there are no tables. Raises SchemaMismatch where they are another program's."""
+    try:
+        versions = MigrationContext.configure(connection).get_current_heads()
+    except exc.DBAPIError as error:
+        raise translate(error) or SchemaMismatch(_NOT_OURS) from error
+    if len(versions) > 1:
+        raise SchemaMismatch(_NOT_OURS)
+    return versions[0] if versions else None
 
 
-async def migrate(database: Database) -> tuple[str | None, str]:
-    """The version before and after."""
+def _check_newer(connection: Connection, version: str) -> None:
+    """Raises SchemaMismatch unless tables of an unknown version are marked as fit for this program."""
+    if not inspect(connection).has_table(schema_compatibility.name):
+        raise SchemaMismatch(_NOT_OURS)
+    if connection.scalar(select(schema_compatibility.c.oldest_program)) not in _known():
+        msg = (
+            f"the database's tables are of version {version}, newer than this program's {newest()},"
+            " which cannot work on them: update the program"
+        )
+        raise SchemaMismatch(msg)
+
+
+def _tables(connection: Connection) -> Tables | None:
+    """None where there are none."""
+    version = _current(connection)
+    if version is None:
+        return None
+    if version not in _known():
+        _check_newer(connection, version)
+    return Tables(version, newest())
+
+
+async def migrate(database: Database) -> tuple[str | None, Tables]:
+    """The version before, and the tables as they are now.
+
+    Newer tables that this program can work on are left as they are; raises SchemaMismatch for those that it cannot.
+    """
     async with database.write() as connection:
         if database.is_postgresql:
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
             await connection.execute(text("SET LOCAL lock_timeout = 0"))
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-        before = await connection.run_sync(_current)
-        await connection.run_sync(_upgrade)
-    return before, newest()
+        before = await connection.run_sync(_tables)
+        if before is None or before.version in _known():
+            await connection.run_sync(_upgrade)
+            return (before.version if before else None), Tables(newest(), newest())
+        return before.version, before
 
 
-async def check(database: Database) -> None:
-    """Raises SchemaOutdated, which names the command to run, unless the tables are of this program's version."""
-    current: str | None = None
+async def check(database: Database) -> Tables:
+    """Raises SchemaMismatch, which says what to do, unless this program can work on the tables."""
+    found: Tables | None = None
     # To look into a file that is not there would make an empty one.
     if database.file is None or database.file.exists():
         with translated():
             async with database.engine.connect() as connection:
-                current = await connection.run_sync(_current)
-    if current is None:
-        raise SchemaOutdated("the database has no tables yet: run `billing-gateway migrate`")
-    if current != newest():
-        known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-        if current in known:
-            msg = (
-                f"the database's tables are of version {current}, this program needs {newest()}:"
-                " run `billing-gateway migrate`"
-            )
-        else:
-            msg = f"the database's tables are of version {current}, newer than this program: update the program"
-        raise SchemaOutdated(msg)
+                found = await connection.run_sync(_tables)
+    if found is None:
+        raise SchemaMismatch("the database has no tables yet: run `billing-gateway migrate`")
+    if found.version in _known()[:-1]:
+        msg = (
+            f"the database's tables are of version {found.version}, this program needs {found.program}:"
+            " run `billing-gateway migrate`"
+        )
+        raise SchemaMismatch(msg)
+    return found

@@ -366,3 +366,13 @@ audit_entries = Table(
     Index("ix_audit_entries_at", "at", "id"),
     CheckConstraint("(first_seq IS NULL) = (last_seq IS NULL)", name="rows"),
 )
+
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("id", BigInteger(), primary_key=True, autoincrement=False),
+    # The version of the oldest program that can work on these tables: what a program that does not know their version
+    # goes by (db/schema_version.py).
+    Column("oldest_program", name(), nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)

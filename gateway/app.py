@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from db.errors import DatabaseError
 from db.schema_version import check
+from gateway.errors import RequestError
 from gateway.graphql_view import graphql
 from gateway.media_types import takes_html
 from gateway.memory import use_huge_pages
@@ -62,9 +63,15 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """The database can be reached and has the tables of this version."""
-    await check(request.app[PARTS].database)
-    return web.json_response({"status": "ok"})
+    """200 where the database can be reached and has tables that this program can work on; else 503 and the reason."""
+    try:
+        tables = await check(request.app[PARTS].database)
+    except DatabaseError as error:
+        log.warning("not ready", reason=str(error))
+        raise RequestError("UNAVAILABLE", str(error)) from error
+    # Read while a new release is rolled out, when both versions matter.
+    newer = {"message": str(tables)} if tables.are_newer else {}
+    return web.json_response({"status": "ok", **newer})
 
 
 async def metrics(request: web.Request) -> web.Response:

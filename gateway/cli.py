@@ -54,7 +54,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         # A port that is taken, a folder that cannot be written.
-        click.echo(f"billing-gateway: {error.strerror or error}", err=True)
+        reason = error.strerror or str(error)
+        click.echo(f"billing-gateway: {f'{error.filename}: ' if error.filename else ''}{reason}", err=True)
         sys.exit(1)
 
 

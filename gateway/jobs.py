@@ -14,7 +14,8 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from db.database import Database
-from db.errors import DatabaseError
+from db.errors import DatabaseError, DatabaseUnavailable
+from db.schema_version import check
 from gateway.metrics import StripeEventGauges
 from gateway.settings import Settings
 from ledger.cycles import CycleSettlement, HoldExpiry
@@ -93,7 +94,7 @@ class Worker:
             await self._lock.release()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set: rounds that run then are ended."""
+        """Until `stop` is set: rounds that run then are ended. Raises SchemaMismatch, as `_check_tables` does."""
         stands_by = False
         while not stop.is_set():
             if await self._acquired():
@@ -120,6 +121,7 @@ class Worker:
         tasks = [asyncio.create_task(self._rounds(job, over)) for job in self._jobs]
         try:
             while not stop.is_set() and await self._lock.is_held():
+                await self._check_tables()
                 await _pause(stop, LOCK_CHECK_SECONDS)
             if not stop.is_set():
                 log.warning("the worker's lock was lost")
@@ -127,6 +129,11 @@ class Worker:
             over.set()
             await asyncio.gather(*tasks)
             self.metrics.is_active.set(0)
+
+    async def _check_tables(self) -> None:
+        """Raises SchemaMismatch once a newer release has made tables that this program cannot work on."""
+        with contextlib.suppress(DatabaseUnavailable):
+            await check(self._database)
 
     async def _rounds(self, job: Job, over: asyncio.Event) -> None:
         while not over.is_set():

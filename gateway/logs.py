@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
@@ -36,6 +37,21 @@ def _json_line(_logger: Any, method: str, event: Any) -> bytes:
     return orjson.dumps(line, default=repr)
 
 
+class _Lines:
+    """Standard error. A line that it cannot take is lost: a full disk or a closed pipe must not end a request."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, line: Any) -> None:
+        with contextlib.suppress(OSError):
+            self._file.write(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.flush()
+
+
 def configure_logs(settings: Settings) -> None:
     """Everything goes to stderr: stdout is for what a command was asked to print."""
     is_json = settings.log_format == "json"
@@ -54,9 +70,9 @@ def configure_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[_json_line] if is_json else [*before, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer)
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Lines(sys.stderr.buffer)))
         if is_json
-        else structlog.PrintLoggerFactory(sys.stderr),
+        else structlog.PrintLoggerFactory(cast("TextIO", _Lines(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from db.schema_version import check
 from gateway.app import build_app
 from gateway.databases import open_database
+from gateway.listening import listening, reserved
 from gateway.memory import settle, use_huge_pages
 from gateway.parts import build_parts
 from gateway.protocol import Runner
@@ -33,10 +34,12 @@ RESTART_SECONDS: Final = 1.0
 
 
 async def check_schema(settings: Settings) -> None:
-    """Raises SchemaOutdated or DatabaseUnavailable."""
+    """Raises SchemaMismatch or DatabaseUnavailable."""
     database = open_database(settings)
     try:
-        await check(database)
+        tables = await check(database)
+        if tables.are_newer:
+            log.warning("newer tables", reason=str(tables))
     finally:
         await database.close()
 
@@ -52,7 +55,8 @@ async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         site = web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.workers > 1 or None)
-        await site.start()
+        with listening(settings.host, settings.port):
+            await site.start()
         host, port = runner.addresses[0][:2]
         started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         await stop.wait()
@@ -118,7 +122,8 @@ def dump_settings(settings: Settings) -> bytes:
 def serve_workers(settings: Settings, started: Callable[[str], None]) -> None:
     metrics_dir = tempfile.mkdtemp(prefix="billing-metrics-")
     try:
-        started(f"http://{settings.host}:{settings.port}")
-        _Workers(settings, metrics_dir).run()
+        with reserved(settings.host, settings.port):
+            started(f"http://{settings.host}:{settings.port}")
+            _Workers(settings, metrics_dir).run()
     finally:
         shutil.rmtree(metrics_dir, ignore_errors=True)

@@ -58,12 +58,30 @@ def _write_private(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def _read_notes(path: Path) -> Demo | None:
+    """None where they are not there, or not whole."""
+    try:
+        return Demo(**orjson.loads(path.read_bytes()))
+    except (FileNotFoundError, orjson.JSONDecodeError, TypeError):
+        return None
+
+
+async def _migrate(path: Path) -> None:
+    database = Database(DatabaseOptions(sqlite_url(path)))
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+
+
 def prepared(data_dir: Path) -> tuple[Path, Demo]:
-    """The demo's database, made the first time. What was cut off half-way is made anew."""
+    """The demo's database, made the first time and migrated later. What was cut off half-way is made anew."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path, notes = data_dir / "billing.db", data_dir / "demo.json"
-    if path.exists() and notes.exists():
-        return path, Demo(**orjson.loads(notes.read_bytes()))
+    known = _read_notes(notes)
+    if path.exists() and known is not None:
+        asyncio.run(_migrate(path))
+        return path, known
     click.echo("filling the demo's database: this happens once", err=True)
     for leftover in data_dir.glob("billing.db*"):
         leftover.unlink()

@@ -5,6 +5,7 @@ import asyncio
 import click
 import structlog
 
+from db.schema_version import Tables
 from db.schema_version import migrate as migrate_database
 from gateway.commands.options import SECRETS, WORKERS_ALONE, with_settings
 from gateway.databases import open_database
@@ -32,12 +33,17 @@ def serve(settings: Settings) -> None:
 def migrate(settings: Settings) -> None:
     """Create the tables, or bring them to this version."""
 
-    async def run() -> tuple[str | None, str]:
+    async def run() -> tuple[str | None, Tables]:
         database = open_database(settings)
         try:
             return await migrate_database(database)
         finally:
             await database.close()
 
-    before, after = asyncio.run(run())
-    click.echo(f"the tables are of version {after} already" if before == after else f"the tables are now of {after}")
+    before, tables = asyncio.run(run())
+    if tables.are_newer:
+        click.echo(f"{tables}: nothing to do")
+    elif before == tables.version:
+        click.echo(f"the tables are of version {tables.version} already")
+    else:
+        click.echo(f"the tables are now of version {tables.version}")

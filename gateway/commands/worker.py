@@ -16,6 +16,7 @@ from gateway.commands.options import with_settings
 from gateway.databases import open_database
 from gateway.errors import RequestError
 from gateway.jobs import Worker, build_jobs
+from gateway.listening import listening
 from gateway.logs import configure_logs
 from gateway.metrics import may_read_metrics
 from gateway.settings import Settings
@@ -60,7 +61,8 @@ async def _metrics_served(settings: Settings, worker: Worker) -> AsyncIterator[N
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.host, settings.worker_metrics_port).start()
+        with listening(settings.host, settings.worker_metrics_port):
+            await web.TCPSite(runner, settings.host, settings.worker_metrics_port).start()
         yield
     finally:
         await runner.cleanup()

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, select, text
 
 from db import stripe_tables, tables, volume_tables  # noqa: F401  those of Stripe and volumes are of the metadata
 from db.database import Database, DatabaseOptions, sqlite_url
-from db.errors import SchemaOutdated
-from db.schema_version import _config, check, migrate, newest
+from db.errors import SchemaMismatch
+from db.schema_version import Tables, _config, _migrations, check, migrate, newest, oldest_program
 from db.stripe_credits import fail_refund
 from db.stripe_customers import customers_to_ask, read_customers_of_account
 from db.stripe_events import newest as newest_events
@@ -32,8 +32,9 @@ async def test_the_migrations_make_exactly_the_tables(database: Database) -> Non
 
 
 async def test_migrating_again_changes_nothing(database: Database) -> None:
-    assert await migrate(database) == (newest(), newest())
-    await check(database)
+    current = Tables(newest(), newest())
+    assert await migrate(database) == (newest(), current)
+    assert await check(database) == current
 
 
 async def _migrate_to(database: Database, version: str) -> None:
@@ -153,13 +154,70 @@ async def test_stripe_s_events_and_credits_are_kept(new_database: Database) -> N
 
 async def test_an_empty_database_is_refused_with_the_command(tmp_path: Path) -> None:
     database = Database(DatabaseOptions(sqlite_url(tmp_path / "empty.db")))
-    with pytest.raises(SchemaOutdated, match="run `billing-gateway migrate`"):
+    with pytest.raises(SchemaMismatch, match="run `billing-gateway migrate`"):
         await check(database)
     await database.close()
 
 
-async def test_tables_of_a_newer_program_are_refused(database: Database) -> None:
-    async with database.write() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(SchemaOutdated, match="newer than this program"):
+async def test_tables_of_an_older_program_are_refused_with_the_command(database: Database) -> None:
+    await _set_version(database, "0001", "0001")
+    with pytest.raises(SchemaMismatch, match=f"of version 0001, this program needs {newest()}: run `billing-gateway"):
         await check(database)
+
+
+async def _set_version(database: Database, version: str, oldest_program: str) -> None:
+    """As a program of that version leaves them."""
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+        await connection.execute(text("UPDATE schema_compatibility SET oldest_program = :o"), {"o": oldest_program})
+
+
+async def test_newer_tables_that_name_this_program_or_an_older_one_are_worked_on(database: Database) -> None:
+    for oldest in (newest(), oldest_program()):
+        await _set_version(database, "9999", oldest)
+        found = await check(database)
+        assert found == Tables("9999", newest())
+        assert str(found) == (
+            f"the database's tables are of version 9999, newer than this program's {newest()}, which can work on them"
+        )
+        assert await migrate(database) == ("9999", found)
+        assert await check(database) == found
+
+
+async def test_newer_tables_that_name_a_newer_program_are_refused(database: Database) -> None:
+    await _set_version(database, "9999", "9998")
+    message = f"of version 9999, newer than this program's {newest()}, which cannot work on them: update the program"
+    for look in (check, migrate):
+        with pytest.raises(SchemaMismatch, match=message):
+            await look(database)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["DROP TABLE schema_compatibility", "UPDATE alembic_version SET version_num = 'a1b2c3'"],
+        ["INSERT INTO alembic_version VALUES ('0001')"],
+        ["DROP TABLE alembic_version", "CREATE TABLE alembic_version (other varchar(32))"],
+    ],
+    ids=["unknown version", "two versions", "no version"],
+)
+async def test_tables_of_another_program_are_refused(database: Database, statements: list[str]) -> None:
+    async with database.write() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+    for look in (check, migrate):
+        with pytest.raises(SchemaMismatch, match="tables are not those of this program"):
+            await look(database)
+
+
+async def test_migrating_marks_the_oldest_program_that_can_work_on_the_tables(database: Database) -> None:
+    marked = await database.read(select(tables.schema_compatibility.c.oldest_program))
+    assert [row[0] for row in marked] == [oldest_program()]
+
+
+def test_each_migration_names_the_oldest_program_that_can_work_on_its_tables() -> None:
+    """Those since the mark was made; CONTRIBUTING.md says how to choose it."""
+    versions = [script.revision for script in _migrations()]
+    for script in _migrations()[versions.index("0008") :]:
+        named = script.module.OLDEST_PROGRAM
+        assert versions.index("0008") <= versions.index(named) <= versions.index(script.revision), script.revision

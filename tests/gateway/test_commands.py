@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import asyncpg
 import pytest
@@ -49,13 +49,13 @@ def _free_port() -> int:
 
 
 class Server:
-    def __init__(self, url: str, *arguments: str) -> None:
+    def __init__(self, url: str, *arguments: str, stderr: int | IO[bytes] = subprocess.DEVNULL) -> None:
         self.address = f"http://127.0.0.1:{(port := _free_port())}"
         self.process = subprocess.Popen(
             _command("serve", "--port", str(port), *arguments),
             env=os.environ | {"BILLING_DATABASE_URL": url},
             cwd=ROOT,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
         )
 
     async def ready(self, session: ClientSession) -> None:
@@ -151,13 +151,35 @@ def test_serving_an_empty_database_names_the_command_to_run(tmp_path: Path) -> N
     assert "already" in run("migrate", url=url)
 
 
-@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-def test_a_port_that_is_taken_is_said(database_url: str) -> None:
+@pytest.mark.parametrize(
+    "command", [("serve", "--port"), ("serve", "--workers", "2", "--port"), ("worker", "--worker-metrics-port")]
+)
+def test_a_port_that_is_taken_is_said(sqlite_file_url: str, command: tuple[str, ...]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert "in use" in run("serve", "--port", port, url=database_url, status=1)
+        said = run(*command, port, url=sqlite_file_url, status=1)
+    assert said.splitlines()[-1] == f"billing-gateway: cannot listen on 127.0.0.1:{port}: Address already in use"
+
+
+def test_a_host_that_is_not_known_is_said(sqlite_file_url: str) -> None:
+    said = run("serve", "--host", "nowhere.invalid", url=sqlite_file_url, status=1)
+    assert said.startswith("billing-gateway: cannot listen on nowhere.invalid:8000: ")
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_a_log_that_cannot_be_written_stops_nothing(sqlite_file_url: str, log_format: str) -> None:
+    with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230  opening a device does not block
+        server = Server(sqlite_file_url, "--log-format", log_format, stderr=full)
+    try:
+        async with ClientSession() as session:
+            await server.ready(session)
+            assert (await _viewer(session, server.address, "eco_nobody"))[0] == 401
+        assert await server.stopped() == 0
+    finally:
+        server.process.kill()
+        server.process.wait()
 
 
 @pytest.mark.parametrize("url", ["", "foo", "sqlite://", "postgresql://u:p@h:s3cr3t@x/d", "sqlite:///a.db?mode=ro"])

@@ -15,7 +15,7 @@ from gateway.errors import STATUS, problem_of
         (errors.StatementTimeout, "QUERY_TOO_COMPLEX", 400),
         (errors.NumberOutOfRange, "BAD_USER_INPUT", 400),
         (errors.DuplicateKey, "INTERNAL", 500),
-        (errors.SchemaOutdated, "INTERNAL", 500),
+        (errors.SchemaMismatch, "UNAVAILABLE", 503),
     ],
 )
 def test_what_the_database_s_errors_are_to_a_client(kind: type[errors.DatabaseError], code: str, status: int) -> None:
