@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from ledger.accounts import Accounts
 from ledger.kinds import TransactionType, WriterKind
@@ -114,3 +115,63 @@ async def test_whoever_does_not_wait_gets_what_was_chosen_last(gateway: Gateway,
     await expect(page.get_by_role("table", name="Usage")).to_be_visible()
     await page.go_back()
     await expect(rows(page)).to_have_count(100)
+
+
+USABLE: Final = ("types=refund", "from=2026-01-02&to=9999-12-31", "min=-1.5&max=2", "q=🎉🎉🎉", "ref_id=İ")
+"""Addresses whose filters the gateway takes."""
+UNUSABLE: Final = (
+    *("q=🎉p", "q=👍👍", "q=%00%00%00", f"q={'x' * 201}", "ref_id=%00", f"ref_id={'x' * 201}", "ref_type=planet"),
+    *("types=planet", "types=refund,planet", "from=2026-02-31", "to=0000-01-01", "from=2026-05-02&to=2026-05-01"),
+    *("to=10000-01-01", "min=x", "max=9223372036.854775808", "min=0.0000000001", "min=2&max=1", "min=1e3"),
+    *("tab=usage&model=%00", f"tab=usage&model={'x' * 201}", "tab=usage&from=2026-05-02&to=2026-05-01&range=custom"),
+    *("tab=usage&range=custom&from=0001-01-01&to=9999-12-31", "&".join(["tab=usage", *["model=m"] * 2, "model=%00"])),
+    "&".join(["tab=usage", *(f"model=m{number}" for number in range(101))]),
+)
+
+
+async def test_no_filter_takes_the_balance_off_the_screen(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    balance = page.get_by_role("region", name="Credit balance").locator(".figure")
+    shown = await balance.text_content()
+    left_out = page.get_by_role("alert").filter(has_text="They are left out")
+    for query in (*USABLE, *UNUSABLE):
+        await page.goto(f"{gateway.url}/console/?{query}")
+        await expect(balance).to_have_text(shown or "")
+        await expect(left_out).to_have_count(1 if query in UNUSABLE else 0)
+        if query in UNUSABLE:
+            assert await left_out.get_by_role("listitem").count() >= 1
+        await expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+
+
+async def test_a_text_is_counted_as_the_gateway_counts_it(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    search = page.get_by_role("searchbox", name="Search descriptions")
+    for text, complaint in (("👍👍", "Type 3 characters or more."), ("x" * 201, "Type at most 200 characters.")):
+        await search.fill(text)
+        await search.press("Enter")
+        await expect(page.get_by_text(complaint)).to_be_visible()
+        assert "q=" not in page.url
+    await search.fill("👍👍👍")
+    await search.press("Enter")
+    await expect(page.get_by_text("No transaction matches these filters.")).to_be_visible()
+
+
+async def test_a_filter_that_the_gateway_refuses_is_the_list_s_trouble_only(gateway: Gateway, open_page: Open) -> None:
+    """The page's own checks and the gateway's can differ, as while a new release is rolled out."""
+    page = await open_page(key=(await gateway.key()).secret)
+    balance = page.get_by_role("region", name="Credit balance").locator(".figure")
+    shown = await balance.text_content()
+
+    async def refuse(route: Route) -> None:
+        asked: Any = route.request.post_data_json
+        # A text that the gateway refuses, in the place of one that it takes.
+        if asked["variables"].get("filter"):
+            asked["variables"]["filter"]["search"] = "x"
+        await route.continue_(post_data=json.dumps(asked))
+
+    await page.route("**/graphql", refuse)
+    await page.goto(f"{gateway.url}/console/?q=refund")
+    await expect(balance).to_have_text(shown or "")
+    await expect(page.get_by_text("Search must have 3 to 200 characters, not 1.")).to_be_visible()
+    await page.get_by_role("alert").get_by_role("button", name="Clear filters").click()
+    await expect(rows(page)).to_have_count(50)

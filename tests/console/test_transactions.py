@@ -134,7 +134,7 @@ async def test_wrong_filters_are_said_and_not_taken(gateway: Gateway, open_page:
     await page.get_by_role("button", name="Amount").click()
     await page.get_by_label("At most").fill("ten")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("alert").last).to_have_text("An amount is a decimal such as -1.25.")
+    await expect(page.get_by_role("alert").last).to_have_text("Type a decimal such as -1.25.")
     assert page.url.endswith("/console/")
 
 

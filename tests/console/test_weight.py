@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-MOST_BYTES: Final = 60_000
-MOST_AT_FIRST_BYTES: Final = 37_600
+MOST_BYTES: Final = 64_000
+MOST_AT_FIRST_BYTES: Final = 41_000
 """Before the Usage tab asks for the charts."""
 
 

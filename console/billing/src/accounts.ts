@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { Accounts, type AccountsQuery } from "../generated/Accounts";
-import { SHORTEST_SEARCH } from "./address";
+import { wrongSearch } from "./checks";
 import { ask } from "./gateway";
 import { Outdated } from "./post";
 
@@ -19,7 +19,7 @@ let running: AbortController | null = null;
 export async function search(text: string): Promise<void> {
   running?.abort();
   running = new AbortController();
-  const sought = text.trim().length >= SHORTEST_SEARCH ? text.trim() : null;
+  const sought = wrongSearch(text.trim()) ? null : text.trim();
   try {
     found.value = (await ask(Accounts, { first: SHOWN, search: sought }, running.signal)).accounts;
     searchFailure.value = null;

@@ -1,7 +1,8 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
+import { wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch } from "./checks";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
-import { parseNanos } from "./money";
-import { dayAfter, isDay } from "./times";
+import { nanosOf } from "./money";
+import { dayAfter } from "./times";
 
 // What is shown is kept in the page's address: a reload, a bookmark and the way back find it again.
 
@@ -41,6 +42,8 @@ export interface Address {
   readonly tab: Tab;
   readonly transactions: TransactionsView;
   readonly usage: UsageView;
+  /** What the address asked for and the gateway would refuse: each with the reason. It is not asked for. */
+  readonly leftOut: readonly string[];
 }
 
 export const NO_FILTER: TransactionsView = {
@@ -55,8 +58,6 @@ export const NO_FILTER: TransactionsView = {
 };
 export const NEWEST_USAGE: UsageView = { range: "30", from: "", to: "", group: "day", models: [] };
 
-export const SHORTEST_SEARCH = 3;
-const LONGEST_TEXT = 200;
 /** Beyond this many days of usage, a bar would be thinner than the gap beside it. */
 export const LONGEST_DAYS = 400;
 /** As many as an export takes. */
@@ -66,50 +67,86 @@ function oneOf<Word extends string>(words: readonly Word[], given: string | null
   return words.find((word) => word === given) ?? otherwise;
 }
 
-function kept(given: string | null, fits: (text: string) => boolean): string {
-  return given !== null && fits(given) ? given : "";
+const itself = (text: string) => text;
+
+/** Reads parameters, and keeps note of what is left out. */
+class Reader {
+  readonly leftOut: string[] = [];
+  readonly #given: URLSearchParams;
+
+  constructor(given: URLSearchParams) {
+    this.#given = given;
+  }
+
+  /** "" where the text is wrong. */
+  fitting(name: string, text: string, wrong: string): string {
+    if (wrong) this.leftOut.push(`${name}=${[...text].slice(0, 40).join("")}: ${wrong}`);
+    return wrong ? "" : text;
+  }
+
+  text(name: string, wrong: (text: string) => string): string {
+    const text = this.#given.get(name) ?? "";
+    return text && this.fitting(name, text, wrong(text));
+  }
+
+  range(
+    low: string,
+    high: string,
+    wrong: (text: string) => string,
+    compare: (text: string) => string | bigint = itself,
+  ): [string, string] {
+    const from = this.text(low, wrong);
+    const to = this.text(high, wrong);
+    return [from, this.fitting(high, to, wrongOrder(from, to, compare))];
+  }
+
+  words<Word extends string>(name: string, words: readonly Word[]): Word[] {
+    const given = (this.#given.get(name) ?? "").split(",").filter(Boolean);
+    const known = given.map((text) => words.find((word) => spelled(word) === text));
+    given.forEach((text, index) => this.fitting(name, text, known[index] ? "" : "There is no such kind."));
+    return words.filter((word) => known.includes(word));
+  }
 }
 
-function isAmount(text: string): boolean {
-  return parseNanos(text) !== null;
-}
-
-function transactionsOf(given: URLSearchParams): TransactionsView {
-  const types = (given.get("types") ?? "").split(",");
-  const refTypes = wordsOf(REF_TYPES);
+function transactionsOf(reader: Reader): TransactionsView {
+  const [from, to] = reader.range("from", "to", wrongDay);
+  const [least, most] = reader.range("min", "max", wrongAmount, nanosOf);
   return {
-    types: wordsOf(TYPES).filter((type) => types.includes(spelled(type))),
-    from: kept(given.get("from"), isDay),
-    to: kept(given.get("to"), isDay),
-    least: kept(given.get("min"), isAmount),
-    most: kept(given.get("max"), isAmount),
-    search: kept(given.get("q"), (text) => text.length >= SHORTEST_SEARCH && text.length <= LONGEST_TEXT),
-    refType: refTypes.find((type) => spelled(type) === given.get("ref_type")) ?? "",
-    refId: kept(given.get("ref_id"), (text) => text.length > 0 && text.length <= LONGEST_TEXT),
+    types: reader.words("types", wordsOf(TYPES)),
+    from,
+    to,
+    least,
+    most,
+    search: reader.text("q", wrongSearch),
+    refType: reader.words("ref_type", wordsOf(REF_TYPES))[0] ?? "",
+    refId: reader.text("ref_id", wrongName),
   };
 }
 
-function usageOf(given: URLSearchParams): UsageView {
-  const from = kept(given.get("from"), isDay);
-  const to = kept(given.get("to"), isDay);
+function usageOf(reader: Reader, given: URLSearchParams): UsageView {
+  const [from, to] = reader.range("from", "to", wrongDay);
   const range = oneOf(RANGES, given.get("range"), from && to ? "custom" : NEWEST_USAGE.range);
   const group = oneOf(GROUPS, given.get("group"), NEWEST_USAGE.group);
-  const isRange = from && to && from <= to && to < dayAfter(from, LONGEST_DAYS);
-  const models = [...new Set(given.getAll("model"))].filter((text) => text && text.length <= LONGEST_TEXT);
+  const models = [...new Set(given.getAll("model"))].filter((text) => reader.fitting("model", text, wrongName(text)));
   const rest = { group, models: models.slice(0, MOST_MODELS) };
+  if (models.length > MOST_MODELS) reader.fitting("model", "…", `Name at most ${MOST_MODELS} models.`);
   if (range !== "custom") return { range, from: "", to: "", ...rest };
+  const tooLong = from && to && to >= dayAfter(from, LONGEST_DAYS) ? `Name at most ${LONGEST_DAYS} days.` : "";
+  const isRange = from && reader.fitting("to", to, tooLong);
   return isRange ? { range, from, to, ...rest } : { ...NEWEST_USAGE, ...rest };
 }
 
 /** What the parameters say of the tab that they are about; whatever is malformed is left out. */
-export function read(search: string, before: Omit<Address, "tab" | "account">): Address {
+export function read(search: string, before: Pick<Address, "transactions" | "usage">): Address {
   const given = new URLSearchParams(search);
+  const reader = new Reader(given);
   const tab = oneOf(TABS, given.get("tab"), "transactions");
   return {
     account: given.get("account") || null,
     tab,
-    transactions: tab === "transactions" ? transactionsOf(given) : before.transactions,
-    usage: tab === "usage" ? usageOf(given) : before.usage,
+    transactions: tab === "transactions" ? transactionsOf(reader) : before.transactions,
+    usage: tab === "usage" ? usageOf(reader, given) : before.usage,
+    leftOut: reader.leftOut,
   };
 }
 

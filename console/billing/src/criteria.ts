@@ -71,5 +71,6 @@ export function daysOf({ range, from, to }: UsageView, now = today()): Days {
 
 export function usageFilter(view: UsageView): UsageFilter {
   const { from, to } = daysOf(view);
-  return { day: { gte: from, lt: dayAfter(to, 1) } };
+  const end = dayAfter(to, 1);
+  return { day: { gte: from, ...(end && { lt: end }) } };
 }

@@ -13,10 +13,11 @@ function addressOf(path: string, parameters: readonly (readonly [string, string]
 }
 
 export function transactionsExport(view: TransactionsView): string {
+  const end = view.to && dayAfter(view.to, 1);
   return addressOf("/billing/transactions.csv", [
     ["types", view.types.map(spelled).join(",")],
     ["created_at_gte", view.from && `${view.from}T00:00:00Z`],
-    ["created_at_lt", view.to && `${dayAfter(view.to, 1)}T00:00:00Z`],
+    ["created_at_lt", end && `${end}T00:00:00Z`],
     ["amount_gte", view.least],
     ["amount_lte", view.most],
     ["search", view.search],

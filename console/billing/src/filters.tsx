@@ -1,17 +1,21 @@
 import type { RefType } from "../generated/ConsolePage";
-import { NO_FILTER, SHORTEST_SEARCH, type TransactionsView } from "./address";
+import { NO_FILTER, type TransactionsView } from "./address";
+import { wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch } from "./checks";
 import { isFiltered } from "./criteria";
 import { transactionsExport } from "./export";
 import { filterText } from "./filtertext";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
-import { parseNanos } from "./money";
+import { nanosOf } from "./money";
 import { address, go } from "./navigation";
 import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Field } from "./parts/field";
+import { LeftOut } from "./parts/leftout";
 import { Menu } from "./parts/menu";
-import { dayText, isDay, lastDayOf, monthOf, today, dayAfter } from "./times";
+import { dayText, lastDayOf, monthOf, today, dayAfter } from "./times";
 import { Totals } from "./totals";
+
+const itself = (text: string) => text;
 
 type Change = (change: Partial<TransactionsView>) => void;
 interface Props {
@@ -36,10 +40,6 @@ function Types({ view, change }: Props) {
   );
 }
 
-function wrongDay(text: string): string {
-  return isDay(text) ? "" : "This is no day.";
-}
-
 function Dates({ view, change }: Props) {
   const { from, to } = view;
   const month = monthOf(today());
@@ -48,8 +48,20 @@ function Dates({ view, change }: Props) {
   const chosen = [from && `from ${dayText(from)}`, to && `to ${dayText(to)}`].filter(Boolean).join(" ");
   return (
     <Menu title="Date" chosen={chosen}>
-      <Field label="From (UTC day)" type="date" value={from} wrong={wrongDay} change={(day) => change({ from: day })} />
-      <Field label="To, included" type="date" value={to} wrong={wrongDay} change={(day) => change({ to: day })} />
+      <Field
+        label="From (UTC day)"
+        type="date"
+        value={from}
+        wrong={(day) => wrongDay(day) || wrongOrder(day, to, itself)}
+        change={(day) => change({ from: day })}
+      />
+      <Field
+        label="To, included"
+        type="date"
+        value={to}
+        wrong={(day) => wrongDay(day) || wrongOrder(from, day, itself)}
+        change={(day) => change({ to: day })}
+      />
       <div class="buttons">
         <button type="button" onClick={() => whole(month)}>
           This month
@@ -65,18 +77,26 @@ function Dates({ view, change }: Props) {
   );
 }
 
-function wrongAmount(text: string): string {
-  return parseNanos(text) === null ? "An amount is a decimal such as -1.25." : "";
-}
-
 function Amounts({ view, change }: Props) {
   const { least, most } = view;
   const chosen = [least && `from ${least}`, most && `to ${most}`].filter(Boolean).join(" ");
-  const field = { wrong: wrongAmount, inputMode: "text", placeholder: "-1.25" } as const;
+  const field = { inputMode: "text", placeholder: "-1.25" } as const;
   return (
     <Menu title="Amount" chosen={chosen}>
-      <Field {...field} label="At least, with its sign" value={least} change={(amount) => change({ least: amount })} />
-      <Field {...field} label="At most" value={most} change={(amount) => change({ most: amount })} />
+      <Field
+        {...field}
+        label="At least, with its sign"
+        value={least}
+        wrong={(amount) => wrongAmount(amount) || wrongOrder(amount, most, nanosOf)}
+        change={(amount) => change({ least: amount })}
+      />
+      <Field
+        {...field}
+        label="At most"
+        value={most}
+        wrong={(amount) => wrongAmount(amount) || wrongOrder(least, amount, nanosOf)}
+        change={(amount) => change({ most: amount })}
+      />
       <div class="buttons">
         <button type="button" onClick={() => change({ least: "0", most: "" })}>
           Added
@@ -112,13 +132,9 @@ function References({ view, change }: Props) {
           ))}
         </select>
       </div>
-      <Field label="Id, exactly" value={refId} placeholder="132" change={(id) => change({ refId: id })} />
+      <Field label="Id, exactly" value={refId} placeholder="132" wrong={wrongName} change={(id) => change({ refId: id })} />
     </Menu>
   );
-}
-
-function wrongSearch(text: string): string {
-  return text.length < SHORTEST_SEARCH ? `Type ${SHORTEST_SEARCH} characters or more.` : "";
 }
 
 export function Filters() {
@@ -145,6 +161,7 @@ export function Filters() {
         </button>
       )}
       <Exporter address={() => transactionsExport(address.peek().transactions)} />
+      <LeftOut />
       {isFiltered(view) && (
         <p class="summaryline">
           {filterText(view)} <Totals />

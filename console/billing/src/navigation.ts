@@ -7,7 +7,7 @@ export const address = signal<Address>(read(location.search, { transactions: NO_
 
 /** `replace` where the step is too small to go back over. */
 export function go(change: Partial<Address>, { replace = false } = {}): void {
-  const next = { ...address.peek(), ...change };
+  const next = { ...address.peek(), leftOut: [], ...change };
   const target = location.pathname + written(next);
   if (replace) history.replaceState(null, "", target);
   else if (target !== location.pathname + location.search) history.pushState(null, "", target);

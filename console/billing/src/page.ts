@@ -1,8 +1,8 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
-import { ConsolePage } from "../generated/ConsolePage";
+import { ConsolePage, type ConsolePageQueryVariables } from "../generated/ConsolePage";
 import { account, mayChoose, viewer } from "./account";
 import { transactionFilter, usageFilter } from "./criteria";
-import { askPartly } from "./gateway";
+import { Refused, askPartly } from "./gateway";
 import { clearLedger, ledgerIsFor, loadLedger, openLedger } from "./ledger";
 import { address } from "./navigation";
 import { pageVariables } from "./opening";
@@ -29,6 +29,14 @@ function clear(): void {
   clearUsage();
 }
 
+/** The page, without its list where the list's filter is refused: the list then says so by itself. */
+async function opened(variables: ConsolePageQueryVariables, signal: AbortSignal) {
+  const found = await askPartly(ConsolePage, variables, signal);
+  const isFiltered = variables.filter || variables.usageFilter;
+  if (found.data?.account || !isFiltered || !(found.refused instanceof Refused)) return found;
+  return askPartly(ConsolePage, { account: variables.account, withTransactions: false, withUsage: false }, signal);
+}
+
 export async function open(): Promise<void> {
   running?.abort();
   running = new AbortController();
@@ -38,8 +46,10 @@ export async function open(): Promise<void> {
   const days = usageFilter(shown.usage);
   phase.value = "loading";
   try {
-    const variables = pageVariables(shown.account, filter, shown.tab === "usage" ? days : null);
-    const { data, refused } = await askPartly(ConsolePage, variables, signal);
+    const { data, refused } = await opened(
+      pageVariables(shown.account, filter, shown.tab === "usage" ? days : null),
+      signal,
+    );
     viewer.value = data?.viewer ?? null;
     if (!data?.account) {
       clear();

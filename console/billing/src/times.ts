@@ -81,15 +81,17 @@ export function monthLabel(month: string): string {
 
 const DAY = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
 
+/** The gateway's calendar begins with the year 1. */
 export function isDay(text: string): boolean {
-  return DAY.test(text) && dayAfter(text, 0) === text;
+  return DAY.test(text) && text >= "0001" && dayAfter(text, 0) === text;
 }
 
-/** The day so many days later; "" beyond what a date can say. */
+/** The day so many days later; "" where it has no four-digit year. */
 export function dayAfter(day: string, days: number): string {
   const date = new Date(`${day}T00:00:00Z`);
   date.setUTCDate(date.getUTCDate() + days);
-  return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 10);
+  const year = date.getUTCFullYear();
+  return year >= 0 && year < 10_000 ? date.toISOString().slice(0, 10) : "";
 }
 
 /** How far the gateway's clock is ahead of the reader's, in milliseconds: what is "today" goes by the gateway's. */

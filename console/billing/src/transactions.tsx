@@ -55,14 +55,20 @@ function Table() {
   );
 }
 
+function ClearFilters() {
+  return (
+    <button type="button" onClick={() => go({ transactions: NO_FILTER })}>
+      Clear filters
+    </button>
+  );
+}
+
 function Empty() {
   if (isFiltered(address.value.transactions)) {
     return (
       <div class="empty">
         <p>No transaction matches these filters.</p>
-        <button type="button" onClick={() => go({ transactions: NO_FILTER })}>
-          Clear filters
-        </button>
+        <ClearFilters />
       </div>
     );
   }
@@ -122,7 +128,13 @@ export function TransactionsPanel() {
         </>
       )}
       {listing.value && rowCount.value === 0 && !isLoading.value && account.value && <Empty />}
-      {failure ? <Failed error={failure} again={again} /> : rowCount.value > 0 && <More />}
+      {failure ? (
+        <Failed error={failure} again={again}>
+          {isFiltered(address.value.transactions) && <ClearFilters />}
+        </Failed>
+      ) : (
+        rowCount.value > 0 && <More />
+      )}
     </>
   );
 }

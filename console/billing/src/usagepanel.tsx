@@ -1,5 +1,15 @@
 import { computed } from "@preact/signals";
-import { GROUPS, type Group, LONGEST_DAYS, MOST_MODELS, RANGES, type Range, type UsageView } from "./address";
+import {
+  GROUPS,
+  type Group,
+  LONGEST_DAYS,
+  MOST_MODELS,
+  NEWEST_USAGE,
+  RANGES,
+  type Range,
+  type UsageView,
+} from "./address";
+import { wrongDay } from "./checks";
 import { daysOf, usageFilter } from "./criteria";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
@@ -11,9 +21,10 @@ import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { Field } from "./parts/field";
+import { LeftOut } from "./parts/leftout";
 import { currency } from "./account";
 import { address, go } from "./navigation";
-import { dayAfter, daysBetween, isDay } from "./times";
+import { dayAfter, daysBetween } from "./times";
 import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
 
@@ -53,7 +64,8 @@ function Ranges({ view }: { readonly view: UsageView }) {
   const { from, to } = daysOf(view);
   const custom = (change: { from?: string; to?: string }) => set({ range: "custom", from, to, ...change });
   const wrong = (other: string, isFrom: boolean) => (day: string) => {
-    if (!isDay(day)) return "This is no day.";
+    const isWrong = wrongDay(day);
+    if (isWrong) return isWrong;
     const [first, last] = isFrom ? [day, other] : [other, day];
     if (first > last) return "The first day is after the last.";
     return last >= dayAfter(first, LONGEST_DAYS) ? `${LONGEST_DAYS} days at most.` : "";
@@ -163,7 +175,13 @@ function Charts({ view }: { readonly view: UsageView }) {
 
 function Content({ view }: { readonly view: UsageView }) {
   if (usageFailure.value) {
-    return <Failed error={usageFailure.value} again={() => void loadUsage(usageFilter(address.peek().usage))} />;
+    return (
+      <Failed error={usageFailure.value} again={() => void loadUsage(usageFilter(address.peek().usage))}>
+        <button type="button" class="plain" onClick={() => set(NEWEST_USAGE)}>
+          Clear filters
+        </button>
+      </Failed>
+    );
   }
   if (!usage.value) return <div class="bone rows" aria-hidden="true" />;
   if (days.value.length === 0 && !usageIsLoading.value) {
@@ -191,6 +209,7 @@ export function UsagePanel() {
         <Models view={view} />
         <Groups view={view} />
         <Exporter address={() => usageExport(address.peek().usage)} />
+        <LeftOut />
       </div>
       <Content view={view} />
     </>

@@ -17,6 +17,7 @@ test("days are UTC days wherever they are read", () => {
   assert.equal(dayText("2026-11-23"), "Nov 23, 2026");
   assert.equal(dayAfter("2026-12-31", 1), "2027-01-01");
   assert.equal(dayAfter("2028-03-01", -1), "2028-02-29");
+  assert.equal(dayAfter("9999-12-31", 1), "");
   assert.equal(lastDayOf("2028-02"), "2028-02-29");
   assert.equal(lastDayOf("2026-12"), "2026-12-31");
   assert.deepEqual(daysBetween("2026-10-31", "2026-11-02"), ["2026-10-31", "2026-11-01", "2026-11-02"]);
@@ -24,7 +25,7 @@ test("days are UTC days wherever they are read", () => {
 
 test("what is no day is told apart", () => {
   assert.equal(isDay("2028-02-29"), true);
-  for (const text of ["2026-02-29", "2026-13-01", "2026-1-1", "", "tomorrow", "2026-11-23T00:00:00Z"]) {
+  for (const text of ["0000-01-01", "2026-02-29", "2026-13-01", "2026-1-1", "", "tomorrow", "2026-11-23T00:00:00Z"]) {
     assert.equal(isDay(text), false, text);
   }
 });
