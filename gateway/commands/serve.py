@@ -10,6 +10,7 @@ from db.schema_version import migrate as migrate_database
 from gateway.commands.options import SECRETS, WORKERS_ALONE, with_settings
 from gateway.databases import open_database
 from gateway.logs import configure_logs
+from gateway.pages import missing_pages
 from gateway.serve import check_schema, serve_here, serve_workers
 from gateway.settings import Settings
 
@@ -24,6 +25,8 @@ def serve(settings: Settings) -> None:
     if settings.workers > 1 and settings.port == 0:
         raise click.UsageError("several workers need a port of their own: --port 0 fits one alone")
     asyncio.run(check_schema(settings))
+    for page in missing_pages():
+        log.warning("page not built", page=page, hint="its address says how to build it")
     start = serve_here if settings.workers == 1 else serve_workers
     start(settings, lambda address: log.info("serving", address=address, workers=settings.workers))
 
