@@ -12,10 +12,9 @@ from ledger.audit import COMMAND_LINE, Act, Actor, note
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.ids import account_id_text, is_shaped_like_account_id, parse_account_id
 from ledger.kinds import AccountStatus, WriterKind
-from ledger.moves import MAX_DESCRIPTION, Order, Writer, checked_text
+from ledger.moves import Order, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
-
-MAX_NAME: Final = 200
+from ledger.texts import ACCOUNT_NAME, EXTERNAL_ID, REASON
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,9 @@ async def create_account(transaction: LedgerTransaction, new: NewAccount, actor:
 
 
 async def _insert(transaction: LedgerTransaction, new: NewAccount) -> AccountRow:
-    checked_text(new.name, "name", MAX_NAME)
+    ACCOUNT_NAME.checked(new.name, "name")
     if new.external_id is not None:
-        checked_text(new.external_id, "externalId", MAX_NAME)
+        EXTERNAL_ID.checked(new.external_id, "externalId")
         if is_shaped_like_account_id(new.external_id):
             raise BadUserInput("externalId must not look like an account's id, such as acct_7")
     try:
@@ -70,7 +69,7 @@ async def change_status(
     transaction: LedgerTransaction, account_id: int, status: AccountStatus, reason: str, actor: Actor
 ) -> AccountRow:
     """As it is afterwards. Raises NotFound, and Conflict where it has that status already."""
-    checked_text(reason, "reason", MAX_DESCRIPTION)
+    REASON.checked(reason, "reason")
     row = await locked_account(transaction, account_id)
     if row.status == status:
         msg = f"{account_id_text(account_id)} is {status.value} already"

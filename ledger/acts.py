@@ -15,8 +15,9 @@ from db.database import Database
 from db.rows import ActRow
 from ledger.errors import IdempotencyConflict
 from ledger.ids import account_id_text
-from ledger.moves import MAX_KEY, checked_text, digest_of_payload
+from ledger.moves import digest_of_payload
 from ledger.posting import LedgerTransaction
+from ledger.texts import IDEMPOTENCY_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def _came_before(call: Call, known: ActRow) -> Came:
 
 async def once(transaction: LedgerTransaction, call: Call, work: Callable[[], Awaitable[Came]]) -> Came:
     """What came of the call: now, or when it was made first. Raises IdempotencyConflict, and what the work raises."""
-    checked_text(call.idempotency_key, "idempotencyKey", MAX_KEY)
+    IDEMPOTENCY_KEY.checked(call.idempotency_key, "idempotencyKey")
     claimed = ActRow(
         scope=_scope(call),
         operation=call.operation,

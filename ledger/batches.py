@@ -14,8 +14,9 @@ from ledger.books import Book, BookMark, check_ref, sum_by_month
 from ledger.errors import BadUserInput, IdempotencyConflict, NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import RESOURCES
-from ledger.moves import MAX_KEY, Order, Outcome, checked_text
+from ledger.moves import Order, Outcome
 from ledger.rules import apply
+from ledger.texts import IDEMPOTENCY_KEY
 
 Clock = Callable[[], datetime]
 CallKey = tuple[int, str, str]
@@ -26,7 +27,7 @@ MAX_MOVES: Final = 10_000
 def _call_key(order: Order) -> CallKey | None:
     if order.idempotency_key is None:
         return None
-    checked_text(order.idempotency_key, "idempotencyKey", MAX_KEY)
+    IDEMPOTENCY_KEY.checked(order.idempotency_key, "idempotencyKey")
     return order.account_id, order.operation, order.idempotency_key
 
 

@@ -15,7 +15,8 @@ from ledger.errors import BadUserInput, Forbidden, NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import SIGN, SOURCE_BY_WRITER, TransactionSource, TransactionType
 from ledger.money import MAX_NANOS, MIN_NANOS, format_nanos, in_range
-from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, Entry, Period, Ref, Writer, checked_text
+from ledger.moves import Entry, Period, Ref, Writer
+from ledger.texts import DESCRIPTION, REF_ID
 
 ChargeKey = tuple[int, str, str]
 
@@ -175,11 +176,11 @@ def source_of(writer: Writer, kind: TransactionType) -> TransactionSource:
 
 
 def check_ref(ref: Ref) -> None:
-    checked_text(ref.id, "refId", MAX_REF_ID)
+    REF_ID.checked(ref.id, "refId")
 
 
 def check_entry(entry: Entry, head_seq: int) -> None:
-    checked_text(entry.description, "description", MAX_DESCRIPTION)
+    DESCRIPTION.checked(entry.description, "description")
     in_range(entry.amount_nanos, "the amount")
     if entry.amount_nanos == 0:
         raise BadUserInput("the amount must not be zero")

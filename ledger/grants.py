@@ -6,12 +6,14 @@ from ledger import descriptions
 from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionType
 from ledger.moves import Entry, Ref
+from ledger.texts import REF_ID
 
 
 def bonus(amount_nanos: int, promotion: str, description: str | None = None) -> Entry:
     """Promotional credit. Raises BadUserInput unless it is positive."""
     if amount_nanos <= 0:
         raise BadUserInput("the amount of a bonus must be positive")
+    REF_ID.checked(promotion, "promotion")
     text = descriptions.bonus(promotion, amount_nanos) if description is None else description
     return Entry(TransactionType.BONUS, amount_nanos, text, Ref(RefType.PROMOTION, promotion))
 
@@ -33,6 +35,7 @@ def contract(name: str, cash_nanos: int, bonus_nanos: int | None, description: s
         raise BadUserInput("the cash part of a contract must be positive")
     if bonus_nanos is not None and bonus_nanos <= 0:
         raise BadUserInput("the bonus part of a contract must be positive: leave it out for none")
+    REF_ID.checked(name, "contract")
     ref = Ref(RefType.CONTRACT, name)
     cash_text, bonus_text = descriptions.contract(name, cash_nanos, bonus_nanos or 0)
     rows = [Entry(TransactionType.CONTRACT_GRANT, cash_nanos, cash_text if description is None else description, ref)]

@@ -16,9 +16,10 @@ from db.volumes import RateRow
 from ledger.descriptions import title
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import ChargeState, RefType
-from ledger.moves import MAX_REF_ID, Ref, checked_text
+from ledger.moves import Ref
 from ledger.past import checked_past
 from ledger.rates import checked_rate
+from ledger.texts import REF_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceR
     checked_rate(rate.gpus, rate.price_nanos, "gpus", "pricePerGpuHour")
     if not rate.price_nanos:
         raise BadUserInput("pricePerGpuHour must be above zero: a cycle's hold is")
-    checked_text(rate.ref_id, "refId", MAX_REF_ID)
+    REF_ID.checked(rate.ref_id, "refId")
     ref = Ref(RefType.INFERENCE_INSTANCE, rate.ref_id)
     key = account_id, ref.type.value, ref.id
     await writes.lock_accounts(connection, [account_id])

@@ -23,10 +23,9 @@ from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Act, Actor, note
 from ledger.errors import BadUserInput, Conflict, NotFound, Unauthenticated
 from ledger.ids import account_id_text
-from ledger.moves import checked_text
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
+from ledger.texts import OWNER
 
-MAX_OWNER: Final = 200
 MAX_ACCOUNTS: Final = 1_000
 MAX_VALID_KEYS: Final = 100
 """Of one account."""
@@ -124,7 +123,7 @@ def _with_article(scope: KeyScope) -> str:
 
 
 def _check_new(key: NewKey, now: datetime) -> None:
-    checked_text(key.owner, "owner", MAX_OWNER)
+    OWNER.checked(key.owner, "owner")
     if key.scope in OF_ACCOUNTS and key.account_id is None:
         msg = f"{_with_article(key.scope)} key needs an account"
         raise BadUserInput(msg)

@@ -11,10 +11,11 @@ from ledger import descriptions
 from ledger.errors import BadUserInput, Conflict
 from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
 from ledger.money import in_range
-from ledger.moves import MAX_REF_ID, Entry, Order, Outcome, Period, Ref, Writer, checked_text
+from ledger.moves import Entry, Order, Outcome, Period, Ref, Writer
 from ledger.past import checked_past
 from ledger.posting import LedgerTransaction
-from ledger.usage import MAX_COUNT, MAX_NAME, UsageRequest, Verdict, id_digest, record_requests
+from ledger.texts import MODEL, REF_ID, REQUEST_ID
+from ledger.usage import MAX_COUNT, UsageRequest, Verdict, id_digest, record_requests
 
 MAX_REQUESTS: Final = 1_000
 OPERATION: Final = "recordUsage"
@@ -63,7 +64,7 @@ async def record_usage(
     verdicts = await record_requests(transaction.connection, requests)
     _check_verdicts(verdicts, batch)
     new = [one for one, verdict in zip(batch.requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
-    charge = _charge(new, batch.batch_id or idempotency_key[:MAX_REF_ID], batch)
+    charge = _charge(new, batch.batch_id or idempotency_key[: REF_ID.longest], batch)
     payload = [OPERATION, batch.batch_id, batch.description, batch.requests]
     order = Order(account_id, writer, charge, OPERATION, idempotency_key, payload, len(new))
     # Sent again, all of its requests are known: nothing is new, and posting finds the first call's outcome.
@@ -76,14 +77,14 @@ def _check(batch: UsageBatch, now: datetime) -> None:
         msg = f"requests must be 1 to {MAX_REQUESTS}, not {len(batch.requests)}"
         raise BadUserInput(msg)
     if batch.batch_id is not None:
-        checked_text(batch.batch_id, "batchId", MAX_REF_ID)
+        REF_ID.checked(batch.batch_id, "batchId")
     for number, request in enumerate(batch.requests):
         _check_request(request, f"requests[{number}]", now)
 
 
 def _check_request(request: MeteredRequest, what: str, now: datetime) -> None:
-    checked_text(request.id, f"{what}.id", MAX_NAME)
-    checked_text(request.model, f"{what}.model", MAX_NAME)
+    REQUEST_ID.checked(request.id, f"{what}.id")
+    MODEL.checked(request.model, f"{what}.model")
     if checked_past(request.at, now, f"{what}.at") < _EPOCH:
         msg = f"{what}.at lies before 1970"
         raise BadUserInput(msg)

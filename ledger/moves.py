@@ -4,45 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from db.rows import TransactionRow
-from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionType, WriterKind
-
-MAX_DESCRIPTION: Final = 500
-MAX_REF_ID: Final = 200
-MAX_KEY: Final = 255
-
-# Control characters, lone surrogates, line and paragraph separators. Joiners, which many scripts are written with,
-# are format characters (Cf) and welcome; those that reorder what is read are not.
-_REFUSED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_REORDERING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def checked_text(value: str, what: str, longest: int) -> str:
-    """The text itself. Raises BadUserInput for empty, too long or unprintable text, lone surrogates included."""
-    if not value.strip():
-        msg = f"{what} is required"
-        raise BadUserInput(msg)
-    if len(value) > longest:
-        msg = f"{what} must have at most {longest} characters, not {len(value)}"
-        raise BadUserInput(msg)
-    if not value.isascii() or not value.isprintable():
-        _check_letters(value, what)
-    return value
-
-
-def _check_letters(value: str, what: str) -> None:
-    if any(unicodedata.category(letter) in _REFUSED or letter in _REORDERING for letter in value):
-        msg = f"{what} must not contain control characters"
-        raise BadUserInput(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
 
 from ledger.errors import BadUserInput
 from ledger.money import round_nanos
+from ledger.texts import MODEL
 
 _EXACT: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 _RATES: Final = ("input_usd_per_million", "output_usd_per_million", "usd_per_call")
@@ -111,6 +112,7 @@ def _decimal(value: object, what: str) -> Decimal:
 
 def _entry(model: str, table: object) -> Rate | str:
     what = f'models."{model}"'
+    MODEL.checked(model, f"the name of the table models.{model!a}")
     if not isinstance(table, dict) or not table:
         msg = f"{what} must be a table of prices"
         raise BadUserInput(msg)

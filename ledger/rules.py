@@ -21,7 +21,6 @@ from ledger.ids import account_id_text
 from ledger.kinds import HOLDABLE, RESOURCES, AccountStatus, ChargeState, RefType, TransactionType
 from ledger.money import format_nanos
 from ledger.moves import (
-    MAX_DESCRIPTION,
     EndCharge,
     Entry,
     ExpireHold,
@@ -32,8 +31,8 @@ from ledger.moves import (
     RenewHold,
     SettleHold,
     Writer,
-    checked_text,
 )
+from ledger.texts import DESCRIPTION
 
 CYCLE: Final = timedelta(hours=24)
 """How long an inference instance is held for at a time."""
@@ -80,7 +79,7 @@ def _check_hold(move: OpenHold | RenewHold) -> None:
     if move.amount_nanos <= 0:
         raise BadUserInput("the amount of a hold must be positive")
     if move.description is not None:
-        checked_text(move.description, "description", MAX_DESCRIPTION)
+        DESCRIPTION.checked(move.description, "description")
     if move.period is not None:
         check_period(move.period)
 
@@ -170,7 +169,7 @@ def _settle(book: Book, writer: Writer, hold: HoldRow, settlement: SettleHold) -
         period = _used_period(hold, settlement.ended_at or book.now)
         row = book.append(writer, Entry(kind, difference, description, ref=ref, period=period))
     else:
-        checked_text(description, "description", MAX_DESCRIPTION)
+        DESCRIPTION.checked(description, "description")
     key = book.key(ref)
     charge = book.charges[key]
     book.put_charge(

@@ -20,15 +20,14 @@ from ledger.accounts import locked_account
 from ledger.acts import Call, Came
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import account_id_text
-from ledger.moves import MAX_KEY, checked_text
 from ledger.posting import Clock, LedgerTransaction, utc_now
 from ledger.recharges import checked_payment
 from ledger.stripe.api import CheckoutSession, NewSession, StripeApi
 from ledger.stripe.customers import paying
 from ledger.stripe.failures import CallInProgress, StripeRefused, StripeUnavailable
+from ledger.texts import ADDRESS, IDEMPOTENCY_KEY
 
 OPERATION: Final = "createTopUp"
-MAX_URL: Final = 2_000
 
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MAX_STRIPE_KEY: Final = 255
@@ -66,7 +65,7 @@ class KeptTopUp:
 
 def checked_url(given: str, what: str) -> str:
     """An address that a browser may be sent to. Raises BadUserInput."""
-    checked_text(given, what, MAX_URL)
+    ADDRESS.checked(given, what)
     try:
         parts = urlsplit(given)
         host = parts.hostname
@@ -147,7 +146,7 @@ class TopUps:
         checked_payment(new.amount_nanos, "amount")
         checked_url(new.success_url, "successUrl")
         checked_url(new.cancel_url, "cancelUrl")
-        checked_text(new.idempotency_key, "idempotencyKey", MAX_KEY)
+        IDEMPOTENCY_KEY.checked(new.idempotency_key, "idempotencyKey")
         if await acts.made_before(self._database, new.call()):
             return None
         if self._api is None:

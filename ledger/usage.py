@@ -26,8 +26,6 @@ from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
 
 MAX_COUNT: Final = 2**63 - 1
-MAX_NAME: Final = 200
-"""Characters of a model's name, or of a request's id."""
 TOKEN_CATEGORIES: Final = frozenset({UsageCategory.CHAT.value, UsageCategory.EMBEDDING.value})
 """The categories whose tokens the card counts."""
 

@@ -12,9 +12,10 @@ from db.volumes import RateRow, ResourceKey, VolumeRow
 from ledger.descriptions import title
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import RefType
-from ledger.moves import MAX_REF_ID, Ref, checked_text
+from ledger.moves import Ref
 from ledger.past import checked_past
 from ledger.rates import checked_rate
+from ledger.texts import REF_ID
 
 MAX_BACK: Final = timedelta(days=366)
 """How long ago a volume that is only told of now may have begun."""
@@ -35,7 +36,7 @@ class VolumeRate:
 def _key(account_id: int, ref: Ref) -> ResourceKey:
     if ref.type not in KINDS:
         raise BadUserInput("refType must be VOLUME or SHARED_FILESYSTEM")
-    checked_text(ref.id, "refId", MAX_REF_ID)
+    REF_ID.checked(ref.id, "refId")
     return account_id, ref.type.value, ref.id
 
 

@@ -1,25 +1,27 @@
+"""Texts that are looked for. What nothing can be called matches nothing, unless no database can look for it."""
+
 from __future__ import annotations
 
 from ledger.errors import BadUserInput
-from ledger.moves import MAX_REF_ID
+from ledger.texts import REF_ID, check_unicode
 
 
 def checked_characters(text: str, argument: str) -> str:
-    """The text itself. Raises BadUserInput for what no database can look for: NUL, and halves of surrogate pairs."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        msg = f"{argument} is not Unicode text: it holds half of a surrogate pair"
-        raise BadUserInput(msg) from error
+    """Returns the text itself. Raises BadUserInput for NUL and for half of a surrogate pair."""
+    check_unicode(text, argument)
     if "\x00" in text:
         msg = f"{argument} must not contain NUL characters"
         raise BadUserInput(msg)
     return text
 
 
-def checked_ref_id(text: str) -> str:
-    """The refId itself. Raises BadUserInput for one that nothing can have."""
-    if not 1 <= len(text) <= MAX_REF_ID:
-        msg = f"refId must have 1 to {MAX_REF_ID} characters, not {len(text)}"
+def checked_length(text: str, argument: str, shortest: int, longest: int) -> str:
+    """Returns the text itself. Raises BadUserInput for another length too."""
+    if not shortest <= len(text) <= longest:
+        msg = f"{argument} must have {shortest} to {longest} characters, not {len(text)}"
         raise BadUserInput(msg)
-    return checked_characters(text, "refId")
+    return checked_characters(text, argument)
+
+
+def checked_ref_id(text: str) -> str:
+    return checked_length(text, "refId", 1, REF_ID.longest)

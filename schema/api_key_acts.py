@@ -8,7 +8,8 @@ from typing import Annotated, Final
 import strawberry
 from strawberry import Info
 
-from ledger.keys import MAX_ACCOUNTS, MAX_GRACE, MAX_OWNER, MAX_VALID_KEYS, NewKey
+from ledger.keys import MAX_ACCOUNTS, MAX_GRACE, MAX_VALID_KEYS, NewKey
+from ledger.texts import OWNER
 from resolvers import api_keys
 from resolvers.api_keys import KeyOutcome
 from resolvers.writes import Writes
@@ -29,7 +30,7 @@ _SHOWN_ONCE: Final = (
 @strawberry.input(description="A new key.")
 class CreateApiKeyInput(Call):
     scope: KeyScope = strawberry.field(description="What it may do. A manage key makes READ and MANAGE keys alone.")
-    owner: str = strawberry.field(description=f"Who answers for the key: 1 to {MAX_OWNER} characters.")
+    owner: str = strawberry.field(description=f"Who answers for the key: {OWNER.bounds}.")
     account_id: strawberry.ID | None = strawberry.field(
         default=None,
         description="The account of a READ or MANAGE key, `acct_7`; a manage key's own if left out. Others have none.",

@@ -5,7 +5,8 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, Outcome
+from ledger.moves import Outcome
+from ledger.texts import DESCRIPTION, REF_ID
 from resolvers import grants
 from resolvers.writes import Writes
 from schema.payload import ACCOUNT, Call, Payload
@@ -16,12 +17,10 @@ from schema.scalars import Nanos
 class GrantBonusInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     amount: Nanos = strawberry.field(description="What is given: above zero.")
-    promotion: str = strawberry.field(
-        description=f"The promotion's name, which refId has on the row: 1 to {MAX_REF_ID} characters."
-    )
+    promotion: str = strawberry.field(description=f"The promotion's name, which refId has on the row: {REF_ID.bounds}.")
     description: str | None = strawberry.field(
         default=None,
-        description=f"The row's description: 1 to {MAX_DESCRIPTION} characters. If left out:"
+        description=f"The row's description: {DESCRIPTION.bounds}. If left out:"
         " `Promotion summer-2026: $50.00 of credit`.",
     )
 

@@ -7,7 +7,8 @@ import strawberry
 from strawberry import Info
 
 from db.rows import ChargeRow
-from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, OpenHold, Period, Ref, RenewHold, SettleHold
+from ledger.moves import OpenHold, Period, Ref, RenewHold, SettleHold
+from ledger.texts import DESCRIPTION, REF_ID
 from resolvers import holds
 from resolvers.holds import HoldOutcome
 from resolvers.writes import Writes
@@ -16,12 +17,12 @@ from schema.kinds import RefType
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
-_REF_ID = f"The instance, as its service knows it: 1 to {MAX_REF_ID} characters."
+_REF_ID = f"The instance, as its service knows it: {REF_ID.bounds}."
 _USED = "What the time that ended came to in full, zero or more: not the difference to the hold."
 
 
 def _text(what: str, default: str) -> str:
-    return f"{what}: 1 to {MAX_DESCRIPTION} characters. If left out: `{default}`."
+    return f"{what}: {DESCRIPTION.bounds}. If left out: `{default}`."
 
 
 @strawberry.input(

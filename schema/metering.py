@@ -7,8 +7,8 @@ import strawberry
 from strawberry import Info
 
 from ledger.metering import MAX_REQUESTS, MeteredRequest, UsageBatch
-from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, Outcome
-from ledger.usage import MAX_NAME
+from ledger.moves import Outcome
+from ledger.texts import DESCRIPTION, MODEL, REF_ID, REQUEST_ID
 from resolvers import metering
 from resolvers.writes import Writes
 from schema.kinds import UsageCategory, UsageOrigin
@@ -19,13 +19,13 @@ from schema.scalars import BigInteger, Nanos
 @strawberry.input(description="One API call.")
 class UsageRequestInput:
     id: str = strawberry.field(
-        description=f"1 to {MAX_NAME} characters by which the account's requests are told apart: each is counted and"
+        description=f"{REQUEST_ID.bounds} by which the account's requests are told apart: each is counted and"
         " charged once, in whatever batches it comes. Requests of imported logs have the same ids."
     )
     at: datetime = strawberry.field(
         description="When the call was made; its UTC day is the day of its usage. At most 5 minutes ahead."
     )
-    model: str = strawberry.field(description=f"Id of the model that was called: 1 to {MAX_NAME} characters.")
+    model: str = strawberry.field(description=f"Id of the model that was called: {MODEL.bounds}.")
     category: UsageCategory = strawberry.field(description="Kind of model.")
     origin: UsageOrigin = strawberry.field(default=UsageOrigin.PLATFORM, description="Whose model it was.")
     input_tokens: BigInteger = strawberry.field(default=BigInteger(0), description="Tokens sent to the model.")
@@ -41,11 +41,11 @@ class RecordUsageInput(Call):
     )
     batch_id: str | None = strawberry.field(
         default=None,
-        description=f"What refId names on the row: 1 to {MAX_REF_ID} characters; the idempotency key if left out.",
+        description=f"What refId names on the row: {REF_ID.bounds}; the idempotency key if left out.",
     )
     description: str | None = strawberry.field(
         default=None,
-        description=f"The row's description: 1 to {MAX_DESCRIPTION} characters. If left out:"
+        description=f"The row's description: {DESCRIPTION.bounds}. If left out:"
         " `API usage m-large: 812 calls, 1,204,000 in + 310,500 out tokens`, or `API usage of 3 models: …`.",
     )
 

@@ -8,8 +8,9 @@ import strawberry
 from strawberry import Info
 
 from db.rows import AccountRow
-from ledger.accounts import MAX_NAME, NewAccount
-from ledger.moves import MAX_DESCRIPTION, MAX_REF_ID, Outcome
+from ledger.accounts import NewAccount
+from ledger.moves import Outcome
+from ledger.texts import ACCOUNT_NAME, DESCRIPTION, EXTERNAL_ID, REASON, REF_ID
 from resolvers import operators
 from resolvers.operators import AccountOutcome
 from resolvers.writes import Writes
@@ -18,15 +19,15 @@ from schema.kinds import AccountStatus
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
-_REASON = f"Why: 1 to {MAX_DESCRIPTION} characters. It is kept in the audit list."
+_REASON = f"Why: {REASON.bounds}. It is kept in the audit list."
 
 
 @strawberry.input(description="A new account.")
 class CreateAccountInput(Call):
-    name: str = strawberry.field(description=f"For people to read: 1 to {MAX_NAME} characters.")
+    name: str = strawberry.field(description=f"For people to read: {ACCOUNT_NAME.bounds}.")
     external_id: str | None = strawberry.field(
         default=None,
-        description=f"The name that other systems know the account by: 1 to {MAX_NAME} characters, unique, and not like"
+        description=f"The name that other systems know the account by: {EXTERNAL_ID.bounds}, unique, and not like"
         " an id (`acct_7`).",
     )
     signup_bonus: Nanos | None = strawberry.field(
@@ -51,7 +52,7 @@ class CorrectBalanceInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     amount: Nanos = strawberry.field(description="What is added to the balance, or taken off it; not zero.")
     description: str = strawberry.field(
-        description=f"The reason, which the customer reads on the row: 1 to {MAX_DESCRIPTION} characters."
+        description=f"The reason, which the customer reads on the row: {DESCRIPTION.bounds}."
     )
     corrects: strawberry.ID | None = strawberry.field(
         default=None, description="The row of this account that is corrected: `txn_7_1042`. Another one is NOT_FOUND."
@@ -61,16 +62,14 @@ class CorrectBalanceInput(Call):
 @strawberry.input(description="A signed enterprise contract.")
 class GrantContractInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    contract: str = strawberry.field(
-        description=f"The contract's name, which refId has on the rows: 1 to {MAX_REF_ID} characters."
-    )
+    contract: str = strawberry.field(description=f"The contract's name, which refId has on the rows: {REF_ID.bounds}.")
     amount: Nanos = strawberry.field(description="The cash part: above zero.")
     bonus: Nanos | None = strawberry.field(
         default=None, description="What was negotiated on top: above zero; none if left out."
     )
     description: str | None = strawberry.field(
         default=None,
-        description=f"Both rows' description: 1 to {MAX_DESCRIPTION} characters. If left out: `Enterprise contract"
+        description=f"Both rows' description: {DESCRIPTION.bounds}. If left out: `Enterprise contract"
         " EC-2041: $10000.00 contract → $12000.00 total credit`, and on the bonus `…, with $2000.00 as bonus_grant`.",
     )
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import strawberry
 
-from ledger.moves import MAX_KEY
+from ledger.texts import IDEMPOTENCY_KEY
 from schema.scalars import Nanos
 from schema.transaction import Transaction
 
@@ -16,7 +16,7 @@ ACCOUNT: Final = "`acct_7`. One that the key does not cover is NOT_FOUND."
 @strawberry.input
 class Call:
     idempotency_key: str = strawberry.field(
-        description=f"1 to {MAX_KEY} characters that tell this call from every other one of this mutation on this"
+        description=f"{IDEMPOTENCY_KEY.bounds} that tell this call from every other one of this mutation on this"
         " account. The same call with the same key is carried out once and answered alike however often it is sent;"
         " with another input it is IDEMPOTENCY_CONFLICT. Keys never expire. A refused call leaves its key free."
     )

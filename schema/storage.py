@@ -10,8 +10,9 @@ from strawberry import Info
 
 from ledger.instances import InstanceRate
 from ledger.money import format_nanos
-from ledger.moves import MAX_REF_ID, Ref
+from ledger.moves import Ref
 from ledger.rates import MAX_PRICE_NANOS, MAX_QUANTITY
+from ledger.texts import REF_ID
 from ledger.volumes import MAX_BACK, VolumeRate
 from resolvers import storage
 from resolvers.acts import ActOutcome
@@ -21,7 +22,7 @@ from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
 _KIND = "VOLUME or SHARED_FILESYSTEM."
-_VOLUME = f"The volume, as its service knows it: 1 to {MAX_REF_ID} characters. It is not used again after its deletion."
+_VOLUME = f"The volume, as its service knows it: {REF_ID.bounds}. It is not used again after its deletion."
 _PRICE = format_nanos(MAX_PRICE_NANOS)
 _UNBILLED = f"At most {MAX_BACK.days} days ago, and in no day that is billed already."
 

@@ -8,8 +8,7 @@ from strawberry import Info
 
 from db.rows import AccountRow
 from db.stripe_events import StripeEventRow
-from ledger.moves import MAX_DESCRIPTION
-from ledger.stripe.shapes import MAX_ID
+from ledger.texts import REASON, STRIPE_ID
 from resolvers import stripe_events
 from resolvers.acts import ActOutcome
 from resolvers.context import Reads
@@ -78,14 +77,16 @@ class StripeEventConnection:
 @strawberry.input(description="A customer of Stripe's, and whose it is.")
 class LinkStripeCustomerInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    customer: str = strawberry.field(description=f"`cus_…`, at most {MAX_ID} characters. One is of one account.")
+    customer: str = strawberry.field(
+        description=f"`cus_…`, at most {STRIPE_ID.longest} characters. One is of one account."
+    )
 
 
 @strawberry.input(description="An event that waits or needs attention, and that nothing more is to be done about.")
 class DismissStripeEventInput(Call):
     event_id: strawberry.ID = strawberry.field(description="`evt_…`.")
     reason: str = strawberry.field(
-        description=f"Why: 1 to {MAX_DESCRIPTION} characters. It is kept with the event and in the audit list."
+        description=f"Why: {REASON.bounds}. It is kept with the event and in the audit list."
     )
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from ledger.moves import MAX_KEY
-from ledger.top_ups import MAX_URL
+from ledger.texts import ADDRESS, IDEMPOTENCY_KEY
 from resolvers import top_ups
 from resolvers.top_ups import TopUpOutcome
 from resolvers.writes import Writes
@@ -16,13 +15,13 @@ from schema.kinds import SessionState
 from schema.payload import Payload
 from schema.scalars import Nanos
 
-_ADDRESS = f"An https address of at most {MAX_URL} characters; http for localhost alone."
+_ADDRESS = f"An https address of at most {ADDRESS.longest} characters; http for localhost alone."
 
 
 @strawberry.input(description="Credit to be added through Stripe Checkout.")
 class CreateTopUpInput:
     idempotency_key: str = strawberry.field(
-        description=f"1 to {MAX_KEY} characters that tell this call from every other. The same call with the same key"
+        description=f"{IDEMPOTENCY_KEY.bounds} that tell this call from every other. The same call with the same key"
         " always has the same session: look at `state` before you send the customer there again. With another input"
         " it is IDEMPOTENCY_CONFLICT. Keys never expire."
     )

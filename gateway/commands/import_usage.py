@@ -35,10 +35,12 @@ from ledger.imports.options import ImportOptions
 from ledger.imports.reports import FileReport, ImportReport
 from ledger.imports.sources import Refusal, Source, SourceUnreadable
 from ledger.kinds import UsageCategory, UsageOrigin
-from ledger.moves import checked_text
 from ledger.prices import Prices, read_prices
+from ledger.texts import EXTERNAL_ID, MODEL
 
 SHOWN_REFUSALS = 20
+
+_KINDS = {"account": EXTERNAL_ID, "model": MODEL}
 
 
 class _Refusals:
@@ -82,7 +84,7 @@ def _start(_: click.Context, __: click.Parameter, value: str | None) -> datetime
 
 def _text(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     try:
-        return None if value is None else checked_text(value, f"--{parameter.name}", 200)
+        return None if value is None else _KINDS[parameter.name or ""].checked(value, f"--{parameter.name}")
     except BadUserInput as error:
         raise click.BadParameter(str(error)) from error
 

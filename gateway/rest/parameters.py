@@ -14,7 +14,7 @@ from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.money import parse_nanos
 from resolvers.context import Reads
-from resolvers.texts import checked_characters
+from resolvers.texts import checked_characters, checked_length
 from schema.scalars import parse_date, parse_date_time
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -62,10 +62,7 @@ def _named(parse: Callable[[object], Any]) -> Callable[[str, str], Any]:
 
 def text_parameter(name: str, description: str, *, shortest: int, longest: int, example: str) -> Parameter:
     def parse(text: str, name: str) -> str:
-        if not shortest <= len(text) <= longest:
-            msg = f"{name} must have {shortest} to {longest} characters, not {len(text)}"
-            raise BadUserInput(msg)
-        return checked_characters(text, name)
+        return checked_length(text, name, shortest, longest)
 
     schema = {"type": "string", "minLength": shortest, "maxLength": longest}
     return Parameter(name, description, schema, parse, example)

@@ -34,7 +34,7 @@ from ledger.errors import NotFound
 from ledger.ids import account_id_text, parse_transaction_id, transaction_id_text
 from ledger.kinds import RefType, TransactionSource, TransactionType
 from ledger.money import format_nanos
-from ledger.moves import MAX_REF_ID
+from ledger.texts import REF_ID
 from resolvers.accounts import MAX_SEARCH, MIN_SEARCH
 from resolvers.context import Reads
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
@@ -86,7 +86,7 @@ _FILTERS: Final = (
     amount_parameter("amount_gte", "Of at least this amount, sign included."),
     amount_parameter("amount_lte", "Of at most this amount, sign included."),
     word_parameter("ref_type", "Caused by this kind of thing.", RefType),
-    text_parameter("ref_id", "Caused by exactly this.", shortest=1, longest=MAX_REF_ID, example="132"),
+    text_parameter("ref_id", "Caused by exactly this.", shortest=1, longest=REF_ID.longest, example="132"),
     text_parameter(
         "search",
         "Part of `description` or `ref_id`, in any case. On a long ledger, narrow it by `created_at_gte`.",

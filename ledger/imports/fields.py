@@ -10,8 +10,8 @@ from typing import Final
 from ledger.errors import BadUserInput
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import parse_nanos
-from ledger.moves import checked_text
-from ledger.usage import MAX_COUNT, MAX_NAME
+from ledger.texts import TextKind
+from ledger.usage import MAX_COUNT
 
 SECOND_NANOS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
@@ -33,8 +33,8 @@ def shown(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def parse_name(text: str, what: str, longest: int = MAX_NAME) -> str:
-    return checked_text(text, what, longest)
+def parse_name(text: str, kind: TextKind, what: str) -> str:
+    return kind.checked(text, what)
 
 
 def parse_count(text: str, what: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ledger.errors import BadUserInput
 from ledger.imports.columns import SHAPES, FileRefused, Format, check_header, format_of
@@ -26,10 +26,8 @@ from ledger.imports.fields import (
 )
 from ledger.imports.options import ImportOptions
 from ledger.kinds import UsageOrigin
-from ledger.moves import checked_text
 from ledger.prices import Prices
-
-MAX_REQUEST_ID: Final = 255
+from ledger.texts import EXTERNAL_ID, MODEL, REQUEST_ID
 
 
 class LogLine(NamedTuple):
@@ -67,8 +65,6 @@ def split_line(raw: bytes) -> list[str]:
     except UnicodeDecodeError as error:
         msg = f"invalid UTF-8 at byte {error.start + 1} of the line"
         raise BadUserInput(msg) from None
-    if not text.isprintable():
-        raise BadUserInput("the line contains control characters")
     if '"' not in text:
         return [part.strip(" ") for part in text.split(",")]
     try:
@@ -126,9 +122,9 @@ class Parser:
         check_day(day_number(day), self._today)
         return RollupLine(
             number,
-            parse_name(fields[at["account"]], "account"),
+            parse_name(fields[at["account"]], EXTERNAL_ID, "account"),
             day,
-            parse_name(fields[at["model"]], "model"),
+            parse_name(fields[at["model"]], MODEL, "model"),
             parse_category(fields[at["category"]]),
             parse_origin(fields[at["origin"]]),
             parse_count(fields[at["calls"]], "calls"),
@@ -143,14 +139,14 @@ class Parser:
         nanos = parse_timestamp(time) if self._start_nanos is None else parse_seconds(time, self._start_nanos)
         check_day(nanos // DAY_NANOS, self._today)
         request_id = fields[at.get("request_id", -1)]
-        model = parse_name(fields[at["model"]], "model")
+        model = parse_name(fields[at["model"]], MODEL, "model")
         tokens = (
             parse_count(fields[at["input_tokens"]], "input_tokens"),
             parse_count(fields[at["output_tokens"]], "output_tokens"),
         )
-        if len(request_id) > MAX_REQUEST_ID:
-            checked_text(request_id, "request_id", MAX_REQUEST_ID)
-        account = parse_name(fields[at["account"]], "account")
+        if request_id:
+            REQUEST_ID.checked(request_id, "request_id")
+        account = parse_name(fields[at["account"]], EXTERNAL_ID, "account")
         category, origin = parse_category(fields[at["category"]]), parse_origin(fields[at["origin"]])
         cost, unpriced = self._priced(fields[at.get("cost", -1)], model, nanos, *tokens)
         return LogLine(number, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced)

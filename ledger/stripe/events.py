@@ -15,12 +15,12 @@ from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Act, Actor, note
 from ledger.errors import BillingError, Conflict, NotFound
 from ledger.ids import account_id_text
-from ledger.moves import MAX_DESCRIPTION, checked_text
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.stripe.credits import apply
 from ledger.stripe.notices import Event, Nothing, Notice, notice_of, read_event
-from ledger.stripe.shapes import MAX_ID, UnexpectedShape, id_of
+from ledger.stripe.shapes import UnexpectedShape, id_of
 from ledger.stripe.verdicts import Applied, Ignored, NeedsAttention, Verdict, Waiting
+from ledger.texts import REASON, STRIPE_ID
 
 FIRST_RETRY: Final = timedelta(minutes=1)
 LAST_RETRY: Final = timedelta(hours=6)
@@ -94,7 +94,7 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
 
     Raises NotFound, and Conflict where the customer is another account's.
     """
-    checked_text(customer, "the customer", MAX_ID)
+    STRIPE_ID.checked(customer, "the customer")
     account = await locked_account(transaction, account_id)
     now = transaction.clock()
     linked = await stripe_customers.link_customer(transaction.connection, customer, account_id, now, ask_at=now)
@@ -107,8 +107,9 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
 
 
 async def dismiss_event(transaction: LedgerTransaction, event_id: str, reason: str, actor: Actor) -> StripeEventRow:
-    """Ends an open event, as an operator decided. Raises NotFound, and Conflict where it is not open."""
-    checked_text(reason, "reason", MAX_DESCRIPTION)
+    """Ends an open event, as an operator decided. Raises BadUserInput, NotFound, and Conflict where it is not open."""
+    STRIPE_ID.checked(event_id, "eventId")
+    REASON.checked(reason, "reason")
     row = await stripe_events.locked(transaction.connection, event_id)
     if row is None:
         raise NotFound("there is no such event")

@@ -12,7 +12,6 @@ from ledger.errors import BadUserInput
 from ledger.money import parse_nanos
 from ledger.stripe.amounts import bought_in_session, paid_by_invoice
 from ledger.stripe.shapes import (
-    MAX_ID,
     Object,
     UnexpectedShape,
     id_of,
@@ -24,6 +23,7 @@ from ledger.stripe.shapes import (
     read_object,
     text_of,
 )
+from ledger.texts import REF_ID, STRIPE_ID
 
 CURRENCY: Final = "usd"
 
@@ -192,7 +192,7 @@ def read_event(body: str | bytes) -> Event:
     of = object_of(data, "object")
     if found.get("object") != "event" or event_id is None or kind is None or not of:
         raise BadUserInput(
-            f"the body must be an event of Stripe's, with an id and a type of at most {MAX_ID} characters"
+            f"the body must be an event of Stripe's, with an id and a type of at most {STRIPE_ID.longest} characters"
         )
     previous = object_of(data, "previous_attributes")
     return Event(event_id, kind, moment_of(found, "created"), found.get("livemode") is True, of, previous)
@@ -335,6 +335,7 @@ def _invoice(of: Object) -> Notice:
     foreign = _foreign(of)
     if foreign:
         return foreign
+    REF_ID.checked(contract, f"the metadata's {CONTRACT}")
     paid = paid_by_invoice(of)
     given = optional_text(metadata, BONUS)
     bonus = parse_nanos(given, f"the metadata's {BONUS}") if given else 0

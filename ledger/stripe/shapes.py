@@ -10,9 +10,9 @@ import orjson
 
 from ledger.errors import BadUserInput
 from ledger.money import NANOS, in_range
+from ledger.texts import STRIPE_ID
 
 NANOS_PER_CENT: Final = NANOS // 100
-MAX_ID: Final = 255
 
 Object = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ def id_of(of: Object, name: str) -> str | None:
     found = of.get(name)
     if isinstance(found, Mapping):
         found = found.get("id")
-    return found if isinstance(found, str) and 0 < len(found) <= MAX_ID else None
+    return found if isinstance(found, str) and 0 < len(found) <= STRIPE_ID.longest else None
 
 
 def nanos_of(of: Object, name: str) -> int:

@@ -120,7 +120,7 @@ class Office:
 
     async def call(self, name: str, key: str | None = None, selection: str | None = None, /, **given: Any) -> Any:
         """The payload. Without a key of its own, the mutation is sent with one that may."""
-        answer = await self.answer(name, key or self._right_key(name), selection, **given)
+        answer = await self.answer(name, key or self.right_key(name), selection, **given)
         assert "errors" not in answer, answer
         return answer["data"][name]
 
@@ -128,13 +128,13 @@ class Office:
         """A manage key of the account."""
         return await self.key(NewKey(KeyScope.MANAGE, "tests", number_of(account)))
 
-    def _right_key(self, name: str) -> str:
+    def right_key(self, name: str) -> str:
         return self.keys["service" if name in set(ServiceOperation) else "operator"]
 
     async def refusal(self, name: str, key: str | None = None, /, **given: Any) -> tuple[str, str]:
         """The code and message of the refused mutation, after a look that it wrote nothing."""
         before = await contents(self.parts.database)
-        answer = await self.answer(name, key or self._right_key(name), **given)
+        answer = await self.answer(name, key or self.right_key(name), **given)
         (error,) = answer["errors"]
         assert answer.get("data") is None
         assert await contents(self.parts.database) == before

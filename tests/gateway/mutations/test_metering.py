@@ -127,7 +127,7 @@ async def test_usage_that_is_refused(office: Office) -> None:
         ([request("a", at="1969-12-31T23:59:59Z")], "BAD_USER_INPUT", "requests[0].at lies before 1970"),
         ([request("a", at="2026-11-01")], "BAD_USER_INPUT", "a DateTime must be RFC 3339 with a zone"),
         ([request("")], "BAD_USER_INPUT", "requests[0].id is required"),
-        ([request("x" * 201)], "BAD_USER_INPUT", "requests[0].id must have at most 200 characters"),
+        ([request("x" * 256)], "BAD_USER_INPUT", "requests[0].id must have at most 255 characters"),
         ([request("a", model=" ")], "BAD_USER_INPUT", "requests[0].model is required"),
         ([request("a", category="TEXT")], "BAD_USER_INPUT", "does not exist in 'UsageCategory' enum"),
         ([request("a", cost="-0.01")], "BAD_USER_INPUT", "requests[0].cost must not be negative"),

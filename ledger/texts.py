@@ -1,0 +1,77 @@
+"""The kinds of text that callers give. Each has one check, whichever way the text comes in.
+
+Texts are kept as they are given: they are not trimmed and not normalized. Characters are Unicode code points.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.errors import BadUserInput
+
+# Control characters, line and paragraph separators. Joiners, which many scripts are written with, are format
+# characters (Cf) and welcome; those that reorder what is read are not.
+_REFUSED: Final = frozenset({"Cc", "Zl", "Zp"})
+_REORDERING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True, slots=True)
+class TextKind:
+    name: str
+    """For the table in docs/mutations.md."""
+    longest: int
+    """In characters; the shortest has one that is not a space."""
+
+    @property
+    def bounds(self) -> str:
+        """For descriptions."""
+        return f"1 to {self.longest} characters"
+
+    def checked(self, value: str, what: str) -> str:
+        """Returns the text itself. Raises BadUserInput, whose message begins with `what`."""
+        if not value.strip():
+            msg = f"{what} is required"
+            raise BadUserInput(msg)
+        if len(value) > self.longest:
+            msg = f"{what} must have at most {self.longest} characters, not {len(value)}"
+            raise BadUserInput(msg)
+        if not value.isascii() or not value.isprintable():
+            _check_letters(value, what)
+        return value
+
+
+def _check_letters(value: str, what: str) -> None:
+    check_unicode(value, what)
+    if any(unicodedata.category(letter) in _REFUSED or letter in _REORDERING for letter in value):
+        msg = f"{what} must not contain control characters"
+        raise BadUserInput(msg)
+
+
+def check_unicode(value: str, what: str) -> None:
+    """Raises BadUserInput for half of a surrogate pair, which has no place in UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        msg = f"{what} is not Unicode text: it holds half of a surrogate pair"
+        raise BadUserInput(msg) from error
+
+
+MODEL: Final = TextKind("model", 200)
+REQUEST_ID: Final = TextKind("request id", 255)
+ACCOUNT_NAME: Final = TextKind("account name", 200)
+EXTERNAL_ID: Final = TextKind("external id", 200)
+REF_ID: Final = TextKind("ref id", 200)
+"""Also the names that become one: of a promotion, a contract, a batch of usage."""
+DESCRIPTION: Final = TextKind("description", 500)
+REASON: Final = TextKind("reason", 500)
+OWNER: Final = TextKind("owner of a key", 200)
+IDEMPOTENCY_KEY: Final = TextKind("idempotency key", 255)
+STRIPE_ID: Final = TextKind("Stripe id", 255)
+ADDRESS: Final = TextKind("address", 2_000)
+
+KINDS: Final = (
+    *(MODEL, REQUEST_ID, ACCOUNT_NAME, EXTERNAL_ID, REF_ID, DESCRIPTION, REASON, OWNER),
+    *(IDEMPOTENCY_KEY, STRIPE_ID, ADDRESS),
+)
