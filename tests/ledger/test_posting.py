@@ -60,6 +60,7 @@ TABLE: list[tuple[W, T, str, str]] = [
     (W.ACCOUNT_CREATION, T.BONUS, "+", "promotion"),
     (W.SERVICE, T.BONUS, "+", "promotion"),
     (W.OPERATOR, T.ADMIN_CORRECTION, "±", "admin_correction"),
+    (W.WEBHOOK, T.ADMIN_CORRECTION, "±", "stripe_webhook"),
     (W.OPERATOR, T.CONTRACT_GRANT, "+", "contract"),
     (W.WEBHOOK, T.CONTRACT_GRANT, "+", "stripe_webhook"),
     (W.OPERATOR, T.BONUS_GRANT, "+", "contract"),
