@@ -3,9 +3,10 @@
 It never writes ledger rows: whoever records usage live posts its charge beside it.
 
 A day's key (account, day, model, category, origin) is fed by requests or by one rollup, never by both, since the
-same calls would then count twice. What makes a request count once is a digest of 16 bytes (BLAKE2b), kept per
-account: of the request's id, or of (timestamp, model, category, tokens) and how many such lines its file had
-before. Digests outlive a rollup that replaces their day, so the log stays known.
+same calls would then count twice. A rollup with the same figures says nothing new, whatever fed the day. What makes
+a request count once is a digest of 16 bytes (BLAKE2b), kept per account: of the request's id, or of (timestamp,
+model, category, tokens) and how many such lines its file had before. Digests outlive a rollup that replaces their
+day, so the log stays known.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class _Days:
         key = rollup[:5]
         known = self._rollups.get(key) or self._stored.get(key)
         if known is not None:
-            if known.fed_by == _ROLLUP and known[5:9] == rollup[5:9]:
+            if known[5:9] == rollup[5:9]:
                 return Verdict.KNOWN
             if not rollup.replace:
                 return Verdict.DIFFERS if known.fed_by == _ROLLUP else Verdict.FED_BY_REQUESTS

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from ledger.imports.fields import shown
+from ledger.imports.records import split_on
 
 
 class Format(StrEnum):
@@ -15,6 +17,7 @@ class Format(StrEnum):
     REQUESTS = "requests"
     AZURE = "azure"
     BURSTGPT = "burstgpt"
+    EXPORT = "export"
 
 
 class FileRefused(Exception):
@@ -53,28 +56,55 @@ SHAPES: Final[dict[Format, Shape]] = {
         {"request tokens": "input_tokens", "response tokens": "output_tokens"},
         frozenset({"total tokens", "log type", "session id", "elapsed time"}),
     ),
+    Format.EXPORT: Shape(
+        frozenset({"account", "day", "model", "category", "calls", "input_tokens", "output_tokens", "cost_usd"}),
+        frozenset({"origin", "tokens"}),
+        {"cost": "cost_usd"},
+    ),
 }
 
-_TELLING: Final[dict[str, Format]] = {
-    "contexttokens": Format.AZURE,
-    "generatedtokens": Format.AZURE,
-    "request tokens": Format.BURSTGPT,
-    "response tokens": Format.BURSTGPT,
-    "day": Format.ROLLUPS,
-    "cost_usd": Format.ROLLUPS,
-    "timestamp": Format.REQUESTS,
-    "input_tokens": Format.REQUESTS,
-}
-"""The format that a column speaks for; of several, the first in this order."""
+_TELLING: Final[tuple[tuple[frozenset[str], Format], ...]] = (
+    (frozenset({"contexttokens"}), Format.AZURE),
+    (frozenset({"generatedtokens"}), Format.AZURE),
+    (frozenset({"request tokens"}), Format.BURSTGPT),
+    (frozenset({"response tokens"}), Format.BURSTGPT),
+    (frozenset({"day", "cost"}), Format.EXPORT),
+    (frozenset({"day"}), Format.ROLLUPS),
+    (frozenset({"cost_usd"}), Format.ROLLUPS),
+    (frozenset({"timestamp"}), Format.REQUESTS),
+    (frozenset({"input_tokens"}), Format.REQUESTS),
+)
+"""Columns, and the format that a file with all of them has: the first that fits."""
+
+_LEDGER_COLUMNS: Final = frozenset({"seq", "balance_after"})
+_COLUMNS: Final = frozenset[str]().union(*(shape.columns for shape in SHAPES.values())) | _LEDGER_COLUMNS
+_DELIMITERS: Final = (",", ";", "\t", "|")
+
+
+def _columns_on(delimiter: str, line: str) -> list[str]:
+    try:
+        return [column.strip(" ").lower() for column in split_on(delimiter, line)]
+    except csv.Error:
+        return []
+
+
+def delimiter_of(line: str) -> str:
+    """Returns the delimiter that splits a first line into most columns that are known, a comma if none does."""
+    return max(_DELIMITERS, key=lambda delimiter: len(_COLUMNS.intersection(_columns_on(delimiter, line))))
 
 
 def format_of(header: Sequence[str]) -> Format:
-    for column, found in _TELLING.items():
-        if column in header:
+    for columns, found in _TELLING:
+        if columns.issubset(header):
             return found
+    if _LEDGER_COLUMNS.issubset(header):
+        raise FileRefused("this is an export of transactions: usage is imported, ledger rows never are")
+    if any("\0" in column for column in header):
+        raise FileRefused("the file has NUL characters, as UTF-16 without a byte order mark has: save it as UTF-8")
     raise FileRefused(
         "the first line names no column of usage: a rollup has account,day,model,category,calls,input_tokens,"
-        "output_tokens,cost_usd, a log at least timestamp,model,input_tokens,output_tokens"
+        "output_tokens,cost_usd, a log at least timestamp,model,input_tokens,output_tokens, separated by commas,"
+        " semicolons, tabs or vertical bars"
     )
 
 

@@ -26,6 +26,12 @@ _TIME = re.compile(
 _SECONDS = re.compile(r"(\d{1,11})(?:\.(\d{1,9}))?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _COUNT = re.compile(r"\d{1,19}", re.ASCII)
+_OTHER_DAY = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}", re.ASCII)
+_SCIENTIFIC = re.compile(r"-?\d+(?:[.,]\d*)?[Ee][+-]?\d+", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+", re.ASCII)
+# An export puts an apostrophe before text that a spreadsheet would take for a formula, and before text that
+# already begins with such apostrophes: gateway/rest/exports.py.
+_FORMULA_MARK = re.compile("'(?='*[=+\\-@\t\r\n＝＋－＠])")
 
 
 def shown(text: str) -> str:
@@ -37,12 +43,25 @@ def parse_name(text: str, kind: TextKind, what: str) -> str:
     return kind.checked(text, what)
 
 
+def unmarked(text: str) -> str:
+    """The text without the apostrophe that an export put before it."""
+    return _FORMULA_MARK.sub("", text, count=1) if text.startswith("'") else text
+
+
+def _spreadsheet_hint(text: str) -> str:
+    if _SCIENTIFIC.fullmatch(text):
+        return ": a spreadsheet has rounded it, so save the column as a number without an exponent"
+    if _DECIMAL_COMMA.fullmatch(text):
+        return ": the decimal separator must be a point"
+    return ""
+
+
 def parse_count(text: str, what: str) -> int:
     if _COUNT.fullmatch(text) and (count := int(text)) <= MAX_COUNT:
         return count
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
-        msg = f"{what} must be a whole number, not {shown(text)}"
+        msg = f"{what} must be a whole number, not {shown(text)}{_spreadsheet_hint(text)}"
     elif digits != text:
         msg = f"{what} must not be negative: {shown(text)}"
     else:
@@ -68,8 +87,21 @@ def parse_origin(text: str) -> str:
         raise BadUserInput(msg) from None
 
 
+def check_sum(text: str, tokens: int) -> None:
+    if text != str(tokens):
+        msg = f"tokens must be the input_tokens and output_tokens together, {tokens}, not {shown(text)}"
+        raise BadUserInput(msg)
+
+
 def parse_cost(text: str, what: str) -> int:
-    nanos = parse_nanos(text, what)
+    try:
+        nanos = parse_nanos(text, what)
+    except BadUserInput as error:
+        hint = _spreadsheet_hint(text)
+        if not hint:
+            raise
+        msg = f"{error}{hint}"
+        raise BadUserInput(msg) from None
     if nanos < 0:
         msg = f"{what} must not be negative: {shown(text)}"
         raise BadUserInput(msg)
@@ -83,7 +115,8 @@ def parse_day(text: str) -> date:
     except ValueError:
         day = None
     if day is None:
-        msg = f"the day must be a date such as 2026-11-09, not {shown(text)}"
+        hint = ": year first, then month and day" if _OTHER_DAY.fullmatch(text) else ""
+        msg = f"the day must be a date such as 2026-11-09, not {shown(text)}{hint}"
         raise BadUserInput(msg)
     return day
 

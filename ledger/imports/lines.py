@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from ledger.imports.fields import (
     DAY_NANOS,
     SECOND_NANOS,
     check_day,
+    check_sum,
     day_number,
     parse_category,
     parse_cost,
@@ -23,8 +23,10 @@ from ledger.imports.fields import (
     parse_seconds,
     parse_timestamp,
     shown,
+    unmarked,
 )
 from ledger.imports.options import ImportOptions
+from ledger.imports.records import Record
 from ledger.kinds import UsageOrigin
 from ledger.prices import Prices
 from ledger.texts import EXTERNAL_ID, MODEL, REQUEST_ID
@@ -58,22 +60,6 @@ class RollupLine(NamedTuple):
     cost_nanos: int
 
 
-def split_line(raw: bytes) -> list[str]:
-    """The fields. Raises BadUserInput for what is no line of CSV text."""
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        msg = f"invalid UTF-8 at byte {error.start + 1} of the line"
-        raise BadUserInput(msg) from None
-    if '"' not in text:
-        return [part.strip(" ") for part in text.split(",")]
-    try:
-        return [part.strip(" ") for part in next(csv.reader([text], strict=True))]
-    except csv.Error as error:
-        msg = f"the line's quotes don't match: {error}"
-        raise BadUserInput(msg) from None
-
-
 class Parser:
     """Turns the lines of one file into what they say; it is made from the file's first line."""
 
@@ -88,6 +74,7 @@ class Parser:
         }
         check_header(header, shape, {one for one, value in given.items() if value is not None})
         self._width = len(header)
+        self._cost_column = shape.column("cost_usd")
         self._places = {shape.renamed.get(column, column): place for place, column in enumerate(header)}
         self._constants = [value for one, value in given.items() if one not in self._places and value is not None]
         absent = [one for one, value in given.items() if one not in self._places and value is not None]
@@ -107,34 +94,40 @@ class Parser:
 
     @property
     def is_log(self) -> bool:
-        return self.format != Format.ROLLUPS
+        return self.format not in {Format.ROLLUPS, Format.EXPORT}
 
-    def _fields(self, raw: bytes) -> list[str]:
-        parts = split_line(raw)
+    def _fields(self, record: Record) -> list[str]:
+        parts = record.fields
         if len(parts) != self._width:
             msg = f"{len(parts)} fields, but the first line names {self._width} columns"
             raise BadUserInput(msg)
         return parts + self._constants
 
-    def rollup(self, number: int, raw: bytes) -> RollupLine:
-        fields, at = self._fields(raw), self._places
+    def rollup(self, record: Record) -> RollupLine:
+        fields, at = self._fields(record), self._places
         day = parse_day(fields[at["day"]])
         check_day(day_number(day), self._today)
-        return RollupLine(
-            number,
+        model = fields[at["model"]]
+        if self.format == Format.EXPORT:
+            model = unmarked(model)
+        line = RollupLine(
+            record.line,
             parse_name(fields[at["account"]], EXTERNAL_ID, "account"),
             day,
-            parse_name(fields[at["model"]], MODEL, "model"),
+            parse_name(model, MODEL, "model"),
             parse_category(fields[at["category"]]),
             parse_origin(fields[at["origin"]]),
             parse_count(fields[at["calls"]], "calls"),
             parse_count(fields[at["input_tokens"]], "input_tokens"),
             parse_count(fields[at["output_tokens"]], "output_tokens"),
-            parse_cost(fields[at["cost_usd"]], "cost_usd"),
+            parse_cost(fields[at["cost_usd"]], self._cost_column),
         )
+        if "tokens" in at:
+            check_sum(fields[at["tokens"]], line.input_tokens + line.output_tokens)
+        return line
 
-    def request(self, number: int, raw: bytes) -> LogLine:
-        fields, at = self._fields(raw), self._places
+    def request(self, record: Record) -> LogLine:
+        fields, at = self._fields(record), self._places
         time = fields[at["timestamp"]]
         nanos = parse_timestamp(time) if self._start_nanos is None else parse_seconds(time, self._start_nanos)
         check_day(nanos // DAY_NANOS, self._today)
@@ -149,7 +142,7 @@ class Parser:
         account = parse_name(fields[at["account"]], EXTERNAL_ID, "account")
         category, origin = parse_category(fields[at["category"]]), parse_origin(fields[at["origin"]])
         cost, unpriced = self._priced(fields[at.get("cost", -1)], model, nanos, *tokens)
-        return LogLine(number, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced)
+        return LogLine(record.line, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced)
 
     def _priced(self, cost: str, model: str, nanos: int, input_tokens: int, output_tokens: int) -> tuple[int, str]:
         """The cost, or why there is none."""

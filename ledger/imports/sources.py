@@ -1,20 +1,22 @@
-"""A file, read in batches of lines; what can't be read is refused with its number and reason."""
+"""Reads a file in batches of records. A record that can't be read is refused with the number of its first line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import islice
 from typing import BinaryIO, Final, NamedTuple
 
 from ledger.errors import BadUserInput
-from ledger.imports.columns import FileRefused
-from ledger.imports.lines import LogLine, Parser, RollupLine, split_line
+from ledger.imports.columns import FileRefused, delimiter_of
+from ledger.imports.lines import LogLine, Parser, RollupLine
 from ledger.imports.options import ImportOptions
+from ledger.imports.records import Record, RecordReader
 from ledger.prices import Prices
 
-BATCH_LINES: Final = 5_000
-MAX_LINE_BYTES: Final = 65_536
+BATCH_RECORDS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class SourceUnreadable(Exception):
 
 @dataclass(slots=True)
 class Batch:
-    """Some thousand lines that follow each other."""
+    """Up to BATCH_RECORDS records that follow each other."""
 
     requests: list[LogLine] = field(default_factory=list)
     rollups: list[RollupLine] = field(default_factory=list)
@@ -54,67 +56,55 @@ class Batch:
         return sorted([*self.refusals, *unpriced])
 
 
-def _raw_lines(stream: BinaryIO) -> Iterator[bytes]:
-    """A line longer than the limit comes cut off, one byte over it."""
-    while raw := stream.readline(MAX_LINE_BYTES + 1):
-        rest = raw
-        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
-            rest = stream.readline(MAX_LINE_BYTES + 1)
-        yield raw
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"{name} can't be read: {error.strerror or error}"
+        raise SourceUnreadable(msg) from error
 
 
-def _header(raw: bytes) -> list[str]:
-    if not raw.strip():
+def _header(record: Record) -> list[str]:
+    if record.refusal:
+        msg = f"this is no CSV file: {record.refusal}"
+        raise FileRefused(msg)
+    if not any(record.fields):
         raise FileRefused("the first line is empty: it must name the columns")
-    if len(raw) > MAX_LINE_BYTES:
-        raise FileRefused("the first line is too long to name columns: this is no CSV file")
-    try:
-        return [column.lower() for column in split_line(raw.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n"))]
-    except BadUserInput as error:
-        msg = f"this is no CSV file: {error}"
-        raise FileRefused(msg) from error
+    return [column.lower() for column in record.fields]
 
 
-def _parse_into(batch: Batch, parser: Parser, number: int, raw: bytes) -> None:
-    line = raw.rstrip(b"\r\n")
-    if not line:
-        return
+def _parse_into(batch: Batch, parser: Parser, record: Record) -> None:
     try:
-        if len(raw) > MAX_LINE_BYTES:
-            msg = f"the line is longer than {MAX_LINE_BYTES} bytes"
-            raise BadUserInput(msg)
+        if record.refusal:
+            raise BadUserInput(record.refusal)
         if parser.is_log:
-            batch.requests.append(parser.request(number, line))
+            batch.requests.append(parser.request(record))
         else:
-            batch.rollups.append(parser.rollup(number, line))
+            batch.rollups.append(parser.rollup(record))
     except BadUserInput as error:
-        batch.refusals.append(Refusal(number, str(error)))
+        batch.refusals.append(Refusal(record.line, str(error)))
 
 
 class SourceReader:
     """Reads one file in batches. Raises FileRefused when its first line is no header of usage."""
 
     def __init__(self, source: Source, options: ImportOptions, prices: Prices, today: date) -> None:
-        self._lines = self._readable(_raw_lines(source.stream), source.name)
-        header = next(self._lines, b"")
-        self._read_bytes = len(header)
-        self.parser = Parser(_header(header), options, prices, today)
-
-    @staticmethod
-    def _readable(lines: Iterator[bytes], name: str) -> Iterator[bytes]:
-        try:
-            yield from lines
-        except OSError as error:
-            msg = f"{name} can't be read: {error.strerror or error}"
-            raise SourceUnreadable(msg) from error
+        self._name = source.name
+        with _readable(self._name):
+            self._records = RecordReader(source.stream, delimiter_of)
+        self.parser = Parser(_header(self._records.header), options, prices, today)
 
     def batches(self) -> Iterator[Batch]:
-        batch = Batch(read_bytes=self._read_bytes)
-        for number, raw in enumerate(self._lines, 2):
-            batch.read_bytes += len(raw)
-            batch.last_line = number
-            _parse_into(batch, self.parser, number, raw)
-            if number % BATCH_LINES == 0:
-                yield batch
-                batch = Batch()
-        yield batch
+        records = iter(self._records)
+        counted = 0
+        while True:
+            with _readable(self._name):
+                some = list(islice(records, BATCH_RECORDS))
+            batch = Batch(read_bytes=self._records.read_bytes - counted, last_line=self._records.line)
+            counted = self._records.read_bytes
+            for record in some:
+                _parse_into(batch, self.parser, record)
+            yield batch
+            if len(some) < BATCH_RECORDS:
+                return

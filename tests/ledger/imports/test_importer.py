@@ -257,10 +257,15 @@ _GOOD = "one,2026-11-09,m,chat,5,50,10,1"
         (b"one,2026-11-09," + b"m" * 201 + b",chat,5,50,10,1", "model must have at most 200 characters, not 201"),
         (b"one,2026-11-09,m\x1b[31m,chat,5,50,10,1", "model must not contain control characters"),
         (b"one,2026-11-09,m\0,chat,5,50,10,1", "model must not contain control characters"),
-        (b"one,2026-11-09,\xff,chat,5,50,10,1", "invalid UTF-8 at byte 16 of the line"),
-        (b'one,2026-11-09,"m,chat,5,50,10,1', "the line's quotes don't match"),
-        (b"x" * 70_000, "the line is longer than 65536 bytes"),
-        (b"x" * 140_000, "the line is longer than 65536 bytes"),
+        (b"one,2026-11-09,\xff,chat,5,50,10,1", "invalid UTF-8 at byte 16 of the line: save the file as UTF-8"),
+        (b'one,2026-11-09,"m"n,chat,5,50,10,1', "the line's quotes don't match"),
+        (b'one,2026-11-09,"m\nn",chat,5,50,10,1', "model must not contain control characters"),
+        (b'one,2026-11-09,"m\n",chat,5,50,10', "7 fields, but the first line names 8 columns"),
+        (b"x" * 70_000, "the line is longer than 65,536 characters"),
+        (b"x" * 140_000, "the line is longer than 65,536 characters"),
+        (b"one,2026-11-09,m,chat,1.2E+05,50,10,1", "calls must be a whole number, not '1.2E+05': a spreadsheet has"),
+        (b'one,2026-11-09,m,chat,5,50,10,"1,25"', "the decimal separator must be a point"),
+        (b"one,09.11.2026,m,chat,5,50,10,1", "such as 2026-11-09, not '09.11.2026': year first, then month and day"),
         (b"one,2026-11-09,m,chat,6,50,10,1", "is known with other figures"),
     ],
 )  # fmt: skip
@@ -302,8 +307,10 @@ async def test_a_bad_log_line_is_refused(sqlite_database: Database, line: str, r
         (b"\x89PNG\r\n\x1a\n", "this is no CSV file: invalid UTF-8"),
         (b'{"calls": 5}', "names no column of usage"),
         (b"x" * 100_000, "this is no CSV file"),
-        (b"\xff\xfea\0c\0c\0", "this is no CSV file: invalid UTF-8"),
-        (_ROLLUP_HEADER.replace(",", "\t").encode(), "the first line names no column of usage"),
+        (b"\xff\xfea\0c\0c\0", "the first line names no column of usage"),
+        (_ROLLUP_HEADER.encode("utf-16-le"), "UTF-16 without a byte order mark"),
+        (_ROLLUP_HEADER.replace(",", ":").encode(), "separated by commas, semicolons, tabs or vertical bars"),
+        (b"id,account,seq,amount,balance_after", "this is an export of transactions"),
         (_ROLLUP_HEADER.encode() + b",colour", "unknown column 'colour'"),
         (_ROLLUP_HEADER.encode() + b",day", "the column 'day' is there twice"),
         (_ROLLUP_HEADER.replace(",calls", "").encode(), "the column calls is missing"),
@@ -336,7 +343,7 @@ async def test_refused_lines_come_in_order_of_their_numbers(database: Database) 
 
 
 async def test_equal_lines_of_a_file_count_each(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BATCH_LINES", 2)
+    monkeypatch.setattr(sources, "BATCH_RECORDS", 2)
     line = "2026-11-09T00:00:00Z,one,m,chat,1,1,1"
     again = line.replace("00Z", "00.000")
     assert (await _import(database, _log(line, again, line, line))).counts == [(4, 0, 0)]
@@ -371,7 +378,7 @@ async def test_replacing(database: Database) -> None:
 async def test_the_same_lines_from_two_sides_at_once_count_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
-    monkeypatch.setattr(sources, "BATCH_LINES", 7)
+    monkeypatch.setattr(sources, "BATCH_RECORDS", 7)
     lines = [f"2026-11-09T00:00:{line % 60:02d}Z,a{line % 5},m,chat,{line},1,1" for line in range(100)]
     files = _log(*lines), _log(*reversed(lines)), _log(*lines[::2], *lines[1::2])
     options = replace(_CREATE, strict=strict)
@@ -386,7 +393,7 @@ async def test_the_same_lines_from_two_sides_at_once_count_once(
 
 
 async def test_strict_takes_all_files_or_none(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BATCH_LINES", 2)
+    monkeypatch.setattr(sources, "BATCH_RECORDS", 2)
     strict = replace(_CREATE, strict=True)
     good = _log(*(f"2026-11-09T00:00:0{second}Z,a{second},m,chat,1,1,1" for second in range(5)))
     contradicting = _rollups(_GOOD, _GOOD.replace("m", "n"), _GOOD.replace(",5,", ",6,"))
@@ -406,19 +413,19 @@ async def test_strict_takes_all_files_or_none(database: Database, monkeypatch: p
 async def test_a_sum_beyond_64_bits_keeps_whole_batches_alone(
     database: Database, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
-    monkeypatch.setattr(sources, "BATCH_LINES", 2)
+    monkeypatch.setattr(sources, "BATCH_RECORDS", 2)
     most = "one,2026-11-09,{},image,9223372036854775807,0,0,0"
     file = _rollups(most.format("a"), "two,2026-11-09,m,chat,1,0,0,0", most.format("b"), "")
     importer = Importer(database, replace(_CREATE, strict=strict), _PRICES, _now)
     with pytest.raises(NumberOutOfRange, match=r"1\.csv, lines up to \d: .*64-bit range"):
         await importer.run([Source("1.csv", BytesIO(file.encode()))])
-    kept = 0 if strict else 1
+    kept = 0 if strict else 2
     assert importer.report.files[0].taken == kept
     assert len(await _days(database)) == kept
 
 
 async def test_a_full_disk_keeps_whole_batches_alone(sqlite_file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BATCH_LINES", 100)
+    monkeypatch.setattr(sources, "BATCH_RECORDS", 100)
     database = Database(DatabaseOptions(sqlite_file_url))
 
     @event.listens_for(database.engine.sync_engine, "connect")
@@ -432,7 +439,8 @@ async def test_a_full_disk_keeps_whole_batches_alone(sqlite_file_url: str, monke
     with pytest.raises(DatabaseFull):
         await importer.run([Source("1.csv", BytesIO(_log(*lines).encode()))])
     taken = importer.report.files[0].taken
-    assert taken % 100 == 99
+    assert taken > 0
+    assert taken % 100 == 0
     assert await _rows(database, "SELECT count(*), sum(calls) FROM usage_days") == [(taken, taken)]
     assert await _rows(database, "SELECT count(*) FROM usage_requests") == [(taken,)]
     assert (await _months(database))[0][2] == taken
@@ -440,11 +448,11 @@ async def test_a_full_disk_keeps_whole_batches_alone(sqlite_file_url: str, monke
 
 
 class _Broken(BytesIO):
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if not line:
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if not data:
             raise OSError(5, "Input/output error")
-        return line
+        return data
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -537,7 +545,7 @@ async def test_days_and_months_are_what_a_recount_says(
     prefix = next(_prefixes)
     header = "timestamp,account,model,category,origin,input_tokens,output_tokens,request_id,cost"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "BATCH_LINES", 4)
+        patch.setattr(sources, "BATCH_RECORDS", 4)
         for lines, strict in files + files[:1]:
             file = "\n".join([header, *(line.csv(prefix) for line in lines)])
             result = await _import(database, file, options=replace(_CREATE, strict=strict))

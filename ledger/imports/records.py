@@ -1,0 +1,186 @@
+"""Splits a CSV file into records, each with the number of its first line.
+
+A quoted field may hold line breaks, so a line of the file is not always a record. Where the quotes of several
+lines don't match, nobody can tell where the next record begins: the rest of the file is then refused unread, since
+a line that was part of a text could otherwise be taken for usage.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final, NamedTuple
+
+from ledger.errors import BadUserInput
+
+MAX_RECORD_CHARACTERS: Final = 65_536
+_REPLACEMENT: Final = "\ufffd"
+_BYTE_ORDER_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+class Record(NamedTuple):
+    line: int
+    """The number of the record's first line."""
+    fields: list[str]
+    refusal: str = ""
+    """Why the record can't be split; it then has no fields."""
+
+
+class _TooLong(Exception):
+    pass
+
+
+class _Bytes(io.RawIOBase):
+    """Counts the bytes that are read of a stream, and leaves the stream open."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._start = b""
+        while len(self._start) < 3 and (more := stream.read(3 - len(self._start))):
+            self._start += more
+        self.encoding = next(
+            (name for mark, name in _BYTE_ORDER_MARKS.items() if self._start.startswith(mark)), "utf-8"
+        )
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data, self._start = self._start or self._stream.read(len(buffer)), b""
+        buffer[: len(data)] = data
+        self.count += len(data)
+        return len(data)
+
+
+def split_on(delimiter: str, text: str) -> list[str]:
+    """The fields of a record in one text. Raises csv.Error where its quotes don't match."""
+    return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+
+
+def _check_encoding(text: str, encoding: str) -> None:
+    if encoding == "utf-16":
+        if _REPLACEMENT in text:
+            raise BadUserInput("invalid UTF-16 in the line: save the file as UTF-8")
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        byte = len(text[: error.start].encode()) + 1
+        msg = f"invalid UTF-8 at byte {byte} of the line: save the file as UTF-8"
+        raise BadUserInput(msg) from None
+
+
+class RecordReader:
+    """Reads UTF-8, with or without a byte order mark, or UTF-16 with one.
+
+    The delimiter is that of a first line `sep=;`, else the one that `delimiter_of` finds in the first line.
+    """
+
+    def __init__(self, stream: BinaryIO, delimiter_of: Callable[[str], str]) -> None:
+        self._bytes = _Bytes(stream)
+        self._encoding = self._bytes.encoding
+        self._text = io.TextIOWrapper(
+            io.BufferedReader(self._bytes),
+            self._encoding,
+            errors="replace" if self._encoding == "utf-16" else "surrogateescape",
+        )
+        self._line = 0
+        self._is_lost = False
+        self._delimiter = ","
+        self.header = self._read_header(delimiter_of)
+
+    @property
+    def read_bytes(self) -> int:
+        return self._bytes.count
+
+    @property
+    def line(self) -> int:
+        """The number of the last line that was read."""
+        return self._line
+
+    def _read_header(self, delimiter_of: Callable[[str], str]) -> Record:
+        first = self._next_line()
+        named = first.rstrip("\n")
+        if len(named) == 5 and named.lower().startswith("sep="):
+            self._delimiter = named[-1]
+            first = self._next_line()
+        else:
+            self._delimiter = delimiter_of(named)
+        return self._record(first) if first else Record(1, [])
+
+    def __iter__(self) -> Iterator[Record]:
+        """The records after the header; blank lines and rows of empty cells are none."""
+        while not self._is_lost and (text := self._next_line()):
+            record = self._record(text)
+            if record.refusal or any(record.fields):
+                yield record
+
+    def _next_line(self) -> str:
+        """With its line break; cut off one character after the longest that a record may be."""
+        text = self._text.readline(MAX_RECORD_CHARACTERS + 1)
+        self._line += bool(text)
+        return text
+
+    def _record(self, text: str) -> Record:
+        line = self._line
+        try:
+            return Record(line, self._split(text))
+        except BadUserInput as error:
+            return Record(line, [], str(error))
+
+    def _split(self, text: str) -> list[str]:
+        if len(text) > MAX_RECORD_CHARACTERS and not text.endswith("\n"):
+            self._skip_line(text)
+        if '"' in text:
+            parts = self._split_quoted(text)
+        else:
+            parts = text.removesuffix("\n").split(self._delimiter)
+            if not text.isascii():
+                _check_encoding(text, self._encoding)
+        return [part.strip(" ") for part in parts]
+
+    def _split_quoted(self, text: str) -> list[str]:
+        first, lines = self._line, [text]
+        try:
+            parts = next(csv.reader(self._lines_from(lines), delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            if len(lines) == 1:
+                msg = f"the line's quotes don't match: {error}"
+                raise BadUserInput(msg) from None
+            raise self._lost(f"the quotes of the record in lines {first} to {self._line} don't match") from None
+        except _TooLong:
+            msg = f"the record in lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
+            raise self._lost(msg) from None
+        for one in lines:
+            _check_encoding(one, self._encoding)
+        return parts
+
+    def _lines_from(self, lines: list[str]) -> Iterator[str]:
+        """The lines of a record, for as long as the quotes are open. They are kept in `lines`."""
+        length = len(lines[0])
+        yield lines[0]
+        while text := self._next_line():
+            lines.append(text)
+            length += len(text)
+            if length > MAX_RECORD_CHARACTERS:
+                raise _TooLong
+            yield text
+
+    def _lost(self, reason: str) -> BadUserInput:
+        self._is_lost = True
+        return BadUserInput(f"{reason}: the rest of the file is not read")
+
+    def _skip_line(self, text: str) -> None:
+        is_quoted = '"' in text
+        while text and not text.endswith("\n"):
+            text = self._text.readline(MAX_RECORD_CHARACTERS)
+            is_quoted = is_quoted or '"' in text
+        reason = f"the line is longer than {MAX_RECORD_CHARACTERS:,} characters"
+        raise self._lost(f"{reason} and has quotes") if is_quoted else BadUserInput(reason)
