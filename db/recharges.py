@@ -148,14 +148,13 @@ class RechargeViewRow(NamedTuple):
 @lru_cache(maxsize=2)
 def _views_statement(postgresql: bool) -> Select[Any]:
     of_account = _ATTEMPT.c.account_id == _SET.c.account_id
-    charged = select(func.coalesce(func.sum(_ATTEMPT.c.amount_nanos), 0)).where(
+    sum_of_account = select(func.coalesce(func.sum(_ATTEMPT.c.amount_nanos), 0)).where(
         of_account, _started_in("first", "last")
     )
-    if postgresql:
-        charged = select(cast(charged.scalar_subquery(), BigInteger()))
+    charged = sum_of_account.correlate(_SET).scalar_subquery()
     return select(
         *(_SET.c[name] for name in RechargeViewRow._fields[:-2]),
-        charged.correlate(_SET).scalar_subquery(),
+        cast(charged, BigInteger()) if postgresql else charged,
         exists().where(of_account, _ATTEMPT.c.ended_at.is_(None)).correlate(_SET),
     ).where(is_one_of(_SET.c.account_id, "account_ids", postgresql=postgresql))
 

@@ -169,12 +169,14 @@ async def opened(
     )
     parts = build_parts(settings, lambda: moments[0].now)
     runner = web.AppRunner(build_app(parts), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with ClientSession() as session:
-        office = Office(parts, session, f"http://127.0.0.1:{runner.addresses[0][1]}")
-        moments.append(office)
-        for scope in (KeyScope.SERVICE, KeyScope.OPERATOR):
-            office.keys[scope.value] = await office.key(NewKey(scope, "tests"))
-        yield office
-    await runner.cleanup()
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        async with ClientSession() as session:
+            office = Office(parts, session, f"http://127.0.0.1:{runner.addresses[0][1]}")
+            moments.append(office)
+            for scope in (KeyScope.SERVICE, KeyScope.OPERATOR):
+                office.keys[scope.value] = await office.key(NewKey(scope, "tests"))
+            yield office
+    finally:
+        await runner.cleanup()
