@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -15,8 +15,8 @@ from db.criteria import Window
 from db.keyed_rows import key_arrays, listed_keys
 from db.rows import TransactionRow, named, row_of
 from db.snapshots import Read, Wanted
-from db.statements import column_names
-from db.transactions import TransactionTotalsRow, in_range
+from db.statements import column_names, exact_sum, exact_sums
+from db.transactions import TransactionTotalsRow
 
 _ROW: Final = tables.transactions
 _PLACE: Final = ("account_id", "seq", "ref_type", "ref_id")
@@ -63,14 +63,13 @@ def _page(ref: _Ref, shape: _Shape) -> Select[Any]:
     return wanted.order_by(order).limit(bindparam("rows", type_=BigInteger()))
 
 
-def _totals(ref: _Ref) -> Select[Any]:
+def _totals(ref: _Ref, *, postgresql: bool) -> Select[Any]:
     amount = _ROW.c.amount_nanos
-    return select(
-        *ref.labels(),
-        func.count(),
-        func.coalesce(func.sum(amount).filter(amount > 0), 0),
-        func.coalesce(func.sum(amount).filter(amount < 0), 0),
-    ).where(*ref.of())
+    sums = [exact_sum(amount, postgresql=postgresql, only=only) for only in (amount > 0, amount < 0)]
+    return select(*ref.labels(), func.count(), *chain.from_iterable(sums)).where(*ref.of())
+
+
+_TOTALS: Final = {postgresql: partial(_totals, postgresql=postgresql) for postgresql in (True, False)}
 
 
 def _count(ref: _Ref) -> Select[Any]:
@@ -135,9 +134,12 @@ def resource_pages(
 
 def resource_totals(postgresql: bool, resources: Sequence[Resource]) -> Read[dict[Resource, TransactionTotalsRow]]:
     def totals(rows: Iterable[Any]) -> dict[Resource, TransactionTotalsRow]:
-        return {tuple(row[:3]): in_range(TransactionTotalsRow(row[0], *map(int, row[3:]))) for row in rows}
+        return {
+            tuple(row[:3]): TransactionTotalsRow(row[0], row[3], *exact_sums(row[4:], postgresql=postgresql))
+            for row in rows
+        }
 
-    return _read(postgresql, resources, _totals, {}, totals)
+    return _read(postgresql, resources, _TOTALS[postgresql], {}, totals)
 
 
 def resource_counts(postgresql: bool, resources: Sequence[Resource]) -> Read[dict[Resource, int]]:

@@ -54,6 +54,22 @@ def is_one_of(column: ColumnElement[Any], parameter: str, *, postgresql: bool) -
     return column.in_(bindparam(parameter, expanding=True))
 
 
+def exact_sum(
+    figure: ColumnElement[Any], *, postgresql: bool, only: ColumnElement[bool] | None = None
+) -> tuple[ColumnElement[Any], ...]:
+    """Columns that `exact_sums` makes a sum of. It may leave 64 bits: SQLite, which would fail, adds up halves."""
+    halves = (figure,) if postgresql else (figure.op(">>")(32), figure.op("&")(literal_column("4294967295")))
+    sums = [func.sum(half) for half in halves]
+    return tuple(func.coalesce(one if only is None else one.filter(only), 0) for one in sums)
+
+
+def exact_sums(values: Sequence[Any], *, postgresql: bool) -> list[int]:
+    """The sums whose columns have these values, in their order."""
+    if postgresql:
+        return [int(value) for value in values]
+    return [(high << 32) + low for high, low in zip(values[::2], values[1::2], strict=True)]
+
+
 def contains_text(text: ColumnElement[Any], parameter: str, *, postgresql: bool) -> ColumnElement[bool]:
     """A case-insensitive substring. PostgreSQL folds case by the database's locale, SQLite by Unicode."""
     if postgresql:

@@ -25,7 +25,6 @@ from sqlalchemy import (
 
 from db import tables
 from db.criteria import TransactionCriteria, Window
-from db.errors import NumberOutOfRange
 from db.keyed_rows import key_arrays, keyed_statement, read_with_keys
 from db.rows import TransactionRow, named, row_of
 from db.snapshots import Read, Rows, Wanted
@@ -35,6 +34,8 @@ from db.statements import (
     columns,
     contains_text,
     counts_of_each,
+    exact_sum,
+    exact_sums,
     for_each_account,
     nothing_of_each,
     read_each,
@@ -375,8 +376,8 @@ def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     return select(
         account.label("account_id"),
         func.count(),
-        func.coalesce(func.sum(amount).filter(amount > 0), 0),
-        func.coalesce(func.sum(amount).filter(amount < 0), 0),
+        *exact_sum(amount, postgresql=shape.postgresql, only=amount > 0),
+        *exact_sum(amount, postgresql=shape.postgresql, only=amount < 0),
     ).where(*_conditions(shape, account))
 
 
@@ -393,29 +394,23 @@ def _totals_of_stretch(account: ColumnElement[int], shape: _Shape) -> Select[Any
     the credits, which are fewer than the debits and lie together in the index by amount."""
     oldest, newest = _end(account, shape, oldest=True), _end(account, shape, oldest=False)
     row = _ROW.alias()
-    credited = select(func.sum(row.c.amount_nanos)).where(*_bounds(row, account, shape), row.c.amount_nanos > 0)
+    of_credits = (*_bounds(row, account, shape), row.c.amount_nanos > 0)
+    credited = select(*exact_sum(row.c.amount_nanos, postgresql=shape.postgresql)).where(*of_credits).subquery()
     return select(
-        account.label("account_id"), *oldest.c, newest.c.seq, newest.c.balance_after_nanos, credited.scalar_subquery()
-    ).select_from(oldest.outerjoin(newest, true()))
+        account.label("account_id"), *oldest.c, newest.c.seq, newest.c.balance_after_nanos, *credited.c
+    ).select_from(oldest.outerjoin(newest, true()).join(credited, true()))
 
 
-def in_range(row: TransactionTotalsRow) -> TransactionTotalsRow:
-    """Raises NumberOutOfRange: balances can stay within the range whose credits and debits leave it."""
-    if row.credits_nanos > MAX_BIGINT or row.debits_nanos < -MAX_BIGINT:
-        raise NumberOutOfRange("a sum left the 64-bit range")
-    return row
+def _sums(account_id: int, rows: Rows, *, postgresql: bool) -> TransactionTotalsRow:
+    ((_, count, *sums),) = rows
+    return TransactionTotalsRow(account_id, count, *exact_sums(sums, postgresql=postgresql))
 
 
-def _sums(account_id: int, rows: Rows) -> TransactionTotalsRow:
-    ((_, *sums),) = rows
-    return TransactionTotalsRow(account_id, *map(int, sums))
-
-
-def _sums_of_stretch(account_id: int, rows: Rows) -> TransactionTotalsRow:
+def _sums_of_stretch(account_id: int, rows: Rows, *, postgresql: bool) -> TransactionTotalsRow:
     if not rows:
         return TransactionTotalsRow(account_id, 0, 0, 0)
-    ((_, first_seq, first_amount, first_balance, last_seq, last_balance, credited),) = rows
-    credits_nanos = int(credited or 0)
+    ((_, first_seq, first_amount, first_balance, last_seq, last_balance, *credited),) = rows
+    (credits_nanos,) = exact_sums(credited, postgresql=postgresql)
     net_nanos = last_balance - (first_balance - first_amount)
     return TransactionTotalsRow(account_id, last_seq - first_seq + 1, credits_nanos, net_nanos - credits_nanos)
 
@@ -445,7 +440,7 @@ def transaction_totals(
     sums = _sums_of_stretch if shape.bounds_time_alone else _sums
 
     def totals(found: Mapping[int, Rows]) -> dict[int, TransactionTotalsRow]:
-        return {account: in_range(sums(account, rows)) for account, rows in found.items()}
+        return {account: sums(account, rows, postgresql=postgresql) for account, rows in found.items()}
 
     one, each = _figures_statements(shape, counting=False)
     return read_each(account_ids, _parameters(criteria), totals, one=one, each=each)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindparam, func, select, tuple_
@@ -13,7 +14,16 @@ from db import tables
 from db.criteria import UsageCriteria, Window
 from db.rows import UsageDayRow, named, row_of
 from db.snapshots import Read, Rows
-from db.statements import THE_ACCOUNT, column_names, for_each_account, is_one_of, nothing_of_each, read_each
+from db.statements import (
+    THE_ACCOUNT,
+    column_names,
+    exact_sum,
+    exact_sums,
+    for_each_account,
+    is_one_of,
+    nothing_of_each,
+    read_each,
+)
 
 _ROW: Final = tables.usage_days
 _POSITION: Final = (_ROW.c.day, _ROW.c.model, _ROW.c.category, _ROW.c.origin)
@@ -110,9 +120,10 @@ class UsageTotalsRow(NamedTuple):
 
 def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     figures = (_ROW.c.calls, _ROW.c.input_tokens, _ROW.c.output_tokens, _ROW.c.cost_nanos)
-    return select(
-        account.label("account_id"), *(func.coalesce(func.sum(figure), 0) for figure in figures), func.count()
-    ).where(*_conditions(account, shape))
+    sums = [exact_sum(figure, postgresql=shape.postgresql) for figure in figures]
+    return select(account.label("account_id"), *chain.from_iterable(sums), func.count()).where(
+        *_conditions(account, shape)
+    )
 
 
 @lru_cache(maxsize=512)
@@ -158,7 +169,7 @@ def usage_totals(
 
     def totals(found: Mapping[int, Rows]) -> dict[int, tuple[UsageTotalsRow, int]]:
         return {
-            account: (UsageTotalsRow(account, *map(int, rows[0][1:-1])), int(rows[0][-1]))
+            account: (UsageTotalsRow(account, *exact_sums(rows[0][1:-1], postgresql=postgresql)), int(rows[0][-1]))
             for account, rows in found.items()
         }
 

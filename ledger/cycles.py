@@ -14,12 +14,12 @@ from db.database import Database, WriteConnection
 from db.instances import InstanceRow
 from db.rows import HoldRow
 from db.volumes import RateRow, ResourceKey
-from ledger.errors import BillingError
 from ledger.ids import account_id_text
 from ledger.kinds import ChargeState, RefType, WriterKind
 from ledger.moves import ExpireHold, Order, Ref, RenewHold, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.rates import HOUR, cost_nanos, stretches
+from ledger.unbilled import REFUSALS, Unbilled
 
 log = structlog.get_logger()
 
@@ -54,6 +54,7 @@ class _EndedHolds(ABC):
         self._delay = delay
         """How long after its end a hold is dealt with."""
         self._clock = clock
+        self._unbilled = Unbilled("hold not ended")
 
     async def _run(self, read: Read) -> int:
         done = 0
@@ -62,8 +63,9 @@ class _EndedHolds(ABC):
             for key in keys:
                 try:
                     ended = await self._end(key)
-                except BillingError as error:
-                    log.error("hold not ended", account=account_id_text(key[0]), resource=key[2], reason=str(error))
+                    self._unbilled.billed(key)
+                except REFUSALS as error:
+                    self._unbilled.refused(key, error)
                     ended = False
                 done += ended
                 if not ended:

@@ -18,7 +18,7 @@ from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import ChargeState, RefType
 from ledger.moves import Ref
 from ledger.past import checked_past
-from ledger.rates import checked_rate
+from ledger.rates import HOUR, checked_rate
 from ledger.texts import REF_ID
 
 
@@ -38,7 +38,7 @@ async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceR
     Raises BadUserInput, NotFound for an instance without a hold, and Conflict where it is settled or the moment lies
     in a cycle that is. Where its next cycle could not be paid nothing is changed: `to_stop_since` says so.
     """
-    checked_rate(rate.gpus, rate.price_nanos, "gpus", "pricePerGpuHour")
+    checked_rate(rate.gpus, rate.price_nanos, HOUR, "gpus", "pricePerGpuHour")
     if not rate.price_nanos:
         raise BadUserInput("pricePerGpuHour must be above zero: a cycle's hold is")
     REF_ID.checked(rate.ref_id, "refId")

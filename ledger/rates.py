@@ -23,6 +23,8 @@ UNITS: Final = {RefType.VOLUME: DAY, RefType.SHARED_FILESYSTEM: DAY, RefType.INF
 
 MAX_QUANTITY: Final = 1_000_000_000
 MAX_PRICE_NANOS: Final = 10_000 * NANOS
+MAX_DAY_NANOS: Final = 1_000_000 * NANOS
+"""What a resource may cost in a day: the longest hold at this rate stays far within what a row can hold."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -37,13 +39,20 @@ class Stretch:
     price_nanos: int
 
 
-def checked_rate(quantity: int, price_nanos: int, quantity_name: str, price_name: str) -> None:
-    """Raises BadUserInput."""
+def checked_rate(quantity: int, price_nanos: int, unit: timedelta, quantity_name: str, price_name: str) -> None:
+    """Raises BadUserInput, for what could never be billed too."""
     if not 1 <= quantity <= MAX_QUANTITY:
         msg = f"{quantity_name} must be 1 to {MAX_QUANTITY:,}, not {quantity:,}"
         raise BadUserInput(msg)
     if not 0 <= price_nanos <= MAX_PRICE_NANOS:
         msg = f"{price_name} must be 0.00 to {format_nanos(MAX_PRICE_NANOS)}, not {format_nanos(price_nanos)}"
+        raise BadUserInput(msg)
+    day_nanos = quantity * price_nanos * (DAY // unit)
+    if day_nanos > MAX_DAY_NANOS:
+        msg = (
+            f"{quantity_name} times {price_name} must be at most {format_nanos(MAX_DAY_NANOS)} a day,"
+            f" not {format_nanos(day_nanos)}"
+        )
         raise BadUserInput(msg)
 
 

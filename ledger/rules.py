@@ -36,6 +36,8 @@ from ledger.texts import DESCRIPTION
 
 CYCLE: Final = timedelta(hours=24)
 """How long an inference instance is held for at a time."""
+LONGEST_HOLD: Final = timedelta(days=1_096)
+"""How far from now a hold may end: three years, the longest time that is sold at once."""
 
 
 def _describe(ref: Ref) -> str:
@@ -72,7 +74,7 @@ def _new_charge(row: TransactionRow, ref: Ref) -> ChargeRow:
     )
 
 
-def _check_hold(move: OpenHold | RenewHold) -> None:
+def _check_hold(book: Book, move: OpenHold | RenewHold) -> None:
     if move.ref.type not in HOLDABLE:
         msg = f"{move.ref.type.value.upper()} is not paid by holds"
         raise BadUserInput(msg)
@@ -82,6 +84,9 @@ def _check_hold(move: OpenHold | RenewHold) -> None:
         DESCRIPTION.checked(move.description, "description")
     if move.period is not None:
         check_period(move.period)
+        if move.period.end > book.now + LONGEST_HOLD:
+            msg = f"the period must end at most {LONGEST_HOLD.days:,} days from now"
+            raise BadUserInput(msg)
 
 
 def _hold(book: Book, writer: Writer, move: OpenHold | RenewHold, period: Period, cycle: int) -> None:
@@ -119,7 +124,7 @@ def _hold(book: Book, writer: Writer, move: OpenHold | RenewHold, period: Period
 
 
 def _open_hold(book: Book, writer: Writer, move: OpenHold) -> None:
-    _check_hold(move)
+    _check_hold(book, move)
     if book.account.status == AccountStatus.SUSPENDED:
         msg = f"{account_id_text(book.account.id)} is suspended: it can open no hold"
         raise InsufficientBalance(msg)
@@ -219,7 +224,7 @@ def _renew_hold(book: Book, writer: Writer, move: RenewHold) -> bool:
     if move.ref.type != RefType.INFERENCE_INSTANCE:
         raise BadUserInput("only an INFERENCE_INSTANCE is held cycle by cycle")
     check_used(move.used_nanos)
-    _check_hold(move)
+    _check_hold(book, move)
     hold = _hold_to_settle(book, move.ref)
     if hold.state == ChargeState.EXPIRED:
         msg = f"the hold of {_describe(move.ref)} has expired: settle it"

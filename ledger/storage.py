@@ -11,20 +11,15 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-import structlog
-
 from db import volumes, writes
 from db.database import Database
 from db.volumes import RateRow, ResourceKey, VolumeRow
 from ledger.descriptions import dollars, duration, title
-from ledger.errors import BillingError
-from ledger.ids import account_id_text
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.moves import EndCharge, Entry, Move, Order, Period, Ref, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.rates import DAY, Stretch, cost_nanos, stretches
-
-log = structlog.get_logger()
+from ledger.unbilled import REFUSALS, Unbilled
 
 WRITER: Final = Writer(WriterKind.STORAGE_WORKER, "storage-worker")
 OPERATION: Final = "billStorage"
@@ -108,6 +103,7 @@ class StorageBilling:
         self._delay = delay
         """How long after its end a day is billed."""
         self._clock = clock
+        self._unbilled = Unbilled("volume not billed")
 
     async def run(self) -> int:
         """Bills all days that are over; returns how many rows were written."""
@@ -115,10 +111,11 @@ class StorageBilling:
         last_day = last_ended_day(self._clock(), self._delay)
         refused: set[ResourceKey] = set()
         while not refused.issuperset(keys := await volumes.due(self._database, last_day, AT_ONCE)):
+            left = [key for key in keys if key not in refused]
             try:
-                rows += await self._bill([key for key in keys if key not in refused], last_day)
-            except BillingError:
-                rows += await self._bill_one_by_one(keys, last_day, refused)
+                rows += await self._bill(left, last_day)
+            except REFUSALS:
+                rows += await self._bill_one_by_one(left, last_day, refused)
         return rows
 
     async def _bill_one_by_one(self, keys: Sequence[ResourceKey], last_day: date, refused: set[ResourceKey]) -> int:
@@ -127,8 +124,9 @@ class StorageBilling:
         for key in keys:
             try:
                 rows += await self._bill([key], last_day)
-            except BillingError as error:
-                log.error("volume not billed", account=account_id_text(key[0]), volume=key[2], reason=str(error))
+                self._unbilled.billed(key)
+            except REFUSALS as error:
+                self._unbilled.refused(key, error)
                 refused.add(key)
         return rows
 

@@ -14,7 +14,7 @@ from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import RefType
 from ledger.moves import Ref
 from ledger.past import checked_past
-from ledger.rates import checked_rate
+from ledger.rates import DAY, checked_rate
 from ledger.texts import REF_ID
 
 MAX_BACK: Final = timedelta(days=366)
@@ -67,7 +67,7 @@ async def set_volume(connection: WriteConnection, account_id: int, rate: VolumeR
     Raises BadUserInput, and Conflict for a volume that was deleted, a day that is billed, or a moment before the
     newest change.
     """
-    checked_rate(rate.gib, rate.price_nanos, "gib", "pricePerGibDay")
+    checked_rate(rate.gib, rate.price_nanos, DAY, "gib", "pricePerGibDay")
     key = _key(account_id, rate.ref)
     volume = await _locked(connection, key)
     since = _checked_moment(rate.since, now, "since")

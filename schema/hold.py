@@ -8,6 +8,7 @@ from strawberry import Info
 
 from db.rows import ChargeRow
 from ledger.moves import OpenHold, Period, Ref, RenewHold, SettleHold
+from ledger.rules import LONGEST_HOLD
 from ledger.texts import DESCRIPTION, REF_ID
 from resolvers import holds
 from resolvers.holds import HoldOutcome
@@ -35,7 +36,8 @@ class OpenHoldInput(Call):
     amount: Nanos = strawberry.field(description="What is held: above zero, and no more than the balance.")
     period_start: datetime = strawberry.field(description="Start of the time that is paid by the hold.")
     period_end: datetime = strawberry.field(
-        description="End of that time, itself left out. An inference instance's cycles are 24 hours each."
+        description=f"End of that time, itself left out: at most {LONGEST_HOLD.days:,} days from now. An inference"
+        " instance's cycles are 24 hours each."
     )
     description: str | None = strawberry.field(
         default=None, description=_text("The row's description", "GPU Instance #132: hold for 1h")

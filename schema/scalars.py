@@ -99,13 +99,18 @@ def _scalar(
 SCALARS: Final[dict[object, ScalarDefinition]] = {
     Nanos: _scalar(
         "Decimal",
-        "An exact amount of money as a plain decimal string with two to nine fraction digits, within"
-        ' ±9223372036.854775807: "-1.25", "0.00", "0.000000135". Input with more than nine fraction digits, an'
-        " exponent, or as a float is refused.",
+        "An exact amount of money as a plain decimal string with two to nine fraction digits:"
+        ' "-1.25", "0.00", "0.000000135". Amounts are within ±9223372036.854775807; totals of many rows may be larger.'
+        " Input with more than nine fraction digits, an exponent, or as a float is refused.",
         prints_as(FixedPoint(9, 2), format_nanos),
         parse_nanos,
     ),
-    BigInteger: _scalar("BigInt", 'A 64-bit integer as a string: "36700000000".', str, _parse_big_integer),
+    BigInteger: _scalar(
+        "BigInt",
+        'An integer as a string: "36700000000". Input has at most 64 bits; sums may be larger.',
+        str,
+        _parse_big_integer,
+    ),
     datetime: _scalar(
         "DateTime",
         'RFC 3339, printed in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z". Input needs a zone and'

@@ -11,7 +11,7 @@ from strawberry import Info
 from ledger.instances import InstanceRate
 from ledger.money import format_nanos
 from ledger.moves import Ref
-from ledger.rates import MAX_PRICE_NANOS, MAX_QUANTITY
+from ledger.rates import MAX_DAY_NANOS, MAX_PRICE_NANOS, MAX_QUANTITY
 from ledger.texts import REF_ID
 from ledger.volumes import MAX_BACK, VolumeRate
 from resolvers import storage
@@ -24,6 +24,7 @@ from schema.scalars import Nanos
 _KIND = "VOLUME or SHARED_FILESYSTEM."
 _VOLUME = f"The volume, as its service knows it: {REF_ID.bounds}. It is not used again after its deletion."
 _PRICE = format_nanos(MAX_PRICE_NANOS)
+_A_DAY = format_nanos(MAX_DAY_NANOS)
 _UNBILLED = f"At most {MAX_BACK.days} days ago, and in no day that is billed already."
 
 
@@ -33,7 +34,9 @@ class SetVolumeInput(Call):
     ref_type: RefType = strawberry.field(description=_KIND)
     ref_id: str = strawberry.field(description=_VOLUME)
     gib: int = strawberry.field(description=f"Its size: 1 to {MAX_QUANTITY}.")
-    price_per_gib_day: Nanos = strawberry.field(description=f"What a GiB costs for a day: 0.00 to {_PRICE}.")
+    price_per_gib_day: Nanos = strawberry.field(
+        description=f"What a GiB costs for a day: 0.00 to {_PRICE}, and for the whole volume at most {_A_DAY} a day."
+    )
     since: datetime | None = strawberry.field(
         default=None, description=f"From when on; now if left out. Not before its newest change. {_UNBILLED}"
     )
@@ -55,7 +58,8 @@ class SetInstanceRateInput(Call):
     ref_id: str = strawberry.field(description="The inference instance that openHold named.")
     gpus: int = strawberry.field(description=f"How many it has: 1 to {MAX_QUANTITY}.")
     price_per_gpu_hour: Nanos = strawberry.field(
-        description=f"What one of them costs for an hour: above zero, at most {_PRICE}."
+        description=f"What one of them costs for an hour: above zero, at most {_PRICE}, and for the whole instance at"
+        f" most {_A_DAY} a day."
     )
     since: datetime | None = strawberry.field(
         default=None,

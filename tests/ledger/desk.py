@@ -43,14 +43,14 @@ def period(number: int = 0, length: timedelta = DAY) -> Period:
     return Period(START + number * length, START + (number + 1) * length)
 
 
-def open_hold(nanos: int, ref: Ref = GPU, number: int = 0) -> OpenHold:
-    return OpenHold(ref, nanos, f"{title(ref)}: hold per-GPU × 1 GPU × 24h", period(number))
+def open_hold(nanos: int, ref: Ref = GPU, number: int = 0, length: timedelta = DAY) -> OpenHold:
+    return OpenHold(ref, nanos, f"{title(ref)}: hold per-GPU × 1 GPU × 24h", period(number, length))
 
 
-def renew(used_nanos: int, nanos: int, number: int, ref: Ref = INFERENCE) -> RenewHold:
+def renew(used_nanos: int, nanos: int, number: int, ref: Ref = INFERENCE, length: timedelta = DAY) -> RenewHold:
     """Ends the period before the n-th and holds the n-th."""
     settlement, hold = f"{title(ref)}: cycle {number} ended", f"{title(ref)}: hold for cycle {number + 1}"
-    return RenewHold(ref, used_nanos, settlement, nanos, hold, period(number))
+    return RenewHold(ref, used_nanos, settlement, nanos, hold, period(number, length))
 
 
 def settle(used_nanos: int, ref: Ref = GPU, ended_at: datetime | None = None) -> SettleHold:

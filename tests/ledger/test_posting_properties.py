@@ -162,9 +162,9 @@ def _with_new_periods(moves: Sequence[Move], numbers: count[int]) -> list[Move]:
     for move in moves:
         match move:
             case OpenHold(ref, nanos):
-                changed.append(open_hold(nanos, ref, next(numbers)))
+                changed.append(open_hold(nanos, ref, next(numbers), HOUR))
             case RenewHold(ref, used, _, nanos):
-                changed.append(renew(used, nanos, next(numbers), ref))
+                changed.append(renew(used, nanos, next(numbers), ref, HOUR))
             case _:
                 changed.append(move)
     return changed
@@ -228,11 +228,11 @@ def _random_move(random: Random, numbers: count[int]) -> Move:
         bonus(nanos * 3),
         api_usage(nanos),
         drive(nanos),
-        open_hold(nanos, ref, next(numbers)),
-        open_hold(nanos, ref, next(numbers)),
-        open_hold(nanos, inference, next(numbers)),
-        renew(used, nanos, next(numbers), inference),
-        renew(used, nanos, next(numbers), inference),
+        open_hold(nanos, ref, next(numbers), HOUR),
+        open_hold(nanos, ref, next(numbers), HOUR),
+        open_hold(nanos, inference, next(numbers), HOUR),
+        renew(used, nanos, next(numbers), inference, HOUR),
+        renew(used, nanos, next(numbers), inference, HOUR),
         settle(used, ref),
         ExpireHold(ref),
     ]

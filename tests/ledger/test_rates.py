@@ -65,4 +65,12 @@ def test_the_cost_is_the_sum_of_its_parts_rounded_once(
 @pytest.mark.parametrize(("quantity", "price"), [(0, 1), (-1, 1), (10**9 + 1, 1), (1, -1), (1, 10_000 * 10**9 + 1)])
 def test_a_rate_has_bounds(quantity: int, price: int) -> None:
     with pytest.raises(BadUserInput, match="must be"):
-        checked_rate(quantity, price, "gib", "pricePerGibDay")
+        checked_rate(quantity, price, DAY, "gib", "pricePerGibDay")
+
+
+@pytest.mark.parametrize(("unit", "units"), [(DAY, 1), (HOUR, 24)])
+def test_a_resource_costs_at_most_a_million_a_day(unit: timedelta, units: int) -> None:
+    most = 1_000_000 * 10**9 // units
+    checked_rate(1_000, most // 1_000, unit, "gib", "price")
+    with pytest.raises(BadUserInput, match="gib times price must be at most"):
+        checked_rate(1_000, most // 1_000 + 1, unit, "gib", "price")

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from db import volumes
 from db.database import Database
@@ -184,12 +185,18 @@ async def test_a_volume_that_the_ledger_refuses_keeps_no_other_back(depot: Depot
     broke = await depot.account()
     other = await depot.account("1.00")
     await depot.post(broke, correction(-usd("9223372036.00")), writer=OPERATOR)
-    await depot.put(broke, 10**9, usd("1.00"))
+    await depot.put(broke, 10**6, usd("1.00"))
     await depot.put(other)
     depot.now += DAY
+    with capture_logs() as logs:
+        assert await depot.billing.run() == 1
+        assert await depot.billed(broke) == []
+        assert await depot.billed(other) == [("11-01", "-0.33")]
+        assert await depot.billing.run() == 0
+    assert [(one["event"], one["account"]) for one in logs] == [("volume not billed", f"acct_{broke}")]
+    await depot.post(broke, correction(usd("9223372036.00")), writer=OPERATOR)
     assert await depot.billing.run() == 1
-    assert await depot.billed(broke) == []
-    assert await depot.billed(other) == [("11-01", "-0.33")]
+    assert await depot.billed(broke) == [("11-01", "-1000000.00")]
 
 
 async def test_two_workers_at_once(depot: Depot) -> None:

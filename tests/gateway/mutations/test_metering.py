@@ -173,3 +173,22 @@ async def test_a_bonus(office: Office) -> None:
         ({"accountId": "acct_99", "idempotencyKey": "other"}, "NOT_FOUND"),
     ):
         assert (await office.refusal("grantBonus", **call | changed))[0] == code
+
+
+async def test_totals_beyond_64_bits_are_exact_and_keep_the_page(office: Office) -> None:
+    account = await office.account("1.00")
+    most = 2**63 - 1
+    days = [
+        FedDayRow(number_of(account), date(2026, 10, day), "m", "chat", "platform", most, most, most, most, "rollup")
+        for day in (1, 2, 3)
+    ]
+    async with office.parts.database.write() as connection:
+        await put_usage_days(connection, days)
+    query = "query ($id: ID!) { account(id: $id) { balance usage { totals { calls tokens cost } nodes { tokens } } } }"
+    assert (await office.query(query, id=account))["account"] == {
+        "balance": "1.00",
+        "usage": {
+            "totals": {"calls": str(3 * most), "tokens": str(6 * most), "cost": "27670116110.564327421"},
+            "nodes": [{"tokens": str(2 * most)}] * 3,
+        },
+    }

@@ -100,3 +100,21 @@ async def test_a_service_key_s_lists_hold(office: Office) -> None:
     await office.call("setVolume", key, accountId=mine, **VOLUME, **SIZE)
     manager = await office.manager(mine)
     assert (await office.refusal("setVolume", manager, accountId=mine, **VOLUME, **SIZE))[0] == "FORBIDDEN"
+
+
+async def test_what_could_never_be_billed_is_refused_where_it_is_set(office: Office) -> None:
+    account = await office.account("100.00")
+    start, end = office.now.isoformat(), (office.now + DAY).isoformat()
+    hold = {"accountId": account, **INFERENCE, "amount": "48.00", "periodStart": start}
+    late = "the period must end at most 1,096 days from now"
+    for year in ("2199-01-01T00:00:00Z", "2029-11-01T00:00:00.000001Z"):
+        assert await office.refusal("openHold", **hold, periodEnd=year) == ("BAD_USER_INPUT", late)
+    await office.call("openHold", **hold, periodEnd=end)
+    volume = {"accountId": account, **VOLUME, "gib": 10**9}
+    code, message = await office.refusal("setVolume", **volume, pricePerGibDay="10000")
+    assert code == "BAD_USER_INPUT"
+    assert message == "gib times pricePerGibDay must be at most 1000000.00 a day, not 10000000000000.00"
+    await office.call("setVolume", **volume, pricePerGibDay="0.001")
+    rate = {"accountId": account, "refId": INFERENCE["refId"], "gpus": 10**9}
+    _, message = await office.refusal("setInstanceRate", **rate, pricePerGpuHour="1")
+    assert message == "gpus times pricePerGpuHour must be at most 1000000.00 a day, not 24000000000.00"

@@ -1,0 +1,30 @@
+"""What the worker could not bill, logged once until the reason changes or it is billed."""
+
+from __future__ import annotations
+
+import structlog
+
+from db.errors import NumberOutOfRange
+from db.volumes import ResourceKey
+from ledger.errors import BillingError
+from ledger.ids import account_id_text
+
+log = structlog.get_logger()
+
+REFUSALS = (BillingError, NumberOutOfRange)
+"""What the ledger raises for a row that it can't take. Whatever else is raised ends the round."""
+
+
+class Unbilled:
+    def __init__(self, event: str) -> None:
+        self._event = event
+        self._reasons: dict[ResourceKey, str] = {}
+
+    def refused(self, key: ResourceKey, reason: Exception) -> None:
+        """Logs it, unless the round before logged the same."""
+        if self._reasons.get(key) != str(reason):
+            self._reasons[key] = str(reason)
+            log.error(self._event, account=account_id_text(key[0]), resource=key[2], reason=str(reason))
+
+    def billed(self, key: ResourceKey) -> None:
+        self._reasons.pop(key, None)
