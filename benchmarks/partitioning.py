@@ -28,6 +28,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from db import tables
+from db.rows import TransactionRow
 from tests.postgres import Postgres, started
 
 ROUNDS: Final = 6
@@ -357,8 +358,8 @@ _KEPT_GENERIC: Final = "SELECT (generic_plans > 0)::int FROM pg_prepared_stateme
 _MEMORY: Final = "SELECT sum(total_bytes)::float8 FROM pg_backend_memory_contexts"
 
 _INSERT: Final = f"""
-INSERT INTO transactions ({", ".join(column.name for column in tables.transactions.columns)})
-VALUES ({", ".join(f"${number}" for number in range(1, len(tables.transactions.columns) + 1))})
+INSERT INTO transactions ({", ".join(TransactionRow._fields)})
+VALUES ({", ".join(f"${number}" for number in range(1, len(TransactionRow._fields) + 1))})
 """
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
 
 from db import tables
 from db.database import WriteConnection
+from db.folding import fold
 from db.rows import AccountRow, MonthlyFiguresRow
 from db.snapshots import Read, Snapshot, Wanted
 from db.statements import columns, contains_text, is_one_of
@@ -49,8 +50,8 @@ def monthly_figures(
 
 def _search_condition(postgresql: bool) -> Any:
     return or_(
-        contains_text(_ACCOUNT.c.name, "search", postgresql=postgresql),
-        contains_text(_ACCOUNT.c.external_id, "search", postgresql=postgresql),
+        contains_text(_ACCOUNT.c.name, _ACCOUNT.c.name_folded, "search", postgresql=postgresql),
+        contains_text(_ACCOUNT.c.external_id, _ACCOUNT.c.external_id_folded, "search", postgresql=postgresql),
         _ACCOUNT.c.id == bindparam("search_id", type_=BigInteger()),
     )
 
@@ -66,7 +67,7 @@ def _account_page_statement(postgresql: bool, after: bool, search: bool) -> Sele
 
 
 def _search_parameters(search: str | None, search_id: int | None) -> dict[str, Any]:
-    return {} if search is None else {"search": search, "search_id": search_id}
+    return {} if search is None else {"search": fold(search), "search_id": search_id}
 
 
 async def account_page(

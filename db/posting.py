@@ -33,7 +33,16 @@ from db import tables, writes
 from db.bundles import run_bundled
 from db.database import POSTED_ACCOUNTS, WriteConnection
 from db.keyed_rows import is_postgresql, key_arrays, keyed_statement, listed_keys
-from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+from db.rows import (
+    FOLDED_OF_TRANSACTIONS,
+    AccountRow,
+    ChargeRow,
+    HoldRow,
+    IdempotencyRow,
+    MonthlyFiguresRow,
+    TransactionRow,
+    folded_of_transaction,
+)
 from db.statements import columns, is_one_of
 
 Key = tuple[int, str, str]
@@ -201,9 +210,9 @@ _SOUND: Final = "(SELECT id FROM sound)"
 class _Part:
     """One table's part of the statement that keeps what was posted: `rows` as arrays, one for each column."""
 
-    def __init__(self, table: Table, row_type: type[NamedTuple], conflict: str = "") -> None:
+    def __init__(self, table: Table, columns: tuple[str, ...], conflict: str = "") -> None:
         self._table = table.name
-        self._columns = row_type._fields
+        self._columns = columns
         self.types = [_type_name(table.c[name]) for name in self._columns]
         self._conflict = conflict
 
@@ -232,14 +241,25 @@ def _adding(table: Table, figures: Sequence[str]) -> str:
 
 
 _PARTS: Final = {
-    "rows": _Part(tables.transactions, TransactionRow),
-    "charges": _Part(tables.charges, ChargeRow, _replacing(tables.charges, writes.CHANGING_OF_CHARGES)),
-    "holds": _Part(tables.holds, HoldRow, _replacing(tables.holds, writes.CHANGING_OF_HOLDS)),
+    "rows": _Part(tables.transactions, TransactionRow._fields + FOLDED_OF_TRANSACTIONS),
+    "charges": _Part(tables.charges, ChargeRow._fields, _replacing(tables.charges, writes.CHANGING_OF_CHARGES)),
+    "holds": _Part(tables.holds, HoldRow._fields, _replacing(tables.holds, writes.CHANGING_OF_HOLDS)),
     "months": _Part(
-        tables.monthly_figures, MonthlyFiguresRow, _adding(tables.monthly_figures, MonthlyFiguresRow._fields[2:])
+        tables.monthly_figures,
+        MonthlyFiguresRow._fields,
+        _adding(tables.monthly_figures, MonthlyFiguresRow._fields[2:]),
     ),
-    "calls": _Part(tables.idempotency_keys, IdempotencyRow),
+    "calls": _Part(tables.idempotency_keys, IdempotencyRow._fields),
 }
+
+
+def _written(kept: Kept, name: str) -> Sequence[tuple[Any, ...]]:
+    """The rows of a part, as its columns are."""
+    if name == "rows":
+        return [(*row, *folded_of_transaction(row)) for row in kept.rows]
+    rows: Sequence[tuple[Any, ...]] = getattr(kept, name)
+    return rows
+
 
 _HEAD: Final = ("id", "version", "head_seq", "head_at", "head_hash", "balance_nanos")
 _HEAD_TYPES: Final = ("bigint", "text", "bigint", "timestamptz", "bytea", "bigint")
@@ -277,6 +297,6 @@ async def keep_unlocked(
     names = tuple(name for name in _PARTS if getattr(kept, name))
     values = [_array(kind, column) for kind, column in zip(_HEAD_TYPES, zip(*heads, strict=True), strict=True)]
     for name in names:
-        values += map(_array, _PARTS[name].types, zip(*getattr(kept, name), strict=True))
+        values += map(_array, _PARTS[name].types, zip(*_written(kept, name), strict=True))
     found = await connection.fetchval(_keeping_text(names, together=together), *values)
     return set(found or ())

@@ -9,6 +9,8 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any, Final, NamedTuple, NoReturn, TypeVar
 
+from db.folding import folded_column
+
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
@@ -86,6 +88,14 @@ class TransactionRow(NamedTuple):
     period_start: datetime | None
     period_end: datetime | None
     hash: bytes
+
+
+FOLDED_OF_TRANSACTIONS: Final = ("description_folded", "ref_id_folded")
+"""What is stored beside a row for searches."""
+
+
+def folded_of_transaction(row: TransactionRow) -> tuple[str | None, str | None]:
+    return folded_column(row.description), folded_column(row.ref_id)
 
 
 class HoldRow(NamedTuple):

@@ -14,11 +14,6 @@ _KEPT_STATEMENTS: Final = 512
 """Several reads travel as one, and each combination of them is prepared by itself."""
 
 
-def _contains_text(text: str | None, part: str) -> bool:
-    """SQLite's own LIKE and lower() know the letters of ASCII alone."""
-    return text is not None and part.casefold() in text.casefold()
-
-
 def prepare(connection: Any) -> None:
     """SQLAlchemy's or the driver's: they have no type in common."""
     cursor = connection.cursor()
@@ -31,7 +26,6 @@ def prepare(connection: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-    connection.create_function("contains_text", 2, _contains_text, deterministic=True)
 
 
 class SqliteConnection:

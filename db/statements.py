@@ -70,13 +70,18 @@ def exact_sums(values: Sequence[Any], *, postgresql: bool) -> list[int]:
     return [(high << 32) + low for high, low in zip(values[::2], values[1::2], strict=True)]
 
 
-def contains_text(text: ColumnElement[Any], parameter: str, *, postgresql: bool) -> ColumnElement[bool]:
-    """A case-insensitive substring. PostgreSQL folds case by the database's locale, SQLite by Unicode."""
+def contains_text(
+    text: ColumnElement[Any], folded: ColumnElement[Any], parameter: str, *, postgresql: bool
+) -> ColumnElement[bool]:
+    """Whether the parameter, which `db.folding.fold` has folded, is part of the folded text.
+
+    `folded` is the column that `db.folding.folded_column` filled, and null where only letters of ASCII are to fold.
+    """
+    part = bindparam(parameter, type_=String())
     if postgresql:
-        # Names are compared by their bytes otherwise: without a locale only the letters of ASCII have a case.
-        text = collate(text, "default")
-        return func.strpos(func.lower(text), func.lower(collate(bindparam(parameter, type_=String()), "default"))) > 0
-    return func.contains_text(text, bindparam(parameter)) == 1
+        # By this collation lower() leaves letters beyond ASCII alone, as SQLite's does, whatever the database's locale.
+        return func.strpos(func.coalesce(folded, func.lower(collate(text, "C"))), part) > 0
+    return func.instr(func.coalesce(folded, func.lower(text)), part) > 0
 
 
 def for_each_account(one: Callable[[ColumnElement[int]], Select[Any]]) -> Select[Any]:

@@ -94,6 +94,9 @@ accounts = Table(
     Column("head_at", timestamp()),
     Column("head_hash", LargeBinary()),
     Column("balance_nanos", BigInteger(), nullable=False, server_default="0"),
+    # As `db.folding.folded_column` has them.
+    Column("name_folded", name()),
+    Column("external_id_folded", name()),
     UniqueConstraint("external_id"),
     CheckConstraint("status IN ('active', 'suspended')", name="status"),
     CheckConstraint("head_seq >= 0", name="head_seq"),
@@ -119,6 +122,9 @@ transactions = Table(
     Column("period_start", timestamp()),
     Column("period_end", timestamp()),
     Column("hash", LargeBinary(), nullable=False),
+    # As `db.folding.folded_column` has them. They follow from the row, and its hash does not cover them.
+    Column("description_folded", name()),
+    Column("ref_id_folded", name()),
     # The amount rides along so that an amount filter can walk the key without touching rows that it rejects.
     PrimaryKeyConstraint("account_id", "seq", postgresql_include=["amount_nanos"]),
     Index("ix_transactions_created_at", "account_id", "created_at", "seq"),

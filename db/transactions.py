@@ -25,8 +25,9 @@ from sqlalchemy import (
 
 from db import tables
 from db.criteria import TransactionCriteria, Window
+from db.folding import fold
 from db.keyed_rows import key_arrays, keyed_statement, read_with_keys
-from db.rows import TransactionRow, named, row_of
+from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, named, row_of
 from db.snapshots import Read, Rows, Wanted
 from db.statements import (
     THE_ACCOUNT,
@@ -106,9 +107,11 @@ def _shape(postgresql: bool, criteria: TransactionCriteria, window: Window | Non
 def _parameters(criteria: TransactionCriteria, window: Window | None = None) -> dict[str, Any]:
     values: dict[str, Any] = {
         name: value
-        for name in ("created_gte", "created_lt", "amount_gte", "amount_lte", "ref_type", "ref_id", "search")
+        for name in ("created_gte", "created_lt", "amount_gte", "amount_lte", "ref_type", "ref_id")
         if (value := getattr(criteria, name)) is not None
     }
+    if criteria.search is not None:
+        values["search"] = fold(criteria.search)
     if _one_amount(criteria):
         del values["amount_lte"]
         values["amount"] = values.pop("amount_gte")
@@ -192,8 +195,8 @@ def _details(row: Any, shape: _Shape, *, indexed: bool = True) -> list[ColumnEle
     if shape.search:
         details.append(
             or_(
-                contains_text(row.c.description, "search", postgresql=shape.postgresql),
-                contains_text(row.c.ref_id, "search", postgresql=shape.postgresql),
+                contains_text(row.c.description, row.c.description_folded, "search", postgresql=shape.postgresql),
+                contains_text(row.c.ref_id, row.c.ref_id_folded, "search", postgresql=shape.postgresql),
             )
         )
     return details
@@ -262,7 +265,8 @@ def _seqs_by_amount(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
         # The limit cuts nothing off: it keeps the other filters out, and with them the indexes that they would use.
         # Nor does the comparison: it asks for the row itself, lest another index be read whole for the amounts in it.
         whole_rows = (count <= SORTED_AMOUNTS, row.c.description >= literal(""))
-        all_of_few = in_range(SORTED_AMOUNTS, *TransactionRow._fields).where(*whole_rows).subquery()
+        names = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
+        all_of_few = in_range(SORTED_AMOUNTS, *names).where(*whole_rows).subquery()
         details = _details(all_of_few, shape)
         few = select(all_of_few.c.seq).where(
             *_seq_bounds(all_of_few, account, shape), _kinds(all_of_few, shape), *details

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,14 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
 from db.errors import DuplicateKey
+from db.folding import folded_column
 from db.keyed_rows import is_postgresql, rows_with_keys
 from db.rows import (
+    FOLDED_OF_TRANSACTIONS,
     AccountRow,
     ChargeRow,
     HoldRow,
     IdempotencyRow,
     MonthlyFiguresRow,
     TransactionRow,
+    folded_of_transaction,
 )
 from db.statements import columns
 
@@ -37,7 +40,13 @@ async def insert_account(
     """Raises DuplicateKey where the external id is taken, by a transaction that runs at the same time too."""
     statement = (
         upsert(connection, tables.accounts)
-        .values(external_id=external_id, name=name, created_at=created_at)
+        .values(
+            external_id=external_id,
+            name=name,
+            created_at=created_at,
+            name_folded=folded_column(name),
+            external_id_folded=folded_column(external_id),
+        )
         .on_conflict_do_nothing(index_elements=["external_id"])
         .returning(*columns(tables.accounts, AccountRow))
     )
@@ -119,18 +128,21 @@ async def newest_holds(
     return {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds}
 
 
-async def _insert_all(connection: AsyncConnection, table: Table, rows: Iterable[NamedTuple]) -> None:
-    values = [row._asdict() for row in rows]
+async def _insert_all(connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
     if values:
         await connection.execute(insert(table), values)
 
 
+def _with_folded(row: TransactionRow) -> dict[str, Any]:
+    return row._asdict() | dict(zip(FOLDED_OF_TRANSACTIONS, folded_of_transaction(row), strict=True))
+
+
 async def insert_transactions(connection: AsyncConnection, rows: Iterable[TransactionRow]) -> None:
-    await _insert_all(connection, tables.transactions, rows)
+    await _insert_all(connection, tables.transactions, [_with_folded(row) for row in rows])
 
 
 async def insert_idempotent_calls(connection: AsyncConnection, rows: Iterable[IdempotencyRow]) -> None:
-    await _insert_all(connection, tables.idempotency_keys, rows)
+    await _insert_all(connection, tables.idempotency_keys, [row._asdict() for row in rows])
 
 
 async def update_heads(connection: AsyncConnection, heads: Sequence[AccountRow]) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ledger.errors import BadUserInput
 from ledger.texts import REF_ID, check_unicode
+
+SEARCH_RULE: Final = (
+    "Both texts are folded first, by Unicode's full case folding and NFKC, and an i loses a dot above it: `STRASSE`"
+    " finds `Straße`, `istanbul` finds `İstanbul`. Accents count."
+)
+"""For descriptions; docs/rest.md says it at length."""
 
 
 def checked_characters(text: str, argument: str) -> str:

@@ -13,6 +13,7 @@ from ledger.keys import Principal
 from resolvers import accounts, audit, charges, stripe_events, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
+from resolvers.texts import SEARCH_RULE
 from schema.account import Account, AccountConnection
 from schema.audit import AuditEntryConnection
 from schema.audit import FilterArgument as AuditFilterArgument
@@ -54,7 +55,9 @@ class Query:
         after: Annotated[str | None, strawberry.argument(description="Only accounts older than this cursor's.")] = None,
         search: Annotated[
             str | None,
-            strawberry.argument(description="Part of a name or external id, or an id: 3 to 200 characters."),
+            strawberry.argument(
+                description=f"Part of a name or external id, or an id: 3 to 200 characters. {SEARCH_RULE}"
+            ),
         ] = None,
     ) -> Page[AccountRow]:
         return await accounts.account_page(info.context, first, after, search)

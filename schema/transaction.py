@@ -15,6 +15,7 @@ from ledger.ids import transaction_id_text
 from resolvers import charges, stripe_links, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
+from resolvers.texts import SEARCH_RULE
 from schema.kinds import RefType, TransactionSource, TransactionType
 from schema.node import Node
 from schema.page_info import PageInfo
@@ -181,8 +182,8 @@ class TransactionFilter:
     ref_id: str | None = strawberry.field(default=None, description="Caused by exactly this: 1 to 200 characters.")
     search: str | None = strawberry.field(
         default=None,
-        description="Part of the description or refId, in any case: 3 to 200 characters. It reads rows one by one from"
-        " the cursor on until the page is full: on a long ledger, narrow it by createdAt.",
+        description=f"Part of the description or refId: 3 to 200 characters. {SEARCH_RULE} A search reads rows one by"
+        " one from the cursor on until the page is full: on a long ledger, narrow it by createdAt.",
     )
 
 

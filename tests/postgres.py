@@ -51,10 +51,10 @@ class Postgres:
         finally:
             await connection.close()
 
-    async def new_database(self, template: str | None = None) -> str:
-        """The name of a new database; its URL is `url(name)`."""
+    async def new_database(self, template: str | None = None, options: str = "") -> str:
+        """The name of a new database; its URL is `url(name)`. `options` of CREATE DATABASE, such as its locale."""
         name = f"billing_{os.getpid()}_{next(self._numbers)}"
-        suffix = f' TEMPLATE "{template}"' if template else ""
+        suffix = f' TEMPLATE "{template}" {options}' if template else ""
         await self.execute(f'CREATE DATABASE "{name}"{suffix}')
         return name
 

@@ -38,6 +38,7 @@ from ledger.texts import REF_ID
 from resolvers.accounts import MAX_SEARCH, MIN_SEARCH
 from resolvers.context import Reads
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
+from resolvers.texts import SEARCH_RULE
 from resolvers.transactions import transaction_criteria, transaction_page_in
 
 PATH: Final = "/billing/transactions"
@@ -89,7 +90,7 @@ _FILTERS: Final = (
     text_parameter("ref_id", "Caused by exactly this.", shortest=1, longest=REF_ID.longest, example="132"),
     text_parameter(
         "search",
-        "Part of `description` or `ref_id`, in any case. On a long ledger, narrow it by `created_at_gte`.",
+        f"Part of `description` or `ref_id`. {SEARCH_RULE} On a long ledger, narrow it by `created_at_gte`.",
         shortest=MIN_SEARCH,
         longest=MAX_SEARCH,
         example="hold",

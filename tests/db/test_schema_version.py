@@ -8,7 +8,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, exc, select, text
 
 from db import stripe_tables, tables, volume_tables  # noqa: F401  those of Stripe and volumes are of the metadata
 from db.database import Database, DatabaseOptions, sqlite_url
@@ -150,6 +150,44 @@ async def test_stripe_s_events_and_credits_are_kept(new_database: Database) -> N
         failed = await fail_refund(connection, "re_1", START)
         assert failed is not None
         assert (failed.account_id, failed.is_refund, failed.amount_nanos, failed.failed_at) == (1, True, 5, START)
+
+
+async def test_texts_are_folded_and_the_ledger_is_append_only_again(new_database: Database) -> None:
+    database = new_database
+    await _migrate_to(database, "0008")
+    at = _at(database)
+    account = "INSERT INTO accounts (id, name, external_id, created_at) VALUES (:id, :name, :external, :at)"
+    names = [(1, "Straße", "STRASSE"), (2, "Plain", None), (3, "Größe × 2", "İ")]
+    row = (
+        "INSERT INTO transactions (account_id, seq, created_at, type, amount_nanos, balance_after_nanos, description,"
+        " source, ref_type, ref_id, actor, hash) VALUES (:account, :seq, :at, 'gpu_usage', -5, -5, :description,"
+        " 'metering', 'gpu_instance', :ref, 'tests', :hash)"
+    )
+    # In several batches: of three rows one has nothing to fold.
+    texts = [("Rack in İstanbul", "132"), ("GPU × 1", "ＧＰＵ"), ("Plain", "Plain")]
+    given: list[dict[str, Any]] = [
+        {"account": account_id, "seq": seq, "at": at, "description": description, "ref": ref, "hash": bytes(32)}
+        for account_id in (1, 3)
+        for seq in range(1, 1_501)
+        for description, ref in [texts[seq % 3]]
+    ]
+    async with database.write() as connection:
+        for number, name, external in names:
+            values = {"id": number, "name": name, "external": external, "at": at}
+            await connection.execute(text(account), values)
+        await connection.execute(text(row), given)
+    await migrate(database)
+    found = await database.read(text("SELECT id, name_folded, external_id_folded FROM accounts ORDER BY id"))
+    assert [tuple(one) for one in found] == [(1, "strasse", None), (2, None, None), (3, "grösse × 2", "i")]
+    found = await database.read(
+        text("SELECT account_id, seq, description_folded, ref_id_folded FROM transactions ORDER BY account_id, seq")
+    )
+    folded = [("rack in istanbul", None), (None, "gpu"), (None, None)]
+    assert [tuple(one) for one in found] == [(one["account"], one["seq"], *folded[one["seq"] % 3]) for one in given]
+    for statement in ("UPDATE transactions SET description_folded = NULL", "DELETE FROM transactions"):
+        with pytest.raises(exc.DBAPIError, match="append-only"):
+            async with database.write() as connection:
+                await connection.execute(text(statement))
 
 
 async def test_an_empty_database_is_refused_with_the_command(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sqlalchemy import Table, select
 
 from db import tables
 from db.database import Database
+from db.folding import fold
 from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
 
 RestRow = dict[str, Any]
@@ -108,7 +110,19 @@ async def read_tables(database: Database) -> Stored:
 
 async def differences(database: Database) -> list[str]:
     """Empty where every table agrees with the ledger's rows."""
-    return differences_of(await read_tables(database))
+    return differences_of(await read_tables(database)) + await _folding_problems(database)
+
+
+async def _folding_problems(database: Database) -> list[str]:
+    """Where what is stored for searches is not the folded text."""
+    table = tables.transactions.c
+    names = ("account_id", "seq", "description", "description_folded", "ref_id", "ref_id_folded")
+    return [
+        f"txn_{account_id}_{seq}: {folded} is stored for searches, which fold {text}"
+        for account_id, seq, *texts in await database.read(select(*(table[name] for name in names)))
+        for text, folded in (texts[:2], texts[2:])
+        if text is not None and fold(text) != (folded or re.sub("[A-Z]", lambda letter: letter[0].lower(), text))
+    ]
 
 
 def differences_of(stored: Stored) -> list[str]:
