@@ -1,6 +1,7 @@
 import type { TransactionFilter, UsageFilter } from "../generated/ConsolePage";
 import type { Range, TransactionsView, UsageView } from "./address";
 import { NO_FILTER } from "./address";
+import { fold } from "./folding";
 import { nanosOf } from "./money";
 import type { Row } from "./rows";
 import { dayAfter, lastDayOf, monthOf, today } from "./times";
@@ -35,7 +36,7 @@ export function matches(row: Row, view: TransactionsView): boolean {
   const { types, from, to, least, most, search, refType, refId } = view;
   const day = row.createdAt.slice(0, 10);
   const nanos = nanosOf(row.amount);
-  const sought = search.toLowerCase();
+  const sought = fold(search);
   return (
     (types.length === 0 || types.includes(row.type)) &&
     (!from || day >= from) &&
@@ -44,7 +45,7 @@ export function matches(row: Row, view: TransactionsView): boolean {
     (!most || nanos <= nanosOf(most)) &&
     (!refType || row.refType === refType) &&
     (!refId || row.refId === refId) &&
-    (!sought || row.description.toLowerCase().includes(sought) || (row.refId ?? "").toLowerCase().includes(sought))
+    (!sought || fold(row.description).includes(sought) || fold(row.refId ?? "").includes(sought))
   );
 }
 
