@@ -55,7 +55,7 @@ def _caseless(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Returns the same for a folded text."""
+    """Returns the folded text; folding it again changes nothing."""
     if text.isascii():
         return text.lower()
     if max(text) < _ALL_FOLDED_BELOW:
