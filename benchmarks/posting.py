@@ -33,6 +33,7 @@ from benchmarks import postgresql, report
 from benchmarks.postgresql import DatabaseProcesses
 from db import writes
 from db.database import Database, DatabaseOptions
+from db.position import Position
 from db.schema_version import migrate
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.moves import Entry, Order, Ref, Writer
@@ -87,7 +88,7 @@ class Desk:
 
     async def follow(self) -> None:
         for account_id in self.account_ids[:FOLLOWED]:
-            follower = await self._database.changes.follow(account_id, 0)
+            follower = await self._database.changes.follow(account_id, Position(0))
             assert follower is not None
 
             async def take(next_: Callable[[], object] = follower.next) -> None:

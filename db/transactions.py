@@ -360,6 +360,18 @@ def transactions_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read
     return read_with_keys(_COLUMNS, _ID, set(ids), by_id, postgresql=False, timeless=True)
 
 
+_HASHED: Final = (*_ID, _ROW.c.hash)
+
+
+def hashes_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read[dict[tuple[int, int], bytes]]:
+    """The hashes of rows, by (account, seq)."""
+
+    def by_id(rows: Iterable[Any]) -> dict[tuple[int, int], bytes]:
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    return read_with_keys(_HASHED, _ID, set(ids), by_id, postgresql=postgresql)
+
+
 class TransactionTotalsRow(NamedTuple):
     account_id: int
     row_count: int

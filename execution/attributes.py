@@ -18,6 +18,10 @@ READS: Final = "reads"
 A field without a resolver reads the one that it is; a resolver without this may read any.
 """
 
+READS_OF_ROWS: Final = "reads_of_rows"
+"""The key of a field's metadata for the names of the attributes that its resolver reads of the rows of a page, as those
+that cursors are made of."""
+
 ROWS: Final = "rows"
 """The key of a field's metadata for the name of the type of the rows that it loads.
 
@@ -77,7 +81,17 @@ def _read(selections: Iterable[Selection]) -> Attributes | None:
     return frozenset(found)
 
 
+def _read_of_rows(selections: Iterable[Selection]) -> Iterator[str]:
+    for selection in selections:
+        for one in selection.fields:
+            if one.definition is not None:
+                yield from one.definition.metadata.get(READS_OF_ROWS, ())
+
+
 def read_below(field: Field, rows: str) -> Reading:
     assert field.completion is not None
-    of_rows = (selection for selection in _selections(field) if selection.type.name == rows)
-    return Reading(_read(field.completion.selections()), _read(of_rows))
+    below = list(_selections(field))
+    of_rows = _read(selection for selection in below if selection.type.name == rows)
+    if of_rows is not None:
+        of_rows = of_rows.union(_read_of_rows(below))
+    return Reading(_read(field.completion.selections()), of_rows)

@@ -8,7 +8,7 @@ from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_account_id
 from resolvers.context import Reads
-from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
+from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter, filter_digest, position_in
 from resolvers.pages import Page, page_rows, window_of
 from resolvers.texts import checked_characters
 
@@ -42,7 +42,7 @@ async def balance(reads: Reads, row: AccountRow, as_of: datetime | None) -> int:
 
 
 def balance_cursor(row: AccountRow) -> str:
-    return CursorWriter(CursorKind.LEDGER, row.id).of_seq(row.head_seq)
+    return LedgerCursorWriter(row.id).of_row(row.head_seq, row.head_hash)
 
 
 def checked_search(search: str | None) -> str | None:

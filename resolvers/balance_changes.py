@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from db.feed.changes import Change
-from db.feed.follower import AheadOfLedger, Follower, Taker
+from db.feed.follower import AheadOfLedger, Diverged, Follower, Taker
 from db.feed.follower import Lagged as FollowerLagged
+from db.position import Position
 from db.rows import TransactionRow
 from ledger.errors import BadCursor, Lagged, NotFound
 from resolvers.context import Watching
-from resolvers.cursors import CursorKind, CursorWriter, read_cursor, seq_position
+from resolvers.cursors import CursorKind, LedgerCursorWriter, diverged, ledger_position, read_cursor
+
+_NO_ROW: Final = "the row to go on after is not in the ledger"
 
 
 class BalanceEvent(NamedTuple):
@@ -26,21 +29,23 @@ class LowBalanceEvent(NamedTuple):
     transaction: TransactionRow | None
 
 
-def _seq_of(after: str, account_id: int) -> int:
+def _position_of(after: str, account_id: int) -> Position:
     """Streams take the cursor of any list of the account's ledger, and its position alone."""
     cursor = read_cursor(after, "after")
     if cursor.kind != CursorKind.LEDGER:
         raise BadCursor("after is a cursor of another list")
     if cursor.account_id != account_id:
         raise BadCursor("after is a cursor of another account")
-    return seq_position(cursor, "after")
+    return ledger_position(cursor, "after")
 
 
-async def _follower(watching: Watching, account_id: int, after: int | None) -> Follower:
+async def _follower(watching: Watching, account_id: int, after: Position | None) -> Follower:
     try:
         follower = await watching.changes.follow(account_id, after)
     except AheadOfLedger as error:
-        raise BadCursor("after lies ahead of the ledger") from error
+        raise diverged("after lies ahead of the ledger") from error
+    except Diverged as error:
+        raise diverged(_NO_ROW) from error
     if follower is None:
         raise NotFound("there is no such account")
     return follower
@@ -56,7 +61,7 @@ class _Stream:
 
     def __init__(self, follower: Follower, account_id: int) -> None:
         self._follower = follower
-        self._writer = CursorWriter(CursorKind.LEDGER, account_id)
+        self._writer = LedgerCursorWriter(account_id)
 
     @property
     def goes_on(self) -> bool:
@@ -71,14 +76,16 @@ class _Stream:
     @property
     def cursor(self) -> str:
         """Where to go on from."""
-        return self._writer.of_seq(self._follower.seq)
+        return self._writer.of_row(*self._follower.position)
 
     async def _next(self) -> Change:
         try:
             return await self._follower.next()
         except FollowerLagged as lagged:
             msg = "more rows waited for this subscription than may: subscribe again with after: the cursor"
-            raise Lagged(msg, self._writer.of_seq(lagged.seq)) from lagged
+            raise Lagged(msg, self._writer.of_row(*lagged.position)) from lagged
+        except Diverged as error:
+            raise diverged(_NO_ROW) from error
 
     def __aiter__(self) -> Self:
         return self
@@ -104,7 +111,9 @@ class BalanceChanges(_Stream):
         event = change.made.get(BalanceEvent)
         if event is None:
             row = _row_of(change)
-            event = change.made[BalanceEvent] = BalanceEvent(self._writer.of_seq(row.seq), row.balance_after_nanos, row)
+            event = change.made[BalanceEvent] = BalanceEvent(
+                self._writer.of_row(row.seq, row.hash), row.balance_after_nanos, row
+            )
         return event
 
 
@@ -135,7 +144,9 @@ class LowBalances(_Stream):
             pass
         self._is_below = True
         row = _row_of(change)
-        return LowBalanceEvent(self._writer.of_seq(row.seq), row.balance_after_nanos, self._threshold_nanos, row)
+        return LowBalanceEvent(
+            self._writer.of_row(row.seq, row.hash), row.balance_after_nanos, self._threshold_nanos, row
+        )
 
     def _passes(self, change: Change) -> bool:
         """Without an event, as most rows do."""
@@ -150,8 +161,8 @@ async def balance_changes(watching: Watching, account_id: str | None, after: str
     """With `after`, the rows since then come first; without it, the newest row."""
     number = watching.account_in_scope(account_id, "accountId")
     after = watching.resume_after or after
-    seq = None if after is None else _seq_of(after, number)
-    return BalanceChanges(await _follower(watching, number, seq), number)
+    position = None if after is None else _position_of(after, number)
+    return BalanceChanges(await _follower(watching, number, position), number)
 
 
 async def low_balances(
@@ -162,10 +173,12 @@ async def low_balances(
     after = watching.resume_after or after
     if after is None:
         return LowBalances.from_now(await _follower(watching, number, None), number, threshold_nanos)
-    seq = _seq_of(after, number)
-    follower = await _follower(watching, number, seq)
+    position = _position_of(after, number)
+    follower = await _follower(watching, number, position)
     try:
-        row = await watching.loaders.transaction.load((number, seq)) if seq else None
+        row = await watching.loaders.transaction.load((number, position.seq)) if position.seq else None
+        if not position.is_at(None if row is None else row.hash):
+            raise diverged(_NO_ROW)
     except BaseException:
         follower.close()
         raise

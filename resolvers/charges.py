@@ -168,6 +168,6 @@ async def charge_transactions(
 ) -> Page[TransactionRow]:
     """The rows of one charge: the same list, with the same cursors, as the account's narrowed to its resource."""
     criteria = TransactionCriteria(ref_type=charge.ref_type, ref_id=charge.ref_id)
-    window = transactions.window_in(charge.account_id, criteria, first, after, last, before, needed)
+    window, ends = transactions.stretch_in(charge.account_id, criteria, first, after, last, before, needed)
     reads.take_nested_rows(window.limit - 1)
-    return await transactions.transaction_page_in(reads, charge.account_id, criteria, window)
+    return await transactions.transaction_page_in(reads, charge.account_id, criteria, window, ends)

@@ -1,8 +1,12 @@
 """Cursors: one opaque format for paging, subscriptions, event ids and exports.
 
-A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position (8 for the
-`seq` of a ledger row or of a charge's first row, or text for a usage day), CRC-32 (4). Nobody is kept from making one
-up: it opens nothing, as the account is checked against the key whenever a cursor comes in.
+A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position, CRC-32 (4).
+The position is 8 bytes for a number, such as the `seq` of a charge's first row, or text for a usage day. That of a
+ledger row is its `seq` (8) and the first bytes of its hash (6), and the version is 2: a ledger that was restored to
+another state has another hash there. Ledger cursors of version 1 have no hash, and are still read.
+
+Nobody is kept from making a cursor up: it opens nothing, as the account is checked against the key whenever a cursor
+comes in.
 """
 
 from __future__ import annotations
@@ -27,14 +31,19 @@ from db.criteria import (
     TransactionCriteria,
     UsageCriteria,
 )
+from db.position import Position
 from ledger.errors import BadCursor
 
 _VERSION: Final = 1
+_HASHED_VERSION: Final = 2
 _HEAD: Final = struct.Struct(">BBq8s")
 _SEQ: Final = struct.Struct(">q")
 _CRC: Final = struct.Struct(">I")
 _NUMBERED: Final = struct.Struct(">qI")
 _NUMBERED_TEXT: Final = 16
+_ROW: Final = struct.Struct(">q6s")
+_HASHED: Final = struct.Struct(">q6sI")
+_HASHED_TEXT: Final = 24
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_LENGTH: Final = 1_400
 """A usage day's cursor holds its model's name, of at most 200 characters."""
@@ -64,6 +73,7 @@ class Cursor:
     account_id: int
     filter_digest: bytes
     position: bytes
+    version: int = _VERSION
 
 
 @lru_cache(maxsize=4_096)
@@ -96,7 +106,7 @@ def _url_safe(coded: bytes) -> str:
 
 
 class CursorWriter:
-    """Makes the cursors of one list.
+    """Makes the cursors of one list, other than those of ledger rows.
 
     The head is 18 bytes, a multiple of 3: its text is the beginning of every cursor's text, and made once.
     """
@@ -129,8 +139,29 @@ class CursorWriter:
         return [head + text for text in _url_safe(b"".join(coded)).splitlines()]
 
 
+class LedgerCursorWriter:
+    """Makes the cursors of an account's ledger rows. A row is its `seq` and its hash."""
+
+    def __init__(self, account_id: int, digest: bytes = NO_FILTER) -> None:
+        head = _HEAD.pack(_HASHED_VERSION, CursorKind.LEDGER, account_id, digest)
+        self._head_text = _text(head)
+        self._head_crc = zlib.crc32(head)
+
+    def of_row(self, seq: int, row_hash: bytes | None) -> str:
+        """The hash is None or empty at position 0, before the first row, and there alone."""
+        assert row_hash or seq == 0, f"row {seq} has no hash"
+        return self.of_rows([(seq, row_hash or b"")])[0]
+
+    def of_rows(self, rows: Iterable[tuple[int, bytes]]) -> list[str]:
+        """A position and its CRC are 18 bytes, a multiple of 3: those of a page become text together."""
+        head, crc, pack_row, pack = self._head_text, self._head_crc, _ROW.pack, _HASHED.pack
+        parts = [pack(seq, row_hash, zlib.crc32(pack_row(seq, row_hash), crc)) for seq, row_hash in rows]
+        text = _text(b"".join(parts))
+        return [head + text[start : start + _HASHED_TEXT] for start in range(0, len(text), _HASHED_TEXT)]
+
+
 def read_cursor(text: str, argument: str) -> Cursor:
-    """Raises BadCursor, naming the argument, for anything that no CursorWriter made."""
+    """Raises BadCursor, naming the argument, for anything that this module did not make."""
     bad = BadCursor(f"{argument} is not a cursor that this API gave out")
     if len(text) > MAX_LENGTH:
         raise bad
@@ -138,10 +169,11 @@ def read_cursor(text: str, argument: str) -> Cursor:
         raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         body, (crc,) = raw[: -_CRC.size], _CRC.unpack(raw[-_CRC.size :])
         version, kind, account_id, digest = _HEAD.unpack_from(body)
-        found = Cursor(CursorKind(kind), account_id, digest, body[_HEAD.size :])
+        found = Cursor(CursorKind(kind), account_id, digest, body[_HEAD.size :], version)
     except (UnicodeEncodeError, binascii.Error, struct.error, ValueError) as error:
         raise bad from error
-    if version != _VERSION or crc != zlib.crc32(body) or _encode(body) != text:
+    versions = (_VERSION, _HASHED_VERSION) if found.kind == CursorKind.LEDGER else (_VERSION,)
+    if version not in versions or crc != zlib.crc32(body) or _encode(body) != text:
         raise bad
     return found
 
@@ -166,6 +198,34 @@ def seq_position(cursor: Cursor, argument: str) -> int:
         msg = f"{argument} is not a cursor that this API gave out"
         raise BadCursor(msg) from error
     return int(seq)
+
+
+def ledger_position(cursor: Cursor, argument: str) -> Position:
+    if cursor.version == _VERSION:
+        return Position(seq_position(cursor, argument))
+    try:
+        seq, row_hash = _ROW.unpack(cursor.position)
+    except struct.error as error:
+        msg = f"{argument} is not a cursor that this API gave out"
+        raise BadCursor(msg) from error
+    return Position(seq, row_hash)
+
+
+def ledger_position_in(text: str | None, argument: str, account_id: int, digest: bytes) -> Position | None:
+    """The position of a ledger list's cursor; None where none is given. Raises BadCursor, as above."""
+    if text is None:
+        return None
+    cursor = read_cursor(text, argument)
+    check_cursor(cursor, argument, CursorKind.LEDGER, account_id, digest)
+    return ledger_position(cursor, argument)
+
+
+def diverged(subject: str) -> BadCursor:
+    """The error for a cursor or a stream whose row is not in the ledger any more."""
+    return BadCursor(
+        f"{subject}: the ledger was restored to another state. Read balance and balanceCursor again, reload the"
+        " transactions, and subscribe from the new cursor"
+    )
 
 
 def position_in(text: str | None, argument: str, kind: CursorKind, account_id: int, digest: bytes) -> int | None:

@@ -238,6 +238,10 @@ class Loaders:
         return TransactionLoader(self._snapshot, read, dict.get)
 
     @_made_once
+    def row_hash(self) -> Loader[tuple[int, int], bytes | None]:
+        return self._by_key(transactions.hashes_by_id)
+
+    @_made_once
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
         return Loader(self._snapshot, partial(_months, self._snapshot.is_postgresql), _months_of)
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from db.criteria import TransactionCriteria, Window
+from db.position import Position
 from db.rows import TransactionRow
 from db.transactions import TransactionTotalsRow
 from ledger.errors import BadUserInput, NotFound
@@ -14,7 +15,7 @@ from ledger.ids import parse_transaction_id
 from ledger.kinds import HOLDABLE, KINDS, RefType, TransactionSource, TransactionType
 from resolvers.accounts import checked_search
 from resolvers.context import Reads, covers
-from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
+from resolvers.cursors import LedgerCursorWriter, diverged, filter_digest, ledger_position_in
 from resolvers.explanations import Facts, explain
 from resolvers.pages import ALL, Needed, Page, page_rows, window_of
 from resolvers.texts import checked_ref_id
@@ -77,8 +78,8 @@ async def transaction_page(
     needed: Needed = ALL,
 ) -> Page[TransactionRow]:
     """Newest first; `after` means older, `before` newer."""
-    window = window_in(account_id, criteria, first, after, last, before, needed)
-    return await transaction_page_in(reads, account_id, criteria, window)
+    stretch = stretch_in(account_id, criteria, first, after, last, before, needed)
+    return await transaction_page_in(reads, account_id, criteria, stretch.window, stretch.ends)
 
 
 def ask_page(
@@ -93,8 +94,9 @@ def ask_page(
     needed: Needed = ALL,
 ) -> PageKey:
     """Asks for the page's rows ahead."""
-    window = window_in(account_id, criteria, first, after, last, before, needed)
-    reads.loaders.transaction_page.load((account_id, (criteria, window)))
+    stretch = stretch_in(account_id, criteria, first, after, last, before, needed)
+    reads.loaders.transaction_page.load((account_id, (criteria, stretch.window)))
+    _ask_hashes(reads, account_id, stretch.ends)
     return account_id, criteria
 
 
@@ -106,9 +108,21 @@ def ask_totals(reads: Reads, page: PageKey) -> None:
     reads.loaders.transaction_totals.load(page)
 
 
+class End(NamedTuple):
+    """A cursor that a page was asked for with."""
+
+    argument: str
+    position: Position
+
+
+class Stretch(NamedTuple):
+    window: Window
+    ends: tuple[End, ...]
+
+
 # Asked for twice: ahead, and by the resolver.
 @lru_cache(maxsize=1_024)
-def window_in(
+def stretch_in(
     account_id: int,
     criteria: TransactionCriteria,
     first: int | None,
@@ -116,31 +130,52 @@ def window_in(
     last: int | None,
     before: str | None,
     needed: Needed,
-) -> Window:
+) -> Stretch:
     digest = filter_digest(criteria)
+    older = ledger_position_in(after, "after", account_id, digest)
+    newer = ledger_position_in(before, "before", account_id, digest)
     window = window_of(
         first,
         last,
-        position_in(after, "after", CursorKind.LEDGER, account_id, digest),
+        None if older is None else older.seq,
         # Position 0 is where an empty account's balance stood: every row is newer, none lies there.
-        position_in(before, "before", CursorKind.LEDGER, account_id, digest) or None,
+        None if newer is None else newer.seq or None,
     )
-    return replace(window, columns=needed.columns, unread=not needed.rows)
+    ends = tuple(End(name, position) for name, position in (("after", older), ("before", newer)) if position)
+    return Stretch(replace(window, columns=needed.columns, unread=not needed.rows), ends)
+
+
+def _ask_hashes(reads: Reads, account_id: int, ends: Sequence[End]) -> list[tuple[End, Awaitable[bytes | None]]]:
+    """Cursors of version 1 have nothing to compare, and position 0 has no row."""
+    return [
+        (end, reads.loaders.row_hash.load((account_id, end.position.seq)))
+        for end in ends
+        if end.position.seq and end.position.hash is not None
+    ]
 
 
 async def transaction_page_in(
-    reads: Reads, account_id: int, criteria: TransactionCriteria, window: Window
+    reads: Reads, account_id: int, criteria: TransactionCriteria, window: Window, ends: Sequence[End] = ()
 ) -> Page[TransactionRow]:
+    """Raises BadCursor if the ledger has another row at one of the ends than its cursor was made of."""
     found = reads.loaders.transaction_page.load((account_id, (criteria, window)))
     newer = reads.loaders.transaction_count.load((account_id, criteria)) if window.after == 0 else None
+    for end, row_hash in _ask_hashes(reads, account_id, ends):
+        if not end.position.is_at(await row_hash):
+            raise diverged(f"{end.argument} is the cursor of a row that the ledger does not have")
     rows, has_next, has_previous = page_rows(await found, window)
     if newer is not None:
         has_previous = await newer > 0
-    writer = CursorWriter(CursorKind.LEDGER, account_id, filter_digest(criteria))
+    writer = LedgerCursorWriter(account_id, filter_digest(criteria))
     if window.unread:
         return Page.unread(account_id, criteria)
     return Page(
-        account_id, criteria, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.seq for row in rows])
+        account_id,
+        criteria,
+        rows,
+        has_next,
+        has_previous,
+        lambda rows: writer.of_rows([(row.seq, row.hash) for row in rows]),
     )
 
 

@@ -4,7 +4,11 @@ from typing import Any
 
 import strawberry
 
+from execution.attributes import READS_OF_ROWS
 from resolvers.pages import Page
+
+CURSORS = {READS_OF_ROWS: ("hash",)}
+"""Of a field that makes cursors: those of ledger rows hold bytes of their hash."""
 
 
 @strawberry.type(description="Where a page lies in its list. Both flags are exact.")
@@ -17,10 +21,14 @@ class PageInfo:
     def has_previous_page(self: Page[Any]) -> bool:
         return self.has_previous
 
-    @strawberry.field(description="Cursor of the page's first row, its newest; null on an empty page.")
+    @strawberry.field(
+        description="Cursor of the page's first row, its newest; null on an empty page.", metadata=CURSORS
+    )
     def start_cursor(self: Page[Any]) -> str | None:
         return self.cursor_of(self.rows[0]) if self.rows else None
 
-    @strawberry.field(description="Cursor of the page's last row, its oldest: `after` this one the list goes on.")
+    @strawberry.field(
+        description="Cursor of the page's last row, its oldest: `after` this one the list goes on.", metadata=CURSORS
+    )
     def end_cursor(self: Page[Any]) -> str | None:
         return self.cursor_of(self.rows[-1]) if self.rows else None

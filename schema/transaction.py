@@ -18,7 +18,7 @@ from resolvers.pages import Page
 from resolvers.texts import SEARCH_RULE
 from schema.kinds import RefType, TransactionSource, TransactionType
 from schema.node import Node
-from schema.page_info import PageInfo
+from schema.page_info import CURSORS, PageInfo
 from schema.reading import OF_THE_LIST, needed
 from schema.scalars import BigInteger, Nanos
 
@@ -132,7 +132,9 @@ class TransactionEdge:
 
 @strawberry.type(description="A page of ledger rows, newest first whatever the direction.")
 class TransactionConnection:
-    @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[TransactionEdge])
+    @strawberry.field(
+        description="The page's rows with their cursors.", graphql_type=list[TransactionEdge], metadata=CURSORS
+    )
     def edges(self: Page[TransactionRow]) -> list[EdgeRow]:
         return edge_rows(self)
 

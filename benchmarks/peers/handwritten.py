@@ -30,6 +30,7 @@ Rows = Sequence[Any]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HEAD: Final = struct.Struct(">BBq8s")
 _SEQ: Final = struct.Struct(">q")
+_HASHED: Final = struct.Struct(">q6s")
 _CRC: Final = struct.Struct(">I")
 _LEDGER, _USAGE = 1, 2
 _NO_FILTER: Final = bytes(8)
@@ -63,16 +64,16 @@ def _encoded(body: bytes) -> str:
 
 
 def cursor_head(kind: int, account_id: int, digest: bytes = _NO_FILTER) -> bytes:
-    return _HEAD.pack(1, kind, account_id, digest)
+    return _HEAD.pack(2 if kind == _LEDGER else 1, kind, account_id, digest)
 
 
-def seq_cursor(head: bytes, seq: int) -> str:
-    return _encoded(head + _SEQ.pack(seq))
+def row_cursor(head: bytes, seq: int, row_hash: bytes | None) -> str:
+    return _encoded(head + _HASHED.pack(seq, row_hash or b""))
 
 
 def seq_of(cursor: str) -> int:
     raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    return int(_SEQ.unpack(raw[_HEAD.size : -_CRC.size])[0])
+    return int(_SEQ.unpack_from(raw, _HEAD.size)[0])
 
 
 def _account_of(variables: Json, name: str = "account") -> int:
@@ -88,13 +89,15 @@ def _months_until(month: str, count: int) -> list[str]:
     return [f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(last - count + 1, last + 1)]
 
 
-_ACCOUNT: Final = "SELECT id, name, currency, status, balance_nanos, head_seq, created_at FROM accounts WHERE id = $1"
+_ACCOUNT: Final = (
+    "SELECT id, name, currency, status, balance_nanos, head_seq, created_at, head_hash FROM accounts WHERE id = $1"
+)
 _MONTHS: Final = (
     "SELECT month, gross_nanos, refunded_nanos, open_holds_nanos, platform_calls, user_inference_calls, tokens"
     " FROM monthly_figures WHERE account_id = $1 AND month >= $2 AND month <= $3"
 )
 _ROW: Final = (
-    "seq, created_at, type, amount_nanos, balance_after_nanos, description, source, ref_type, ref_id"
+    "seq, created_at, type, amount_nanos, balance_after_nanos, description, source, ref_type, ref_id, hash"
     " FROM transactions WHERE account_id = $1"
 )
 _NEWEST: Final = f"SELECT {_ROW} ORDER BY seq DESC LIMIT $2"
@@ -160,7 +163,7 @@ def _node(account_id: int, row: Any) -> Json:
 def _page(account_id: int, found: Rows, size: int, digest: bytes = _NO_FILTER) -> Json:
     """Of one row more than the page has."""
     head = cursor_head(_LEDGER, account_id, digest)
-    edges = [{"cursor": seq_cursor(head, row[0]), "node": _node(account_id, row)} for row in found[:size]]
+    edges = [{"cursor": row_cursor(head, row[0], row[9]), "node": _node(account_id, row[:9])} for row in found[:size]]
     end = edges[-1]["cursor"] if edges else None
     return {"edges": edges, "pageInfo": {"hasNextPage": len(found) > size, "endCursor": end}}
 
@@ -228,7 +231,7 @@ async def billing_page(store: Store, variables: Json) -> Json:
             "currency": account[2],
             "status": account[3].upper(),
             "balance": money(account[4]),
-            "balanceCursor": seq_cursor(cursor_head(_LEDGER, account_id), account[5]),
+            "balanceCursor": row_cursor(cursor_head(_LEDGER, account_id), account[5], account[7]),
             "thisMonth": _cards(month, figures.get(month)),
             "months": [_month_cost(one, figures.get(one)) for one in months],
             "transactions": _page(account_id, rows, 50),
@@ -299,7 +302,7 @@ async def several_accounts(store: Store, variables: Json) -> Json:
 
 def _statement_page(account_id: int, found: Rows, *, brief: bool) -> Json:
     rows = []
-    for seq, created_at, kind, amount, _, description, _, ref_type, ref_id in found[:20]:
+    for seq, created_at, kind, amount, _, description, _, ref_type, ref_id, _ in found[:20]:
         row = {
             "id": f"txn_{account_id}_{seq}",
             "at": moment(created_at),

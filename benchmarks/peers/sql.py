@@ -21,6 +21,7 @@ from benchmarks.peers.stores import PostgresStore
 Json = dict[str, Any]
 Arguments = Callable[[Json], tuple[object, ...]]
 
+_LEDGER, _USAGE = 1, 2
 _NO_FILTER: Final = r"'\x0000000000000000'::bytea"
 
 
@@ -34,7 +35,7 @@ def moment(value: str) -> str:
 
 
 def _head(kind: int, digest: str) -> str:
-    return rf"'\x01{kind:02x}'::bytea || int8send($1::bigint) || {digest}"
+    return rf"'\x{2 if kind == _LEDGER else 1:02x}{kind:02x}'::bytea || int8send($1::bigint) || {digest}"
 
 
 def cursor(kind: int, position: str, digest: str = _NO_FILTER) -> str:
@@ -45,9 +46,10 @@ def cursor(kind: int, position: str, digest: str = _NO_FILTER) -> str:
     )
 
 
-_SEQ_CURSOR: Final = cursor(1, "int8send(seq)")
+_ROW_POSITION: Final = "int8send(seq) || substr(hash, 1, 6)"
+_ROW_CURSOR: Final = cursor(_LEDGER, _ROW_POSITION)
 _USAGE_CURSOR: Final = cursor(
-    2,
+    _USAGE,
     r"convert_to(day::text, 'UTF8') || '\x00' || convert_to(model, 'UTF8') || '\x00'"
     r" || convert_to(category, 'UTF8') || '\x00' || convert_to(origin, 'UTF8')",
 )
@@ -161,10 +163,10 @@ _PAGE_OF_ACCOUNT: Final = _object(
     currency="currency",
     status="upper(status)",
     balance=money("balance_nanos"),
-    balanceCursor=cursor(1, "int8send(head_seq)"),
+    balanceCursor=cursor(_LEDGER, r"int8send(head_seq) || coalesce(substr(head_hash, 1, 6), '\x000000000000'::bytea)"),
     thisMonth=_THIS_MONTH,
     months=_MONTHS,
-    transactions=_connection(_newest(51), _SEQ_CURSOR, _NODE, 50),
+    transactions=_connection(_newest(51), _ROW_CURSOR, _NODE, 50),
     usage=_connection(
         _usage(151),
         _USAGE_CURSOR,
@@ -182,7 +184,7 @@ def _of_account(**fields: str) -> str:
 
 
 _MORE_TRANSACTIONS: Final = _of_account(
-    transactions=_connection(_newest(51, "AND seq < $2::bigint"), _SEQ_CURSOR, _NODE, 50)
+    transactions=_connection(_newest(51, "AND seq < $2::bigint"), _ROW_CURSOR, _NODE, 50)
 )
 
 
@@ -206,7 +208,7 @@ SELECT refunds.* FROM {_bound("$2::timestamptz")} AS since, {_bound("$3::timesta
 """
 # $2 and $3 the stretch of time, $4 the digest of the filter, as cursors hold it.
 _FILTERED_TRANSACTIONS: Final = _of_account(
-    transactions=_connection(_REFUNDS, cursor(1, "int8send(seq)", "$4::bytea"), _NODE, 50)
+    transactions=_connection(_REFUNDS, cursor(_LEDGER, _ROW_POSITION, "$4::bytea"), _NODE, 50)
 )
 
 _BRIEF_ROW: Final = _object(

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+from db.position import NO_HASH, Position
 from db.rows import TransactionRow
 
 MAX_WAITING_ROWS: Final = 1_000
@@ -30,11 +31,11 @@ _FIXED_BYTES: Final = 400
 class Change:
     """A row, or the place before the first row of an empty ledger."""
 
-    __slots__ = ("bytes_so_far", "following", "made", "row", "seq")
+    __slots__ = ("bytes_so_far", "following", "hash", "made", "row", "seq")
 
     def __init__(self, row: TransactionRow | None, bytes_so_far: int = 0) -> None:
         self.row = row
-        self.seq = 0 if row is None else row.seq
+        self.seq, self.hash = (0, NO_HASH) if row is None else (row.seq, row.hash)
         self.bytes_so_far = bytes_so_far
         self.following: Change | None = None
         self.made: dict[Any, Any] = {}
@@ -56,7 +57,7 @@ class Standing(Protocol):
         """Gives it what it waits for, if it does: `AT_ONCE` rows at most. Says whether it waits for more."""
 
     def drop(self, newest: Change) -> None:
-        """It fell too far behind: it lets go of its part of the chain."""
+        """It fell too far behind, or the ledger diverged: it lets go of its part of the chain."""
 
 
 class Tail:
@@ -65,11 +66,17 @@ class Tail:
     def __init__(self, account_id: int, newest: Change) -> None:
         self.account_id = account_id
         self.newest = newest
+        self.has_diverged = False
+        """The ledger has other rows now: nothing is published here any more."""
         self.followers = 0
         """All of them, those that still read what was before."""
         self._standing: set[Standing] = set()
         self._line: OrderedDict[Standing, None] = OrderedDict()
         """Those to serve, in the order of their turns."""
+
+    @property
+    def position(self) -> Position:
+        return Position(self.newest.seq, self.newest.hash)
 
     def stand(self, follower: Standing) -> None:
         """At the end, as one who has consumed the newest."""
@@ -93,6 +100,12 @@ class Tail:
         if not self._line:
             asyncio.get_running_loop().call_soon(self._serve)
         self._line.update(dict.fromkeys(self._standing))
+
+    def diverge(self) -> None:
+        """Ends all who follow: what was given out is not in the ledger any more."""
+        self.has_diverged = True
+        for follower in self._standing:
+            follower.drop(self.newest)
 
     def _serve(self) -> None:
         """A part of those in line: whoever else waits for the process has a turn before the next part."""

@@ -8,9 +8,10 @@ import structlog
 
 from db.errors import DatabaseError
 from db.feed.changes import Change, Tail
-from db.feed.follower import AheadOfLedger, Follower
+from db.feed.follower import AheadOfLedger, Diverged, Follower
 from db.feed.reading import LedgerReader
 from db.feed.signals import Signals
+from db.position import Position
 from db.rows import TransactionRow
 
 POLL_SECONDS: Final = 0.25
@@ -50,19 +51,19 @@ class ChangeFeed:
         self._signals.announce(account_ids)
         self._read_on(account_ids)
 
-    async def follow(self, account_id: int, after: int | None) -> Follower | None:
+    async def follow(self, account_id: int, after: Position | None) -> Follower | None:
         """From the row after `after` on, or from the newest row on; None if there is no such account.
 
-        Raises AheadOfLedger, and DatabaseError where the account can't be read.
+        Raises AheadOfLedger, Diverged, and DatabaseError where the account can't be read. A position before rows that
+        have to be read again is compared when they are: then the follower raises Diverged.
         """
         tail = self._tails.get(account_id) or await self._opened(account_id)
         if tail is None:
             return None
         tail.followers += 1
         try:
-            if after is not None and after > tail.newest.seq:
-                # Another process may have posted it a moment ago.
-                await self._check_not_ahead(tail, after)
+            if after is not None and after.seq >= tail.newest.seq:
+                after = await self._checked(tail, after)
             return Follower(self, tail, after)
         except BaseException:
             self.leave(tail)
@@ -70,16 +71,19 @@ class ChangeFeed:
 
     def leave(self, tail: Tail) -> None:
         tail.followers -= 1
-        if tail.followers == 0:
-            self._tails.pop(tail.account_id, None)
-            self._due.pop(tail.account_id, None)
+        if tail.followers == 0 and self._tails.get(tail.account_id) is tail:
+            self._forget(tail)
 
-    async def replay(self, account_id: int, seq: int) -> list[TransactionRow]:
-        """Rows after the one of this `seq`. Waits as long as the database can't be reached."""
+    def _forget(self, tail: Tail) -> None:
+        del self._tails[tail.account_id]
+        self._due.pop(tail.account_id, None)
+
+    async def replay(self, account_id: int, position: Position) -> list[TransactionRow] | None:
+        """Rows after the position; None if the ledger diverged. Waits as long as the database can't be reached."""
         while True:
             try:
                 async with self._replays:
-                    return await self._reader.following(account_id, seq, READ_ROWS)
+                    return await self._reader.following(account_id, position, READ_ROWS)
             except DatabaseError as error:
                 log.warning("rows not read yet", reason=str(error))
                 await asyncio.sleep(POLL_SECONDS)
@@ -113,11 +117,18 @@ class ChangeFeed:
             self._start()
         return tail
 
-    async def _check_not_ahead(self, tail: Tail, after: int) -> None:
-        heads = await self._reader.heads([tail.account_id])
-        if heads.get(tail.account_id, 0) < after:
-            raise AheadOfLedger
-        self._read_on([tail.account_id])
+    async def _checked(self, tail: Tail, after: Position) -> Position:
+        """The position, with its whole hash. Raises AheadOfLedger and Diverged."""
+        found: bytes | None = tail.newest.hash
+        if after.seq > tail.newest.seq:
+            # Another process may have posted it a moment ago.
+            found = await self._reader.hash_of(tail.account_id, after.seq)
+            if found is None:
+                raise AheadOfLedger
+            self._read_on([tail.account_id])
+        if not after.is_at(found):
+            raise Diverged
+        return Position(after.seq, found)
 
     def _start(self) -> None:
         if self._polling is None:
@@ -146,11 +157,26 @@ class ChangeFeed:
                 reached = True
 
     async def _look_at_heads(self) -> None:
-        followed = list(self._tails)
+        followed = list(self._tails.values())
         for start in range(0, len(followed), LOOKED_AT):
-            heads = await self._reader.heads(followed[start : start + LOOKED_AT])
-            tails = ((self._tails.get(account_id), head) for account_id, head in heads.items())
-            self._read_on([tail.account_id for tail, head in tails if tail is not None and head > tail.newest.seq])
+            # A tail may be read on while the heads are: they are compared with where it stood before.
+            before = [(tail, tail.position) for tail in followed[start : start + LOOKED_AT]]
+            heads = await self._reader.heads([tail.account_id for tail, _ in before])
+            for tail, position in before:
+                if self._tails.get(tail.account_id) is tail:
+                    self._compare(tail, position, heads.get(tail.account_id))
+
+    def _compare(self, tail: Tail, position: Position, head: Position | None) -> None:
+        if head is None or head.seq < position.seq or (head.seq == position.seq and head != position):
+            self._diverged(tail)
+        elif head.seq > tail.newest.seq:
+            self._read_on([tail.account_id])
+
+    def _diverged(self, tail: Tail) -> None:
+        """Whoever follows from now on reads the account anew."""
+        log.warning("the ledger has other rows than were followed", account=tail.account_id, seq=tail.newest.seq)
+        self._forget(tail)
+        tail.diverge()
 
     def _read_on(self, account_ids: Collection[int]) -> None:
         for account_id in account_ids:
@@ -161,25 +187,25 @@ class ChangeFeed:
 
     async def _read(self) -> None:
         while self._due:
-            seqs = self._ready()
-            if not seqs:
+            positions = self._ready()
+            if not positions:
                 await asyncio.sleep(CROWDED_SECONDS)
                 continue
             try:
-                found = await self._reader.following_each(seqs, READ_ROWS)
+                found = await self._reader.following_each(positions, READ_ROWS)
             except DatabaseError as error:
                 log.warning("new rows not read yet", reason=str(error))
-                self._read_on(seqs)
+                self._read_on(positions)
                 await asyncio.sleep(POLL_SECONDS)
                 continue
             for account_id, rows in found.items():
-                self._publish(account_id, seqs[account_id], rows)
+                self._publish(account_id, positions[account_id], rows)
             await asyncio.sleep(0)
 
-    def _ready(self) -> dict[int, int]:
-        """The accounts to read next, each with the `seq` to read on from. A signal from here on makes them due anew."""
+    def _ready(self) -> dict[int, Position]:
+        """The accounts to read next, each with where to read on from. A signal from here on makes them due anew."""
         now = asyncio.get_running_loop().time()
-        ready: dict[int, int] = {}
+        ready: dict[int, Position] = {}
         for account_id, deadline in list(self._due.items()):
             tail = self._tails.get(account_id)
             if tail is not None and tail.is_crowded and (deadline is None or now < deadline):
@@ -187,17 +213,21 @@ class ChangeFeed:
                 continue
             del self._due[account_id]
             if tail is not None:
-                ready[account_id] = tail.newest.seq
+                ready[account_id] = tail.position
             if len(ready) == READ_ACCOUNTS:
                 break
         return ready
 
-    def _publish(self, account_id: int, after: int, rows: list[TransactionRow]) -> None:
+    def _publish(self, account_id: int, after: Position, rows: list[TransactionRow] | None) -> None:
+        """`rows` is None if the ledger has another row at `after`."""
         tail = self._tails.get(account_id)
-        if tail is None or not rows:
+        if tail is None or rows == []:
             return
-        if tail.newest.seq == after:
+        if tail.position == after:
+            if rows is None:
+                self._diverged(tail)
+                return
             tail.publish(rows)
         # The other way, everybody left and somebody came while it was read.
-        if tail.newest.seq < rows[-1].seq or len(rows) == READ_ROWS:
+        if rows is None or tail.newest.seq < rows[-1].seq or len(rows) == READ_ROWS:
             self._read_on([account_id])

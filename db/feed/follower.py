@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from db.feed.changes import AT_ONCE, Change, Tail
+from db.position import Position
 
 if TYPE_CHECKING:
     from db.feed.feed import ChangeFeed
@@ -19,12 +20,16 @@ class AheadOfLedger(Exception):
     """The place to go on from lies after the newest row."""
 
 
-class Lagged(Exception):
-    """More rows waited than may. Nothing is lost: whoever follows from `seq` on gets them."""
+class Diverged(Exception):
+    """The ledger has another row, or none, at the position: it was restored, or failed over with rows missing."""
 
-    def __init__(self, seq: int) -> None:
-        super().__init__(f"too many rows waited after row {seq}")
-        self.seq = seq
+
+class Lagged(Exception):
+    """More rows waited than may. Nothing is lost: whoever follows from the position on gets them."""
+
+    def __init__(self, position: Position) -> None:
+        super().__init__(f"too many rows waited after row {position.seq}")
+        self.position = position
 
 
 class Follower:
@@ -44,13 +49,14 @@ class Follower:
         "_taker",
         "_woken",
         "goes_on",
+        "hash",
         "live",
         "place",
         "seq",
     )
 
-    def __init__(self, feed: ChangeFeed, tail: Tail, after: int | None) -> None:
-        self.seq = max(tail.newest.seq - 1, 0) if after is None else after
+    def __init__(self, feed: ChangeFeed, tail: Tail, after: Position | None) -> None:
+        self.seq, self.hash = after or Position(max(tail.newest.seq - 1, 0))
         """Of the change that was given out last, or that it began after."""
         self.goes_on = after is not None
         self.live = False
@@ -76,27 +82,31 @@ class Follower:
         """It began on an empty ledger, and still does."""
         return self.seq == 0 and not self._before
 
+    @property
+    def position(self) -> Position:
+        return Position(self.seq, self.hash)
+
     def hand_to(self, taker: Taker) -> None:
         """While `next` waits, changes go there at once, and wake nobody. What it does not take, `next` gives out."""
         self._taker = taker
 
     async def next(self) -> Change:
-        """Waits for it. Raises Lagged."""
+        """Waits for it. Raises Lagged and Diverged."""
         while not self._before:
             if not self._has_caught_up:
                 await self._catch_up()
                 continue
             await self._reach_following()
             if self._dropped:
-                raise Lagged(self.seq)
+                raise Diverged if self._tail.has_diverged else Lagged(self.position)
             change = self.place.following
             assert change is not None
             self.place = change
             if change.seq > self.seq:
-                self.seq, self.live = change.seq, True
+                self.seq, self.hash, self.live = change.seq, change.hash, True
                 return change
         change, self.live = self._before.popleft(), False
-        self.seq = change.seq
+        self.seq, self.hash = change.seq, change.hash
         return change
 
     async def _reach_following(self) -> None:
@@ -124,7 +134,7 @@ class Follower:
                 if self._taker is None or not self._taker(change):
                     woken.set_result(None)
                     return False
-                self.seq, self.live = change.seq, True
+                self.seq, self.hash, self.live = change.seq, change.hash, True
             self.place = change
         return self.place.following is not None
 
@@ -138,12 +148,15 @@ class Follower:
         if self.seq >= self._tail.newest.seq:
             self._stand()
             return
-        rows = await self._feed.replay(self._tail.account_id, self.seq)
-        assert rows, "rows that were read are there no more"
+        rows = await self._feed.replay(self._tail.account_id, self.position)
+        if not rows:
+            # Rows that were read, up to the tail's newest, are there no more.
+            raise Diverged
         self._before.extend(map(Change, rows))
 
     def _stand(self) -> None:
         self._has_caught_up, self.place = True, self._tail.newest
+        self._dropped = self._tail.has_diverged
         self._tail.stand(self)
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, Executable, Select, bindparam, func, select, true
 
 from db import tables
+from db.position import NO_HASH, Position
 from db.rows import TransactionRow
 from db.statements import columns, is_one_of
 
@@ -22,13 +23,14 @@ _ROWS = bindparam("rows", type_=BigInteger())
 @lru_cache(maxsize=2)
 def _heads_statement(postgresql: bool) -> Select[Any]:
     chosen = is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=postgresql)
-    return select(_ACCOUNT.c.id, _ACCOUNT.c.head_seq).where(chosen)
+    return select(_ACCOUNT.c.id, _ACCOUNT.c.head_seq, _ACCOUNT.c.head_hash).where(chosen)
 
 
 def _following(account: Any, seq: Any) -> Select[Any]:
+    """The row of this `seq` comes first: its hash tells whether the rows follow those that were read before."""
     return (
         select(*columns(_ROW, TransactionRow))
-        .where(_ROW.c.account_id == account, _ROW.c.seq > seq)
+        .where(_ROW.c.account_id == account, _ROW.c.seq >= seq)
         .order_by(_ROW.c.seq)
         .limit(_ROWS)
     )
@@ -41,7 +43,7 @@ def _following_one() -> Select[Any]:
 
 @lru_cache(maxsize=1)
 def _following_each() -> Select[Any]:
-    """PostgreSQL: of each of the accounts after its own row."""
+    """PostgreSQL: of each of the accounts from its own row on."""
     arrays = [bindparam(name, type_=ARRAY(BigInteger())) for name in ("account_ids", "seqs")]
     listed = func.unnest(*arrays).table_valued("account_id", "seq", name="listed").render_derived()
     lateral = _following(listed.c.account_id, listed.c.seq).correlate(listed).lateral("one")
@@ -58,31 +60,54 @@ def _newest_statement() -> Select[Any]:
     )
 
 
+@lru_cache(maxsize=1)
+def _hash_statement() -> Select[Any]:
+    account_id, seq = (bindparam(name, type_=BigInteger()) for name in ("account_id", "seq"))
+    return select(_ROW.c.hash).where(_ROW.c.account_id == account_id, _ROW.c.seq == seq)
+
+
 class LedgerReader:
     def __init__(self, read: Read, *, postgresql: bool) -> None:
         self._read = read
         self._postgresql = postgresql
 
-    async def heads(self, account_ids: Collection[int]) -> dict[int, int]:
-        """The newest `seq` of each account that exists; 0 without rows."""
+    async def heads(self, account_ids: Collection[int]) -> dict[int, Position]:
+        """The newest row of each account that exists."""
         rows = await self._read(_heads_statement(self._postgresql), {"account_ids": list(account_ids)})
-        return {row[0]: row[1] for row in rows}
+        return {row[0]: Position(row[1], row[2] or NO_HASH) for row in rows}
+
+    async def hash_of(self, account_id: int, seq: int) -> bytes | None:
+        """None if there is no such row."""
+        rows = await self._read(_hash_statement(), {"account_id": account_id, "seq": seq})
+        return rows[0][0] if rows else None
 
     async def newest(self, account_id: int) -> TransactionRow | None:
         rows = await self._read(_newest_statement(), {"account_id": account_id})
         return TransactionRow._make(rows[0]) if rows else None
 
-    async def following(self, account_id: int, seq: int, rows: int) -> list[TransactionRow]:
-        """The account's next rows after the one of this `seq`, in order: at most `rows`."""
-        found = await self._read(_following_one(), {"account_id": account_id, "seq": seq, "rows": rows})
-        return [TransactionRow._make(row) for row in found]
+    async def following(self, account_id: int, position: Position, rows: int) -> list[TransactionRow] | None:
+        """The account's next rows after the position, in order: at most `rows`. None if the ledger diverged."""
+        parameters = {"account_id": account_id, "seq": position.seq, "rows": rows + 1}
+        found = await self._read(_following_one(), parameters)
+        return _after(position, [TransactionRow._make(row) for row in found], rows)
 
-    async def following_each(self, seqs: Mapping[int, int], rows: int) -> dict[int, list[TransactionRow]]:
-        """The next rows of each account after its own `seq`: at most `rows` of each."""
-        if not self._postgresql or len(seqs) == 1:
-            return {account_id: await self.following(account_id, seq, rows) for account_id, seq in seqs.items()}
-        found: dict[int, list[TransactionRow]] = {account_id: [] for account_id in seqs}
-        parameters = {"account_ids": list(seqs), "seqs": list(seqs.values()), "rows": rows}
+    async def following_each(
+        self, positions: Mapping[int, Position], rows: int
+    ) -> dict[int, list[TransactionRow] | None]:
+        """The same of each account after its own position."""
+        if not self._postgresql or len(positions) == 1:
+            return {account_id: await self.following(account_id, at, rows) for account_id, at in positions.items()}
+        found: dict[int, list[TransactionRow]] = {account_id: [] for account_id in positions}
+        seqs = [position.seq for position in positions.values()]
+        parameters = {"account_ids": list(positions), "seqs": seqs, "rows": rows + 1}
         for row in await self._read(_following_each(), parameters):
             found[row[0]].append(TransactionRow._make(row))
-        return found
+        return {account_id: _after(positions[account_id], of_one, rows) for account_id, of_one in found.items()}
+
+
+def _after(position: Position, found: list[TransactionRow], rows: int) -> list[TransactionRow] | None:
+    if position.seq == 0:
+        return found[:rows]
+    if not found or found[0].seq != position.seq or not position.is_at(found[0].hash):
+        return None
+    return found[1:]

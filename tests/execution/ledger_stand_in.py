@@ -111,8 +111,8 @@ _VOCABULARY: Final = Vocabulary(
 def _account(number: int, _chances: Chances) -> tuple[object, ...]:
     at = NOW - timedelta(hours=number)
     status = list(AccountStatus)[number % 2].value
-    head = (None, None) if number % 3 == 0 else (at, b"hash")
-    return (number, f"ext {number}", f"Name {number}", "USD", status, at, number % 5, *head, number * 10**9 + 5)
+    head = (0, None, None) if number % 3 == 0 else (number % 5, at, b"hash")
+    return (number, f"ext {number}", f"Name {number}", "USD", status, at, *head, number * 10**9 + 5)
 
 
 def _transaction(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from db.criteria import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE
 from db.database import Database
+from db.position import Position
 from ledger.errors import BadCursor
 from ledger.kinds import ChargeState, TransactionType, UsageCategory
 from resolvers import accounts, charges, transactions, usage
@@ -20,8 +21,10 @@ from resolvers.cursors import (
     NO_FILTER,
     CursorKind,
     CursorWriter,
+    LedgerCursorWriter,
     check_cursor,
     filter_digest,
+    ledger_position,
     read_cursor,
     seq_position,
     usage_position,
@@ -35,7 +38,41 @@ SEQS = st.integers(0, 2**63 - 1)
 ACCOUNTS = st.integers(1, 2**63 - 1)
 MODELS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=200)
 DAY = date(2026, 11, 1)
-LEDGER = CursorWriter(CursorKind.LEDGER, 7).of_seq(3)
+HASHES = st.binary(min_size=32, max_size=32)
+OLD_LEDGER = CursorWriter(CursorKind.LEDGER, 7).of_seq(3)
+"""As version 1 had it: without the row's hash."""
+LEDGER = LedgerCursorWriter(7).of_row(3, b"3" * 32)
+
+
+@given(account_id=ACCOUNTS, rows=st.lists(st.tuples(SEQS, HASHES)), digest=st.binary(min_size=8, max_size=8))
+def test_a_ledger_cursor_comes_back_with_the_first_bytes_of_the_hash(
+    account_id: int, rows: list[tuple[int, bytes]], digest: bytes
+) -> None:
+    writer = LedgerCursorWriter(account_id, digest)
+    texts = writer.of_rows(rows)
+    assert texts == [writer.of_row(*row) for row in rows]
+    for text, (seq, row_hash) in zip(texts, rows, strict=True):
+        cursor = read_cursor(text, "after")
+        assert (cursor.kind, cursor.account_id, cursor.filter_digest) == (CursorKind.LEDGER, account_id, digest)
+        assert ledger_position(cursor, "after") == Position(seq, row_hash[:6])
+
+
+@given(account_id=ACCOUNTS, seq=SEQS)
+def test_a_ledger_cursor_of_version_1_has_no_hash(account_id: int, seq: int) -> None:
+    cursor = read_cursor(CursorWriter(CursorKind.LEDGER, account_id).of_seq(seq), "after")
+    assert ledger_position(cursor, "after") == Position(seq, None)
+
+
+@given(seq=SEQS.filter(bool), row_hash=HASHES, other=HASHES)
+def test_a_position_is_at_the_row_whose_hash_it_begins(seq: int, row_hash: bytes, other: bytes) -> None:
+    position = Position(seq, row_hash[:6])
+    assert position.is_at(row_hash)
+    assert position.is_at(other) == (other[:6] == row_hash[:6])
+    assert not position.is_at(None)
+    # Without a hash any row will do, and the beginning is in every ledger.
+    assert Position(seq).is_at(other)
+    assert not Position(seq).is_at(None)
+    assert Position(0, bytes(6)).is_at(None)
 
 
 @given(account_id=ACCOUNTS, seq=SEQS, digest=st.binary(min_size=8, max_size=8))
@@ -59,10 +96,13 @@ def test_garbage_is_refused(text: str) -> None:
         read_cursor(text, "before")
 
 
-@given(account_id=ACCOUNTS, seq=SEQS, data=st.data())
+@given(account_id=ACCOUNTS, seq=SEQS, row_hash=HASHES, data=st.data())
 @settings(max_examples=300)
-def test_whatever_is_changed_or_cut_off_is_refused(account_id: int, seq: int, data: st.DataObject) -> None:
-    cursor = CursorWriter(CursorKind.LEDGER, account_id).of_seq(seq)
+def test_whatever_is_changed_or_cut_off_is_refused(
+    account_id: int, seq: int, row_hash: bytes, data: st.DataObject
+) -> None:
+    old, new = CursorWriter(CursorKind.LEDGER, account_id).of_seq(seq), LedgerCursorWriter(account_id)
+    cursor = data.draw(st.sampled_from([old, new.of_row(seq, row_hash)]))
     index = data.draw(st.integers(0, len(cursor) - 1))
     letter = data.draw(
         st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/= ").filter(
@@ -83,7 +123,7 @@ def test_whatever_is_changed_or_cut_off_is_refused(account_id: int, seq: int, da
 
 def test_a_cursor_of_another_version_or_list_or_far_too_long_is_refused() -> None:
     raw = base64.urlsafe_b64decode(LEDGER + "=" * (-len(LEDGER) % 4))[:-4]
-    for body in (b"\x02" + raw[1:], raw[:1] + b"\x09" + raw[2:], raw[:-9], b""):
+    for body in (b"\x03" + raw[1:], b"\x02\x04" + raw[2:], raw[:1] + b"\x09" + raw[2:], raw[:17], b""):
         signed = body + zlib.crc32(body).to_bytes(4, "big")
         with pytest.raises(BadCursor):
             check_cursor(
@@ -102,6 +142,8 @@ def test_a_position_that_none_has_is_refused(position: bytes) -> None:
     cursor = read_cursor(LEDGER, "after")
     with pytest.raises(BadCursor, match=r"^after is not a cursor"):
         seq_position(cursor.__class__(cursor.kind, 7, NO_FILTER, position), "after")
+    with pytest.raises(BadCursor, match=r"^after is not a cursor"):
+        ledger_position(cursor.__class__(cursor.kind, 7, NO_FILTER, position, version=2), "after")
     with pytest.raises(BadCursor, match=r"^after is not a cursor"):
         usage_position(cursor.__class__(cursor.kind, 7, NO_FILTER, position), "after")
 

@@ -21,7 +21,7 @@ from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionSource, TransactionType
 from resolvers import accounts, transactions
 from resolvers.context import Reads
-from resolvers.cursors import CursorKind, CursorWriter, filter_digest
+from resolvers.cursors import LedgerCursorWriter, filter_digest
 from resolvers.transactions import transaction_criteria, transaction_page
 from tests.resolvers.ledgers import (
     DRAFTS,
@@ -140,7 +140,8 @@ async def test_pages_are_cut_from_the_list(
     positions = [seq for seq, _ in matching]
     if criteria == ALL_TRANSACTIONS:
         positions.append(0)  # where the balance of an empty account stood
-    writer = CursorWriter(CursorKind.LEDGER, account_id, filter_digest(criteria))
+    writer = LedgerCursorWriter(account_id, filter_digest(criteria))
+    cursors = {0: writer.of_row(0, None)} | {row.seq: writer.of_row(row.seq, row.hash) for row in rows}
     async with ledgers.snapshot() as snapshot:
         reads = Reads(snapshot, principal(), NOW)
         for _ in range(4):
@@ -153,12 +154,12 @@ async def test_pages_are_cut_from_the_list(
                 criteria,
                 first=None if oldest else size,
                 last=size if oldest else None,
-                after=None if after is None else writer.of_seq(after),
-                before=None if before is None else writer.of_seq(before),
+                after=None if after is None else cursors[after],
+                before=None if before is None else cursors[before],
             )
             expected = model_page(matching, Window(size, after, before, oldest), size)
             assert ModelPage(list(page.rows), page.has_next, page.has_previous) == expected
-            assert [page.cursor_of(row) for row in page.rows] == [writer.of_seq(row.seq) for row in page.rows]
+            assert [page.cursor_of(row) for row in page.rows] == [cursors[row.seq] for row in page.rows]
         assert await transactions.transaction_count(reads, page) == len(matching)
         amounts = [row.amount_nanos for _, row in matching]
         assert await transactions.transaction_totals(reads, page) == (

@@ -14,13 +14,14 @@ from db.feed import changes, feed
 from db.feed.feed import ChangeFeed
 from db.feed.follower import AheadOfLedger, Follower, Lagged
 from db.feed.postgres_signals import CHANNEL
+from db.position import Position
 from ledger.posting import post as post_orders
 from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, order
 from tests.postgres import Postgres
 
 
 async def followed(database: Database, account_id: int, after: int | None = None) -> Follower:
-    follower = await database.changes.follow(account_id, after)
+    follower = await database.changes.follow(account_id, None if after is None else Position(after))
     assert follower is not None
     return follower
 
@@ -134,13 +135,13 @@ async def test_what_was_rolled_back_is_not_announced(desk: Desk, monkeypatch: py
 
 async def test_an_account_that_is_not_there(desk: Desk) -> None:
     assert await desk.database.changes.follow(404, None) is None
-    assert await desk.database.changes.follow(404, 0) is None
+    assert await desk.database.changes.follow(404, Position(0)) is None
 
 
 async def test_a_place_after_the_newest_row_is_refused(desk: Desk, other_desk: Desk) -> None:
     account_id = await desk.account("1.00")
     with pytest.raises(AheadOfLedger):
-        await desk.database.changes.follow(account_id, 2)
+        await desk.database.changes.follow(account_id, Position(2))
     follower = await followed(desk.database, account_id)
     await seqs(follower, 1)
     # Nor is one that another process has just posted, and this one has not read yet.
@@ -178,8 +179,8 @@ async def test_one_that_falls_behind_is_told_where_to_resume(desk: Desk, slow_on
     assert await seqs(quick, 1301) == list(range(1, 1302))
     with pytest.raises(Lagged) as lagged:
         await seqs(slow, 1301)
-    assert lagged.value.seq == 1
-    resumed = await followed(desk.database, account_id, lagged.value.seq)
+    assert lagged.value.position.seq == 1
+    resumed = await followed(desk.database, account_id, lagged.value.position.seq)
     assert await seqs(resumed, 1300) == list(range(2, 1302))
 
 

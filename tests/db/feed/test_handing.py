@@ -10,6 +10,7 @@ import pytest
 from db.feed import changes
 from db.feed.changes import AT_ONCE, SERVED_AT_ONCE, Change, Tail
 from db.feed.follower import Follower, Lagged, Taker
+from db.position import Position
 from db.rows import TransactionRow
 from tests.db.feed.test_feed import followed, post, seqs
 from tests.ledger.desk import Desk, api_usage, order
@@ -26,7 +27,7 @@ class Ledger:
     def follower(self) -> Follower:
         """It has consumed the first row."""
         self.tail.followers += 1
-        return Follower(self._desk.database.changes, self.tail, 1)
+        return Follower(self._desk.database.changes, self.tail, Position(1))
 
     def publish(self, number: int = 1) -> None:
         """The next rows, all at once."""
@@ -196,7 +197,7 @@ async def test_one_that_takes_nothing_falls_behind_and_the_others_do_not(
     slow_hand.is_open = True
     with pytest.raises(Lagged) as lagged:
         await slow.next()
-    assert (lagged.value.seq, slow_hand.taken) == (2, [])
+    assert (lagged.value.position.seq, slow_hand.taken) == (2, [])
     waiting[1].cancel()
 
 
@@ -211,7 +212,7 @@ async def test_one_is_told_that_it_fell_behind_though_it_waits(ledger: Ledger, m
     ledger.publish(3)
     with pytest.raises(Lagged) as lagged:
         await waiting
-    assert (lagged.value.seq, hand.taken) == (1, [])
+    assert (lagged.value.position.seq, hand.taken) == (1, [])
 
 
 async def test_every_row_comes_once_whoever_takes_it(desk: Desk, other_desk: Desk) -> None:

@@ -22,7 +22,7 @@ from gateway.streams import subscription
 from gateway.streams.subscription import Ended, EventStream, answers
 from ledger.keys import KeyScope, Principal
 from ledger.money import format_nanos
-from resolvers.cursors import CursorKind, CursorWriter
+from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter
 from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, order
 
 CHANGES = "subscription ($after: String) { balanceChanged(after: $after) { cursor balance transaction { id amount } } }"
@@ -31,6 +31,10 @@ subscription ($threshold: Decimal!, $after: String) {
   lowBalance(threshold: $threshold, after: $after) { cursor balance threshold transaction { id } }
 }
 """
+RESTORED = (
+    "the ledger was restored to another state. Read balance and balanceCursor again, reload the transactions, and"
+    " subscribe from the new cursor"
+)
 
 
 @pytest.fixture(params=[True, False], ids=["compiled", "reference"])
@@ -49,7 +53,13 @@ def key_of(account_id: int) -> Principal:
     return Principal(1, "eco_test", KeyScope.READ, account_id, None, None, None)
 
 
-def cursor(account_id: int, seq: int) -> str:
+async def cursor(desk: Desk, account_id: int, seq: int) -> str:
+    hashes = [None, *(row.hash for row in await desk.rows(account_id))]
+    return LedgerCursorWriter(account_id).of_row(seq, hashes[seq])
+
+
+def old_cursor(account_id: int, seq: int) -> str:
+    """Of version 1, which has no hash."""
     return CursorWriter(CursorKind.LEDGER, account_id).of_seq(seq)
 
 
@@ -82,7 +92,7 @@ async def test_the_newest_row_first_and_then_live(parts: Parts, desk: Desk) -> N
         {
             "data": {
                 "balanceChanged": {
-                    "cursor": cursor(account_id, seq),
+                    "cursor": await cursor(desk, account_id, seq),
                     "balance": balance,
                     "transaction": {"id": f"txn_{account_id}_{seq}", "amount": amount},
                 }
@@ -90,7 +100,7 @@ async def test_the_newest_row_first_and_then_live(parts: Parts, desk: Desk) -> N
         }
         for seq, balance, amount in ((1, "2.00", "2.00"), (2, "1.50", "-0.50"))
     ]
-    assert [first.id, second.id] == [cursor(account_id, 1), cursor(account_id, 2)]
+    assert [first.id, second.id] == [await cursor(desk, account_id, 1), await cursor(desk, account_id, 2)]
     # Only what was new when it was given out has a delay.
     assert first.committed_at is None
     assert second.committed_at == desk.now
@@ -99,19 +109,23 @@ async def test_the_newest_row_first_and_then_live(parts: Parts, desk: Desk) -> N
 async def test_goes_on_from_a_cursor_and_from_the_transports_own_word(parts: Parts, desk: Desk) -> None:
     account_id = await desk.account("2.00")
     await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(4)))
-    stream = await opened(parts, account_id, after=cursor(account_id, 2))
+    stream = await opened(parts, account_id, after=await cursor(desk, account_id, 2))
     ids = [event["balanceChanged"]["transaction"]["id"] for event in await events(stream, 3)]
     assert ids == [f"txn_{account_id}_{seq}" for seq in (3, 4, 5)]
-    resumed = await opened(parts, account_id, CHANGES, cursor(account_id, 4), after=cursor(account_id, 2))
+    resumed = await opened(
+        parts, account_id, CHANGES, await cursor(desk, account_id, 4), after=await cursor(desk, account_id, 2)
+    )
     ((change),) = await events(resumed, 1)
-    assert change["balanceChanged"]["cursor"] == cursor(account_id, 5)
+    assert change["balanceChanged"]["cursor"] == await cursor(desk, account_id, 5)
 
 
 async def test_refusals_come_before_the_stream_begins(parts: Parts, desk: Desk) -> None:
     mine, other = await desk.account("1.00"), await desk.account("1.00")
     assert await refusal(parts, mine, after="x") == ("BAD_CURSOR", "after is not a cursor that this API gave out")
-    assert await refusal(parts, mine, after=cursor(other, 1)) == ("BAD_CURSOR", "after is a cursor of another account")
-    assert await refusal(parts, mine, after=cursor(mine, 2)) == ("BAD_CURSOR", "after lies ahead of the ledger")
+    foreign = old_cursor(other, 1)
+    assert await refusal(parts, mine, after=foreign) == ("BAD_CURSOR", "after is a cursor of another account")
+    ahead = f"after lies ahead of the ledger: {RESTORED}"
+    assert await refusal(parts, mine, after=old_cursor(mine, 2)) == ("BAD_CURSOR", ahead)
     usage = CursorWriter(CursorKind.USAGE, mine).of_seq(1)
     assert await refusal(parts, mine, after=usage) == ("BAD_CURSOR", "after is a cursor of another list")
     foreign = f'subscription {{ balanceChanged(accountId: "acct_{other}") {{ cursor }} }}'
@@ -125,7 +139,7 @@ async def test_refusals_come_before_the_stream_begins(parts: Parts, desk: Desk) 
 
 async def test_refused_subscriptions_leave_nobody_following(parts: Parts, desk: Desk) -> None:
     account_id = await desk.account("1.00")
-    await refusal(parts, account_id, after=cursor(account_id, 2))
+    await refusal(parts, account_id, after=old_cursor(account_id, 2))
     stream = await opened(parts, account_id)
     await stream.aclose()
     assert not parts.database.changes._tails
@@ -141,7 +155,7 @@ async def test_one_that_falls_behind_is_told_the_cursor(parts: Parts, desk: Desk
     with pytest.raises(Ended) as ended:
         await anext(slow)
     (error,) = ended.value.errors
-    assert error["extensions"] == {"code": "LAGGED", "cursor": cursor(account_id, 1)}
+    assert error["extensions"] == {"code": "LAGGED", "cursor": await cursor(desk, account_id, 1)}
     resumed = await opened(parts, account_id, after=error["extensions"]["cursor"])
     assert len(await events(resumed, 1300)) == 1300
     counted = parts.metrics.text().decode().splitlines()
@@ -179,7 +193,12 @@ async def test_the_answer_is_made_for_the_others_when_the_first_leaves(parts: Pa
 async def test_low_balance_of_an_empty_account(parts: Parts, desk: Desk) -> None:
     account_id = await desk.account()
     stream = await opened(parts, account_id, LOW, threshold="1.00")
-    expected = {"cursor": cursor(account_id, 0), "balance": "0.00", "threshold": "1.00", "transaction": None}
+    expected = {
+        "cursor": await cursor(desk, account_id, 0),
+        "balance": "0.00",
+        "threshold": "1.00",
+        "transaction": None,
+    }
     assert await events(stream, 1) == [{"lowBalance": expected}]
 
 
@@ -202,7 +221,9 @@ async def test_low_balance_fires_at_the_edge(parts: Parts, desk: Desk, data: st.
         for seq, (before, after) in enumerate(pairwise(balances), start=1)
         if seq > begin and after < threshold <= before
     ]
-    stream = await opened(parts, account_id, LOW, threshold=format_nanos(threshold), after=cursor(account_id, begin))
+    stream = await opened(
+        parts, account_id, LOW, threshold=format_nanos(threshold), after=await cursor(desk, account_id, begin)
+    )
     found = [event["lowBalance"] for event in await events(stream, len(crossed))]
     assert [one["transaction"]["id"] for one in found] == [f"txn_{account_id}_{seq}" for seq in crossed]
     assert [one["balance"] for one in found] == [format_nanos(balances[seq]) for seq in crossed]
@@ -211,7 +232,7 @@ async def test_low_balance_fires_at_the_edge(parts: Parts, desk: Desk, data: st.
     fresh = await opened(parts, account_id, LOW, threshold=format_nanos(threshold))
     if balances[-1] < threshold:
         ((first),) = await events(fresh, 1)
-        assert first["lowBalance"]["cursor"] == cursor(account_id, len(rows))
+        assert first["lowBalance"]["cursor"] == await cursor(desk, account_id, len(rows))
     else:
         await desk.post(account_id, correction(threshold - 1 - balances[-1]), writer=OPERATOR)
         ((first),) = await events(fresh, 1)
