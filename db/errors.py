@@ -2,6 +2,7 @@
 
     DatabaseError
     ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
+    │   ├── ClockWrong          this process's clock is far from the server's; nothing was written
     │   ├── DatabaseFull        no space left; nothing of the transaction was kept
     │   └── TransactionConflict a deadlock with another transaction, or a serialization failure; nothing was kept
     ├── StatementTimeout        a statement took longer than it may
@@ -39,6 +40,10 @@ class DatabaseError(Exception):
 
 class DatabaseUnavailable(DatabaseError):
     pass
+
+
+class ClockWrong(DatabaseUnavailable):
+    """Its text may be shown to a client: it has the two times, and nothing else."""
 
 
 class DatabaseFull(DatabaseUnavailable):

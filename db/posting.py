@@ -31,6 +31,7 @@ from sqlalchemy import (
 
 from db import tables, writes
 from db.bundles import run_bundled
+from db.clocks import SERVER_TIME, Clock, ClockReading, reading_between, utc_now
 from db.database import POSTED_ACCOUNTS, WriteConnection
 from db.keyed_rows import is_postgresql, key_arrays, keyed_statement, listed_keys
 from db.rows import (
@@ -62,6 +63,8 @@ class Opened:
     """The newest of each charge: only that one can be open."""
     versions: dict[int, str] = field(default_factory=dict)
     """PostgreSQL: of each account."""
+    clock: ClockReading | None = None
+    """PostgreSQL: while the accounts were read, after their locks were waited for; None if there are no accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,11 @@ class Kept:
 
 
 async def open_locked(
-    connection: WriteConnection, account_ids: Collection[int], calls: Collection[Key], charges: Collection[Key]
+    connection: WriteConnection,
+    account_ids: Collection[int],
+    calls: Collection[Key],
+    charges: Collection[Key],
+    clock: Clock = utc_now,
 ) -> Opened:
     """The accounts stay as they are until the transaction ends."""
     accounts = await writes.lock_accounts(connection, account_ids)
@@ -90,7 +97,7 @@ async def open_locked(
         holds = await writes.newest_holds(connection, found.values()) if found else {}
         return Opened(accounts, await writes.idempotent_calls(connection, calls) if calls else {}, found, holds)
     # What was read together with waiting for the lock could be from before it.
-    return await open_unlocked(await _driver(connection), account_ids, calls, charges)
+    return await open_unlocked(await _driver(connection), account_ids, calls, charges, clock)
 
 
 async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -> None:
@@ -121,7 +128,7 @@ def _accounts_statement(*, single: bool) -> Select[Any]:
     whole, with all that updates left behind in it."""
     found = _ACCOUNT.c.id == bindparam("account_id", type_=BigInteger())
     chosen = found if single else is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=True)
-    return select(*columns(_ACCOUNT, AccountRow), _VERSION).where(chosen)
+    return select(*columns(_ACCOUNT, AccountRow), _VERSION, SERVER_TIME).where(chosen)
 
 
 @lru_cache(maxsize=1)
@@ -145,8 +152,9 @@ async def open_unlocked(
     account_ids: Collection[int],
     calls: Collection[Key],
     charges: Collection[Key],
+    clock: Clock = utc_now,
 ) -> Opened:
-    """PostgreSQL: all of one moment, in one statement."""
+    """PostgreSQL: all of one moment, in one statement. The clock is read before and after it."""
     listed = list(account_ids)
     single = len(listed) == 1
     wanted = {"account_id": listed[0]} if single else {"account_ids": listed}
@@ -157,17 +165,19 @@ async def open_unlocked(
     if charges:
         arrays = key_arrays(tuple(tables.charges.primary_key), charges)
         reads += [(_by_key(tables.charges, ChargeRow), arrays), (_holds_statement(), arrays)]
-    found = await run_bundled(connection, reads)
-    accounts, *others = found
+    before = clock()
+    accounts, *others = await run_bundled(connection, reads)
+    after = clock()
     made = [IdempotencyRow._make(row) for row in others.pop(0)] if calls else []
     known = [ChargeRow._make(row) for row in others[0]] if charges else []
     holds = [HoldRow._make(row) for row in others[1]] if charges else []
     return Opened(
-        {row[0]: AccountRow._make(row[:-1]) for row in accounts},
+        {row[0]: AccountRow._make(row[:-2]) for row in accounts},
         {call[:3]: call for call in made},
         {charge[:3]: charge for charge in known},
         {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds},
-        {row[0]: row[-1] for row in accounts},
+        {row[0]: row[-2] for row in accounts},
+        reading_between(before, accounts[0][-1], after) if accounts else None,
     )
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -62,15 +63,19 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """200 where the database can be reached and has tables that this program can work on; else 503 and the reason."""
+    """200 where the database can be reached, has tables that this program can work on, and a clock like this machine's;
+    else 503 and the reason."""
+    parts = request.app[PARTS]
     try:
-        tables = await check(request.app[PARTS].database)
+        tables = await check(parts.database)
+        clock = await parts.clock_watch.measure(parts.database)
     except DatabaseError as error:
         log.warning("not ready", reason=str(error))
         raise RequestError("UNAVAILABLE", str(error)) from error
     # Read while a new release is rolled out, when both versions matter.
-    newer = {"message": str(tables)} if tables.are_newer else {}
-    return web.json_response({"status": "ok", **newer})
+    messages = [str(tables)] if tables.are_newer else []
+    messages += [clock] if clock is not None else []
+    return web.json_response({"status": "ok", **({"message": "; ".join(messages)} if messages else {})})
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -91,7 +96,8 @@ async def _use_huge_pages() -> None:
 
 
 async def _do_chores(parts: Parts) -> None:
-    chores = {
+    chores: dict[str, Callable[[], Awaitable[object]]] = {
+        "compare the clock": partial(parts.clock_watch.measure, parts.database),
         "write the times of last use": parts.authenticator.flush_last_used,
         "delete expired tickets": parts.tickets.delete_expired,
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-from db.errors import DatabaseUnavailable, NumberOutOfRange, SchemaMismatch, StatementTimeout
+from db.errors import ClockWrong, DatabaseUnavailable, NumberOutOfRange, SchemaMismatch, StatementTimeout
 from ledger.errors import BillingError, Lagged
 from ledger.stripe.failures import StripeUnavailable, TooManyRequests
 
@@ -61,6 +61,8 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(error.code, str(error), internal=True)
     if isinstance(error, BillingError | RequestError):
         return Problem(error.code, str(error))
+    if isinstance(error, ClockWrong):
+        return Problem("UNAVAILABLE", str(error))
     if isinstance(error, DatabaseUnavailable | SchemaMismatch):
         return Problem("UNAVAILABLE", "the ledger cannot be reached at the moment: try again", internal=True)
     if isinstance(error, StatementTimeout):

@@ -18,6 +18,7 @@ from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
 from gateway.metrics import StripeEventGauges
 from gateway.settings import Settings
+from ledger.clock_watch import ClockWatch
 from ledger.cycles import CycleSettlement, HoldExpiry
 from ledger.posting import Clock, Ledger, utc_now
 from ledger.recharge_payments import RechargePayments
@@ -41,9 +42,13 @@ class Job:
 
 
 def build_jobs(
-    settings: Settings, database: Database, api: StripeApi | None, clock: Clock = utc_now
+    settings: Settings,
+    database: Database,
+    api: StripeApi | None,
+    clock: Clock = utc_now,
+    watch: ClockWatch | None = None,
 ) -> tuple[Job, ...]:
-    ledger = Ledger(database, clock)
+    ledger = Ledger(database, clock, watch)
     events = StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock)
     delay = timedelta(seconds=settings.settlement_delay_seconds)
     grace = timedelta(seconds=settings.hold_grace_seconds)
@@ -68,6 +73,11 @@ class JobMetrics:
         self.seconds = Histogram("billing_worker_seconds", "Time of a job's round", ["job"], registry=self.registry)
         self.is_active = Gauge("billing_worker_active", "1 where this worker holds the lock", registry=self.registry)
         self.stripe_events = StripeEventGauges(self.registry)
+        self.clock_ahead = Gauge(
+            "billing_clock_ahead_seconds",
+            "By how much this machine's clock is ahead of the database's, when it posted last",
+            registry=self.registry,
+        )
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
@@ -76,12 +86,14 @@ class JobMetrics:
 class Worker:
     """Works while it holds the lock, and stands by while another does."""
 
-    def __init__(self, database: Database, jobs: Sequence[Job], interval_seconds: float) -> None:
+    def __init__(
+        self, database: Database, jobs: Sequence[Job], interval_seconds: float, metrics: JobMetrics | None = None
+    ) -> None:
         self._database = database
         self._jobs = jobs
         self._interval_seconds = interval_seconds
         self._lock = database.worker_lock()
-        self.metrics = JobMetrics()
+        self.metrics = metrics or JobMetrics()
 
     async def once(self) -> bool | None:
         """Whether every job did its round; None where another worker holds the lock."""

@@ -87,6 +87,12 @@ class Metrics:
             "billing_stream_replays", "Subscriptions that went on from a cursor", registry=self.registry
         )
         self.stripe_events = StripeEventGauges(self.registry)
+        self.clock_ahead = Gauge(
+            "billing_clock_ahead_seconds",
+            "By how much this machine's clock is ahead of the database's, or of the newest row where it is behind that",
+            registry=self.registry,
+            multiprocess_mode="mostrecent",
+        )
         self.lagged = Counter(
             "billing_stream_lagged", "Subscriptions that fell too far behind and were ended", registry=self.registry
         )

@@ -14,6 +14,7 @@ from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
 from ledger.authenticator import Authenticator
+from ledger.clock_watch import ClockWatch
 from ledger.posting import Clock, Ledger, utc_now
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents
@@ -36,20 +37,24 @@ class Parts:
     documents: Documents
     metrics: Metrics
     clock: Clock
+    clock_watch: ClockWatch
 
 
 PARTS = web.AppKey("parts", Parts)
 
 
-def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:
+def build_parts(settings: Settings, clock: Clock = utc_now, machine_clock: Clock = utc_now) -> Parts:
+    """`clock` gives the time of what is done, and may be simulated; `machine_clock` is compared with the database's."""
     database = open_database(settings)
+    metrics = Metrics()
+    watch = ClockWatch(machine_clock, metrics.clock_ahead.set)
     limits = Limits(
         max_depth=settings.max_depth,
         max_aliases=settings.max_aliases,
         max_directives=settings.max_directives,
         max_tokens=settings.max_tokens,
     )
-    ledger = Ledger(database, clock)
+    ledger = Ledger(database, clock, watch)
     stripe_api = build_stripe_api(settings)
     return Parts(
         settings=settings,
@@ -61,6 +66,7 @@ def build_parts(settings: Settings, clock: Clock = utc_now) -> Parts:
         stripe_api=stripe_api,
         top_ups=TopUps(database, stripe_api, clock),
         documents=Documents(graphql_schema(), limits, settings.document_cache_size),
-        metrics=Metrics(),
+        metrics=metrics,
         clock=clock,
+        clock_watch=watch,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from db import writes
+from db.clocks import Clock as Clock
 from db.database import WriteConnection
 from db.posting import Kept, Opened
 from db.rows import IdempotencyRow, TransactionRow
@@ -18,7 +19,6 @@ from ledger.moves import Order, Outcome
 from ledger.rules import apply
 from ledger.texts import IDEMPOTENCY_KEY
 
-Clock = Callable[[], datetime]
 CallKey = tuple[int, str, str]
 
 MAX_MOVES: Final = 10_000

@@ -5,7 +5,7 @@
     ├── Forbidden              FORBIDDEN               the key may not do this
     ├── NotFound               NOT_FOUND               no such object, or one of another account
     ├── BadUserInput           BAD_USER_INPUT          a value that no state of the data would make right
-    ├── BadCursor              BAD_CURSOR              not a cursor of this list
+    ├── BadCursor              BAD_CURSOR              not a cursor of this list, or its row is not in the ledger
     ├── Conflict               CONFLICT                right input, wrong state: a hold that is settled already
     ├── IdempotencyConflict    IDEMPOTENCY_CONFLICT    the key was used with another payload
     ├── InsufficientBalance    INSUFFICIENT_BALANCE    the balance does not cover the hold

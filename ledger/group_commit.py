@@ -18,6 +18,7 @@ from db.database import POSTING_CONNECTIONS, Database
 from db.errors import DatabaseUnavailable, TransactionConflict, translated
 from db.posting import keep_unlocked, open_unlocked
 from ledger.batches import Batch, Books
+from ledger.clock_watch import ClockWatch
 from ledger.errors import BillingError
 from ledger.moves import Outcome
 
@@ -48,9 +49,12 @@ class _Waiting:
 
 
 class GroupCommit:
-    def __init__(self, database: Database, most_lanes: int = POSTING_CONNECTIONS) -> None:
+    def __init__(
+        self, database: Database, most_lanes: int = POSTING_CONNECTIONS, watch: ClockWatch | None = None
+    ) -> None:
         """A lane is a group under way: while one waits for the disk, the next is worked out."""
         self._database = database
+        self._watch = watch or ClockWatch()
         self._most_lanes = most_lanes
         self._waiting: deque[_Waiting] = deque()
         self._busy: set[int] = set()
@@ -145,7 +149,8 @@ class GroupCommit:
         calls = {key for one in group for key in one.batch.calls}
         charges = {key for one in group for key in one.batch.charges}
         async with self._database.lent() as connection:
-            opened = await open_unlocked(connection, account_ids, calls, charges)
+            opened = await open_unlocked(connection, account_ids, calls, charges, self._watch.clock)
+            self._watch.check(opened.clock)
             books = Books(opened)
             answers = [await _carried_out(one.batch, books) for one in group]
             kept = books.kept()

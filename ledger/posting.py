@@ -12,16 +12,17 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from random import uniform
 from typing import Final, TypeVar
 
+from db.clocks import utc_now as utc_now
 from db.database import Database, WriteConnection
 from db.errors import TransactionConflict
 from db.posting import keep_locked, open_locked
 from db.snapshots import Snapshot
 from ledger.batches import Batch, Books
 from ledger.batches import Clock as Clock
+from ledger.clock_watch import ClockWatch
 from ledger.group_commit import GroupCommit
 from ledger.moves import Order, Outcome
 
@@ -32,25 +33,25 @@ _LONGEST_PAUSE_SECONDS: Final = 0.05
 Result = TypeVar("Result")
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-async def _posted(connection: WriteConnection, batch: Batch) -> list[Outcome]:
-    opened = await open_locked(connection, batch.account_ids, batch.calls, batch.charges)
+async def _posted(connection: WriteConnection, batch: Batch, watch: ClockWatch) -> list[Outcome]:
+    opened = await open_locked(connection, batch.account_ids, batch.calls, batch.charges, watch.clock)
+    watch.check(opened.clock)
     books = Books(opened)
     outcomes = await batch.carried_out(books, connection)
     await keep_locked(connection, opened, books.kept())
     return outcomes
 
 
-async def post(connection: WriteConnection, orders: Sequence[Order], clock: Clock = utc_now) -> list[Outcome]:
+async def post(
+    connection: WriteConnection, orders: Sequence[Order], clock: Clock = utc_now, watch: ClockWatch | None = None
+) -> list[Outcome]:
     """Carries out the orders in their sequence; the outcomes stand in the same sequence.
 
-    Raises Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The caller's
-    transaction must then be rolled back: `Ledger.post` does.
+    The rows get their time from `clock`. What is compared with the database's clock is this machine's, in `watch`.
+    Raises ClockWrong, Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The
+    caller's transaction must then be rolled back: `Ledger.post` does.
     """
-    return await _posted(connection, Batch(orders, clock))
+    return await _posted(connection, Batch(orders, clock), watch or ClockWatch())
 
 
 class _Turns:
@@ -78,9 +79,10 @@ class _Turns:
 class LedgerTransaction:
     """The ledger within one transaction of the database."""
 
-    def __init__(self, connection: WriteConnection, clock: Clock) -> None:
+    def __init__(self, connection: WriteConnection, clock: Clock, watch: ClockWatch) -> None:
         self.connection = connection
         self.clock = clock
+        self._watch = watch
 
     def snapshot(self) -> Snapshot:
         """Reads what was done so far. Where it has a `failure` afterwards, the transaction must not be kept."""
@@ -88,7 +90,7 @@ class LedgerTransaction:
 
     async def post(self, *orders: Order) -> list[Outcome]:
         """As `post` above; whatever it raises, the transaction must be rolled back."""
-        return await post(self.connection, orders, self.clock)
+        return await post(self.connection, orders, self.clock, self._watch)
 
 
 Work = Callable[[LedgerTransaction], Awaitable[Result]]
@@ -97,10 +99,12 @@ Work = Callable[[LedgerTransaction], Awaitable[Result]]
 class Ledger:
     """Posts in transactions of its own."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock = utc_now, watch: ClockWatch | None = None) -> None:
+        """The rows get their time from `clock`, which may be a simulated one; `watch` has this machine's."""
         self._database = database
         self._clock = clock
-        self._group_commit = GroupCommit(database)
+        self._watch = watch or ClockWatch()
+        self._group_commit = GroupCommit(database, watch=self._watch)
         self._turns = _Turns()
 
     async def post(self, *orders: Order) -> list[Outcome]:
@@ -114,7 +118,7 @@ class Ledger:
             return await self._post_locked(batch)
 
     async def _post_locked(self, batch: Batch) -> list[Outcome]:
-        return await self.within(lambda transaction: _posted(transaction.connection, batch))
+        return await self.within(lambda transaction: _posted(transaction.connection, batch, self._watch))
 
     async def within(self, work: Work[Result]) -> Result:
         """What the work came to, committed. It must do nothing outside the transaction: it may be begun again."""
@@ -137,7 +141,7 @@ class Ledger:
             try:
                 async with AsyncExitStack() as attempt:
                     connection = await attempt.enter_async_context(self._database.write())
-                    transaction = LedgerTransaction(connection, self._clock)
+                    transaction = LedgerTransaction(connection, self._clock, self._watch)
                     result = await work(transaction)
                     ends.push_async_exit(attempt.pop_all())
                     return transaction, result

@@ -15,12 +15,13 @@ from db.schema_version import check
 from gateway.commands.options import with_settings
 from gateway.databases import open_database
 from gateway.errors import RequestError
-from gateway.jobs import Worker, build_jobs
+from gateway.jobs import JobMetrics, Worker, build_jobs
 from gateway.listening import listening
 from gateway.logs import configure_logs
 from gateway.metrics import may_read_metrics
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
+from ledger.clock_watch import ClockWatch
 
 log = structlog.get_logger()
 
@@ -31,7 +32,10 @@ async def _built(settings: Settings) -> AsyncIterator[tuple[Database, Worker]]:
     api = build_stripe_api(settings)
     try:
         await check(database)
-        yield database, Worker(database, build_jobs(settings, database, api), settings.worker_interval_seconds)
+        metrics = JobMetrics()
+        watch = ClockWatch(report=metrics.clock_ahead.set)
+        jobs = build_jobs(settings, database, api, watch=watch)
+        yield database, Worker(database, jobs, settings.worker_interval_seconds, metrics)
     finally:
         if api is not None:
             await api.close()

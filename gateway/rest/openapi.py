@@ -224,7 +224,10 @@ def openapi() -> Json:
             sign_in.PATH: _sign_in(),
             "/healthz": _health("healthz", "The process runs"),
             "/readyz": _health(
-                "readyz", "The database can be reached and has this version's tables", "INTERNAL", "UNAVAILABLE"
+                "readyz",
+                "The database can be reached, and its tables and clock fit this process",
+                "INTERNAL",
+                "UNAVAILABLE",
             ),
             "/metrics": _operation(
                 "metrics",

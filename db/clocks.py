@@ -1,0 +1,56 @@
+"""This machine's clock beside the database's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import DateTime, Select, func, select
+
+from db import tables
+
+if TYPE_CHECKING:
+    from db.database import Database
+
+Clock = Callable[[], datetime]
+
+SERVER_TIME: Final = func.clock_timestamp(type_=DateTime(timezone=True))
+"""PostgreSQL: the time at which it is read, whenever the transaction began."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class ClockReading(NamedTuple):
+    ours: datetime
+    theirs: datetime
+
+    @property
+    def ahead(self) -> timedelta:
+        """By how much our clock is ahead, at the least; negative if it is behind."""
+        return self.ours - self.theirs
+
+
+def reading_between(before: datetime, server: datetime, after: datetime) -> ClockReading:
+    """The server was read between our two readings, nobody knows when: ours is taken for the time that fits best."""
+    return ClockReading(max(before, min(server, after)), server)
+
+
+async def read_server_clock(database: Database, clock: Clock) -> ClockReading:
+    """PostgreSQL."""
+    before = clock()
+    [[server]] = await database.read(select(SERVER_TIME))
+    return reading_between(before, server, clock())
+
+
+def _newest_row() -> Select[Any]:
+    return select(func.max(tables.accounts.c.head_at, type_=tables.timestamp()))
+
+
+async def newest_row_time(database: Database) -> datetime | None:
+    """Of all accounts; None if there are no rows. It reads the accounts, not their rows."""
+    rows: Sequence[Any] = await database.read(_newest_row())
+    newest: datetime | None = rows[0][0]
+    return newest

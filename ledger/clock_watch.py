@@ -1,0 +1,78 @@
+"""Keeps a wrong clock out of the ledger.
+
+`created_at` is the later of the clock and the row before, so one row that is ahead in time takes all later rows of its
+account into its month. PostgreSQL has a clock of its own: a process whose clock differs posts nothing. SQLite has none:
+a clock that is behind the newest row is reported, since either the clock or that row is wrong, and rows are posted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from db.clocks import Clock, ClockReading, newest_row_time, read_server_clock, utc_now
+from db.database import Database
+from db.errors import ClockWrong
+from ledger.chain import format_time
+
+TOLERANCE: Final = timedelta(minutes=1)
+
+log = structlog.get_logger()
+
+
+def _problem(reading: ClockReading, theirs: str) -> str:
+    seconds = int(TOLERANCE.total_seconds())
+    return (
+        f"clock: this process's clock shows {format_time(reading.ours)}, {theirs} {format_time(reading.theirs)}:"
+        f" more than {seconds} seconds apart"
+    )
+
+
+def _ignore(_seconds: float) -> None:
+    pass
+
+
+class ClockWatch:
+    """One for a process: the log is told when the clock becomes wrong and when it is right again, not at each post."""
+
+    def __init__(self, clock: Clock = utc_now, report: Callable[[float], None] = _ignore) -> None:
+        """`report` gets the seconds by which the clock is ahead; negative if it is behind."""
+        self.clock = clock
+        self._report = report
+        self._was_wrong = False
+
+    def check(self, reading: ClockReading | None) -> None:
+        """Raises ClockWrong, before anything is written. None: the database has no clock."""
+        if reading is None:
+            return
+        problem = _problem(reading, "the database server's") if abs(reading.ahead) > TOLERANCE else None
+        self._note(reading.ahead, problem)
+        if problem is not None:
+            msg = f"{problem}. Nothing was written"
+            raise ClockWrong(msg)
+
+    async def measure(self, database: Database) -> str | None:
+        """What is wrong with the clock but keeps no row from being posted (SQLite). Raises ClockWrong (PostgreSQL)."""
+        if database.is_postgresql:
+            self.check(await read_server_clock(database, self.clock))
+            return None
+        newest = await newest_row_time(database)
+        now = self.clock()
+        # The newest row may be old: only one that is ahead of the clock tells anything.
+        reading = ClockReading(now, newest if newest is not None and newest > now else now)
+        problem = _problem(reading, "the newest row was recorded at") if -reading.ahead > TOLERANCE else None
+        self._note(reading.ahead, problem)
+        return problem
+
+    def _note(self, ahead: timedelta, problem: str | None) -> None:
+        self._report(ahead.total_seconds())
+        if (problem is not None) == self._was_wrong:
+            return
+        self._was_wrong = problem is not None
+        if problem is None:
+            log.warning("the clock is right again", ahead_seconds=ahead.total_seconds())
+        else:
+            log.error("the clock is wrong", reason=problem, ahead_seconds=ahead.total_seconds())
