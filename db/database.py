@@ -156,6 +156,7 @@ class Database:
     def __init__(self, options: DatabaseOptions) -> None:
         url = driver_url(options.url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
+        self.lock_timeout_seconds = options.lock_timeout_seconds
         self.file = None if self.is_postgresql else Path(url.database or "")
         self.engine = _postgresql_engine(url, options) if self.is_postgresql else _sqlite_engine(url, options)
         self._readers: Readers[Any] = (
@@ -191,9 +192,10 @@ class Database:
             return await self._readers.one(Wanted(statement, parameters or {}))
 
     @contextlib.asynccontextmanager
-    async def write(self) -> AsyncIterator[WriteConnection]:
+    async def write(self, *, lock_seconds: float | None = None) -> AsyncIterator[WriteConnection]:
         """One read-write transaction: committed at the end, rolled back whole when anything is raised.
 
+        On PostgreSQL, `lock_seconds` bounds each wait for a lock in place of the setting: it raises LockUnavailable.
         The change feed is told of the accounts that got rows, whoever wrote them.
         """
         posted: set[int] = set()
@@ -204,6 +206,8 @@ class Database:
                         billing_write=True, **{POSTED_ACCOUNTS: posted}, **self._write_isolation
                     )
                     async with connection.begin():
+                        if lock_seconds is not None and self.is_postgresql:
+                            await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(lock_seconds * 1000)}")
                         yield connection
         if posted:
             self.changes.announce(posted)

@@ -4,6 +4,7 @@
     ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
     │   ├── ClockWrong          this process's clock is far from the server's; nothing was written
     │   ├── DatabaseFull        no space left; nothing of the transaction was kept
+    │   ├── LockUnavailable     another transaction kept a row locked; nothing was kept
     │   └── TransactionConflict a deadlock with another transaction, or a serialization failure; nothing was kept
     ├── StatementTimeout        a statement took longer than it may
     ├── DuplicateKey            another row has this unique value already
@@ -50,6 +51,10 @@ class DatabaseFull(DatabaseUnavailable):
     pass
 
 
+class LockUnavailable(DatabaseUnavailable):
+    pass
+
+
 class TransactionConflict(DatabaseUnavailable):
     pass
 
@@ -82,7 +87,7 @@ _SQLITE_UNAVAILABLE: Final = {
 }
 
 # Classes of SQLSTATE: 08 connection, 53 resources, 57P admin shutdown and crash, 25006 read-only standby.
-_POSTGRES_UNAVAILABLE = ("08", "53", "57P", "25006", "55P03", "3D000", "28")
+_POSTGRES_UNAVAILABLE = ("08", "53", "57P", "25006", "3D000", "28")
 
 
 def _failed_check(cause: sqlite3.Error) -> str:
@@ -110,6 +115,8 @@ def _from_sqlstate(state: str) -> DatabaseError | None:
         return TransactionConflict(
             f"another transaction was in the way (SQLSTATE {state}): nothing was kept, try again"
         )
+    if state == "55P03":
+        return LockUnavailable("another transaction has locked what this one writes (SQLSTATE 55P03)")
     if state == "57014":
         return StatementTimeout("a statement took longer than the configured limit")
     if state in {"22003", "22012"}:

@@ -19,7 +19,7 @@ from ledger.kinds import ChargeState, RefType, WriterKind
 from ledger.moves import ExpireHold, Order, Ref, RenewHold, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.rates import HOUR, cost_nanos, stretches
-from ledger.unbilled import REFUSALS, Unbilled
+from ledger.unbilled import PATIENCE, REFUSALS, Unbilled
 
 log = structlog.get_logger()
 
@@ -54,6 +54,7 @@ class _EndedHolds(ABC):
         self._delay = delay
         """How long after its end a hold is dealt with."""
         self._clock = clock
+        self._patience_seconds = PATIENCE * database.lock_timeout_seconds
         self._unbilled = Unbilled("hold not ended")
 
     async def _run(self, read: Read) -> int:
@@ -84,7 +85,7 @@ class _EndedHolds(ABC):
                 return False
             return await self._act(transaction, hold)
 
-        return await self._ledger.within(work)
+        return await self._ledger.within(work, [key[0]], patience_seconds=self._patience_seconds)
 
     @abstractmethod
     async def _act(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:

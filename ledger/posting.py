@@ -9,7 +9,6 @@ are kept: all of it or nothing. On PostgreSQL, calls that wait at the same time 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import uniform
@@ -17,7 +16,7 @@ from typing import Final, TypeVar
 
 from db.clocks import utc_now as utc_now
 from db.database import Database, WriteConnection
-from db.errors import TransactionConflict
+from db.errors import LockUnavailable, TransactionConflict
 from db.posting import keep_locked, open_locked
 from db.snapshots import Snapshot
 from ledger.batches import Batch, Books
@@ -25,9 +24,13 @@ from ledger.batches import Clock as Clock
 from ledger.clock_watch import ClockWatch
 from ledger.group_commit import GroupCommit
 from ledger.moves import Order, Outcome
+from ledger.turns import Turns
 
 MAX_TRIES: Final = 3
-_LONGEST_PAUSE_SECONDS: Final = 0.05
+_LOCK_SECONDS: Final = 0.02
+"""How long a transaction waits for a lock before it gives its connection back and comes again."""
+_FIRST_PAUSE_SECONDS: Final = 0.01
+_LONGEST_PAUSE_SECONDS: Final = 0.5
 
 
 Result = TypeVar("Result")
@@ -52,28 +55,6 @@ async def post(
     caller's transaction must then be rolled back: `Ledger.post` does.
     """
     return await _posted(connection, Batch(orders, clock), watch or ClockWatch())
-
-
-class _Turns:
-    """Calls of this process that lock the same account do so one after the other: each has a connection meanwhile."""
-
-    def __init__(self) -> None:
-        self._locks: dict[int, asyncio.Lock] = {}
-        self._calls: Counter[int] = Counter()
-
-    @asynccontextmanager
-    async def taken(self, account_ids: Collection[int]) -> AsyncIterator[None]:
-        async with AsyncExitStack() as turns:
-            for account_id in sorted(account_ids):
-                self._calls[account_id] += 1
-                turns.callback(self._leave, account_id)
-                await turns.enter_async_context(self._locks.setdefault(account_id, asyncio.Lock()))
-            yield
-
-    def _leave(self, account_id: int) -> None:
-        self._calls[account_id] -= 1
-        if not self._calls[account_id]:
-            del self._calls[account_id], self._locks[account_id]
 
 
 class LedgerTransaction:
@@ -105,7 +86,7 @@ class Ledger:
         self._clock = clock
         self._watch = watch or ClockWatch()
         self._group_commit = GroupCommit(database, watch=self._watch)
-        self._turns = _Turns()
+        self._turns = Turns(database.lock_timeout_seconds)
 
     async def post(self, *orders: Order) -> list[Outcome]:
         batch = Batch(orders, self._clock)
@@ -114,39 +95,56 @@ class Ledger:
         outcomes = await self._group_commit.post(batch)
         if outcomes is not None:
             return outcomes
-        async with self._turns.taken(batch.account_ids):
-            return await self._post_locked(batch)
+        return await self._post_locked(batch)
 
     async def _post_locked(self, batch: Batch) -> list[Outcome]:
-        return await self.within(lambda transaction: _posted(transaction.connection, batch, self._watch))
+        async def work(transaction: LedgerTransaction) -> list[Outcome]:
+            return await _posted(transaction.connection, batch, self._watch)
 
-    async def within(self, work: Work[Result]) -> Result:
-        """What the work came to, committed. It must do nothing outside the transaction: it may be begun again."""
-        async with self.left_open(work) as (_, result):
+        return await self.within(work, batch.account_ids)
+
+    async def within(
+        self, work: Work[Result], account_ids: Collection[int] = (), *, patience_seconds: float | None = None
+    ) -> Result:
+        """What the work came to, committed. It must do nothing outside the transaction: it may be begun again.
+
+        `account_ids` are the accounts that it locks, as far as they are known: calls on them take turns.
+        """
+        async with self.left_open(work, account_ids, patience_seconds=patience_seconds) as (_, result):
             return result
 
     @asynccontextmanager
-    async def left_open(self, work: Work[Result]) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
+    async def left_open(
+        self, work: Work[Result], account_ids: Collection[int] = (), *, patience_seconds: float | None = None
+    ) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
         """Does the work and leaves its transaction open for the block to read in; committed at the block's end.
 
-        Work that another transaction was in the way of is begun anew, up to `MAX_TRIES` times in all; what the block
-        raises is not.
+        Work that another transaction was in the way of is begun anew; what the block raises is not. While a lock is
+        waited for no connection is held: the others may need it. Raises LockUnavailable where that takes longer than
+        `patience_seconds`, the setting for locks if it is None, and TransactionConflict after `MAX_TRIES`.
         """
         async with AsyncExitStack() as ends:
-            yield await self._begun(work, ends)
+            await ends.enter_async_context(self._turns.taken(account_ids))
+            patience = self._database.lock_timeout_seconds if patience_seconds is None else patience_seconds
+            yield await self._begun(work, ends, asyncio.get_running_loop().time() + patience)
 
-    async def _begun(self, work: Work[Result], ends: AsyncExitStack) -> tuple[LedgerTransaction, Result]:
-        tries = 1
+    async def _begun(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
+        pause, conflicts = _FIRST_PAUSE_SECONDS, 0
         while True:
             try:
                 async with AsyncExitStack() as attempt:
-                    connection = await attempt.enter_async_context(self._database.write())
+                    write = self._database.write(lock_seconds=_LOCK_SECONDS)
+                    connection = await attempt.enter_async_context(write)
                     transaction = LedgerTransaction(connection, self._clock, self._watch)
                     result = await work(transaction)
                     ends.push_async_exit(attempt.pop_all())
                     return transaction, result
             except TransactionConflict:
-                if tries == MAX_TRIES:
+                conflicts += 1
+                if conflicts == MAX_TRIES:
                     raise
-            tries += 1
-            await asyncio.sleep(uniform(0, _LONGEST_PAUSE_SECONDS))  # noqa: S311  so that two don't meet again
+            except LockUnavailable:
+                if asyncio.get_running_loop().time() + pause > until:
+                    raise
+            await asyncio.sleep(pause * uniform(0.5, 1.5))  # noqa: S311  so that two don't meet again
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

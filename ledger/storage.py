@@ -19,7 +19,7 @@ from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.moves import EndCharge, Entry, Move, Order, Period, Ref, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.rates import DAY, Stretch, cost_nanos, stretches
-from ledger.unbilled import REFUSALS, Unbilled
+from ledger.unbilled import PATIENCE, REFUSALS, Unbilled
 
 WRITER: Final = Writer(WriterKind.STORAGE_WORKER, "storage-worker")
 OPERATION: Final = "billStorage"
@@ -103,6 +103,7 @@ class StorageBilling:
         self._delay = delay
         """How long after its end a day is billed."""
         self._clock = clock
+        self._patience_seconds = PATIENCE * database.lock_timeout_seconds
         self._unbilled = Unbilled("volume not billed")
 
     async def run(self) -> int:
@@ -146,4 +147,4 @@ class StorageBilling:
             outcomes = await transaction.post(*orders) if orders else []
             return sum(len(outcome.transactions) for outcome in outcomes if not outcome.replayed)
 
-        return await self._ledger.within(work)
+        return await self._ledger.within(work, patience_seconds=self._patience_seconds)

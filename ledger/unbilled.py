@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 
-from db.errors import NumberOutOfRange
+from db.errors import LockUnavailable, NumberOutOfRange
 from db.volumes import ResourceKey
 from ledger.errors import BillingError
 from ledger.ids import account_id_text
 
 log = structlog.get_logger()
 
-REFUSALS = (BillingError, NumberOutOfRange)
-"""What the ledger raises for a row that it can't take. Whatever else is raised ends the round."""
+REFUSALS = (BillingError, NumberOutOfRange, LockUnavailable)
+"""What concerns one account alone. Whatever else is raised ends the round."""
+
+PATIENCE: Final = 0.1
+"""The part of the longest wait for a lock that the worker waits: the next round bills what it left out."""
 
 
 class Unbilled:

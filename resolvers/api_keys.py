@@ -82,7 +82,7 @@ async def create(writes: Writes, idempotency_key: str, new: NewKey, account_id: 
         actor = await acting_key(transaction, writes.principal)
         return await _kept(transaction, call, lambda: create_key(transaction, new, actor))
 
-    return await writes.act(acted)
+    return await writes.act(acted, new.account_id)
 
 
 async def rotate(writes: Writes, idempotency_key: str, prefix: str, grace: timedelta) -> KeyOutcome:

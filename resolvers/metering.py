@@ -9,5 +9,5 @@ from resolvers.writes import Writes
 async def record(writes: Writes, account_id: str, idempotency_key: str, batch: UsageBatch) -> Outcome:
     number = writes.account_of_service(ServiceOperation.RECORD_USAGE, account_id)
     return await writes.act(
-        lambda transaction: record_usage(transaction, number, writes.service(), idempotency_key, batch)
+        lambda transaction: record_usage(transaction, number, writes.service(), idempotency_key, batch), number
     )

@@ -52,7 +52,7 @@ async def set_status(
         call = Call(STATUS_ACTS[status], idempotency_key, reason, number)
         return await _account_outcome(transaction, await once(transaction, call, changed))
 
-    return await writes.act_as_operator(work)
+    return await writes.act_as_operator(work, number)
 
 
 async def _account_outcome(transaction: LedgerTransaction, came: Came) -> AccountOutcome:
@@ -115,4 +115,4 @@ async def _posted(
         order = Order(account_id, writer, entries, operation, idempotency_key, payload)
         return await post_noted(transaction, order, operation, actor)
 
-    return await writes.act_as_operator(work)
+    return await writes.act_as_operator(work, account_id)

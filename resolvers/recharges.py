@@ -99,4 +99,4 @@ async def set_auto_recharge(
         payload = None if settings is None else astuple(settings)
         return await acted_once(transaction, Call(OPERATION, idempotency_key, payload, number), put)
 
-    return await writes.act(work)
+    return await writes.act(work, number)

@@ -26,7 +26,7 @@ async def put_volume(writes: Writes, account_id: str, idempotency_key: str, rate
             transaction, call, lambda: set_volume(transaction.connection, number, rate, transaction.clock())
         )
 
-    return await writes.act(work)
+    return await writes.act(work, number)
 
 
 async def drop_volume(
@@ -43,7 +43,7 @@ async def drop_volume(
             lambda: delete_volume(transaction.connection, number, ref, deleted_at, transaction.clock()),
         )
 
-    return await writes.act(work)
+    return await writes.act(work, number)
 
 
 async def set_instance_rate(writes: Writes, account_id: str, idempotency_key: str, rate: InstanceRate) -> ActOutcome:
@@ -58,4 +58,4 @@ async def set_instance_rate(writes: Writes, account_id: str, idempotency_key: st
         instance = await instances.instance(connection, number, rate.ref_id)
         return replace(outcome, to_stop=instance is not None and instance.to_stop_since is not None)
 
-    return await writes.act(work)
+    return await writes.act(work, number)

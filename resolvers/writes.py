@@ -45,11 +45,15 @@ class Writes(Reads):
         async with AsyncExitStack() as self._ends:
             yield
 
-    async def act(self, work: Work[Result]) -> Result:
-        """What the work came to. Until the field ends the transaction stays open, and all reads go to it."""
+    async def act(self, work: Work[Result], account_id: int | None = None) -> Result:
+        """What the work came to. Until the field ends the transaction stays open, and all reads go to it.
+
+        `account_id` is the account that the work locks, where it is known before: calls on it take turns.
+        """
         ends, self._ends = self._ends, None
         assert ends is not None, "a field of a mutation acts once"
-        transaction, result = await ends.enter_async_context(self._ledger.left_open(work))
+        account_ids = () if account_id is None else (account_id,)
+        transaction, result = await ends.enter_async_context(self._ledger.left_open(work, account_ids))
         self.snapshot = transaction.snapshot()
         await ends.enter_async_context(_sound(self.snapshot))
         self.loaders = Loaders(self.snapshot)
@@ -58,17 +62,19 @@ class Writes(Reads):
         return result
 
     async def post(self, order: Order) -> Outcome:
-        (outcome,) = await self.act(lambda transaction: transaction.post(order))
+        (outcome,) = await self.act(lambda transaction: transaction.post(order), order.account_id)
         return outcome
 
-    async def act_as_operator(self, work: Callable[[LedgerTransaction, Actor], Awaitable[Result]]) -> Result:
+    async def act_as_operator(
+        self, work: Callable[[LedgerTransaction, Actor], Awaitable[Result]], account_id: int | None = None
+    ) -> Result:
         """Raises Forbidden for other keys, and Unauthenticated for one that was revoked a moment ago."""
         self.require_operator()
 
         async def acted(transaction: LedgerTransaction) -> Result:
             return await work(transaction, await acting_key(transaction, self.principal))
 
-        return await self.act(acted)
+        return await self.act(acted, account_id)
 
     async def post_as_service(
         self, operation: ServiceOperation, account_id: str, idempotency_key: str, *moves: Move

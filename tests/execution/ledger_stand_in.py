@@ -417,7 +417,7 @@ class StandIn(Writes):
         if number is not None:
             raise fault_error(number)
 
-    async def act(self, _work: Any) -> Any:
+    async def act(self, _work: Any, _account_id: int | None = None) -> Any:
         """By chance an error, or what any act may come to, with some rows that are spoilt."""
         await self._happens("act")
         number = self._chances.number("came", self._fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Collection, Coroutine, Generator
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -36,7 +36,9 @@ class MortalLedger(Ledger):
     """How many it lives for."""
 
     @asynccontextmanager
-    async def left_open(self, work: Work[Result]) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
+    async def left_open(
+        self, work: Work[Result], account_ids: Collection[int] = (), *, patience_seconds: float | None = None
+    ) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
         async def mortal(transaction: LedgerTransaction) -> Result:
             result = await work(transaction)
             if self.transactions_left is not None:
@@ -45,7 +47,7 @@ class MortalLedger(Ledger):
                     raise PowerCut
             return result
 
-        async with super().left_open(mortal) as found:
+        async with super().left_open(mortal, account_ids, patience_seconds=patience_seconds) as found:
             yield found
 
 
