@@ -195,13 +195,3 @@ async def attempt_by_id(connection: WriteConnection, attempt_id: str) -> Recharg
 
 async def update_attempt(connection: WriteConnection, row: RechargeAttemptRow) -> None:
     await connection.execute(update(_ATTEMPT).where(_ATTEMPT.c.id == row.id).values(**row._asdict()))
-
-
-async def newest_attempts(database: Database, account_id: int, limit: int) -> Sequence[RechargeAttemptRow]:
-    statement = (
-        select(*columns(_ATTEMPT, RechargeAttemptRow))
-        .where(_ATTEMPT.c.account_id == account_id)
-        .order_by(_ATTEMPT.c.started_at.desc(), _ATTEMPT.c.id)
-        .limit(limit)
-    )
-    return [RechargeAttemptRow._make(row) for row in await database.read(statement)]

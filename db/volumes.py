@@ -10,7 +10,6 @@ from sqlalchemy import BigInteger, Date, bindparam, select
 
 from db.database import Database, WriteConnection
 from db.keyed_rows import rows_with_keys
-from db.snapshots import Snapshot
 from db.statements import columns
 from db.volume_tables import rates, volumes
 from db.writes import upsert
@@ -81,14 +80,3 @@ async def put_rate(connection: WriteConnection, row: RateRow) -> None:
     statement = upsert(connection, _RATE).values(**row._asdict())
     changing = {name: statement.excluded[name] for name in ("quantity", "price_nanos")}
     await connection.execute(statement.on_conflict_do_update(index_elements=list(_RATE.primary_key), set_=changing))
-
-
-_OF_ACCOUNT = (
-    select(*columns(_VOLUME, VolumeRow))
-    .where(_VOLUME.c.account_id == bindparam("account_id"))
-    .order_by(_VOLUME.c.created_at, _VOLUME.c.ref_type, _VOLUME.c.ref_id)
-)
-
-
-async def volumes_of_account(snapshot: Snapshot, account_id: int) -> list[VolumeRow]:
-    return [VolumeRow._make(row) for row in await snapshot.rows(_OF_ACCOUNT, {"account_id": account_id})]

@@ -125,9 +125,6 @@ class CursorWriter:
         text = _text(b"".join([numbered(seq, zlib.crc32(_SEQ.pack(seq), crc)) for seq in seqs]))
         return [head + text[start : start + _NUMBERED_TEXT] for start in range(0, len(text), _NUMBERED_TEXT)]
 
-    def of_usage(self, position: UsagePosition) -> str:
-        return self.of_usages([position])[0]
-
     def of_usages(self, positions: Iterable[UsagePosition]) -> list[str]:
         """Their bytes are of any length, so each is made text by itself, and all are made safe for URLs together."""
         head, crc, packed = self._head_text, self._head_crc, _CRC.pack

@@ -73,7 +73,7 @@ _VOCABULARY: Final = Vocabulary(
         "after": [
             CursorWriter(CursorKind.LEDGER, OWN).of_seq(40),
             CursorWriter(CursorKind.LEDGER, OWN).of_seq(0),
-            CursorWriter(CursorKind.USAGE, OWN).of_usage((date(2026, 11, 2), "m", "chat", "platform")),
+            *CursorWriter(CursorKind.USAGE, OWN).of_usages([(date(2026, 11, 2), "m", "chat", "platform")]),
             CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(9),
             CursorWriter(CursorKind.AUDIT, 0).of_seq(9),
             CursorWriter(CursorKind.CHARGES, OWN).of_seq(30),

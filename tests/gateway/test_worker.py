@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from db import recharges
 from db.database import Database
 from ledger.kinds import RefType
 from ledger.moves import Ref
@@ -24,6 +23,7 @@ from ledger.volumes import VolumeRate, set_volume
 from tests.gateway.test_commands import ROOT, _command, _free_port, run
 from tests.ledger.desk import Desk, open_hold, usd
 from tests.ledger.recompute import differences
+from tests.ledger.stripe.attempts import attempts_of
 from tests.ledger.stripe.till import CUSTOMER
 from tests.stripe_objects import body, event, session
 from tests.stripe_stand_in import StandIn, settings, standing_in
@@ -241,11 +241,11 @@ async def test_killed_while_stripe_is_called_the_card_is_charged_once(
     second = workers.start()
 
     async def is_submitted() -> bool:
-        (attempt,) = await recharges.newest_attempts(shop.database, account_id, 10)
+        (attempt,) = await attempts_of(shop.database, account_id)
         return attempt.state == "submitted"
 
     await until(is_submitted)
-    (attempt,) = await recharges.newest_attempts(shop.database, account_id, 10)
+    (attempt,) = await attempts_of(shop.database, account_id)
     assert [one.key for one in stand_in.asked_for("/v1/payment_intents")] == [attempt.id] * 2
     assert stand_in.charged() == {attempt.id: 2_500}
     assert (await workers.ended(second))[0] == 0

@@ -22,6 +22,7 @@ from resolvers.cursors import (
     CursorKind,
     CursorWriter,
     LedgerCursorWriter,
+    UsagePosition,
     check_cursor,
     filter_digest,
     ledger_position,
@@ -73,6 +74,12 @@ def test_a_position_is_at_the_row_whose_hash_it_begins(seq: int, row_hash: bytes
     assert Position(seq).is_at(other)
     assert not Position(seq).is_at(None)
     assert Position(0, bytes(6)).is_at(None)
+LEDGER = CursorWriter(CursorKind.LEDGER, 7).of_seq(3)
+POSITION = (DAY, "m", "chat", "platform")
+
+
+def usage_cursor(account_id: int, position: UsagePosition = POSITION) -> str:
+    return CursorWriter(CursorKind.USAGE, account_id).of_usages([position])[0]
 
 
 @given(account_id=ACCOUNTS, seq=SEQS, digest=st.binary(min_size=8, max_size=8))
@@ -85,7 +92,7 @@ def test_a_cursor_comes_back_as_it_went_out(account_id: int, seq: int, digest: b
 @given(day=st.dates(), model=MODELS)
 def test_a_usage_cursor_holds_any_model(day: date, model: str) -> None:
     position = (day, model, "chat", "platform")
-    cursor = read_cursor(CursorWriter(CursorKind.USAGE, 1).of_usage(position), "after")
+    cursor = read_cursor(usage_cursor(1, position), "after")
     assert usage_position(cursor, "after") == position
 
 
@@ -151,7 +158,7 @@ def test_a_position_that_none_has_is_refused(position: bytes) -> None:
 BONUS = transaction_criteria(types=[TransactionType.BONUS])
 OPEN = charge_criteria(state=ChargeState.OPEN)
 CHAT = usage_criteria(categories=[UsageCategory.CHAT])
-USAGE = CursorWriter(CursorKind.USAGE, 7).of_usage((DAY, "m", "chat", "platform"))
+USAGE = usage_cursor(7)
 OPERATORS = CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(3)
 CHARGES = CursorWriter(CursorKind.CHARGES, 7).of_seq(3)
 
@@ -198,7 +205,7 @@ def _accounts(reads: Reads, after: str | None, before: str | None) -> Awaitable[
         (_transactions, "", "not a cursor"),
         (_bonuses, LEDGER, "another filter"),
         (_usage, LEDGER, "another list"),
-        (_usage, CursorWriter(CursorKind.USAGE, 8).of_usage((DAY, "m", "chat", "platform")), "another account"),
+        (_usage, usage_cursor(8), "another account"),
         (_usage, CursorWriter(CursorKind.USAGE, 7).of_seq(3), "not a cursor"),
         (_chats, USAGE, "another filter"),
         (_transactions, CHARGES, "another list"),

@@ -74,12 +74,12 @@ async def test_pages_are_cut_from_the_list(
                 criteria,
                 first=None if oldest else size,
                 last=size if oldest else None,
-                after=None if after is None else writer.of_usage(after),
-                before=None if before is None else writer.of_usage(before),
+                after=None if after is None else writer.of_usages([after])[0],
+                before=None if before is None else writer.of_usages([before])[0],
             )
             expected = model_page(matching, Window(size, after, before, oldest), size)
             assert ModelPage(list(page.rows), page.has_next, page.has_previous) == expected
-            assert [page.cursor_of(row) for row in page.rows] == [writer.of_usage(row[1:5]) for row in page.rows]
+            assert [page.cursor_of(row) for row in page.rows] == writer.of_usages(row[1:5] for row in page.rows)
         assert await usage.usage_count(reads, page) == len(matching)
         sums = tuple(sum(figures) for figures in zip(*([row[5:] for _, row in matching] or [(0,) * 4]), strict=True))
         assert await usage.usage_totals(reads, page) == (account_id, *sums)

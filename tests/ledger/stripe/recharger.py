@@ -9,6 +9,7 @@ from ledger.recharge_payments import RechargePayments
 from ledger.recharges import RechargeSettings, put_settings, switch_off
 from ledger.stripe.api import StripeApi
 from tests.ledger.desk import usd
+from tests.ledger.stripe.attempts import attempts_of
 from tests.ledger.stripe.till import CUSTOMER, Till
 from tests.stripe_objects import Object
 from tests.stripe_stand_in import StandIn
@@ -53,7 +54,7 @@ class Recharger(Till):
 
     async def attempts(self, account_id: int) -> list[RechargeAttemptRow]:
         """The newest first."""
-        return list(await recharges.newest_attempts(self.database, account_id, 100))
+        return await attempts_of(self.database, account_id)
 
     async def told_states(self, account_id: int) -> list[str]:
         return [one.state for one in await self.attempts(account_id)]
