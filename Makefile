@@ -1,6 +1,6 @@
 # make demo   set up and run the gateway on SQLite with demo data
 # make test   set up and run every test, PostgreSQL and browser included
-# make check  lint, format, types, import contracts
+# make check  lint, format and types of every language, import contracts, links of the documentation
 # make bench  measure side by side with peers: make bench BENCH='--quick'
 PYTHON ?= python3
 VENV := .venv
@@ -11,6 +11,8 @@ TESTERS ?= 0
 
 # Compiled files are kept, whatever the environment says: the tests start the command line a few hundred times.
 unexport PYTHONDONTWRITEBYTECODE
+
+HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
 .PHONY: bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
 
@@ -26,6 +28,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(CC) -Wall -Wextra -Werror -O2 -fPIC -isystem "$$($(BIN)/python -c '$(HEADERS)')" -c execution/printing.c -o /dev/null
+	$(BIN)/shellcheck $$(git grep -lE '^#!/.*sh$$')
+	$(BIN)/python console/check.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
@@ -90,4 +95,4 @@ $(VENV)/.installed-bench: $(VENV)/bin/python $(SOURCES)
 clean:
 	rm -rf $(VENV) execution/_printing*.so demo-data gateway/static console/graphiql/node_modules \
 	  console/billing/node_modules console/billing/generated \
-	  benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache
+	  .ci/linters/node_modules benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache

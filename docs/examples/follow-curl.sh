@@ -50,7 +50,7 @@ begin() {
 
 # One connection, from the cursor to its end.
 follow() {
-  local line id= data=
+  local line id="" data=""
   while IFS= read -r line; do
     case $line in
       'id: '*) id=${line#id: } ;;
@@ -66,7 +66,7 @@ follow() {
             failures=0
             ;;
         esac
-        id= data=
+        id="" data=""
         ;;
     esac
   done < <(call --header 'Accept: text/event-stream' --header "Last-Event-ID: $(<"$CURSOR_FILE")" --data "$changes")

@@ -103,7 +103,9 @@ class Reader {
   words<Word extends string>(name: string, words: readonly Word[]): Word[] {
     const given = (this.#given.get(name) ?? "").split(",").filter(Boolean);
     const known = given.map((text) => words.find((word) => spelled(word) === text));
-    given.forEach((text, index) => this.fitting(name, text, known[index] ? "" : "There is no such kind."));
+    given.forEach((text, index) => {
+      this.fitting(name, text, known[index] ? "" : "There is no such kind.");
+    });
     return words.filter((word) => known.includes(word));
   }
 }

@@ -63,7 +63,7 @@ test("stacks have a height for every day, and the cheapest are together", () => 
   assert.deepEqual(
     stacks.map(({ name, cost }) => [name, cost]),
     [
-      ["b", [4000000000.000000001, 0.1, 0]],
+      ["b", [4_000_000_000, 0.1, 0]],
       ["a", [0, 0.2, 0]],
       [OTHERS, [0, 0, 0.03]],
     ],

@@ -22,14 +22,14 @@ export function Menu({ title, chosen = "", children }: Props) {
     if (next instanceof Node && !(event.currentTarget as Node).contains(next)) isOpen.value = false;
   }
 
-  function escape(event: KeyboardEvent) {
+  function closeOnEscape(event: KeyboardEvent) {
     if (event.key !== "Escape" || !isOpen.value) return;
     isOpen.value = false;
     button.current?.focus();
   }
 
   return (
-    <div class="menu" onFocusOut={leave} onKeyDown={escape}>
+    <div class="menu" onFocusOut={leave} onKeyDown={closeOnEscape}>
       <button
         ref={button}
         type="button"
