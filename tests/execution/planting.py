@@ -45,12 +45,13 @@ class Bug(NamedTuple):
         return text.replace(self.right, self.wrong)
 
 
-def _compiled(bug: Bug, folder: Path) -> Path:
-    source, made = folder / bug.file, folder / f"_printing{sysconfig.get_config_var('EXT_SUFFIX')}"
-    source.write_text(bug.source, encoding="utf-8")
+def compiled(text: str, folder: Path, *options: str) -> Path:
+    """Compiles the text of `printing.c` to a module in the folder."""
+    source, made = folder / "printing.c", folder / f"_printing{sysconfig.get_config_var('EXT_SUFFIX')}"
+    source.write_text(text, encoding="utf-8")
     link, flags = (shlex.split(sysconfig.get_config_var(name)) for name in ("LDSHARED", "CCSHARED"))
     headers = f"-I{sysconfig.get_path('include')}"
-    subprocess.run([*link, *flags, "-O0", "-w", headers, str(source), "-o", str(made)], check=True)
+    subprocess.run([*link, *flags, *options, "-w", headers, str(source), "-o", str(made)], check=True)
     return made
 
 
@@ -59,7 +60,7 @@ class _Planter(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
 
     def __init__(self, bug: Bug, folder: Path) -> None:
         self._bug = bug
-        self._made = _compiled(bug, folder) if bug.is_in_c else None
+        self._made = compiled(bug.source, folder, "-O0") if bug.is_in_c else None
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
