@@ -1,5 +1,6 @@
 # make demo   set up and run the gateway on SQLite with demo data
 # make test   set up and run every test, PostgreSQL and browser included
+# make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
 # make check  lint, format and types of every language, import contracts, links of the documentation
 # make bench  measure side by side with peers: make bench BENCH='--quick'
 PYTHON ?= python3
@@ -14,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
+.PHONY: test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -22,6 +23,19 @@ demo: $(VENV)/.installed pages
 test: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25
 	$(BIN)/pytest -m alone
+
+# Each test below runs in `make test`, too, with the smaller number that is its default.
+test-nightly: export EQUIVALENCE_OPERATIONS = 20000
+test-nightly: export SANITIZED_OPERATIONS = 2000
+test-nightly: export POSTING_KILLS = 20
+test-nightly: export STREAM_KILLS = 20
+test-nightly: export STREAM_IDLE_SECONDS = 60
+test-nightly: export PRODUCERS_MODEL_EXAMPLES = 20
+test-nightly: system-packages $(VENV)/.installed-dev pages
+	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
+	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
+	  tests/gateway/streams/clients/test_failures.py tests/gateway/streams/test_idle.py
+	$(BIN)/python -m tests.execution.planted_bugs
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

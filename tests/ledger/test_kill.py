@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from tests.ledger.poster import call
 from tests.ledger.recompute import differences, read_tables
 
 ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("POSTING_KILLS", "3"))
 ON_SQLITE = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 ON_POSTGRESQL = pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 
@@ -54,7 +56,7 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(desk: Desk, d
     random = Random(7)
     account_ids = [await desk.account("1000.00") for _ in range(3)]
     acknowledged: list[Acknowledged] = []
-    for life in range(3):
+    for life in range(KILLS):
         name = f"life{life}"
         printed = await _post_and_kill(database_url, name, account_ids, random.uniform(0.05, 0.4))
         acknowledged += printed
