@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
+.PHONY: release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -75,6 +75,10 @@ bench-partitioning: $(VENV)/.installed-dev
 
 sdl: $(VENV)/.installed
 	$(BIN)/python -c "from schema.build import sdl; print(sdl(), end='')" > graphql/schema.graphql
+
+# Keeps the SDL of the version in pyproject.toml: later changes are compared with it.
+release-sdl:
+	cp graphql/schema.graphql "graphql/releases/$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml).graphql"
 
 pages: $(VENV)/.installed
 	$(BIN)/python console/build.py
