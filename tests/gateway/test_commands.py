@@ -1,4 +1,4 @@
-"""The command line as a user has it: processes of their own, and what they print."""
+"""The command line as a user has it, and what it prints. What serves is a process of its own."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pytest
 from aiohttp import ClientSession
 from sqlalchemy import make_url
 
+from tests.gateway.command_line import run
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,7 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "gateway.cli", *arguments]
 
 
-def run(*arguments: str, url: str, status: int = 0) -> str:
+def run_process(*arguments: str, url: str, status: int = 0) -> str:
     found = subprocess.run(
         _command(*arguments),
         env=os.environ | {"BILLING_DATABASE_URL": url},
@@ -83,6 +84,13 @@ def servers() -> Iterator[list[Server]]:
             server.process.wait()
 
 
+def test_a_process_prints_its_answer_or_its_error(sqlite_file_url: str) -> None:
+    assert run_process("accounts", "create", "--name", "One", url=sqlite_file_url) == "acct_1\n"
+    refused = run_process("keys", "list", "--account", "acct_77", url=sqlite_file_url, status=1)
+    assert refused == run("keys", "list", "--account", "acct_77", url=sqlite_file_url, status=1)
+    assert refused == "billing-gateway: there is no account acct_77 (NOT_FOUND)\n"
+
+
 def test_accounts_and_keys_from_the_first_to_the_last(database_url: str) -> None:
     assert run("accounts", "create", "--name", "One", "--external-id", "one", url=database_url) == "acct_1\n"
     taken = run("accounts", "create", "--name", "Two", "--external-id", "one", url=database_url, status=1)
@@ -135,7 +143,6 @@ def test_what_does_not_fit_is_refused_by_name(
 def test_serving_an_empty_database_names_the_command_to_run(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/new.db"
     commands = (
-        ("serve", "--port", "0"),
         ("accounts", "list"),
         ("accounts", "create", "--name", "One"),
         ("keys", "list"),
@@ -144,6 +151,7 @@ def test_serving_an_empty_database_names_the_command_to_run(tmp_path: Path) -> N
         ("keys", "rotate", "eco_k3x7q2ab"),
     )
     said = "billing-gateway: the database has no tables yet: run `billing-gateway migrate` (UNAVAILABLE)\n"
+    assert run_process("serve", "--port", "0", url=url, status=1) == said
     for command in commands:
         assert run(*command, url=url, status=1) == said
     assert list(tmp_path.iterdir()) == []
@@ -159,12 +167,12 @@ def test_a_port_that_is_taken_is_said(sqlite_file_url: str, command: tuple[str, 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        said = run(*command, port, url=sqlite_file_url, status=1)
+        said = run_process(*command, port, url=sqlite_file_url, status=1)
     assert said.splitlines()[-1] == f"billing-gateway: cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
 def test_a_host_that_is_not_known_is_said(sqlite_file_url: str) -> None:
-    said = run("serve", "--host", "nowhere.invalid", url=sqlite_file_url, status=1)
+    said = run_process("serve", "--host", "nowhere.invalid", url=sqlite_file_url, status=1)
     assert said.startswith("billing-gateway: cannot listen on nowhere.invalid:8000: ")
 
 

@@ -23,7 +23,7 @@ from db.schema_version import newest
 from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.parts import build_parts
-from tests.gateway.test_commands import ROOT, Server, _command, run, servers
+from tests.gateway.test_commands import ROOT, Server, _command, run_process, servers
 from tests.postgres import Postgres
 
 __all__ = ["servers"]
@@ -77,7 +77,7 @@ async def _ready(session: ClientSession, server: Server) -> tuple[int, Any]:
 
 
 async def _refused(url: str, *arguments: str) -> str:
-    said = await asyncio.to_thread(run, *arguments, url=url, status=1)
+    said = await asyncio.to_thread(run_process, *arguments, url=url, status=1)
     assert "Traceback" not in said
     return said
 
@@ -100,9 +100,9 @@ async def test_old_processes_serve_on_until_tables_come_that_they_cannot_work_on
                 " which can work on them"
             )
             assert await _ready(session, server) == (200, {"status": "ok", "message": works})
-            assert await asyncio.to_thread(run, "migrate", url=database_url) == f"{works}: nothing to do\n"
+            assert await asyncio.to_thread(run_process, "migrate", url=database_url) == f"{works}: nothing to do\n"
             created = ("accounts", "create", "--name", "One")
-            assert await asyncio.to_thread(run, *created, url=database_url) == "acct_1\n"
+            assert await asyncio.to_thread(run_process, *created, url=database_url) == "acct_1\n"
             assert await asyncio.to_thread(new.run, database_url, *created) == "acct_2\n"
             assert worker.poll() is None
 

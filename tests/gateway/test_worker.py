@@ -20,7 +20,8 @@ from ledger.moves import Ref
 from ledger.recharges import RechargeSettings, put_settings
 from ledger.stripe.events import StripeEvents
 from ledger.volumes import VolumeRate, set_volume
-from tests.gateway.test_commands import ROOT, _command, _free_port, run
+from tests.gateway.command_line import run
+from tests.gateway.test_commands import ROOT, _command, _free_port, run_process
 from tests.ledger.desk import Desk, open_hold, usd
 from tests.ledger.recompute import differences
 from tests.ledger.stripe.attempts import attempts_of
@@ -103,7 +104,7 @@ async def test_once_does_what_there_is_to_do(shop: Shop, database_url: str) -> N
     await shop.volumes(account_id, 2, 3)
     await shop.post(account_id, open_hold(usd("1.00")))
     for _ in range(2):
-        await asyncio.to_thread(run, "worker", "--once", "--settlement-delay-seconds", "0", url=database_url)
+        await asyncio.to_thread(run_process, "worker", "--once", "--settlement-delay-seconds", "0", url=database_url)
     rows = await shop.rows(account_id)
     assert [row.type for row in rows] == ["admin_correction", "gpu_usage", *["storage_billing"] * 6]
     # Its time is that of the desk's clock, long over.
@@ -112,7 +113,7 @@ async def test_once_does_what_there_is_to_do(shop: Shop, database_url: str) -> N
 
 
 async def test_a_tables_version_that_does_not_fit_is_said(tmp_path: Any) -> None:
-    said = await asyncio.to_thread(run, "worker", "--once", url=f"sqlite:///{tmp_path}/new.db", status=1)
+    said = await asyncio.to_thread(run_process, "worker", "--once", url=f"sqlite:///{tmp_path}/new.db", status=1)
     assert "run `billing-gateway migrate`" in said
 
 
@@ -150,7 +151,7 @@ async def test_of_two_one_works_and_the_other_takes_over(shop: Shop, workers: Wo
 
     await until(billed_once)
     second = workers.start()
-    third = await asyncio.to_thread(run, "worker", "--once", url=workers._environment["BILLING_DATABASE_URL"])
+    third = await asyncio.to_thread(run_process, "worker", "--once", url=workers._environment["BILLING_DATABASE_URL"])
     assert third == ""
     workers.kill(first)
     other = await shop.account("100.00")

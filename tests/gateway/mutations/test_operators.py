@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ledger.keys import Keys, KeyScope, NewKey
+from tests.gateway.command_line import run
 from tests.gateway.mutations.office import Office, brief, contents, number_of, opened
 from tests.gateway.mutations.test_lifecycles import GPU, HOUR_OF_GPU
-from tests.gateway.test_commands import run
 from tests.ledger.desk import HOUR, START
 from tests.ledger.recompute import differences
 
