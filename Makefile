@@ -1,6 +1,8 @@
 # make demo   set up and run the gateway on SQLite with demo data
 # make test   set up and run every test, PostgreSQL and browser included
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
+# make coverage  print the lines and branches of ledger, resolvers and schema that tests do not reach
+# make mutation  change ledger and cursors in small ways and list what no test notices: make mutation MUTANTS='ledger.money*'
 # make check  lint, format and types of every language, import contracts, links of the documentation
 # make bench  measure side by side with peers: make bench BENCH='--quick'
 PYTHON ?= python3
@@ -15,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
+.PHONY: coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -36,6 +38,16 @@ test-nightly: system-packages $(VENV)/.installed-dev pages
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py tests/gateway/streams/test_idle.py
 	$(BIN)/python -m tests.execution.planted_bugs
+
+# Nothing is counted in processes of their own: tests of browsers and of the README are left out.
+coverage: system-packages $(VENV)/.installed-dev pages
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder --cov --cov-report=term --cov-report=html \
+	  tests/ledger tests/resolvers tests/schema tests/gateway --ignore=tests/gateway/streams/clients \
+	  --ignore=tests/gateway/test_graphiql_browser.py --ignore=tests/gateway/test_readme.py
+
+mutation: $(VENV)/.installed-mutation
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mutmut run $(MUTANTS)
+	$(BIN)/python -m mutmut results
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -110,7 +122,11 @@ $(VENV)/.installed-bench: $(VENV)/bin/python $(SOURCES)
 	$(INSTALL) -e '.[dev,bench]'
 	touch $(VENV)/.installed $(VENV)/.installed-dev $@
 
+$(VENV)/.installed-mutation: $(VENV)/bin/python $(SOURCES)
+	$(INSTALL) -e '.[dev,mutation]'
+	touch $(VENV)/.installed $(VENV)/.installed-dev $@
+
 clean:
-	rm -rf $(VENV) execution/_printing*.so demo-data gateway/static console/graphiql/node_modules \
+	rm -rf $(VENV) mutants htmlcov .coverage execution/_printing*.so demo-data gateway/static console/graphiql/node_modules \
 	  console/billing/node_modules console/billing/generated \
 	  .ci/linters/node_modules benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache
