@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 # Processes that run tests side by side; 0 runs them one after the other.
-TESTERS ?= 0
+TESTERS ?= 2
 
 # Compiled files are kept, whatever the environment says: the tests start the command line a few hundred times.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,7 +36,8 @@ test-nightly: export PRODUCERS_MODEL_EXAMPLES = 20
 test-nightly: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
-	  tests/gateway/streams/clients/test_failures.py tests/gateway/streams/test_idle.py
+	  tests/gateway/streams/clients/test_failures.py
+	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 	$(BIN)/python -m tests.execution.planted_bugs
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out.
