@@ -43,6 +43,11 @@ HASHES = st.binary(min_size=32, max_size=32)
 OLD_LEDGER = CursorWriter(CursorKind.LEDGER, 7).of_seq(3)
 """As version 1 had it: without the row's hash."""
 LEDGER = LedgerCursorWriter(7).of_row(3, b"3" * 32)
+POSITION = (DAY, "m", "chat", "platform")
+
+
+def usage_cursor(account_id: int, position: UsagePosition = POSITION) -> str:
+    return CursorWriter(CursorKind.USAGE, account_id).of_usages([position])[0]
 
 
 @given(account_id=ACCOUNTS, rows=st.lists(st.tuples(SEQS, HASHES)), digest=st.binary(min_size=8, max_size=8))
@@ -74,19 +79,6 @@ def test_a_position_is_at_the_row_whose_hash_it_begins(seq: int, row_hash: bytes
     assert Position(seq).is_at(other)
     assert not Position(seq).is_at(None)
     assert Position(0, bytes(6)).is_at(None)
-LEDGER = CursorWriter(CursorKind.LEDGER, 7).of_seq(3)
-POSITION = (DAY, "m", "chat", "platform")
-
-
-def usage_cursor(account_id: int, position: UsagePosition = POSITION) -> str:
-    return CursorWriter(CursorKind.USAGE, account_id).of_usages([position])[0]
-
-
-@given(account_id=ACCOUNTS, seq=SEQS, digest=st.binary(min_size=8, max_size=8))
-def test_a_cursor_comes_back_as_it_went_out(account_id: int, seq: int, digest: bytes) -> None:
-    cursor = read_cursor(CursorWriter(CursorKind.LEDGER, account_id, digest).of_seq(seq), "after")
-    assert (cursor.kind, cursor.account_id, cursor.filter_digest) == (CursorKind.LEDGER, account_id, digest)
-    assert seq_position(cursor, "after") == seq
 
 
 @given(day=st.dates(), model=MODELS)

@@ -27,7 +27,7 @@ function folded(): RegExp {
 
 /** Small letters that full case folding folds further: ß, ς, the Greek iota below, and variants of Cyrillic letters. */
 const FURTHER: Record<string, string> = { ß: "ss", ς: "σ", "\u0345": "ι" };
-"вдосттъѣꙋ".split("").forEach((letter, index) => (FURTHER[String.fromCharCode(0x1c80 + index)] = letter));
+for (const [index, letter] of [..."вдосттъѣꙋ"].entries()) FURTHER[String.fromCharCode(0x1c80 + index)] = letter;
 
 /** Cherokee folds to its capital letters: the small ones are younger. */
 function capital(letter: string): string {
@@ -37,7 +37,7 @@ function capital(letter: string): string {
 function caseFolded(text: string): string {
   return text
     .toLowerCase()
-    .replace(/[ßς\u0345\u1c80-\u1c88]/g, (letter) => FURTHER[letter]!)
+    .replace(/ß|ς|\u0345|[\u1c80-\u1c88]/g, (letter) => FURTHER[letter] ?? letter)
     .replace(/[\u13f8-\u13fd\uab70-\uabbf]/g, capital);
 }
 
