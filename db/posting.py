@@ -7,7 +7,7 @@ to the account, and what was worked out from one version is kept only if it is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Executable,
     LargeBinary,
@@ -29,7 +30,7 @@ from sqlalchemy import (
     select,
 )
 
-from db import tables, writes
+from db import tables, usage_writes, writes
 from db.bundles import run_bundled
 from db.clocks import SERVER_TIME, Clock, ClockReading, reading_between, utc_now
 from db.database import POSTED_ACCOUNTS, WriteConnection
@@ -45,12 +46,27 @@ from db.rows import (
     folded_of_transaction,
 )
 from db.statements import columns, is_one_of
+from db.usage_writes import DayKey, FedDayRow, RequestKey
 
 Key = tuple[int, str, str]
 """Account, ref type and ref id of a charge; account, operation and key of a call."""
 
 _ACCOUNT: Final = tables.accounts
 _VERSION: Final = literal_column("accounts.xmin::text", String())
+
+
+class PostingKeys(NamedTuple):
+    """What posting depends on."""
+
+    accounts: Set[int]
+    calls: Set[Key] = frozenset()
+    charges: Set[Key] = frozenset()
+    requests: Set[RequestKey] = frozenset()
+    days: Set[DayKey] = frozenset()
+
+    @classmethod
+    def together(cls, several: Iterable[PostingKeys]) -> PostingKeys:
+        return cls(*(frozenset().union(*sets) for sets in zip(*several, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,9 @@ class Opened:
     charges: dict[Key, ChargeRow]
     holds: dict[Key, HoldRow]
     """The newest of each charge: only that one can be open."""
+    requests: set[RequestKey] = field(default_factory=set)
+    """Those that were counted before."""
+    days: dict[DayKey, FedDayRow] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=dict)
     """PostgreSQL: of each account."""
     clock: ClockReading | None = None
@@ -77,27 +96,29 @@ class Kept:
     months: Sequence[MonthlyFiguresRow]
     """What is added to them."""
     calls: Sequence[IdempotencyRow]
+    requests: Sequence[RequestKey] = ()
+    days: Sequence[FedDayRow] = ()
 
     @property
     def posted_accounts(self) -> set[int]:
         return {row.account_id for row in self.rows}
 
 
-async def open_locked(
-    connection: WriteConnection,
-    account_ids: Collection[int],
-    calls: Collection[Key],
-    charges: Collection[Key],
-    clock: Clock = utc_now,
-) -> Opened:
+async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clock = utc_now) -> Opened:
     """The accounts stay as they are until the transaction ends."""
-    accounts = await writes.lock_accounts(connection, account_ids)
+    accounts = await writes.lock_accounts(connection, keys.accounts)
     if not is_postgresql(connection):
-        found = await writes.charges_by_ref(connection, charges) if charges else {}
-        holds = await writes.newest_holds(connection, found.values()) if found else {}
-        return Opened(accounts, await writes.idempotent_calls(connection, calls) if calls else {}, found, holds)
+        found = await writes.charges_by_ref(connection, keys.charges) if keys.charges else {}
+        return Opened(
+            accounts,
+            await writes.idempotent_calls(connection, keys.calls) if keys.calls else {},
+            found,
+            await writes.newest_holds(connection, found.values()) if found else {},
+            await usage_writes.known_requests(connection, keys.requests) if keys.requests else set(),
+            await usage_writes.usage_days(connection, keys.days) if keys.days else {},
+        )
     # What was read together with waiting for the lock could be from before it.
-    return await open_unlocked(await _driver(connection), account_ids, calls, charges, clock)
+    return await open_unlocked(await _driver(connection), keys, clock)
 
 
 async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -> None:
@@ -112,6 +133,8 @@ async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -
         await writes.put_holds(connection, kept.holds)
         await writes.add_to_months(connection, kept.months)
         await writes.insert_idempotent_calls(connection, kept.calls)
+        await usage_writes.insert_requests(connection, kept.requests)
+        await usage_writes.put_usage_days(connection, kept.days)
     assert connection.sync_connection is not None
     connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(kept.posted_accounts)
 
@@ -147,42 +170,52 @@ def _by_key(table: Table, row_type: type[NamedTuple]) -> Select[Any]:
     return keyed_statement(tuple(columns(table, row_type)), tuple(table.primary_key))
 
 
-async def open_unlocked(
-    connection: asyncpg.Connection[Any],
-    account_ids: Collection[int],
-    calls: Collection[Key],
-    charges: Collection[Key],
-    clock: Clock = utc_now,
-) -> Opened:
-    """PostgreSQL: all of one moment, in one statement. The clock is read before and after it."""
-    listed = list(account_ids)
-    single = len(listed) == 1
-    wanted = {"account_id": listed[0]} if single else {"account_ids": listed}
-    reads: list[tuple[Executable, dict[str, Any]]] = [(_accounts_statement(single=single), wanted)]
-    if calls:
+def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
+    """The reads of what there are keys for, in the order of its fields."""
+    charge_arrays = key_arrays(tuple(tables.charges.primary_key), keys.charges) if keys.charges else {}
+    reads: list[tuple[Executable, dict[str, Any]]] = []
+    if keys.calls:
         table = tables.idempotency_keys
-        reads.append((_by_key(table, IdempotencyRow), key_arrays(tuple(table.primary_key), calls)))
-    if charges:
-        arrays = key_arrays(tuple(tables.charges.primary_key), charges)
-        reads += [(_by_key(tables.charges, ChargeRow), arrays), (_holds_statement(), arrays)]
+        reads.append((_by_key(table, IdempotencyRow), key_arrays(tuple(table.primary_key), keys.calls)))
+    if keys.charges:
+        reads += [(_by_key(tables.charges, ChargeRow), charge_arrays), (_holds_statement(), charge_arrays)]
+    if keys.requests:
+        key = tuple(tables.usage_requests.primary_key)
+        reads.append((keyed_statement(key, key), key_arrays(key, keys.requests)))
+    if keys.days:
+        table = tables.usage_days
+        reads.append((_by_key(table, FedDayRow), key_arrays(tuple(table.primary_key), keys.days)))
+    return reads
+
+
+async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, clock: Clock = utc_now) -> Opened:
+    """PostgreSQL: all of one moment, in one statement. The clock is read before and after it."""
+    listed = list(keys.accounts)
+    single = len(listed) == 1
+    wanted: dict[str, Any] = {"account_id": listed[0]} if single else {"account_ids": listed}
     before = clock()
-    accounts, *others = await run_bundled(connection, reads)
+    accounts, *others = await run_bundled(connection, [(_accounts_statement(single=single), wanted), *_by_keys(keys)])
     after = clock()
-    made = [IdempotencyRow._make(row) for row in others.pop(0)] if calls else []
-    known = [ChargeRow._make(row) for row in others[0]] if charges else []
-    holds = [HoldRow._make(row) for row in others[1]] if charges else []
+    found = iter(others)
+    calls = [IdempotencyRow._make(row) for row in next(found)] if keys.calls else []
+    charges = [ChargeRow._make(row) for row in next(found)] if keys.charges else []
+    holds = [HoldRow._make(row) for row in next(found)] if keys.charges else []
+    requests = {(row[0], bytes(row[1])) for row in next(found)} if keys.requests else set()
+    days = [FedDayRow._make(row) for row in next(found)] if keys.days else []
     return Opened(
         {row[0]: AccountRow._make(row[:-2]) for row in accounts},
-        {call[:3]: call for call in made},
-        {charge[:3]: charge for charge in known},
+        {call[:3]: call for call in calls},
+        {charge[:3]: charge for charge in charges},
         {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds},
+        requests,
+        {day[:5]: day for day in days},
         {row[0]: row[-2] for row in accounts},
         reading_between(before, accounts[0][-1], after) if accounts else None,
     )
 
 
 def _type_name(column: Column[Any]) -> str:
-    kinds = {BigInteger: "bigint", DateTime: "timestamptz", LargeBinary: "bytea", Boolean: "boolean"}
+    kinds = {BigInteger: "bigint", DateTime: "timestamptz", LargeBinary: "bytea", Boolean: "boolean", Date: "date"}
     return next((name for kind, name in kinds.items() if isinstance(column.type, kind)), "text")
 
 
@@ -205,6 +238,7 @@ _WRITTEN: Final[dict[str, Callable[[Sequence[Any]], str]]] = {
     "boolean": _plain_array,
     "text": _text_array,
     "timestamptz": lambda moments: _text_array([None if one is None else one.isoformat() for one in moments]),
+    "date": lambda days: _text_array([day.isoformat() for day in days]),
     "bytea": lambda data: _text_array([None if one is None else f"\\x{one.hex()}" for one in data]),
 }
 
@@ -260,6 +294,8 @@ _PARTS: Final = {
         _adding(tables.monthly_figures, MonthlyFiguresRow._fields[2:]),
     ),
     "calls": _Part(tables.idempotency_keys, IdempotencyRow._fields),
+    "requests": _Part(tables.usage_requests, ("account_id", "digest")),
+    "days": _Part(tables.usage_days, FedDayRow._fields, _replacing(tables.usage_days, FedDayRow._fields[5:])),
 }
 
 
@@ -275,7 +311,7 @@ _HEAD: Final = ("id", "version", "head_seq", "head_at", "head_hash", "balance_na
 _HEAD_TYPES: Final = ("bigint", "text", "bigint", "timestamptz", "bytea", "bigint")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _keeping_text(names: tuple[str, ...], *, together: bool) -> str:
     """What belongs to accounts that still have their version; `together`, nothing unless all of them do. Nobody is
     waited for here, so that two calls never wait for each other in a circle."""

@@ -60,6 +60,19 @@ class Reader(Protocol):
         """Gives the connection back."""
 
 
+class NothingToRead:
+    """Reads nothing: of a snapshot that answers by what is known already."""
+
+    is_postgresql = True
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        msg = f"{len(batch)} reads of a snapshot that has nothing to read"
+        raise AssertionError(msg)
+
+    async def close(self) -> None:
+        pass
+
+
 class Snapshot:
     """The reads of one operation. Nothing is taken from the pool before the first.
 

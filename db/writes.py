@@ -81,6 +81,14 @@ async def lock_accounts(connection: AsyncConnection, account_ids: Collection[int
     return {row[0]: AccountRow._make(row) for row in await connection.execute(statement)}
 
 
+async def touch_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> None:
+    """Gives locked accounts a new version: what was worked out from the one before is not kept (`db/posting.py`)."""
+    if is_postgresql(connection):
+        table = tables.accounts
+        touched = update(table).where(table.c.id.in_(sorted(account_ids))).values(status=table.c.status)
+        await connection.execute(touched)
+
+
 async def update_status(connection: AsyncConnection, account_id: int, status: str) -> None:
     """Of a locked account."""
     table = tables.accounts

@@ -29,6 +29,9 @@ Its resolver finds in `reading_of(info)` what the operation reads below the fiel
 the same as the argument `reading`.
 """
 
+WRITTEN: Final = "written"
+"""The key of a field's metadata that says: below a field of a mutation, what the mutation wrote answers it."""
+
 Attributes = frozenset[str]
 
 
@@ -68,6 +71,23 @@ def _selections(field: Field) -> Iterator[Selection]:
         yield selection
         for one in selection.fields:
             yield from _selections(one)
+
+
+def _may_read(field: Field) -> bool:
+    if field.pure is not None and field.pure.printed is not None:
+        return False  # __typename
+    definition: StrawberryField | None = field.definition
+    if definition is None:
+        return True
+    resolver = definition.base_resolver
+    return resolver is not None and resolver.info_parameter is not None and not definition.metadata.get(WRITTEN)
+
+
+def may_read_below(field: Field) -> bool:
+    """Whether a resolver below the field may read: all that read do so through their info's context."""
+    if field.completion is None:
+        return True
+    return any(_may_read(one) for selection in _selections(field) for one in selection.fields)
 
 
 def _read(selections: Iterable[Selection]) -> Attributes | None:

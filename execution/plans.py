@@ -35,7 +35,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, is_awaitable
 from strawberry.types.field import StrawberryField
 
-from execution.attributes import ANY, ROWS, Reading, read_below
+from execution.attributes import ANY, ROWS, Reading, may_read_below, read_below
 from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
 from execution.inputs import Arguments
 from execution.native import Writer
@@ -84,7 +84,7 @@ class Selection:
         for field in self._fields:
             path = Path(None, field.key, self.type.name)
             try:
-                async with around_field(run.context):
+                async with around_field(run.context, may_read=field.may_read_below):
                     value = field.execute(run, source, path)
                     printed[field.key] = await value if is_pending(value) else value
             except Exception as error:  # noqa: BLE001  the field's own, or that of what it was run within
@@ -122,6 +122,7 @@ class Field:
         self._call: Callable[[Run, Any, Path], Any] = self._refuse
         self._arguments: Arguments | None = None
         self._ahead: Callable[..., Any] | None = None
+        self._may_read_below: bool | None = None
 
     def compile(self, definition: StrawberryField, completion: Completion, schema: GraphQLSchema) -> None:
         self.definition = definition
@@ -141,6 +142,12 @@ class Field:
         else:
             self._call = self._resolver_call(Call(definition))
         self._arguments = Arguments(schema, self._field, self.details[0].node, definition)
+
+    @property
+    def may_read_below(self) -> bool:
+        if self._may_read_below is None:
+            self._may_read_below = may_read_below(self)
+        return self._may_read_below
 
     def _refuse(self, _run: Run, _source: Any, _path: Path) -> Any:
         raise AssertionError("the field was not compiled")

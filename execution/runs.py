@@ -40,15 +40,17 @@ async def answered(context: object) -> None:
         await wait()
 
 
-def around_field(context: object) -> AbstractAsyncContextManager[None]:
+def around_field(context: object, *, may_read: bool = True) -> AbstractAsyncContextManager[None]:
     """What a field of a mutation is run within, from its resolver to the last value below it.
+
+    `may_read` says whether anything that is selected below the field reads more than what its resolver returns.
 
     A context that has a method `around_field` says so by it. The error that leaves the field without a value is raised
     through it, and what it raises at its end is the field's error: a transaction that begins with the resolver can be
     committed after all below was read in it.
     """
     around = getattr(context, "around_field", None)
-    return nullcontext() if around is None else around()
+    return nullcontext() if around is None else around(may_read=may_read)
 
 
 class Reference(StrawberryGraphQLCoreExecutionContext):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from db import writes
 from db.clocks import Clock as Clock
 from db.database import WriteConnection
-from db.posting import Kept, Opened
+from db.posting import Kept, Opened, PostingKeys
 from db.rows import IdempotencyRow, TransactionRow
 from ledger.books import Book, BookMark, check_ref, sum_by_month
 from ledger.errors import BadUserInput, IdempotencyConflict, NotFound
@@ -18,6 +18,7 @@ from ledger.kinds import RESOURCES
 from ledger.moves import Order, Outcome
 from ledger.rules import apply
 from ledger.texts import IDEMPOTENCY_KEY
+from ledger.usage import Recorder, request_key
 
 CallKey = tuple[int, str, str]
 
@@ -31,23 +32,39 @@ def _call_key(order: Order) -> CallKey | None:
     return order.account_id, order.operation, order.idempotency_key
 
 
+def _requests(order: Order) -> int:
+    return len(order.recording.requests) if order.recording else 0
+
+
 def _check_size(orders: Sequence[Order]) -> int:
-    """The number of moves. What else a call was given may come to none at all: usage that costs nothing."""
-    moves = sum(len(order.moves) for order in orders)
+    """The number of moves and of requests to record."""
+    moves = sum(len(order.moves) + _requests(order) for order in orders)
     if moves > MAX_MOVES or not (moves or any(order.payload for order in orders)):
         msg = f"a call must have 1 to {MAX_MOVES} moves, not {moves}"
         raise BadUserInput(msg)
     return moves
 
 
-def _carry_out(book: Book, order: Order, moment: datetime) -> Outcome:
+def _carry_out(book: Book, order: Order, recorder: Recorder, moment: datetime) -> Outcome:
     book.begin(moment)
     before = len(book.rows)
-    to_stop = False
-    for move in order.moves:
+    moves, result, to_stop = order.moves, order.result, False
+    if order.recording is not None:
+        moves, result = order.recording.charge(recorder.record(order.recording.requests))
+    for move in moves:
         to_stop |= apply(book, order.writer, move)
     rows = tuple(book.rows[before:])
-    return Outcome(order.account_id, rows, book.balance_nanos, replayed=False, to_stop=to_stop, result=order.result)
+    keys = dict.fromkeys(book.key(move.ref) for move in moves if move.ref is not None)
+    charges = tuple(book.charges[key] for key in keys if key in book.charges)
+    return Outcome(
+        order.account_id,
+        rows,
+        book.balance_nanos,
+        replayed=False,
+        to_stop=to_stop,
+        result=result,
+        charges=charges,
+    )
 
 
 def _remembered(key: CallKey, order: Order, outcome: Outcome, book: Book) -> IdempotencyRow:
@@ -83,6 +100,7 @@ class Mark(NamedTuple):
 
     books: list[tuple[Book, BookMark]]
     calls: int
+    recorded: int
 
 
 class Books:
@@ -95,6 +113,7 @@ class Books:
         for key, hold in opened.holds.items():
             self.of_accounts[key[0]].holds[key] = hold
         self.calls = dict(opened.calls)
+        self.recorder = Recorder(opened.requests, opened.days)
         self._new_calls: list[IdempotencyRow] = []
 
     def of(self, order: Order) -> Book:
@@ -111,7 +130,8 @@ class Books:
 
     def mark(self, account_ids: Collection[int]) -> Mark:
         found = (self.of_accounts.get(account_id) for account_id in account_ids)
-        return Mark([(book, book.mark()) for book in found if book is not None], len(self._new_calls))
+        books = [(book, book.mark()) for book in found if book is not None]
+        return Mark(books, len(self._new_calls), self.recorder.mark())
 
     def undo(self, mark: Mark) -> None:
         """What a batch did before it was refused."""
@@ -120,18 +140,23 @@ class Books:
         for call in self._new_calls[mark.calls :]:
             del self.calls[call[:3]]
         del self._new_calls[mark.calls :]
+        self.recorder.undo(mark.recorded)
 
     def kept(self) -> Kept:
         """Raises NumberOutOfRange."""
         books = list(self.of_accounts.values())
-        called = {call.account_id for call in self._new_calls}
+        recorded = self.recorder.recorded()
+        called = {call.account_id for call in self._new_calls} | {key[0] for key in recorded.requests}
+        increments = [*recorded.months, *(one for book in books for one in book.increments)]
         return Kept(
             heads=[book.head() for book in books if book.has_changed or book.account.id in called],
             rows=[row for book in books for row in book.rows],
             charges=[book.charges[key] for book in books for key in sorted(book.changed_charges)],
             holds=[hold for book in books for _, hold in sorted(book.changed_holds.items())],
-            months=sorted(sum_by_month(one for book in books for one in book.increments)),
+            months=sorted(sum_by_month(increments)),
             calls=self._new_calls,
+            requests=recorded.requests,
+            days=recorded.days,
         )
 
 
@@ -143,15 +168,26 @@ class Batch:
         self.size = _check_size(orders)
         self._orders = [(order, _call_key(order)) for order in orders]
         self._clock = clock
-        self.account_ids = {order.account_id for order in orders}
-        self.calls = {key for _, key in self._orders if key}
+        account_ids = {order.account_id for order in orders}
+        recorded = [one for order in orders if order.recording for one in order.recording.requests]
+        assert account_ids.issuperset(one.account_id for one in recorded)
         refs = [(order.account_id, move.ref) for order in orders for move in order.moves if move.ref is not None]
         for ref in {ref for _, ref in refs}:
             check_ref(ref)
-        self.charges = {(account_id, str(ref.type), ref.id) for account_id, ref in refs if ref.type in RESOURCES}
+        self.keys = PostingKeys(
+            accounts=account_ids,
+            calls={key for _, key in self._orders if key},
+            charges={(account_id, str(ref.type), ref.id) for account_id, ref in refs if ref.type in RESOURCES},
+            requests=set(map(request_key, recorded)),
+            days={one[:5] for one in recorded},
+        )
+
+    @property
+    def account_ids(self) -> Set[int]:
+        return self.keys.accounts
 
     def knows_a_call(self, calls: Mapping[CallKey, IdempotencyRow]) -> bool:
-        return not self.calls.isdisjoint(calls)
+        return not self.keys.calls.isdisjoint(calls)
 
     async def carried_out(self, books: Books, connection: WriteConnection | None = None) -> list[Outcome]:
         """The connection is for calls that were made before, whose rows have to be read. What was done to the books
@@ -164,7 +200,7 @@ class Batch:
             if key and key in books.calls:
                 outcomes.append(await _replayed(connection, order, books.calls[key], book.rows))
                 continue
-            outcome = _carry_out(book, order, self._clock())
+            outcome = _carry_out(book, order, books.recorder, self._clock())
             outcomes.append(outcome)
             if key:
                 books.remember(_remembered(key, order, outcome, book))

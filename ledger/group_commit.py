@@ -16,7 +16,7 @@ from typing import Final
 
 from db.database import POSTING_CONNECTIONS, Database
 from db.errors import DatabaseUnavailable, TransactionConflict, translated
-from db.posting import keep_unlocked, open_unlocked
+from db.posting import PostingKeys, keep_unlocked, open_unlocked
 from ledger.batches import Batch, Books
 from ledger.clock_watch import ClockWatch
 from ledger.errors import BillingError
@@ -146,10 +146,9 @@ class GroupCommit:
         self, group: Sequence[_Waiting], account_ids: set[int]
     ) -> tuple[list[list[Outcome] | BillingError | None], set[int], set[int]]:
         """What each came to, the accounts to which nothing happened meanwhile, and those of them that got rows."""
-        calls = {key for one in group for key in one.batch.calls}
-        charges = {key for one in group for key in one.batch.charges}
         async with self._database.lent() as connection:
-            opened = await open_unlocked(connection, account_ids, calls, charges, self._watch.clock)
+            keys = PostingKeys.together(one.batch.keys for one in group)
+            opened = await open_unlocked(connection, keys, self._watch.clock)
             self._watch.check(opened.clock)
             books = Books(opened)
             answers = [await _carried_out(one.batch, books) for one in group]

@@ -11,11 +11,10 @@ from ledger import descriptions
 from ledger.errors import BadUserInput, Conflict
 from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
 from ledger.money import in_range
-from ledger.moves import Entry, Order, Outcome, Period, Ref, Writer
+from ledger.moves import Entry, Order, Period, Recording, Ref, Writer
 from ledger.past import checked_past
-from ledger.posting import LedgerTransaction
 from ledger.texts import MODEL, REF_ID, REQUEST_ID
-from ledger.usage import MAX_COUNT, UsageRequest, Verdict, id_digest, record_requests
+from ledger.usage import MAX_COUNT, UsageRequest, Verdict, id_digest
 
 MAX_REQUESTS: Final = 1_000
 OPERATION: Final = "recordUsage"
@@ -52,24 +51,22 @@ class UsageBatch:
     """None has it composed."""
 
 
-async def record_usage(
-    transaction: LedgerTransaction, account_id: int, writer: Writer, idempotency_key: str, batch: UsageBatch
-) -> Outcome:
-    """Its `result` is the number of requests that were new; there is one row, or none if these cost nothing.
+def usage_order(account_id: int, writer: Writer, idempotency_key: str, batch: UsageBatch, now: datetime) -> Order:
+    """Records the batch, and charges what is new in it by one row, or by none if that costs nothing.
 
-    Raises Conflict where a request's day is known from a rollup, besides what posting and recording raise.
+    The outcome's `result` is the number of requests that were new. Raises BadUserInput. Posting it raises Conflict
+    where a request's day is known from a rollup.
     """
-    _check(batch, transaction.clock())
-    requests = [_recordable(account_id, one) for one in batch.requests]
-    verdicts = await record_requests(transaction.connection, requests)
-    _check_verdicts(verdicts, batch)
-    new = [one for one, verdict in zip(batch.requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
-    charge = _charge(new, batch.batch_id or idempotency_key[: REF_ID.longest], batch)
+    _check(batch, now)
+
+    def charge(verdicts: Sequence[Verdict]) -> tuple[Sequence[Entry], int]:
+        _check_verdicts(verdicts, batch)
+        new = [one for one, verdict in zip(batch.requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
+        return _charge(new, batch.batch_id or idempotency_key[: REF_ID.longest], batch), len(new)
+
+    recording = Recording([_recordable(account_id, one) for one in batch.requests], charge)
     payload = [OPERATION, batch.batch_id, batch.description, batch.requests]
-    order = Order(account_id, writer, charge, OPERATION, idempotency_key, payload, len(new))
-    # Sent again, all of its requests are known: nothing is new, and posting finds the first call's outcome.
-    (outcome,) = await transaction.post(order)
-    return outcome
+    return Order(account_id, writer, (), OPERATION, idempotency_key, payload, recording=recording)
 
 
 def _check(batch: UsageBatch, now: datetime) -> None:

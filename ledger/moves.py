@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
 
-from db.rows import TransactionRow
+from db.rows import ChargeRow, TransactionRow
 from ledger.kinds import RefType, TransactionType, WriterKind
+from ledger.usage import UsageRequest, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,15 @@ def _digest_of_moves(moves: Sequence[Move]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """Requests that a call counts, and what it charges for those that are new."""
+
+    requests: Sequence[UsageRequest]
+    charge: Callable[[Sequence[Verdict]], tuple[Sequence[Move], int]]
+    """The moves, and the order's result, by the requests' verdicts. Raises BillingError."""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """The moves of one call on one account."""
 
@@ -132,6 +142,8 @@ class Order:
     """What the caller gave, as JSON would have it, where the moves were made of it and of what the ledger knows."""
     result: int | None = None
     """A number of the operation's own, which replays have too."""
+    recording: Recording | None = None
+    """Usage of the account, which is recorded first. The moves and the result are then those of its charge."""
 
     def payload_digest(self) -> bytes:
         return digest_of_payload(self.payload) if self.payload else _digest_of_moves(self.moves)
@@ -150,3 +162,5 @@ class Outcome:
     """The next cycle's hold could not be paid: the ended cycle is settled, the instance is to be stopped."""
     result: int | None = None
     """The order's, of the first call."""
+    charges: tuple[ChargeRow, ...] = ()
+    """Of the resources that the order names, as they are after it; none where it is replayed."""

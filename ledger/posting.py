@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 
 async def _posted(connection: WriteConnection, batch: Batch, watch: ClockWatch) -> list[Outcome]:
-    opened = await open_locked(connection, batch.account_ids, batch.calls, batch.charges, watch.clock)
+    opened = await open_locked(connection, batch.keys, watch.clock)
     watch.check(opened.clock)
     books = Books(opened)
     outcomes = await batch.carried_out(books, connection)
@@ -90,12 +90,17 @@ class Ledger:
 
     async def post(self, *orders: Order) -> list[Outcome]:
         batch = Batch(orders, self._clock)
-        if not self._database.is_postgresql:
-            return await self._post_locked(batch)
-        outcomes = await self._group_commit.post(batch)
-        if outcomes is not None:
-            return outcomes
-        return await self._post_locked(batch)
+        outcomes = await self._shared(batch)
+        return await self._post_locked(batch) if outcomes is None else outcomes
+
+    async def post_shared(self, *orders: Order) -> list[Outcome] | None:
+        """Posts the orders with the calls that wait beside them, or not at all: None where they must be posted in a
+        transaction of their own."""
+        return await self._shared(Batch(orders, self._clock))
+
+    async def _shared(self, batch: Batch) -> list[Outcome] | None:
+        # SQLite has one writer: there is no commit to share.
+        return await self._group_commit.post(batch) if self._database.is_postgresql else None
 
     async def _post_locked(self, batch: Batch) -> list[Outcome]:
         async def work(transaction: LedgerTransaction) -> list[Outcome]:

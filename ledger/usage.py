@@ -15,13 +15,14 @@ from collections.abc import Collection, Sequence
 from datetime import date
 from enum import StrEnum
 from hashlib import blake2b
+from operator import add
 from typing import Final, NamedTuple
 
 from db import usage_writes, writes
 from db.database import WriteConnection
 from db.errors import NumberOutOfRange
 from db.rows import MonthlyFiguresRow
-from db.usage_writes import DayKey, FedDayRow
+from db.usage_writes import DayKey, FedDayRow, RequestKey
 from ledger.errors import NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
@@ -95,22 +96,13 @@ async def record_requests(connection: WriteConnection, requests: Sequence[UsageR
     transaction must then be rolled back.
     """
     await _lock(connection, {request.account_id for request in requests})
-    known = await usage_writes.known_requests(connection, {(one.account_id, one.digest) for one in requests})
-    days = _Days(await usage_writes.usage_days(connection, {one[:5] for one in requests}))
-    new: list[tuple[int, bytes]] = []
-    verdicts = []
-    for request in requests:
-        mark = request.account_id, request.digest
-        if mark in known:
-            verdicts.append(Verdict.KNOWN)
-        elif days.add_request(request):
-            known.add(mark)
-            new.append(mark)
-            verdicts.append(Verdict.TAKEN)
-        else:
-            verdicts.append(Verdict.FED_BY_ROLLUP)
-    await usage_writes.insert_requests(connection, new)
-    await days.write(connection)
+    known = await usage_writes.known_requests(connection, {request_key(one) for one in requests})
+    recorder = Recorder(known, await usage_writes.usage_days(connection, {one[:5] for one in requests}))
+    verdicts = recorder.record(requests)
+    recorded = recorder.recorded()
+    await usage_writes.insert_requests(connection, recorded.requests)
+    await usage_writes.put_usage_days(connection, recorded.days)
+    await writes.add_to_months(connection, recorded.months)
     return verdicts
 
 
@@ -120,44 +112,101 @@ async def record_rollups(connection: WriteConnection, rollups: Sequence[Rollup])
     Raises as `record_requests` does.
     """
     await _lock(connection, {rollup.account_id for rollup in rollups})
-    days = _Days(await usage_writes.usage_days(connection, {one[:5] for one in rollups}))
-    verdicts = [days.put_rollup(rollup) for rollup in rollups]
+    days = _Rollups(await usage_writes.usage_days(connection, {one[:5] for one in rollups}))
+    verdicts = [days.put(rollup) for rollup in rollups]
     await days.write(connection)
     return verdicts
 
 
 async def _lock(connection: WriteConnection, account_ids: Collection[int]) -> None:
     found = await writes.lock_accounts(connection, account_ids)
+    await writes.touch_accounts(connection, account_ids)
     missing = set(account_ids) - found.keys()
     if missing:
         msg = f"there is no account {account_id_text(min(missing))}"
         raise NotFound(msg)
 
 
-class _Days:
-    """The days that a batch touches: as they are stored, and as they will be."""
+class Recorded(NamedTuple):
+    """What is to be written."""
+
+    requests: Sequence[RequestKey]
+    days: Sequence[FedDayRow]
+    months: Sequence[MonthlyFiguresRow]
+    """What is added to them."""
+
+
+def request_key(request: UsageRequest) -> RequestKey:
+    return request.account_id, request.digest
+
+
+class Recorder:
+    """Counts requests in memory, each once: from what is known of them and of their days to what is to be written."""
+
+    def __init__(self, known: set[RequestKey], stored: dict[DayKey, FedDayRow]) -> None:
+        """`stored` are all days of the requests that are recorded, as far as they are there."""
+        self._known = known
+        self._stored = stored
+        self._sums: dict[DayKey, list[int]] = {}
+        self._taken: list[UsageRequest] = []
+
+    def record(self, requests: Sequence[UsageRequest]) -> list[Verdict]:
+        return [self._recorded(request) for request in requests]
+
+    def _recorded(self, request: UsageRequest) -> Verdict:
+        key = request_key(request)
+        if key in self._known:
+            return Verdict.KNOWN
+        stored = self._stored.get(request[:5])
+        if stored is not None and stored.fed_by == _ROLLUP:
+            return Verdict.FED_BY_ROLLUP
+        self._known.add(key)
+        self._taken.append(request)
+        self._add(request, 1)
+        return Verdict.TAKEN
+
+    def _add(self, request: UsageRequest, sign: int) -> None:
+        sums = self._sums.setdefault(request[:5], [0, 0, 0, 0])
+        sums[0] += sign
+        sums[1] += sign * request.input_tokens
+        sums[2] += sign * request.output_tokens
+        sums[3] += sign * request.cost_nanos
+
+    def mark(self) -> int:
+        return len(self._taken)
+
+    def undo(self, mark: int) -> None:
+        """All that was recorded since."""
+        for request in self._taken[mark:]:
+            self._known.discard(request_key(request))
+            self._add(request, -1)
+        del self._taken[mark:]
+
+    def _days(self) -> list[FedDayRow]:
+        rows = []
+        for key, sums in self._sums.items():
+            if sums[0]:
+                stored = self._stored.get(key)
+                before = (0, 0, 0, 0) if stored is None else stored[5:9]
+                rows.append(FedDayRow._make((*key, *map(add, before, sums), _REQUESTS)))
+        return sorted(rows)
+
+    def recorded(self) -> Recorded:
+        """Raises NumberOutOfRange for sums beyond 64 bits."""
+        days = self._days()
+        for row in days:
+            _check_range(row[5:9], f"{row.model} on {row.day}", row.account_id)
+        return Recorded([request_key(one) for one in self._taken], days, _increments(days, self._stored))
+
+
+class _Rollups:
+    """The days that rollups touch: as they are stored, and as they will be."""
 
     def __init__(self, stored: dict[DayKey, FedDayRow]) -> None:
         self._stored = stored
         self._rollups: dict[DayKey, FedDayRow] = {}
-        self._sums: dict[DayKey, list[int]] = {}
 
-    def add_request(self, request: UsageRequest) -> bool:
-        """Whether it may be added: not to a day that a rollup feeds."""
-        key = request[:5]
-        sums = self._sums.get(key)
-        if sums is None:
-            stored = self._stored.get(key)
-            if stored is not None and stored.fed_by == _ROLLUP:
-                return False
-            sums = self._sums[key] = [0, 0, 0, 0] if stored is None else list(stored[5:9])
-        sums[0] += 1
-        sums[1] += request.input_tokens
-        sums[2] += request.output_tokens
-        sums[3] += request.cost_nanos
-        return True
-
-    def put_rollup(self, rollup: Rollup) -> Verdict:
+    def put(self, rollup: Rollup) -> Verdict:
         key = rollup[:5]
         known = self._rollups.get(key) or self._stored.get(key)
         if known is not None:
@@ -168,12 +217,8 @@ class _Days:
         self._rollups[key] = FedDayRow(*rollup[:9], fed_by=_ROLLUP)
         return Verdict.TAKEN
 
-    def _changed(self) -> list[FedDayRow]:
-        summed = [FedDayRow._make((*key, *sums, _REQUESTS)) for key, sums in self._sums.items()]
-        return sorted([*self._rollups.values(), *summed])
-
     async def write(self, connection: WriteConnection) -> None:
-        rows = self._changed()
+        rows = sorted(self._rollups.values())
         for row in rows:
             _check_range(row[5:9], f"{row.model} on {row.day}", row.account_id)
         await usage_writes.put_usage_days(connection, rows)

@@ -48,6 +48,11 @@ class _Gathering(Generic[Key, Found]):
             self._wanted.append(key)
         return future
 
+    def know(self, key: Key, found: Found) -> None:
+        """What a key stands for, which need not be read then."""
+        future = self._futures[key] = asyncio.get_running_loop().create_future()
+        future.set_result(found)
+
     def _ask_all(self) -> None:
         keys, self._wanted = self._wanted, []
         self._ask(keys)

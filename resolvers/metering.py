@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 from ledger.keys import ServiceOperation
-from ledger.metering import UsageBatch, record_usage
+from ledger.metering import UsageBatch, usage_order
 from ledger.moves import Outcome
 from resolvers.writes import Writes
 
 
 async def record(writes: Writes, account_id: str, idempotency_key: str, batch: UsageBatch) -> Outcome:
     number = writes.account_of_service(ServiceOperation.RECORD_USAGE, account_id)
-    return await writes.act(
-        lambda transaction: record_usage(transaction, number, writes.service(), idempotency_key, batch), number
-    )
+    return await writes.post(usage_order(number, writes.service(), idempotency_key, batch, writes.now))

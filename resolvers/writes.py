@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from db.snapshots import Snapshot
+from db.snapshots import NothingToRead, Snapshot
 from ledger.audit import Actor
 from ledger.errors import Forbidden
 from ledger.keys import KeyScope, Principal, ServiceOperation, acting_key
@@ -30,6 +30,8 @@ class Writes(Reads):
     """The context of a mutation. Each of its fields is one transaction: its resolver acts in it, and what is selected
     of its payload is read in it, so it sees what the act did and nothing that others did to the account afterwards."""
 
+    _may_read = True
+
     def __init__(self, ledger: Ledger, principal: Principal, clock: Clock, top_ups: TopUps) -> None:
         self.principal = principal
         self.top_ups = top_ups
@@ -40,8 +42,12 @@ class Writes(Reads):
         self._ends: AsyncExitStack | None = None
 
     @asynccontextmanager
-    async def around_field(self) -> AsyncIterator[None]:
-        """Ends the transaction that the field's act leaves open: the executor enters this around the whole field."""
+    async def around_field(self, *, may_read: bool = True) -> AsyncIterator[None]:
+        """Ends the transaction that the field's act leaves open: the executor enters this around the whole field.
+
+        `may_read` is false where what is selected of the payload is what the act writes.
+        """
+        self._may_read = may_read
         async with AsyncExitStack() as self._ends:
             yield
 
@@ -62,8 +68,22 @@ class Writes(Reads):
         return result
 
     async def post(self, order: Order) -> Outcome:
+        """Shares a commit with the calls that wait beside it, unless its payload is to be read in its transaction."""
+        outcomes = None if self._may_read else await self._ledger.post_shared(order)
+        if outcomes is not None:
+            self._ends = None
+            self._know_alone(outcomes[0])
+            return outcomes[0]
         (outcome,) = await self.act(lambda transaction: transaction.post(order), order.account_id)
         return outcome
+
+    def _know_alone(self, outcome: Outcome) -> None:
+        """What was written answers the payload: it is committed, and nothing is to be read any more."""
+        self.snapshot = Snapshot(NothingToRead())
+        self.loaders = Loaders(self.snapshot)
+        for charge in outcome.charges:
+            self.loaders.charge.know(charge[:3], charge)
+        self.now = self._clock()
 
     async def act_as_operator(
         self, work: Callable[[LedgerTransaction, Actor], Awaitable[Result]], account_id: int | None = None

@@ -7,6 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.rows import ChargeRow
+from execution.attributes import WRITTEN
 from ledger.moves import OpenHold, Period, Ref, RenewHold, SettleHold
 from ledger.rules import LONGEST_HOLD
 from ledger.texts import DESCRIPTION, REF_ID
@@ -81,7 +82,9 @@ class SettleHoldInput(Call):
 @strawberry.type
 class HoldPayload(Payload):
     @strawberry.field(
-        description="The instance's charge as it is after the call, or now where it is replayed.", graphql_type=Charge
+        description="The instance's charge as it is after the call, or now where it is replayed.",
+        graphql_type=Charge,
+        metadata={WRITTEN: True},
     )
     async def charge(self: HoldOutcome, info: Info[Writes, None]) -> ChargeRow | None:
         return await holds.charge_of(info.context, self)

@@ -9,7 +9,7 @@ from strawberry import Info
 from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
 from db.rows import ChargeRow, TransactionRow, named
 from db.transactions import TransactionTotalsRow
-from execution.attributes import ANY, READS, Reading
+from execution.attributes import ANY, READS, WRITTEN, Reading
 from execution.calls import AHEAD, OfClass
 from ledger.ids import transaction_id_text
 from resolvers import charges, stripe_links, transactions
@@ -77,7 +77,7 @@ class Transaction(Node):
         description="The life of the resource that the row is about: all that was held, returned and charged for it."
         " Null for a row about no resource, such as a top-up or a batch of API calls.",
         graphql_type=Annotated["Charge", strawberry.lazy("schema.charge")] | None,
-        metadata={READS: ("account_id", "ref_type", "ref_id")},
+        metadata={READS: ("account_id", "ref_type", "ref_id"), WRITTEN: True},
     )
     async def charge(self: TransactionRow, info: Info[Reads, None]) -> ChargeRow | None:
         return await charges.charge_of(info.context, self)

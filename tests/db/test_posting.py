@@ -44,7 +44,7 @@ async def _keeps(desk: Desk, others: Desk, meanwhile: Meanwhile | None) -> bool:
     batch = Batch([order(first, api_usage(1), key="k"), order(second, settle(3), key="k")], lambda: START)
     before = await desk.tables()
     async with desk.database.lent() as connection:
-        opened = await open_unlocked(connection, batch.account_ids, batch.calls, batch.charges)
+        opened = await open_unlocked(connection, batch.keys)
         books = Books(opened)
         await batch.carried_out(books)
         kept = books.kept()

@@ -233,7 +233,7 @@ class Shelf:
         self._things = Answers(chances, "things", self._shared, guard=guard)
 
     @asynccontextmanager
-    async def around_field(self) -> AsyncIterator[None]:
+    async def around_field(self, *, may_read: bool = True) -> AsyncIterator[None]:
         self.rounds += 1
         await self.later("before", self.rounds)
         yield

@@ -406,7 +406,7 @@ class StandIn(Writes):
         self._fields = 0
 
     @asynccontextmanager
-    async def around_field(self) -> AsyncIterator[None]:
+    async def around_field(self, *, may_read: bool = True) -> AsyncIterator[None]:
         self._fields += 1
         yield
         await self._happens("end", times=0.5)

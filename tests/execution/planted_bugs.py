@@ -269,7 +269,12 @@ BUGS: Final = (
         "printed[field.key] = await value if is_pending(value) else value",
         "printed[field.key] = value",
     ),
-    Bug("a field of a mutation is run within nothing", "plans", "async with around_field(run.context):", "if True:"),
+    Bug(
+        "a field of a mutation is run within nothing",
+        "plans",
+        "async with around_field(run.context, may_read=field.may_read_below):",
+        "if True:",
+    ),
     Bug(
         "fields of a mutation in the order of their names",
         "plans",

@@ -395,7 +395,7 @@ class Surrounded(SimpleNamespace):
     ends: str = ""
 
     @asynccontextmanager
-    async def around_field(self) -> AsyncIterator[None]:
+    async def around_field(self, *, may_read: bool = True) -> AsyncIterator[None]:
         self.notes.append(f"begun at {self.steps}")
         try:
             yield

@@ -35,7 +35,7 @@ from ledger.audit import COMMAND_LINE
 from ledger.errors import BillingError
 from ledger.instances import InstanceRate, set_rate
 from ledger.kinds import AccountStatus, RefType, TransactionType, UsageCategory, UsageOrigin
-from ledger.metering import MeteredRequest, UsageBatch, record_usage
+from ledger.metering import MeteredRequest, UsageBatch, usage_order
 from ledger.moves import Entry, Move, OpenHold, Order, Outcome, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.posting import LedgerTransaction
 from ledger.recharges import RechargeSettings, put_settings
@@ -209,7 +209,8 @@ class Producers(RuleBasedStateMachine):
         )
 
         async def work(transaction: LedgerTransaction, account_id: int) -> Answer:
-            return answer_of(await record_usage(transaction, account_id, SERVICE, key, batch))
+            (outcome,) = await transaction.post(usage_order(account_id, SERVICE, key, batch, transaction.clock()))
+            return answer_of(outcome)
 
         def expect(account: Account, now: datetime, key: str) -> Answer:
             return account.record(now, f"api_usage {key}", requests)

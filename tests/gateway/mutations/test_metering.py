@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
+from io import BytesIO
 from typing import Any
 
 from db.usage_writes import FedDayRow, put_usage_days
+from ledger.imports.importer import Importer
+from ledger.imports.options import ImportOptions
+from ledger.imports.sources import Source
+from ledger.prices import Prices
 from tests.gateway.mutations.office import Office, brief, number_of, opened
 from tests.ledger.recompute import differences
 
@@ -192,3 +197,45 @@ async def test_totals_beyond_64_bits_are_exact_and_keep_the_page(office: Office)
             "nodes": [{"tokens": str(2 * most)}] * 3,
         },
     }
+
+
+async def test_calls_and_an_import_of_the_same_day_at_once_count_each_request_once(office: Office) -> None:
+    account = await office.account("1.00")
+    name = "timestamp,account,model,category,input_tokens,output_tokens,cost,request_id"
+    lines = [f"2026-10-31T23:59:59.5Z,{account},m-large,chat,900,45,0.1,imported-{number}" for number in range(40)]
+
+    async def imported(part: int) -> None:
+        file = BytesIO("\n".join([name, *lines[part::4]]).encode())
+        importer = Importer(office.parts.database, ImportOptions(), Prices(), office.clock)
+        assert (await importer.run([Source("log.csv", file)])).refused == 0
+
+    async def recorded(number: int) -> None:
+        requests = [request(f"r-{number}", cost="0.001"), request(f"imported-{number}", cost="0.1")]
+        await office.call("recordUsage", accountId=account, requests=requests)
+
+    await asyncio.gather(*(recorded(number) for number in range(40)), *(imported(part) for part in range(4)))
+    (day,) = (await office.query(USAGE, id=account))["account"]["usage"]["nodes"]
+    assert (day["calls"], day["inputTokens"], day["cost"]) == ("80", "72000", "4.04")
+    assert await differences(office.parts.database) == []
+
+
+async def test_requests_of_one_day_are_recorded_together_and_those_of_a_rollup_s_day_refused(office: Office) -> None:
+    account = await office.account("1.00")
+    rollup = FedDayRow(number_of(account), date(2026, 10, 31), "rolled", "chat", "platform", 1, 1, 1, 1, "rollup")
+    async with office.parts.database.write() as connection:
+        await put_usage_days(connection, [rollup])
+    key = office.keys["service"]
+    calls = [
+        [
+            request(f"r-{number}", cost="0.01"),
+            request(f"bad-{number}", model="rolled" if number % 3 == 0 else "m-large"),
+        ]
+        for number in range(30)
+    ]
+    answers = await asyncio.gather(
+        *(office.answer("recordUsage", key, accountId=account, requests=one) for one in calls)
+    )
+    refused = [answer["errors"][0]["extensions"]["code"] for answer in answers if "errors" in answer]
+    assert refused == ["CONFLICT"] * 10
+    days = (await office.query(USAGE, id=account))["account"]["usage"]["nodes"]
+    assert [(day["model"], day["calls"]) for day in days] == [("rolled", "1"), ("m-large", "40")]

@@ -13,10 +13,12 @@ from ledger.keys import KeyScope, Principal
 from ledger.kinds import WriterKind
 from ledger.moves import Order, Writer
 from resolvers.writes import Writes
-from tests.gateway.mutations.office import PAYLOAD, Office, contents, number_of, opened
+from tests.gateway.mutations.office import MORE, PAYLOAD, ROW, Office, contents, number_of, opened
 from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU, INFERENCE
+from tests.gateway.mutations.test_metering import request
 from tests.ledger.desk import api_usage
 from tests.ledger.recompute import differences
+from tests.statements import watched
 
 
 async def test_the_same_call_from_two_servers_at_once_is_carried_out_once(office: Office, database_url: str) -> None:
@@ -145,3 +147,31 @@ async def test_a_commit_that_fails_is_the_field_s_error(database_url: str, compi
             (["openHold"], "UNAVAILABLE" if postgresql else "INTERNAL")
         ]
         assert await contents(office.parts.database) == before
+
+
+async def test_what_a_call_writes_answers_its_payload_by_two_statements(postgresql_url: str) -> None:
+    """One reads and one writes, whatever is selected of what was written; what has to be read takes a transaction."""
+    async with opened(postgresql_url) as office:
+        account = await office.account("30.00")
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("openHold", {**INFERENCE, "amount": "5", **FIRST_DAY}),
+            ("renewHold", {"refId": "7", "used": "4", "amount": "5"}),
+            ("settleHold", {**INFERENCE, "used": "6"}),
+            ("recordUsage", {"requests": [request("a", cost="0.25"), request("b", model="n")]}),
+            ("grantBonus", {"amount": "1.00", "promotion": "summer"}),
+        ]
+        told = []
+        for name, given in calls:
+            selection = f"{PAYLOAD} {MORE.get(name, '')} transactions {{ charge {{ net }} balanceBefore }}"
+            with watched(office.parts.database) as sent:
+                told.append(await office.call(name, None, selection, accountId=account, **given))
+            assert len([one for one, _ in sent if "api_keys" not in one]) == 2, name
+        rows = [row for payload in told for row in payload["transactions"]]
+        assert [row["charge"] and row["charge"]["net"] for row in rows] == ["5.00", "9.00", "9.00", "10.00", None, None]
+        assert [{name: row[name] for name in ROW.split()} for row in rows] == (await office.transactions(account))[1:]
+        with watched(office.parts.database) as sent:
+            read = await office.call(
+                "grantBonus", None, "transactions { explanation }", accountId=account, **calls[-1][1]
+            )
+        assert read["transactions"][0]["explanation"].startswith("Added $1.00")
+        assert any("FOR NO KEY UPDATE" in one for one, _ in sent)
