@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console bench-partitioning sdl clean system-packages pages
+.PHONY: coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -81,9 +81,6 @@ bench-console: system-packages $(VENV)/.installed-bench pages
 
 bench-subscriptions: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.subscriptions $(BENCH)
-
-bench-partitioning: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.partitioning
 
 sdl: $(VENV)/.installed
 	$(BIN)/python -c "from schema.build import sdl; print(sdl(), end='')" > graphql/schema.graphql
