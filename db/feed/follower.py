@@ -2,14 +2,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from db.feed.changes import AT_ONCE, Change, Tail
 from db.position import Position
+from db.rows import TransactionRow
 
-if TYPE_CHECKING:
-    from db.feed.feed import ChangeFeed
+
+class Feed(Protocol):
+    """The feed that a follower belongs to."""
+
+    async def replay(self, account_id: int, position: Position) -> Sequence[TransactionRow] | None:
+        """Rows after the position; None if the ledger has diverged from it."""
+
+    def leave(self, tail: Tail) -> None:
+        """Says that the follower is gone."""
 
 
 Taker = Callable[[Change], bool]
@@ -55,7 +63,7 @@ class Follower:
         "seq",
     )
 
-    def __init__(self, feed: ChangeFeed, tail: Tail, after: Position | None) -> None:
+    def __init__(self, feed: Feed, tail: Tail, after: Position | None) -> None:
         self.seq, self.hash = after or Position(max(tail.newest.seq - 1, 0))
         """Of the change that was given out last, or that it began after."""
         self.goes_on = after is not None
