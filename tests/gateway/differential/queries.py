@@ -1,0 +1,216 @@
+"""Random queries: lists with every filter and paging argument, single objects, and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tests.gateway.differential import texts
+from tests.gateway.differential.calls import Operation
+from tests.gateway.differential.known import ALL_REF_TYPES, CATEGORIES, ORIGINS, Known, Listing
+from tests.gateway.differential.mutations import model
+from tests.gateway.mutations.office import RECHARGE, ROW
+
+Variables = dict[str, Any]
+
+TYPES: Final = (
+    *("TOPUP", "AUTO_RECHARGE", "GPU_USAGE", "STORAGE_BILLING", "REFUND"),
+    *("BONUS", "ADMIN_CORRECTION", "CONTRACT_GRANT", "BONUS_GRANT"),
+)
+SOURCES: Final = ("STRIPE_WEBHOOK", "METERING", "STORAGE_WORKER", "PROMOTION", "ADMIN_CORRECTION", "CONTRACT")
+
+_PAGE: Final = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount"
+_ACCOUNT: Final = "id externalId name currency status createdAt balance balanceCursor hasSavedCard"
+_CHARGE: Final = "id state refType refId held refunded overage billed cycles openedAt closedAt net"
+_TRANSACTION: Final = f"{ROW} balanceBefore corrects {{ id }} charge {{ {_CHARGE} }} explanation stripeUrl"
+_USAGE: Final = "day model category origin calls inputTokens outputTokens tokens cost"
+_SUMMARY: Final = (
+    "month totalCost grossCost refunded heldInOpenCharges apiCalls platformCalls userInferenceCalls totalTokens"
+)
+_KEY: Final = "prefix scope owner createdAt expiresAt revokedAt accountId"
+_EVENT: Final = "id type state reason createdAt receivedAt objectId tries nextTryAt account { id name }"
+_AUDIT: Final = "at act actor owner keyPrefix description id account { id } transactions { id amount }"
+
+
+def _connection(node: str, more: str = "") -> str:
+    return f"{{ edges {{ cursor node {{ {node} }} }} {_PAGE} {more} }}"
+
+
+_PAGING: Final = "$first: Int, $after: String, $last: Int, $before: String"
+_PAGED: Final = "first: $first, after: $after, last: $last, before: $before"
+_FORWARD: Final = "$first: Int, $after: String"
+
+
+def _of_account(name: str, kind: str, selection: str) -> str:
+    return (
+        f"query ($id: ID, {_PAGING}, $filter: {kind}) {{ account(id: $id) {{ "
+        f"{name}({_PAGED}, filter: $filter) {selection} }} }}"
+    )
+
+
+_TOTALS: Final = "totals { count credits debits net }"
+_USAGE_TOTALS: Final = "totals { calls inputTokens outputTokens tokens cost }"
+LISTS: Final[Mapping[str, str]] = {
+    "transactions": _of_account("transactions", "TransactionFilter", _connection(_TRANSACTION, _TOTALS)),
+    "charges": _of_account(
+        "charges", "ChargeFilter", _connection(f"{_CHARGE} transactions(first: 3) {_connection('id', _TOTALS)}")
+    ),
+    "usage": _of_account("usage", "UsageFilter", _connection(_USAGE, _USAGE_TOTALS)),
+    "apiKeys": f"query ($id: ID, {_FORWARD}) {{ account(id: $id) {{ apiKeys(first: $first, after: $after)"
+    f" {_connection(_KEY)} }} }}",
+    "accounts": f"query ({_FORWARD}, $search: String) {{ accounts(first: $first, after: $after, search: $search)"
+    f" {_connection(_ACCOUNT)} }}",
+    "auditEntries": f"query ({_FORWARD}, $filter: AuditFilter) {{ auditEntries(first: $first, after: $after,"
+    f" filter: $filter) {_connection(_AUDIT)} }}",
+    "stripeEvents": f"query ({_FORWARD}, $state: StripeEventState) {{ stripeEvents(first: $first, after: $after,"
+    f" state: $state) {_connection(_EVENT)} }}",
+}
+_BACKWARD: Final = frozenset({"transactions", "charges", "usage"})
+"""Lists that take `last` and `before` too."""
+
+
+def _some(known: Known, *given: tuple[str, Callable[[], Any]], share: float = 0.3) -> Variables:
+    """Some of the fields of a filter."""
+    return {name: draw() for name, draw in given if known.often(share)}
+
+
+def _several(known: Known, words: tuple[str, ...]) -> list[str]:
+    return known.random.sample(words, known.random.choice((0, 1, 2, 2, 3, 4)))
+
+
+def _range(known: Known, draw: Callable[[], Any], least: str, most: str) -> Variables:
+    return _some(known, (least, draw), (most, draw), share=0.7)
+
+
+def _amount(known: Known) -> str:
+    return known.one_of(known.amounts, "0.00") if known.often(0.7) else known.amount()
+
+
+def _ref_id(known: Known) -> str:
+    """As it was given, or in another spelling, which must not be found."""
+    _, _, ref_id = known.one_of(known.refs, ("", "", known.ref_id()))
+    return ref_id if known.often(0.7) else texts.respelled(known.random, ref_id)
+
+
+def _transaction_filter(known: Known) -> Variables:
+    return _some(
+        known,
+        ("types", lambda: _several(known, TYPES)),
+        ("sources", lambda: _several(known, SOURCES)),
+        ("createdAt", lambda: _range(known, known.time, "gte", "lt")),
+        ("amount", lambda: _range(known, lambda: _amount(known), "gte", "lte")),
+        ("refType", lambda: known.random.choice(ALL_REF_TYPES)),
+        ("refId", lambda: _ref_id(known)),
+        share=0.15,
+    ) | _some(known, ("search", known.needle), share=0.5)
+
+
+def _charge_filter(known: Known) -> Variables:
+    return _some(
+        known,
+        ("state", lambda: known.random.choice(("OPEN", "SETTLED", "EXPIRED"))),
+        ("refType", lambda: known.random.choice(ALL_REF_TYPES)),
+        ("refId", lambda: _ref_id(known)),
+        ("openedAt", lambda: _range(known, known.time, "gte", "lt")),
+    )
+
+
+def _usage_filter(known: Known) -> Variables:
+    return _some(
+        known,
+        ("day", lambda: _range(known, known.day, "gte", "lt")),
+        ("models", lambda: [model(known) for _ in range(known.random.randint(0, 4))]),
+        ("categories", lambda: _several(known, CATEGORIES)),
+        ("origins", lambda: _several(known, ORIGINS)[:2]) if known.often(0.5) else ("origins", lambda: [ORIGINS[0]]),
+    )
+
+
+def _audit_filter(known: Known) -> Variables:
+    return _some(
+        known,
+        ("act", lambda: known.random.choice(("correctBalance", "createAccount", "createApiKey", "ß", "a\x00"))),
+        ("actor", lambda: known.one_of(known.prefixes, known.text())),
+        ("accountId", known.account),
+        ("at", lambda: _range(known, known.time, "gte", "lt")),
+    )
+
+
+_FILTERS: Final[Mapping[str, Callable[[Known], Variables]]] = {
+    "transactions": lambda known: {"filter": _transaction_filter(known)},
+    "charges": lambda known: {"filter": _charge_filter(known)},
+    "usage": lambda known: {"filter": _usage_filter(known)},
+    "apiKeys": lambda known: {},
+    "accounts": lambda known: _some(known, ("search", known.needle), share=0.8),
+    "auditEntries": lambda known: {"filter": _audit_filter(known)},
+    "stripeEvents": lambda known: _some(
+        known, ("state", lambda: known.random.choice(("APPLIED", "IGNORED", "WAITING", "NEEDS_ATTENTION")))
+    ),
+}
+
+
+def _paging(known: Known, listing: Listing) -> Variables:
+    size = known.random.choice((1, 2, 3, 5, 20, 1000))
+    if known.often(0.03):
+        size = known.random.choice((0, -1, 1001))
+    forward = known.often(0.6) or listing.name not in _BACKWARD
+    paging: Variables = {"first" if forward else "last": size} if known.often(0.9) else {}
+    if known.often(0.03):
+        paging |= {"first": 1, "last": 1}
+    if known.often(0.5):
+        paging["after"] = known.cursor(listing)
+    if listing.name in _BACKWARD and known.often(0.35):
+        paging["before"] = known.cursor(listing)
+    return paging
+
+
+def _reader(known: Known, variables: Variables) -> str | None:
+    """An operator's key mostly, or the account's own."""
+    account = variables.get("id")
+    return known.right_key("operator", "operator", "operator", f"MANAGE {account}", f"READ {account}", "service")
+
+
+def list_query(known: Known) -> tuple[Operation, Listing]:
+    """A page of a list."""
+    names = list(LISTS)
+    (name,) = known.random.choices(names, (8, 3, 5, 1, 4, 1, 1))
+    of_account = {"id": known.account()} if "$id: ID" in LISTS[name] else {}
+    listing, variables = known.listing(name, of_account | _FILTERS[name](known))
+    key = _reader(known, variables) if of_account else known.right_key("operator")
+    return Operation(LISTS[name], variables | _paging(known, listing), key), listing
+
+
+def _month(known: Known) -> str:
+    return known.random.choice((f"{known.now:%Y-%m}", "2026-10", "2026-11", "2026-12", "2026-13"))
+
+
+def _figures(known: Known) -> Operation:
+    query = (
+        "query ($id: ID, $at: DateTime, $month: YearMonth, $last: Int) { account(id: $id) {"
+        f" {_ACCOUNT} then: balance(asOf: $at) autoRecharge {{ {RECHARGE} }}"
+        f" monthlySummary(month: $month) {{ {_SUMMARY} }} monthlySummaries(last: $last) {{ {_SUMMARY} }} }} }}"
+    )
+    variables: Variables = {"id": known.account(), "at": known.time(), "month": _month(known)}
+    variables["last"] = known.random.choice((1, 3, 12, 0, 121))
+    return Operation(query, variables, _reader(known, variables))
+
+
+def _object(known: Known) -> Operation:
+    found = (
+        known.one_of(known.ids, "acct_1") if known.often(0.9) else known.random.choice(("txn_1_999", "chg_1_1", "ß"))
+    )
+    if known.often(0.5):
+        query = f"query ($id: ID!) {{ transaction(id: $id) {{ {_TRANSACTION} }} }}"
+    else:
+        query = (
+            f"query ($id: ID!) {{ node(id: $id) {{ __typename id ... on Account {{ {_ACCOUNT} }}"
+            f" ... on Charge {{ {_CHARGE} }} ... on Transaction {{ {_TRANSACTION} }} }} }}"
+        )
+    return Operation(query, {"id": found}, known.right_key("operator", "operator", *known.keys))
+
+
+def _viewer(known: Known) -> Operation:
+    return Operation("{ viewer { scope account { id } keyPrefix keyExpiresAt } }", {}, known.right_key(*known.keys))
+
+
+def single_query(known: Known) -> Operation:
+    return known.random.choices((_figures, _object, _viewer), (5, 5, 1))[0](known)

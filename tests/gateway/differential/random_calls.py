@@ -1,0 +1,93 @@
+"""The calls of a story, each drawn from its `Random` and from what the story has met so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from ledger.stripe.notices import RECHARGE
+from tests.gateway.differential.calls import Call, Operation, Side, Wait, Work
+from tests.gateway.differential.downloads import download
+from tests.gateway.differential.imports import usage_import
+from tests.gateway.differential.known import Known, Listing
+from tests.gateway.differential.mutations import any_mutation, mutation, name_of
+from tests.gateway.differential.queries import list_query, single_query
+from tests.gateway.differential.webhooks import at_stripe, webhook
+
+SESSIONS: Final = "/v1/checkout/sessions"
+
+
+class Drawn(NamedTuple):
+    call: Call
+    listing: Listing | None = None
+    """The list that the call reads a page of."""
+
+
+def _wait(known: Known) -> Wait:
+    hours = known.random.choice((0.01, 1, 1, 6, 13, 24, 75))
+    return Wait(timedelta(seconds=round(hours * 3600 * known.random.random(), 6)))
+
+
+def _work(known: Known) -> Work:
+    jobs = ("storage", "cycles", "expiry", "stripe-events", "saved-cards", "auto-recharge", "tickets")
+    return Work(known.random.choices(jobs, (4, 4, 2, 4, 3, 5, 1))[0])
+
+
+CALLS: Final[Mapping[str, tuple[int, Callable[[Known], Drawn]]]] = {
+    "mutation": (40, lambda known: Drawn(any_mutation(known))),
+    "list": (40, lambda known: Drawn(*list_query(known))),
+    "query": (8, lambda known: Drawn(single_query(known))),
+    "download": (12, lambda known: Drawn(download(known))),
+    "webhook": (12, lambda known: Drawn(webhook(known))),
+    "import": (6, lambda known: Drawn(usage_import(known))),
+    "work": (8, lambda known: Drawn(_work(known))),
+    "wait": (7, lambda known: Drawn(_wait(known))),
+    "stripe": (3, lambda known: Drawn(at_stripe(known))),
+}
+"""How often each comes, and what draws it."""
+
+
+class Story:
+    def __init__(self, seed: int, side: Side) -> None:
+        """`side` is the one whose answers the story goes by: the other's must be the same."""
+        self._side = side
+        self.known = Known(Random(seed), side.office.now, dict(side.office.keys))
+
+    def draw(self) -> Drawn:
+        """The first two calls open accounts, as little can be done without."""
+        if self.known.number < 2:
+            return Drawn(mutation(self.known, "createAccount"))
+        kinds = list(CALLS)
+        (kind,) = self.known.random.choices(kinds, [CALLS[one][0] for one in kinds])
+        return CALLS[kind][1](self.known)
+
+    def learn(self, drawn: Drawn, answer: Any) -> None:
+        known = self.known
+        known.now = self._side.office.now
+        if isinstance(drawn.call, Operation):
+            known.learn(answer[1])
+            self._learn_of_operation(drawn, answer[1].get("data") or {})
+        stripe = self._side.stand_in
+        known.customers += [one for one in stripe.customers if one not in known.customers]
+        known.attempts = [one for one in stripe.payments.values() if RECHARGE in one["metadata"]]
+
+    def _learn_of_operation(self, drawn: Drawn, data: Mapping[str, Any]) -> None:
+        assert isinstance(drawn.call, Operation)
+        if drawn.listing is not None:
+            connection = (data.get("account") or data).get(drawn.listing.name)
+            if connection is not None:
+                self.known.remember_list(drawn.listing, connection)
+        if "input" in drawn.call.variables and data:
+            self._learn_of_mutation(name_of(drawn.call), data)
+
+    def _learn_of_mutation(self, name: str, data: Mapping[str, Any]) -> None:
+        payload = data[name]
+        if name == "createTopUp":
+            self.known.sessions.append(
+                (payload["sessionId"], self._side.stand_in.asked_for(SESSIONS)[-1].form["customer"])
+            )
+        if secret := payload.get("secret"):
+            key = payload["apiKey"]
+            self.known.keys[f"{key['scope']} {key['accountId']}"] = secret

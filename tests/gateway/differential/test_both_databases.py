@@ -1,0 +1,76 @@
+"""The same random calls to a gateway on SQLite and to one on PostgreSQL have the same answers.
+
+`DIFFERENTIAL_STORIES=100 DIFFERENTIAL_STEPS=300 DIFFERENTIAL_SEED=1000` tells more and other stories. A story that
+fails names its seed and the step; the same seed tells it again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict
+from pprint import pformat
+from typing import Any, Final
+
+import pytest
+
+from gateway.jobs import build_jobs
+from tests.gateway.differential.calls import Call, Side
+from tests.gateway.differential.chance import Chance, put_in
+from tests.gateway.differential.random_calls import Story
+from tests.gateway.mutations.office import contents, opened
+from tests.stripe_objects import SECRET
+from tests.stripe_stand_in import settings, standing_in
+
+STORIES: Final = int(os.environ.get("DIFFERENTIAL_STORIES", "4"))
+STEPS: Final = int(os.environ.get("DIFFERENTIAL_STEPS", "150"))
+FIRST_SEED: Final = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
+
+
+@asynccontextmanager
+async def _side(database_url: str) -> AsyncIterator[Side]:
+    async with standing_in() as stripe:
+        given = settings(stripe, stripe_webhook_secrets=SECRET)
+        async with opened(database_url, **given) as office:
+            parts = office.parts
+            jobs = build_jobs(parts.settings, parts.database, parts.stripe_api, office.clock)
+            yield Side(office, stripe, {job.name: job for job in jobs})
+
+
+async def _answered(side: Side, call: Call, chance: Chance, seed: str) -> Any:
+    """The answer, and what Stripe was asked for meanwhile."""
+    chance.random.seed(seed)
+    answer = await call.answer(side)
+    asked = [asdict(one) for one in side.stand_in.asked[side.asked :]]
+    side.asked = len(side.stand_in.asked)
+    return answer, asked
+
+
+def _differing(name: str, answers: list[Any], place: str) -> str:
+    one, other = (pformat(answer, width=120) for answer in answers)
+    return f"{name} differs, {place}\n\nSQLite:\n{one}\n\nPostgreSQL:\n{other}"
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + STORIES))
+async def test_same_calls_have_same_answers(
+    seed: int, sqlite_file_url: str, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = Chance()
+    put_in(chance, monkeypatch)
+    async with AsyncExitStack() as stack:
+        sides = []
+        for url in (sqlite_file_url, postgresql_url):
+            chance.random.seed(seed)
+            sides.append(await stack.enter_async_context(_side(url)))
+        story = Story(seed, sides[0])
+        for step in range(STEPS):
+            drawn = story.draw()
+            answers = [await _answered(side, drawn.call, chance, f"{seed}/{step}") for side in sides]
+            place = f"seed {seed}, step {step}:\n{pformat(drawn.call, width=120)}"
+            assert answers[0] == answers[1], _differing("the answer", answers, place)
+            assert "INTERNAL" not in str(answers[0]), f"{answers[0]}, {place}"
+            story.learn(drawn, answers[0][0])
+        kept = [await contents(side.office.parts.database) for side in sides]
+        for table, rows in kept[0].items():
+            assert rows == kept[1][table], _differing(table, [rows, kept[1][table]], f"after seed {seed}")
