@@ -75,7 +75,7 @@ def _some(known: Known, *given: tuple[str, Callable[[], Any]], share: float = 0.
 
 
 def _several(known: Known, words: tuple[str, ...]) -> list[str]:
-    return known.random.sample(words, known.random.choice((0, 1, 2, 2, 3, 4)))
+    return known.random.sample(words, min(known.random.choice((0, 1, 2, 2, 3, 4)), len(words)))
 
 
 def _range(known: Known, draw: Callable[[], Any], least: str, most: str) -> Variables:
@@ -121,7 +121,7 @@ def _usage_filter(known: Known) -> Variables:
         ("day", lambda: _range(known, known.day, "gte", "lt")),
         ("models", lambda: [model(known) for _ in range(known.random.randint(0, 4))]),
         ("categories", lambda: _several(known, CATEGORIES)),
-        ("origins", lambda: _several(known, ORIGINS)[:2]) if known.often(0.5) else ("origins", lambda: [ORIGINS[0]]),
+        ("origins", lambda: _several(known, ORIGINS)),
     )
 
 

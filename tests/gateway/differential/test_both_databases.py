@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
+from itertools import zip_longest
 from pprint import pformat
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import pytest
 from gateway.jobs import build_jobs
 from tests.gateway.differential.calls import Call, Side
 from tests.gateway.differential.chance import Chance, put_in
+from tests.gateway.differential.gapless import go_on_from_newest, number_without_gaps
 from tests.gateway.differential.random_calls import Story
 from tests.gateway.mutations.office import contents, opened
 from tests.stripe_objects import SECRET
@@ -34,6 +36,8 @@ async def _side(database_url: str) -> AsyncIterator[Side]:
         given = settings(stripe, stripe_webhook_secrets=SECRET)
         async with opened(database_url, **given) as office:
             parts = office.parts
+            if parts.database.is_postgresql:
+                await number_without_gaps(parts.database)
             jobs = build_jobs(parts.settings, parts.database, parts.stripe_api, office.clock)
             yield Side(office, stripe, {job.name: job for job in jobs})
 
@@ -41,6 +45,8 @@ async def _side(database_url: str) -> AsyncIterator[Side]:
 async def _answered(side: Side, call: Call, chance: Chance, seed: str) -> Any:
     """The answer, and what Stripe was asked for meanwhile."""
     chance.random.seed(seed)
+    if side.office.parts.database.is_postgresql:
+        await go_on_from_newest(side.office.parts.database)
     answer = await call.answer(side)
     asked = [asdict(one) for one in side.stand_in.asked[side.asked :]]
     side.asked = len(side.stand_in.asked)
@@ -73,4 +79,5 @@ async def test_same_calls_have_same_answers(
             story.learn(drawn, answers[0][0])
         kept = [await contents(side.office.parts.database) for side in sides]
         for table, rows in kept[0].items():
-            assert rows == kept[1][table], _differing(table, [rows, kept[1][table]], f"after seed {seed}")
+            pairs = zip_longest(rows, kept[1][table])
+            assert (found := [pair for pair in pairs if pair[0] != pair[1]]) == [], f"seed {seed}, {table}: {found[:3]}"
