@@ -26,8 +26,7 @@ def _account(known: Known) -> str:
 
 
 def _count(known: Known) -> str:
-    roll = known.random.random()
-    if roll < 0.04:
+    if known.often(0.04):
         return known.random.choice((MAX, "9223372036854775808", "4611686018427387904", "-1", "1.5", "", "1E5", "٣"))
     return str(known.random.choice((0, 1, 7, known.random.randint(0, 10**6))))
 
@@ -88,8 +87,10 @@ def _line(known: Known, columns: Sequence[str], before: list[list[str]]) -> list
 def _file(known: Known) -> bytes:
     columns = _columns(known)
     lines: list[list[str]] = []
+    is_huge = known.often(0.15)
     for _ in range(known.random.choice((1, 4, 12, 30))):
-        lines.append(_line(known, columns, lines))
+        line = _line(known, columns, lines)
+        lines.append([MAX if is_huge and one.isdigit() and known.often(0.5) else one for one in line])
     text = io.StringIO(newline="")
     delimiter = known.random.choice((",", ",", ";", "\t"))
     ending = known.random.choice(("\n", "\r\n"))

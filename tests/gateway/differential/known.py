@@ -47,7 +47,11 @@ class Known:
     ids: list[str] = field(default_factory=list)
     """Of rows, charges and accounts."""
     refs: list[tuple[str, str, str]] = field(default_factory=list)
-    """Account, type and id of what was opened."""
+    """Account, type and id of instances and volumes."""
+    rows: list[Mapping[str, Any]] = field(default_factory=list)
+    """Of the ledger, as the gateway has answered them."""
+    found: list[str] = field(default_factory=list)
+    """Names, descriptions and the like, as the gateway has answered them."""
     texts: list[str] = field(default_factory=list)
     """That calls have given to the gateway: names, descriptions, models."""
     amounts: list[str] = field(default_factory=list)
@@ -99,7 +103,7 @@ class Known:
         return given
 
     def needle(self) -> str:
-        return texts.needle(self.random, self.texts)
+        return texts.needle(self.random, self.found or self.texts)
 
     def amount(self, most: float = 50) -> str:
         roll = self.random.random()
@@ -145,18 +149,24 @@ class Known:
 
     def right_key(self, name: str, *others: str) -> str | None:
         """That one, or seldom another one or none."""
-        if self.often(0.04):
+        if self.often(0.025):
             return self.random.choice((None, "eco_aaaaaaaa_no", "nonsense", *self.keys.values()))
-        chosen = self.random.choice((name, *others))
-        return self.keys.get(chosen, self.keys["operator"])
+        return self.keys.get(self.random.choice((name, *others)), self.keys["operator"])
+
+    def manager(self) -> tuple[str, str]:
+        """An account that has a manage key, and the key."""
+        found = [(name.split()[1], key) for name, key in self.keys.items() if name.startswith("MANAGE ")]
+        return self.one_of(found, ("acct_1", self.keys["operator"]))
 
     def learn(self, answer: Any) -> None:
         self._walk(answer)
-        for remembered in (self.ids, self.amounts, self.times, self.all_cursors, self.texts):
+        for remembered in (self.ids, self.amounts, self.times, self.all_cursors, self.texts, self.found, self.rows):
             del remembered[:-REMEMBERED]
 
     def _walk(self, answer: Any) -> None:
         if isinstance(answer, Mapping):
+            if str(answer.get("id")).startswith("txn_") and "amount" in answer:
+                self.rows.append(answer)
             for name, value in answer.items():
                 self._note(name, value)
                 self._walk(value)
@@ -173,6 +183,8 @@ class Known:
                 self.accounts.append(value)
         elif name in {"amount", "balanceAfter"}:
             self.amounts.append(value)
+        elif name in {"description", "refId", "name", "externalId"}:
+            self.found.append(value)
         elif name in {"createdAt", "at", "openedAt"}:
             self.times.append(value)
         elif name in {"cursor", "balanceCursor"}:
@@ -195,9 +207,8 @@ class Known:
 
     def cursor(self, listing: Listing) -> str:
         """One of the list; seldom of another one, or spoiled."""
-        own = self.cursors.get(listing, [])
-        if own and self.often(0.85):
-            return self.random.choice(own)
+        if self.often(0.9):
+            return self.random.choice(self.cursors[listing])
         found = self.one_of(self.all_cursors, "AQ")
         return self._spoiled(found) if self.often(0.5) else found
 

@@ -50,9 +50,7 @@ def _open_hold(known: Known) -> Input:
     kind = known.random.choice(("GPU_INSTANCE", "INFERENCE_INSTANCE", "INFERENCE_INSTANCE"))
     if known.often(0.03):
         kind = "VOLUME"
-    account, ref_id = known.account(), known.ref_id()
-    known.refs.append((account, kind, ref_id))
-    given = {"accountId": account, "refType": kind, "refId": ref_id, "amount": known.amount()}
+    given = {"accountId": known.account(), "refType": kind, "refId": known.ref_id(), "amount": known.amount()}
     return _described(known, given | _period(known, kind), "description")
 
 
@@ -120,7 +118,7 @@ def _correct_balance(known: Known) -> Input:
     sign = known.random.choice(("", "", "-"))
     given = {"accountId": known.account(), "amount": sign + known.amount(300), "description": known.text()}
     if known.often(0.3):
-        given["corrects"] = known.one_of(known.ids, "txn_1_1")
+        given["corrects"] = f"txn_{given['accountId'].removeprefix('acct_')}_{known.random.randint(1, 20)}"
     return given
 
 
@@ -141,7 +139,6 @@ def _since(known: Known, name: str) -> Input:
 
 def _set_volume(known: Known) -> Input:
     account, kind, ref_id = known.ref("VOLUME", "SHARED_FILESYSTEM")
-    known.refs.append((account, kind, ref_id))
     gib = known.random.choice((0, 1, 100, 500, 2**31 - 1) if known.often(0.1) else (1, 50, 500))
     given = {"accountId": account, "refType": kind, "refId": ref_id, "gib": gib, "pricePerGibDay": known.amount(0.1)}
     return given | _since(known, "since")
@@ -186,17 +183,16 @@ def _set_auto_recharge(known: Known) -> Input:
         given["amount"] = known.amount(60)
     if known.often(0.1):
         given["enabled"] = False
-    return given | ({"accountId": known.account()} if known.often(0.5) else {})
+    return given
 
 
 def _create_top_up(known: Known) -> Input:
     amount = f"{known.random.randint(5, 200)}.00" if known.often(0.8) else known.amount(100)
-    given = {
+    return {
         "amount": amount,
         "successUrl": "https://example.com/ß?{CHECKOUT_SESSION_ID}",
         "cancelUrl": "http://[::1]/",
     }
-    return given | ({"accountId": known.account()} if known.often(0.3) else {})
 
 
 def _link_customer(known: Known) -> Input:
@@ -239,8 +235,10 @@ def _key(known: Known, name: str, given: Input) -> str | None:
     if name in _OF_SERVICES:
         return known.right_key("service")
     if name in _OF_MANAGERS or (name.endswith("ApiKey") and known.often(0.3)):
-        account = given.get("accountId") or known.account()
-        return known.right_key(f"MANAGE {account}")
+        account, key = known.manager()
+        if known.often(0.2):
+            given["accountId"] = account
+        return key if known.often(0.95) else known.right_key(f"READ {account}")
     return known.right_key("operator")
 
 
@@ -253,10 +251,11 @@ def any_mutation(known: Known) -> Operation:
     return mutation(known, known.random.choices(list(MUTATIONS), weights)[0])
 
 
-def mutation(known: Known, name: str) -> Operation:
-    given = MUTATIONS[name][1](known)
-    key = known.text(255) if known.often(0.1) else f"call-{known.next_number()}"
-    call = Operation(_document(name), {"input": {"idempotencyKey": key} | given}, _key(known, name, given))
+def mutation(known: Known, name: str, /, **fixed: Any) -> Operation:
+    given = MUTATIONS[name][1](known) | fixed
+    idempotency_key = known.text(255) if known.often(0.1) and not fixed else f"call-{known.next_number()}"
+    key = known.keys["operator"] if fixed else _key(known, name, given)
+    call = Operation(_document(name), {"input": {"idempotencyKey": idempotency_key} | given}, key)
     known.calls.append(call)
     return call
 

@@ -22,6 +22,7 @@ SOURCES: Final = ("STRIPE_WEBHOOK", "METERING", "STORAGE_WORKER", "PROMOTION", "
 _PAGE: Final = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount"
 _ACCOUNT: Final = "id externalId name currency status createdAt balance balanceCursor hasSavedCard"
 _CHARGE: Final = "id state refType refId held refunded overage billed cycles openedAt closedAt net"
+_NODE: Final = "net refunded chargeRefType: refType chargeRefId: refId transactions(last: 2) { nodes { id } }"
 _TRANSACTION: Final = f"{ROW} balanceBefore corrects {{ id }} charge {{ {_CHARGE} }} explanation stripeUrl"
 _USAGE: Final = "day model category origin calls inputTokens outputTokens tokens cost"
 _SUMMARY: Final = (
@@ -69,7 +70,7 @@ _BACKWARD: Final = frozenset({"transactions", "charges", "usage"})
 """Lists that take `last` and `before` too."""
 
 
-def _some(known: Known, *given: tuple[str, Callable[[], Any]], share: float = 0.3) -> Variables:
+def _some(known: Known, *given: tuple[str, Callable[[], Any]], share: float = 0.2) -> Variables:
     """Some of the fields of a filter."""
     return {name: draw() for name, draw in given if known.often(share)}
 
@@ -92,6 +93,23 @@ def _ref_id(known: Known) -> str:
     return ref_id if known.often(0.7) else texts.respelled(known.random, ref_id)
 
 
+def _like(known: Known, row: Mapping[str, Any]) -> Variables:
+    """A filter that finds the row, mostly: near it are others that it may not find."""
+    given: Variables = {
+        "types": [row["type"], *_several(known, TYPES)[:1]],
+        "sources": [row.get("source", "METERING")],
+        "createdAt": {known.random.choice(("gte", "lt")): known.moved(row["createdAt"])},
+        "amount": {known.random.choice(("gte", "lte")): row["amount"]},
+        "search": texts.needle(known.random, [row["description"], row.get("refId") or row["description"]]),
+    }
+    if row.get("refId"):
+        given |= {"refType": row["refType"], "refId": row["refId"]}
+    chosen = known.random.sample(list(given), known.random.choice((1, 1, 2, 2, 3)))
+    if known.often(0.4):
+        chosen = ["search"]
+    return {name: value for name, value in given.items() if name in chosen}
+
+
 def _transaction_filter(known: Known) -> Variables:
     return _some(
         known,
@@ -101,18 +119,30 @@ def _transaction_filter(known: Known) -> Variables:
         ("amount", lambda: _range(known, lambda: _amount(known), "gte", "lte")),
         ("refType", lambda: known.random.choice(ALL_REF_TYPES)),
         ("refId", lambda: _ref_id(known)),
+        ("search", known.needle),
         share=0.15,
-    ) | _some(known, ("search", known.needle), share=0.5)
+    )
 
 
-def _charge_filter(known: Known) -> Variables:
-    return _some(
+def _transactions(known: Known) -> Variables:
+    complete = [row for row in known.rows if "createdAt" in row]
+    if not complete or known.often(0.25):
+        return {"id": known.account(), "filter": _transaction_filter(known)}
+    row = known.one_of(complete, {})
+    return {"id": f"acct_{row['id'].split('_')[1]}", "filter": _like(known, row)}
+
+
+def _charges(known: Known) -> Variables:
+    account, kind, ref_id = known.one_of(known.refs, (known.account(), "VOLUME", "v-1"))
+    given = _some(
         known,
         ("state", lambda: known.random.choice(("OPEN", "SETTLED", "EXPIRED"))),
-        ("refType", lambda: known.random.choice(ALL_REF_TYPES)),
-        ("refId", lambda: _ref_id(known)),
+        ("refType", lambda: kind if known.often(0.8) else known.random.choice(ALL_REF_TYPES)),
+        ("refId", lambda: ref_id if known.often(0.8) else texts.respelled(known.random, ref_id)),
         ("openedAt", lambda: _range(known, known.time, "gte", "lt")),
+        share=0.2,
     )
+    return {"id": account, "filter": given}
 
 
 def _usage_filter(known: Known) -> Variables:
@@ -136,8 +166,8 @@ def _audit_filter(known: Known) -> Variables:
 
 
 _FILTERS: Final[Mapping[str, Callable[[Known], Variables]]] = {
-    "transactions": lambda known: {"filter": _transaction_filter(known)},
-    "charges": lambda known: {"filter": _charge_filter(known)},
+    "transactions": _transactions,
+    "charges": _charges,
     "usage": lambda known: {"filter": _usage_filter(known)},
     "apiKeys": lambda known: {},
     "accounts": lambda known: _some(known, ("search", known.needle), share=0.8),
@@ -156,9 +186,10 @@ def _paging(known: Known, listing: Listing) -> Variables:
     paging: Variables = {"first" if forward else "last": size} if known.often(0.9) else {}
     if known.often(0.03):
         paging |= {"first": 1, "last": 1}
-    if known.often(0.5):
+    has_cursors = bool(known.cursors.get(listing))
+    if has_cursors and known.often(0.5):
         paging["after"] = known.cursor(listing)
-    if listing.name in _BACKWARD and known.often(0.35):
+    if has_cursors and listing.name in _BACKWARD and known.often(0.35):
         paging["before"] = known.cursor(listing)
     return paging
 
@@ -203,7 +234,7 @@ def _object(known: Known) -> Operation:
     else:
         query = (
             f"query ($id: ID!) {{ node(id: $id) {{ __typename id ... on Account {{ {_ACCOUNT} }}"
-            f" ... on Charge {{ {_CHARGE} }} ... on Transaction {{ {_TRANSACTION} }} }} }}"
+            f" ... on Charge {{ {_NODE} }} ... on Transaction {{ {_TRANSACTION} }} }} }}"
         )
     return Operation(query, {"id": found}, known.right_key("operator", "operator", *known.keys))
 

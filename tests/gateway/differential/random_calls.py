@@ -14,8 +14,10 @@ from tests.gateway.differential.imports import usage_import
 from tests.gateway.differential.known import Known, Listing
 from tests.gateway.differential.mutations import any_mutation, mutation, name_of
 from tests.gateway.differential.queries import list_query, single_query
+from tests.gateway.differential.texts import welcome
 from tests.gateway.differential.webhooks import at_stripe, webhook
 
+FIRST_ACCOUNTS: Final = 2
 SESSIONS: Final = "/v1/checkout/sessions"
 
 
@@ -42,9 +44,9 @@ CALLS: Final[Mapping[str, tuple[int, Callable[[Known], Drawn]]]] = {
     "download": (12, lambda known: Drawn(download(known))),
     "webhook": (12, lambda known: Drawn(webhook(known))),
     "import": (6, lambda known: Drawn(usage_import(known))),
-    "work": (8, lambda known: Drawn(_work(known))),
+    "work": (12, lambda known: Drawn(_work(known))),
     "wait": (7, lambda known: Drawn(_wait(known))),
-    "stripe": (3, lambda known: Drawn(at_stripe(known))),
+    "stripe": (4, lambda known: Drawn(at_stripe(known))),
 }
 """How often each comes, and what draws it."""
 
@@ -56,12 +58,24 @@ class Story:
         self.known = Known(Random(seed), side.office.now, dict(side.office.keys))
 
     def draw(self) -> Drawn:
-        """The first two calls open accounts, as little can be done without."""
-        if self.known.number < 2:
-            return Drawn(mutation(self.known, "createAccount"))
+        """The first calls open accounts with a manage key each, as little can be done without."""
+        known = self.known
+        if len(known.accounts) < FIRST_ACCOUNTS:
+            return Drawn(
+                mutation(
+                    known,
+                    "createAccount",
+                    name=welcome(known.random),
+                    externalId=f"ß{known.number}",
+                    signupBonus="50.00",
+                )
+            )
+        for account in known.accounts[:FIRST_ACCOUNTS]:
+            if f"MANAGE {account}" not in known.keys:
+                return Drawn(mutation(known, "createApiKey", scope="MANAGE", owner="ß", accountId=account))
         kinds = list(CALLS)
-        (kind,) = self.known.random.choices(kinds, [CALLS[one][0] for one in kinds])
-        return CALLS[kind][1](self.known)
+        (kind,) = known.random.choices(kinds, [CALLS[one][0] for one in kinds])
+        return CALLS[kind][1](known)
 
     def learn(self, drawn: Drawn, answer: Any) -> None:
         known = self.known
@@ -80,10 +94,12 @@ class Story:
             if connection is not None:
                 self.known.remember_list(drawn.listing, connection)
         if "input" in drawn.call.variables and data:
-            self._learn_of_mutation(name_of(drawn.call), data)
+            self._learn_of_mutation(name_of(drawn.call), drawn.call.variables["input"], data)
 
-    def _learn_of_mutation(self, name: str, data: Mapping[str, Any]) -> None:
+    def _learn_of_mutation(self, name: str, given: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         payload = data[name]
+        if name in {"openHold", "setVolume"}:
+            self.known.refs.append((given["accountId"], given["refType"], given["refId"]))
         if name == "createTopUp":
             self.known.sessions.append(
                 (payload["sessionId"], self._side.stand_in.asked_for(SESSIONS)[-1].form["customer"])

@@ -120,7 +120,7 @@ def needle(random: Random, used: Sequence[str]) -> str:
     """A part of a text that was used, in another spelling."""
     if not used or random.random() < 0.1:
         return any_text(random, 200)
-    text = respelled(random, random.choice(used))
+    text = random.choice(used)
     start = random.randrange(max(len(text) - 2, 1))
     part = text[start : start + random.choice((2, 3, 3, 3, 4, 4, 6, 10, 250))]
-    return respelled(random, part)
+    return respelled(random, part if random.random() < 0.3 else respelled(random, part))
