@@ -16,18 +16,43 @@ from typing import Any, Final
 
 import pytest
 
+from db.database import Database, DatabaseOptions
+from db.schema_version import migrate
 from gateway.jobs import build_jobs
 from tests.gateway.differential.calls import Call, Side
 from tests.gateway.differential.chance import Chance, put_in
 from tests.gateway.differential.gapless import go_on_from_newest, number_without_gaps
 from tests.gateway.differential.random_calls import Story
 from tests.gateway.mutations.office import contents, opened
+from tests.postgres import Postgres
 from tests.stripe_objects import SECRET
 from tests.stripe_stand_in import settings, standing_in
 
 STORIES: Final = int(os.environ.get("DIFFERENTIAL_STORIES", "4"))
 STEPS: Final = int(os.environ.get("DIFFERENTIAL_STEPS", "150"))
 FIRST_SEED: Final = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
+
+UNICODE: Final = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'PG_UNICODE_FAST' LOCALE 'C'"
+"""A locale whose lower() folds all letters. Every second story is told to a database that has it."""
+
+
+@pytest.fixture(scope="module")
+async def unicode_template(postgres_server: Postgres) -> str:
+    name = await postgres_server.new_database("template0", UNICODE)
+    database = Database(DatabaseOptions(postgres_server.url(name)))
+    await migrate(database)
+    await database.close()
+    return name
+
+
+@pytest.fixture
+async def other_url(
+    seed: int, postgres_server: Postgres, postgres_template: str, unicode_template: str
+) -> AsyncIterator[str]:
+    """Of the story's database on PostgreSQL."""
+    name = await postgres_server.new_database(unicode_template if seed % 2 else postgres_template)
+    yield postgres_server.url(name)
+    await postgres_server.drop(name)
 
 
 @asynccontextmanager
@@ -60,13 +85,13 @@ def _differing(name: str, answers: list[Any], place: str) -> str:
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + STORIES))
 async def test_same_calls_have_same_answers(
-    seed: int, sqlite_file_url: str, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+    seed: int, sqlite_file_url: str, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = Chance()
     put_in(chance, monkeypatch)
     async with AsyncExitStack() as stack:
         sides = []
-        for url in (sqlite_file_url, postgresql_url):
+        for url in (sqlite_file_url, other_url):
             chance.random.seed(seed)
             sides.append(await stack.enter_async_context(_side(url)))
         story = Story(seed, sides[0])
