@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import MAXYEAR, MINYEAR, datetime
+from datetime import datetime
 from functools import lru_cache
 from operator import add
 from typing import Final, NamedTuple
@@ -14,6 +14,7 @@ from ledger.chain import GENESIS, row_hash
 from ledger.errors import BadUserInput, Forbidden, NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import SIGN, SOURCE_BY_WRITER, TransactionSource, TransactionType
+from ledger.moments import check_moment
 from ledger.money import MAX_NANOS, MIN_NANOS, format_nanos, in_range
 from ledger.moves import Entry, Period, Ref, Writer
 from ledger.texts import DESCRIPTION, REF_ID
@@ -192,13 +193,6 @@ def check_entry(entry: Entry, head_seq: int) -> None:
         check_period(entry.period)
     if entry.corrects_seq is not None and not 1 <= entry.corrects_seq <= head_seq:
         raise NotFound("the row to correct does not exist")
-
-
-def check_moment(moment: datetime, what: str) -> None:
-    # In the years at either end of the calendar a moment of another zone may have no time in UTC.
-    if moment.tzinfo is None or not MINYEAR < moment.year < MAXYEAR:
-        msg = f"{what} must carry its zone, and lie in the years {MINYEAR + 1} to {MAXYEAR - 1}"
-        raise BadUserInput(msg)
 
 
 def check_period(period: Period) -> None:

@@ -23,6 +23,7 @@ from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Act, Actor, note
 from ledger.errors import BadUserInput, Conflict, NotFound, Unauthenticated
 from ledger.ids import account_id_text
+from ledger.moments import check_moment
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.texts import OWNER
 
@@ -139,7 +140,13 @@ def _check_new(key: NewKey, now: datetime) -> None:
     if unknown:
         msg = f"operations must be of {', '.join(ServiceOperation)}"
         raise BadUserInput(msg)
-    if key.expires_at is not None and key.expires_at <= now:
+    if key.expires_at is not None:
+        _check_end(key.expires_at, now)
+
+
+def _check_end(expires_at: datetime, now: datetime) -> None:
+    check_moment(expires_at, "the key's end")
+    if expires_at <= now:
         raise BadUserInput("the key would have expired already")
 
 

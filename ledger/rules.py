@@ -10,7 +10,6 @@ from ledger import descriptions
 from ledger.books import (
     Book,
     ChargeKey,
-    check_moment,
     check_period,
     check_used,
     month_of,
@@ -19,6 +18,7 @@ from ledger.books import (
 from ledger.errors import BadUserInput, Conflict, InsufficientBalance, NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import HOLDABLE, RESOURCES, AccountStatus, ChargeState, RefType, TransactionType
+from ledger.moments import check_moment
 from ledger.money import format_nanos
 from ledger.moves import (
     EndCharge,

@@ -44,8 +44,8 @@ class CreateApiKeyInput(Call):
     )
     expires_at: datetime | None = strawberry.field(
         default=None,
-        description="When it stops working; never if left out. A key that expires makes none of its own scope that"
-        " outlives it.",
+        description="When it stops working, before the year 9999; never if left out. A key that expires makes none of"
+        " its own scope that outlives it.",
     )
 
 

@@ -193,6 +193,7 @@ async def test_keys_that_cannot_be_made(office: Office) -> None:
         ({"accountId": "acct_99"}, "NOT_FOUND"),
         ({"expiresAt": AT}, "BAD_USER_INPUT"),
         ({"expiresAt": "2026-12-01"}, "BAD_USER_INPUT"),
+        ({"expiresAt": "9999-12-31T23:59:59.999999Z"}, "BAD_USER_INPUT"),
         ({"idempotencyKey": "mine", "owner": "you"}, "IDEMPOTENCY_CONFLICT"),
         ({"idempotencyKey": ""}, "BAD_USER_INPUT"),
     ):
@@ -204,6 +205,13 @@ async def test_keys_that_cannot_be_made(office: Office) -> None:
     for grace in (-1, 604_801, 2**31, "1", 1.5):
         code, _ = await office.refusal("rotateApiKey", prefix=prefix, graceSeconds=grace)
         assert code == "BAD_USER_INPUT", grace
+
+
+async def test_a_key_can_be_used_until_the_last_moment_that_it_may_be_given(office: Office) -> None:
+    last = "9998-12-31T23:59:59.999999Z"
+    told = await create(office, scope="READ", accountId=await office.account(), expiresAt=last)
+    answer = await office.query("{ viewer { keyExpiresAt } }", told["secret"])
+    assert answer["viewer"]["keyExpiresAt"] == told["apiKey"]["expiresAt"] == last
 
 
 async def test_an_account_has_so_many_valid_keys(office: Office) -> None:
