@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.gateway.differential.calls import Download
-from tests.gateway.differential.known import ALL_REF_TYPES, CATEGORIES, ORIGINS, Known
+from tests.gateway.differential.calls import Download, LinkedDownload
+from tests.gateway.differential.known import ALL_REF_TYPES, CATEGORIES, EXTREME_IDS, ORIGINS, Known
 from tests.gateway.differential.mutations import model
 from tests.gateway.differential.queries import SOURCES, TYPES
 
@@ -52,7 +52,11 @@ def _usage(known: Known) -> Parameters:
 
 def _page(known: Known) -> Parameters:
     given = [("limit", known.random.choice(("1", "3", "50", "1000", "0", "1001", "x")))] if known.often(0.6) else []
-    return given + ([("before", known.one_of(known.ids, "txn_1_1"))] if known.often(0.4) else [])
+    return given + (
+        [("before", known.one_of(known.ids, "txn_1_1") if known.often(0.9) else known.random.choice(EXTREME_IDS))]
+        if known.often(0.4)
+        else []
+    )
 
 
 def download(known: Known) -> Download:
@@ -67,3 +71,8 @@ def download(known: Known) -> Download:
     # A lone surrogate cannot be written in an address.
     given = [(name, value.encode(errors="replace").decode()) for name, value in given]
     return Download(path, given, known.right_key("operator", "operator", f"MANAGE {account}", f"READ {account}"))
+
+
+def linked(known: Known) -> LinkedDownload:
+    """By a link that needs no key."""
+    return LinkedDownload(download(known))

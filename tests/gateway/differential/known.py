@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
 from ledger.chain import format_time
+from ledger.errors import BadCursor
+from resolvers.cursors import CursorKind, CursorWriter, read_cursor
 from tests.gateway.differential import texts
 from tests.gateway.differential.calls import Operation
 
@@ -18,6 +20,15 @@ Choice = TypeVar("Choice")
 REMEMBERED: Final = 300
 AMOUNTS: Final = ("0.00", "0.01", "0.000000001", "1", "+2.50", "007.5", "9999999.99", "9223372036.854775807")
 WRONG_AMOUNTS: Final = ("-1.00", "-0.000000001", "9223372036.854775808", "1e3", "0.0000000001", "", "１", "1.", "NaN")
+EXTREME_TIMES: Final = (
+    *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999Z", "2026-11-31T00:00:00Z"),
+    *("9999-12-31T23:59:59-14:00", "2026-11-01t12:00:00.5+14:00", "2026-11-01T24:00:00Z", "2026-11-01T00:00:00"),
+)
+EXTREME_IDS: Final = (
+    *("acct_0", "acct_99", "acct_01", "acct_9223372036854775807", "acct_9223372036854775808", "", "ß", "acct_１"),
+    *("txn_1_999", "txn_1_0", "txn_1_9223372036854775807", "txn_1_9223372036854775808", "chg_1_1", "txn_1_1"),
+    *("chg_9223372036854775807_9223372036854775807", "chg_1_9223372036854775808", "acct_1\x00"),
+)
 REF_TYPES: Final = ("GPU_INSTANCE", "INFERENCE_INSTANCE", "VOLUME", "SHARED_FILESYSTEM")
 ALL_REF_TYPES: Final = (
     *REF_TYPES,
@@ -72,6 +83,8 @@ class Known:
     """Their texts."""
     event_ids: list[str] = field(default_factory=list)
     files: list[bytes] = field(default_factory=list)
+    most: float = 1
+    """By how much more is paid than usual: in some stories, sums leave 64 bits."""
     number: int = 0
 
     def often(self, share: float) -> bool:
@@ -90,7 +103,7 @@ class Known:
 
     def account(self) -> str:
         if self.often(0.03):
-            return self.random.choice(("acct_0", "acct_99", "acct_01", "txn_1_1", "", "acct_9223372036854775808", "ß"))
+            return self.random.choice(EXTREME_IDS)
         return self.one_of(self.accounts, "acct_1")
 
     def text(self, longest: int = 500) -> str:
@@ -112,13 +125,13 @@ class Known:
         if roll < 0.1:
             return self.random.choice(AMOUNTS)
         if roll < 0.3:
-            return f"{self.random.uniform(0, most):.9f}"
-        return f"{self.random.uniform(0, most):.2f}"
+            return f"{self.random.uniform(0, most * self.most):.9f}"
+        return f"{self.random.uniform(0, most * self.most):.2f}"
 
     def time(self, hours: float = 48, *, ahead: bool = False) -> str:
         """A time that was met, or about now."""
         if self.often(0.02):
-            return self.random.choice(("2026-11-31T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"))
+            return self.random.choice(EXTREME_TIMES)
         if self.times and self.often(0.4) and not ahead:
             return self.moved(self.one_of(self.times, ""))
         low = 0 if ahead else -hours
@@ -131,6 +144,8 @@ class Known:
         return format_time(datetime.fromisoformat(time) + by)
 
     def day(self) -> str:
+        if self.often(0.02):
+            return self.random.choice(("0001-01-01", "1969-12-31", "1970-01-01", "9999-12-31", "2026-02-30"))
         return (self.now + timedelta(days=self.random.randint(-5, 1))).date().isoformat()
 
     def ref_id(self) -> str:
@@ -207,12 +222,29 @@ class Known:
 
     def cursor(self, listing: Listing) -> str:
         """One of the list; seldom of another one, or spoiled."""
-        if self.often(0.9):
+        if self.often(0.85):
             return self.random.choice(self.cursors[listing])
+        if self.often(0.5):
+            return self._forged(self.random.choice(self.cursors[listing]))
         found = self.one_of(self.all_cursors, "AQ")
         return self._spoiled(found) if self.often(0.5) else found
 
     def _spoiled(self, cursor: str) -> str:
         at = self.random.randrange(len(cursor))
         other = self.random.choice("Aaz9_-=ß")
-        return self.random.choice((cursor[:at], cursor + other, cursor[:at] + other + cursor[at + 1 :], cursor.lower()))
+        forged = self._forged(cursor)
+        return self.random.choice(
+            (cursor[:at], cursor + other, cursor[:at] + other + cursor[at + 1 :], forged, forged, forged)
+        )
+
+    def _forged(self, cursor: str) -> str:
+        """A cursor of the same list with a position that no row has, as anybody could make one up."""
+        try:
+            found = read_cursor(cursor, "it")
+        except BadCursor:
+            return cursor
+        writer = CursorWriter(found.kind, found.account_id, found.filter_digest)
+        if found.kind == CursorKind.USAGE:
+            day = self.random.choice((date.min, date.max, self.now.date()))
+            return writer.of_usage((day, self.random.choice(texts.WORDS), "chat", self.random.choice("az\x01~")))
+        return writer.of_seq(self.random.choice((-(2**63), -1, 0, 1, 2**62, 2**63 - 1)))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.gateway.differential import texts
 from tests.gateway.differential.calls import Operation
-from tests.gateway.differential.known import ALL_REF_TYPES, CATEGORIES, ORIGINS, Known, Listing
+from tests.gateway.differential.known import ALL_REF_TYPES, CATEGORIES, EXTREME_IDS, ORIGINS, Known, Listing
 from tests.gateway.differential.mutations import model
 from tests.gateway.mutations.office import RECHARGE, ROW
 
@@ -226,9 +226,7 @@ def _figures(known: Known) -> Operation:
 
 
 def _object(known: Known) -> Operation:
-    found = (
-        known.one_of(known.ids, "acct_1") if known.often(0.9) else known.random.choice(("txn_1_999", "chg_1_1", "ß"))
-    )
+    found = known.one_of(known.ids, "acct_1") if known.often(0.9) else known.random.choice(EXTREME_IDS)
     if known.often(0.5):
         query = f"query ($id: ID!) {{ transaction(id: $id) {{ {_TRANSACTION} }} }}"
     else:

@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from ledger.stripe.notices import RECHARGE
 from tests.gateway.differential.calls import Call, Operation, Side, Wait, Work
-from tests.gateway.differential.downloads import download
+from tests.gateway.differential.downloads import download, linked
+from tests.gateway.differential.free_operations import free_operation
 from tests.gateway.differential.imports import usage_import
 from tests.gateway.differential.known import Known, Listing
 from tests.gateway.differential.mutations import any_mutation, mutation, name_of
@@ -18,6 +19,8 @@ from tests.gateway.differential.texts import welcome
 from tests.gateway.differential.webhooks import at_stripe, webhook
 
 FIRST_ACCOUNTS: Final = 2
+HUGE: Final = 5e7
+"""Times as much: a few such amounts make 9.2 billion."""
 SESSIONS: Final = "/v1/checkout/sessions"
 
 
@@ -39,8 +42,10 @@ def _work(known: Known) -> Work:
 
 CALLS: Final[Mapping[str, tuple[int, Callable[[Known], Drawn]]]] = {
     "mutation": (40, lambda known: Drawn(any_mutation(known))),
+    "operation": (8, lambda known: Drawn(free_operation(known))),
     "list": (40, lambda known: Drawn(*list_query(known))),
     "query": (8, lambda known: Drawn(single_query(known))),
+    "link": (2, lambda known: Drawn(linked(known))),
     "download": (12, lambda known: Drawn(download(known))),
     "webhook": (12, lambda known: Drawn(webhook(known))),
     "import": (6, lambda known: Drawn(usage_import(known))),
@@ -56,6 +61,7 @@ class Story:
         """`side` is the one whose answers the story goes by: the other's must be the same."""
         self._side = side
         self.known = Known(Random(seed), side.office.now, dict(side.office.keys))
+        self.known.most = HUGE if seed % 8 == 0 else 1
 
     def draw(self) -> Drawn:
         """The first calls open accounts with a manage key each, as little can be done without."""
