@@ -63,6 +63,8 @@ class Operation:
     variables: Mapping[str, Any]
     key: str | None
     name: str | None = None
+    is_learned_from: bool = True
+    """False where an alias may give a field another's name."""
 
     async def answer(self, side: Side) -> Any:
         body = {"query": self.document, "variables": self.variables, "operationName": self.name}

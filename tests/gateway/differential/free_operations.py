@@ -61,4 +61,4 @@ def _vocabulary(known: Known) -> Vocabulary:
 def free_operation(known: Known) -> Operation:
     writer = OperationWriter(graphql_schema(), _vocabulary(known), known.random)
     written = writer.write(OperationType.QUERY)
-    return Operation(written.text, writer.values(), known.right_key("operator"), written.name)
+    return Operation(written.text, writer.values(), known.right_key("operator"), written.name, is_learned_from=False)

@@ -125,7 +125,7 @@ def _transaction_filter(known: Known) -> Variables:
 
 
 def _transactions(known: Known) -> Variables:
-    complete = [row for row in known.rows if "createdAt" in row]
+    complete = [row for row in known.rows if "periodStart" in row]
     if not complete or known.often(0.25):
         return {"id": known.account(), "filter": _transaction_filter(known)}
     row = known.one_of(complete, {})

@@ -86,7 +86,7 @@ class Story:
     def learn(self, drawn: Drawn, answer: Any) -> None:
         known = self.known
         known.now = self._side.office.now
-        if isinstance(drawn.call, Operation):
+        if isinstance(drawn.call, Operation) and drawn.call.is_learned_from:
             known.learn(answer[1])
             self._learn_of_operation(drawn, answer[1].get("data") or {})
         stripe = self._side.stand_in
