@@ -54,6 +54,7 @@ class Known:
     now: datetime
     keys: dict[str, str]
     """Whole keys by what they are for: `service` and `operator` from the start, and those that the story makes."""
+    words: list[str] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     """Of rows, charges and accounts."""
@@ -111,12 +112,15 @@ class Known:
         if self.texts and self.often(0.2):
             given = texts.respelled(self.random, self.random.choice(self.texts))
         else:
-            given = texts.any_text(self.random, longest)
+            given = texts.any_text(self.random, self.words, longest)
         self.texts.append(given)
         return given
 
     def needle(self) -> str:
-        return texts.needle(self.random, self.found or self.texts)
+        """A part of a text that is there, mostly."""
+        if not self.found or self.often(0.1):
+            return texts.any_text(self.random, self.words, 200)
+        return texts.needle(self.random, self.found)
 
     def amount(self, most: float = 50) -> str:
         roll = self.random.random()
@@ -246,5 +250,5 @@ class Known:
         writer = CursorWriter(found.kind, found.account_id, found.filter_digest)
         if found.kind == CursorKind.USAGE:
             day = self.random.choice((date.min, date.max, self.now.date()))
-            return writer.of_usage((day, self.random.choice(texts.WORDS), "chat", self.random.choice("az\x01~")))
+            return writer.of_usage((day, self.random.choice(self.words), "chat", self.random.choice("az\x01~")))
         return writer.of_seq(self.random.choice((-(2**63), -1, 0, 1, 2**62, 2**63 - 1)))

@@ -15,7 +15,7 @@ from tests.gateway.differential.imports import usage_import
 from tests.gateway.differential.known import Known, Listing
 from tests.gateway.differential.mutations import any_mutation, mutation, name_of
 from tests.gateway.differential.queries import list_query, single_query
-from tests.gateway.differential.texts import welcome
+from tests.gateway.differential.texts import some_words, welcome
 from tests.gateway.differential.webhooks import at_stripe, webhook
 
 FIRST_ACCOUNTS: Final = 2
@@ -60,7 +60,8 @@ class Story:
     def __init__(self, seed: int, side: Side) -> None:
         """`side` is the one whose answers the story goes by: the other's must be the same."""
         self._side = side
-        self.known = Known(Random(seed), side.office.now, dict(side.office.keys))
+        random = Random(seed)
+        self.known = Known(random, side.office.now, dict(side.office.keys), some_words(random))
         self.known.most = HUGE if seed % 8 == 0 else 1
 
     def draw(self) -> Drawn:
@@ -71,7 +72,7 @@ class Story:
                 mutation(
                     known,
                     "createAccount",
-                    name=welcome(known.random),
+                    name=welcome(known.random, known.words),
                     externalId=f"ß{known.number}",
                     signupBonus="50.00",
                 )

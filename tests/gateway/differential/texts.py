@@ -30,6 +30,8 @@ WORDS: Final = (
     "е\u0308лка",
     "Ꭰꭰ ᏣᎳᎩ",
     "ꮳꮃꭹ",
+    "ᏣᎳᎩ GPU",
+    "\u1c89\ua7cb ABC",
     "Ａｃｍｅ １２",
     "ﬁnance ﬀ",
     "ŉoun ǰ",
@@ -90,9 +92,14 @@ SPELLINGS: Final[Sequence[Callable[[str], str]]] = (
 )
 
 
-def welcome(random: Random) -> str:
+def some_words(random: Random) -> list[str]:
+    """Those of a story: so few that they meet again."""
+    return random.sample(WORDS, 10)
+
+
+def welcome(random: Random, known: Sequence[str]) -> str:
     """A text that every check lets through."""
-    words = [random.choice(WORDS) for _ in range(random.choice((1, 1, 2, 3)))]
+    words = [random.choice(known) for _ in range(random.choice((1, 1, 2, 3)))]
     if random.random() < 0.25:
         words.insert(random.randrange(len(words) + 1), random.choice(SIGNS))
     if random.random() < 0.3:
@@ -100,16 +107,16 @@ def welcome(random: Random) -> str:
     return random.choice((" ", " ", "-", "")).join(words)
 
 
-def any_text(random: Random, longest: int = 500) -> str:
+def any_text(random: Random, known: Sequence[str], longest: int = 500) -> str:
     """Seldom one that is refused."""
     roll = random.random()
     if roll < 0.03:
         return random.choice(REFUSED)
     if roll < 0.05:
-        return random.choice(WORDS) * longest
+        return random.choice(known) * longest
     if roll < 0.08:
-        return (welcome(random) * longest)[:longest]
-    return welcome(random)
+        return (welcome(random, known) * longest)[:longest]
+    return welcome(random, known)
 
 
 def respelled(random: Random, text: str) -> str:
@@ -117,10 +124,10 @@ def respelled(random: Random, text: str) -> str:
 
 
 def needle(random: Random, used: Sequence[str]) -> str:
-    """A part of a text that was used, in another spelling."""
-    if not used or random.random() < 0.1:
-        return any_text(random, 200)
+    """A part of a text that was used, in another spelling; seldom with what stands for any character elsewhere."""
     text = random.choice(used)
     start = random.randrange(max(len(text) - 2, 1))
     part = text[start : start + random.choice((2, 3, 3, 3, 4, 4, 6, 10, 250))]
+    if random.random() < 0.1:
+        part = part[:1] + random.choice("%_*?.\\") + part[2:]
     return respelled(random, part if random.random() < 0.3 else respelled(random, part))
