@@ -63,7 +63,8 @@ def download(known: Known) -> Download:
     path = known.random.choices(PATHS, (3, 4, 3))[0]
     account = known.account()
     given = [("account", account)] if known.often(0.9) else []
-    given += _usage(known) if path.endswith("usage.csv") else _transactions(known)
+    if known.often(0.6):
+        given += _usage(known) if path.endswith("usage.csv") else _transactions(known)
     if path == PATHS[0]:
         given += _page(known)
     if known.often(0.03):

@@ -94,7 +94,7 @@ def model(known: Known) -> str:
     if known.often(0.15):
         return known.text(200)
     return known.random.choice(
-        ("Node", "node", "Straße", "Strasse", "STRASSE", "日本語モデル", "=1+1", "a b", "é", "e\u0301")
+        ("Node", "node", "Straße", "Strasse", "日本語モデル", "=1+1", '"a", b', "é", "e\u0301", "＝1", "\ue000", "𐐀")
     )
 
 

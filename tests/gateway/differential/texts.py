@@ -94,14 +94,12 @@ SPELLINGS: Final[Sequence[Callable[[str], str]]] = (
 
 def some_words(random: Random) -> list[str]:
     """Those of a story: so few that they meet again."""
-    return random.sample(WORDS, 10)
+    return random.sample(WORDS, 10) + random.sample(SIGNS, 3)
 
 
 def welcome(random: Random, known: Sequence[str]) -> str:
     """A text that every check lets through."""
     words = [random.choice(known) for _ in range(random.choice((1, 1, 2, 3)))]
-    if random.random() < 0.25:
-        words.insert(random.randrange(len(words) + 1), random.choice(SIGNS))
     if random.random() < 0.3:
         words.append(str(random.randint(1, 99)))
     return random.choice((" ", " ", "-", "")).join(words)
