@@ -154,7 +154,9 @@ class Known:
 
     def ref_id(self) -> str:
         given = (
-            self.text(200) if self.often(0.3) else f"{self.random.choice(('i', 'v', 'ß'))}-{self.random.randint(1, 9)}"
+            self.text(200)
+            if self.often(0.3)
+            else f"{self.random.choice(('i', 'I', 'v', 'ß'))}-{self.random.randint(1, 9)}"
         )
         self.texts.append(given)
         return given

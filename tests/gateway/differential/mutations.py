@@ -9,7 +9,7 @@ from typing import Any, Final
 from ledger.chain import format_time
 from ledger.keys import ServiceOperation
 from tests.gateway.differential.calls import Operation
-from tests.gateway.differential.known import CATEGORIES, ORIGINS, Known
+from tests.gateway.differential.known import CATEGORIES, EXTREME_TIMES, ORIGINS, Known
 from tests.gateway.mutations.office import MORE, PAYLOAD, document
 
 Input = dict[str, Any]
@@ -162,8 +162,8 @@ def _create_api_key(known: Known) -> Input:
         given["accountId"] = known.account()
     if scope == "SERVICE" and known.often(0.5):
         given["accountIds"] = [known.account() for _ in range(known.random.randint(0, 3))]
-    if known.often(0.2):
-        given["expiresAt"] = known.time(90, ahead=True)
+    if known.often(0.4):
+        given["expiresAt"] = known.random.choice((*EXTREME_TIMES, known.time(90, ahead=True)))
     return given
 
 

@@ -103,7 +103,8 @@ def _like(known: Known, row: Mapping[str, Any]) -> Variables:
         "search": texts.needle(known.random, [row["description"], row.get("refId") or row["description"]]),
     }
     if row.get("refId"):
-        given |= {"refType": row["refType"], "refId": row["refId"]}
+        ref_id = row["refId"] if known.often(0.7) else texts.respelled(known.random, row["refId"])
+        given |= {"refType": row["refType"], "refId": ref_id}
     chosen = known.random.sample(list(given), known.random.choice((1, 1, 2, 2, 3)))
     if known.often(0.4):
         chosen = ["search"]
