@@ -94,7 +94,21 @@ def model(known: Known) -> str:
     if known.often(0.15):
         return known.text(200)
     return known.random.choice(
-        ("Node", "node", "Straße", "Strasse", "日本語モデル", "=1+1", '"a", b', "é", "e\u0301", "＝1", "\ue000", "𐐀")
+        (
+            "Node",
+            "node",
+            "Straße",
+            "Strasse",
+            "日本語モデル",
+            "=1+1",
+            'a"b',
+            "a, b",
+            "é",
+            "e\u0301",
+            "＝1",
+            "\ue000",
+            "𐐀",
+        )
     )
 
 

@@ -30,7 +30,6 @@ WORDS: Final = (
     "е\u0308лка",
     "Ꭰꭰ ᏣᎳᎩ",
     "ꮳꮃꭹ",
-    "ᏣᎳᎩ GPU",
     "\u1c89\ua7cb ABC",
     "Ａｃｍｅ １２",
     "ﬁnance ﬀ",
@@ -57,6 +56,8 @@ WORDS: Final = (
     "\U0001fae8 \u1c89",
     "\ue000private\U0010ffff",
 )
+CAPITALS: Final = "ᏣᎳᎩ GPU"
+"""Small letters of Cherokee fold to capitals: a lower() that knows capitals beyond ASCII finds other texts."""
 SIGNS: Final = (
     "%",
     "_",
@@ -94,7 +95,7 @@ SPELLINGS: Final[Sequence[Callable[[str], str]]] = (
 
 def some_words(random: Random) -> list[str]:
     """Those of a story: so few that they meet again."""
-    return random.sample(WORDS, 10) + random.sample(SIGNS, 3)
+    return [CAPITALS, *random.sample(WORDS, 9), *random.sample(SIGNS, 3)]
 
 
 def welcome(random: Random, known: Sequence[str]) -> str:
