@@ -103,11 +103,11 @@ def _like(known: Known, row: Mapping[str, Any]) -> Variables:
         "search": texts.needle(known.random, [row["description"], row.get("refId") or row["description"]]),
     }
     if row.get("refId"):
-        ref_id = row["refId"] if known.often(0.7) else texts.respelled(known.random, row["refId"])
+        ref_id = row["refId"] if known.often(0.5) else texts.respelled(known.random, row["refId"])
         given |= {"refType": row["refType"], "refId": ref_id}
     chosen = known.random.sample(list(given), known.random.choice((1, 1, 2, 2, 3)))
-    if known.often(0.4):
-        chosen = ["search"]
+    if known.often(0.5):
+        chosen = [known.random.choice(("search", "search", "refId"))]
     return {name: value for name, value in given.items() if name in chosen}
 
 
@@ -127,6 +127,7 @@ def _transaction_filter(known: Known) -> Variables:
 
 def _transactions(known: Known) -> Variables:
     complete = [row for row in known.rows if "periodStart" in row]
+    complete = [row for row in complete if row["refId"]] or complete
     if not complete or known.often(0.25):
         return {"id": known.account(), "filter": _transaction_filter(known)}
     row = known.one_of(complete, {})
