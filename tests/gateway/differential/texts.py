@@ -95,7 +95,7 @@ SPELLINGS: Final[Sequence[Callable[[str], str]]] = (
 
 def some_words(random: Random) -> list[str]:
     """Those of a story: so few that they meet again."""
-    return [CAPITALS, *random.sample(WORDS, 9), *random.sample(SIGNS, 3)]
+    return [*[CAPITALS] * 3, *random.sample(WORDS, 9), *random.sample(SIGNS, 3)]
 
 
 def welcome(random: Random, known: Sequence[str]) -> str:
