@@ -252,5 +252,6 @@ class Known:
         writer = CursorWriter(found.kind, found.account_id, found.filter_digest)
         if found.kind == CursorKind.USAGE:
             day = self.random.choice((date.min, date.max, self.now.date()))
-            return writer.of_usage((day, self.random.choice(self.words), "chat", self.random.choice("az\x01~")))
+            position = (day, self.random.choice(self.words), "chat", self.random.choice("az\x01~"))
+            return writer.of_usages([position])[0]
         return writer.of_seq(self.random.choice((-(2**63), -1, 0, 1, 2**62, 2**63 - 1)))
