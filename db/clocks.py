@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import DateTime, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
 
@@ -42,6 +43,15 @@ async def read_server_clock(database: Database, clock: Clock) -> ClockReading:
     """PostgreSQL."""
     before = clock()
     [[server]] = await database.read(select(SERVER_TIME))
+    return reading_between(before, server, clock())
+
+
+async def lock_briefly(connection: AsyncConnection, seconds: float, clock: Clock) -> ClockReading:
+    """PostgreSQL: bounds each wait for a lock in this transaction, and reads the server's clock on the way."""
+    before = clock()
+    milliseconds = str(round(seconds * 1000))
+    statement = select(SERVER_TIME, func.set_config("lock_timeout", milliseconds, True))
+    server = (await connection.execute(statement)).one()[0]
     return reading_between(before, server, clock())
 
 

@@ -192,10 +192,9 @@ class Database:
             return await self._readers.one(Wanted(statement, parameters or {}))
 
     @contextlib.asynccontextmanager
-    async def write(self, *, lock_seconds: float | None = None) -> AsyncIterator[WriteConnection]:
+    async def write(self) -> AsyncIterator[WriteConnection]:
         """One read-write transaction: committed at the end, rolled back whole when anything is raised.
 
-        On PostgreSQL, `lock_seconds` bounds each wait for a lock in place of the setting: it raises LockUnavailable.
         The change feed is told of the accounts that got rows, whoever wrote them.
         """
         posted: set[int] = set()
@@ -206,8 +205,6 @@ class Database:
                         billing_write=True, **{POSTED_ACCOUNTS: posted}, **self._write_isolation
                     )
                     async with connection.begin():
-                        if lock_seconds is not None and self.is_postgresql:
-                            await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {round(lock_seconds * 1000)}")
                         yield connection
         if posted:
             self.changes.announce(posted)

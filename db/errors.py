@@ -116,7 +116,7 @@ def _from_sqlstate(state: str) -> DatabaseError | None:
             f"another transaction was in the way (SQLSTATE {state}): nothing was kept, try again"
         )
     if state == "55P03":
-        return LockUnavailable("another transaction has locked what this one writes (SQLSTATE 55P03)")
+        return LockUnavailable("another transaction has locked what this one needs (SQLSTATE 55P03)")
     if state == "57014":
         return StatementTimeout("a statement took longer than the configured limit")
     if state in {"22003", "22012"}:

@@ -85,7 +85,11 @@ def oldest_program() -> str:
 def _upgrade(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except (exc.ProgrammingError, exc.OperationalError) as error:
+        # A table of the same name is there already, or another one than was expected.
+        raise translate(error) or SchemaMismatch(_NOT_OURS) from error
     connection.execute(update(schema_compatibility).values(oldest_program=oldest_program()))
 
 

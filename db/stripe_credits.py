@@ -85,11 +85,15 @@ async def fail_refund(connection: WriteConnection, refund: str, now: datetime) -
 
 
 async def first_row_of(connection: WriteConnection, account_id: int, ref_id: str) -> int | None:
-    """The `seq` of the first ledger row that names this object."""
+    """The `seq` of the first row that a webhook wrote for this object of Stripe.
+
+    Services and operators name their own rows as they like: by a Stripe id, too.
+    """
     table = tables.transactions
+    of_webhook = table.c.source == "stripe_webhook"
     statement = (
         select(table.c.seq)
-        .where(table.c.account_id == account_id, table.c.ref_id == ref_id)
+        .where(table.c.account_id == account_id, table.c.ref_id == ref_id, of_webhook, table.c.ref_type != "contract")
         .order_by(table.c.seq)
         .limit(1)
     )

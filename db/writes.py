@@ -82,7 +82,7 @@ async def lock_accounts(connection: AsyncConnection, account_ids: Collection[int
 
 
 async def touch_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> None:
-    """Gives locked accounts a new version: what was worked out from the one before is not kept (`db/posting.py`)."""
+    """Gives locked accounts a new version: what was worked out from the one before is not kept (`db/posting`)."""
     if is_postgresql(connection):
         table = tables.accounts
         touched = update(table).where(table.c.id.in_(sorted(account_ids))).values(status=table.c.status)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from db import writes
 from db.clocks import Clock as Clock
 from db.database import WriteConnection
-from db.posting import Kept, Opened, PostingKeys
+from db.posting.state import Kept, Opened, PostingKeys
 from db.rows import IdempotencyRow, TransactionRow
 from ledger.books import Book, BookMark, check_ref, sum_by_month
 from ledger.errors import BadUserInput, IdempotencyConflict, NotFound

@@ -15,8 +15,9 @@ from random import uniform
 from typing import Final
 
 from db.database import POSTING_CONNECTIONS, Database
-from db.errors import DatabaseUnavailable, TransactionConflict, translated
-from db.posting import PostingKeys, keep_unlocked, open_unlocked
+from db.errors import DatabaseUnavailable, LockUnavailable, TransactionConflict, translated
+from db.posting.postgresql import keep_unlocked, open_unlocked
+from db.posting.state import PostingKeys
 from ledger.batches import Batch, Books
 from ledger.clock_watch import ClockWatch
 from ledger.errors import BillingError
@@ -174,7 +175,7 @@ async def _carried_out(batch: Batch, books: Books) -> list[Outcome] | BillingErr
 def _fail(group: Sequence[_Waiting], error: BaseException) -> None:
     """What the database refuses it has undone whole: each call is then posted by itself, so that one takes nobody
     along. But where the database is gone, nobody knows what was kept."""
-    is_undone = not isinstance(error, DatabaseUnavailable) or isinstance(error, TransactionConflict)
+    is_undone = not isinstance(error, DatabaseUnavailable) or isinstance(error, LockUnavailable | TransactionConflict)
     for one in group:
         if not isinstance(error, Exception):
             one.answer.cancel()

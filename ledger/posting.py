@@ -1,6 +1,6 @@
 """The one way in which ledger rows are written.
 
-What the accounts of a call are found to be is read (`db/posting.py`), its moves are carried out in memory
+What the accounts of a call are found to be is read (`db/posting`), its moves are carried out in memory
 (`ledger/rules.py`) on a book for each account (`ledger/books.py`), and rows, heads, holds, charges and monthly figures
 are kept: all of it or nothing. On PostgreSQL, calls that wait at the same time share a commit
 (`ledger/group_commit.py`).
@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import uniform
 from typing import Final, TypeVar
 
+from db.clocks import lock_briefly
 from db.clocks import utc_now as utc_now
 from db.database import Database, WriteConnection
 from db.errors import LockUnavailable, TransactionConflict
@@ -138,8 +139,9 @@ class Ledger:
         while True:
             try:
                 async with AsyncExitStack() as attempt:
-                    write = self._database.write(lock_seconds=_LOCK_SECONDS)
-                    connection = await attempt.enter_async_context(write)
+                    connection = await attempt.enter_async_context(self._database.write())
+                    if self._database.is_postgresql:
+                        self._watch.check(await lock_briefly(connection, _LOCK_SECONDS, self._watch.clock))
                     transaction = LedgerTransaction(connection, self._clock, self._watch)
                     result = await work(transaction)
                     ends.push_async_exit(attempt.pop_all())

@@ -83,7 +83,7 @@ _DELIMITERS: Final = (",", ";", "\t", "|")
 
 def _columns_on(delimiter: str, line: str) -> list[str]:
     try:
-        return [column.strip(" ").lower() for column in split_on(delimiter, line)]
+        return [column.strip(" ").lower() for column in split_on(delimiter, [line])]
     except csv.Error:
         return []
 

@@ -98,6 +98,8 @@ class Parser:
 
     def _fields(self, record: Record) -> list[str]:
         parts = record.fields
+        if self.format != Format.EXPORT:
+            parts = [part.strip(" ") for part in parts]
         if len(parts) != self._width:
             msg = f"{len(parts)} fields, but the first line names {self._width} columns"
             raise BadUserInput(msg)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import BinaryIO, Final, NamedTuple
 
 from ledger.errors import BadUserInput
@@ -59,9 +59,15 @@ class _Bytes(io.RawIOBase):
         return len(data)
 
 
-def split_on(delimiter: str, text: str) -> list[str]:
-    """The fields of a record in one text. Raises csv.Error where its quotes don't match."""
-    return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+def split_on(delimiter: str, lines: Iterable[str]) -> list[str]:
+    """The fields of the record that the lines begin with. Raises csv.Error where its quotes don't match."""
+    return next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True), [])
+
+
+def _may_leave_quotes_open(lines: Sequence[str]) -> bool:
+    """Whether some way of writing quotes has one open at the end: other programs escape them by a backslash."""
+    text = "".join(lines)
+    return text.count('"') % 2 == 1 or '\\"' in text
 
 
 def _check_encoding(text: str, encoding: str) -> None:
@@ -119,7 +125,7 @@ class RecordReader:
         """The records after the header; blank lines and rows of empty cells are none."""
         while not self._is_lost and (text := self._next_line()):
             record = self._record(text)
-            if record.refusal or any(record.fields):
+            if record.refusal or any(field.strip(" ") for field in record.fields):
                 yield record
 
     def _next_line(self) -> str:
@@ -139,28 +145,33 @@ class RecordReader:
         if len(text) > MAX_RECORD_CHARACTERS and not text.endswith("\n"):
             self._skip_line(text)
         if '"' in text:
-            parts = self._split_quoted(text)
-        else:
-            parts = text.removesuffix("\n").split(self._delimiter)
-            if not text.isascii():
-                _check_encoding(text, self._encoding)
-        return [part.strip(" ") for part in parts]
+            return self._split_quoted(text)
+        if not text.isascii():
+            _check_encoding(text, self._encoding)
+        return text.removesuffix("\n").split(self._delimiter)
 
     def _split_quoted(self, text: str) -> list[str]:
         first, lines = self._line, [text]
         try:
-            parts = next(csv.reader(self._lines_from(lines), delimiter=self._delimiter, strict=True))
+            parts = split_on(self._delimiter, self._lines_from(lines))
         except csv.Error as error:
-            if len(lines) == 1:
-                msg = f"the line's quotes don't match: {error}"
-                raise BadUserInput(msg) from None
-            raise self._lost(f"the quotes of the record in lines {first} to {self._line} don't match") from None
+            if len(lines) > 1 or _may_leave_quotes_open(lines):
+                raise self._unmatched(first) from None
+            msg = f"the line's quotes don't match: {error}"
+            raise BadUserInput(msg) from None
         except _TooLong:
             msg = f"the record in lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
             raise self._lost(msg) from None
+        # A quote within a field that does not begin with one is a letter to a reader of CSV, and a quote to others.
+        if "".join(lines).count('"') % 2 == 1:
+            raise self._unmatched(first)
         for one in lines:
             _check_encoding(one, self._encoding)
         return parts
+
+    def _unmatched(self, first: int) -> BadUserInput:
+        where = f"line {first}" if first == self._line else f"the record in lines {first} to {self._line}"
+        return self._lost(f"the quotes of {where} don't match")
 
     def _lines_from(self, lines: list[str]) -> Iterator[str]:
         """The lines of a record, for as long as the quotes are open. They are kept in `lines`."""

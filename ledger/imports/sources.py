@@ -69,9 +69,9 @@ def _header(record: Record) -> list[str]:
     if record.refusal:
         msg = f"this is no CSV file: {record.refusal}"
         raise FileRefused(msg)
-    if not any(record.fields):
+    if not any(field.strip(" ") for field in record.fields):
         raise FileRefused("the first line is empty: it must name the columns")
-    return [column.lower() for column in record.fields]
+    return [column.strip(" ").lower() for column in record.fields]
 
 
 def _parse_into(batch: Batch, parser: Parser, record: Record) -> None:

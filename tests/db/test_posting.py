@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from db.database import Database, DatabaseOptions
-from db.posting import keep_unlocked, open_unlocked
+from db.posting.postgresql import keep_unlocked, open_unlocked
 from ledger.batches import Batch, Books
 from ledger.moves import ExpireHold
 from tests.ledger.desk import GPU, START, Desk, api_usage, open_hold, order, settle

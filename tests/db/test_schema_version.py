@@ -248,6 +248,21 @@ async def test_tables_of_another_program_are_refused(database: Database, stateme
             await look(database)
 
 
+async def test_a_table_of_somebody_else_stops_the_migration(
+    backend: str, tmp_path: Path, postgres_server: Postgres
+) -> None:
+    url = sqlite_url(tmp_path / "other.db")
+    if backend == "postgresql":
+        url = postgres_server.url(await postgres_server.new_database())
+    database = Database(DatabaseOptions(url))
+    async with database.write() as connection:
+        await connection.execute(text("CREATE TABLE accounts (id integer)"))
+    with pytest.raises(SchemaMismatch, match="tables are not those of this program"):
+        await migrate(database)
+    assert await database.read(text("SELECT count(*) FROM accounts")) == [(0,)]
+    await database.close()
+
+
 async def test_migrating_marks_the_oldest_program_that_can_work_on_the_tables(database: Database) -> None:
     marked = await database.read(select(tables.schema_compatibility.c.oldest_program))
     assert [row[0] for row in marked] == [oldest_program()]

@@ -81,6 +81,26 @@ async def test_it_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: in
         async with gateway.client.post("/graphql", json={"query": mutation}, headers=headers) as response:
             return await response.json()
 
+    service = await Keys(gateway.parts.database).create(NewKey(KeyScope.SERVICE, "tests"))
+    volume: dict[str, Any] = {
+        "idempotencyKey": "k",
+        "accountId": f"acct_{account.id}",
+        "refType": "VOLUME",
+        "refId": "v-1",
+    }
+    volume |= {"gib": 1, "pricePerGibDay": "1.00"}
+    set_volume = {
+        "query": "mutation ($input: SetVolumeInput!) { setVolume(input: $input) { replayed } }",
+        "variables": {"input": volume},
+    }
+
+    async def register() -> Any:
+        of_service = {"Authorization": f"Bearer {service.secret}"}
+        async with gateway.client.post("/graphql", json=set_volume, headers=of_service) as response:
+            return await response.json()
+
+    # What is billed later has a time as well.
+    assert (await register())["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
     (error,) = (await correct())["errors"]
     assert error["extensions"] == {"code": "UNAVAILABLE"}
     assert re.fullmatch(rf"{APART}\. Nothing was written", error["message"])
@@ -92,6 +112,7 @@ async def test_it_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: in
     gateway.ahead_seconds = 0
     assert await gateway.ready() == (200, {"status": "ok"})
     assert (await correct())["data"] == {"correctBalance": {"balance": "1.00"}}
+    assert (await register())["data"] == {"setVolume": {"replayed": False}}
     assert (await endpoint.tell(paid()))[0] == 200
     assert await endpoint.amounts() == [("admin_correction", 10**9), ("topup", 2 * 10**10)]
 

@@ -161,13 +161,14 @@ async def test_a_mutation_is_finished_though_its_client_has_left(
 ) -> None:
     service = (await gateway.keys.create(NewKey(KeyScope.SERVICE, "tests"))).secret
     given = {"accountId": f"acct_{gateway.account_id}", "amount": "5", "promotion": "Hello", "idempotencyKey": "one"}
-    blocker = await asyncpg.connect(database_url)
+    # Within a transaction the activity is always that of the first look.
+    blocker, watcher = [await asyncpg.connect(database_url) for _ in range(2)]
     transaction = blocker.transaction()
     await transaction.start()
     await blocker.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE")
 
     async def is_waiting() -> bool:
-        return bool(await blocker.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        return bool(await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
 
     if leaves == "by closing the event stream":
         headers = {"Authorization": f"Bearer {service}"}
@@ -189,3 +190,4 @@ async def test_a_mutation_is_finished_though_its_client_has_left(
 
     await _eventually(is_granted)
     await blocker.close()
+    await watcher.close()

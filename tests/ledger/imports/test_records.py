@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
+from db.usage_writes import FedDayRow, put_usage_days
 from ledger.imports import records
 from ledger.imports.importer import Importer
 from ledger.imports.options import ImportOptions
@@ -55,7 +56,7 @@ async def sqlite_database(sqlite_file_url: str) -> AsyncIterator[Database]:
 
 
 async def _models(database: Database) -> list[str]:
-    return [row[0] for row in await database.read(text("SELECT model FROM usage_days ORDER BY calls"))]
+    return [row[0] for row in await database.read(text("SELECT model FROM usage_days ORDER BY calls, model"))]
 
 
 def _read(file: str | bytes) -> list[Record]:
@@ -72,6 +73,23 @@ async def test_a_line_inside_a_quoted_field_is_not_usage(database: Database) -> 
     assert counts == (1, 0, 1)
     assert refusals == [(2, "model must not contain control characters")]
     assert await _models(database) == ["honest"]
+
+
+@pytest.mark.parametrize("model", ['m"\n', '"m"x,"\n', '"m\\"x\n', '"m"x"\n'])
+async def test_a_quote_that_may_be_open_ends_the_file(sqlite_database: Database, model: str) -> None:
+    """Whatever way of writing quotes the file's program had, a line within a text is not usage."""
+    file = f'{_HEADER}\none,2026-10-20,{model}one,2026-10-20,m-smuggled,chat,7,2,3,9.99\n",chat,1,2,3,0.5\n'
+    counts, ((line, reason),) = await _import(sqlite_database, file)
+    assert (counts, line) == ((0, 0, 1), 2)
+    assert reason.endswith("the rest of the file is not read")
+
+
+async def test_a_space_before_a_quoted_field_is_no_part_of_it(sqlite_database: Database) -> None:
+    smuggled = '"m\none,2026-10-20,m-smuggled,chat,7,2,3,9.99\n"'
+    file = f'{_HEADER}\none,2026-10-20, {smuggled},chat,1,2,3,0.5\none, 2026-10-20, "m, large", chat,1,2,3,0.5\n'
+    counts, refusals = await _import(sqlite_database, file)
+    assert (counts, [line for line, _ in refusals]) == ((1, 0, 1), [2])
+    assert await _models(sqlite_database) == ["m, large"]
 
 
 @pytest.mark.parametrize("end", ["", '"x,chat,1,2,3,0.5\n', "a" * 70_000])
@@ -126,7 +144,8 @@ def test_what_a_writer_of_csv_wrote_is_read_back(
     if encoding == "utf-16" and any("\ufffd" in cell for row in rows for cell in row):
         return
     assert reader.header.fields == ["account", "day"]
-    assert [record.fields for record in reader] == [row for row in stripped if any(row)]
+    found = [[field.strip(" ") for field in record.fields] for record in reader]
+    assert found == [row for row in stripped if any(row)]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -157,6 +176,7 @@ async def test_other_encodings_are_named(sqlite_database: Database, line: bytes,
 
 
 _MODELS = ["plain", "=1+1", "'=1", "''-x", "'quoted'", "comma, large", 'say "hi"', "@at", "-minus", "モデル"]
+_SPACED = [" lead", "trail ", "  = x"]
 
 
 async def test_an_export_is_imported_unchanged(database_url: str, tmp_path: Path) -> None:
@@ -169,17 +189,21 @@ async def test_an_export_is_imported_unchanged(database_url: str, tmp_path: Path
     async with opened(database_url) as office:
         database = office.parts.database
         assert (await _import(database, lines.getvalue()))[0] == (len(_MODELS), 0, 0)
+        spaced = [FedDayRow(1, date(2026, 10, 20), one, "chat", "platform", 99, 1, 1, 1, "rollup") for one in _SPACED]
+        async with database.write() as connection:
+            await put_usage_days(connection, spaced)
+        models = [*_MODELS, *sorted(_SPACED)]
         address = f"{office.url}/billing/usage.csv?account=acct_1"
         async with office.session.get(
             address, headers={"Authorization": f"Bearer {office.keys['operator']}"}
         ) as answer:
             export = await answer.read()
-        assert await _import(database, export) == ((0, len(_MODELS), 0), [])
-        assert await _models(database) == _MODELS
+        assert await _import(database, export) == ((0, len(models), 0), [])
+        assert await _models(database) == models
     other = Database(DatabaseOptions(sqlite_url(tmp_path / "other.db")))
     await migrate(other)
-    assert await _import(other, export.replace(b"acct_1,", b"one,")) == ((len(_MODELS), 0, 0), [])
-    assert await _models(other) == _MODELS
+    assert await _import(other, export.replace(b"acct_1,", b"one,")) == ((len(models), 0, 0), [])
+    assert await _models(other) == models
     await other.close()
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from db import stripe_events
 from ledger.errors import BadUserInput, Conflict, NotFound
-from ledger.kinds import TransactionType
-from ledger.moves import Entry
+from ledger.kinds import RefType, TransactionType
+from ledger.moves import Entry, Ref
 from ledger.stripe.events import EventState, Receipt, StripeEvents
 from tests.ledger.desk import OPERATOR, usd
 from tests.ledger.recompute import differences
@@ -343,6 +343,26 @@ async def test_a_refund_that_fails_is_taken_back_once(till: Till) -> None:
     # Money that moved is no cost.
     assert await till.months(account_id) == {}
     assert await differences(till.database) == []
+
+
+async def test_rows_that_others_named_by_a_stripe_id_are_not_taken_for_stripe_s(till: Till) -> None:
+    account_id = await till.customer()
+    refs = Ref(RefType.PROMOTION, "re_1"), Ref(RefType.PROMOTION, "cs_1")
+    await till.post(account_id, *(Entry(TransactionType.BONUS, 5, "Words", ref=ref) for ref in refs))
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    one = refund("re_1", amount=500, charge="ch_1", payment_intent="pi_1")
+    await till.tell("refund.created", one)
+    by_hand = Entry(TransactionType.ADMIN_CORRECTION, usd("-5.00"), "By hand", corrects_seq=4)
+    await till.post(account_id, by_hand, writer=OPERATOR)
+    told = await till.tell("refund.failed", one | {"status": "failed"})
+    assert (told.state, "had corrected it by hand" in (told.reason or "")) == (EventState.NEEDS_ATTENTION, True)
+    rows = await till.rows(account_id)
+    assert [(row.type, row.corrects_seq) for row in rows[2:]] == [
+        ("topup", None),
+        ("refund", 3),
+        ("admin_correction", 4),
+        ("admin_correction", 4),
+    ]
 
 
 async def test_a_refund_that_was_canceled_before_it_was_credited_never_is(till: Till) -> None:

@@ -1,14 +1,13 @@
-"""Reading what posting depends on, and keeping what it came to.
+"""Posting on PostgreSQL: one statement reads, and one writes, whatever it takes.
 
-On PostgreSQL each is one statement, whatever it takes: rows travel as arrays, one for each column. Nobody holds a lock
-between the two where nobody else is in the way: an account's row has a `version` that changes with whatever is posted
-to the account, and what was worked out from one version is kept only if it is that version still.
+Rows travel as arrays, one for each column. Nobody holds a lock between the two where nobody else is in the way: an
+account's row has a `version` that changes with whatever is posted to the account, and what was worked out from one
+version is kept only if it is that version still.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -30,11 +29,11 @@ from sqlalchemy import (
     select,
 )
 
-from db import tables, usage_writes, writes
+from db import tables, writes
 from db.bundles import run_bundled
-from db.clocks import SERVER_TIME, Clock, ClockReading, reading_between, utc_now
-from db.database import POSTED_ACCOUNTS, WriteConnection
-from db.keyed_rows import is_postgresql, key_arrays, keyed_statement, listed_keys
+from db.clocks import SERVER_TIME, Clock, reading_between, utc_now
+from db.keyed_rows import key_arrays, keyed_statement, listed_keys
+from db.posting.state import Kept, Opened, PostingKeys
 from db.rows import (
     FOLDED_OF_TRANSACTIONS,
     AccountRow,
@@ -46,103 +45,10 @@ from db.rows import (
     folded_of_transaction,
 )
 from db.statements import columns, is_one_of
-from db.usage_writes import DayKey, FedDayRow, RequestKey
-
-Key = tuple[int, str, str]
-"""Account, ref type and ref id of a charge; account, operation and key of a call."""
+from db.usage_writes import FedDayRow
 
 _ACCOUNT: Final = tables.accounts
 _VERSION: Final = literal_column("accounts.xmin::text", String())
-
-
-class PostingKeys(NamedTuple):
-    """What posting depends on."""
-
-    accounts: Set[int]
-    calls: Set[Key] = frozenset()
-    charges: Set[Key] = frozenset()
-    requests: Set[RequestKey] = frozenset()
-    days: Set[DayKey] = frozenset()
-
-    @classmethod
-    def together(cls, several: Iterable[PostingKeys]) -> PostingKeys:
-        return cls(*(frozenset().union(*sets) for sets in zip(*several, strict=True)))
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    accounts: dict[int, AccountRow]
-    calls: dict[Key, IdempotencyRow]
-    """Those that were made before."""
-    charges: dict[Key, ChargeRow]
-    holds: dict[Key, HoldRow]
-    """The newest of each charge: only that one can be open."""
-    requests: set[RequestKey] = field(default_factory=set)
-    """Those that were counted before."""
-    days: dict[DayKey, FedDayRow] = field(default_factory=dict)
-    versions: dict[int, str] = field(default_factory=dict)
-    """PostgreSQL: of each account."""
-    clock: ClockReading | None = None
-    """PostgreSQL: while the accounts were read, after their locks were waited for; None if there are no accounts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    heads: Sequence[AccountRow]
-    """Of all accounts that anything was done to."""
-    rows: Sequence[TransactionRow]
-    charges: Sequence[ChargeRow]
-    holds: Sequence[HoldRow]
-    months: Sequence[MonthlyFiguresRow]
-    """What is added to them."""
-    calls: Sequence[IdempotencyRow]
-    requests: Sequence[RequestKey] = ()
-    days: Sequence[FedDayRow] = ()
-
-    @property
-    def posted_accounts(self) -> set[int]:
-        return {row.account_id for row in self.rows}
-
-
-async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clock = utc_now) -> Opened:
-    """The accounts stay as they are until the transaction ends."""
-    accounts = await writes.lock_accounts(connection, keys.accounts)
-    if not is_postgresql(connection):
-        found = await writes.charges_by_ref(connection, keys.charges) if keys.charges else {}
-        return Opened(
-            accounts,
-            await writes.idempotent_calls(connection, keys.calls) if keys.calls else {},
-            found,
-            await writes.newest_holds(connection, found.values()) if found else {},
-            await usage_writes.known_requests(connection, keys.requests) if keys.requests else set(),
-            await usage_writes.usage_days(connection, keys.days) if keys.days else {},
-        )
-    # What was read together with waiting for the lock could be from before it.
-    return await open_unlocked(await _driver(connection), keys, clock)
-
-
-async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -> None:
-    if is_postgresql(connection):
-        if kept.heads:
-            held = await keep_unlocked(await _driver(connection), opened, kept, together=True)
-            assert len(held) == len(kept.heads), "the accounts are locked"
-    else:
-        await writes.insert_transactions(connection, kept.rows)
-        await writes.update_heads(connection, kept.heads)
-        await writes.put_charges(connection, kept.charges)
-        await writes.put_holds(connection, kept.holds)
-        await writes.add_to_months(connection, kept.months)
-        await writes.insert_idempotent_calls(connection, kept.calls)
-        await usage_writes.insert_requests(connection, kept.requests)
-        await usage_writes.put_usage_days(connection, kept.days)
-    assert connection.sync_connection is not None
-    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(kept.posted_accounts)
-
-
-async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
-    raw: asyncpg.Connection[Any] | None = (await connection.get_raw_connection()).driver_connection
-    assert raw is not None
-    return raw
 
 
 @lru_cache(maxsize=2)

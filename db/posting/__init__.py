@@ -1,0 +1,43 @@
+"""Reading what posting depends on, and keeping what it came to, in a transaction that has locked its accounts.
+
+`postgresql` also does both without locks, for calls that share a commit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from db import writes
+from db.clocks import Clock, utc_now
+from db.database import POSTED_ACCOUNTS, WriteConnection
+from db.keyed_rows import is_postgresql
+from db.posting import sqlite
+from db.posting.postgresql import keep_unlocked, open_unlocked
+from db.posting.state import Kept, Opened, PostingKeys
+
+
+async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
+    raw: asyncpg.Connection[Any] | None = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None
+    return raw
+
+
+async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clock = utc_now) -> Opened:
+    """The accounts stay as they are until the transaction ends."""
+    if not is_postgresql(connection):
+        return await sqlite.open_accounts(connection, keys)
+    await writes.lock_accounts(connection, keys.accounts)
+    # What was read together with waiting for the lock could be from before it.
+    return await open_unlocked(await _driver(connection), keys, clock)
+
+
+async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -> None:
+    if not is_postgresql(connection):
+        await sqlite.keep(connection, kept)
+    elif kept.heads:
+        held = await keep_unlocked(await _driver(connection), opened, kept, together=True)
+        assert len(held) == len(kept.heads), "the accounts are locked"
+    assert connection.sync_connection is not None
+    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(kept.posted_accounts)

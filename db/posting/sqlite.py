@@ -1,0 +1,30 @@
+"""Posting on SQLite: its transaction began IMMEDIATE and is the only writer, so nothing has to be locked."""
+
+from __future__ import annotations
+
+from db import usage_writes, writes
+from db.database import WriteConnection
+from db.posting.state import Kept, Opened, PostingKeys
+
+
+async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> Opened:
+    charges = await writes.charges_by_ref(connection, keys.charges) if keys.charges else {}
+    return Opened(
+        await writes.lock_accounts(connection, keys.accounts),
+        await writes.idempotent_calls(connection, keys.calls) if keys.calls else {},
+        charges,
+        await writes.newest_holds(connection, charges.values()) if charges else {},
+        await usage_writes.known_requests(connection, keys.requests) if keys.requests else set(),
+        await usage_writes.usage_days(connection, keys.days) if keys.days else {},
+    )
+
+
+async def keep(connection: WriteConnection, kept: Kept) -> None:
+    await writes.insert_transactions(connection, kept.rows)
+    await writes.update_heads(connection, kept.heads)
+    await writes.put_charges(connection, kept.charges)
+    await writes.put_holds(connection, kept.holds)
+    await writes.add_to_months(connection, kept.months)
+    await writes.insert_idempotent_calls(connection, kept.calls)
+    await usage_writes.insert_requests(connection, kept.requests)
+    await usage_writes.put_usage_days(connection, kept.days)

@@ -1,0 +1,63 @@
+"""What posting reads of its accounts, and what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from db.clocks import ClockReading
+from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+from db.usage_writes import DayKey, FedDayRow, RequestKey
+
+Key = tuple[int, str, str]
+"""Account, ref type and ref id of a charge; account, operation and key of a call."""
+
+
+class PostingKeys(NamedTuple):
+    """What posting depends on."""
+
+    accounts: Set[int]
+    calls: Set[Key] = frozenset()
+    charges: Set[Key] = frozenset()
+    requests: Set[RequestKey] = frozenset()
+    days: Set[DayKey] = frozenset()
+
+    @classmethod
+    def together(cls, several: Iterable[PostingKeys]) -> PostingKeys:
+        return cls(*(frozenset().union(*sets) for sets in zip(*several, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    accounts: dict[int, AccountRow]
+    calls: dict[Key, IdempotencyRow]
+    """Those that were made before."""
+    charges: dict[Key, ChargeRow]
+    holds: dict[Key, HoldRow]
+    """The newest of each charge: only that one can be open."""
+    requests: set[RequestKey] = field(default_factory=set)
+    """Those that were counted before."""
+    days: dict[DayKey, FedDayRow] = field(default_factory=dict)
+    versions: dict[int, str] = field(default_factory=dict)
+    """PostgreSQL: of each account."""
+    clock: ClockReading | None = None
+    """PostgreSQL: while the accounts were read, after their locks were waited for; None if there are no accounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    heads: Sequence[AccountRow]
+    """Of all accounts that anything was done to."""
+    rows: Sequence[TransactionRow]
+    charges: Sequence[ChargeRow]
+    holds: Sequence[HoldRow]
+    months: Sequence[MonthlyFiguresRow]
+    """What is added to them."""
+    calls: Sequence[IdempotencyRow]
+    requests: Sequence[RequestKey] = ()
+    days: Sequence[FedDayRow] = ()
+
+    @property
+    def posted_accounts(self) -> set[int]:
+        return {row.account_id for row in self.rows}
