@@ -17,6 +17,7 @@ from ledger.keys import KeyScope
 from ledger.money import format_nanos
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
+from tests.ledger.restoring import restore
 
 # A socket whose server has gone is the browser's complaint, and so is a page's request in that time.
 BROKEN = re.compile("WebSocket connection|ERR_CONNECTION|Failed to load resource")
@@ -252,3 +253,25 @@ async def test_a_burst_is_taken_whole_and_in_order(gateway: Gateway, open_page: 
     await rows(page).first.get_by_role("button").click()
     await expect(page.locator("tr.detail")).to_contain_text(ids[-1])
     await expect(balance(page)).to_have_text(await figure(gateway))
+
+
+@pytest.mark.parametrize("tab", ["Transactions", "Usage"])
+async def test_a_restored_ledger_is_read_anew(gateway: Gateway, open_page: Open, watched: Watched, tab: str) -> None:
+    """Whatever was shown: rows that are gone, details of a row whose id another has, the tab that is not in view."""
+    watched.expected = BROKEN
+    lost = await gateway.charge("2.50", "Lost row")
+    page = await open_page(key=(await gateway.key()).secret)
+    await live(page)
+    await rows(page).first.get_by_role("button").click()
+    await expect(page.locator("tr.detail")).to_contain_text(lost)
+    await page.get_by_role("tab", name=tab).click()
+    await gateway.stop()
+    await gateway.start()
+    seq = int(lost.rsplit("_", 1)[1])
+    await restore(gateway.parts.database, gateway.account, seq - 1)
+    assert await gateway.charge("7.77", "Other row instead") == lost
+    await expect(balance(page)).to_have_text(await figure(gateway), timeout=30_000)
+    await page.get_by_role("tab", name="Transactions").click()
+    await expect(rows(page).first).to_contain_text("Other row instead")
+    await expect(page.get_by_text("Lost row")).to_have_count(0)
+    await expect(page.get_by_text("$2.50")).to_have_count(0)

@@ -3,7 +3,7 @@ import { type Client, createClient } from "graphql-ws";
 import { BalanceChanges, type BalanceChangesSubscription } from "../generated/BalanceChanges";
 import { account } from "./account";
 import { applyChanges } from "./changes";
-import { open } from "./page";
+import { openAnew } from "./page";
 import { key, signOut } from "./session";
 
 // The stream of balance changes. It is opened from the cursor of what is shown, and after a break from that of the
@@ -76,7 +76,7 @@ function cursorAfter(reason: unknown): string | undefined {
     throw new Ended();
   }
   if (code === "BAD_CURSOR" || code === "NOT_FOUND") {
-    void open();
+    void openAnew();
     throw new Ended();
   }
   return cursor;

@@ -71,6 +71,13 @@ export async function open(): Promise<void> {
   }
 }
 
+/** Forgets what was read: the ledger was restored, and a row that has the id of a known one may be another. */
+export async function openAnew(): Promise<void> {
+  const opening = open();
+  clear();
+  await opening;
+}
+
 const accountId = computed(() => address.value.account);
 
 /** Opens the page for each key and account, and loads what comes into view. */
