@@ -114,7 +114,7 @@ class Worker:
                 await self._work(stop)
             elif not stands_by:
                 stands_by = True
-                log.info("another worker works: standing by")
+                log.info("another worker is active: standing by")
             await _pause(stop, self._interval_seconds)
         await self._lock.release()
 

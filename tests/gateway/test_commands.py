@@ -155,7 +155,7 @@ def test_serving_an_empty_database_names_the_command_to_run(tmp_path: Path) -> N
     for command in commands:
         assert run(*command, url=url, status=1) == said
     assert list(tmp_path.iterdir()) == []
-    assert "now of" in run("migrate", url=url)
+    assert "now have" in run("migrate", url=url)
     assert "already" in run("migrate", url=url)
 
 

@@ -103,7 +103,7 @@ def test_a_file_to_import_is_never_written_to(
             [*command, "--database-url", sqlite_file_url], stdin=stdin, capture_output=True, text=True, timeout=60
         )
     assert (result.returncode, result.stdout) == (2, "")
-    assert "--refused: this is a file to import" in result.stderr
+    assert "--refused: this is one of the files to import" in result.stderr
     assert rollups.read_text() == before
     assert _count(sqlite_file_url, "SELECT count(*) FROM accounts") == 0
 
@@ -154,7 +154,7 @@ def test_an_import_that_is_told_to_end_says_what_it_took(
     assert isinstance(taken, int)
     assert taken > 0
     assert f" (rollups): {taken:,} lines taken with {taken * 5:,} calls, 0 known, 0 refused\n" in stdout
-    assert "interrupted; the lines counted above are kept, and importing again takes the rest" in stderr
+    assert "interrupted; the lines counted above were imported; import the files again for the rest" in stderr
 
 
 def test_strict_writes_nothing_when_a_line_is_refused(sqlite_file_url: str, rollups: Path) -> None:
