@@ -50,7 +50,7 @@ def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFigures
     for (account_id, month), total in sums.items():
         # The database checks too, but a driver can't even bind a larger number.
         if max(map(abs, total[2:])) > MAX_NANOS:
-            msg = f"the figures of {month} of {account_id_text(account_id)} leave the 64-bit range"
+            msg = f"the figures of {month} of {account_id_text(account_id)} exceed the 64-bit range"
             raise NumberOutOfRange(msg)
     return list(sums.values())
 
@@ -170,7 +170,7 @@ class Book:
 def source_of(writer: Writer, kind: TransactionType) -> TransactionSource:
     source = SOURCE_BY_WRITER[writer.kind].get(kind)
     if source is None:
-        msg = f"a {writer.kind} must not write {kind} rows"
+        msg = f"{writer.kind} must not write {kind} rows"
         raise Forbidden(msg)
     return source
 
@@ -197,7 +197,7 @@ def check_entry(entry: Entry, head_seq: int) -> None:
 def check_moment(moment: datetime, what: str) -> None:
     # In the years at either end of the calendar a moment of another zone may have no time in UTC.
     if moment.tzinfo is None or not MINYEAR < moment.year < MAXYEAR:
-        msg = f"{what} must carry its zone, and lie in the years {MINYEAR + 1} to {MAXYEAR - 1}"
+        msg = f"{what} must have a time zone, and its year must be {MINYEAR + 1} to {MAXYEAR - 1}"
         raise BadUserInput(msg)
 
 

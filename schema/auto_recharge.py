@@ -126,7 +126,7 @@ def _settings(given: SetAutoRechargeInput) -> RechargeSettings | None:
     if not given.enabled:
         return None
     if given.threshold is None or given.amount is None or given.daily_limit is None:
-        raise BadUserInput("`threshold`, `amount` and `dailyLimit` are required to enable auto-recharge")
+        raise BadUserInput("threshold, amount and dailyLimit are required to enable auto-recharge")
     return RechargeSettings(given.threshold, given.amount, given.daily_limit)
 
 

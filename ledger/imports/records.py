@@ -152,11 +152,11 @@ class RecordReader:
             parts = next(csv.reader(self._lines_from(lines), delimiter=self._delimiter, strict=True))
         except csv.Error as error:
             if len(lines) == 1:
-                msg = f"the line's quotes don't match: {error}"
+                msg = f"unbalanced quotes in the line: {error}"
                 raise BadUserInput(msg) from None
-            raise self._lost(f"the quotes of the record in lines {first} to {self._line} don't match") from None
+            raise self._lost(f"unbalanced quotes in the record on lines {first} to {self._line}") from None
         except _TooLong:
-            msg = f"the record in lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
+            msg = f"the record on lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
             raise self._lost(msg) from None
         for one in lines:
             _check_encoding(one, self._encoding)
@@ -175,7 +175,7 @@ class RecordReader:
 
     def _lost(self, reason: str) -> BadUserInput:
         self._is_lost = True
-        return BadUserInput(f"{reason}: the rest of the file is not read")
+        return BadUserInput(f"{reason}: the rest of the file was not read")
 
     def _skip_line(self, text: str) -> None:
         is_quoted = '"' in text

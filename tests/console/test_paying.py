@@ -159,7 +159,7 @@ async def test_without_a_saved_card_auto_recharge_promises_nothing(
     await page.get_by_role("button", name="Auto-recharge…").click()
     await dialog.get_by_role("checkbox").check()
     await dialog.get_by_role("button", name="Save").click()
-    await expect(page.get_by_text(f"Auto-recharge cannot charge at present: n{words[1:]}")).to_be_visible()
+    await expect(page.get_by_text(f"Auto-recharge cannot charge now: n{words[1:]}")).to_be_visible()
 
     # A top-up saves the card.
     started = await gateway.parts.top_ups.start(
@@ -191,7 +191,9 @@ async def test_a_failure_is_told_with_its_time_and_the_next_try(
         )
         await recharges.put_settings(connection, failed)
     page = await open_page(key=key)
-    told = "Auto-recharge cannot charge at present: it waits after a failure. Next try: 3 November 2099, 10:20 UTC."
+    told = (
+        "Auto-recharge cannot charge now: it is waiting after a failed payment. Next try: 3 November 2099, 10:20 UTC."
+    )
     told += " Last failure, 3 November 2026, 10:20 UTC: Your card was declined."
     await expect(page.get_by_text(told)).to_be_visible()
     async with gateway.parts.database.write() as connection:
@@ -240,7 +242,7 @@ async def test_a_dialog_is_left_by_escape_and_gives_the_focus_back(gateway: Gate
 
 async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Open, key: str) -> None:
     page = await open_page(key=key)
-    told = "Auto-recharge cannot charge at present: payments by card are not set up."
+    told = "Auto-recharge cannot charge now: card payments are not set up."
     await expect(page.get_by_text(told)).to_be_visible()
     await page.get_by_role("button", name="Add credit").click()
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
