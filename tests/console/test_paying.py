@@ -70,10 +70,10 @@ async def test_credit_is_added_by_way_of_stripe(
     await expect(dialog.get_by_role("alert")).to_have_text("From $5.00 to $10,000.00.")
     await dialog.get_by_label("Amount in US dollars").fill("30.005")
     await page.keyboard.press("Enter")
-    await expect(dialog.get_by_role("alert")).to_have_text("An amount has whole cents, such as 25.00.")
+    await expect(dialog.get_by_role("alert")).to_have_text("Enter an amount in whole cents, such as 25.00.")
     assert stand_in.asked_for("/v1/checkout/sessions") == []
     await dialog.get_by_role("button", name="$50").click()
-    await dialog.get_by_role("button", name="Go on to Stripe").click()
+    await dialog.get_by_role("button", name="Continue to Stripe").click()
     await expect(page).to_have_title("Stripe")
     (asked,) = stand_in.asked_for("/v1/checkout/sessions")
     assert asked.form["line_items[0][price_data][unit_amount]"] == "5000"
@@ -105,7 +105,7 @@ async def test_a_refusal_of_stripe_s_is_said_and_the_same_payment_tried_again(
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_role("alert")).to_be_visible()
     stand_in.faults.clear()
-    await dialog.get_by_role("button", name="Go on to Stripe").click()
+    await dialog.get_by_role("button", name="Continue to Stripe").click()
     await expect(page).to_have_title("Stripe")
     keys = {asked.key for asked in stand_in.asked if asked.path == "/v1/checkout/sessions"}
     assert len(keys) == 1
@@ -122,7 +122,7 @@ async def test_auto_recharge_is_set_shown_and_switched_off(
     await dialog.get_by_label("Charge each time").fill("75.00")
     await dialog.get_by_label("At most on a UTC day").fill("50.00")
     await page.keyboard.press("Enter")
-    await expect(dialog.get_by_role("alert")).to_have_text("The daily limit is at least one charge.")
+    await expect(dialog.get_by_role("alert")).to_have_text("The daily limit must be at least one charge.")
     await dialog.get_by_label("At most on a UTC day").fill("5000.00")
     await page.keyboard.press("Enter")
     await expect(dialog).to_have_count(0)
@@ -218,7 +218,7 @@ async def test_a_payment_page_that_is_over_is_replaced(
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     stand_in.sessions_expire_at = int(tomorrow.timestamp())
     await page.get_by_role("button", name="Add credit").click()
-    go_on = page.get_by_role("dialog").get_by_role("button", name="Go on to Stripe")
+    go_on = page.get_by_role("dialog").get_by_role("button", name="Continue to Stripe")
     for sessions, days in ((1, 0), (1, 0), (2, 2)):
         gateway.ahead = timedelta(days=days)
         async with page.expect_event("requestfailed", lambda request: CHECKOUT.match(request.url) is not None):
