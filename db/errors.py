@@ -116,7 +116,7 @@ def _from_sqlstate(state: str) -> DatabaseError | None:
             f"a concurrent transaction conflicted (SQLSTATE {state}): nothing was written, try again"
         )
     if state == "55P03":
-        return LockUnavailable("another transaction holds a lock on the rows to write (SQLSTATE 55P03)")
+        return LockUnavailable("another transaction holds a lock that this one needs (SQLSTATE 55P03)")
     if state == "57014":
         return StatementTimeout("a statement exceeded the configured time limit")
     if state in {"22003", "22012"}:
