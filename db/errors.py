@@ -102,9 +102,9 @@ def _from_sqlite(cause: sqlite3.Error) -> DatabaseError | None:
     if code in _SQLITE_UNAVAILABLE:
         return DatabaseUnavailable(f"{_SQLITE_UNAVAILABLE[code]} ({cause.sqlite_errorname})")
     if code == sqlite3.SQLITE_INTERRUPT:
-        return StatementTimeout("a statement took longer than the configured limit")
+        return StatementTimeout("a statement exceeded the configured time limit")
     if "integer overflow" in str(cause) or "range" in _failed_check(cause):
-        return NumberOutOfRange("a sum left the 64-bit range")
+        return NumberOutOfRange("a sum exceeded the 64-bit range")
     return None
 
 
@@ -113,16 +113,16 @@ def _from_sqlstate(state: str) -> DatabaseError | None:
         return DatabaseFull("the database's disk is full")
     if state in {"40001", "40P01"}:
         return TransactionConflict(
-            f"another transaction was in the way (SQLSTATE {state}): nothing was kept, try again"
+            f"a concurrent transaction conflicted (SQLSTATE {state}): nothing was written, try again"
         )
     if state == "55P03":
-        return LockUnavailable("another transaction has locked what this one needs (SQLSTATE 55P03)")
+        return LockUnavailable("another transaction holds a lock that this one needs (SQLSTATE 55P03)")
     if state == "57014":
-        return StatementTimeout("a statement took longer than the configured limit")
+        return StatementTimeout("a statement exceeded the configured time limit")
     if state in {"22003", "22012"}:
-        return NumberOutOfRange("a sum left the 64-bit range")
+        return NumberOutOfRange("a sum exceeded the 64-bit range")
     if state == "42501":
-        return DatabaseUnavailable("the database's role has not the rights that this takes (SQLSTATE 42501)")
+        return DatabaseUnavailable("the database role lacks a required permission (SQLSTATE 42501)")
     if state.startswith(_POSTGRES_UNAVAILABLE):
         return DatabaseUnavailable(f"the database is unavailable (SQLSTATE {state})")
     return None
@@ -146,16 +146,16 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _from_connecting(cause: BaseException) -> DatabaseError | None:
     if isinstance(cause, asyncpg.ClientConfigurationError):
-        return DatabaseUnavailable("the database's certificate can't be checked: give its URL an sslrootcert")
+        return DatabaseUnavailable("the database's certificate cannot be verified: set sslrootcert in the database URL")
     if isinstance(cause, asyncpg.InterfaceError) and "connection" in str(cause):
         return DatabaseUnavailable("the database closed the connection")
     if isinstance(cause, asyncpg.InternalClientError):
         # What the driver says of a connection that was ended between the two messages of a statement.
         return DatabaseUnavailable("the database closed the connection")
     if isinstance(cause, ssl.SSLError):
-        return DatabaseUnavailable(f"there is no TLS with the database ({cause.reason})")
+        return DatabaseUnavailable(f"TLS with the database failed ({cause.reason})")
     if isinstance(cause, ConnectionError) and "rejected SSL" in str(cause):
-        return DatabaseUnavailable("the database offers no TLS, which its URL's sslmode asks for")
+        return DatabaseUnavailable("the database does not offer TLS, which sslmode in the database URL requires")
     return DatabaseUnavailable("the database cannot be reached") if isinstance(cause, OSError) else None
 
 

@@ -14,7 +14,9 @@ from sqlalchemy.exc import ArgumentError
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SYSTEM_CERTIFICATES: Final = "system"
 
-_SHAPE: Final = "a database URL looks like sqlite:///billing.db or postgresql://user:password@host:5432/billing"
+_SHAPE: Final = (
+    "invalid database URL: expected a form like sqlite:///billing.db or postgresql://user:password@host:5432/billing"
+)
 _PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert")
 
 
@@ -33,22 +35,24 @@ def driver_url(url: str) -> URL:
         parsed = parsed.set(drivername="postgresql+asyncpg")
         _check_postgresql(parsed)
         return parsed
-    msg = f"a sqlite or postgresql database is needed, not {backend}"
+    msg = f"unsupported database {backend}: use sqlite or postgresql"
     raise ValueError(msg)
 
 
 def _check_sqlite(url: URL) -> None:
     if url.host or url.port or url.username or url.password is not None:
-        raise ValueError("a SQLite URL has three slashes before a path, four before one from the root")
+        raise ValueError("invalid SQLite URL: write three slashes before a relative path, four before an absolute path")
     if url.database in {None, "", ":memory:"}:
-        raise ValueError("a SQLite database must be a file: one in memory would be empty for every connection")
+        raise ValueError(
+            "the SQLite database must be a file: in memory, every connection would have an empty database of its own"
+        )
     if url.query:
         raise ValueError("a SQLite URL takes no parameters")
 
 
 def _check_postgresql(url: URL) -> None:
     if not set(url.query) <= set(_PARAMETERS):
-        msg = f"a PostgreSQL URL takes no other parameters than {', '.join(_PARAMETERS)}"
+        msg = f"unknown parameter in the PostgreSQL URL: allowed are {', '.join(_PARAMETERS)}"
         raise ValueError(msg)
     ports = connect_arguments(url).get("port", 5432)
     # SQLAlchemy takes port 0 for none.
@@ -73,7 +77,7 @@ def _tls(url: URL) -> str | ssl.SSLContext | None:
     if mode is None and certificates is None:
         return None
     if mode not in SSL_MODES:
-        msg = f"sslmode must be one of {', '.join(SSL_MODES)}, once"
+        msg = f"sslmode must be given once, as one of {', '.join(SSL_MODES)}"
         raise ValueError(msg)
     assert isinstance(mode, str)
     if certificates is None or SSL_MODES.index(mode) < SSL_MODES.index("require"):
@@ -81,12 +85,12 @@ def _tls(url: URL) -> str | ssl.SSLContext | None:
     if certificates == SYSTEM_CERTIFICATES:
         if mode != "verify-full":
             # Anybody can have a certificate that the system trusts, for a name of their own.
-            raise ValueError("sslrootcert=system needs sslmode=verify-full")
+            raise ValueError("sslrootcert=system requires sslmode=verify-full")
         return ssl.create_default_context()
     try:
         context = ssl.create_default_context(cafile=str(certificates))
     except OSError:
-        raise ValueError("the file that sslrootcert names has no certificates that can be read") from None
+        raise ValueError("the sslrootcert file has no readable certificates") from None
     # As libpq has it: with certificates of one's own, `require` looks at them as `verify-ca` does.
     context.check_hostname = mode == "verify-full"
     return context

@@ -110,7 +110,7 @@ async def _do_chores(parts: Parts) -> None:
                 await chore()
             except DatabaseError as error:
                 # Nothing is lost: the next round does it.
-                log.warning("chore not done", chore=name, reason=str(error))
+                log.warning("background task failed", chore=name, reason=str(error))
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:

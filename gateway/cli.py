@@ -39,9 +39,9 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="billing-gateway")
 def cli() -> None:
-    """The billing gateway: a prepaid ledger served over GraphQL and REST.
+    """Billing gateway: serves a prepaid ledger over GraphQL and REST.
 
-    Every setting is an environment variable BILLING_… or a flag; docs/configuration.md describes them.
+    Give each setting as an environment variable BILLING_… or as a flag. docs/configuration.md describes them.
     """
 
 

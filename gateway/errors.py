@@ -66,9 +66,11 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, DatabaseUnavailable | SchemaMismatch):
         return Problem("UNAVAILABLE", "the ledger cannot be reached at the moment: try again", internal=True)
     if isinstance(error, StatementTimeout):
-        return Problem("QUERY_TOO_COMPLEX", "the query read for too long: narrow its filter, by createdAt for one")
+        return Problem(
+            "QUERY_TOO_COMPLEX", "the query took too long to read: narrow its filter, for example by createdAt"
+        )
     if isinstance(error, NumberOutOfRange):
-        return Problem("BAD_USER_INPUT", "a sum leaves the 64-bit range: narrow the filter, or split the call")
+        return Problem("BAD_USER_INPUT", "a sum exceeds the 64-bit range: narrow the filter, or split the call")
     return Problem("INTERNAL", "internal error", internal=True)
 
 

@@ -20,19 +20,19 @@ def parsed_json(text: bytes | str, what: str) -> object:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        msg = f"{what} is not JSON that can be read: {error.msg}"
+        msg = f"invalid JSON in {what}: {error.msg}"
         raise RequestError("BAD_USER_INPUT", msg) from error
 
 
 def checked_request(given: object) -> GraphQLRequest:
     """Raises RequestError."""
     if isinstance(given, list):
-        raise RequestError("BAD_USER_INPUT", "batches are not supported: send one operation a request")
+        raise RequestError("BAD_USER_INPUT", "batches are not supported: send one operation per request")
     if not isinstance(given, dict):
         raise RequestError("BAD_USER_INPUT", "the body must be a JSON object with the member query")
     query, name, variables = given.get("query"), given.get("operationName"), given.get("variables")
     if not isinstance(query, str) or not query.strip():
-        raise RequestError("BAD_USER_INPUT", "query must be a document's text")
+        raise RequestError("BAD_USER_INPUT", "query must be a string")
     if name is not None and not isinstance(name, str):
         raise RequestError("BAD_USER_INPUT", "operationName must be a string or null")
     if variables is not None and not isinstance(variables, dict):

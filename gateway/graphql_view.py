@@ -26,7 +26,7 @@ from ledger.keys import Principal
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 
 _PARAMETERS: Final = ("query", "operationName", "variables", "extensions")
-_GET_ALONE: Final = "this path answers queries over GET; send mutations over POST"
+_GET_ALONE: Final = "mutations are not allowed over GET: send them over POST"
 
 
 async def _posted(request: web.Request) -> GraphQLRequest:

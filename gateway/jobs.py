@@ -68,14 +68,20 @@ def build_jobs(
 class JobMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.rounds = Counter("billing_worker_rounds", "Rounds of a job", ["job", "outcome"], registry=self.registry)
-        self.done = Counter("billing_worker_done", "Pieces of work that a job did", ["job"], registry=self.registry)
-        self.seconds = Histogram("billing_worker_seconds", "Time of a job's round", ["job"], registry=self.registry)
-        self.is_active = Gauge("billing_worker_active", "1 where this worker holds the lock", registry=self.registry)
+        self.rounds = Counter(
+            "billing_worker_rounds", "Number of rounds of a job", ["job", "outcome"], registry=self.registry
+        )
+        self.done = Counter(
+            "billing_worker_done", "Number of pieces of work that a job did", ["job"], registry=self.registry
+        )
+        self.seconds = Histogram("billing_worker_seconds", "Duration of a job's round", ["job"], registry=self.registry)
+        self.is_active = Gauge(
+            "billing_worker_active", "Whether this worker holds the lock: 1 or 0", registry=self.registry
+        )
         self.stripe_events = StripeEventGauges(self.registry)
         self.clock_ahead = Gauge(
             "billing_clock_ahead_seconds",
-            "By how much this machine's clock is ahead of the database's, when it posted last",
+            "How far this machine's clock was ahead of the database's clock at the last posting",
             registry=self.registry,
         )
 
@@ -114,7 +120,7 @@ class Worker:
                 await self._work(stop)
             elif not stands_by:
                 stands_by = True
-                log.info("another worker works: standing by")
+                log.info("another worker is active: standing by")
             await _pause(stop, self._interval_seconds)
         await self._lock.release()
 
@@ -122,7 +128,7 @@ class Worker:
         try:
             return await self._lock.acquire()
         except DatabaseError as error:
-            log.warning("the worker's lock cannot be asked for", reason=str(error))
+            log.warning("cannot check the worker's lock", reason=str(error))
             return False
 
     async def _work(self, stop: asyncio.Event) -> None:
@@ -136,7 +142,7 @@ class Worker:
                 await self._check_tables()
                 await _pause(stop, LOCK_CHECK_SECONDS)
             if not stop.is_set():
-                log.warning("the worker's lock was lost")
+                log.warning("worker's lock lost")
         finally:
             over.set()
             await asyncio.gather(*tasks)

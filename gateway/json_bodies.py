@@ -23,7 +23,7 @@ async def posted_text(request: web.Request, name: str) -> str:
     """The one member, a string, of a body that is an object. Raises RequestError, and ClientLeft."""
     given = await posted_json(request)
     if not isinstance(given, dict) or list(given) != [name] or not isinstance(given[name], str):
-        msg = f"the body must be a JSON object with the member {name} alone, a string"
+        msg = f"the body must be a JSON object with only the member {name}, a string"
         raise RequestError("BAD_USER_INPUT", msg)
     text: str = given[name]
     return text

@@ -22,13 +22,13 @@ class StripeEventGauges:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waiting = Gauge(
             "billing_stripe_events_waiting",
-            "Stripe's events that cannot be applied yet",
+            "Stripe events that cannot be applied yet",
             registry=registry,
             multiprocess_mode="mostrecent",
         )
         self._needing_attention = Gauge(
             "billing_stripe_events_needing_attention",
-            "Stripe's events that a person must look at",
+            "Stripe events that need attention",
             registry=registry,
             multiprocess_mode="mostrecent",
         )
@@ -45,7 +45,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         requests = Counter(
-            "billing_http_requests", "HTTP requests answered", ["route", "method", "status"], registry=self.registry
+            "billing_http_requests",
+            "Number of HTTP requests answered",
+            ["route", "method", "status"],
+            registry=self.registry,
         )
         seconds = BulkHistogram(
             "billing_http_request_seconds",
@@ -56,22 +59,22 @@ class Metrics:
         )
         running = Gauge(
             "billing_http_requests_running",
-            "HTTP requests being answered",
+            "HTTP requests in progress",
             registry=self.registry,
             multiprocess_mode="livesum",
         )
         self.requests = RequestTally(requests, seconds, running)
-        self.errors = Counter("billing_errors", "Errors sent to clients", ["code"], registry=self.registry)
+        self.errors = Counter("billing_errors", "Number of errors sent to clients", ["code"], registry=self.registry)
         self.subscribers = Gauge(
             "billing_subscribers",
-            "Operations that are being answered over WebSockets and event streams",
+            "Operations in progress over WebSockets and event streams",
             ["transport"],
             registry=self.registry,
             multiprocess_mode="livesum",
         )
         events = Counter(
             "billing_stream_events",
-            "Events sent over WebSockets and event streams",
+            "Number of events sent over WebSockets and event streams",
             ["transport"],
             registry=self.registry,
         )
@@ -84,17 +87,20 @@ class Metrics:
         self.events = {name: Tally(events.labels(name), delay, _DELAY_SECONDS) for name in ("websocket", "sse")}
         """By transport."""
         self.replays = Counter(
-            "billing_stream_replays", "Subscriptions that went on from a cursor", registry=self.registry
+            "billing_stream_replays", "Number of subscriptions resumed from a cursor", registry=self.registry
         )
         self.stripe_events = StripeEventGauges(self.registry)
         self.clock_ahead = Gauge(
             "billing_clock_ahead_seconds",
-            "By how much this machine's clock is ahead of the database's, or of the newest row where it is behind that",
+            "How far this machine's clock is ahead of the database's clock, or of the newest row if it is behind"
+            " that row",
             registry=self.registry,
             multiprocess_mode="mostrecent",
         )
         self.lagged = Counter(
-            "billing_stream_lagged", "Subscriptions that fell too far behind and were ended", registry=self.registry
+            "billing_stream_lagged",
+            "Number of subscriptions ended because they fell too far behind",
+            registry=self.registry,
         )
 
     def hand_on(self) -> None:
@@ -116,8 +122,8 @@ def may_read_metrics(request: web.Request, token: str | None) -> None:
     """Raises RequestError. Loopback without a token must be direct: a proxy's requests come from loopback too."""
     if token is not None:
         if request.headers.get(hdrs.AUTHORIZATION) != f"Bearer {token}":
-            raise RequestError("UNAUTHENTICATED", "the metrics need their token")
+            raise RequestError("UNAUTHENTICATED", "/metrics requires the metrics token")
         return
     direct = request.remote is not None and ip_address(request.remote).is_loopback
     if not direct or hdrs.X_FORWARDED_FOR in request.headers or hdrs.FORWARDED in request.headers:
-        raise RequestError("FORBIDDEN", "the metrics can be read from loopback, or with a token")
+        raise RequestError("FORBIDDEN", "/metrics can be read only from loopback or with the metrics token")

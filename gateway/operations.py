@@ -133,7 +133,7 @@ async def run_operation(
     """The answer of a query or mutation: its data, and its errors where it has some. Raises Refused, and RequestError
     for a subscription."""
     if operation.kind == OperationType.SUBSCRIPTION:
-        raise RequestError("BAD_USER_INPUT", "a subscription needs a WebSocket, or Accept: text/event-stream")
+        raise RequestError("BAD_USER_INPUT", "a subscription requires a WebSocket, or Accept: text/event-stream")
     result = await execute_operation(parts, principal, document, operation, given)
     errors = formatted_errors(parts, result.errors, "BAD_USER_INPUT") if result.errors else []
     # Without data and without a path, the variables were refused: nothing was executed.

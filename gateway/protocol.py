@@ -30,12 +30,14 @@ _UNKNOWN: Final = "unknown"
 
 def _problem(error: BaseException | None) -> Problem:
     if isinstance(error, LineTooLong):
-        msg = f"the address and each header may have {MAX_LINE_BYTES} bytes: one is longer"
+        msg = f"the address or a header is longer than {MAX_LINE_BYTES} bytes"
         return Problem("BAD_USER_INPUT", msg)
     if isinstance(error, ContentEncodingError):
-        return Problem("UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be gzip, deflate or identity, once")
+        return Problem(
+            "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be given at most once, as gzip, deflate or identity"
+        )
     if isinstance(error, HttpProcessingError):
-        return Problem("BAD_USER_INPUT", "the request is not HTTP that can be read")
+        return Problem("BAD_USER_INPUT", "the request is not valid HTTP")
     return Problem("INTERNAL", "internal error", internal=True)
 
 
@@ -73,7 +75,7 @@ class _Connection(web.RequestHandler):
         if problem.internal:
             log.error("request failed", code=problem.code, exc_info=exc)
         if request.writer.output_size > 0:
-            raise ConnectionError("a part of the answer is sent already")
+            raise ConnectionError("part of the answer was already sent")
         # Neither a method nor a path was read.
         response = _refused(self._parts, problem, method=_UNKNOWN, path=_UNKNOWN)
         response.force_close()

@@ -44,7 +44,7 @@ _CODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
 
 _HTTP_CODES: Final = {
     404: ("NOT_FOUND", "there is nothing at this path"),
-    405: ("METHOD_NOT_ALLOWED", "this path does not take this method"),
+    405: ("METHOD_NOT_ALLOWED", "this path does not allow this method"),
     413: ("PAYLOAD_TOO_LARGE", "the request body is too large"),
     415: ("UNSUPPORTED_MEDIA_TYPE", "this media type is not supported"),
 }
@@ -60,10 +60,10 @@ async def authenticate(request: web.Request, header: str | None = None) -> Princ
     if header is None:
         header = request.headers.get(hdrs.AUTHORIZATION)
     if header is None:
-        raise Unauthenticated("an API key is needed: Authorization: Bearer eco_…")
+        raise Unauthenticated("an API key is required: Authorization: Bearer eco_…")
     match = _BEARER.fullmatch(header.strip())
     if match is None:
-        raise Unauthenticated("the Authorization header must be: Bearer eco_…")
+        raise Unauthenticated("the Authorization header must have the form Bearer eco_…")
     principal = await request.app[PARTS].authenticator.principal(match[1])
     request[KEY_PREFIX] = principal.key_prefix
     return principal
@@ -87,11 +87,13 @@ async def read_body(request: web.Request) -> bytes:
     # aiohttp decodes these alone, and takes a body of any other coding as it is.
     coding = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).strip().lower()
     if coding not in _CODINGS:
-        raise RequestError("UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be gzip, deflate or identity, once")
+        raise RequestError(
+            "UNSUPPORTED_MEDIA_TYPE", "Content-Encoding must be given at most once, as gzip, deflate or identity"
+        )
     try:
         return await request.read()
     except web.RequestPayloadError as error:
-        msg = "the body is not coded as its Content-Encoding or Transfer-Encoding says"
+        msg = "the body does not match its Content-Encoding or Transfer-Encoding"
         raise RequestError("BAD_USER_INPUT", msg) from error
     except ConnectionError as error:
         raise ClientLeft from error

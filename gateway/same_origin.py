@@ -28,4 +28,4 @@ def check_origin(request: web.Request, allowed: frozenset[str] = frozenset()) ->
     origin = parse_origin(given[0]) if len(given) == 1 else None
     if origin is not None and (_is_own(origin, request) or origin in map(parse_origin, allowed)):
         return
-    raise RequestError("FORBIDDEN", "pages of this origin may not do this")
+    raise RequestError("FORBIDDEN", "requests from this origin are not allowed")

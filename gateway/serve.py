@@ -104,7 +104,7 @@ class _Workers:
             time.sleep(0.2)
             for number, process in enumerate(self._processes):
                 if process.poll() is not None and not self._stopping:
-                    log.error("worker ended: starting another", status=process.returncode)
+                    log.error("worker process ended: starting another", status=process.returncode)
                     time.sleep(RESTART_SECONDS)
                     self._processes[number] = self._start()
         self.stop()

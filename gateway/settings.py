@@ -18,82 +18,96 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True, extra="ignore")
 
-    database_url: str = Field("sqlite:///billing.db", description="SQLite file or PostgreSQL database.")
+    database_url: str = Field("sqlite:///billing.db", description="URL of the SQLite file or the PostgreSQL database.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(1, ge=1, le=64, description="Server processes that share the port.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free port.")
+    workers: int = Field(1, ge=1, le=64, description="Number of server processes that share the port.")
     pool_size: int = Field(
-        10, ge=1, le=500, description="Database connections of each process, and as many again for reading."
+        10,
+        ge=1,
+        le=500,
+        description="Size of each process's connection pool for writing; the pool for reading has the same size.",
     )
     statement_timeout_seconds: float = Field(
-        30.0, gt=0, le=3600, description="Longest time of one statement, on SQLite of one that reads."
+        30.0, gt=0, le=3600, description="Maximum duration of one statement; on SQLite, only of statements that read."
     )
     lock_timeout_seconds: float = Field(
-        10.0, gt=0, le=600, description="Longest wait for a lock, a connection, or SQLite's writer."
+        10.0, gt=0, le=600, description="Maximum wait for a lock, a connection, or SQLite's writer."
     )
     key_cache_seconds: float = Field(
-        2.0, ge=0, le=60, description="How long a key stays known: a revocation takes effect after this at the latest."
+        2.0,
+        ge=0,
+        le=60,
+        description="How long a process caches an API key. A revoked key is refused after this time at the latest.",
     )
-    max_body_bytes: int = Field(1_048_576, ge=1024, le=64 * 1_048_576, description="Largest request body.")
-    max_depth: int = Field(10, ge=3, le=100, description="Deepest nesting of fields in an operation.")
-    max_aliases: int = Field(15, ge=0, le=1000, description="Most aliases in an operation.")
-    max_directives: int = Field(50, ge=0, le=1000, description="Most directives in an operation.")
-    max_tokens: int = Field(1_000, ge=100, le=100_000, description="Most tokens in a document.")
+    max_body_bytes: int = Field(
+        1_048_576, ge=1024, le=64 * 1_048_576, description="Maximum size of a request body in bytes."
+    )
+    max_depth: int = Field(10, ge=3, le=100, description="Maximum depth of nested fields in an operation.")
+    max_aliases: int = Field(15, ge=0, le=1000, description="Maximum number of aliases in an operation.")
+    max_directives: int = Field(50, ge=0, le=1000, description="Maximum number of directives in an operation.")
+    max_tokens: int = Field(1_000, ge=100, le=100_000, description="Maximum number of tokens in a document.")
     document_cache_size: int = Field(
-        1_000, ge=0, le=100_000, description="Parsed and validated documents that each process keeps."
+        1_000, ge=0, le=100_000, description="Number of parsed and validated documents that each process caches."
     )
     compiled_execution: bool = Field(
-        True, description="Run operations as compiled code; if false, by graphql-core's executor alone."
+        True, description="Run operations as compiled code. If false, use graphql-core's executor."
     )
     huge_pages: bool = Field(
         True,
-        description="Keep the heap of each process that serves in huge pages of memory, where Linux (6.1 or newer) has"
-        " them: an answer takes up to a third less time.",
+        description="Keep the heap of each server process in huge pages of memory, if Linux (6.1 or newer) supports"
+        " it. Answers take up to a third less time.",
     )
     shutdown_seconds: float = Field(
-        20.0, ge=0, le=600, description="After SIGTERM, how long running requests and streams may take to end."
+        20.0, ge=0, le=600, description="Maximum time for running requests and streams to finish after SIGTERM."
     )
     connection_init_seconds: float = Field(
-        10.0, gt=0, le=300, description="How long a WebSocket may take to send its connection_init."
+        10.0, gt=0, le=300, description="Maximum wait for the connection_init message of a WebSocket."
     )
     heartbeat_seconds: float = Field(
         20.0,
         gt=0,
         le=600,
-        description="Silence after which a stream gets a sign of life; a WebSocket must answer within half of it.",
+        description="Time without messages after which a stream sends a heartbeat. A WebSocket client must answer"
+        " within half of this time.",
     )
     max_subscriptions: int = Field(
-        100, ge=1, le=10_000, description="Most operations that run on a WebSocket at the same time."
+        100, ge=1, le=10_000, description="Maximum number of operations that run on one WebSocket at the same time."
     )
     allowed_origins: str | None = Field(
         None,
-        description="Origins of other sites whose pages may open WebSockets: https://a.example,https://b.example.",
+        description="Other origins whose pages may open WebSockets, separated by commas:"
+        " https://a.example,https://b.example.",
     )
-    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="Log format: one JSON object per line, or text for people."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum log level.")
     metrics_token: SecretStr | None = Field(
-        None, description="Bearer token for /metrics; without one, only loopback may read it."
+        None, description="Bearer token for /metrics. Without a token, /metrics can be read only from loopback."
     )
 
     stripe_secret_key: SecretStr | None = Field(
-        None, description="Stripe's secret key; without one, nobody can top up and auto-recharge rests."
+        None, description="Stripe's secret key. Without it, top-ups and auto-recharge are disabled."
     )
     stripe_webhook_secrets: SecretStr | None = Field(
-        None, description="Signing secrets of Stripe's webhook, separated by commas: several while one is rotated."
+        None,
+        description="Signing secrets of the Stripe webhook, separated by commas. List both secrets while one is"
+        " rotated.",
     )
-    stripe_api_base: str = Field("https://api.stripe.com", description="Where Stripe's API is.")
-    stripe_timeout_seconds: float = Field(20.0, gt=0, le=120, description="Longest wait for an answer of Stripe's.")
+    stripe_api_base: str = Field("https://api.stripe.com", description="Base URL of the Stripe API.")
+    stripe_timeout_seconds: float = Field(20.0, gt=0, le=120, description="Maximum wait for an answer from Stripe.")
     stripe_retries: int = Field(
-        1, ge=0, le=10, description="How often a call of Stripe's that got no answer is sent again at once."
+        1, ge=0, le=10, description="Number of immediate retries if Stripe does not answer a call."
     )
-    stripe_tolerance_seconds: int = Field(300, ge=1, le=3600, description="How old the signature of an event may be.")
+    stripe_tolerance_seconds: int = Field(300, ge=1, le=3600, description="Maximum age of a Stripe event's signature.")
 
     @field_validator("allowed_origins")
     @classmethod
     def _are_origins(cls, value: str | None) -> str | None:
         for one in _listed(value):
             if parse_origin(one) is None:
-                msg = "must be scheme://host or scheme://host:port, several separated by commas"
+                msg = "must be scheme://host or scheme://host:port; separate several with commas"
                 raise ValueError(msg)
         return value
 
@@ -106,13 +120,17 @@ class Settings(BaseSettings):
         600.0,
         ge=0,
         le=86_400,
-        description="How long after its end a day of storage, or an instance's cycle, is billed: late reports count.",
+        description="Delay before an ended day of storage or an ended instance cycle is billed, so that late reports"
+        " count.",
     )
     hold_grace_seconds: float = Field(
-        86_400.0, ge=60, le=30 * 86_400, description="How long after its time an open hold expires that nobody settled."
+        86_400.0,
+        ge=60,
+        le=30 * 86_400,
+        description="How long after its end an open hold expires if it was not settled.",
     )
     worker_metrics_port: int = Field(
-        0, ge=0, le=65535, description="Port of the worker's /metrics and /healthz; 0 for none."
+        0, ge=0, le=65535, description="Port for the worker's /metrics and /healthz; 0 disables them."
     )
 
     def webhook_secrets(self) -> list[str]:
@@ -129,7 +147,7 @@ class Settings(BaseSettings):
     @classmethod
     def _http_address(cls, value: str) -> str:
         if not value.startswith(("https://", "http://")):
-            msg = "must begin with https://, or http:// for a stand-in"
+            msg = "must begin with https://, or with http:// for a test server"
             raise ValueError(msg)
         return value.rstrip("/")
 

@@ -27,7 +27,7 @@ async def stripe_webhook(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     secrets = parts.settings.webhook_secrets()
     if not secrets:
-        raise RequestError("UNAVAILABLE", "Stripe's webhook is not set up: it needs its secret")
+        raise RequestError("UNAVAILABLE", "the Stripe webhook is not set up: set its secret")
     if (request.content_length or 0) > MAX_EVENT_BYTES:
         raise web.HTTPRequestEntityTooLarge(MAX_EVENT_BYTES, request.content_length or 0)
     body = await read_body(request)

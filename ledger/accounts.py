@@ -43,13 +43,13 @@ async def _insert(transaction: LedgerTransaction, new: NewAccount) -> AccountRow
     if new.external_id is not None:
         EXTERNAL_ID.checked(new.external_id, "externalId")
         if is_shaped_like_account_id(new.external_id):
-            raise BadUserInput("externalId must not look like an account's id, such as acct_7")
+            raise BadUserInput("externalId must not look like an account id, such as acct_7")
     try:
         return await writes.insert_account(
             transaction.connection, external_id=new.external_id, name=new.name, created_at=transaction.clock()
         )
     except DuplicateKey as error:
-        msg = f"there is an account with the external id {new.external_id} already"
+        msg = f"an account with the external id {new.external_id} already exists"
         raise Conflict(msg) from error
 
 
@@ -72,7 +72,7 @@ async def change_status(
     REASON.checked(reason, "reason")
     row = await locked_account(transaction, account_id)
     if row.status == status:
-        msg = f"{account_id_text(account_id)} is {status.value} already"
+        msg = f"{account_id_text(account_id)} is already {status.value}"
         raise Conflict(msg)
     await writes.update_status(transaction.connection, account_id, status.value)
     await note(transaction, Act(STATUS_ACTS[status], actor, account_id, description=reason))

@@ -51,7 +51,7 @@ def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFigures
     for (account_id, month), total in sums.items():
         # The database checks too, but a driver can't even bind a larger number.
         if max(map(abs, total[2:])) > MAX_NANOS:
-            msg = f"the figures of {month} of {account_id_text(account_id)} leave the 64-bit range"
+            msg = f"the figures of {month} of {account_id_text(account_id)} exceed the 64-bit range"
             raise NumberOutOfRange(msg)
     return list(sums.values())
 
@@ -171,7 +171,7 @@ class Book:
 def source_of(writer: Writer, kind: TransactionType) -> TransactionSource:
     source = SOURCE_BY_WRITER[writer.kind].get(kind)
     if source is None:
-        msg = f"a {writer.kind} must not write {kind} rows"
+        msg = f"{writer.kind} must not write {kind} rows"
         raise Forbidden(msg)
     return source
 

@@ -26,8 +26,8 @@ log = structlog.get_logger()
 def _problem(reading: ClockReading, theirs: str) -> str:
     seconds = int(TOLERANCE.total_seconds())
     return (
-        f"clock: this process's clock shows {format_time(reading.ours)}, {theirs} {format_time(reading.theirs)}:"
-        f" more than {seconds} seconds apart"
+        f"clock: this process's clock shows {format_time(reading.ours)}, {theirs} {format_time(reading.theirs)}: they"
+        f" differ by more than {seconds} seconds"
     )
 
 

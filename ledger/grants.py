@@ -21,7 +21,7 @@ def bonus(amount_nanos: int, promotion: str, description: str | None = None) -> 
 def signup_bonus(amount_nanos: int) -> Entry:
     """Raises BadUserInput unless it is positive."""
     if amount_nanos <= 0:
-        raise BadUserInput("the signup bonus must be positive: leave it out for none")
+        raise BadUserInput("the signup bonus must be positive; omit it for no bonus")
     text = f"Signup bonus: {descriptions.dollars(amount_nanos)} of credit for a new account"
     return Entry(TransactionType.BONUS, amount_nanos, text, Ref(RefType.PROMOTION, "signup-bonus"))
 
@@ -34,7 +34,7 @@ def contract(name: str, cash_nanos: int, bonus_nanos: int | None, description: s
     if cash_nanos <= 0:
         raise BadUserInput("the cash part of a contract must be positive")
     if bonus_nanos is not None and bonus_nanos <= 0:
-        raise BadUserInput("the bonus part of a contract must be positive: leave it out for none")
+        raise BadUserInput("the bonus part of a contract must be positive; omit it for no bonus")
     REF_ID.checked(name, "contract")
     ref = Ref(RefType.CONTRACT, name)
     cash_text, bonus_text = descriptions.contract(name, cash_nanos, bonus_nanos or 0)

@@ -40,7 +40,7 @@ async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceR
     """
     checked_rate(rate.gpus, rate.price_nanos, HOUR, "gpus", "pricePerGpuHour")
     if not rate.price_nanos:
-        raise BadUserInput("pricePerGpuHour must be above zero: a cycle's hold is")
+        raise BadUserInput("pricePerGpuHour must be above zero")
     REF_ID.checked(rate.ref_id, "refId")
     ref = Ref(RefType.INFERENCE_INSTANCE, rate.ref_id)
     key = account_id, ref.type.value, ref.id
@@ -53,11 +53,11 @@ async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceR
     if known is not None and known.to_stop_since is not None:
         return known
     if hold.state != ChargeState.OPEN:
-        msg = f"the hold of {title(ref)} is {hold.state} already"
+        msg = f"the hold of {title(ref)} is already {hold.state}"
         raise Conflict(msg)
     since = (now if rate.since is None else checked_past(rate.since, now, "since")).astimezone(UTC)
     if since < hold.period_start:
-        raise Conflict("since lies in a cycle that is settled already, or before the first")
+        raise Conflict("since must not be in a cycle that is already settled, or before the first cycle")
     given = RateRow(*key, since=since, quantity=rate.gpus, price_nanos=rate.price_nanos)
     await _put_rate(connection, given)
     row = InstanceRow(account_id, ref.id, reported_at=max(now, since), to_stop_since=None)
@@ -70,7 +70,7 @@ async def _put_rate(connection: WriteConnection, given: RateRow) -> None:
     rates = (await volumes.rates_by_key(connection, [key]))[key]
     if rates:
         if given.since < rates[-1].since:
-            raise Conflict("since lies before the newest change of the instance's rate")
+            raise Conflict("since must not be before the newest change of the instance's rate")
         if given[4:] == rates[-1][4:]:
             return
     await volumes.put_rate(connection, given)

@@ -126,19 +126,19 @@ def _with_article(scope: KeyScope) -> str:
 def _check_new(key: NewKey, now: datetime) -> None:
     OWNER.checked(key.owner, "owner")
     if key.scope in OF_ACCOUNTS and key.account_id is None:
-        msg = f"{_with_article(key.scope)} key needs an account"
+        msg = f"{_with_article(key.scope)} key requires an account"
         raise BadUserInput(msg)
     if key.scope not in OF_ACCOUNTS and key.account_id is not None:
-        msg = f"{_with_article(key.scope)} key is of no single account"
+        msg = f"{_with_article(key.scope)} key must not have an account"
         raise BadUserInput(msg)
     if key.scope != KeyScope.SERVICE and (key.account_ids is not None or key.operations is not None):
-        raise BadUserInput("only a service key has a list of accounts or operations")
+        raise BadUserInput("only a service key can have a list of accounts or operations")
     if len(key.account_ids or ()) > MAX_ACCOUNTS:
-        msg = f"a service key lists at most {MAX_ACCOUNTS} accounts: leave them out for all"
+        msg = f"a service key can list at most {MAX_ACCOUNTS} accounts; omit the list for all accounts"
         raise BadUserInput(msg)
     unknown = set(key.operations or ()).difference(ServiceOperation)
     if unknown:
-        msg = f"operations must be of {', '.join(ServiceOperation)}"
+        msg = f"operations must be from {', '.join(ServiceOperation)}"
         raise BadUserInput(msg)
     if key.expires_at is not None:
         _check_end(key.expires_at, now)
@@ -147,7 +147,7 @@ def _check_new(key: NewKey, now: datetime) -> None:
 def _check_end(expires_at: datetime, now: datetime) -> None:
     check_moment(expires_at, "the key's end")
     if expires_at <= now:
-        raise BadUserInput("the key would have expired already")
+        raise BadUserInput("the expiry time must be in the future")
 
 
 async def _check_accounts(transaction: LedgerTransaction, key: NewKey, now: datetime) -> None:
@@ -155,7 +155,10 @@ async def _check_accounts(transaction: LedgerTransaction, key: NewKey, now: date
         await locked_account(transaction, key.account_id)
         valid = await rows.valid_key_count(transaction.connection, key.account_id, now)
         if valid >= MAX_VALID_KEYS:
-            msg = f"{account_id_text(key.account_id)} has {valid} valid keys, and may have {MAX_VALID_KEYS}: revoke one"
+            msg = (
+                f"{account_id_text(key.account_id)} already has {valid} valid keys; the limit is {MAX_VALID_KEYS}:"
+                " revoke one"
+            )
             raise Conflict(msg)
     named = set(key.account_ids or ())
     missing = named - await usage_writes.existing_accounts(transaction.connection, named) if named else set()
@@ -203,7 +206,7 @@ def no_key(prefix: str) -> NotFound:
 
 def check_grace(grace: timedelta) -> None:
     if not timedelta() <= grace <= MAX_GRACE:
-        msg = f"the grace must be between 0 seconds and {MAX_GRACE.days} days"
+        msg = f"the grace period must be between 0 seconds and {MAX_GRACE.days} days"
         raise BadUserInput(msg)
 
 
@@ -215,7 +218,7 @@ async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: time
         msg = f"the key {old.prefix} has expired or was revoked: create a new one"
         raise Conflict(msg)
     if old.replaced_by is not None:
-        msg = f"the key {old.prefix} was rotated already and is in its grace: rotate the one that took its place"
+        msg = f"the key {old.prefix} was already rotated and is in its grace period: rotate the key that replaced it"
         raise Conflict(msg)
     prefix, secret = _new_secret()
     fresh = {"prefix": prefix, "digest": digest_of(secret), "created_at": now, "last_used_at": None, "revoked_at": None}

@@ -71,7 +71,7 @@ def usage_order(account_id: int, writer: Writer, idempotency_key: str, batch: Us
 
 def _check(batch: UsageBatch, now: datetime) -> None:
     if not 1 <= len(batch.requests) <= MAX_REQUESTS:
-        msg = f"requests must be 1 to {MAX_REQUESTS}, not {len(batch.requests)}"
+        msg = f"requests must have 1 to {MAX_REQUESTS} elements, not {len(batch.requests)}"
         raise BadUserInput(msg)
     if batch.batch_id is not None:
         REF_ID.checked(batch.batch_id, "batchId")
@@ -83,7 +83,7 @@ def _check_request(request: MeteredRequest, what: str, now: datetime) -> None:
     REQUEST_ID.checked(request.id, f"{what}.id")
     MODEL.checked(request.model, f"{what}.model")
     if checked_past(request.at, now, f"{what}.at") < _EPOCH:
-        msg = f"{what}.at lies before 1970"
+        msg = f"{what}.at must not be before 1970"
         raise BadUserInput(msg)
     figures = {
         "inputTokens": request.input_tokens,
@@ -115,7 +115,7 @@ def _check_verdicts(verdicts: Sequence[Verdict], batch: UsageBatch) -> None:
         number = verdicts.index(Verdict.FED_BY_ROLLUP)
         request = batch.requests[number]
         msg = (
-            f"the usage of {request.model} on {request.at.astimezone(UTC).date()} is known from a rollup:"
+            f"a rollup already has the usage of {request.model} on {request.at.astimezone(UTC).date()}:"
             f" requests[{number}] cannot be added to it"
         )
         raise Conflict(msg)

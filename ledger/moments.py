@@ -12,5 +12,5 @@ def check_moment(moment: datetime, what: str) -> None:
     driver takes the first and the last moment of all for infinity.
     """
     if moment.tzinfo is None or not MINYEAR < moment.year < MAXYEAR:
-        msg = f"{what} must carry its zone, and lie in the years {MINYEAR + 1} to {MAXYEAR - 1}"
+        msg = f"{what} must have a time zone, and its year must be {MINYEAR + 1} to {MAXYEAR - 1}"
         raise BadUserInput(msg)

@@ -22,7 +22,7 @@ _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 def in_range(nanos: int, what: str) -> int:
     if not MIN_NANOS <= nanos <= MAX_NANOS:
-        msg = f"{what} leaves the range of ±{format_nanos(MAX_NANOS)}"
+        msg = f"{what} exceeds the range of ±{format_nanos(MAX_NANOS)}"
         raise BadUserInput(msg)
     return nanos
 

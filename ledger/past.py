@@ -13,6 +13,6 @@ def checked_past(moment: datetime, now: datetime, what: str) -> datetime:
     """The moment itself. Raises BadUserInput where it is still to come."""
     if moment > now + MAX_AHEAD:
         minutes = MAX_AHEAD.seconds // 60
-        msg = f"{what} lies in the future: it may be at most {minutes} minutes ahead of the server's clock"
+        msg = f"{what} must not be more than {minutes} minutes ahead of the server's clock"
         raise BadUserInput(msg)
     return moment

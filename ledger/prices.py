@@ -123,7 +123,7 @@ def _entry(model: str, table: object) -> Rate | str:
     if "price_as" not in table:
         return Rate(*(_decimal(table.get(key, 0), f"{what}.{key}") for key in _RATES))
     if len(table) > 1 or not isinstance(table["price_as"], str):
-        msg = f"{what}.price_as must be the name of a model, and stand alone"
+        msg = f"{what}.price_as must be the name of a model, and cannot be combined with prices"
         raise BadUserInput(msg)
     return table["price_as"]
 
@@ -134,12 +134,12 @@ def _resolved(entries: Mapping[str, Rate | str], model: str) -> Rate | str:
     found = entries[model]
     while isinstance(found, str) and found in entries:
         if found in passed:
-            msg = f'models."{model}".price_as leads in a circle'
+            msg = f'models."{model}".price_as refers to itself in a circle'
             raise BadUserInput(msg)
         passed.add(found)
         found = entries[found]
     if isinstance(found, str) and _known_model(found) is None:
-        msg = f'models."{model}".price_as names "{found}", which has no price'
+        msg = f'models."{model}".price_as refers to "{found}", which has no price'
         raise BadUserInput(msg)
     return found
 
@@ -153,6 +153,6 @@ def read_prices(file: BinaryIO) -> Prices:
         raise BadUserInput(msg) from error
     models = document.get("models")
     if not isinstance(models, dict) or document.keys() != {"models"}:
-        raise BadUserInput('the price file must have tables [models."name"] and nothing else')
+        raise BadUserInput('the price file must contain only tables [models."name"]')
     entries = {model: _entry(model, table) for model, table in models.items()}
     return Prices({model: _resolved(entries, model) for model in entries})

@@ -28,7 +28,7 @@ DECLINE_WAIT: Final = timedelta(hours=1)
 """From a decline to the next payment; twice that after the second."""
 MAX_FAILURE: Final = 300
 
-NO_CARD: Final = "there is no saved card: top up once through Checkout"
+NO_CARD: Final = "no card is saved: top up once through Stripe Checkout"
 DAILY_LIMIT: Final = "the daily limit of"
 """What a failure begins with that is none but the limit."""
 

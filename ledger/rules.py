@@ -46,7 +46,7 @@ def _describe(ref: Ref) -> str:
 
 def _enter(book: Book, writer: Writer, entry: Entry) -> None:
     if entry.ref is not None and entry.ref.type in HOLDABLE:
-        msg = f"rows of {_describe(entry.ref)} come from its hold: open, renew or settle it"
+        msg = f"rows of {_describe(entry.ref)} are written only by its hold: open, renew or settle the hold"
         raise BadUserInput(msg)
     row = book.append(writer, entry)
     if entry.ref is None or entry.ref.type not in RESOURCES:
@@ -76,7 +76,7 @@ def _new_charge(row: TransactionRow, ref: Ref) -> ChargeRow:
 
 def _check_hold(book: Book, move: OpenHold | RenewHold) -> None:
     if move.ref.type not in HOLDABLE:
-        msg = f"{move.ref.type.value.upper()} is not paid by holds"
+        msg = f"{move.ref.type.value.upper()} cannot be held"
         raise BadUserInput(msg)
     if move.amount_nanos <= 0:
         raise BadUserInput("the amount of a hold must be positive")
@@ -126,10 +126,10 @@ def _hold(book: Book, writer: Writer, move: OpenHold | RenewHold, period: Period
 def _open_hold(book: Book, writer: Writer, move: OpenHold) -> None:
     _check_hold(book, move)
     if book.account.status == AccountStatus.SUSPENDED:
-        msg = f"{account_id_text(book.account.id)} is suspended: it can open no hold"
+        msg = f"{account_id_text(book.account.id)} is suspended: it cannot open holds"
         raise InsufficientBalance(msg)
     if book.key(move.ref) in book.charges:
-        msg = f"{_describe(move.ref)} has been held already"
+        msg = f"{_describe(move.ref)} was already held"
         raise Conflict(msg)
     if book.balance_nanos < move.amount_nanos:
         msg = (
@@ -146,7 +146,7 @@ def _hold_to_settle(book: Book, ref: Ref) -> HoldRow:
         msg = f"{_describe(ref)} has no hold"
         raise NotFound(msg)
     if hold.state == ChargeState.SETTLED:
-        msg = f"the hold of {_describe(ref)} is settled already"
+        msg = f"the hold of {_describe(ref)} is already settled"
         raise Conflict(msg)
     return hold
 
@@ -222,7 +222,7 @@ def _settle_hold(book: Book, writer: Writer, move: SettleHold) -> None:
 def _renew_hold(book: Book, writer: Writer, move: RenewHold) -> bool:
     """Whether the instance is to be stopped, since its next cycle could not be paid."""
     if move.ref.type != RefType.INFERENCE_INSTANCE:
-        raise BadUserInput("only an INFERENCE_INSTANCE is held cycle by cycle")
+        raise BadUserInput("only an INFERENCE_INSTANCE is held in cycles")
     check_used(move.used_nanos)
     _check_hold(book, move)
     hold = _hold_to_settle(book, move.ref)
@@ -247,7 +247,7 @@ def _renew_hold(book: Book, writer: Writer, move: RenewHold) -> bool:
 def _expire_hold(book: Book, move: ExpireHold) -> None:
     hold = _hold_to_settle(book, move.ref)
     if hold.state != ChargeState.OPEN:
-        msg = f"the hold of {_describe(move.ref)} has expired already"
+        msg = f"the hold of {_describe(move.ref)} has expired"
         raise Conflict(msg)
     key = book.key(move.ref)
     _close_hold(book, key, hold._replace(expired_at=book.now), ChargeState.EXPIRED, hold.held_nanos, None)
@@ -256,7 +256,7 @@ def _expire_hold(book: Book, move: ExpireHold) -> None:
 
 def _end_charge(book: Book, move: EndCharge) -> None:
     if move.ref.type in HOLDABLE:
-        msg = f"{_describe(move.ref)} is paid by holds: settle it"
+        msg = f"{_describe(move.ref)} has a hold: settle it instead"
         raise BadUserInput(msg)
     # What never cost anything has no charge.
     if book.key(move.ref) in book.charges:

@@ -54,7 +54,7 @@ def check_unicode(value: str, what: str) -> None:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        msg = f"{what} is not Unicode text: it holds half of a surrogate pair"
+        msg = f"{what} is not Unicode text: it contains an unpaired surrogate"
         raise BadUserInput(msg) from error
 
 

@@ -104,4 +104,4 @@ class Tickets:
         return total
 
 
-_REFUSED: Final = "the ticket is not valid, has expired or was used: ask for a new one with the API key"
+_REFUSED: Final = "the ticket is not valid, has expired or was already used: request a new one with the API key"

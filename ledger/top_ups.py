@@ -150,7 +150,7 @@ class TopUps:
         if await acts.made_before(self._database, new.call()):
             return None
         if self._api is None:
-            raise StripeUnavailable("no secret key of Stripe's is set")
+            raise StripeUnavailable("Stripe's secret key is not set")
         return await self._new_session(self._api, new)
 
     async def _new_session(self, api: StripeApi, new: NewTopUp) -> CheckoutSession:

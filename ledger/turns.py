@@ -27,7 +27,7 @@ class Turns:
                         turns.callback(self._leave, account_id)
                         await turns.enter_async_context(self._locks.setdefault(account_id, asyncio.Lock()))
             except TimeoutError as error:
-                raise LockUnavailable("other calls on the account have not ended yet") from error
+                raise LockUnavailable("other calls on the account are still running") from error
             yield
 
     def _leave(self, account_id: int) -> None:

@@ -228,7 +228,7 @@ class _Rollups:
 def _check_range(figures: Sequence[int], what: str, account_id: int) -> None:
     # The database checks too, but a driver can't even bind a larger number.
     if any(abs(figure) > MAX_COUNT for figure in figures):
-        msg = f"the sum of usage for {what} of {account_id_text(account_id)} leaves the 64-bit range"
+        msg = f"the sum of usage for {what} of {account_id_text(account_id)} exceeds the 64-bit range"
         raise NumberOutOfRange(msg)
 
 

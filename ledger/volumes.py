@@ -50,14 +50,14 @@ async def _locked(connection: WriteConnection, key: ResourceKey) -> VolumeRow | 
 def _checked_moment(given: datetime | None, now: datetime, what: str) -> datetime:
     moment = now if given is None else checked_past(given, now, what)
     if moment < now - MAX_BACK:
-        msg = f"{what} must be at most {MAX_BACK.days} days ago"
+        msg = f"{what} must not be more than {MAX_BACK.days} days ago"
         raise BadUserInput(msg)
     return moment.astimezone(UTC)
 
 
 def _check_unbilled(volume: VolumeRow, moment: datetime, what: str) -> None:
     if volume.next_day is None or moment.date() < volume.next_day:
-        msg = f"{what} lies in a day that is billed already: {volume.next_day} is the first that is not"
+        msg = f"{what} must not be in a day that is already billed: the first day not yet billed is {volume.next_day}"
         raise Conflict(msg)
 
 
@@ -74,13 +74,13 @@ async def set_volume(connection: WriteConnection, account_id: int, rate: VolumeR
     if volume is None:
         volume = VolumeRow(*key, created_at=since, deleted_at=None, next_day=since.date())
     elif volume.deleted_at is not None:
-        msg = f"{title(rate.ref)} was deleted: an id is not used again"
+        msg = f"{title(rate.ref)} was deleted: its id cannot be used again"
         raise Conflict(msg)
     else:
         _check_unbilled(volume, since, "since")
         newest = (await volumes.rates_by_key(connection, [key]))[key][-1]
         if since < newest.since:
-            raise Conflict("since lies before the newest change of the volume")
+            raise Conflict("since must not be before the newest change of the volume")
     await volumes.put_volume(connection, volume)
     await volumes.put_rate(connection, RateRow(*key, since=since, quantity=rate.gib, price_nanos=rate.price_nanos))
     return volume
@@ -96,13 +96,13 @@ async def delete_volume(
         msg = f"there is no {title(ref)}"
         raise NotFound(msg)
     if volume.deleted_at is not None:
-        msg = f"{title(ref)} was deleted already"
+        msg = f"{title(ref)} was already deleted"
         raise Conflict(msg)
     moment = _checked_moment(deleted_at, now, "deletedAt")
     _check_unbilled(volume, moment, "deletedAt")
     newest = (await volumes.rates_by_key(connection, [key]))[key][-1]
     if moment < newest.since:
-        raise Conflict("deletedAt lies before the newest change of the volume")
+        raise Conflict("deletedAt must not be before the newest change of the volume")
     volume = volume._replace(deleted_at=moment)
     await volumes.put_volume(connection, volume)
     return volume

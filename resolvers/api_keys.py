@@ -48,7 +48,7 @@ class KeyOutcome:
 
 def _require_keeper(reads: Reads) -> None:
     if reads.principal.scope not in _KEEPERS:
-        raise Forbidden("only a manage key or an operator's key may do this")
+        raise Forbidden("this requires a manage key or an operator key")
 
 
 def _outlives(principal: Principal, scope: str, expires_at: datetime | None) -> bool:
@@ -71,11 +71,11 @@ async def create(writes: Writes, idempotency_key: str, new: NewKey, account_id: 
     _require_keeper(writes)
     own = writes.principal.account_id
     if own is not None and new.scope not in OF_ACCOUNTS:
-        raise Forbidden("a manage key makes keys of scope READ and MANAGE alone")
+        raise Forbidden("a manage key can create only READ and MANAGE keys")
     if account_id is not None or own is not None:
         new = replace(new, account_id=writes.account_in_scope(account_id, "accountId"))
     if _outlives(writes.principal, new.scope, new.expires_at):
-        raise BadUserInput("expiresAt must not be later than that of the key that asks, which is of this scope too")
+        raise BadUserInput("expiresAt must not be later than the expiry of the calling key, which has the same scope")
     call = Call("createApiKey", idempotency_key, asdict(new), new.account_id)
 
     async def acted(transaction: LedgerTransaction) -> KeyOutcome:
@@ -92,7 +92,7 @@ async def rotate(writes: Writes, idempotency_key: str, prefix: str, grace: timed
         actor = await acting_key(transaction, writes.principal)
         old = await _key_in_scope(transaction, writes.principal, prefix)
         if _outlives(writes.principal, old.scope, old.expires_at):
-            raise Forbidden("a key that expires rotates none of its own scope that outlives it")
+            raise Forbidden("a key that expires cannot rotate a key of its own scope that expires later")
         call = Call("rotateApiKey", idempotency_key, [prefix, grace.total_seconds()], old.account_id)
         outcome = await _kept(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))

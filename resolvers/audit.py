@@ -25,7 +25,7 @@ def audit_criteria(
     """Raises Forbidden unless an operator asks, NotFound for what is no account, BadUserInput for bad values."""
     reads.require_operator()
     if at_gte is not None and at_lt is not None and at_lt < at_gte:
-        raise BadUserInput("at is upside down: lt lies before gte")
+        raise BadUserInput("at has an invalid range: lt must not be before gte")
     return AuditCriteria(
         act=None if act is None else checked_characters(act, "act"),
         actor=None if actor is None else checked_characters(actor, "actor"),

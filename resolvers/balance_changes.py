@@ -13,7 +13,7 @@ from ledger.errors import BadCursor, Lagged, NotFound
 from resolvers.context import Watching
 from resolvers.cursors import CursorKind, LedgerCursorWriter, diverged, ledger_position, read_cursor
 
-_NO_ROW: Final = "the row to go on after is not in the ledger"
+_NO_ROW: Final = "the row of the after cursor is not in the ledger"
 
 
 class BalanceEvent(NamedTuple):
@@ -43,7 +43,7 @@ async def _follower(watching: Watching, account_id: int, after: Position | None)
     try:
         follower = await watching.changes.follow(account_id, after)
     except AheadOfLedger as error:
-        raise diverged("after lies ahead of the ledger") from error
+        raise diverged("the after cursor is ahead of the ledger") from error
     except Diverged as error:
         raise diverged(_NO_ROW) from error
     if follower is None:
@@ -82,7 +82,7 @@ class _Stream:
         try:
             return await self._follower.next()
         except FollowerLagged as lagged:
-            msg = "more rows waited for this subscription than may: subscribe again with after: the cursor"
+            msg = "the subscription fell too far behind: subscribe again with after set to the cursor"
             raise Lagged(msg, self._writer.of_row(*lagged.position)) from lagged
         except Diverged as error:
             raise diverged(_NO_ROW) from error

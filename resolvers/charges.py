@@ -30,7 +30,7 @@ def charge_criteria(
 ) -> ChargeCriteria:
     """Raises BadUserInput for a range that is upside down or a refId of the wrong length."""
     if opened_gte is not None and opened_lt is not None and opened_lt < opened_gte:
-        raise BadUserInput("openedAt is upside down: lt lies before gte")
+        raise BadUserInput("openedAt has an invalid range: lt must not be before gte")
     by_run = state is not None or ref_type is not None or ref_id is not None
     return ChargeCriteria(
         states=(state.value,) if state else _STATES if by_run else None,
@@ -44,7 +44,7 @@ def charge_criteria(
 def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> int | None:
     first_seq = position_in(text, argument, CursorKind.CHARGES, account_id, digest)
     if first_seq is not None and not 1 <= first_seq < 2**63 - 1:
-        msg = f"{argument} is not a cursor that this API gave out"
+        msg = f"{argument} is not a cursor of this API"
         raise BadCursor(msg)
     return first_seq
 

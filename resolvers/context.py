@@ -43,7 +43,7 @@ class Reads:
         if account_id is None:
             if principal.account_id is None:
                 scope = principal.scope.value.upper()
-                msg = f"{argument} is required: this is a key of scope {scope}, of no single account"
+                msg = f"{argument} is required: a key of scope {scope} has no account of its own"
                 raise BadUserInput(msg)
             return principal.account_id
         number = parse_account_id(account_id)
@@ -56,14 +56,14 @@ class Reads:
         self.nested_rows += count
         if self.nested_rows > MAX_NESTED_ROWS:
             msg = (
-                f"the lists within lists ask for more than {MAX_NESTED_ROWS} rows in all:"
-                " ask for fewer objects, or give their lists a smaller first"
+                f"nested lists ask for more than {MAX_NESTED_ROWS} rows in all: ask for fewer objects, or set a"
+                " smaller first on their lists"
             )
             raise QueryTooComplex(msg)
 
     def require_operator(self) -> None:
         if self.principal.scope != KeyScope.OPERATOR:
-            raise Forbidden("only an operator's key may do this")
+            raise Forbidden("this requires an operator key")
 
 
 class Watching(Reads):

@@ -159,7 +159,7 @@ class LedgerCursorWriter:
 
 def read_cursor(text: str, argument: str) -> Cursor:
     """Raises BadCursor, naming the argument, for anything that this module did not make."""
-    bad = BadCursor(f"{argument} is not a cursor that this API gave out")
+    bad = BadCursor(f"{argument} is not a cursor of this API")
     if len(text) > MAX_LENGTH:
         raise bad
     try:
@@ -184,7 +184,7 @@ def check_cursor(cursor: Cursor, argument: str, kind: CursorKind, account_id: in
         msg = f"{argument} is a cursor of another account"
         raise BadCursor(msg)
     if cursor.filter_digest != digest:
-        msg = f"{argument} is a cursor of another filter: page on with the filter that it came from"
+        msg = f"{argument} is a cursor of another filter: use the cursor with the filter that it came from"
         raise BadCursor(msg)
 
 
@@ -192,7 +192,7 @@ def seq_position(cursor: Cursor, argument: str) -> int:
     try:
         (seq,) = _SEQ.unpack(cursor.position)
     except struct.error as error:
-        msg = f"{argument} is not a cursor that this API gave out"
+        msg = f"{argument} is not a cursor of this API"
         raise BadCursor(msg) from error
     return int(seq)
 
@@ -203,7 +203,7 @@ def ledger_position(cursor: Cursor, argument: str) -> Position:
     try:
         seq, row_hash = _ROW.unpack(cursor.position)
     except struct.error as error:
-        msg = f"{argument} is not a cursor that this API gave out"
+        msg = f"{argument} is not a cursor of this API"
         raise BadCursor(msg) from error
     return Position(seq, row_hash)
 
@@ -239,5 +239,5 @@ def usage_position(cursor: Cursor, argument: str) -> UsagePosition:
         day, model, category, origin = cursor.position.decode().split("\x00")
         return date.fromisoformat(day), model, category, origin
     except ValueError as error:
-        msg = f"{argument} is not a cursor that this API gave out"
+        msg = f"{argument} is not a cursor of this API"
         raise BadCursor(msg) from error

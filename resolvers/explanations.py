@@ -226,7 +226,7 @@ def explain_recharge(
     """What auto-recharge does at present, in a few sentences."""
     said = [_recharging(row, currency, block)]
     if row.in_flight:
-        said.append("A payment is under way.")
+        said.append("A payment is in progress.")
     if next_try_at is not None:
         said.append(f"Next try: {since(next_try_at)} UTC.")
     if row.last_failure is not None and row.last_failure_at is not None and not _is_said(row.last_failure, block):
@@ -241,16 +241,16 @@ def _recharging(row: RechargeViewRow, currency: str, block: RechargeBlock | None
     if block == RechargeBlock.OFF:
         return "Auto-recharge is off."
     why = _BLOCKED[block].format(limit=money(row.daily_limit_nanos, currency))
-    return f"Auto-recharge cannot charge at present: {why}"
+    return f"Auto-recharge cannot charge now: {why}"
 
 
 _BLOCKED: Final = {
-    RechargeBlock.STOPPED: "it stopped after repeated declines. Save it again to start it.",
-    RechargeBlock.PAYMENTS_NOT_SET_UP: "payments by card are not set up.",
+    RechargeBlock.STOPPED: "it stopped after repeated declines. Save it again to restart it.",
+    RechargeBlock.PAYMENTS_NOT_SET_UP: "card payments are not set up.",
     RechargeBlock.ACCOUNT_SUSPENDED: "the account is suspended.",
     RechargeBlock.NO_SAVED_CARD: "no card is saved. Add credit once, and Stripe Checkout saves the card.",
     RechargeBlock.DAILY_LIMIT_REACHED: "the daily limit of {limit} is reached.",
-    RechargeBlock.RETRY_LATER: "it waits after a failure.",
+    RechargeBlock.RETRY_LATER: "it is waiting after a failed payment.",
 }
 
 

@@ -81,7 +81,7 @@ async def correct_balance(
 def _row_of(account_id: int, transaction_id: str) -> int:
     found = parse_transaction_id(transaction_id)
     if found is None or found[0] != account_id:
-        raise NotFound("corrects names no transaction of this account")
+        raise NotFound("corrects does not name a transaction of this account")
     return found[1]
 
 

@@ -60,7 +60,7 @@ def checked_size(value: int | None, argument: str) -> int | None:
 def window_of(first: int | None, last: int | None, after: object | None, before: object | None) -> Window:
     """One row more than was asked for, which tells whether the list goes on."""
     if first is not None and last is not None:
-        raise BadUserInput("first and last exclude each other")
+        raise BadUserInput("first and last cannot be combined")
     checked_size(first, "first")
     checked_size(last, "last")
     return Window(limit=(first or last or DEFAULT_PAGE) + 1, after=after, before=before, oldest=last is not None)

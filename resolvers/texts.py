@@ -8,8 +8,8 @@ from ledger.errors import BadUserInput
 from ledger.texts import REF_ID, check_unicode
 
 SEARCH_RULE: Final = (
-    "Both texts are folded first, by Unicode's full case folding and NFKC, and an i loses a dot above it: `STRASSE`"
-    " finds `Straße`, `istanbul` finds `İstanbul`. Accents count."
+    "Search ignores case and compatibility forms: both texts are folded by Unicode's full case folding and NFKC, and"
+    " a dot above an i is dropped. `STRASSE` finds `Straße`, and `istanbul` finds `İstanbul`. Accents count."
 )
 """For descriptions; docs/rest.md says it at length."""
 

@@ -35,9 +35,9 @@ def transaction_criteria(
 ) -> TransactionCriteria:
     """Raises BadUserInput for a range that is upside down or a text of the wrong length."""
     if created_gte is not None and created_lt is not None and created_lt < created_gte:
-        raise BadUserInput("createdAt is upside down: lt lies before gte")
+        raise BadUserInput("createdAt has an invalid range: lt must not be before gte")
     if amount_gte is not None and amount_lte is not None and amount_lte < amount_gte:
-        raise BadUserInput("amount is upside down: lte is less than gte")
+        raise BadUserInput("amount has an invalid range: lte must not be less than gte")
     return TransactionCriteria(
         # The rows that are about one kind of thing are read kind by kind, so all kinds are named then.
         kinds=_kinds(types, sources, all_named=ref_type is not None and ref_id is None),
@@ -162,7 +162,7 @@ async def transaction_page_in(
     newer = reads.loaders.transaction_count.load((account_id, criteria)) if window.after == 0 else None
     for end, row_hash in _ask_hashes(reads, account_id, ends):
         if not end.position.is_at(await row_hash):
-            raise diverged(f"{end.argument} is the cursor of a row that the ledger does not have")
+            raise diverged(f"{end.argument} is a cursor of a row that is not in the ledger")
     rows, has_next, has_previous = page_rows(await found, window)
     if newer is not None:
         has_previous = await newer > 0

@@ -39,7 +39,7 @@ def usage_criteria(
 ) -> UsageCriteria:
     """Raises BadUserInput for a range that is upside down or a list that is too long."""
     if day_gte is not None and day_lt is not None and day_lt < day_gte:
-        raise BadUserInput("day is upside down: lt lies before gte")
+        raise BadUserInput("day has an invalid range: lt must not be before gte")
     if models is not None and len(models) > MAX_MODELS:
         msg = f"models must name at most {MAX_MODELS} models, not {len(models)}"
         raise BadUserInput(msg)

@@ -108,7 +108,7 @@ class Writes(Reads):
     def account_of_manager(self, operation: str, account_id: str | None) -> int:
         """The number of a manage key's own account. Raises Forbidden for other keys."""
         if self.principal.scope != KeyScope.MANAGE:
-            msg = f"{operation} is for manage keys"
+            msg = f"{operation} requires a manage key"
             raise Forbidden(msg)
         return self.account_in_scope(account_id, "accountId")
 
@@ -116,9 +116,9 @@ class Writes(Reads):
         """The number of an account that the key may do this to. Raises Forbidden, or NotFound as reads do."""
         principal = self.principal
         if principal.scope != KeyScope.SERVICE:
-            msg = f"{operation.value} is for service keys"
+            msg = f"{operation.value} requires a service key"
             raise Forbidden(msg)
         if principal.operations is not None and operation not in principal.operations:
-            msg = f"this service key may not call {operation.value}"
+            msg = f"this service key is not allowed to call {operation.value}"
             raise Forbidden(msg)
         return self.account_in_scope(account_id, "accountId")

@@ -40,45 +40,53 @@ class Account(Node):
     def id(self: AccountRow) -> strawberry.ID:
         return strawberry.ID(account_id_text(self.id))
 
-    external_id: str | None = strawberry.field(description="The name that other systems know the account by. Unique.")
-    name: str = strawberry.field(description="For people to read.")
-    currency: str = strawberry.field(description="ISO 4217 code; all amounts of the account are in it.")
+    external_id: str | None = strawberry.field(description="Unique name by which other systems know the account.")
+    name: str = strawberry.field(description="Display name.")
+    currency: str = strawberry.field(description="ISO 4217 code of the currency of all the account's amounts.")
     status: AccountStatus = strawberry.field(description="Whether the account may open new holds.")
     created_at: datetime = strawberry.field(description="When the account was created.")
 
     @strawberry.field(
-        description="The credit balance: money available for new launches and API calls. It may be below zero, since"
-        " what was used is owed.",
+        description="The credit balance: money available for new launches and API calls. It can be negative, because"
+        " usage that has happened is owed.",
         metadata={AHEAD: accounts.ask_balance},
     )
     async def balance(
         self: AccountRow,
         info: Info[Reads, None],
         as_of: Annotated[
-            datetime | None, strawberry.argument(description="The balance at the end of this moment; now if left out.")
+            datetime | None,
+            strawberry.argument(
+                description="Returns the balance at the end of this moment; the current balance if omitted."
+            ),
         ] = None,
     ) -> Nanos:
         return Nanos(await accounts.balance(info.context, self, as_of))
 
     @strawberry.field(
-        description="The position of this answer in the account's ledger: subscribe from it. Valid with no rows too."
+        description="Cursor of this answer in the account's ledger. Pass it as `after` to subscribe from here. It is"
+        " valid for an empty ledger too."
     )
     def balance_cursor(self: AccountRow) -> str:
         return accounts.balance_cursor(self)
 
     @strawberry.field(
-        description="The cards of one month.", graphql_type=MonthlySummary, metadata={AHEAD: months.ask_summary}
+        description="Costs and usage of one month, as the cards show them.",
+        graphql_type=MonthlySummary,
+        metadata={AHEAD: months.ask_summary},
     )
     async def monthly_summary(
         self: AccountRow,
         info: Info[Reads, None],
-        month: Annotated[Month | None, strawberry.argument(description="This UTC month if left out.")] = None,
+        month: Annotated[
+            Month | None, strawberry.argument(description="UTC month; the current one if omitted.")
+        ] = None,
     ) -> MonthlyFiguresRow:
         return await months.monthly_summary(info.context, self, month)
 
     @strawberry.field(
-        description="The cards of the newest months, oldest first, ending with this UTC month. Months without data are"
-        " zeros.",
+        description="Costs and usage of the newest months, oldest first, ending with the current UTC month. Months"
+        " without data are zeros.",
         graphql_type=list[MonthlySummary],
         metadata={AHEAD: months.ask_summaries},
     )
@@ -90,7 +98,7 @@ class Account(Node):
         return await months.monthly_summaries(info.context, self, last)
 
     @strawberry.field(
-        description="The ledger, newest first. The cost of a page does not depend on how far back it lies.",
+        description="The account's ledger rows, newest first. A page costs the same however far back it is.",
         graphql_type=TransactionConnection,
         metadata={AHEAD: ask_transactions, ROWS: "Transaction"},
     )
@@ -116,7 +124,7 @@ class Account(Node):
         )
 
     @strawberry.field(
-        description="What each resource came to, newest first: by the time of its first row.",
+        description="The account's charges, one for each resource, newest first by the time of the first row.",
         graphql_type=ChargeConnection,
         metadata={AHEAD: ask_charges},
     )
@@ -161,20 +169,22 @@ class Account(Node):
         )
 
     @strawberry.field(
-        description="The account's READ and MANAGE keys, newest first, those that ended among them. For the account's"
-        " manage keys and operators: FORBIDDEN for others.",
+        description="The account's READ and MANAGE keys, newest first, including revoked and expired keys. Only for"
+        " operators and the account's MANAGE keys; FORBIDDEN for other keys.",
         graphql_type=ApiKeyConnection | None,
     )
     async def api_keys(
         self: AccountRow,
         info: Info[Reads, None],
-        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
-        after: Annotated[str | None, strawberry.argument(description="Only keys older than this cursor's.")] = None,
+        first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
+        after: Annotated[
+            str | None, strawberry.argument(description="Returns only keys older than this cursor.")
+        ] = None,
     ) -> Page[ApiKeyRow]:
         return await api_keys.key_page(info.context, self, first, after)
 
     @strawberry.field(
-        description="What auto-recharge is set to, and how it goes; null if it was never set.",
+        description="Settings and current state of auto-recharge; null if it was never set.",
         graphql_type=AutoRecharge | None,
         metadata={AHEAD: recharges.ask_auto_recharge},
     )
@@ -182,7 +192,8 @@ class Account(Node):
         return await recharges.auto_recharge(info.context, self.id)
 
     @strawberry.field(
-        description="Whether a card is saved that auto-recharge can charge. A top-up by Stripe Checkout saves one.",
+        description="Whether the account has a saved card that auto-recharge can charge. A top-up through Stripe"
+        " Checkout saves the card.",
         metadata={AHEAD: recharges.ask_saved_card},
     )
     async def has_saved_card(self: AccountRow, info: Info[Reads, None]) -> bool:
@@ -193,7 +204,7 @@ class Account(Node):
 
 @strawberry.type(description="An account and its cursor.")
 class AccountEdge:
-    cursor: str = strawberry.field(description="Opaque. It pages in the list of accounts.")
+    cursor: str = strawberry.field(description="Opaque cursor, valid only in the list of accounts.")
     node: Account = strawberry.field(description="The account.")
 
 
@@ -207,10 +218,10 @@ class AccountConnection:
     def nodes(self: Page[AccountRow]) -> tuple[AccountRow, ...]:
         return self.rows
 
-    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
     def page_info(self: Page[AccountRow]) -> Page[AccountRow]:
         return self
 
-    @strawberry.field(description="Number of accounts that the search finds. Worked out when it is asked for.")
+    @strawberry.field(description="Number of accounts that match the search. Computed only when requested.")
     async def total_count(self: Page[AccountRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await accounts.account_count(info.context, self))

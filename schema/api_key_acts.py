@@ -19,82 +19,94 @@ from schema.payload import Call
 from schema.scalars import Nanos
 from schema.transaction import Transaction
 
-_PREFIX: Final = "The visible part of the key: `eco_k3x7q2ab`. A manage key knows the keys of its own account alone."
+_PREFIX: Final = "The key's visible prefix: `eco_k3x7q2ab`. A MANAGE key finds only the keys of its own account."
 _MAX_GRACE_SECONDS: Final = int(MAX_GRACE.total_seconds())
 _SHOWN_ONCE: Final = (
-    "The whole key, shown this once: it is kept nowhere. Null where the call is replayed, since it was shown then;"
-    " whoever lost it rotates the key."
+    "The full key. It is shown only in this answer and stored nowhere. Null if the call is replayed, because it was"
+    " shown the first time; if it was lost, rotate the key."
 )
 
 
-@strawberry.input(description="A new key.")
+@strawberry.input(description="A key to create.")
 class CreateApiKeyInput(Call):
-    scope: KeyScope = strawberry.field(description="What it may do. A manage key makes READ and MANAGE keys alone.")
-    owner: str = strawberry.field(description=f"Who answers for the key: {OWNER.bounds}.")
+    scope: KeyScope = strawberry.field(
+        description="What the key may do. A MANAGE key can create only READ and MANAGE keys."
+    )
+    owner: str = strawberry.field(description=f"Person or team responsible for the key: {OWNER.bounds}.")
     account_id: strawberry.ID | None = strawberry.field(
         default=None,
-        description="The account of a READ or MANAGE key, `acct_7`; a manage key's own if left out. Others have none.",
+        description="The account of a READ or MANAGE key, `acct_7`; the caller's own account if a MANAGE key omits"
+        " it. Not allowed for other keys.",
     )
     account_ids: list[strawberry.ID] | None = strawberry.field(
         default=None,
-        description=f"The accounts of a SERVICE key, at most {MAX_ACCOUNTS}; all if left out. Others have no list.",
+        description=f"Accounts that a SERVICE key is restricted to, at most {MAX_ACCOUNTS}; all accounts if omitted."
+        " Not allowed for other keys.",
     )
     operations: list[ServiceOperation] | None = strawberry.field(
-        default=None, description="The mutations of a SERVICE key; all if left out. Others have no list."
+        default=None,
+        description="Mutations that a SERVICE key is restricted to; all mutations if omitted. Not allowed for"
+        " other keys.",
     )
     expires_at: datetime | None = strawberry.field(
         default=None,
-        description="When it stops working, before the year 9999; never if left out. A key that expires makes none of"
-        " its own scope that outlives it.",
+        description="When the key expires, before the year 9999; never if omitted. A key that expires cannot create a"
+        " key of its own scope that expires later.",
     )
 
 
-@strawberry.input(description="A key that another is to take the place of.")
+@strawberry.input(description="A key to replace with a new one.")
 class RotateApiKeyInput(Call):
     prefix: str = strawberry.field(description=_PREFIX)
     grace_seconds: int = strawberry.field(
         default=0,
-        description=f"How long the old key goes on: 0 to {_MAX_GRACE_SECONDS}. Give a key that rotates itself some, in"
-        " case the answer is lost.",
+        description=f"Seconds for which the old key keeps working: 0 to {_MAX_GRACE_SECONDS}. If a key rotates"
+        " itself, set some, in case the answer is lost.",
     )
 
 
-@strawberry.input(description="A key that is to end.")
+@strawberry.input(description="A key to revoke.")
 class RevokeApiKeyInput(Call):
     prefix: str = strawberry.field(description=_PREFIX)
 
 
 @strawberry.type
 class KeyPayload:
-    key: ApiKey = strawberry.field(name="apiKey", description="The key as it is after the call, or now if replayed.")
-    transactions: list[Transaction] = strawberry.field(description="Empty: keys write no rows.")
+    key: ApiKey = strawberry.field(
+        name="apiKey", description="The key after the call, or its current state if the call is replayed."
+    )
+    transactions: list[Transaction] = strawberry.field(description="Always empty: key mutations write no rows.")
     balance_nanos: Nanos | None = strawberry.field(
-        name="balance", description="The balance of the key's account after the call; null for a key of no account."
+        name="balance",
+        description="Balance of the key's account after the call; null if the key belongs to no account.",
     )
     replayed: bool = strawberry.field(
-        description="The call was carried out before: this is its outcome of that time, and nothing was written now."
+        description="Whether the call had already been carried out. If true, this is the outcome of the first call,"
+        " and nothing was written now."
     )
 
 
-@strawberry.type(description="What createApiKey did.")
+@strawberry.type(description="Result of createApiKey.")
 class CreateApiKeyPayload(KeyPayload):
     secret: str | None = strawberry.field(description=_SHOWN_ONCE)
 
 
-@strawberry.type(description="What rotateApiKey did.")
+@strawberry.type(description="Result of rotateApiKey.")
 class RotateApiKeyPayload(KeyPayload):
     secret: str | None = strawberry.field(description=_SHOWN_ONCE)
-    replaced: ApiKey = strawberry.field(description="The old key: it is revoked, or expires when its grace ends.")
+    replaced: ApiKey = strawberry.field(
+        description="The old key. It is revoked, or expires at the end of the grace period."
+    )
 
 
-@strawberry.type(description="What revokeApiKey did.")
+@strawberry.type(description="Result of revokeApiKey.")
 class RevokeApiKeyPayload(KeyPayload):
     pass
 
 
-CreateApiKeyArgument = Annotated[CreateApiKeyInput, strawberry.argument(description="What it may do, and for whom.")]
-RotateApiKeyArgument = Annotated[RotateApiKeyInput, strawberry.argument(description="Which one.")]
-RevokeApiKeyArgument = Annotated[RevokeApiKeyInput, strawberry.argument(description="Which one.")]
+CreateApiKeyArgument = Annotated[CreateApiKeyInput, strawberry.argument(description="The key to create.")]
+RotateApiKeyArgument = Annotated[RotateApiKeyInput, strawberry.argument(description="The key to change.")]
+RevokeApiKeyArgument = Annotated[RevokeApiKeyInput, strawberry.argument(description="The key to change.")]
 
 
 def _new_key(given: CreateApiKeyInput, account_ids: tuple[int, ...] | None) -> NewKey:
@@ -105,8 +117,8 @@ def _new_key(given: CreateApiKeyInput, account_ids: tuple[int, ...] | None) -> N
 @strawberry.type
 class KeyMutations:
     @strawberry.mutation(
-        description="Makes a key. For operators, and for manage keys on their own account. CONFLICT where the account"
-        f" has {MAX_VALID_KEYS} valid keys already.",
+        description="Creates a key. For operators, and for MANAGE keys on their own account. Fails with CONFLICT if"
+        f" the account already has {MAX_VALID_KEYS} valid keys.",
         graphql_type=CreateApiKeyPayload,
     )
     async def create_api_key(self, info: Info[Writes, None], input: CreateApiKeyArgument) -> KeyOutcome:  # noqa: A002
@@ -114,8 +126,8 @@ class KeyMutations:
         return await api_keys.create(info.context, input.idempotency_key, new, input.account_id)
 
     @strawberry.mutation(
-        description="Puts a new key of the same rights in the place of another. For operators, and for manage keys on"
-        " their own account. CONFLICT where it has ended or was rotated already.",
+        description="Replaces a key with a new one that has the same rights. For operators, and for MANAGE keys on"
+        " their own account. Fails with CONFLICT if the key has expired, was revoked or was rotated already.",
         graphql_type=RotateApiKeyPayload,
     )
     async def rotate_api_key(self, info: Info[Writes, None], input: RotateApiKeyArgument) -> KeyOutcome:  # noqa: A002
@@ -123,8 +135,8 @@ class KeyMutations:
         return await api_keys.rotate(info.context, input.idempotency_key, input.prefix, grace)
 
     @strawberry.mutation(
-        description="Ends a key: every process refuses it within seconds. For operators, and for manage keys on their"
-        " own account. Revoking twice keeps the first time.",
+        description="Revokes a key: every process refuses it within seconds. For operators, and for MANAGE keys on"
+        " their own account. If the key was revoked before, the first time of revocation stays.",
         graphql_type=RevokeApiKeyPayload,
     )
     async def revoke_api_key(self, info: Info[Writes, None], input: RevokeApiKeyArgument) -> KeyOutcome:  # noqa: A002

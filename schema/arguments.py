@@ -8,21 +8,28 @@ import strawberry
 
 First = Annotated[
     int | None,
-    strawberry.argument(description="How many of the newest rows: 1 to 1000. 50 if neither first nor last is given."),
+    strawberry.argument(
+        description="Number of rows to return from the newest end: 1 to 1000. The default is 50 if neither `first`"
+        " nor `last` is given."
+    ),
 ]
 After = Annotated[
     str | None,
-    strawberry.argument(description="Only rows older than this cursor's. (In subscriptions `after` means newer.)"),
+    strawberry.argument(
+        description="Returns only rows older than this cursor. (In subscriptions, `after` means newer.)"
+    ),
 ]
 Last = Annotated[
     int | None,
     strawberry.argument(
-        description="How many of the oldest rows: 1 to 1000, still printed newest first. Not together with first."
+        description="Number of rows to return from the oldest end: 1 to 1000. They are still listed newest first."
+        " Cannot be combined with `first`."
     ),
 ]
 Before = Annotated[
     str | None,
     strawberry.argument(
-        description="Only rows newer than this cursor's. (In REST `before` means older.) With after: the range between."
+        description="Returns only rows newer than this cursor. (In REST, `before` means older.) Together with"
+        " `after`, returns the rows between the two cursors."
     ),
 ]

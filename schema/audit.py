@@ -17,34 +17,43 @@ from schema.scalars import BigInteger
 from schema.transaction import DateTimeRange, EdgeRow, Transaction, edge_rows
 
 
-@strawberry.type(description="One act on accounts or keys by hand. It is kept for ever and never changed.")
+@strawberry.type(
+    description="One action that was taken on accounts or keys by hand. Entries are kept forever and never change."
+)
 class AuditEntry:
-    @strawberry.field(description="`audit_12`; numbers grow in the order of the acts.")
+    @strawberry.field(description="Id of the entry, `audit_12`. Numbers increase in the order of the actions.")
     def id(self: AuditEntryRow) -> strawberry.ID:
         return strawberry.ID(f"audit_{self.id}")
 
-    at: datetime = strawberry.field(description="When it was done, by the server's clock.")
+    at: datetime = strawberry.field(description="When the action was taken, by the server's clock.")
     act: str = strawberry.field(
-        description="The mutation's name: `correctBalance`. Commands have that of the mutation."
+        description="Name of the mutation: `correctBalance`. A command is listed under the name of the mutation that"
+        " does the same."
     )
-    actor: str = strawberry.field(description="The visible part of the key that acted, or `command-line`.")
-    owner: str = strawberry.field(description="Who answered for that key then; on the command line, the user.")
+    actor: str = strawberry.field(description="Visible prefix of the key that took the action, or `command-line`.")
+    owner: str = strawberry.field(
+        description="Owner of that key at the time; for the command line, the operating system user."
+    )
 
-    @strawberry.field(description="The account that the act was about.", graphql_type=Account | None)
+    @strawberry.field(description="The account that the action was about.", graphql_type=Account | None)
     async def account(self: AuditEntryRow, info: Info[Reads, None]) -> AccountRow | None:
         return await audit.account_of(info.context, self)
 
-    key_prefix: str | None = strawberry.field(description="The visible part of the key that the act was about.")
-    description: str | None = strawberry.field(description="The reason, or the description that the rows got.")
+    key_prefix: str | None = strawberry.field(description="Visible prefix of the key that the action was about.")
+    description: str | None = strawberry.field(
+        description="The reason that was given, or the description of the rows that were written."
+    )
 
-    @strawberry.field(description="The rows that the act wrote, in their order.", graphql_type=list[Transaction])
+    @strawberry.field(
+        description="The rows that the action wrote, in the order of writing.", graphql_type=list[Transaction]
+    )
     async def transactions(self: AuditEntryRow, info: Info[Reads, None]) -> list[TransactionRow | None]:
         return await audit.rows_of(info.context, self)
 
 
 @strawberry.type(description="An entry and its cursor.")
 class AuditEntryEdge:
-    cursor: str = strawberry.field(description="Opaque. It pages in this list with this filter, and nowhere else.")
+    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
     node: AuditEntry = strawberry.field(description="The entry.")
 
 
@@ -58,24 +67,30 @@ class AuditEntryConnection:
     def nodes(self: Page[AuditEntryRow]) -> tuple[AuditEntryRow, ...]:
         return self.rows
 
-    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
     def page_info(self: Page[AuditEntryRow]) -> Page[AuditEntryRow]:
         return self
 
-    @strawberry.field(description="Number of entries over the whole filter. Worked out when it is asked for.")
+    @strawberry.field(description="Number of entries that match the filter. Computed only when requested.")
     async def total_count(self: Page[AuditEntryRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await audit.audit_count(info.context, self))
 
 
-@strawberry.input(description="All that is given must hold.")
+@strawberry.input(description="Conditions that must all match.")
 class AuditFilter:
-    act: str | None = strawberry.field(default=None, description="This mutation, by its name.")
-    actor: str | None = strawberry.field(default=None, description="This key, by its visible part; or `command-line`.")
-    account_id: strawberry.ID | None = strawberry.field(default=None, description="About this account: `acct_7`.")
-    at: DateTimeRange | None = strawberry.field(default=None, description="Done in this time.")
+    act: str | None = strawberry.field(
+        default=None, description="Only entries of this mutation, by its name: `correctBalance`."
+    )
+    actor: str | None = strawberry.field(
+        default=None, description="Only entries of this key, by its visible prefix, or of `command-line`."
+    )
+    account_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Only entries about this account: `acct_7`."
+    )
+    at: DateTimeRange | None = strawberry.field(default=None, description="Only actions taken in this range of time.")
 
 
-FilterArgument = Annotated[AuditFilter | None, strawberry.argument(description="Narrows the list and its count.")]
+FilterArgument = Annotated[AuditFilter | None, strawberry.argument(description="Filters the list and its count.")]
 
 
 def criteria_of(reads: Reads, given: AuditFilter | None) -> AuditCriteria:

@@ -27,26 +27,32 @@ from schema.payload import Call, Payload
 from schema.scalars import Nanos
 
 PAYMENT = f"{format_nanos(MIN_PAYMENT_NANOS)} to {format_nanos(MAX_PAYMENT_NANOS)}, in whole cents"
-OWN_ACCOUNT = "The key's own account, `acct_7`; it may be left out."
+OWN_ACCOUNT = "The key's own account, `acct_7`. It can be omitted."
 
 
-@strawberry.type(description="What auto-recharge is set to, and how it goes.")
+@strawberry.type(description="Settings and current state of auto-recharge.")
 class AutoRecharge:
     state: RechargeState = strawberry.field(
-        description="Whether it is switched on. `canCharge` says whether it can do anything."
+        description="Whether auto-recharge is on. `canCharge` tells whether it can charge the card now."
     )
-    threshold_nanos: Nanos = strawberry.field(name="threshold", description="A balance below this is recharged.")
-    amount_nanos: Nanos = strawberry.field(name="amount", description="What the card is charged at a time.")
-    daily_limit_nanos: Nanos = strawberry.field(name="dailyLimit", description="The most that a UTC day may cost.")
+    threshold_nanos: Nanos = strawberry.field(
+        name="threshold", description="Auto-recharge starts when the balance falls below this amount."
+    )
+    amount_nanos: Nanos = strawberry.field(name="amount", description="Amount charged to the card in each payment.")
+    daily_limit_nanos: Nanos = strawberry.field(name="dailyLimit", description="Maximum amount charged in one UTC day.")
     charged_nanos: Nanos = strawberry.field(
-        name="chargedToday", description="What was paid this UTC day, or is under way: it counts for the daily limit."
+        name="chargedToday", description="Amount paid or in progress this UTC day. It counts toward the daily limit."
     )
-    in_flight: bool = strawberry.field(description="Whether a payment is under way. There is one at a time.")
-    declines: int = strawberry.field(description=f"Declines in a row: {MAX_DECLINES} stop it.")
+    in_flight: bool = strawberry.field(description="Whether a payment is in progress. There is at most one at a time.")
+    declines: int = strawberry.field(
+        description=f"Number of declined payments in a row. {MAX_DECLINES} stop auto-recharge."
+    )
     last_failure: str | None = strawberry.field(
-        description="Why the last payment failed, or was not asked for; null once a payment has succeeded."
+        description="Why the last payment failed or was not attempted; null once a payment has succeeded."
     )
-    last_failure_at: datetime | None = strawberry.field(description="When that was.")
+    last_failure_at: datetime | None = strawberry.field(
+        description="When the last payment failed or was not attempted."
+    )
 
     @strawberry.field(
         description="Whether the card would be charged if the balance fell below the threshold now.",
@@ -56,58 +62,64 @@ class AutoRecharge:
         return await recharges.block(info.context, self) is None
 
     @strawberry.field(
-        description="What keeps the card from being charged; null where `canCharge`. Where there are several reasons,"
-        " the first in the order of the values.",
+        description="Reason why the card cannot be charged; null if `canCharge` is true. If several reasons apply,"
+        " the first in the order of the enum's values.",
         metadata={AHEAD: recharges.ask_block},
     )
     async def blocked_by(self: RechargeViewRow, info: Info[Reads, None]) -> RechargeBlock | None:
         return await recharges.block(info.context, self)
 
     @strawberry.field(
-        description="No payment is tried before this time, where it is DAILY_LIMIT_REACHED or RETRY_LATER; else null.",
+        description="Earliest time of the next attempt if `blockedBy` is DAILY_LIMIT_REACHED or RETRY_LATER;"
+        " otherwise null.",
         metadata={AHEAD: recharges.ask_block},
     )
     async def next_try_at(self: RechargeViewRow, info: Info[Reads, None]) -> datetime | None:
         return await recharges.next_try_at(info.context, self)
 
     @strawberry.field(
-        description="What it does at present, in plain English: when it charges how much, or why it cannot; the next"
-        " try; and the last failure.",
+        description="What auto-recharge does now, in plain English: when it charges and how much, or why it cannot;"
+        " when it tries next; and why it last failed.",
         metadata={AHEAD: recharges.ask_block},
     )
     async def explanation(self: RechargeViewRow, info: Info[Reads, None]) -> str:
         return await recharges.explanation(info.context, self)
 
 
-@strawberry.input(description="When to charge the card, and how much; or nothing more.")
+@strawberry.input(description="Auto-recharge settings, or `enabled: false` to switch it off.")
 class SetAutoRechargeInput(Call):
     account_id: strawberry.ID | None = strawberry.field(default=None, description=OWN_ACCOUNT)
     enabled: bool = strawberry.field(
-        default=True, description="False switches it off and keeps the amounts. A payment under way is still credited."
+        default=True,
+        description="Whether auto-recharge is on. False switches it off and keeps the amounts; a payment in"
+        " progress is still credited.",
     )
     threshold: Nanos | None = strawberry.field(
         default=None,
-        description=f"A balance below this is recharged: 0.00 to {format_nanos(MAX_THRESHOLD_NANOS)}. Required where"
-        " enabled.",
+        description="Auto-recharge starts when the balance falls below this amount: 0.00 to"
+        f" {format_nanos(MAX_THRESHOLD_NANOS)}. Required if enabled.",
     )
     amount: Nanos | None = strawberry.field(
-        default=None, description=f"What the card is charged at a time: {PAYMENT}. Required where enabled."
+        default=None, description=f"Amount charged to the card in each payment: {PAYMENT}. Required if enabled."
     )
     daily_limit: Nanos | None = strawberry.field(
         default=None,
-        description=f"The most that a UTC day may cost: at least the amount, and at most"
-        f" {format_nanos(MAX_DAILY_NANOS)}. Required where enabled.",
+        description="Maximum amount charged in one UTC day: at least `amount`, and at most"
+        f" {format_nanos(MAX_DAILY_NANOS)}. Required if enabled.",
     )
 
 
-@strawberry.type(description="What setAutoRecharge did.")
+@strawberry.type(description="Result of setAutoRecharge.")
 class SetAutoRechargePayload(Payload):
-    @strawberry.field(description="As it is after the call, or now if replayed.", graphql_type=AutoRecharge)
+    @strawberry.field(
+        description="Auto-recharge after the call, or its current state if the call is replayed.",
+        graphql_type=AutoRecharge,
+    )
     async def auto_recharge(self: ActOutcome, info: Info[Writes, None]) -> RechargeViewRow | None:
         return await recharges.auto_recharge(info.context, self.account_id)
 
 
-SetAutoRechargeArgument = Annotated[SetAutoRechargeInput, strawberry.argument(description="What it is to be.")]
+SetAutoRechargeArgument = Annotated[SetAutoRechargeInput, strawberry.argument(description="The settings to apply.")]
 
 
 def _settings(given: SetAutoRechargeInput) -> RechargeSettings | None:
@@ -122,9 +134,9 @@ def _settings(given: SetAutoRechargeInput) -> RechargeSettings | None:
 class AutoRechargeMutations:
     @strawberry.mutation(
         description="Sets auto-recharge: when the balance falls below the threshold, the card that a top-up saved is"
-        " charged, one payment at a time. It may be set before a card is saved: `autoRecharge.canCharge` says whether"
-        f" it can charge yet. For manage keys. {MAX_DECLINES} declines in a row stop it; calling this again starts it"
-        " anew. CONFLICT where it is switched off and was never set.",
+        " charged, one payment at a time. For MANAGE keys. You can set it before a card is saved;"
+        f" `autoRecharge.canCharge` tells whether it can charge yet. {MAX_DECLINES} declined payments in a row stop"
+        " it; call this mutation again to restart it. Fails with CONFLICT if it is switched off but was never set.",
         graphql_type=SetAutoRechargePayload,
     )
     async def set_auto_recharge(self, info: Info[Writes, None], input: SetAutoRechargeArgument) -> ActOutcome:  # noqa: A002

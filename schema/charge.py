@@ -23,44 +23,47 @@ from schema.transaction import DateTimeRange, EdgeRow, TransactionConnection, ed
 
 
 @strawberry.type(
-    description="The life of one resource in the ledger: an instance with its holds and settlements, or a volume or"
-    " shared filesystem with its daily charges."
+    description="All ledger rows of one resource added up: an instance with its holds and settlements, or a volume"
+    " or shared filesystem with its daily charges."
 )
 class Charge(Node):
     @strawberry.field(  # type: ignore[misc]
-        description="`chg_7_129` is the charge of account 7 whose first row is `txn_7_129`.", graphql_type=strawberry.ID
+        description="Id of the charge. `chg_7_129` belongs to account 7, and its first row is `txn_7_129`.",
+        graphql_type=strawberry.ID,
     )
     def id(self: ChargeRow) -> str:
         return charge_id_text(self.account_id, self.first_seq)
 
-    state: ChargeState = strawberry.field(description="Where the charge stands.")
+    state: ChargeState = strawberry.field(description="Current state of the charge.")
     ref_type: RefType = strawberry.field(description="The kind of resource.")
-    ref_id: str = strawberry.field(description="The resource.")
-    held_nanos: Nanos = strawberry.field(name="held", description="Sum of all holds, those that are settled too.")
-    refunded_nanos: Nanos = strawberry.field(name="refunded", description="What came back of the holds.")
-    overage_nanos: Nanos = strawberry.field(name="overage", description="What was charged on top of the holds.")
+    ref_id: str = strawberry.field(description="Id of the resource.")
+    held_nanos: Nanos = strawberry.field(name="held", description="Sum of all holds, including those already settled.")
+    refunded_nanos: Nanos = strawberry.field(name="refunded", description="Sum returned from the holds.")
+    overage_nanos: Nanos = strawberry.field(name="overage", description="Sum charged beyond the holds.")
     billed_nanos: Nanos = strawberry.field(
-        name="billed", description="What was charged without a hold before it: the daily charges of storage."
+        name="billed", description="Sum charged without a hold: the daily charges of storage."
     )
 
     @strawberry.field(
-        description="What the resource costs as it stands: held minus refunded plus overage plus billed. While it is"
-        " open, a part of what is held may still come back.",
+        description="Current cost of the resource: held minus refunded plus overage plus billed. While the charge is"
+        " open, part of the held amount may still be returned.",
         graphql_type=Nanos,
     )
     def net(self: ChargeRow) -> int:
         return self.held_nanos - self.refunded_nanos + self.overage_nanos + self.billed_nanos
 
     cycles: BigInteger = strawberry.field(
-        description="Number of holds: of an inference instance, its cycles of 24 hours. 0 for storage."
+        description="Number of holds. For an inference instance, its number of 24-hour cycles; 0 for storage."
     )
-    opened_at: datetime = strawberry.field(description="When its first row was recorded.")
-    closed_at: datetime | None = strawberry.field(description="When it was settled or expired; null while it is open.")
+    opened_at: datetime = strawberry.field(description="When the charge's first row was recorded.")
+    closed_at: datetime | None = strawberry.field(
+        description="When the charge was settled or expired; null while it is open."
+    )
 
     @strawberry.field(
-        description="Its rows, newest first: the same list, with the same cursors, as the account's `transactions`"
-        f" narrowed to its refType and refId. One operation may ask for {MAX_NESTED_ROWS} rows of charges in all, the"
-        " sizes of these pages added up.",
+        description="The charge's rows, newest first: the same list, with the same cursors, as the account's"
+        " `transactions` filtered by this refType and refId. In one operation, the page sizes of all charges may add"
+        f" up to at most {MAX_NESTED_ROWS} rows.",
         graphql_type=TransactionConnection,
         metadata={ROWS: "Transaction"},
     )
@@ -88,11 +91,11 @@ class Charge(Node):
 
 @strawberry.type(description="A charge and its cursor.")
 class ChargeEdge:
-    cursor: str = strawberry.field(description="Opaque. It pages in this list with this filter, and nowhere else.")
+    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
     node: Charge = strawberry.field(description="The charge.")
 
 
-@strawberry.type(description="A page of charges, newest first whatever the direction.")
+@strawberry.type(description="A page of charges, newest first in either direction.")
 class ChargeConnection:
     @strawberry.field(description="The page's charges with their cursors.", graphql_type=list[ChargeEdge])
     def edges(self: Page[ChargeRow]) -> list[EdgeRow]:
@@ -102,30 +105,35 @@ class ChargeConnection:
     def nodes(self: Page[ChargeRow]) -> tuple[ChargeRow, ...]:
         return self.rows
 
-    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
     def page_info(self: Page[ChargeRow]) -> Page[ChargeRow]:
         return self
 
     @strawberry.field(
-        description="Number of charges over the whole filter. Worked out when it is asked for.",
+        description="Number of charges that match the filter. Computed only when requested.",
         metadata={AHEAD: charges.ask_count},
     )
     async def total_count(self: Page[ChargeRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await charges.charge_count(info.context, self))
 
 
-@strawberry.input(description="All that is given must hold.")
+@strawberry.input(description="Conditions that must all match.")
 class ChargeFilter:
-    state: ChargeState | None = strawberry.field(default=None, description="Standing so at the moment.")
+    state: ChargeState | None = strawberry.field(default=None, description="Only charges now in this state.")
     ref_type: RefType | None = strawberry.field(
         default=None,
-        description="Of this kind of resource. Only instances, volumes and shared filesystems have charges.",
+        description="Only charges of this kind of resource. Only instances, volumes and shared filesystems have"
+        " charges.",
     )
-    ref_id: str | None = strawberry.field(default=None, description="Of exactly this resource: 1 to 200 characters.")
-    opened_at: DateTimeRange | None = strawberry.field(default=None, description="Opened in this time.")
+    ref_id: str | None = strawberry.field(
+        default=None, description="Only the charges of exactly this resource: 1 to 200 characters."
+    )
+    opened_at: DateTimeRange | None = strawberry.field(
+        default=None, description="Only charges opened in this range of time."
+    )
 
 
-FilterArgument = Annotated[ChargeFilter | None, strawberry.argument(description="Narrows the list and its count.")]
+FilterArgument = Annotated[ChargeFilter | None, strawberry.argument(description="Filters the list and its count.")]
 
 
 def criteria_of(given: ChargeFilter | None) -> ChargeCriteria:

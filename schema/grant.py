@@ -13,30 +13,32 @@ from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
 
-@strawberry.input(description="Promotional credit.")
+@strawberry.input(description="Promotional credit to add.")
 class GrantBonusInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    amount: Nanos = strawberry.field(description="What is given: above zero.")
-    promotion: str = strawberry.field(description=f"The promotion's name, which refId has on the row: {REF_ID.bounds}.")
+    amount: Nanos = strawberry.field(description="Amount to add: above zero.")
+    promotion: str = strawberry.field(
+        description=f"Name of the promotion: {REF_ID.bounds}. It becomes the row's refId."
+    )
     description: str | None = strawberry.field(
         default=None,
-        description=f"The row's description: {DESCRIPTION.bounds}. If left out:"
-        " `Promotion summer-2026: $50.00 of credit`.",
+        description=f"The row's description: {DESCRIPTION.bounds}. If omitted: `Promotion summer-2026: $50.00 of"
+        " credit`.",
     )
 
 
-@strawberry.type(description="What grantBonus did.")
+@strawberry.type(description="Result of grantBonus.")
 class GrantBonusPayload(Payload):
     pass
 
 
-GrantBonusArgument = Annotated[GrantBonusInput, strawberry.argument(description="What is given, and why.")]
+GrantBonusArgument = Annotated[GrantBonusInput, strawberry.argument(description="The credit to add.")]
 
 
 @strawberry.type
 class GrantMutations:
     @strawberry.mutation(
-        description="Adds promotional credit. For service keys. The signup bonus is createAccount's.",
+        description="Adds promotional credit. For service keys. To give a signup bonus, use createAccount.",
         graphql_type=GrantBonusPayload,
     )
     async def grant_bonus(self, info: Info[Writes, None], input: GrantBonusArgument) -> Outcome:  # noqa: A002

@@ -19,26 +19,27 @@ from schema.kinds import RefType
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
-_REF_ID = f"The instance, as its service knows it: {REF_ID.bounds}."
-_USED = "What the time that ended came to in full, zero or more: not the difference to the hold."
+_REF_ID = f"Id of the instance at its service: {REF_ID.bounds}."
+_USED = "Full cost of the time that ended, zero or more. Not the difference to the hold."
 
 
 def _text(what: str, default: str) -> str:
-    return f"{what}: {DESCRIPTION.bounds}. If left out: `{default}`."
+    return f"{what}: {DESCRIPTION.bounds}. If omitted: `{default}`."
 
 
 @strawberry.input(
-    description="A hold for the whole estimated time of a GPU instance, or an inference instance's first cycle."
+    description="A hold for the whole estimated time of a GPU instance, or for the first cycle of an inference"
+    " instance."
 )
 class OpenHoldInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    ref_type: RefType = strawberry.field(description="GPU_INSTANCE or INFERENCE_INSTANCE: nothing else is held.")
-    ref_id: str = strawberry.field(description=f"{_REF_ID} An instance is opened once.")
-    amount: Nanos = strawberry.field(description="What is held: above zero, and no more than the balance.")
-    period_start: datetime = strawberry.field(description="Start of the time that is paid by the hold.")
+    ref_type: RefType = strawberry.field(description="GPU_INSTANCE or INFERENCE_INSTANCE. Other kinds cannot be held.")
+    ref_id: str = strawberry.field(description=f"{_REF_ID} An instance can be opened only once.")
+    amount: Nanos = strawberry.field(description="Amount to hold: above zero, and at most the balance.")
+    period_start: datetime = strawberry.field(description="Start of the time that the hold pays for.")
     period_end: datetime = strawberry.field(
-        description=f"End of that time, itself left out: at most {LONGEST_HOLD.days:,} days from now. An inference"
-        " instance's cycles are 24 hours each."
+        description=f"End of the time that the hold pays for (exclusive): at most {LONGEST_HOLD.days:,} days from"
+        " now. An inference instance's cycles are 24 hours each."
     )
     description: str | None = strawberry.field(
         default=None, description=_text("The row's description", "GPU Instance #132: hold for 1h")
@@ -50,9 +51,11 @@ class OpenHoldInput(Call):
 )
 class RenewHoldInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    ref_id: str = strawberry.field(description="The inference instance that openHold named: only these have cycles.")
+    ref_id: str = strawberry.field(
+        description="The inference instance, as given to openHold. Only inference instances have cycles."
+    )
     used: Nanos = strawberry.field(description=_USED)
-    amount: Nanos = strawberry.field(description="What is held for the next cycle: above zero.")
+    amount: Nanos = strawberry.field(description="Amount to hold for the next cycle: above zero.")
     description: str | None = strawberry.field(
         default=None,
         description=_text("The next hold's description", "Inference Instance #7: hold for 24h, cycle 2"),
@@ -60,19 +63,19 @@ class RenewHoldInput(Call):
     settlement_description: str | None = strawberry.field(
         default=None,
         description=_text(
-            "The settling row's description", "Inference Instance #7: cycle 1 used $20.00 of the $24.00 held"
+            "The settlement row's description", "Inference Instance #7: cycle 1 used $20.00 of the $24.00 held"
         ),
     )
 
 
-@strawberry.input(description="The end of an instance, or of what is known of it.")
+@strawberry.input(description="The end of an instance and its final cost.")
 class SettleHoldInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    ref_type: RefType = strawberry.field(description="As openHold named it.")
-    ref_id: str = strawberry.field(description="As openHold named it.")
+    ref_type: RefType = strawberry.field(description="As given to openHold.")
+    ref_id: str = strawberry.field(description="As given to openHold.")
     used: Nanos = strawberry.field(description=_USED)
     ended_at: datetime | None = strawberry.field(
-        default=None, description="When the instance stopped; now if left out. At most 5 minutes ahead."
+        default=None, description="When the instance stopped; now if omitted. At most 5 minutes in the future."
     )
     description: str | None = strawberry.field(
         default=None, description=_text("The row's description", "GPU Instance #132: used $0.83 of the $2.49 held")
@@ -82,7 +85,7 @@ class SettleHoldInput(Call):
 @strawberry.type
 class HoldPayload(Payload):
     @strawberry.field(
-        description="The instance's charge as it is after the call, or now where it is replayed.",
+        description="The instance's charge after the call, or its current state if the call is replayed.",
         graphql_type=Charge,
         metadata={WRITTEN: True},
     )
@@ -90,34 +93,39 @@ class HoldPayload(Payload):
         return await holds.charge_of(info.context, self)
 
 
-@strawberry.type(description="What openHold did.")
+@strawberry.type(description="Result of openHold.")
 class OpenHoldPayload(HoldPayload):
     pass
 
 
-@strawberry.type(description="What renewHold did: the next hold, then the refund or overage of the cycle that ended.")
+@strawberry.type(
+    description="Result of renewHold. The rows are the next hold, then the refund or overage of the cycle that ended."
+)
 class RenewHoldPayload(HoldPayload):
     to_stop: bool = strawberry.field(
-        description="The balance does not cover the next cycle, or the account is suspended: the ended cycle is"
-        " settled, no hold is open, and the service is to stop the instance."
+        description="Whether the service must stop the instance. If true, the balance does not cover the next cycle"
+        " or the account is suspended; the ended cycle is settled, and no hold is open."
     )
 
 
-@strawberry.type(description="What settleHold did: a refund, an overage, or no row where it came out even.")
+@strawberry.type(
+    description="Result of settleHold. The row is a refund or an overage; there is none if the cost equals the hold."
+)
 class SettleHoldPayload(HoldPayload):
     pass
 
 
-OpenHoldArgument = Annotated[OpenHoldInput, strawberry.argument(description="What is held, and for what.")]
-RenewHoldArgument = Annotated[RenewHoldInput, strawberry.argument(description="What ended, and what is held next.")]
-SettleHoldArgument = Annotated[SettleHoldInput, strawberry.argument(description="What ended, and what it came to.")]
+OpenHoldArgument = Annotated[OpenHoldInput, strawberry.argument(description="The hold to open.")]
+RenewHoldArgument = Annotated[RenewHoldInput, strawberry.argument(description="The ended cycle and the next hold.")]
+SettleHoldArgument = Annotated[SettleHoldInput, strawberry.argument(description="The instance and its final cost.")]
 
 
 @strawberry.type
 class HoldMutations:
     @strawberry.mutation(
-        description="Takes the price of an instance's time in advance. For service keys. INSUFFICIENT_BALANCE where the"
-        " balance does not cover it or the account is suspended, CONFLICT where the instance was opened before.",
+        description="Holds the price of an instance's time in advance. For service keys. Fails with"
+        " INSUFFICIENT_BALANCE if the balance does not cover the hold or the account is suspended, and with CONFLICT"
+        " if the instance was opened before.",
         graphql_type=OpenHoldPayload,
     )
     async def open_hold(self, info: Info[Writes, None], input: OpenHoldArgument) -> HoldOutcome:  # noqa: A002
@@ -127,9 +135,9 @@ class HoldMutations:
 
     @strawberry.mutation(
         description="Holds an inference instance's next 24 hours, then settles the 24 hours that ended, in one"
-        " transaction. For service keys. Where the balance does not cover the next cycle after that settlement, the"
-        " cycle that ended is settled alone and toStop is true. NOT_FOUND without an open hold, CONFLICT if it was"
-        " settled or expired.",
+        " transaction. For service keys. If the balance does not cover the next cycle after that settlement, only"
+        " the ended cycle is settled, and `toStop` is true. Fails with NOT_FOUND if there is no open hold, and with"
+        " CONFLICT if the hold was settled or has expired.",
         graphql_type=RenewHoldPayload,
     )
     async def renew_hold(self, info: Info[Writes, None], input: RenewHoldArgument) -> HoldOutcome:  # noqa: A002
@@ -138,9 +146,10 @@ class HoldMutations:
         return await holds.renew_hold(info.context, input.account_id, input.idempotency_key, move)
 
     @strawberry.mutation(
-        description="Returns what was not used of an instance's hold, or charges what was used beyond it, even below"
-        " zero. For service keys. It ends the instance's charge: NOT_FOUND without a hold, CONFLICT the second time. A"
-        " hold that expired is settled late by it, once.",
+        description="Settles an instance's hold and ends its charge: returns what was not used, or charges what was"
+        " used beyond the hold, even if the balance becomes negative. For service keys. A hold that expired can"
+        " still be settled once. Fails with NOT_FOUND if there is no hold, and with CONFLICT if it was settled"
+        " before.",
         graphql_type=SettleHoldPayload,
     )
     async def settle_hold(self, info: Info[Writes, None], input: SettleHoldArgument) -> HoldOutcome:  # noqa: A002

@@ -33,40 +33,42 @@ _described(
     AccountStatus,
     "Whether an account may open new holds.",
     ACTIVE="The account can be used.",
-    SUSPENDED="No new hold can be opened; what runs is still settled and charged.",
+    SUSPENDED="The account cannot open new holds. Running instances are still settled and charged.",
 )
 
 _described(
     TransactionType,
-    "What kind of money movement a row records. It fixes the sign of the amount.",
-    TOPUP="+ Credit added through Stripe Checkout. The description names the session.",
-    AUTO_RECHARGE="+ Added by auto-recharge, because the balance fell below the threshold that its owner set.",
-    GPU_USAGE="− Any deduction: instance hold, cycle settlement, overage, API usage.",
-    STORAGE_BILLING="− Daily charge for cloud drives and shared filesystems.",
-    REFUND="+ Unused part of a hold, or a refund issued in Stripe; the description names the original charge.",
-    BONUS="+ Signup bonus or one-off promotional credit.",
-    ADMIN_CORRECTION="± Manual adjustment by an operator, or − by a Stripe event: the credit of a refund that failed."
-    " The description says why.",
-    CONTRACT_GRANT="+ Cash part of a signed enterprise contract. The description names it.",
-    BONUS_GRANT="+ The contract's negotiated extra on top of its cash part.",
+    "The kind of money movement. It fixes the sign of the amount.",
+    TOPUP="(+) Credit added through Stripe Checkout. The description names the session.",
+    AUTO_RECHARGE="(+) Credit added by auto-recharge because the balance fell below the threshold that the account"
+    " set.",
+    GPU_USAGE="(−) Any deduction for usage: instance hold, cycle settlement, overage or API usage.",
+    STORAGE_BILLING="(−) Daily charge for cloud drives and shared filesystems.",
+    REFUND="(+) Unused part of a hold, or a refund issued in Stripe. The description of a Stripe refund names the"
+    " original charge.",
+    BONUS="(+) Signup bonus or one-time promotional credit.",
+    ADMIN_CORRECTION="(±) Manual adjustment by an operator; or (−) credit that is taken back because a Stripe refund"
+    " failed. The description gives the reason.",
+    CONTRACT_GRANT="(+) Cash part of a signed enterprise contract. The description names the contract.",
+    BONUS_GRANT="(+) Negotiated bonus on top of a contract's cash part.",
 )
 
 _described(
     TransactionSource,
-    "The kind of writer that a row came from.",
-    STRIPE_WEBHOOK="A Stripe event: payment, auto-recharge, refund, refund that failed, or a paid invoice.",
-    METERING="The services that run instances and count API calls.",
-    STORAGE_WORKER="The daily storage billing.",
+    "The kind of writer that recorded a row.",
+    STRIPE_WEBHOOK="A Stripe event: a payment, an auto-recharge, a refund, a failed refund or a paid invoice.",
+    METERING="A service that runs instances or counts API calls.",
+    STORAGE_WORKER="The worker that bills storage every day.",
     PROMOTION="Account creation, or a service that may grant promotional credit.",
-    ADMIN_CORRECTION="An operator, by hand.",
+    ADMIN_CORRECTION="An operator, by manual adjustment.",
     CONTRACT="An operator, from a signed contract.",
 )
 
 _described(
     RefType,
-    "What a row's refId names.",
+    "The kind of object that a row's `refId` identifies.",
     GPU_INSTANCE="A GPU instance.",
-    INFERENCE_INSTANCE="An inference instance, held in cycles of 24 hours.",
+    INFERENCE_INSTANCE="An inference instance, held in 24-hour cycles.",
     VOLUME="A cloud drive.",
     SHARED_FILESYSTEM="A shared filesystem.",
     API_USAGE="A batch of API calls.",
@@ -75,46 +77,48 @@ _described(
     STRIPE_REFUND="A Stripe refund, `re_…`.",
     STRIPE_INVOICE="A Stripe invoice, `in_…`.",
     CONTRACT="An enterprise contract.",
-    PROMOTION="A promotion, or the signup bonus.",
+    PROMOTION="A promotion or the signup bonus.",
 )
 
 _described(
     ChargeState,
-    "Where a charge stands.",
-    OPEN="The resource runs, or is billed day by day: more rows may come.",
-    SETTLED="What was used is settled: it has its last row.",
-    EXPIRED="The service that held the money vanished: the hold counts as used in full unless it is settled late.",
+    "The state of a charge.",
+    OPEN="The resource is running or billed daily. More rows may follow.",
+    SETTLED="The usage is settled. The charge has its last row.",
+    EXPIRED="The hold was never settled by its service, so the whole hold counts as used. It can still be settled"
+    " late.",
 )
 
 _described(
     UsageCategory,
     "The kind of model that was called.",
-    CHAT="Language models. Counted in total tokens.",
-    EMBEDDING="Embedding models. Counted in total tokens.",
+    CHAT="Language models. Counted in `totalTokens`.",
+    EMBEDDING="Embedding models. Counted in `totalTokens`.",
     IMAGE="Image generation.",
-    AUDIO="Speech and sound.",
+    AUDIO="Speech and other audio.",
     VIDEO="Video generation.",
 )
 
 _described(
     UsageOrigin,
-    "Whose model was called.",
-    PLATFORM="A model of the platform, paid by the call.",
-    USER_INFERENCE="A model on an inference instance of the account's own.",
+    "Who provides the model that was called.",
+    PLATFORM="A model of the platform, charged for each call.",
+    USER_INFERENCE="A model on one of the account's own inference instances.",
 )
 
 _described(
     KeyScope,
     "What an API key may do.",
     READ="Read one account.",
-    MANAGE="Read one account, top it up, set its auto-recharge and thresholds, and keep its own keys.",
-    SERVICE="Write ledger rows, for all accounts or a list of them, and for a list of operations.",
-    OPERATOR="Read every account; create accounts and keys; suspend, correct and grant.",
+    MANAGE="Read one account, top it up, set its auto-recharge and thresholds, and manage its API keys.",
+    SERVICE="Write ledger rows, for all accounts or for a list of accounts, and for all operations or for a list of"
+    " operations.",
+    OPERATOR="Read every account, create accounts and keys, suspend accounts, correct balances and grant credit.",
 )
 
 _described(
     ServiceOperation,
-    "A mutation that a service key may be narrowed to.",
+    "A mutation that a service key can be restricted to.",
     OPEN_HOLD="`openHold`.",
     RENEW_HOLD="`renewHold`.",
     SETTLE_HOLD="`settleHold`.",
@@ -127,42 +131,45 @@ _described(
 
 _described(
     RechargeState,
-    "Whether auto-recharge is at work.",
+    "Whether auto-recharge is on.",
     name="AutoRechargeState",
-    ACTIVE="It is on: the card is charged when the balance falls below the threshold, if nothing else is in the way.",
-    STOPPED="It stopped after repeated declines: lastFailure says why. Setting it anew starts it again.",
-    OFF="Its owner switched it off.",
+    ACTIVE="Auto-recharge is on. The card is charged when the balance falls below the threshold, unless `blockedBy`"
+    " gives a reason.",
+    STOPPED="Auto-recharge stopped after repeated declines; `lastFailure` gives the reason. Set it again to restart"
+    " it.",
+    OFF="The account switched auto-recharge off.",
 )
 
 _described(
     RechargeBlock,
-    "What keeps auto-recharge from charging a card.",
+    "Reason why auto-recharge cannot charge a card.",
     name="AutoRechargeBlock",
-    OFF="Its owner switched it off.",
-    STOPPED="It stopped after repeated declines: lastFailure says why. Setting it anew starts it again.",
-    PAYMENTS_NOT_SET_UP="The gateway has no key for Stripe: nobody can pay by card.",
-    ACCOUNT_SUSPENDED="The account is suspended. It goes on when the account is reactivated.",
-    NO_SAVED_CARD="No card is saved: a top-up through Stripe Checkout saves one.",
-    DAILY_LIMIT_REACHED="One more payment would exceed the daily limit. It goes on with the next UTC day.",
-    RETRY_LATER="The last payment failed, and the next one is not tried before nextTryAt.",
+    OFF="The account switched auto-recharge off.",
+    STOPPED="Auto-recharge stopped after repeated declines; `lastFailure` gives the reason. Set it again to restart"
+    " it.",
+    PAYMENTS_NOT_SET_UP="The gateway has no Stripe key, so card payments are not possible.",
+    ACCOUNT_SUSPENDED="The account is suspended. Auto-recharge continues when the account is reactivated.",
+    NO_SAVED_CARD="No card is saved. A top-up through Stripe Checkout saves the card.",
+    DAILY_LIMIT_REACHED="Another payment would exceed the daily limit. Auto-recharge continues on the next UTC day.",
+    RETRY_LATER="The last payment failed. The next attempt is not made before `nextTryAt`.",
 )
 
 _described(
     EventState,
-    "What became of an event of Stripe's.",
+    "How a Stripe event was processed.",
     name="StripeEventState",
-    APPLIED="Its rows are written, or were by another event of the same object.",
-    IGNORED="There is nothing to do about it, or an operator dismissed it: the reason says why.",
-    WAITING="It can't be applied yet: the reason says why. It is tried again.",
-    NEEDS_ATTENTION="A person must look at it: the reason says why. It is kept until it can be applied, or an operator"
-    " dismisses it.",
+    APPLIED="The event's rows are written, by this event or by another event of the same object.",
+    IGNORED="Nothing needs to be done, or an operator dismissed the event. `reason` tells why.",
+    WAITING="The event cannot be applied yet; `reason` tells why. It is tried again.",
+    NEEDS_ATTENTION="An operator must look at the event; `reason` tells why. It is kept until it can be applied or"
+    " an operator dismisses it.",
 )
 
 _described(
     SessionState,
-    "How a Checkout session stands.",
+    "State of a Checkout session.",
     name="CheckoutSessionState",
     OPEN="The customer can pay.",
-    COMPLETE="The customer has paid, or has gone through Checkout with a payment that takes days to arrive.",
-    EXPIRED="Nobody paid before it expired.",
+    COMPLETE="The customer has paid, or has completed Checkout with a payment method that takes days to arrive.",
+    EXPIRED="The session expired without payment.",
 )

@@ -19,47 +19,49 @@ from schema.scalars import BigInteger, Nanos
 @strawberry.input(description="One API call.")
 class UsageRequestInput:
     id: str = strawberry.field(
-        description=f"{REQUEST_ID.bounds} by which the account's requests are told apart: each is counted and"
-        " charged once, in whatever batches it comes. Requests of imported logs have the same ids."
+        description=f"Id of the request, unique in the account: {REQUEST_ID.bounds}. A request is counted and charged"
+        " once, even if several batches contain it. Requests from imported logs share the same ids."
     )
     at: datetime = strawberry.field(
-        description="When the call was made; its UTC day is the day of its usage. At most 5 minutes ahead."
+        description="When the call was made. Its usage counts in the UTC day of this time. At most 5 minutes in the"
+        " future."
     )
     model: str = strawberry.field(description=f"Id of the model that was called: {MODEL.bounds}.")
-    category: UsageCategory = strawberry.field(description="Kind of model.")
-    origin: UsageOrigin = strawberry.field(default=UsageOrigin.PLATFORM, description="Whose model it was.")
+    category: UsageCategory = strawberry.field(description="The kind of model.")
+    origin: UsageOrigin = strawberry.field(default=UsageOrigin.PLATFORM, description="Who provides the model.")
     input_tokens: BigInteger = strawberry.field(default=BigInteger(0), description="Tokens sent to the model.")
-    output_tokens: BigInteger = strawberry.field(default=BigInteger(0), description="Tokens that the model made.")
-    cost: Nanos = strawberry.field(description="What the call costs: zero or more, rounded by the caller.")
+    output_tokens: BigInteger = strawberry.field(default=BigInteger(0), description="Tokens that the model generated.")
+    cost: Nanos = strawberry.field(description="Cost of the call: zero or more, rounded by the caller.")
 
 
-@strawberry.input(description="API calls of one account.")
+@strawberry.input(description="API calls of one account to record.")
 class RecordUsageInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     requests: list[UsageRequestInput] = strawberry.field(
-        description=f"1 to {MAX_REQUESTS}. A request body has a limit too: 1 MiB unless the server is set otherwise."
+        description=f"The API calls: 1 to {MAX_REQUESTS}. The request body is limited too, to 1 MiB unless the server"
+        " is configured otherwise."
     )
     batch_id: str | None = strawberry.field(
         default=None,
-        description=f"What refId names on the row: {REF_ID.bounds}; the idempotency key if left out.",
+        description=f"Id of the batch: {REF_ID.bounds}; the idempotency key if omitted. It becomes the row's refId.",
     )
     description: str | None = strawberry.field(
         default=None,
-        description=f"The row's description: {DESCRIPTION.bounds}. If left out:"
-        " `API usage m-large: 812 calls, 1,204,000 in + 310,500 out tokens`, or `API usage of 3 models: …`.",
+        description=f"The row's description: {DESCRIPTION.bounds}. If omitted: `API usage m-large: 812 calls,"
+        " 1,204,000 in + 310,500 out tokens`, or `API usage of 3 models: …`.",
     )
 
 
 @strawberry.type(
-    description="What recordUsage did: one row for the batch, or none if what was new in it costs nothing."
+    description="Result of recordUsage. The batch writes one row, or none if its new requests cost nothing."
 )
 class RecordUsagePayload(Payload):
     result: int = strawberry.field(
-        name="recorded", description="How many of the requests were new. The others had been counted before."
+        name="recorded", description="Number of requests that were new. The others had been counted before."
     )
 
 
-RecordUsageArgument = Annotated[RecordUsageInput, strawberry.argument(description="Which calls were made.")]
+RecordUsageArgument = Annotated[RecordUsageInput, strawberry.argument(description="The API calls to record.")]
 
 
 def _batch(given: RecordUsageInput) -> UsageBatch:
@@ -82,9 +84,9 @@ def _batch(given: RecordUsageInput) -> UsageBatch:
 @strawberry.type
 class MeteringMutations:
     @strawberry.mutation(
-        description="Counts API calls, and charges those that are new by one row for the whole batch, even below zero."
-        " For service keys. CONFLICT where the usage of a request's day and model is known from an imported rollup:"
-        " nothing of the batch is recorded then.",
+        description="Records API calls and charges the new ones with one row for the whole batch, even if the"
+        " balance becomes negative. For service keys. Fails with CONFLICT, and records nothing of the batch, if an"
+        " imported rollup already has the usage of a request's day and model.",
         graphql_type=RecordUsagePayload,
     )
     async def record_usage(self, info: Info[Writes, None], input: RecordUsageArgument) -> Outcome:  # noqa: A002

@@ -14,9 +14,9 @@ from schema.top_up import TopUpMutations
 
 
 @strawberry.type(
-    description="Each field is one transaction, its payload read within it: where there is data, all of it was written,"
-    " and where there is none, nothing of the field that has the error. Fields run one after the other: one that"
-    " fails leaves those before it written, and those after it undone."
+    description="Each field is one transaction, and its payload is read in that transaction. If the answer has data,"
+    " everything was written; if it has none, nothing of the field with the error was written. Fields run one after"
+    " the other. If one fails, the fields before it stay written, and the fields after it are not run."
 )
 class Mutation(
     HoldMutations,

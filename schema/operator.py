@@ -19,107 +19,112 @@ from schema.kinds import AccountStatus
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
-_REASON = f"Why: {REASON.bounds}. It is kept in the audit list."
+_REASON = f"Reason for the change: {REASON.bounds}. It is kept in the audit list."
 
 
-@strawberry.input(description="A new account.")
+@strawberry.input(description="An account to create.")
 class CreateAccountInput(Call):
-    name: str = strawberry.field(description=f"For people to read: {ACCOUNT_NAME.bounds}.")
+    name: str = strawberry.field(description=f"Display name: {ACCOUNT_NAME.bounds}.")
     external_id: str | None = strawberry.field(
         default=None,
-        description=f"The name that other systems know the account by: {EXTERNAL_ID.bounds}, unique, and not like"
-        " an id (`acct_7`).",
+        description=f"Unique name by which other systems know the account: {EXTERNAL_ID.bounds}. It must not look"
+        " like an id (`acct_7`).",
     )
     signup_bonus: Nanos | None = strawberry.field(
-        default=None, description="Credit to begin with, above zero; none if left out."
+        default=None, description="Credit to start with: above zero; none if omitted."
     )
 
 
-@strawberry.input(description="An account that is to open no more holds.")
+@strawberry.input(description="An account to suspend.")
 class SuspendAccountInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     reason: str = strawberry.field(description=_REASON)
 
 
-@strawberry.input(description="A suspended account that may go on.")
+@strawberry.input(description="An account to reactivate.")
 class ReactivateAccountInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     reason: str = strawberry.field(description=_REASON)
 
 
-@strawberry.input(description="A manual adjustment.")
+@strawberry.input(description="A manual adjustment of a balance.")
 class CorrectBalanceInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    amount: Nanos = strawberry.field(description="What is added to the balance, or taken off it; not zero.")
+    amount: Nanos = strawberry.field(description="Amount to add to the balance, or to deduct if negative; not zero.")
     description: str = strawberry.field(
-        description=f"The reason, which the customer reads on the row: {DESCRIPTION.bounds}."
+        description=f"The reason, which the customer sees on the row: {DESCRIPTION.bounds}."
     )
     corrects: strawberry.ID | None = strawberry.field(
-        default=None, description="The row of this account that is corrected: `txn_7_1042`. Another one is NOT_FOUND."
+        default=None,
+        description="The row of this account that is corrected: `txn_7_1042`. Fails with NOT_FOUND for any other row.",
     )
 
 
 @strawberry.input(description="A signed enterprise contract.")
 class GrantContractInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    contract: str = strawberry.field(description=f"The contract's name, which refId has on the rows: {REF_ID.bounds}.")
-    amount: Nanos = strawberry.field(description="The cash part: above zero.")
+    contract: str = strawberry.field(description=f"Name of the contract: {REF_ID.bounds}. It becomes the rows' refId.")
+    amount: Nanos = strawberry.field(description="Cash part of the contract: above zero.")
     bonus: Nanos | None = strawberry.field(
-        default=None, description="What was negotiated on top: above zero; none if left out."
+        default=None, description="Negotiated bonus on top of the cash part: above zero; none if omitted."
     )
     description: str | None = strawberry.field(
         default=None,
-        description=f"Both rows' description: {DESCRIPTION.bounds}. If left out: `Enterprise contract"
-        " EC-2041: $10000.00 contract → $12000.00 total credit`, and on the bonus `…, with $2000.00 as bonus_grant`.",
+        description=f"Description of both rows: {DESCRIPTION.bounds}. If omitted: `Enterprise contract EC-2041:"
+        " $10000.00 contract → $12000.00 total credit`, and for the bonus `…, with $2000.00 as bonus_grant`.",
     )
 
 
 @strawberry.type
 class AccountPayload(Payload):
     @strawberry.field(
-        description="The account as it is after the call, or now where it is replayed.", graphql_type=Account
+        description="The account after the call, or its current state if the call is replayed.", graphql_type=Account
     )
     async def account(self: AccountOutcome, info: Info[Writes, None]) -> AccountRow | None:
         return await info.context.loaders.account.load(self.account_id)
 
 
-@strawberry.type(description="What createAccount did. The row is that of the signup bonus, if there is one.")
+@strawberry.type(description="Result of createAccount. The row is the signup bonus, if there is one.")
 class CreateAccountPayload(AccountPayload):
     pass
 
 
-@strawberry.type(description="What suspendAccount did. It writes no row.")
+@strawberry.type(description="Result of suspendAccount. It writes no rows.")
 class SuspendAccountPayload(AccountPayload):
     pass
 
 
-@strawberry.type(description="What reactivateAccount did. It writes no row.")
+@strawberry.type(description="Result of reactivateAccount. It writes no rows.")
 class ReactivateAccountPayload(AccountPayload):
     pass
 
 
-@strawberry.type(description="What correctBalance did.")
+@strawberry.type(description="Result of correctBalance.")
 class CorrectBalancePayload(Payload):
     pass
 
 
-@strawberry.type(description="What grantContract did: the contract_grant, then the bonus_grant if there is one.")
+@strawberry.type(
+    description="Result of grantContract. The rows are the contract_grant, then the bonus_grant if there is one."
+)
 class GrantContractPayload(Payload):
     pass
 
 
-CreateAccountArgument = Annotated[CreateAccountInput, strawberry.argument(description="What it is called.")]
-SuspendAccountArgument = Annotated[SuspendAccountInput, strawberry.argument(description="Which one, and why.")]
-ReactivateAccountArgument = Annotated[ReactivateAccountInput, strawberry.argument(description="Which one, and why.")]
-CorrectBalanceArgument = Annotated[CorrectBalanceInput, strawberry.argument(description="By how much, and why.")]
-GrantContractArgument = Annotated[GrantContractInput, strawberry.argument(description="What was signed.")]
+CreateAccountArgument = Annotated[CreateAccountInput, strawberry.argument(description="The account to create.")]
+SuspendAccountArgument = Annotated[SuspendAccountInput, strawberry.argument(description="The account and the reason.")]
+ReactivateAccountArgument = Annotated[
+    ReactivateAccountInput, strawberry.argument(description="The account and the reason.")
+]
+CorrectBalanceArgument = Annotated[CorrectBalanceInput, strawberry.argument(description="The adjustment to make.")]
+GrantContractArgument = Annotated[GrantContractInput, strawberry.argument(description="The contract to credit.")]
 
 
 @strawberry.type
 class OperatorMutations:
     @strawberry.mutation(
-        description="Opens an account, with or without a signup bonus. For operators. The idempotency key is one of all"
-        " operators. CONFLICT where the external id is taken.",
+        description="Creates an account, with or without a signup bonus. For operators. Its idempotency keys are"
+        " shared by all operators. Fails with CONFLICT if the external id is taken.",
         graphql_type=CreateAccountPayload,
     )
     async def create_account(self, info: Info[Writes, None], input: CreateAccountArgument) -> AccountOutcome:  # noqa: A002
@@ -127,8 +132,8 @@ class OperatorMutations:
         return await operators.open_account(info.context, input.idempotency_key, new)
 
     @strawberry.mutation(
-        description="Keeps an account from opening holds; what runs is settled and charged as before, and no cycle is"
-        " renewed. For operators. CONFLICT where it is suspended already.",
+        description="Suspends an account: it cannot open holds. Running instances are settled and charged as before,"
+        " but no cycle is renewed. For operators. Fails with CONFLICT if the account is already suspended.",
         graphql_type=SuspendAccountPayload,
     )
     async def suspend_account(self, info: Info[Writes, None], input: SuspendAccountArgument) -> AccountOutcome:  # noqa: A002
@@ -137,7 +142,8 @@ class OperatorMutations:
         )
 
     @strawberry.mutation(
-        description="Lets a suspended account open holds again. For operators. CONFLICT where it is not suspended.",
+        description="Reactivates a suspended account: it can open holds again. For operators. Fails with CONFLICT if"
+        " the account is not suspended.",
         graphql_type=ReactivateAccountPayload,
     )
     async def reactivate_account(
@@ -150,7 +156,8 @@ class OperatorMutations:
         )
 
     @strawberry.mutation(
-        description="Adjusts a balance by hand, even below zero. For operators.", graphql_type=CorrectBalancePayload
+        description="Adjusts a balance by hand, even if it becomes negative. For operators.",
+        graphql_type=CorrectBalancePayload,
     )
     async def correct_balance(self, info: Info[Writes, None], input: CorrectBalanceArgument) -> Outcome:  # noqa: A002
         return await operators.correct_balance(
@@ -163,8 +170,8 @@ class OperatorMutations:
         )
 
     @strawberry.mutation(
-        description="Adds the credit of a signed contract, its cash part and its bonus in one transaction. For"
-        " operators. A contract whose invoice is paid through Stripe is credited by that payment instead.",
+        description="Adds the credit of a signed contract: its cash part and its bonus, in one transaction. For"
+        " operators. If a contract's invoice is paid through Stripe, that payment adds the credit instead.",
         graphql_type=GrantContractPayload,
     )
     async def grant_contract(self, info: Info[Writes, None], input: GrantContractArgument) -> Outcome:  # noqa: A002

@@ -10,24 +10,26 @@ from ledger.texts import IDEMPOTENCY_KEY
 from schema.scalars import Nanos
 from schema.transaction import Transaction
 
-ACCOUNT: Final = "`acct_7`. One that the key does not cover is NOT_FOUND."
+ACCOUNT: Final = "Id of the account, `acct_7`. Fails with NOT_FOUND if the API key does not cover the account."
 
 
 @strawberry.input
 class Call:
     idempotency_key: str = strawberry.field(
-        description=f"{IDEMPOTENCY_KEY.bounds} that tell this call from every other one of this mutation on this"
-        " account. The same call with the same key is carried out once and answered alike however often it is sent;"
-        " with another input it is IDEMPOTENCY_CONFLICT. Keys never expire. A refused call leaves its key free."
+        description="Identifies this call among all calls of this mutation on this account:"
+        f" {IDEMPOTENCY_KEY.bounds}. If the same call is sent again with the same key, it is not carried out again"
+        " but returns the first outcome. The same key with different input fails with IDEMPOTENCY_CONFLICT. Keys"
+        " never expire. A call that fails does not use up its key."
     )
 
 
 @strawberry.type
 class Payload:
     transactions: list[Transaction] = strawberry.field(
-        description="The rows that the call wrote, in their order; empty where it took none."
+        description="The rows that the call wrote, in the order of writing; empty if it wrote none."
     )
     balance_nanos: Nanos = strawberry.field(name="balance", description="The account's balance after the call.")
     replayed: bool = strawberry.field(
-        description="The call was carried out before: this is its outcome of that time, and nothing was written now."
+        description="Whether the call had already been carried out. If true, this is the outcome of the first call,"
+        " and nothing was written now."
     )

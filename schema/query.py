@@ -25,14 +25,14 @@ from schema.transaction import Transaction
 from schema.viewer import Viewer
 
 
-@strawberry.type(description="Every figure of one answer comes from one snapshot of the data.")
+@strawberry.type(description="Queries. All figures of one answer come from one snapshot of the data.")
 class Query:
-    @strawberry.field(description="The key that asks.", graphql_type=Viewer)
+    @strawberry.field(description="The API key that sent the request.", graphql_type=Viewer)
     def viewer(self, info: Info[Reads, None]) -> Principal:
         return info.context.principal
 
     @strawberry.field(
-        description="The account of the key. Operators and services name one.",
+        description="The account of the API key. Operator and service keys must name one.",
         graphql_type=Account | None,
         metadata={AHEAD: accounts.ask_account},
     )
@@ -40,56 +40,64 @@ class Query:
         self,
         info: Info[Reads, None],
         id: Annotated[  # noqa: A002
-            strawberry.ID | None, strawberry.argument(description="`acct_7`; the key's own account if left out.")
+            strawberry.ID | None,
+            strawberry.argument(description="Id of the account, `acct_7`; the API key's own account if omitted."),
         ] = None,
     ) -> AccountRow:
         return await accounts.account(info.context, id)
 
-    @strawberry.field(
-        description="All accounts, newest first. For operators' keys alone.", graphql_type=AccountConnection
-    )
+    @strawberry.field(description="All accounts, newest first. Only for operators.", graphql_type=AccountConnection)
     async def accounts(
         self,
         info: Info[Reads, None],
-        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
-        after: Annotated[str | None, strawberry.argument(description="Only accounts older than this cursor's.")] = None,
+        first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
+        after: Annotated[
+            str | None, strawberry.argument(description="Returns only accounts older than this cursor.")
+        ] = None,
         search: Annotated[
             str | None,
             strawberry.argument(
-                description=f"Part of a name or external id, or an id: 3 to 200 characters. {SEARCH_RULE}"
+                description="Text to find in names and external ids, or an account's id: 3 to 200 characters."
+                f" {SEARCH_RULE}"
             ),
         ] = None,
     ) -> Page[AccountRow]:
         return await accounts.account_page(info.context, first, after, search)
 
     @strawberry.field(
-        description="What was done to accounts and keys by hand, newest first. For operators' keys alone.",
+        description="Actions taken on accounts and keys by hand, newest first. Only for operators.",
         graphql_type=AuditEntryConnection,
     )
     async def audit_entries(
         self,
         info: Info[Reads, None],
-        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
-        after: Annotated[str | None, strawberry.argument(description="Only entries older than this cursor's.")] = None,
+        first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
+        after: Annotated[
+            str | None, strawberry.argument(description="Returns only entries older than this cursor.")
+        ] = None,
         filter: AuditFilterArgument = None,  # noqa: A002
     ) -> Page[AuditEntryRow]:
         return await audit.audit_page(info.context, audit_criteria_of(info.context, filter), first, after)
 
     @strawberry.field(
-        description="Stripe's events as they were received, newest first. For operators' keys alone.",
+        description="Stripe events in the order received, newest first. Only for operators.",
         graphql_type=StripeEventConnection,
     )
     async def stripe_events(
         self,
         info: Info[Reads, None],
-        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 1000.")] = 50,
-        after: Annotated[str | None, strawberry.argument(description="Only events older than this cursor's.")] = None,
-        state: Annotated[EventState | None, strawberry.argument(description="Only events of this state.")] = None,
+        first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
+        after: Annotated[
+            str | None, strawberry.argument(description="Returns only events older than this cursor.")
+        ] = None,
+        state: Annotated[
+            EventState | None, strawberry.argument(description="Returns only events in this state.")
+        ] = None,
     ) -> Page[StripeEventRow]:
         return await stripe_events.event_page(info.context, state, first, after)
 
     @strawberry.field(
-        description="A row of the ledger by its id.",
+        description="A ledger row, by its id.",
         graphql_type=Transaction | None,
         metadata={AHEAD: transactions.ask_transaction},
     )
@@ -100,11 +108,13 @@ class Query:
     ) -> TransactionRow:
         return await transactions.transaction(info.context, id)
 
-    @strawberry.field(description="Anything that has an id, by it.", graphql_type=Node | None)
+    @strawberry.field(description="Any object that has an id, by its id.", graphql_type=Node | None)
     async def node(
         self,
         info: Info[Reads, None],
-        id: Annotated[strawberry.ID, strawberry.argument(description="`acct_7`, `txn_7_1042` or `chg_7_129`.")],  # noqa: A002
+        id: Annotated[  # noqa: A002
+            strawberry.ID, strawberry.argument(description="Id of the object: `acct_7`, `txn_7_1042` or `chg_7_129`.")
+        ],
     ) -> AccountRow | TransactionRow | ChargeRow:
         if id.startswith("acct_"):
             return await accounts.account(info.context, id)

@@ -99,22 +99,22 @@ def _scalar(
 SCALARS: Final[dict[object, ScalarDefinition]] = {
     Nanos: _scalar(
         "Decimal",
-        "An exact amount of money as a plain decimal string with two to nine fraction digits:"
-        ' "-1.25", "0.00", "0.000000135". Amounts are within ±9223372036.854775807; totals of many rows may be larger.'
-        " Input with more than nine fraction digits, an exponent, or as a float is refused.",
+        'An exact amount of money, as a plain decimal string with two to nine fraction digits: "-1.25", "0.00",'
+        ' "0.000000135". Amounts are within ±9223372036.854775807; totals of many rows can be larger. Input is'
+        " refused if it has more than nine fraction digits or an exponent, or is a float.",
         prints_as(FixedPoint(9, 2), format_nanos),
         parse_nanos,
     ),
     BigInteger: _scalar(
         "BigInt",
-        'An integer as a string: "36700000000". Input has at most 64 bits; sums may be larger.',
+        'An integer, as a string: "36700000000". Input is limited to 64 bits; sums can be larger.',
         str,
         _parse_big_integer,
     ),
     datetime: _scalar(
         "DateTime",
-        'RFC 3339, printed in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z". Input needs a zone and'
-        " has at most six fraction digits.",
+        'A time in RFC 3339 format, returned in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z". Input'
+        " must have a time zone and at most six fraction digits.",
         prints_as("time", format_time),
         parse_date_time,
     ),

@@ -22,82 +22,88 @@ from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 
 _KIND = "VOLUME or SHARED_FILESYSTEM."
-_VOLUME = f"The volume, as its service knows it: {REF_ID.bounds}. It is not used again after its deletion."
+_VOLUME = f"Id of the volume at its service: {REF_ID.bounds}. After the volume is deleted, the id cannot be used again."
 _PRICE = format_nanos(MAX_PRICE_NANOS)
 _A_DAY = format_nanos(MAX_DAY_NANOS)
-_UNBILLED = f"At most {MAX_BACK.days} days ago, and in no day that is billed already."
+_UNBILLED = f"At most {MAX_BACK.days} days ago, and not in a day that is already billed."
 
 
-@strawberry.input(description="A volume's size and price from a moment on.")
+@strawberry.input(description="A volume's size and price from a given time on.")
 class SetVolumeInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description=_KIND)
     ref_id: str = strawberry.field(description=_VOLUME)
-    gib: int = strawberry.field(description=f"Its size: 1 to {MAX_QUANTITY}.")
+    gib: int = strawberry.field(description=f"Size of the volume in GiB: 1 to {MAX_QUANTITY}.")
     price_per_gib_day: Nanos = strawberry.field(
-        description=f"What a GiB costs for a day: 0.00 to {_PRICE}, and for the whole volume at most {_A_DAY} a day."
+        description=f"Price of one GiB for one day: 0.00 to {_PRICE}. The whole volume may cost at most {_A_DAY} a day."
     )
     since: datetime | None = strawberry.field(
-        default=None, description=f"From when on; now if left out. Not before its newest change. {_UNBILLED}"
+        default=None,
+        description="When the size and price take effect; now if omitted. Not before the volume's newest change."
+        f" {_UNBILLED}",
     )
 
 
-@strawberry.input(description="A volume that is gone.")
+@strawberry.input(description="A volume to delete.")
 class DeleteVolumeInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description=_KIND)
-    ref_id: str = strawberry.field(description="As setVolume named it.")
+    ref_id: str = strawberry.field(description="As given to setVolume.")
     deleted_at: datetime | None = strawberry.field(
-        default=None, description=f"Since when; now if left out. Not before its newest change. {_UNBILLED}"
+        default=None,
+        description=f"When the volume was deleted; now if omitted. Not before the volume's newest change. {_UNBILLED}",
     )
 
 
-@strawberry.input(description="What an inference instance costs from a moment on, and that it runs.")
+@strawberry.input(
+    description="An inference instance's price from a given time on. It also reports that the instance is running."
+)
 class SetInstanceRateInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
-    ref_id: str = strawberry.field(description="The inference instance that openHold named.")
-    gpus: int = strawberry.field(description=f"How many it has: 1 to {MAX_QUANTITY}.")
+    ref_id: str = strawberry.field(description="The inference instance, as given to openHold.")
+    gpus: int = strawberry.field(description=f"Number of GPUs that the instance has: 1 to {MAX_QUANTITY}.")
     price_per_gpu_hour: Nanos = strawberry.field(
-        description=f"What one of them costs for an hour: above zero, at most {_PRICE}, and for the whole instance at"
+        description=f"Price of one GPU for one hour: above zero, and at most {_PRICE}. The whole instance may cost at"
         f" most {_A_DAY} a day."
     )
     since: datetime | None = strawberry.field(
         default=None,
-        description="From when on; now if left out. In the cycle that runs, and not before the newest change.",
+        description="When the rate takes effect; now if omitted. Within the running cycle, and not before the newest"
+        " change.",
     )
 
 
-@strawberry.type(description="What setVolume did. It writes no rows: days are billed when they are over.")
+@strawberry.type(description="Result of setVolume. It writes no rows: each day is billed after it ends.")
 class SetVolumePayload(Payload):
     pass
 
 
-@strawberry.type(description="What deleteVolume did. It writes no rows: the last day is billed when it is over.")
+@strawberry.type(description="Result of deleteVolume. It writes no rows: the last day is billed after it ends.")
 class DeleteVolumePayload(Payload):
     pass
 
 
-@strawberry.type(description="What setInstanceRate did. It writes no rows: a cycle is settled when it is over.")
+@strawberry.type(description="Result of setInstanceRate. It writes no rows: each cycle is settled after it ends.")
 class SetInstanceRatePayload(Payload):
     to_stop: bool = strawberry.field(
-        description="The balance did not cover the next cycle: the ended one is settled, no hold is open, and the"
-        " service is to stop the instance. As it is now, even if replayed."
+        description="Whether the service must stop the instance. If true, the balance did not cover the next cycle;"
+        " the ended cycle is settled, and no hold is open. Always the current state, even if the call is replayed."
     )
 
 
-SetVolumeArgument = Annotated[SetVolumeInput, strawberry.argument(description="Which volume, and what it costs.")]
-DeleteVolumeArgument = Annotated[DeleteVolumeInput, strawberry.argument(description="Which volume.")]
+SetVolumeArgument = Annotated[SetVolumeInput, strawberry.argument(description="The volume, its size and its price.")]
+DeleteVolumeArgument = Annotated[DeleteVolumeInput, strawberry.argument(description="The volume to delete.")]
 SetInstanceRateArgument = Annotated[
-    SetInstanceRateInput, strawberry.argument(description="Which instance, and what it costs.")
+    SetInstanceRateInput, strawberry.argument(description="The instance and its price.")
 ]
 
 
 @strawberry.type
 class StorageMutations:
     @strawberry.mutation(
-        description="Registers a volume, or changes its size or price from a moment on. For service keys. The worker"
-        " bills it by the day, for the time that it was there. CONFLICT where it was deleted, or the moment lies in a"
-        " day that is billed or before its newest change.",
+        description="Registers a volume, or changes its size or price from a given time on. For service keys. The"
+        " worker bills the volume each day, for the time that it existed. Fails with CONFLICT if the volume was"
+        " deleted, or if the time is in a day that is already billed or before the volume's newest change.",
         graphql_type=SetVolumePayload,
     )
     async def set_volume(self, info: Info[Writes, None], input: SetVolumeArgument) -> ActOutcome:  # noqa: A002
@@ -105,8 +111,9 @@ class StorageMutations:
         return await storage.put_volume(info.context, input.account_id, input.idempotency_key, rate)
 
     @strawberry.mutation(
-        description="Ends a volume's billing at a moment. For service keys. NOT_FOUND without such a volume, CONFLICT"
-        " the second time, and where the moment lies in a day that is billed or before its newest change.",
+        description="Ends a volume's billing at a given time. For service keys. Fails with NOT_FOUND if there is no"
+        " such volume, and with CONFLICT if it was deleted before, or if the time is in a day that is already billed"
+        " or before the volume's newest change.",
         graphql_type=DeleteVolumePayload,
     )
     async def delete_volume(self, info: Info[Writes, None], input: DeleteVolumeArgument) -> ActOutcome:  # noqa: A002
@@ -114,10 +121,11 @@ class StorageMutations:
         return await storage.drop_volume(info.context, input.account_id, input.idempotency_key, ref, input.deleted_at)
 
     @strawberry.mutation(
-        description="Sets what an inference instance costs from a moment on, and has the worker end its cycles: it then"
-        " works out what a cycle came to, and holds the next. For service keys. The same rate again says that the"
-        " instance still runs: say so in every cycle, or it is not renewed, and expires. NOT_FOUND without a hold,"
-        " CONFLICT where it is settled, or the moment lies before the running cycle or the newest change.",
+        description="Sets what an inference instance costs from a given time on. From then on the worker ends its"
+        " cycles: it computes the cost of each cycle and holds the next. For service keys. Send the same rate again"
+        " in every cycle to report that the instance is still running; otherwise it is not renewed, and expires."
+        " Fails with NOT_FOUND if there is no hold, and with CONFLICT if the hold is settled, or if the time is"
+        " before the running cycle or the newest change.",
         graphql_type=SetInstanceRatePayload,
     )
     async def set_instance_rate(self, info: Info[Writes, None], input: SetInstanceRateArgument) -> ActOutcome:  # noqa: A002

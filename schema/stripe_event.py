@@ -23,26 +23,26 @@ from schema.scalars import BigInteger
 from schema.transaction import EdgeRow, Transaction, edge_rows
 
 
-@strawberry.type(description="An event that Stripe sent. Each id is recorded once.")
+@strawberry.type(description="An event that Stripe sent. Each event id is recorded once.")
 class StripeEvent:
-    id: strawberry.ID = strawberry.field(description="Stripe's own: `evt_…`.")
-    type: str = strawberry.field(description="`checkout.session.completed` and the like.")
-    state: EventState = strawberry.field(description="What became of it.")
+    id: strawberry.ID = strawberry.field(description="Stripe's id of the event: `evt_…`.")
+    type: str = strawberry.field(description="Stripe's type of the event, such as `checkout.session.completed`.")
+    state: EventState = strawberry.field(description="How the event was processed.")
     reason: str | None = strawberry.field(
-        description="Why it was ignored, what it waits for, or what a person must look at."
+        description="Why the event was ignored, what it waits for, or what an operator must look at."
     )
-    created_at: datetime = strawberry.field(description="When it happened, by Stripe's clock.")
-    received_at: datetime = strawberry.field(description="When it was received first.")
+    created_at: datetime = strawberry.field(description="When the event happened, by Stripe's clock.")
+    received_at: datetime = strawberry.field(description="When the event was first received.")
     object_id: str | None = strawberry.field(
-        description="The Stripe object that it tells of: `cs_…`, `re_…`. Null where that is not known."
+        description="The Stripe object that the event is about: `cs_…`, `re_…`. Null if unknown."
     )
-    attempts: int = strawberry.field(name="tries", description="How often it was tried to apply it.")
+    attempts: int = strawberry.field(name="tries", description="Number of attempts to apply the event.")
     retry_at: datetime | None = strawberry.field(
-        name="nextTryAt", description="When it is tried again; null where it is not."
+        name="nextTryAt", description="When the event is tried again; null if it is not."
     )
 
     @strawberry.field(
-        description="The account that it was applied to, or that it concerns where that is known.",
+        description="The account that the event was applied to, or that it is about; null if unknown.",
         graphql_type=Account | None,
     )
     async def account(self: StripeEventRow, info: Info[Reads, None]) -> AccountRow | None:
@@ -51,7 +51,7 @@ class StripeEvent:
 
 @strawberry.type(description="An event and its cursor.")
 class StripeEventEdge:
-    cursor: str = strawberry.field(description="Opaque. It pages in this list with this filter, and nowhere else.")
+    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
     node: StripeEvent = strawberry.field(description="The event.")
 
 
@@ -65,60 +65,66 @@ class StripeEventConnection:
     def nodes(self: Page[StripeEventRow]) -> tuple[StripeEventRow, ...]:
         return self.rows
 
-    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
     def page_info(self: Page[StripeEventRow]) -> Page[StripeEventRow]:
         return self
 
-    @strawberry.field(description="Number of events over the whole filter. Worked out when it is asked for.")
+    @strawberry.field(description="Number of events that match the filter. Computed only when requested.")
     async def total_count(self: Page[StripeEventRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await stripe_events.event_count(info.context, self))
 
 
-@strawberry.input(description="A customer of Stripe's, and whose it is.")
+@strawberry.input(description="A Stripe customer and the account to link it to.")
 class LinkStripeCustomerInput(Call):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     customer: str = strawberry.field(
-        description=f"`cus_…`, at most {STRIPE_ID.longest} characters. One is of one account."
+        description=f"Stripe's id of the customer: `cus_…`, at most {STRIPE_ID.longest} characters. A customer"
+        " belongs to one account only."
     )
 
 
-@strawberry.input(description="An event that waits or needs attention, and that nothing more is to be done about.")
+@strawberry.input(description="An event to dismiss. It must be in the state WAITING or NEEDS_ATTENTION.")
 class DismissStripeEventInput(Call):
     event_id: strawberry.ID = strawberry.field(description="`evt_…`.")
     reason: str = strawberry.field(
-        description=f"Why: {REASON.bounds}. It is kept with the event and in the audit list."
+        description=f"Reason for dismissing the event: {REASON.bounds}. It is kept with the event and in the audit"
+        " list."
     )
 
 
-@strawberry.type(description="What linkStripeCustomer did. Events that waited for it are applied by the worker.")
+@strawberry.type(description="Result of linkStripeCustomer. The worker applies the events that waited for the link.")
 class LinkStripeCustomerPayload(Payload):
     pass
 
 
-@strawberry.type(description="What dismissStripeEvent did.")
+@strawberry.type(description="Result of dismissStripeEvent.")
 class DismissStripeEventPayload:
-    event: StripeEvent = strawberry.field(description="The event as it is after the call, or now if replayed.")
-    transactions: list[Transaction] = strawberry.field(description="Empty: nothing is credited.")
-    replayed: bool = strawberry.field(description="The call was carried out before, and nothing was written now.")
+    event: StripeEvent = strawberry.field(
+        description="The event after the call, or its current state if the call is replayed."
+    )
+    transactions: list[Transaction] = strawberry.field(description="Always empty: nothing is credited.")
+    replayed: bool = strawberry.field(
+        description="Whether the call had already been carried out. If true, nothing was written now."
+    )
 
 
-LinkArgument = Annotated[LinkStripeCustomerInput, strawberry.argument(description="Which customer, and whose.")]
-DismissArgument = Annotated[DismissStripeEventInput, strawberry.argument(description="Which event, and why.")]
+LinkArgument = Annotated[LinkStripeCustomerInput, strawberry.argument(description="The customer and the account.")]
+DismissArgument = Annotated[DismissStripeEventInput, strawberry.argument(description="The event and the reason.")]
 
 
 @strawberry.type
 class StripeMutations:
     @strawberry.mutation(
-        description="Makes a customer of Stripe's one of an account: its events are then applied to it. For operators."
-        " CONFLICT where it is another account's.",
+        description="Links a Stripe customer to an account. The customer's events are then applied to the account."
+        " For operators. Fails with CONFLICT if the customer belongs to another account.",
         graphql_type=LinkStripeCustomerPayload,
     )
     async def link_stripe_customer(self, info: Info[Writes, None], input: LinkArgument) -> ActOutcome:  # noqa: A002
         return await stripe_events.link(info.context, input.account_id, input.idempotency_key, input.customer)
 
     @strawberry.mutation(
-        description="Ends an event that waits or needs attention: it is not tried again, and its content is deleted."
-        " For operators. CONFLICT where it is neither.",
+        description="Dismisses a Stripe event that waits or needs attention: it is not tried again, and its content"
+        " is deleted. For operators. Fails with CONFLICT if the event is in any other state.",
         graphql_type=DismissStripeEventPayload,
     )
     async def dismiss_stripe_event(self, info: Info[Writes, None], input: DismissArgument) -> EventOutcome:  # noqa: A002

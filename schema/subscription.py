@@ -12,38 +12,42 @@ from schema.scalars import Nanos
 from schema.transaction import Transaction
 
 AccountArgument = Annotated[
-    strawberry.ID | None, strawberry.argument(description="`acct_7`; the key's own account if left out.")
+    strawberry.ID | None,
+    strawberry.argument(description="Id of the account, `acct_7`; the API key's own account if omitted."),
 ]
 
 
-@strawberry.type(description="A row of the ledger, and the balance after it.")
+@strawberry.type(description="A new ledger row and the balance after it.")
 class BalanceChange:
     cursor: str = strawberry.field(
-        description="Opaque: go on from here with `after`. The same row has it in Account.transactions without filter."
+        description="Opaque cursor. Pass it as `after` to resume from here. It equals the row's cursor in an"
+        " unfiltered Account.transactions."
     )
     balance_nanos: Nanos = strawberry.field(name="balance", description="The credit balance after the row.")
-    transaction: Transaction = strawberry.field(description="The row that changed it.")
+    transaction: Transaction = strawberry.field(description="The row that changed the balance.")
 
 
-@strawberry.type(description="The balance came to lie below the threshold.")
+@strawberry.type(description="The balance fell below the threshold.")
 class LowBalance:
-    cursor: str = strawberry.field(description="Opaque: go on from here with `after`.")
+    cursor: str = strawberry.field(description="Opaque cursor. Pass it as `after` to resume from here.")
     balance_nanos: Nanos = strawberry.field(name="balance", description="The credit balance after the row.")
-    threshold_nanos: Nanos = strawberry.field(name="threshold", description="The threshold, as it was given.")
+    threshold_nanos: Nanos = strawberry.field(name="threshold", description="The threshold, as given.")
     transaction: Transaction | None = strawberry.field(
-        description="The row that took it there, or at the start the newest row; null on an empty ledger."
+        description="The row that took the balance below the threshold, or the newest row if the balance is already"
+        " below at the start; null on an empty ledger."
     )
 
 
 @strawberry.type(
-    description="Over WebSocket (graphql-transport-ws) or server-sent events (graphql-sse), on the same path. Here"
-    " `after` means newer."
+    description="Subscriptions over WebSocket (graphql-transport-ws) or server-sent events (graphql-sse), on the"
+    " same path. Here, `after` means newer."
 )
 class Subscription:
     @strawberry.subscription(
-        description="Every change of the balance, in order, none missed. With `after`: the rows since that cursor, then"
-        " live. Without: the newest row first (nothing on an empty account), then live. One that falls more than 1,000"
-        " rows or 1 MiB behind is ended with LAGGED and the cursor to resume from.",
+        description="Sends every change of the balance, in order, without gaps. With `after`: the rows since that"
+        " cursor, then live rows. Without it: the newest row (none on an empty ledger), then live rows. A subscriber"
+        " that falls more than 1,000 rows or 1 MiB behind gets the error LAGGED with the cursor to resume from, and"
+        " the subscription ends.",
     )
     async def balance_changed(
         self,
@@ -51,24 +55,30 @@ class Subscription:
         account_id: AccountArgument = None,
         after: Annotated[
             str | None,
-            strawberry.argument(description="Of an event, a row of Account.transactions, or Account.balanceCursor."),
+            strawberry.argument(
+                description="Cursor of an event or of a row of Account.transactions, or Account.balanceCursor."
+            ),
         ] = None,
     ) -> AsyncGenerator[BalanceChange, None]:
         return _events(await balance_changes.balance_changes(info.context, account_id, after))
 
     @strawberry.subscription(
-        description="Fires when a row takes the balance below the threshold, and at the start if it is below already;"
-        " re-arms when it is back at the threshold or above. With `after`: what was crossed since that cursor, then"
-        " live, and nothing at the start.",
+        description="Fires when a row takes the balance below the threshold, and at the start if the balance is"
+        " already below it. Fires again only after the balance has been back at the threshold or above. With"
+        " `after`: the crossings since that cursor, then live ones, and nothing at the start.",
     )
     async def low_balance(
         self,
         info: Info[Watching, None],
         *,
         account_id: AccountArgument = None,
-        threshold: Annotated[Nanos, strawberry.argument(description="Below it, not at it, the balance is low.")],
+        threshold: Annotated[
+            Nanos,
+            strawberry.argument(description="The balance is low if it is below this amount, not if it equals it."),
+        ],
         after: Annotated[
-            str | None, strawberry.argument(description="Of an event of either subscription, or Account.balanceCursor.")
+            str | None,
+            strawberry.argument(description="Cursor of an event of either subscription, or Account.balanceCursor."),
         ] = None,
     ) -> AsyncGenerator[LowBalance, None]:
         return _events(await balance_changes.low_balances(info.context, account_id, threshold, after))

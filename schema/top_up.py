@@ -15,57 +15,60 @@ from schema.kinds import SessionState
 from schema.payload import Payload
 from schema.scalars import Nanos
 
-_ADDRESS = f"An https address of at most {ADDRESS.longest} characters; http for localhost alone."
+_ADDRESS = f"An https address of at most {ADDRESS.longest} characters; http is allowed only for localhost."
 
 
-@strawberry.input(description="Credit to be added through Stripe Checkout.")
+@strawberry.input(description="A top-up through Stripe Checkout.")
 class CreateTopUpInput:
     idempotency_key: str = strawberry.field(
-        description=f"{IDEMPOTENCY_KEY.bounds} that tell this call from every other. The same call with the same key"
-        " always has the same session: look at `state` before you send the customer there again. With another input"
-        " it is IDEMPOTENCY_CONFLICT. Keys never expire."
+        description=f"Identifies this call among all calls of this mutation on this account: {IDEMPOTENCY_KEY.bounds}."
+        " The same call with the same key always returns the same session: check `state` before you send the customer"
+        " to it again. The same key with different input fails with IDEMPOTENCY_CONFLICT. Keys never expire."
     )
     account_id: strawberry.ID | None = strawberry.field(default=None, description=OWN_ACCOUNT)
-    amount: Nanos = strawberry.field(description=f"What is added, before tax: {PAYMENT}.")
+    amount: Nanos = strawberry.field(description=f"Credit to add, before tax: {PAYMENT}.")
     success_url: str = strawberry.field(
-        description=f"Where Checkout leads after the payment. {_ADDRESS} Stripe puts the session's id in the place of"
-        " `{CHECKOUT_SESSION_ID}`."
+        description=f"Where Checkout redirects after the payment. {_ADDRESS} Stripe replaces"
+        " `{CHECKOUT_SESSION_ID}` with the session's id."
     )
-    cancel_url: str = strawberry.field(description=f"Where Checkout leads whoever turns back. {_ADDRESS}")
+    cancel_url: str = strawberry.field(description=f"Where Checkout redirects if the customer cancels. {_ADDRESS}")
 
 
 @strawberry.type(
-    description="A Checkout session. It writes no rows: the top-up is credited when Stripe tells that it was paid."
+    description="A Checkout session. No rows are written now: the credit is added when Stripe reports the payment."
 )
 class CreateTopUpPayload(Payload):
-    @strawberry.field(description="Where the customer pays: an address at Stripe, good until `expiresAt`.")
+    @strawberry.field(description="Stripe page where the customer pays. It is valid until `expiresAt`.")
     def checkout_url(self: TopUpOutcome) -> str:
         return self.top_up.url
 
-    @strawberry.field(description="The session's id, `cs_…`: the refId of the row to come.")
+    @strawberry.field(description="The session's id, `cs_…`. It becomes the refId of the top-up's row.")
     def session_id(self: TopUpOutcome) -> str:
         return self.top_up.session_id
 
-    @strawberry.field(description="When the session expires: a day after Stripe made it.")
+    @strawberry.field(description="When the session expires: one day after Stripe created it.")
     def expires_at(self: TopUpOutcome) -> datetime:
         return self.top_up.expires_at
 
     @strawberry.field(
-        description="How the session stands now. Where it is not OPEN nobody can pay there any more: another top-up"
-        " needs another idempotency key."
+        description="Current state of the session. If it is not OPEN, the customer can no longer pay there; for"
+        " another top-up, use another idempotency key."
     )
     def state(self: TopUpOutcome, info: Info[Writes, None]) -> SessionState:
         return top_ups.session_state(info.context, self)
 
 
-CreateTopUpArgument = Annotated[CreateTopUpInput, strawberry.argument(description="How much, and where to go on.")]
+CreateTopUpArgument = Annotated[
+    CreateTopUpInput, strawberry.argument(description="The amount, and where Checkout redirects afterwards.")
+]
 
 
 @strawberry.type
 class TopUpMutations:
     @strawberry.mutation(
-        description="Starts a top-up at Stripe Checkout, which saves the card for auto-recharge. For manage keys."
-        " RATE_LIMITED and UNAVAILABLE where Stripe answers so, or not: send the same call again.",
+        description="Starts a top-up through Stripe Checkout, which also saves the card for auto-recharge. For"
+        " MANAGE keys. Fails with RATE_LIMITED if Stripe limits requests, and with UNAVAILABLE if Stripe fails or"
+        " does not answer; send the same call again.",
         graphql_type=CreateTopUpPayload,
     )
     async def create_top_up(self, info: Info[Writes, None], input: CreateTopUpArgument) -> TopUpOutcome:  # noqa: A002

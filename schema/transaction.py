@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from schema.charge import Charge
 
 
-@strawberry.type(description="A row of the ledger: one money movement, never changed afterwards.")
+@strawberry.type(description="A ledger row: one money movement. Rows never change.")
 class Transaction(Node):
     @strawberry.field(  # type: ignore[misc]
-        description="`txn_7_1042` is row 1042 of account 7.",
+        description="Id of the row. `txn_7_1042` is row 1042 of account 7.",
         graphql_type=strawberry.ID,
         metadata={READS: ("account_id", "seq")},
     )
@@ -37,11 +37,12 @@ class Transaction(Node):
         return transaction_id_text(self.account_id, self.seq)
 
     created_at: datetime = strawberry.field(
-        description="When the row was recorded, by the server's clock. Order of time is order of rows."
+        description="When the row was recorded, by the server's clock. Rows are in order of time."
     )
     type: TransactionType = strawberry.field(description="The kind of money movement.")
     amount_nanos: Nanos = strawberry.field(
-        name="amount", description="In the account's currency: positive was added to the balance, negative deducted."
+        name="amount",
+        description="Amount in the account's currency: positive if added to the balance, negative if deducted.",
     )
 
     @strawberry.field(
@@ -52,16 +53,20 @@ class Transaction(Node):
     def balance_before(self: TransactionRow) -> int:
         return self.balance_after_nanos - self.amount_nanos
 
-    balance_after_nanos: Nanos = strawberry.field(
-        name="balanceAfter", description="Balance after this row was applied."
+    balance_after_nanos: Nanos = strawberry.field(name="balanceAfter", description="Balance after this row.")
+    description: str = strawberry.field(
+        description="What happened, for people to read: the resource and the computation."
     )
-    description: str = strawberry.field(description="What happened, in words: the resource and the computation.")
-    source: TransactionSource = strawberry.field(description="The kind of writer that the row came from.")
-    ref_type: RefType | None = strawberry.field(description="What refId names; null where nothing else caused the row.")
-    ref_id: str | None = strawberry.field(description="The resource, Stripe object or contract that caused the row.")
+    source: TransactionSource = strawberry.field(description="The kind of writer that recorded the row.")
+    ref_type: RefType | None = strawberry.field(
+        description="The kind of object that `refId` identifies; null if nothing else caused the row."
+    )
+    ref_id: str | None = strawberry.field(
+        description="Id of the resource, Stripe object or contract that caused the row."
+    )
 
     @strawberry.field(
-        description="The row that a correction or refund answers.",
+        description="The row that this correction or refund is for.",
         graphql_type="Transaction | None",
         metadata={READS: ("account_id", "corrects_seq")},
     )
@@ -71,11 +76,13 @@ class Transaction(Node):
     period_start: datetime | None = strawberry.field(
         description="Start of the time that a usage or storage charge covers."
     )
-    period_end: datetime | None = strawberry.field(description="End of that time, itself left out.")
+    period_end: datetime | None = strawberry.field(
+        description="End of the time that a usage or storage charge covers (exclusive)."
+    )
 
     @strawberry.field(
-        description="The life of the resource that the row is about: all that was held, returned and charged for it."
-        " Null for a row about no resource, such as a top-up or a batch of API calls.",
+        description="The charge of the resource that the row is about: everything held, returned and charged for it."
+        " Null if the row is not about a resource, such as a top-up or a batch of API calls.",
         graphql_type=Annotated["Charge", strawberry.lazy("schema.charge")] | None,
         metadata={READS: ("account_id", "ref_type", "ref_id"), WRITTEN: True},
     )
@@ -83,19 +90,19 @@ class Transaction(Node):
         return await charges.charge_of(info.context, self)
 
     @strawberry.field(
-        description="What the row did, in one or two English sentences for people to read: worked out from the rows of"
-        " its charge, never the description in other words. Amounts are exact; times are UTC, times of day cut to the"
-        " second, and a length of time says `about` where it is rounded to the second. What it says of a hold changes"
-        " once when the hold is settled. The wording may change: don't parse it.",
+        description="What the row did, in one or two English sentences for people to read. It is derived from the"
+        " rows of its charge, not from the description. Amounts are exact. Times are in UTC, truncated to the"
+        " second; a duration that is rounded to the second says `about`. The explanation of a hold changes once,"
+        " when the hold is settled. Do not parse it: the wording may change.",
         metadata={READS: transactions.READ_TO_EXPLAIN},
     )
     async def explanation(self: TransactionRow, info: Info[Reads, None]) -> str:
         return await transactions.explanation(info.context, self)
 
     @strawberry.field(
-        description="The page of the Stripe object that caused the row, in the Stripe dashboard. For operators' keys"
-        " alone, as customers have no access to it: null for others, for whom `refId` is the object's id, by which"
-        " support finds it, and for rows that Stripe did not cause.",
+        description="Page of the row's Stripe object in the Stripe dashboard. Only for operators, because customers"
+        " have no access to the dashboard; null for other keys, and for rows that Stripe did not cause. Customers"
+        " can give `refId`, the object's id, to support.",
         metadata={READS: ("ref_type", "ref_id")},
     )
     def stripe_url(self: TransactionRow, info: Info[Reads, None]) -> str | None:
@@ -104,7 +111,7 @@ class Transaction(Node):
     is_type_of = OfClass(TransactionRow)
 
 
-@strawberry.type(description="Sums over the whole filter, not over the page.")
+@strawberry.type(description="Sums over all rows that match the filter, not only those on the page.")
 class TransactionTotals:
     row_count: BigInteger = strawberry.field(name="count", description="Number of rows.")
     credits_nanos: Nanos = strawberry.field(name="credits", description="Sum of the positive amounts.")
@@ -126,11 +133,11 @@ def edge_rows(page: Page[Any]) -> list[EdgeRow]:
 
 @strawberry.type(description="A row and its cursor.")
 class TransactionEdge:
-    cursor: str = strawberry.field(description="Opaque. It pages in this list with this filter, and nowhere else.")
+    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
     node: Transaction = strawberry.field(description="The row.")
 
 
-@strawberry.type(description="A page of ledger rows, newest first whatever the direction.")
+@strawberry.type(description="A page of ledger rows, newest first in either direction.")
 class TransactionConnection:
     @strawberry.field(
         description="The page's rows with their cursors.", graphql_type=list[TransactionEdge], metadata=CURSORS
@@ -142,19 +149,20 @@ class TransactionConnection:
     def nodes(self: Page[TransactionRow]) -> tuple[TransactionRow, ...]:
         return self.rows
 
-    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
     def page_info(self: Page[TransactionRow]) -> Page[TransactionRow]:
         return self
 
     @strawberry.field(
-        description="Number of rows over the whole filter. Worked out when it is asked for.",
+        description="Number of rows that match the filter. Computed only when requested.",
         metadata={AHEAD: transactions.ask_count, READS: OF_THE_LIST},
     )
     async def total_count(self: Page[TransactionRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await transactions.transaction_count(info.context, self))
 
     @strawberry.field(
-        description="Sums over the whole filter. Worked out when they are asked for: their cost grows with its rows.",
+        description="Sums over all rows that match the filter. Computed only when requested; the cost grows with the"
+        " number of rows.",
         graphql_type=TransactionTotals,
         metadata={AHEAD: transactions.ask_totals, READS: OF_THE_LIST},
     )
@@ -162,35 +170,43 @@ class TransactionConnection:
         return await transactions.transaction_totals(info.context, self)
 
 
-@strawberry.input(description="A stretch of time.")
+@strawberry.input(description="A range of time.")
 class DateTimeRange:
     gte: datetime | None = strawberry.field(default=None, description="At this moment or later.")
     lt: datetime | None = strawberry.field(default=None, description="Before this moment.")
 
 
-@strawberry.input(description="A range of amounts, both ends included.")
+@strawberry.input(description="A range of amounts, including both ends.")
 class DecimalRange:
-    gte: Nanos | None = strawberry.field(default=None, description="At least.")
-    lte: Nanos | None = strawberry.field(default=None, description="At most.")
+    gte: Nanos | None = strawberry.field(default=None, description="Minimum amount.")
+    lte: Nanos | None = strawberry.field(default=None, description="Maximum amount.")
 
 
-@strawberry.input(description="All that is given must hold. An empty list matches nothing.")
+@strawberry.input(description="Conditions that must all match. An empty list matches nothing.")
 class TransactionFilter:
-    types: list[TransactionType] | None = strawberry.field(default=None, description="One of these types.")
-    sources: list[TransactionSource] | None = strawberry.field(default=None, description="One of these sources.")
-    created_at: DateTimeRange | None = strawberry.field(default=None, description="Recorded in this time.")
-    amount: DecimalRange | None = strawberry.field(default=None, description="Of such an amount, sign included.")
-    ref_type: RefType | None = strawberry.field(default=None, description="Caused by this kind of thing.")
-    ref_id: str | None = strawberry.field(default=None, description="Caused by exactly this: 1 to 200 characters.")
+    types: list[TransactionType] | None = strawberry.field(default=None, description="Only rows of one of these types.")
+    sources: list[TransactionSource] | None = strawberry.field(
+        default=None, description="Only rows from one of these sources."
+    )
+    created_at: DateTimeRange | None = strawberry.field(
+        default=None, description="Only rows recorded in this range of time."
+    )
+    amount: DecimalRange | None = strawberry.field(
+        default=None, description="Only rows with an amount in this range; the sign counts."
+    )
+    ref_type: RefType | None = strawberry.field(default=None, description="Only rows caused by this kind of object.")
+    ref_id: str | None = strawberry.field(
+        default=None, description="Only rows caused by exactly this object: 1 to 200 characters."
+    )
     search: str | None = strawberry.field(
         default=None,
-        description=f"Part of the description or refId: 3 to 200 characters. {SEARCH_RULE} A search reads rows one by"
-        " one from the cursor on until the page is full: on a long ledger, narrow it by createdAt.",
+        description=f"Text to find in the description or refId: 3 to 200 characters. {SEARCH_RULE} A search reads"
+        " rows one by one from the cursor until the page is full; on a long ledger, narrow it with `createdAt`.",
     )
 
 
 FilterArgument = Annotated[
-    TransactionFilter | None, strawberry.argument(description="Narrows the list, its count and its totals.")
+    TransactionFilter | None, strawberry.argument(description="Filters the list, its count and its totals.")
 ]
 
 

@@ -21,15 +21,15 @@ from schema.scalars import BigInteger, Nanos
 from schema.transaction import EdgeRow, edge_rows
 
 
-@strawberry.type(description="Calls of one model on one UTC day, of one category and origin.")
+@strawberry.type(description="Calls of one model on one UTC day, in one category and from one origin.")
 class UsageDay:
     day: date = strawberry.field(description="UTC day of the calls' timestamps.")
     model: str = strawberry.field(description="Id of the model that was called.")
-    category: UsageCategory = strawberry.field(description="Kind of model.")
-    origin: UsageOrigin = strawberry.field(description="Whose model it was.")
+    category: UsageCategory = strawberry.field(description="The kind of model.")
+    origin: UsageOrigin = strawberry.field(description="Who provides the model.")
     calls: BigInteger = strawberry.field(description="Number of requests.")
     input_tokens: BigInteger = strawberry.field(description="Tokens sent to the model.")
-    output_tokens: BigInteger = strawberry.field(description="Tokens that the model made.")
+    output_tokens: BigInteger = strawberry.field(description="Tokens that the model generated.")
 
     @strawberry.field(
         description="Input plus output tokens.",
@@ -42,11 +42,13 @@ class UsageDay:
     cost_nanos: Nanos = strawberry.field(name="cost", description="Cost of the calls in US dollars.")
 
 
-@strawberry.type(description="Sums over the whole filter, not over the page. All categories count.")
+@strawberry.type(
+    description="Sums over all rows that match the filter, not only those on the page. All categories count."
+)
 class UsageTotals:
     calls: BigInteger = strawberry.field(description="Number of requests.")
     input_tokens: BigInteger = strawberry.field(description="Tokens sent to the models.")
-    output_tokens: BigInteger = strawberry.field(description="Tokens that the models made.")
+    output_tokens: BigInteger = strawberry.field(description="Tokens that the models generated.")
 
     @strawberry.field(description="Input plus output tokens.")
     def tokens(self: UsageTotalsRow) -> BigInteger:
@@ -57,13 +59,13 @@ class UsageTotals:
 
 @strawberry.type(description="A usage day and its cursor.")
 class UsageDayEdge:
-    cursor: str = strawberry.field(description="Opaque. It pages in this list with this filter, and nowhere else.")
+    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
     node: UsageDay = strawberry.field(description="The usage day.")
 
 
 @strawberry.type(
-    description="A page of usage days, newest first whatever the direction; within a day by model, category and origin,"
-    " backwards."
+    description="A page of usage days, newest first in either direction. Rows of one day are in descending order of"
+    " model, category and origin."
 )
 class UsageDayConnection:
     @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[UsageDayEdge])
@@ -74,19 +76,19 @@ class UsageDayConnection:
     def nodes(self: Page[UsageDayRow]) -> tuple[UsageDayRow, ...]:
         return self.rows
 
-    @strawberry.field(description="Where the page lies in the list.", graphql_type=PageInfo)
+    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
     def page_info(self: Page[UsageDayRow]) -> Page[UsageDayRow]:
         return self
 
     @strawberry.field(
-        description="Number of rows over the whole filter. Worked out when it is asked for.",
+        description="Number of rows that match the filter. Computed only when requested.",
         metadata={AHEAD: usage.ask_totals, READS: OF_THE_LIST},
     )
     async def total_count(self: Page[UsageDayRow], info: Info[Reads, None]) -> BigInteger:
         return BigInteger(await usage.usage_count(info.context, self))
 
     @strawberry.field(
-        description="Sums over the whole filter. Worked out when they are asked for.",
+        description="Sums over all rows that match the filter. Computed only when requested.",
         graphql_type=UsageTotals,
         metadata={AHEAD: usage.ask_totals, READS: OF_THE_LIST},
     )
@@ -94,22 +96,26 @@ class UsageDayConnection:
         return await usage.usage_totals(info.context, self)
 
 
-@strawberry.input(description="A stretch of UTC days.")
+@strawberry.input(description="A range of UTC days.")
 class DateRange:
     gte: date | None = strawberry.field(default=None, description="On this day or later.")
     lt: date | None = strawberry.field(default=None, description="Before this day.")
 
 
-@strawberry.input(description="All that is given must hold. An empty list matches nothing.")
+@strawberry.input(description="Conditions that must all match. An empty list matches nothing.")
 class UsageFilter:
-    day: DateRange | None = strawberry.field(default=None, description="In this stretch of days.")
-    models: list[str] | None = strawberry.field(default=None, description="One of these models, at most 100.")
-    categories: list[UsageCategory] | None = strawberry.field(default=None, description="One of these categories.")
-    origins: list[UsageOrigin] | None = strawberry.field(default=None, description="One of these origins.")
+    day: DateRange | None = strawberry.field(default=None, description="Only usage in this range of days.")
+    models: list[str] | None = strawberry.field(default=None, description="Only usage of these models, at most 100.")
+    categories: list[UsageCategory] | None = strawberry.field(
+        default=None, description="Only usage in one of these categories."
+    )
+    origins: list[UsageOrigin] | None = strawberry.field(
+        default=None, description="Only usage from one of these origins."
+    )
 
 
 FilterArgument = Annotated[
-    UsageFilter | None, strawberry.argument(description="Narrows the list, its count and its totals.")
+    UsageFilter | None, strawberry.argument(description="Filters the list, its count and its totals.")
 ]
 
 

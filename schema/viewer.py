@@ -13,7 +13,7 @@ from schema.account import Account
 from schema.kinds import KeyScope
 
 
-@strawberry.type(description="The key that asks.")
+@strawberry.type(description="The API key that sent the request.")
 class Viewer:
     scope: KeyScope = strawberry.field(description="What the key may do.")
 
@@ -21,8 +21,8 @@ class Viewer:
     async def account(self: Principal, info: Info[Reads, None]) -> AccountRow | None:
         return None if self.account_id is None else await accounts.account(info.context, None)
 
-    key_prefix: str = strawberry.field(description="The visible part of the key.")
+    key_prefix: str = strawberry.field(description="The key's visible prefix.")
 
-    @strawberry.field(description="When the key stops working; null for never.")
+    @strawberry.field(description="When the key expires; null if never.")
     def key_expires_at(self: Principal) -> datetime | None:
         return self.expires_at

@@ -50,7 +50,7 @@ class AccountId(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         number = parse_account_id(value) if isinstance(value, str) else value
         if not isinstance(number, int):
-            self.fail(f"{value} is no account id, such as acct_7", param, ctx)
+            self.fail(f"{value} is not an account id, such as acct_7", param, ctx)
         return number
 
 
@@ -60,8 +60,8 @@ def accounts() -> None:
 
 
 @accounts.command()
-@click.option("--name", required=True, help="For people to read.")
-@click.option("--external-id", default=None, help="The name that other systems know the account by; unique.")
+@click.option("--name", required=True, help="Display name.")
+@click.option("--external-id", default=None, help="Unique name by which other systems know the account.")
 @with_settings("database_url")
 def create(settings: Settings, name: str, external_id: str | None) -> None:
     """Create an account and print its id."""
@@ -70,8 +70,12 @@ def create(settings: Settings, name: str, external_id: str | None) -> None:
 
 
 @accounts.command("list")
-@click.option("--search", default=None, help="Part of a name or external id, or an id: 3 to 200 characters.")
-@click.option("--limit", default=50, type=click.IntRange(1, 1000), help="The newest so many. [default: 50]")
+@click.option(
+    "--search", default=None, help="Text to find in names and external ids, or an account's id: 3 to 200 characters."
+)
+@click.option(
+    "--limit", default=50, type=click.IntRange(1, 1000), help="Maximum number of results, newest first. [default: 50]"
+)
 @with_settings("database_url")
 def list_accounts(settings: Settings, search: str | None, limit: int) -> None:
     """List accounts, newest first: id, external id, status, balance, name, separated by tabs."""

@@ -82,7 +82,7 @@ def prepared(data_dir: Path) -> tuple[Path, Demo]:
     if path.exists() and known is not None:
         asyncio.run(_migrate(path))
         return path, known
-    click.echo("filling the demo's database: this happens once", err=True)
+    click.echo("creating the demo's database: this happens only once", err=True)
     for leftover in data_dir.glob("billing.db*"):
         leftover.unlink()
     unfinished = data_dir / "billing.db.unfinished"
@@ -112,7 +112,7 @@ def _introduction(address: str, demo: Demo, links: dict[str, str]) -> str:
     keys = "\n".join(f"  {name:<10} {secret}" for name, secret in demo.keys.items())
     number = parse_account_id(demo.accounts[1])
     return f"""
-The billing gateway's demo is running. Ctrl-C ends it.
+The billing gateway's demo is running. Press Ctrl-C to stop it.
 
   Console    {links["account"]}
   Operator   {links["operator"]}
@@ -123,9 +123,9 @@ The billing gateway's demo is running. Ctrl-C ends it.
 Accounts
 {accounts}
 
-The links to the console sign in once, within a day; after that, paste a key at {address}/console/
+Each console link works once, within a day. After that, paste a key at {address}/console/
 
-Keys (the account key is a manage key of acct_{number})
+API keys (`account` is a manage key of acct_{number})
 {keys}
 
 Try
@@ -137,16 +137,16 @@ Try
 
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), default=Path("demo-data"),
-              help="Where the demo's database is kept. [default: demo-data]")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON line, as soon as requests are answered.")
+              help="Folder of the demo's database. [default: demo-data]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line when the server is ready.")
 @with_settings("host", "port", "log_format", "log_level")
 def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
-    """Serve a SQLite database with a story in it, and print URLs, keys and a line to paste."""
+    """Serve a SQLite database with sample data, and print its URLs, keys and an example request."""
     configure_logs(settings)
     try:
         path, made = prepared(data_dir)
     except OSError as error:
-        msg = f"the demo's database cannot be made in {data_dir}: {error.strerror or error}"
+        msg = f"cannot create the demo's database in {data_dir}: {error.strerror or error}"
         raise click.ClickException(msg) from error
     settings = settings.model_copy(update={"database_url": sqlite_url(path), "workers": 1})
     asyncio.run(check_schema(settings))

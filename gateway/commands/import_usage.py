@@ -133,7 +133,9 @@ def _refusals_file(name: str | None, sources: Sequence[Source], stack: ExitStack
         return None
     try:
         if name != "-" and Path(name).exists() and any(_is_file(source.stream, Path(name)) for source in sources):
-            raise click.BadParameter("this is a file to import: it would be overwritten", param_hint="--refused")
+            raise click.BadParameter(
+                "this is one of the files to import, and would be overwritten", param_hint="--refused"
+            )
         return cast("TextIO", stack.enter_context(click.open_file(name, "w", encoding="utf-8")))
     except OSError as error:
         msg = f"{name} can't be written: {error.strerror or error}"
@@ -215,51 +217,51 @@ def _summary(report: ImportReport) -> list[str]:
     metavar="FILE…",
     type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True),
 )
-@click.option("--account", callback=_text, help="Account (id or external id) of files that have no such column.")
-@click.option("--model", callback=_text, help="Model of files that have no such column.")
+@click.option("--account", callback=_text, help="Account (id or external id) for files without an account column.")
+@click.option("--model", callback=_text, help="Model for files without a model column.")
 @click.option(
     "--category",
     type=click.Choice([one.value for one in UsageCategory], case_sensitive=False),
-    help="Category of files that have no such column.",
+    help="Category for files without a category column.",
 )
 @click.option(
     "--origin",
     type=click.Choice([one.value for one in UsageOrigin], case_sensitive=False),
-    help="Origin of files that have no such column; platform if not given.",
+    help="Origin for files without an origin column. The default is platform.",
 )
-@click.option("--start", callback=_start, help="Day or time (UTC) that BurstGPT's seconds are counted from.")
+@click.option("--start", callback=_start, help="Day or time (UTC) from which BurstGPT's seconds are counted.")
 @click.option(
     "--prices",
     callback=_prices,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file with prices of one's own models, for logs without costs.",
+    help="TOML file with prices of your models, for logs without costs.",
 )
 @click.option(
     "--format",
     type=click.Choice([one.value for one in Format], case_sensitive=False),
     callback=_format,
-    help="Read the files as this format rather than tell it by their columns.",
+    help="Format of the files. Without it, the columns of each file tell its format.",
 )
-@click.option("--create-accounts", is_flag=True, help="Create accounts for external ids that are not known yet.")
-@click.option("--replace", is_flag=True, help="Let rollups take the place of days that are known with other figures.")
-@click.option("--strict", is_flag=True, help="Take all lines of all files, or none.")
+@click.option("--create-accounts", is_flag=True, help="Create accounts for unknown external ids.")
+@click.option("--replace", is_flag=True, help="Let rollups replace days that were imported with other figures.")
+@click.option("--strict", is_flag=True, help="Import all lines of all files or, if one is refused, nothing.")
 @click.option(
     "--refused",
     type=click.Path(dir_okay=False, writable=True, allow_dash=True),
-    help="Write all refused lines, with reasons, to this CSV file.",
+    help="CSV file to write all refused lines to, with the reasons.",
 )
 @with_settings("database_url")
 def import_usage(
     settings: Settings, /, *, files: tuple[str, ...], prices: Prices, refused: str | None, **options: Any
 ) -> None:
-    """Import usage from CSV files; - is standard input.
+    """Import usage from CSV files. Use - for standard input.
 
-    Four formats are told apart by their columns: daily rollups, request logs, and the Azure and BurstGPT traces.
-    Lines that can't be taken are refused with their number and reason, and the rest is taken; lines that are known
-    already change nothing. Ledger rows are never written.
+    The columns of a file tell its format: daily rollups, request logs, Azure traces or BurstGPT traces. Lines that
+    can't be imported are refused with their number and the reason, and all other lines are imported. Lines that were
+    imported before change nothing. The import never writes ledger rows.
 
-    Exit code: 0 when every line was taken or known, 1 when a line or file was refused or the import broke off,
-    2 when the command was called wrongly.
+    Exit code: 0 if every line was imported now or before, 1 if a line or file was refused or the import was
+    interrupted, 2 if the command line is invalid.
     """
     chosen = ImportOptions(**options)
     console = Console(stderr=True)
@@ -294,11 +296,13 @@ def _conclude(report: ImportReport, failure: str, *, strict: bool) -> None:
     taken = any(file.taken for file in report.files)
     if failure:
         kept = (
-            "the lines counted above are kept, and importing again takes the rest" if taken else "nothing was written"
+            "the lines counted above were imported; import the files again for the rest"
+            if taken
+            else "nothing was written"
         )
         msg = f"{failure}; {kept}"
         raise click.ClickException(msg)
     if report.refused:
         if strict:
-            click.echo("Nothing was written: --strict takes all lines or none.", err=True)
+            click.echo("Nothing was written, because --strict imports all lines or nothing.", err=True)
         raise click.exceptions.Exit(1)

@@ -23,13 +23,25 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--scope", type=click.Choice([scope.value for scope in KeyScope]), required=True, help="What it may do.")
-@click.option("--account", type=AccountId(), default=None, help="The account of a read or manage key: acct_7.")
-@click.option("--only-account", type=AccountId(), multiple=True, help="A service key's account; may be repeated.")
+@click.option(
+    "--scope", type=click.Choice([scope.value for scope in KeyScope]), required=True, help="What the key may do."
+)
+@click.option("--account", type=AccountId(), default=None, help="Account of a read or manage key: acct_7.")
+@click.option(
+    "--only-account",
+    type=AccountId(),
+    multiple=True,
+    help="Account that a service key is restricted to. Can be repeated.",
+)
 @click.option("--operation", type=click.Choice([one.value for one in ServiceOperation]), multiple=True,
-              help="An operation that a service key may do; may be repeated.")  # fmt: skip
-@click.option("--owner", required=True, help="Who answers for the key.")
-@click.option("--expires-in-days", type=click.IntRange(1, 3650), default=None, help="Never, if left out.")
+              help="Operation that a service key is restricted to. Can be repeated.")  # fmt: skip
+@click.option("--owner", required=True, help="Person or team responsible for the key.")
+@click.option(
+    "--expires-in-days",
+    type=click.IntRange(1, 3650),
+    default=None,
+    help="Days until the key expires. Without it, the key never expires.",
+)
 @with_settings("database_url")
 def create(
     settings: Settings,
@@ -40,7 +52,7 @@ def create(
     owner: str,
     expires_in_days: int | None,
 ) -> None:
-    """Create a key and print it: it is shown this once."""
+    """Create a key and print it. The key is shown only once."""
     expires_at = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
     new = NewKey(KeyScope(scope), owner, account, only_account or None, operation or None, expires_at)
     issued = with_database(settings, lambda database: _keys(database).create(new))
@@ -61,11 +73,14 @@ def list_keys(settings: Settings, account: int | None) -> None:
 @keys.command()
 @click.argument("prefix")
 @click.option(
-    "--grace-seconds", default=0, type=click.IntRange(0, 604_800), help="The old key goes on for so long. [default: 0]"
+    "--grace-seconds",
+    default=0,
+    type=click.IntRange(0, 604_800),
+    help="Seconds for which the old key keeps working. [default: 0]",
 )
 @with_settings("database_url")
 def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
-    """Replace the key PREFIX by a new one of the same rights, and print it: it is shown this once."""
+    """Replace the key PREFIX with a new one that has the same rights, and print it. The key is shown only once."""
     grace = timedelta(seconds=grace_seconds)
     click.echo(with_database(settings, lambda database: _keys(database).rotate(prefix, grace)).secret)
 
@@ -74,6 +89,6 @@ def rotate(settings: Settings, prefix: str, grace_seconds: int) -> None:
 @click.argument("prefix")
 @with_settings("database_url")
 def revoke(settings: Settings, prefix: str) -> None:
-    """Revoke the key PREFIX: every process refuses it within seconds."""
+    """Revoke the key PREFIX. Every process refuses it within seconds."""
     row = with_database(settings, lambda database: _keys(database).revoke(prefix))
     click.echo(f"{row.prefix} revoked at {format_time(row.revoked_at)}")

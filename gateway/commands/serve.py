@@ -23,7 +23,7 @@ def serve(settings: Settings) -> None:
     """Serve GraphQL and REST until SIGTERM."""
     configure_logs(settings)
     if settings.workers > 1 and settings.port == 0:
-        raise click.UsageError("several workers need a port of their own: --port 0 fits one alone")
+        raise click.UsageError("several workers need a fixed port: --port 0 works only with one")
     asyncio.run(check_schema(settings))
     for page in missing_pages():
         log.warning("page not built", page=page, hint="its address says how to build it")
@@ -34,7 +34,7 @@ def serve(settings: Settings) -> None:
 @click.command()
 @with_settings("database_url")
 def migrate(settings: Settings) -> None:
-    """Create the tables, or bring them to this version."""
+    """Create the tables, or migrate them to the version of this program."""
 
     async def run() -> tuple[str | None, Tables]:
         database = open_database(settings)
@@ -47,6 +47,6 @@ def migrate(settings: Settings) -> None:
     if tables.are_newer:
         click.echo(f"{tables}: nothing to do")
     elif before == tables.version:
-        click.echo(f"the tables are of version {tables.version} already")
+        click.echo(f"the tables already have version {tables.version}")
     else:
-        click.echo(f"the tables are now of version {tables.version}")
+        click.echo(f"the tables now have version {tables.version}")

@@ -21,7 +21,7 @@ def _events(settings: Settings, database: Database) -> StripeEvents:
 
 @click.group()
 def stripe() -> None:
-    """Link Stripe's customers to accounts, and see what became of its events."""
+    """Link Stripe customers to accounts, and list or dismiss Stripe events."""
 
 
 @stripe.command()
@@ -29,20 +29,22 @@ def stripe() -> None:
 @click.argument("customer")
 @with_settings("database_url")
 def link(settings: Settings, account: int, customer: str) -> None:
-    """Make CUSTOMER (cus_…) one of ACCOUNT, and apply the events that waited for that."""
+    """Link CUSTOMER (cus_…) to ACCOUNT, and apply the events that waited for the link."""
 
     async def work(database: Database) -> int:
         return await _events(settings, database).link(account, customer, command_line())
 
     waited = with_database(settings, work)
-    click.echo(f"{customer} is of {account_id_text(account)}; {waited} events had waited for it")
+    click.echo(f"{customer} is linked to {account_id_text(account)}; {waited} events were waiting for it")
 
 
 @stripe.command()
 @click.option(
-    "--state", type=click.Choice([one.value for one in EventState]), default=None, help="Only events of this state."
+    "--state", type=click.Choice([one.value for one in EventState]), default=None, help="Only events in this state."
 )
-@click.option("--limit", default=50, type=click.IntRange(1, 1000), help="The newest so many. [default: 50]")
+@click.option(
+    "--limit", default=50, type=click.IntRange(1, 1000), help="Maximum number of results, newest first. [default: 50]"
+)
 @with_settings("database_url")
 def events(settings: Settings, state: str | None, limit: int) -> None:
     """List events, newest first: id, type, received, state, account, reason, object, separated by tabs."""
@@ -55,10 +57,10 @@ def events(settings: Settings, state: str | None, limit: int) -> None:
 
 @stripe.command()
 @click.argument("event")
-@click.option("--reason", required=True, help="Why nothing more is to be done about it.")
+@click.option("--reason", required=True, help="Reason for dismissing the event.")
 @with_settings("database_url")
 def dismiss(settings: Settings, event: str, reason: str) -> None:
-    """End EVENT (evt_…), which waits or needs attention: it is not tried again."""
+    """Dismiss EVENT (evt_…), which waits or needs attention. It is not tried again."""
 
     async def work(database: Database) -> None:
         await _events(settings, database).dismiss(event, reason, command_line())

@@ -99,7 +99,7 @@ async def _once(settings: Settings) -> bool | None:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Do what there is to do, and end.")
+@click.option("--once", is_flag=True, help="Do the work that is due, then exit.")
 @with_settings(
     "database_url",
     "host",
@@ -118,9 +118,9 @@ async def _once(settings: Settings) -> bool | None:
     "log_level",
 )
 def worker(settings: Settings, *, once: bool) -> None:
-    """Bill storage, end cycles, recharge, expire holds and retry Stripe's events, until SIGTERM.
+    """Run the billing worker until SIGTERM: bill storage, end cycles, recharge, expire holds, retry Stripe events.
 
-    Of several workers on one database one works, and the others stand by.
+    If several workers run on one database, one is active and the others stand by.
     """
     configure_logs(settings)
     if not once:
@@ -128,6 +128,6 @@ def worker(settings: Settings, *, once: bool) -> None:
         return
     outcome = uvloop.run(_once(settings))
     if outcome is None:
-        click.echo("another worker works", err=True)
+        click.echo("another worker is active", err=True)
     elif not outcome:
         raise click.ClickException("a job failed: see the log")

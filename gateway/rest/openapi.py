@@ -23,15 +23,15 @@ PATH: Final = "/openapi.json"
 Json = Mapping[str, Any]
 
 _MEANINGS: Final = {
-    "BAD_USER_INPUT": "a parameter that is unknown, missing, repeated or wrong; the message names it",
-    "QUERY_TOO_COMPLEX": "the rows could not be read in time: narrow the filter",
-    "UNAUTHENTICATED": "no key, or one that is malformed, unknown, expired or revoked",
-    "FORBIDDEN": "neither from loopback nor with the token",
-    "NOT_FOUND": "no such account or transaction, or none that the key covers",
-    "PAYLOAD_TOO_LARGE": "a body that is too large",
-    "UNSUPPORTED_MEDIA_TYPE": "a body that is no `application/json` in UTF-8",
-    "INTERNAL": "a fault of this server; the requestId finds its cause in the log",
-    "UNAVAILABLE": "the ledger cannot be reached at the moment: try again",
+    "BAD_USER_INPUT": "a parameter is unknown, missing, repeated or invalid; the message names the parameter",
+    "QUERY_TOO_COMPLEX": "reading the rows took too long; narrow the filter",
+    "UNAUTHENTICATED": "the API key is missing, malformed, unknown, expired or revoked",
+    "FORBIDDEN": "the request has no valid token and is not from loopback",
+    "NOT_FOUND": "the account or transaction does not exist, or the API key does not cover it",
+    "PAYLOAD_TOO_LARGE": "the request body is too large",
+    "UNSUPPORTED_MEDIA_TYPE": "the request body is not `application/json` in UTF-8",
+    "INTERNAL": "the server failed; find the cause in the log by the requestId",
+    "UNAVAILABLE": "the ledger cannot be reached at the moment; try again",
 }
 _OF_LEDGER: Final = (
     "BAD_USER_INPUT",
@@ -52,13 +52,13 @@ _ERROR: Final[Json] = {
             "properties": {
                 "code": {"type": "string", "enum": list(STATUS)},
                 "message": {"type": "string"},
-                "requestId": {"type": "string", "description": f"The same as the header {REQUEST_ID}."},
+                "requestId": {"type": "string", "description": f"The request's id, as in the header {REQUEST_ID}."},
             },
         }
     },
 }
 _REQUEST_ID: Final[Json] = {
-    "description": "The request's id, taken from the request or made up.",
+    "description": "The request's id: taken from the request, or generated.",
     "schema": {"type": "string"},
 }
 
@@ -69,7 +69,8 @@ def _parameter(parameter: Parameter) -> Json:
         return {**described, "schema": parameter.schema, "example": parameter.example}
     return {
         **described,
-        "description": f"{parameter.description} Repeated, or separated by commas; empty matches nothing.",
+        "description": f"{parameter.description} Can be repeated or separated by commas. An empty value matches"
+        " nothing.",
         "schema": {"type": "array", "items": parameter.schema},
         "style": "form",
         "explode": True,
@@ -118,7 +119,7 @@ def _operation(
 
 def _posted(name: str, summary: str, body: Json, answer: Json, codes: Sequence[str], security: Sequence[Json]) -> Json:
     content = {"application/json": {"schema": _object(body)}}
-    responses = {"201": _answer("It was made.", "application/json", _object(answer)), **_problems(codes)}
+    responses = {"201": _answer("The resource was created.", "application/json", _object(answer)), **_problems(codes)}
     described = {"operationId": name, "summary": summary, "security": security, "responses": responses}
     return {"post": {**described, "requestBody": {"required": True, "content": content}}}
 
@@ -135,9 +136,12 @@ def _object(properties: Json) -> Json:
 def _export_links() -> Json:
     return _posted(
         "createExportLink",
-        "A link that downloads an export without a key, for some minutes",
-        {"address": "An export's path with its parameters, as it would be sent with a key."},
-        {"address": "The path with a ticket in place of the parameters.", "expiresAt": "When it ends, in UTC."},
+        "Create a link that downloads an export without a key, valid for some minutes",
+        {"address": "Path of the export with its parameters, as sent with a key."},
+        {
+            "address": "Path of the export with a ticket in place of the parameters.",
+            "expiresAt": "When the link expires, in UTC.",
+        },
         (*_OF_LEDGER, "UNSUPPORTED_MEDIA_TYPE", "PAYLOAD_TOO_LARGE"),
         [{"key": []}],
     )
@@ -146,9 +150,12 @@ def _export_links() -> Json:
 def _sign_in() -> Json:
     return _posted(
         "signIn",
-        "A key for the code of a link that signs in to the console; each code is good once",
-        {"code": "What the link has after `#code=`."},
-        {"key": "An API key of the rights that the link was made for.", "expiresAt": "When it ends, in UTC."},
+        "Exchange the code of a console sign-in link for an API key; each code works once",
+        {"code": "The code: the part of the link after `#code=`."},
+        {
+            "key": "An API key with the rights that the link was created for.",
+            "expiresAt": "When the key expires, in UTC.",
+        },
         (
             *("BAD_USER_INPUT", "UNAUTHENTICATED", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"),
             *("INTERNAL", "UNAVAILABLE"),
@@ -159,14 +166,14 @@ def _sign_in() -> Json:
 
 def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequence[Parameter], more: str) -> Json:
     names = ",".join(column.name for column in columns)
-    text = f"RFC 4180 in UTF-8, with the header line `{names}`. Null is an empty cell."
-    disposition = {"description": "Names the file.", "schema": {"type": "string"}}
+    text = f"RFC 4180 in UTF-8, with the header line `{names}`. An empty cell means null."
+    disposition = {"description": "Name of the file.", "schema": {"type": "string"}}
     return _operation(
         name,
         summary,
         _answer(text, "text/csv", {"type": "string"}, **{"Content-Disposition": disposition}),
-        description=f"Oldest first, streamed. {more} An export that fails midway breaks its connection off. Free text"
-        " that a spreadsheet could take for a formula has an apostrophe before it.",
+        description=f"Streams the rows, oldest first. {more} If an export fails midway, the connection is aborted."
+        " Free text that a spreadsheet could read as a formula starts with an apostrophe.",
         parameters=[_parameter(parameter) for parameter in parameters],
         codes=_OF_LEDGER,
         security=[{"key": []}, {"ticket": []}],
@@ -175,14 +182,14 @@ def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequ
 
 def _page() -> Json:
     link = {
-        "description": 'Where there are older rows, their address, relative to this one: `<…>; rel="next"`.',
+        "description": 'Relative URL of the next page, if there are older rows: `<…>; rel="next"`.',
         "schema": {"type": "string"},
     }
     rows = {"type": "array", "items": {"$ref": "#/components/schemas/Transaction"}}
     return _operation(
         "listTransactions",
-        "A page of the account's ledger, newest first",
-        _answer("The page's rows.", "application/json", rows, Link=link),
+        "List a page of the account's ledger rows, newest first",
+        _answer("The rows of the page.", "application/json", rows, Link=link),
         parameters=[_parameter(parameter) for parameter in transactions.PARAMETERS],
         codes=_OF_LEDGER,
         security=[{"key": []}],
@@ -191,55 +198,55 @@ def _page() -> Json:
 
 def _health(name: str, summary: str, *codes: str) -> Json:
     schema = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
-    return _operation(name, summary, _answer("It is so.", "application/json", schema), codes=codes)
+    return _operation(name, summary, _answer("The check passed.", "application/json", schema), codes=codes)
 
 
 def openapi() -> Json:
-    metrics = _answer("Prometheus' text format.", "text/plain", {"type": "string"})
+    metrics = _answer("Metrics in the Prometheus text format.", "text/plain", {"type": "string"})
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Billing gateway",
             "version": version("billing-gateway"),
-            "description": "The ledger and the usage over plain HTTP. Everything else is GraphQL, at `/graphql`.",
+            "description": "The ledger and the usage over plain HTTP. Everything else is in GraphQL, at `/graphql`.",
         },
         "servers": [{"url": "/"}],
         "paths": {
             transactions.PATH: _page(),
             transactions.EXPORT_PATH: _export(
                 "exportTransactions",
-                "The account's ledger as CSV",
+                "Export the account's ledger as CSV",
                 transactions.COLUMNS,
                 transactions.EXPORT_PARAMETERS,
-                "It ends with the row that was the newest when it began.",
+                "The export ends with the row that was the newest when the export began.",
             ),
             usage.EXPORT_PATH: _export(
                 "exportUsage",
-                "The account's usage by day and model as CSV",
+                "Export the account's usage by day and model as CSV",
                 usage.COLUMNS,
                 usage.EXPORT_PARAMETERS,
-                "A day that is still being counted appears as it was when it was read.",
+                "Usage of a day that is still being counted is exported as it was when the day was read.",
             ),
             export_links.PATH: _export_links(),
             sign_in.PATH: _sign_in(),
-            "/healthz": _health("healthz", "The process runs"),
+            "/healthz": _health("healthz", "Check that the process is running"),
             "/readyz": _health(
                 "readyz",
-                "The database can be reached, and its tables and clock fit this process",
+                "Check that the database can be reached, and that its tables and clock fit this process",
                 "INTERNAL",
                 "UNAVAILABLE",
             ),
             "/metrics": _operation(
                 "metrics",
-                "Metrics, for loopback or with the metrics' own token",
+                "Get metrics, from loopback or with the metrics token",
                 metrics,
                 codes=("UNAUTHENTICATED", "FORBIDDEN"),
                 security=[{"metricsToken": []}, {}],
             ),
             PATH: _operation(
                 "openapi",
-                "This document",
-                _answer("OpenAPI 3.1.", "application/json", {"type": "object"}),
+                "Get this document",
+                _answer("The OpenAPI 3.1 document.", "application/json", {"type": "object"}),
             ),
         },
         "components": {
@@ -251,7 +258,8 @@ def openapi() -> Json:
                     "type": "apiKey",
                     "in": "query",
                     "name": TICKET,
-                    "description": f"From `POST {export_links.PATH}`. It stands alone: the parameters are known by it.",
+                    "description": f"A ticket from `POST {export_links.PATH}`. It replaces all other parameters, which"
+                    " the server keeps with the ticket.",
                 },
                 "metricsToken": {"type": "http", "scheme": "bearer", "description": "BILLING_METRICS_TOKEN."},
             },

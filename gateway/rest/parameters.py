@@ -93,7 +93,7 @@ def word_parameter(name: str, description: str, words: type[Word], *, many: bool
 
     def parse(text: str, name: str) -> Word:
         if text not in known:
-            msg = f"{name}: {_shown(text)} is none of {', '.join(known)}"
+            msg = f"{name}: unknown value {_shown(text)}; expected one of {', '.join(known)}"
             raise BadUserInput(msg)
         return words(text)
 
@@ -117,7 +117,7 @@ def amount_parameter(name: str, description: str) -> Parameter:
 
 ACCOUNT: Final = id_parameter(
     "account",
-    "The account to read. Keys of one account may leave it out; operators and services must name it.",
+    "The account to read. Keys of one account can omit it; operator and service keys must name an account.",
     pattern=r"^acct_[1-9]\d*$",
     example="acct_7",
 )
@@ -128,7 +128,7 @@ def _parsed(parameter: Parameter, texts: Sequence[str]) -> Any:
         # An empty value is an empty list, which matches nothing, and not a list of one empty element.
         elements = [element for text in texts if text for element in text.split(",")]
         if "" in elements:
-            msg = f"{parameter.name} has an empty element between its commas"
+            msg = f"{parameter.name} has an empty element between commas"
             raise BadUserInput(msg)
         return [parameter.parse(element, parameter.name) for element in elements]
     if len(texts) > 1:
@@ -142,14 +142,14 @@ def read_parameters(query: MultiMapping[str], parameters: Sequence[Parameter]) -
     known = {parameter.name: parameter for parameter in parameters}
     for name in query:
         if name not in known:
-            msg = f"{_shown(name)} is not a parameter here; these are: {', '.join(known)}"
+            msg = f"unknown parameter {_shown(name)}; known parameters are {', '.join(known)}"
             raise BadUserInput(msg)
     return {name: _parsed(known[name], query.getall(name)) for name in known if name in query}
 
 
 def check_range(given: Mapping[str, Any], least: str, most: str) -> None:
     if least in given and most in given and given[most] < given[least]:
-        msg = f"{most} is less than {least}: the range is upside down"
+        msg = f"invalid range: {most} must not be less than {least}"
         raise BadUserInput(msg)
 
 

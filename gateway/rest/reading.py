@@ -34,7 +34,7 @@ async def export_query(request: web.Request) -> MultiMapping[str]:
     if TICKET not in query:
         return query
     if len(query) > 1:
-        raise BadUserInput("a ticket stands alone in its address: it was given for all other parameters")
+        raise BadUserInput("a ticket cannot be combined with other parameters: they were given when it was created")
     ticket = await request.app[PARTS].tickets.redeem(query[TICKET], Purpose.EXPORT)
     path, _, text = (ticket.payload or "").partition("?")
     if path != request.path:

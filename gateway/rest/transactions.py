@@ -55,24 +55,33 @@ def _words(words: type[TransactionType] | type[TransactionSource] | type[RefType
 _ROW_ID: Final = {"type": "string", "pattern": r"^txn_[1-9]\d*_[1-9]\d*$"}
 
 COLUMNS: Final = (
-    Column("id", "`txn_7_1042` is row 1042 of account 7.", _ROW_ID),
-    Column("account", "The account's id.", {"type": "string", "pattern": r"^acct_[1-9]\d*$"}),
-    Column("seq", "1, 2, 3 … in each account, without gaps.", {"type": "integer", "minimum": 1}),
-    Column("created_at", "When the row was recorded, in UTC. Order of time is order of `seq`.", TIME),
+    Column("id", "Id of the row. `txn_7_1042` is row 1042 of account 7.", _ROW_ID),
+    Column("account", "Id of the account.", {"type": "string", "pattern": r"^acct_[1-9]\d*$"}),
+    Column("seq", "Number of the row: 1, 2, 3 … in each account, without gaps.", {"type": "integer", "minimum": 1}),
+    Column("created_at", "When the row was recorded, in UTC. Rows are in order of time.", TIME),
     Column("type", "The kind of money movement.", _words(TransactionType)),
-    Column("amount", "Positive was added to the balance, negative deducted.", AMOUNT),
-    Column("balance_after", "The balance after this row was applied.", AMOUNT),
-    Column("description", "What happened, in words.", {"type": "string"}, free_text=True),
-    Column("source", "The kind of writer that the row came from.", _words(TransactionSource)),
-    Column("ref_type", "What `ref_id` names; null where nothing else caused the row.", nullable(_words(RefType))),
-    Column("ref_id", "What caused the row.", nullable({"type": "string"}), free_text=True),
-    Column("actor", "The key's visible prefix, or the worker, that wrote the row.", {"type": "string"}, free_text=True),
-    Column("corrects", "The row that a correction or refund answers.", nullable(_ROW_ID)),
+    Column("amount", "Amount: positive if added to the balance, negative if deducted.", AMOUNT),
+    Column("balance_after", "Balance after this row.", AMOUNT),
+    Column("description", "What happened, for people to read.", {"type": "string"}, free_text=True),
+    Column("source", "The kind of writer that recorded the row.", _words(TransactionSource)),
+    Column(
+        "ref_type",
+        "The kind of object that `ref_id` identifies; null if nothing else caused the row.",
+        nullable(_words(RefType)),
+    ),
+    Column("ref_id", "Id of the object that caused the row.", nullable({"type": "string"}), free_text=True),
+    Column(
+        "actor",
+        "The writer of the row: the visible prefix of its key, or the worker.",
+        {"type": "string"},
+        free_text=True,
+    ),
+    Column("corrects", "The row that this correction or refund is for.", nullable(_ROW_ID)),
     Column("period_start", "Start of the time that a usage or storage charge covers.", nullable(TIME)),
-    Column("period_end", "End of that time, itself left out.", nullable(TIME)),
+    Column("period_end", "End of the time that a usage or storage charge covers (exclusive).", nullable(TIME)),
     Column(
         "hash",
-        "SHA-256 over the row before's hash and this row's canonical text, in hex.",
+        "SHA-256 of the previous row's hash and this row's canonical text, in hex.",
         {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     ),
 )
@@ -82,15 +91,18 @@ _FILTERS: Final = (
     ACCOUNT,
     word_parameter("types", "Only rows of these types.", TransactionType, many=True),
     word_parameter("sources", "Only rows from these kinds of writers.", TransactionSource, many=True),
-    time_parameter("created_at_gte", "Recorded at this moment or later."),
-    time_parameter("created_at_lt", "Recorded before this moment."),
-    amount_parameter("amount_gte", "Of at least this amount, sign included."),
-    amount_parameter("amount_lte", "Of at most this amount, sign included."),
-    word_parameter("ref_type", "Caused by this kind of thing.", RefType),
-    text_parameter("ref_id", "Caused by exactly this.", shortest=1, longest=REF_ID.longest, example="132"),
+    time_parameter("created_at_gte", "Only rows recorded at this time or later."),
+    time_parameter("created_at_lt", "Only rows recorded before this time."),
+    amount_parameter("amount_gte", "Only rows of at least this amount; the sign counts."),
+    amount_parameter("amount_lte", "Only rows of at most this amount; the sign counts."),
+    word_parameter("ref_type", "Only rows caused by this kind of object.", RefType),
+    text_parameter(
+        "ref_id", "Only rows caused by exactly this object.", shortest=1, longest=REF_ID.longest, example="132"
+    ),
     text_parameter(
         "search",
-        f"Part of `description` or `ref_id`. {SEARCH_RULE} On a long ledger, narrow it by `created_at_gte`.",
+        f"Text to find in `description` or `ref_id`. {SEARCH_RULE} On a long ledger, narrow the search with"
+        " `created_at_gte`.",
         shortest=MIN_SEARCH,
         longest=MAX_SEARCH,
         example="hold",
@@ -98,10 +110,10 @@ _FILTERS: Final = (
 )
 EXPORT_PARAMETERS: Final[tuple[Parameter, ...]] = _FILTERS
 PARAMETERS: Final[tuple[Parameter, ...]] = (
-    integer_parameter("limit", "Rows of the page.", least=1, most=MAX_PAGE, default=DEFAULT_PAGE),
+    integer_parameter("limit", "Maximum number of rows on the page.", least=1, most=MAX_PAGE, default=DEFAULT_PAGE),
     id_parameter(
         "before",
-        "Rows older than this one. (In GraphQL's connections, that is `after`.)",
+        "Only rows older than this row. (In GraphQL, use `after`.)",
         pattern=_ROW_ID["pattern"],
         example="txn_7_1042",
     ),

@@ -33,25 +33,25 @@ from resolvers.usage import MAX_MODELS, usage_criteria
 EXPORT_PATH: Final = "/billing/usage.csv"
 
 COLUMNS: Final = (
-    Column("account", "The account's id.", {"type": "string", "pattern": r"^acct_[1-9]\d*$"}),
-    Column("day", "UTC day of the calls.", {"type": "string", "format": "date"}),
+    Column("account", "Id of the account.", {"type": "string", "pattern": r"^acct_[1-9]\d*$"}),
+    Column("day", "UTC day of the calls' timestamps.", {"type": "string", "format": "date"}),
     Column("model", "Id of the model that was called.", {"type": "string"}, free_text=True),
-    Column("category", "Kind of model.", {"type": "string", "enum": [word.value for word in UsageCategory]}),
-    Column("origin", "Whose model it was.", {"type": "string", "enum": [word.value for word in UsageOrigin]}),
+    Column("category", "The kind of model.", {"type": "string", "enum": [word.value for word in UsageCategory]}),
+    Column("origin", "Who provides the model.", {"type": "string", "enum": [word.value for word in UsageOrigin]}),
     Column("calls", "Number of requests.", COUNT),
     Column("input_tokens", "Tokens sent to the model.", COUNT),
-    Column("output_tokens", "Tokens that the model made.", COUNT),
+    Column("output_tokens", "Tokens that the model generated.", COUNT),
     Column("tokens", "Input plus output tokens.", COUNT),
     Column("cost", "Cost of the calls.", AMOUNT),
 )
 
 EXPORT_PARAMETERS: Final[tuple[Parameter, ...]] = (
     ACCOUNT,
-    day_parameter("day_gte", "Of this UTC day or later."),
-    day_parameter("day_lt", "Before this UTC day."),
-    texts_parameter("models", f"Only of these models, at most {MAX_MODELS}.", example="llama-3-70b"),
-    word_parameter("categories", "Only of these kinds of models.", UsageCategory, many=True),
-    word_parameter("origins", "Only of these origins.", UsageOrigin, many=True),
+    day_parameter("day_gte", "Only usage on this UTC day or later."),
+    day_parameter("day_lt", "Only usage before this UTC day."),
+    texts_parameter("models", f"Only usage of these models, at most {MAX_MODELS}.", example="llama-3-70b"),
+    word_parameter("categories", "Only usage of these kinds of models.", UsageCategory, many=True),
+    word_parameter("origins", "Only usage from these origins.", UsageOrigin, many=True),
 )
 
 

@@ -98,26 +98,26 @@ def format_of(header: Sequence[str]) -> Format:
         if columns.issubset(header):
             return found
     if _LEDGER_COLUMNS.issubset(header):
-        raise FileRefused("this is an export of transactions: usage is imported, ledger rows never are")
+        raise FileRefused("this file is an export of transactions. Only usage can be imported, not ledger rows")
     if any("\0" in column for column in header):
-        raise FileRefused("the file has NUL characters, as UTF-16 without a byte order mark has: save it as UTF-8")
+        raise FileRefused("the file has NUL characters, like UTF-16 without a byte order mark: save it as UTF-8")
     raise FileRefused(
-        "the first line names no column of usage: a rollup has account,day,model,category,calls,input_tokens,"
-        "output_tokens,cost_usd, a log at least timestamp,model,input_tokens,output_tokens, separated by commas,"
-        " semicolons, tabs or vertical bars"
+        "the first line names no usage columns: a rollup needs"
+        " account,day,model,category,calls,input_tokens,output_tokens,cost_usd; a log needs at least"
+        " timestamp,model,input_tokens,output_tokens; separate them by commas, semicolons, tabs or vertical bars"
     )
 
 
 def check_header(header: Sequence[str], shape: Shape, given: Set[str]) -> None:
     for column in header:
         if column not in shape.columns:
-            msg = f"unknown column {shown(column)}: known are {', '.join(sorted(shape.columns))}"
+            msg = f"unknown column {shown(column)}: known columns are {', '.join(sorted(shape.columns))}"
             raise FileRefused(msg)
         if header.count(column) > 1:
-            msg = f"the column {shown(column)} is there twice"
+            msg = f"duplicate column {shown(column)}"
             raise FileRefused(msg)
     for one in sorted(shape.required - given):
         if shape.column(one) not in header:
-            option = f": add it or give --{one}" if one in {"account", "model", "category"} else ""
+            option = f": add the column or use --{one}" if one in {"account", "model", "category"} else ""
             msg = f"the column {shape.column(one)} is missing{option}"
             raise FileRefused(msg)

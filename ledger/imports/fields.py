@@ -50,9 +50,9 @@ def unmarked(text: str) -> str:
 
 def _spreadsheet_hint(text: str) -> str:
     if _SCIENTIFIC.fullmatch(text):
-        return ": a spreadsheet has rounded it, so save the column as a number without an exponent"
+        return ": a spreadsheet has rounded this number; save the column as numbers without an exponent"
     if _DECIMAL_COMMA.fullmatch(text):
-        return ": the decimal separator must be a point"
+        return ": use a point as the decimal separator"
     return ""
 
 
@@ -89,7 +89,7 @@ def parse_origin(text: str) -> str:
 
 def check_sum(text: str, tokens: int) -> None:
     if text != str(tokens):
-        msg = f"tokens must be the input_tokens and output_tokens together, {tokens}, not {shown(text)}"
+        msg = f"tokens must be the sum of input_tokens and output_tokens, {tokens}, not {shown(text)}"
         raise BadUserInput(msg)
 
 
@@ -115,7 +115,7 @@ def parse_day(text: str) -> date:
     except ValueError:
         day = None
     if day is None:
-        hint = ": year first, then month and day" if _OTHER_DAY.fullmatch(text) else ""
+        hint = ": write the year first, then month and day" if _OTHER_DAY.fullmatch(text) else ""
         msg = f"the day must be a date such as 2026-11-09, not {shown(text)}{hint}"
         raise BadUserInput(msg)
     return day
@@ -139,7 +139,7 @@ def parse_timestamp(text: str) -> int:
     """Nanoseconds since 1970, UTC unless the text names an offset. Raises BadUserInput."""
     match = _TIME.fullmatch(text)
     if match is None:
-        msg = f"the timestamp must be one such as 2026-11-09T12:30:00.25Z, not {shown(text)}"
+        msg = f"the timestamp must have a form like 2026-11-09T12:30:00.25Z, not {shown(text)}"
         raise BadUserInput(msg)
     day, hours, minutes, seconds, fraction, sign, offset_hours, offset_minutes = match.groups()
     whole = day_number(parse_day(day)) * _DAY_SECONDS + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
@@ -152,7 +152,7 @@ def parse_timestamp(text: str) -> int:
 def parse_seconds(text: str, start_nanos: int) -> int:
     match = _SECONDS.fullmatch(text)
     if match is None:
-        msg = f"the timestamp must be a number of seconds since the start, not {shown(text)}"
+        msg = f"the timestamp must be a number of seconds since --start, not {shown(text)}"
         raise BadUserInput(msg)
     return start_nanos + int(match[1]) * SECOND_NANOS + _fraction_nanos(match[2])
 

@@ -34,8 +34,8 @@ from ledger.usage import (
 _LOCKED_AT_ONCE: Final = 5_000
 
 _OUT_OF_ORDER: Final = (
-    "the line is too far from the order of time to tell whether it is there before: sort the file by timestamp,"
-    " or give its lines request ids"
+    "the line is too far out of time order to tell whether it is a duplicate: sort the file by timestamp, or add"
+    " request ids"
 )
 
 
@@ -183,7 +183,7 @@ class Importer:
     async def _record_all(self, connection: WriteConnection, source: Source, file: FileReport) -> Outcome:
         outcome, state = Outcome(), _FileState(file.name)
         reader = self._open(source, file)
-        assert reader is not None, "the file changed while it was read"
+        assert reader is not None, "the file changed during the import"
         for batch in reader.batches():
             await self._record(connection, batch, state, outcome)
             self._on_bytes(batch.read_bytes)

@@ -89,7 +89,7 @@ class Parser:
         if self.format != Format.BURSTGPT:
             return None
         if start is None:
-            raise FileRefused("the timestamps are seconds since a start: give --start")
+            raise FileRefused("the timestamps are seconds since a start time: use --start to give it")
         return parse_timestamp(start.astimezone(UTC).replace(tzinfo=None).isoformat())
 
     @property
@@ -101,7 +101,7 @@ class Parser:
         if self.format != Format.EXPORT:
             parts = [part.strip(" ") for part in parts]
         if len(parts) != self._width:
-            msg = f"{len(parts)} fields, but the first line names {self._width} columns"
+            msg = f"the line has {len(parts)} fields, but the first line names {self._width} columns"
             raise BadUserInput(msg)
         return parts + self._constants
 
@@ -153,7 +153,7 @@ class Parser:
                 return parse_cost(cost, "cost"), ""
             rate = self._prices.rate(model, datetime.fromtimestamp(nanos // SECOND_NANOS, UTC))
             if rate is None:
-                return 0, f"no price is known for the model {shown(model)}: give it one with --prices"
+                return 0, f"no price for the model {shown(model)}: add one to the --prices file"
             return rate.cost_nanos(input_tokens, output_tokens), ""
         except BadUserInput as error:
             return 0, str(error)

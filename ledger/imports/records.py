@@ -157,10 +157,10 @@ class RecordReader:
         except csv.Error as error:
             if len(lines) > 1 or _may_leave_quotes_open(lines):
                 raise self._unmatched(first) from None
-            msg = f"the line's quotes don't match: {error}"
+            msg = f"unbalanced quotes in the line: {error}"
             raise BadUserInput(msg) from None
         except _TooLong:
-            msg = f"the record in lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
+            msg = f"the record on lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
             raise self._lost(msg) from None
         # A quote within a field that does not begin with one is a letter to a reader of CSV, and a quote to others.
         if "".join(lines).count('"') % 2 == 1:
@@ -170,8 +170,8 @@ class RecordReader:
         return parts
 
     def _unmatched(self, first: int) -> BadUserInput:
-        where = f"line {first}" if first == self._line else f"the record in lines {first} to {self._line}"
-        return self._lost(f"the quotes of {where} don't match")
+        where = f"line {first}" if first == self._line else f"the record on lines {first} to {self._line}"
+        return self._lost(f"unbalanced quotes in {where}")
 
     def _lines_from(self, lines: list[str]) -> Iterator[str]:
         """The lines of a record, for as long as the quotes are open. They are kept in `lines`."""
@@ -186,7 +186,7 @@ class RecordReader:
 
     def _lost(self, reason: str) -> BadUserInput:
         self._is_lost = True
-        return BadUserInput(f"{reason}: the rest of the file is not read")
+        return BadUserInput(f"{reason}: the rest of the file was not read")
 
     def _skip_line(self, text: str) -> None:
         is_quoted = '"' in text

@@ -10,18 +10,18 @@ from ledger.imports.sources import Refusal
 from ledger.usage import Verdict
 
 _REASONS: Final[dict[Verdict, str]] = {
-    Verdict.DIFFERS: "this account, day, model, category and origin is known with other figures"
-    " (--replace takes those of the file)",
-    Verdict.FED_BY_REQUESTS: "this account, day, model, category and origin is known from single requests"
-    " (--replace takes the figures of the file instead)",
-    Verdict.FED_BY_ROLLUP: "this account, day, model, category and origin is known from a rollup:"
-    " the request would count twice",
+    Verdict.DIFFERS: "this account, day, model, category and origin already has other figures (use --replace to replace"
+    " them)",
+    Verdict.FED_BY_REQUESTS: "this account, day, model, category and origin already has usage from single requests (use"
+    " --replace to replace it)",
+    Verdict.FED_BY_ROLLUP: "this account, day, model, category and origin already has usage from a rollup: the request"
+    " would count twice",
 }
 
 
 _CONTRADICTED: Final = (
-    "an earlier line of this file has other figures for this account, day, model, category and origin:"
-    " the first is taken"
+    "an earlier line of this file has other figures for this account, day, model, category and origin: the earlier"
+    " line counts"
 )
 
 

@@ -67,10 +67,10 @@ def _readable(name: str) -> Iterator[None]:
 
 def _header(record: Record) -> list[str]:
     if record.refusal:
-        msg = f"this is no CSV file: {record.refusal}"
+        msg = f"not a CSV file: {record.refusal}"
         raise FileRefused(msg)
     if not any(field.strip(" ") for field in record.fields):
-        raise FileRefused("the first line is empty: it must name the columns")
+        raise FileRefused("the first line is empty: it must have the column names")
     return [column.strip(" ").lower() for column in record.fields]
 
 

@@ -78,7 +78,7 @@ def _bought(of: Object, subtotal: str, total: str, discounts: int, tax: int, shi
             total: after,
         }
         told = ", ".join(f"{name} {format_nanos(nanos)}" for name, nanos in parts.items())
-        msg = f"the amounts contradict each other: {told}"
+        msg = f"the amounts are inconsistent: {told}"
         raise UnexpectedShape(msg)
     return bought
 
@@ -109,11 +109,11 @@ def _tax_of_invoice(of: Object, shipping: Shipping) -> int:
     listed_tax, excluding = _listed_tax(of), optional_nanos(of, "total_excluding_tax")
     if excluding is None:
         if listed_tax is None:
-            raise UnexpectedShape("the invoice does not say its tax")
+            raise UnexpectedShape("the invoice does not state its tax")
         return listed_tax
     tax = nanos_of(of, "total") - excluding
     if listed_tax not in (None, tax, tax - shipping.tax_nanos):
-        msg = f"the amounts contradict each other: tax {format_nanos(tax)} and {format_nanos(listed_tax or 0)}"
+        msg = f"the amounts are inconsistent: tax {format_nanos(tax)} and {format_nanos(listed_tax or 0)}"
         raise UnexpectedShape(msg)
     return tax
 
@@ -142,7 +142,7 @@ def _money(of: Object) -> int:
     known = due if of.get("paid_out_of_band") is True else paid + _recorded_by_hand(of)
     if known < due:
         rest = format_nanos(due - known)
-        msg = f"the invoice is paid, but nothing says how the last {rest} of {format_nanos(due)} were paid"
+        msg = f"the invoice is paid, but it does not state how the last {rest} of {format_nanos(due)} were paid"
         raise UnexpectedShape(msg)
     starting, ending = optional_nanos(of, "starting_balance") or 0, optional_nanos(of, "ending_balance") or 0
     # A debt of earlier invoices is collected with this one, and is not paid for it.
@@ -156,10 +156,12 @@ def _doubt(of: Object, paid: int, unpaid: int, tax: int) -> str | None:
     # Without tax, a credit note takes as much off what was bought as off what was due.
     if unpaid and not (unpaid == notes and tax == 0):
         found.append(
-            f"a credit note or the customer's balance paid {format_nanos(unpaid)} of the invoice:"
-            f" the credit of {format_nanos(paid)} is the least that is due"
+            f"a credit note or the customer's balance paid {format_nanos(unpaid)} of the invoice: at least"
+            f" {format_nanos(paid)} of credit is due"
         )
     overpaid = optional_nanos(of, "amount_overpaid") or 0
     if overpaid:
-        found.append(f"{format_nanos(overpaid)} more was paid than was due: Stripe keeps it in the customer's balance")
+        found.append(
+            f"the customer paid {format_nanos(overpaid)} more than was due: Stripe keeps it in the customer's balance"
+        )
     return "; ".join(found) or None

@@ -73,7 +73,7 @@ class _Crediting(Booking):
     async def customer_changed(self, changed: CustomerChanged) -> Verdict:
         account_id = await self._account(changed.customer)
         if account_id is None:
-            return Ignored(f"the customer {changed.customer} is of no account")
+            return Ignored(f"the customer {changed.customer} is not linked to an account")
         match changed.change:
             case CustomerChange.CARD_SAVED:
                 await note_card(self._connection, account_id, changed.customer, self._now)
@@ -88,7 +88,7 @@ class _Crediting(Booking):
     async def recharge(self, paid: Recharge) -> Verdict:
         attempt = await attempt_by_id(self._connection, paid.attempt)
         if attempt is None:
-            return Waiting(f"there is no auto-recharge {paid.attempt[:100]}: was it another gateway's?")
+            return Waiting(f"unknown auto-recharge {paid.attempt[:100]}: it may belong to another gateway")
         account_id = await self._account(paid.customer)
         if account_id is None:
             return unknown_customer(paid.customer)
@@ -96,7 +96,7 @@ class _Crediting(Booking):
             of, to = account_id_text(attempt.account_id), account_id_text(account_id)
             reason = (
                 f"the payment {paid.payment_intent} names an auto-recharge of {of}, but its customer belongs to {to}:"
-                " it is never credited"
+                " the payment is never credited"
             )
             return NeedsAttention(reason, account_id)
         entry = Entry(
@@ -114,7 +114,9 @@ class _Crediting(Booking):
 
     async def recharge_failed(self, failed: RechargeFailed) -> Verdict:
         settings = await recharges.fail(self._connection, failed.attempt, failed.failure, self._now)
-        return Ignored("it was known already") if settings is None else Applied(settings.account_id)
+        return (
+            Ignored("the auto-recharge attempt had already ended") if settings is None else Applied(settings.account_id)
+        )
 
     async def contract(self, paid: ContractPaid) -> Verdict:
         account_id = await self._account(paid.customer)

@@ -64,7 +64,7 @@ class SavedCards:
             try:
                 cards = await self._cards(customer)
             except (StripeUnavailable, TooManyRequests) as error:
-                log.warning("Stripe does not tell which cards are saved", reason=str(error))
+                log.warning("Stripe does not report which cards are saved", reason=str(error))
                 break
             async with self._database.write() as connection:
                 await learn(connection, customer, cards, self._clock())
@@ -77,5 +77,7 @@ class SavedCards:
         except StripeRefused as refused:
             # Such as a customer of another Stripe account, linked by hand.
             account = account_id_text(customer.account_id)
-            log.warning("Stripe knows no such customer", account=account, customer=customer.id, reason=str(refused))
+            log.warning(
+                "Stripe does not know this customer", account=account, customer=customer.id, reason=str(refused)
+            )
             return Cards(None)

@@ -99,7 +99,7 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
     now = transaction.clock()
     linked = await stripe_customers.link_customer(transaction.connection, customer, account_id, now, ask_at=now)
     if linked != account_id:
-        msg = f"the customer {customer} is of {account_id_text(linked)} already"
+        msg = f"the customer {customer} is already linked to {account_id_text(linked)}"
         raise Conflict(msg)
     await stripe_events.bring_forward(transaction.connection, customer, now)
     await note(transaction, Act("linkStripeCustomer", actor, account_id, description=customer))
@@ -114,7 +114,7 @@ async def dismiss_event(transaction: LedgerTransaction, event_id: str, reason: s
     if row is None:
         raise NotFound("there is no such event")
     if row.state not in OPEN:
-        msg = f"the event {event_id} is {row.state} already"
+        msg = f"the event {event_id} is already {row.state}"
         raise Conflict(msg)
     row = settled(row, Ignored(f"dismissed: {reason}"), transaction.clock())
     await stripe_events.put(transaction.connection, row)
@@ -135,7 +135,9 @@ class StripeEvents:
     def read(self, event: Event) -> Notice:
         """Raises UnexpectedShape, and BillingError for amounts that the ledger can't hold."""
         if self._livemode is not None and event.livemode != self._livemode:
-            return Nothing("it is of Stripe's test mode" if self._livemode else "it is of Stripe's live mode")
+            return Nothing(
+                "the event is from Stripe's test mode" if self._livemode else "the event is from Stripe's live mode"
+            )
         return notice_of(event)
 
     async def receive(self, body: str) -> Receipt:
@@ -195,7 +197,7 @@ class StripeEvents:
         verdict = await apply(transaction, notice, row.received_at, self._clock())
         if isinstance(verdict, NeedsAttention) and row.object_id is not None:
             other = await stripe_events.told_to_a_person(transaction.connection, row.object_id, row.id)
-            return verdict if other is None else Ignored(f"{other} tells of it already: {verdict.reason}")
+            return verdict if other is None else Ignored(f"{other} already reported it: {verdict.reason}")
         return verdict
 
     async def _refused(self, new: StripeEventRow, refusal: BillingError) -> StripeEventRow:

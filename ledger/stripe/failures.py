@@ -36,7 +36,7 @@ class TooManyRequests(BillingError):
     code = "RATE_LIMITED"
 
     def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__("payments are asked for too often: try again later")
+        super().__init__("too many payment requests: try again later")
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -46,7 +46,7 @@ class StripeUnavailable(BillingError):
     code = "UNAVAILABLE"
 
     def __init__(self, reason: str) -> None:
-        super().__init__("payments cannot be reached at the moment: try again")
+        super().__init__("payments are unavailable at the moment: try again")
         self.reason = reason
 
 
@@ -79,7 +79,9 @@ def failure_of(error: stripe.StripeError) -> Exception:
         case stripe.RateLimitError():
             return TooManyRequests(_retry_after(error.headers))
         case stripe.IdempotencyError():
-            return IdempotencyConflict("the idempotency key was used for another payment, with other arguments")
+            return IdempotencyConflict(
+                "the idempotency key was already used for another payment with different arguments"
+            )
         case stripe.InvalidRequestError():
             return StripeRefused(str(error)[:MAX_MESSAGE])
     # Connections and time-outs, errors of Stripe's, keys that it refuses.

@@ -192,7 +192,7 @@ def read_event(body: str | bytes) -> Event:
     of = object_of(data, "object")
     if found.get("object") != "event" or event_id is None or kind is None or not of:
         raise BadUserInput(
-            f"the body must be an event of Stripe's, with an id and a type of at most {STRIPE_ID.longest} characters"
+            f"the body must be a Stripe event, with an id and a type of at most {STRIPE_ID.longest} characters"
         )
     previous = object_of(data, "previous_attributes")
     return Event(event_id, kind, moment_of(found, "created"), found.get("livemode") is True, of, previous)
@@ -207,16 +207,16 @@ def notice_of(event: Event) -> Notice:
         return _detached(event)
     if event.type.startswith("charge.dispute."):
         return Nothing(
-            "only a dispute that is closed changes anything: until then it is answered in Stripe's dashboard"
+            "the dispute is still open: answer it in the Stripe dashboard. Only a closed dispute has an effect"
         )
-    return Nothing("nothing is done at events of this type")
+    return Nothing("events of this type have no effect")
 
 
 def _foreign(of: Object) -> Concern | None:
     currency = optional_text(of, "currency")
     if currency is None or currency.lower() == CURRENCY:
         return None
-    reason = f"the currency is {currency[:10]}, not {CURRENCY}: it is never credited"
+    reason = f"the currency is {currency[:10]}, not {CURRENCY}: the payment is never credited"
     return Concern(reason, id_of(of, "customer"), id_of(of, "payment_intent"))
 
 
@@ -234,7 +234,7 @@ def _session(of: Object) -> Notice:
     if status in _UNPAID:
         return UnpaidSession(text_of(of, "id"), f"the session's payment_status is {status}, not paid")
     if status != "paid":
-        msg = f"the session's payment_status is {_short(status)}, which is not known"
+        msg = f"unknown payment_status of the session: {_short(status)}"
         raise UnexpectedShape(msg)
     foreign = _foreign(of)
     if foreign:
@@ -248,7 +248,7 @@ def _session(of: Object) -> Notice:
 def _paid(of: Object) -> Notice:
     attempt = optional_text(object_of(of, "metadata"), RECHARGE)
     if attempt is None:
-        return Nothing("the payment is not one of auto-recharge: Checkout's are credited by their session")
+        return Nothing("the payment is not an auto-recharge; a Checkout payment is credited by its session")
     amount = nanos_of(of, "amount_received")
     return _foreign(of) or Recharge(text_of(of, "id"), attempt, amount, id_of(of, "customer"))
 
@@ -256,7 +256,7 @@ def _paid(of: Object) -> Notice:
 def _failed(of: Object) -> Notice:
     attempt = optional_text(object_of(of, "metadata"), RECHARGE)
     if attempt is None:
-        return Nothing("the payment is not one of auto-recharge")
+        return Nothing("the payment is not an auto-recharge")
     error = object_of(of, "last_payment_error")
     failure = optional_text(error, "message") or f"the payment is {_short(of.get('status'))}"
     return RechargeFailed(text_of(of, "id"), attempt, failure)
@@ -274,7 +274,7 @@ def read_refund(of: Object) -> Refund | FailedRefund | Concern | Nothing:
     if status in _NOT_DONE:
         return _failed_refund(of)
     if status != "succeeded":
-        msg = f"the refund's status is {_short(status)}, which is not known"
+        msg = f"unknown status of the refund: {_short(status)}"
         raise UnexpectedShape(msg)
     return _foreign(of) or Refund(
         text_of(of, "id"),
@@ -296,7 +296,7 @@ def _failed_refund(of: Object) -> FailedRefund:
 
 def _charge_refunded(of: Object) -> Notice:
     if _foreign(of):
-        return Nothing("the currency is not the ledger's: the refunds' own events tell of it")
+        return Nothing("the currency is not the ledger's: the events of the refunds themselves are applied instead")
     charge, payment, customer = text_of(of, "id"), id_of(of, "payment_intent"), id_of(of, "customer")
     known = {"charge": charge, "payment_intent": payment, "customer": customer}
     read = [read_refund({**one, **known}) for one in listed(object_of(of, "refunds"))]
@@ -310,11 +310,11 @@ _SETTLED_DISPUTES: Final = frozenset({"won", "warning_closed", "prevented", "cha
 def _dispute(of: Object) -> Notice:
     dispute, status = text_of(of, "id"), of.get("status")
     if status in _SETTLED_DISPUTES:
-        return Nothing(f"the dispute ended as {status}: what was credited stays")
+        return Nothing(f"the dispute was closed as {status}: the credit stays")
     if status != "lost":
-        msg = f"the dispute is closed as {_short(status)}, which is not known"
+        msg = f"the dispute was closed with an unknown status: {_short(status)}"
         raise UnexpectedShape(msg)
-    reason = f"the dispute {dispute} is lost: the payment went back, and what was credited for it is still there"
+    reason = f"the dispute {dispute} was lost: the payment was returned, but its credit is still in the ledger"
     return Concern(reason, payment_intent=id_of(of, "payment_intent"))
 
 
@@ -331,7 +331,7 @@ def _invoice(of: Object) -> Notice:
     metadata = object_of(of, "metadata")
     contract = optional_text(metadata, CONTRACT)
     if contract is None:
-        return Nothing(f"the invoice is of no contract: its metadata has no {CONTRACT!r}")
+        return Nothing(f"the invoice does not name a contract: its metadata has no {CONTRACT!r}")
     foreign = _foreign(of)
     if foreign:
         return foreign
@@ -340,7 +340,7 @@ def _invoice(of: Object) -> Notice:
     given = optional_text(metadata, BONUS)
     bonus = parse_nanos(given, f"the metadata's {BONUS}") if given else 0
     if bonus < 0:
-        raise BadUserInput("what a contract grants must not be negative")
+        raise BadUserInput("the amounts that a contract grants must not be negative")
     customer = id_of(of, "customer")
     if not paid.nanos and not bonus:
         return Concern(paid.doubt, customer) if paid.doubt else Nothing("nothing was paid")
@@ -350,7 +350,7 @@ def _invoice(of: Object) -> Notice:
 
 
 def _changed(customer: str | None, change: CustomerChange) -> Notice:
-    return Nothing("it is of no customer") if customer is None else CustomerChanged(customer, change)
+    return Nothing("the object has no customer") if customer is None else CustomerChanged(customer, change)
 
 
 def _attached(of: Object) -> Notice:

@@ -33,7 +33,7 @@ class Refunding(Booking):
         if payment_intent is not None:
             paid = await stripe_credits.credited_payment(self._connection, payment_intent)
         if paid is None and self._now < self._received_at + REFUND_WAIT:
-            reason = f"the payment {payment_intent} that it returns is not in the ledger yet"
+            reason = f"the payment {payment_intent} that the refund returns is not in the ledger yet"
             return Waiting(reason, payment_intent, is_harmless=True)
         account_id = paid.account_id if paid else await self._account(customer)
         if account_id is None:
@@ -58,7 +58,7 @@ class Refunding(Booking):
             return Ignored(f"the refund {failed.outcome} before it was credited")
         credited = await stripe_credits.fail_refund(self._connection, failed.id, self._now)
         if credited is None or credited.account_id is None:
-            return Ignored("it was known already")
+            return Ignored("the credit was already written")
         seq = await stripe_credits.first_row_of(self._connection, credited.account_id, failed.id)
         if seq is None:
             return Applied(credited.account_id, credited.payment_intent)
@@ -79,7 +79,7 @@ class Refunding(Booking):
         return Applied(account_id, credited.payment_intent, doubt)
 
     async def charge_refunded(self, charge: ChargeRefunded) -> Verdict:
-        verdict: Verdict = Ignored("it tells of no refund")
+        verdict: Verdict = Ignored("the object has no refund")
         if charge.refunds:
             verdict = await self.refunds(charge.refunds, charge.payment_intent, charge.customer)
             if isinstance(verdict, Waiting):
@@ -102,7 +102,7 @@ class Refunding(Booking):
         payment = charge.payment_intent
         paid = None if payment is None else await stripe_credits.credited_payment(self._connection, payment)
         account_id = paid.account_id if paid else None
-        reason = f"it does not name all refunds of {charge.charge}"
+        reason = f"the event does not list all refunds of {charge.charge}"
         return Waiting(reason, payment, account_id, is_harmless=paid is None)
 
 
@@ -119,8 +119,8 @@ def _both(one: Verdict, other: Verdict) -> Verdict:
 def _corrected_by_hand(account_id: int, failed: FailedRefund, seqs: Sequence[int]) -> str:
     rows = ", ".join(transaction_id_text(account_id, seq) for seq in seqs)
     return (
-        f"the refund {failed.id} {failed.outcome} and its credit is taken back, but {rows} had corrected it by hand:"
-        " undo that if the money has not left"
+        f"the refund {failed.id} {failed.outcome}, and its credit was taken back, but {rows} had already corrected it"
+        " by hand: undo that correction if the money has not left"
     )
 
 

@@ -28,7 +28,7 @@ def read_object(text: str | bytes) -> Object:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        msg = f"the body is not JSON that can be read: {error.msg}"
+        msg = f"invalid JSON in the body: {error.msg}"
         raise BadUserInput(msg) from error
     if not isinstance(found, dict):
         raise BadUserInput("the body must be a JSON object")

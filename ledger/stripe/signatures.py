@@ -15,7 +15,7 @@ def check_signature(body: bytes, header: str | None, secrets: Sequence[str], tol
     """One of the secrets must have made it. Raises Unauthenticated, which repeats nothing of what was sent."""
     if not header:
         raise Unauthenticated("the Stripe-Signature header is missing")
-    problem = "the Stripe-Signature header is not this body's, by any of the webhook's secrets"
+    problem = "the Stripe-Signature header does not match this body with any of the webhook's secrets"
     for secret in secrets:
         try:
             WebhookSignature.verify_header(body, header, secret, tolerance_seconds)

@@ -45,7 +45,7 @@ Verdict = Applied | Waiting | NeedsAttention | Ignored
 
 def unknown_customer(customer: str | None, *, is_harmless: bool = False) -> Waiting | NeedsAttention:
     if customer is not None:
-        reason = f"the customer {customer} belongs to no account: link it"
+        reason = f"the customer {customer} is not linked to an account: link the customer"
         return Waiting(reason, customer, is_harmless=is_harmless)
-    reason = "it names no customer"
+    reason = "the object names no customer"
     return Waiting(reason, is_harmless=True) if is_harmless else NeedsAttention(reason)

@@ -133,7 +133,7 @@ async def test_no_filter_takes_the_balance_off_the_screen(gateway: Gateway, open
     page = await open_page(key=(await gateway.key()).secret)
     balance = page.get_by_role("region", name="Credit balance").locator(".figure")
     shown = await balance.text_content()
-    left_out = page.get_by_role("alert").filter(has_text="They are left out")
+    left_out = page.get_by_role("alert").filter(has_text="They are ignored")
     for query in (*USABLE, *UNUSABLE):
         await page.goto(f"{gateway.url}/console/?{query}")
         await expect(balance).to_have_text(shown or "")

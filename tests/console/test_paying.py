@@ -70,10 +70,10 @@ async def test_credit_is_added_by_way_of_stripe(
     await expect(dialog.get_by_role("alert")).to_have_text("From $5.00 to $10,000.00.")
     await dialog.get_by_label("Amount in US dollars").fill("30.005")
     await page.keyboard.press("Enter")
-    await expect(dialog.get_by_role("alert")).to_have_text("An amount has whole cents, such as 25.00.")
+    await expect(dialog.get_by_role("alert")).to_have_text("Enter an amount in whole cents, such as 25.00.")
     assert stand_in.asked_for("/v1/checkout/sessions") == []
     await dialog.get_by_role("button", name="$50").click()
-    await dialog.get_by_role("button", name="Go on to Stripe").click()
+    await dialog.get_by_role("button", name="Continue to Stripe").click()
     await expect(page).to_have_title("Stripe")
     (asked,) = stand_in.asked_for("/v1/checkout/sessions")
     assert asked.form["line_items[0][price_data][unit_amount]"] == "5000"
@@ -105,7 +105,7 @@ async def test_a_refusal_of_stripe_s_is_said_and_the_same_payment_tried_again(
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_role("alert")).to_be_visible()
     stand_in.faults.clear()
-    await dialog.get_by_role("button", name="Go on to Stripe").click()
+    await dialog.get_by_role("button", name="Continue to Stripe").click()
     await expect(page).to_have_title("Stripe")
     keys = {asked.key for asked in stand_in.asked if asked.path == "/v1/checkout/sessions"}
     assert len(keys) == 1
@@ -122,7 +122,7 @@ async def test_auto_recharge_is_set_shown_and_switched_off(
     await dialog.get_by_label("Charge each time").fill("75.00")
     await dialog.get_by_label("At most on a UTC day").fill("50.00")
     await page.keyboard.press("Enter")
-    await expect(dialog.get_by_role("alert")).to_have_text("The daily limit is at least one charge.")
+    await expect(dialog.get_by_role("alert")).to_have_text("The daily limit must be at least one charge.")
     await dialog.get_by_label("At most on a UTC day").fill("5000.00")
     await page.keyboard.press("Enter")
     await expect(dialog).to_have_count(0)
@@ -159,7 +159,7 @@ async def test_without_a_saved_card_auto_recharge_promises_nothing(
     await page.get_by_role("button", name="Auto-recharge…").click()
     await dialog.get_by_role("checkbox").check()
     await dialog.get_by_role("button", name="Save").click()
-    await expect(page.get_by_text(f"Auto-recharge cannot charge at present: n{words[1:]}")).to_be_visible()
+    await expect(page.get_by_text(f"Auto-recharge cannot charge now: n{words[1:]}")).to_be_visible()
 
     # A top-up saves the card.
     started = await gateway.parts.top_ups.start(
@@ -191,7 +191,9 @@ async def test_a_failure_is_told_with_its_time_and_the_next_try(
         )
         await recharges.put_settings(connection, failed)
     page = await open_page(key=key)
-    told = "Auto-recharge cannot charge at present: it waits after a failure. Next try: 3 November 2099, 10:20 UTC."
+    told = (
+        "Auto-recharge cannot charge now: it is waiting after a failed payment. Next try: 3 November 2099, 10:20 UTC."
+    )
     told += " Last failure, 3 November 2026, 10:20 UTC: Your card was declined."
     await expect(page.get_by_text(told)).to_be_visible()
     async with gateway.parts.database.write() as connection:
@@ -216,7 +218,7 @@ async def test_a_payment_page_that_is_over_is_replaced(
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     stand_in.sessions_expire_at = int(tomorrow.timestamp())
     await page.get_by_role("button", name="Add credit").click()
-    go_on = page.get_by_role("dialog").get_by_role("button", name="Go on to Stripe")
+    go_on = page.get_by_role("dialog").get_by_role("button", name="Continue to Stripe")
     for sessions, days in ((1, 0), (1, 0), (2, 2)):
         gateway.ahead = timedelta(days=days)
         async with page.expect_event("requestfailed", lambda request: CHECKOUT.match(request.url) is not None):
@@ -240,7 +242,7 @@ async def test_a_dialog_is_left_by_escape_and_gives_the_focus_back(gateway: Gate
 
 async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Open, key: str) -> None:
     page = await open_page(key=key)
-    told = "Auto-recharge cannot charge at present: payments by card are not set up."
+    told = "Auto-recharge cannot charge now: card payments are not set up."
     await expect(page.get_by_text(told)).to_be_visible()
     await page.get_by_role("button", name="Add credit").click()
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()

@@ -26,7 +26,7 @@ async def test_a_pasted_key_signs_in_and_stays_in_the_tab_alone(gateway: Gateway
     await expect(page.get_by_label("API key")).to_be_focused()
     await page.keyboard.type("sk_live_1")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("alert")).to_have_text("That is no API key: it starts with eco_.")
+    await expect(page.get_by_role("alert")).to_have_text("This is not an API key: API keys start with eco_.")
     await page.get_by_label("API key").fill(f"Authorization: Bearer {key}")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Credit balance")).to_be_visible()
@@ -116,7 +116,7 @@ async def test_a_link_signs_in_once_and_its_code_leaves_the_address(
     asked = [address for address in watched.addresses if code in address and "#code=" not in address]
     assert asked == []
     page = await open_page(f"#code={code}", key=None)
-    await expect(page.get_by_role("alert")).to_contain_text("This link was used already")
+    await expect(page.get_by_role("alert")).to_contain_text("This link has expired or was already used")
     assert page.url == f"{gateway.url}/console/"
 
 

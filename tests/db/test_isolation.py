@@ -76,7 +76,7 @@ async def test_of_two_writes_in_a_deadlock_one_is_taken_and_the_other_told(accou
     results = await asyncio.gather(cross(1, 2), cross(2, 1), return_exceptions=True)
     conflicts = [result for result in results if result is not None]
     assert [(type(one), str(one)) for one in conflicts] == [
-        (TransactionConflict, "another transaction was in the way (SQLSTATE 40P01): nothing was kept, try again")
+        (TransactionConflict, "a concurrent transaction conflicted (SQLSTATE 40P01): nothing was written, try again")
     ]
     assert await _names(accounts) == ["ax", "bx"]
 

@@ -122,8 +122,8 @@ async def test_sslmode_and_sslrootcert_mean_what_they_mean_to_libpq(
     context.load_cert_chain(certificate, key)
     monkeypatch.setenv("HOME", str(other))
     name = await postgres_server.new_database(postgres_template)
-    no_tls = "the database offers no TLS, which its URL's sslmode asks for"
-    uncertain = "there is no TLS with the database (CERTIFICATE_VERIFY_FAILED)"
+    no_tls = "the database does not offer TLS, which sslmode in the database URL requires"
+    uncertain = "TLS with the database failed (CERTIFICATE_VERIFY_FAILED)"
 
     async def found(host: str, port: int, parameters: str) -> str:
         return await _refusal(f"postgresql://{postgres_server.user}@{host}:{port}/{name}{parameters}")
@@ -142,5 +142,5 @@ async def test_sslmode_and_sslrootcert_mean_what_they_mean_to_libpq(
         assert await found("127.0.0.1", port, f"?sslmode=verify-ca&sslrootcert={certificate}") == ""
         assert await found("127.0.0.1", port, f"?sslmode=verify-full&sslrootcert={certificate}") == uncertain
         assert await found("localhost", port, "?sslmode=verify-full&sslrootcert=system") == uncertain
-        needed = "the database's certificate can't be checked: give its URL an sslrootcert"
+        needed = "the database's certificate cannot be verified: set sslrootcert in the database URL"
         assert await found("localhost", port, "?sslmode=verify-full") == needed

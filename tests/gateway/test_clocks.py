@@ -22,8 +22,11 @@ from tests.gateway.test_webhooks import Endpoint, paid
 from tests.stripe_objects import SECRET
 
 TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
-APART = f"clock: this process's clock shows {TIME}, the database server's {TIME}: more than 60 seconds apart"
-BEHIND = f"clock: this process's clock shows {TIME}, the newest row was recorded at {TIME}: more than 60 seconds apart"
+APART = f"clock: this process's clock shows {TIME}, the database server's {TIME}: they differ by more than 60 seconds"
+BEHIND = (
+    f"clock: this process's clock shows {TIME}, the newest row was recorded at {TIME}:"
+    " they differ by more than 60 seconds"
+)
 
 
 class Gateway:

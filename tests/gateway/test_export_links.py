@@ -150,7 +150,7 @@ async def test_a_link_is_for_its_export_alone(links: Links) -> None:
     assert (await links.got(f"/billing/transactions?ticket={ticket}", links.key))[0] == 400
     for more in (f"ticket={ticket}&types=bonus", f"ticket={ticket}&ticket={ticket}"):
         status, body = await links.got(f"/billing/transactions.csv?{more}")
-        assert (status, "a ticket stands alone" in body) == (400, True)
+        assert (status, "a ticket cannot be combined" in body) == (400, True)
     # It is no key either.
     response = await links.client.get("/billing/transactions", headers={"Authorization": f"Bearer {ticket}"})
     assert response.status == 401

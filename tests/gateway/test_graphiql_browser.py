@@ -213,7 +213,7 @@ async def test_key_stays_in_the_tab_alone(page: Page) -> None:
 
 async def test_refused_key_is_told(page: Page, requests: Requests) -> None:
     await give_key(page, "sk_live_1")
-    await expect(page.get_by_role("status").first).to_have_text("That is no API key: it starts with eco_.")
+    await expect(page.get_by_role("status").first).to_have_text("This is not an API key: API keys start with eco_.")
     assert requests.posted == []
     await give_key(page, REFUSED)
     await expect(page.get_by_role("status").first).to_have_text("eco_refusedk was refused: this key is not known")

@@ -73,7 +73,7 @@ def test_refused_lines_are_shown_up_to_twenty_and_written_whole(sqlite_file_url:
     result = _run(sqlite_file_url, path, "--create-accounts")
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
-    assert lines[0] == f"{path}:2: 1 fields, but the first line names 8 columns"
+    assert lines[0] == f"{path}:2: the line has 1 fields, but the first line names 8 columns"
     assert "\n1 account created\n" in result.stdout
     assert lines[20:] == [f"{path}: and 5 more lines refused (--refused FILE writes all)"]
     assert result.stdout.startswith(f"{path} (rollups): 1 line taken with 5 calls, 0 known, 25 refused\n")
@@ -103,7 +103,7 @@ def test_a_file_to_import_is_never_written_to(
             [*command, "--database-url", sqlite_file_url], stdin=stdin, capture_output=True, text=True, timeout=60
         )
     assert (result.returncode, result.stdout) == (2, "")
-    assert "--refused: this is a file to import" in result.stderr
+    assert "--refused: this is one of the files to import" in result.stderr
     assert rollups.read_text() == before
     assert _count(sqlite_file_url, "SELECT count(*) FROM accounts") == 0
 
@@ -154,7 +154,7 @@ def test_an_import_that_is_told_to_end_says_what_it_took(
     assert isinstance(taken, int)
     assert taken > 0
     assert f" (rollups): {taken:,} lines taken with {taken * 5:,} calls, 0 known, 0 refused\n" in stdout
-    assert "interrupted; the lines counted above are kept, and importing again takes the rest" in stderr
+    assert "interrupted; the lines counted above were imported; import the files again for the rest" in stderr
 
 
 def test_strict_writes_nothing_when_a_line_is_refused(sqlite_file_url: str, rollups: Path) -> None:
@@ -173,7 +173,7 @@ def test_own_prices_and_a_start(sqlite_file_url: str, tmp_path: Path) -> None:
     options = ("--create-accounts", "--account", "one", "--category", "chat", "--start", "2023-11-16")
     unpriced = _run(sqlite_file_url, trace, *options)
     assert unpriced.exit_code == 1
-    assert "no price is known for the model 'ChatGPT': give it one with --prices" in unpriced.stderr
+    assert "no price for the model 'ChatGPT': add one to the --prices file" in unpriced.stderr
     assert _run(sqlite_file_url, trace, *options, "--prices", prices).exit_code == 0
     assert _count(sqlite_file_url, "SELECT cost_nanos FROM usage_days") == 3000
 
@@ -216,7 +216,7 @@ def test_a_database_that_is_not_there(rollups: Path, tmp_path: Path) -> None:
 def test_a_database_of_another_kind(rollups: Path) -> None:
     result = _run("mysql://nobody@localhost/nothing", rollups)
     assert result.exit_code == 2
-    assert "a sqlite or postgresql database is needed, not mysql" in result.stderr
+    assert "unsupported database mysql: use sqlite or postgresql" in result.stderr
 
 
 def test_sums_beyond_64_bits(sqlite_file_url: str, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_sums_beyond_64_bits(sqlite_file_url: str, tmp_path: Path) -> None:
     result = _run(sqlite_file_url, path, "--create-accounts")
     assert result.exit_code == 1
     assert (
-        "lines up to 3: the sum of usage for 2023-11 of acct_1 leaves the 64-bit range; nothing was written"
+        "lines up to 3: the sum of usage for 2023-11 of acct_1 exceeds the 64-bit range; nothing was written"
         in result.stderr
     )
     assert _count(sqlite_file_url, "SELECT count(*) FROM accounts") == 0

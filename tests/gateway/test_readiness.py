@@ -187,7 +187,7 @@ async def test_a_server_that_cannot_answer_is_not_ready(postgres_server: Postgre
     async with _asked(url) as ask:
         async with blocker.transaction():
             await blocker.execute("LOCK TABLE alembic_version")
-            assert await ask() == (503, "another transaction has locked what this one needs (SQLSTATE 55P03)")
+            assert await ask() == (503, "another transaction holds a lock that this one needs (SQLSTATE 55P03)")
         await blocker.close()
         await postgres_server.drop(name)
         assert (await ask())[0] == 503

@@ -519,7 +519,7 @@ async def test_bad_input_names_the_parameter(rest: Rest) -> None:
     for path, query, name in cases:
         status, code, message = await rest.refusal(path, query)
         assert (status, code) == (400, "BAD_USER_INPUT"), (path, query)
-        assert name in message.replace(" is not a parameter here; these are:", "").split(", ")[0], (query, message)
+        assert name in message.replace("; known parameters are", "").split(", ")[0], (query, message)
         assert len(message) < 400
 
 
@@ -799,7 +799,7 @@ async def test_openapi_parameters_are_those_that_are_accepted(rest: Rest) -> Non
         parameters = document["paths"][path]["get"]["parameters"]
         names = [parameter["name"] for parameter in parameters]
         _, _, message = await rest.refusal(path, "unknown=1")
-        assert message == f'"unknown" is not a parameter here; these are: {", ".join(names)}'
+        assert message == f'unknown parameter "unknown"; known parameters are {", ".join(names)}'
         for parameter in parameters:
             assert (parameter["in"], parameter.get("required", False)) == ("query", False)
             example = {"account": account_id_text(rest.mine), "before": rest.rows[0]["id"]}.get(

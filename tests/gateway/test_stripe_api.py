@@ -133,7 +133,7 @@ async def test_an_answer_that_does_not_come_is_unavailable(stand_in: StandIn, fa
     stand_in.faults = [fault]
     with pytest.raises(StripeUnavailable) as unavailable:
         await api.pay(PAYMENT)
-    assert str(unavailable.value) == "payments cannot be reached at the moment: try again"
+    assert str(unavailable.value) == "payments are unavailable at the moment: try again"
     await api.close()
 
 

@@ -262,9 +262,9 @@ async def test_stripe_s_customers_and_events_from_the_shell(shop: Shop, database
         await StripeEvents(shop.database, shop.ledger).receive(body(told | {"id": event_id}))
     listed = await said("events", "--state", "waiting")
     assert {line.split("\t")[0] for line in listed.splitlines()} == {"evt_8", "evt_9"}
-    assert "the customer cus_9 belongs to no account: link it" in listed
+    assert "the customer cus_9 is not linked to an account: link the customer" in listed
     assert await said("dismiss", "evt_8", "--reason", "twice") == "evt_8 is dismissed\n"
-    assert await said("link", "acct_1", "cus_9") == "cus_9 is of acct_1; 1 events had waited for it\n"
+    assert await said("link", "acct_1", "cus_9") == "cus_9 is linked to acct_1; 1 events were waiting for it\n"
     states = [line.split("\t")[3:5] for line in (await said("events")).splitlines()]
     assert sorted(states) == [["applied", "acct_1"], ["ignored", ""]]
     assert "(NOT_FOUND)" in await said("link", "acct_7", "cus_9", status=1)

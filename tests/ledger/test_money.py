@@ -93,7 +93,7 @@ def test_the_range_has_both_ends(nanos: int) -> None:
     if abs(nanos) < 2**63:
         assert in_range(nanos, "the sum") == nanos
     else:
-        with pytest.raises(BadUserInput, match=r"the sum leaves the range of ±9223372036\.854775807"):
+        with pytest.raises(BadUserInput, match=r"the sum exceeds the range of ±9223372036\.854775807"):
             in_range(nanos, "the sum")
 
 
@@ -132,7 +132,7 @@ def test_rounded_once_whatever_the_context(digits: int, fraction_digits: int) ->
 
 @pytest.mark.parametrize("dollars", ["9223372036.8547758075", "-1e10", "1e40"])
 def test_computed_amounts_out_of_range_are_refused(dollars: str) -> None:
-    with pytest.raises(BadUserInput, match="a computed amount leaves the range"):
+    with pytest.raises(BadUserInput, match="a computed amount exceeds the range"):
         round_nanos(Decimal(dollars))
 
 

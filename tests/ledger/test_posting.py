@@ -103,7 +103,7 @@ async def test_nobody_else_may_write_it(desk: Desk) -> None:
             if (writer, kind) not in allowed:
                 entry = Entry(kind, -5 if kind in {T.GPU_USAGE, T.STORAGE_BILLING} else 5, "Words")
                 call = desk.post(account_id, entry, writer=Writer(writer, "actor"))
-                await desk.writes_nothing(call, Forbidden, f"a {writer} must not write {kind} rows")
+                await desk.writes_nothing(call, Forbidden, f"{writer} must not write {kind} rows")
 
 
 @pytest.mark.parametrize("writer", [W.WEBHOOK, W.STORAGE_WORKER, W.ACCOUNT_CREATION, W.OPERATOR])
@@ -227,7 +227,7 @@ async def test_rows_of_an_instance_come_from_its_hold_alone(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     for ref in (GPU, INFERENCE):
         for entry in (Entry(T.GPU_USAGE, -5, "Words", ref=ref), Entry(T.REFUND, 5, "Words", ref=ref)):
-            await desk.writes_nothing(desk.post(account_id, entry), BadUserInput, "come from its hold")
+            await desk.writes_nothing(desk.post(account_id, entry), BadUserInput, "are written only by its hold")
 
 
 async def test_only_instances_are_held_and_only_inference_is_renewed(desk: Desk) -> None:
@@ -235,10 +235,10 @@ async def test_only_instances_are_held_and_only_inference_is_renewed(desk: Desk)
     await desk.post(account_id, open_hold(5))
     for kind in set(RefType) - {RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE}:
         ref = Ref(kind, "1")
-        await desk.writes_nothing(desk.post(account_id, open_hold(5, ref)), BadUserInput, "is not paid by holds")
+        await desk.writes_nothing(desk.post(account_id, open_hold(5, ref)), BadUserInput, "cannot be held")
         await desk.writes_nothing(desk.post(account_id, settle(5, ref)), NotFound, "has no hold")
         await desk.writes_nothing(desk.post(account_id, ExpireHold(ref)), NotFound, "has no hold")
-    await desk.writes_nothing(desk.post(account_id, renew(5, 5, 1, GPU)), BadUserInput, "cycle by cycle")
+    await desk.writes_nothing(desk.post(account_id, renew(5, 5, 1, GPU)), BadUserInput, "is held in cycles")
 
 
 async def test_daily_rows_of_a_volume_make_one_charge(desk: Desk) -> None:
@@ -315,11 +315,11 @@ async def test_what_was_used_is_owed_even_below_zero(desk: Desk) -> None:
 async def test_a_hold_is_opened_once(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     twice = desk.post(account_id, open_hold(5), open_hold(5, number=1))
-    await desk.writes_nothing(twice, Conflict, "has been held already")
+    await desk.writes_nothing(twice, Conflict, "was already held")
     await desk.post(account_id, open_hold(5))
-    await desk.writes_nothing(desk.post(account_id, open_hold(5, number=1)), Conflict, "has been held already")
+    await desk.writes_nothing(desk.post(account_id, open_hold(5, number=1)), Conflict, "was already held")
     await desk.post(account_id, settle(5))
-    await desk.writes_nothing(desk.post(account_id, open_hold(5, number=1)), Conflict, "has been held already")
+    await desk.writes_nothing(desk.post(account_id, open_hold(5, number=1)), Conflict, "was already held")
 
 
 async def test_a_hold_is_settled_once(desk: Desk) -> None:
@@ -328,10 +328,10 @@ async def test_a_hold_is_settled_once(desk: Desk) -> None:
     await desk.post(account_id, open_hold(5), open_hold(5, INFERENCE))
     other = await desk.account("10.00")
     await desk.writes_nothing(desk.post(other, settle(5)), NotFound, "has no hold")
-    await desk.writes_nothing(desk.post(account_id, settle(4), settle(4)), Conflict, "is settled already")
+    await desk.writes_nothing(desk.post(account_id, settle(4), settle(4)), Conflict, "is already settled")
     await desk.post(account_id, settle(5), settle(5, INFERENCE))
     for move in (settle(5), settle(4), ExpireHold(GPU), renew(4, 5, 1)):
-        await desk.writes_nothing(desk.post(account_id, move), Conflict, "is settled already")
+        await desk.writes_nothing(desk.post(account_id, move), Conflict, "is already settled")
 
 
 async def test_an_expired_hold_is_settled_at_the_hold_and_late_settlement_posts_the_difference_once(desk: Desk) -> None:
@@ -357,7 +357,7 @@ async def test_an_expired_hold_is_settled_at_the_hold_and_late_settlement_posts_
         assert (hold.used_nanos, hold.settled_seq) == (used, 3 if late else None)
         assert (hold.expired_at, hold.settled_at) == (START + 2 * DAY, desk.now)
         assert (await desk.months(account_id))["2026-11"][2] == "0.00"
-        await desk.writes_nothing(desk.post(account_id, settle(used, INFERENCE)), Conflict, "is settled already")
+        await desk.writes_nothing(desk.post(account_id, settle(used, INFERENCE)), Conflict, "is already settled")
     assert await differences(desk.database) == []
 
 
@@ -618,9 +618,9 @@ async def test_the_balance_fills_its_range_but_does_not_leave_it(desk: Desk, nan
     outcome = await desk.post(account_id, correction(nanos), writer=OPERATOR)
     assert outcome.balance_nanos == nanos
     beyond = desk.post(account_id, correction(step), writer=OPERATOR)
-    await desk.writes_nothing(beyond, BadUserInput, f"the balance of acct_{account_id} leaves the range")
+    await desk.writes_nothing(beyond, BadUserInput, f"the balance of acct_{account_id} exceeds the range")
     huge = desk.post(account_id, correction(nanos + step), writer=OPERATOR)
-    await desk.writes_nothing(huge, BadUserInput, "the amount leaves the range")
+    await desk.writes_nothing(huge, BadUserInput, "the amount exceeds the range")
     assert await differences(desk.database) == []
 
 
@@ -657,7 +657,7 @@ async def test_a_charge_does_not_leave_its_range(desk: Desk) -> None:
             await desk.post(account_id, usage)
             await desk.post(account_id, back, writer=OPERATOR)
         else:
-            await desk.writes_nothing(desk.post(account_id, usage), BadUserInput, "the charge of volume v-1 leaves")
+            await desk.writes_nothing(desk.post(account_id, usage), BadUserInput, "the charge of volume v-1 exceeds")
     assert await differences(desk.database) == []
 
 

@@ -150,12 +150,12 @@ async def test_what_is_billed_is_not_changed_afterwards(depot: Depot) -> None:
     await depot.put(account_id)
     depot.now = START + DAY + HOUR
     await depot.billing.run()
-    with pytest.raises(Conflict, match="billed already: 2026-11-02 is the first that is not"):
+    with pytest.raises(Conflict, match="already billed: the first day not yet billed is 2026-11-02"):
         await depot.put(account_id, 200, since=START + 23 * HOUR)
-    with pytest.raises(Conflict, match="billed already"):
+    with pytest.raises(Conflict, match="already billed"):
         await depot.delete(account_id, START + 23 * HOUR)
     await depot.put(account_id, 200, since=START + DAY)
-    with pytest.raises(BadUserInput, match="since lies in the future"):
+    with pytest.raises(BadUserInput, match="since must not be more than"):
         await depot.put(account_id, 300, since=depot.now + HOUR)
     await depot.put(account_id, 300)
     with pytest.raises(Conflict, match="before the newest change"):
@@ -163,9 +163,9 @@ async def test_what_is_billed_is_not_changed_afterwards(depot: Depot) -> None:
     with pytest.raises(Conflict, match="before the newest change"):
         await depot.delete(account_id, START + DAY)
     await depot.delete(account_id)
-    with pytest.raises(Conflict, match="Cloud drive #v-1 was deleted already"):
+    with pytest.raises(Conflict, match="Cloud drive #v-1 was already deleted"):
         await depot.delete(account_id)
-    with pytest.raises(Conflict, match="an id is not used again"):
+    with pytest.raises(Conflict, match="its id cannot be used again"):
         await depot.put(account_id)
     depot.now = START + 2 * DAY
     await depot.billing.run()
@@ -177,7 +177,7 @@ async def test_bad_input(depot: Depot) -> None:
     await depot.writes_nothing(depot.put(77), NotFound, "no such account")
     await depot.writes_nothing(depot.put(account_id, 0), BadUserInput, "gib must be 1 to")
     await depot.writes_nothing(depot.put(account_id, ref=Ref(RefType.GPU_INSTANCE, "1")), BadUserInput, "refType")
-    await depot.writes_nothing(depot.put(account_id, since=START - 400 * DAY), BadUserInput, "at most 366 days ago")
+    await depot.writes_nothing(depot.put(account_id, since=START - 400 * DAY), BadUserInput, "more than 366 days ago")
     await depot.writes_nothing(depot.delete(account_id), NotFound, "there is no Cloud drive #v-1")
 
 

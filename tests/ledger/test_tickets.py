@@ -39,7 +39,7 @@ async def _count(database: Database) -> int:
 
 
 async def _refused(made: Tickets, token: str, purpose: Purpose) -> None:
-    with pytest.raises(Unauthenticated, match="the ticket is not valid, has expired or was used"):
+    with pytest.raises(Unauthenticated, match="the ticket is not valid, has expired or was already used"):
         await made.redeem(token, purpose)
 
 

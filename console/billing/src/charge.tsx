@@ -16,9 +16,9 @@ export type Explained = NonNullable<TransactionExplainedQuery["transaction"]>;
 type Charge = NonNullable<Explained["charge"]>;
 
 const STATES: Record<ChargeState, string> = {
-  OPEN: "open: more may come, and a part of what is held may come back",
+  OPEN: "open: more rows may follow, and part of the hold may be returned",
   SETTLED: "settled",
-  EXPIRED: "expired: what was held counts as used",
+  EXPIRED: "expired: the whole hold counts as used",
 };
 
 /** Of the sums, those that are there: a charge has holds, or is billed by the day. */

@@ -18,7 +18,7 @@ function wrongText(text: string, shortest: number): string {
   const length = lengthOf(text);
   if (length < shortest) return `Type ${shortest} characters or more.`;
   if (length > LONGEST_TEXT) return `Type at most ${LONGEST_TEXT} characters.`;
-  return UNFIT.test(text) ? "This text has characters that nothing can contain." : "";
+  return UNFIT.test(text) ? "This text contains characters that are not allowed." : "";
 }
 
 export function wrongSearch(text: string): string {

@@ -77,7 +77,7 @@ function TopUpForm({ close }: { readonly close: () => void }) {
   return (
     <Form
       title="Add credit"
-      action="Go on to Stripe"
+      action="Continue to Stripe"
       close={close}
       wrong={() => wrongPayment(amount.value)}
       run={(key) => topUp(amount.value, key)}
@@ -98,9 +98,9 @@ function TopUpForm({ close }: { readonly close: () => void }) {
 function wrongSettings({ enabled, threshold, amount, dailyLimit }: RechargeSettings): string {
   if (!enabled) return "";
   const [least, most] = [parseNanos(threshold), parseNanos(dailyLimit)];
-  if (least === null || least < 0n || most === null) return "An amount is a decimal such as 20.00.";
+  if (least === null || least < 0n || most === null) return "Enter an amount such as 20.00.";
   const wrong = wrongPayment(amount);
-  return wrong || (most < (parseNanos(amount) ?? 0n) ? "The daily limit is at least one charge." : "");
+  return wrong || (most < (parseNanos(amount) ?? 0n) ? "The daily limit must be at least one charge." : "");
 }
 
 function RechargeForm({ close }: { readonly close: () => void }) {

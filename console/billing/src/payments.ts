@@ -20,7 +20,7 @@ const MOST = "10000.00";
 /** Why it can't be what a card is charged; empty where it can. */
 export function wrongPayment(amount: string): string {
   const nanos = parseNanos(amount);
-  if (nanos === null || nanos % CENT !== 0n) return "An amount has whole cents, such as 25.00.";
+  if (nanos === null || nanos % CENT !== 0n) return "Enter an amount in whole cents, such as 25.00.";
   return nanos < nanosOf(LEAST) || nanos > nanosOf(MOST) ? "From $5.00 to $10,000.00." : "";
 }
 

@@ -37,7 +37,7 @@ export function SignIn() {
           aria-describedby="key-help"
         />
         <p id="key-help" class={mistyped.value ? "error" : "muted"} role={mistyped.value ? "alert" : undefined}>
-          {mistyped.value ? "That is no API key: it starts with eco_." : "It stays in this tab, and is forgotten when the tab is closed."}
+          {mistyped.value ? "This is not an API key: API keys start with eco_." : "The key stays in this tab and is deleted when you close the tab."}
         </p>
         <button type="submit" class="primary">
           Sign in

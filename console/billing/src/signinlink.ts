@@ -17,7 +17,7 @@ export async function followLink(): Promise<void> {
   try {
     const key = await keyFor(code);
     if (key !== null) signIn(key);
-    else signOut("This link was used already, or has expired. Paste a key instead.");
+    else signOut("This link has expired or was already used. Paste a key instead.");
   } catch (error) {
     signOut(error instanceof Unreachable ? error.message : "The link could not be followed.");
   }

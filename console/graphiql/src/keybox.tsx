@@ -11,7 +11,7 @@ interface Props {
 type Tone = "plain" | "good" | "bad";
 
 function status({ apiKey, answer }: Props, mistyped: boolean): [Tone, string] {
-  if (mistyped) return ["bad", "That is no API key: it starts with eco_."];
+  if (mistyped) return ["bad", "This is not an API key: API keys start with eco_."];
   if (apiKey === null) return ["plain", "No API key yet: paste one to load the schema and run queries."];
   if (answer === null) return ["plain", `Trying ${prefixOf(apiKey)}…`];
   if (!answer.accepted) return ["bad", `${prefixOf(apiKey)} was refused: ${answer.message}`];

@@ -221,7 +221,7 @@ async def test_an_account_has_so_many_valid_keys(office: Office) -> None:
     made = [await keys.create(NewKey(KeyScope.READ, "me", number)) for _ in range(MAX_VALID_KEYS)]
     call = {"scope": "READ", "accountId": account, "owner": "me"}
     code, message = await office.refusal("createApiKey", **call)
-    assert (code, message) == ("CONFLICT", f"{account} has 100 valid keys, and may have 100: revoke one")
+    assert (code, message) == ("CONFLICT", f"{account} already has 100 valid keys; the limit is 100: revoke one")
     await office.call("rotateApiKey", None, ROTATED, prefix=made[0].row.prefix)
     await office.call("revokeApiKey", None, KEY, prefix=made[1].row.prefix)
     await create(office, **call)

@@ -29,7 +29,7 @@ UNTRIED = {
     "canCharge": False,
     "blockedBy": "NO_SAVED_CARD",
     "nextTryAt": None,
-    "explanation": "Auto-recharge cannot charge at present: no card is saved. Add credit once, and Stripe Checkout"
+    "explanation": "Auto-recharge cannot charge now: no card is saved. Add credit once, and Stripe Checkout"
     " saves the card.",
 }
 OFF = {"state": "OFF", "blockedBy": "OFF", "explanation": "Auto-recharge is off."}
@@ -128,7 +128,7 @@ async def test_it_says_what_is_in_its_way(office: Office, stand_in: StandIn) -> 
         assert (await shown(office, other))["blockedBy"] == "NO_SAVED_CARD", "it is the account's own"
         return seen["blockedBy"], seen["nextTryAt"], seen["explanation"]
 
-    cannot = "Auto-recharge cannot charge at present:"
+    cannot = "Auto-recharge cannot charge now:"
     await office.call("setAutoRecharge", key, **GIVEN)
     await worker.run()
     assert await told() == ("NO_SAVED_CARD", None, UNTRIED["explanation"])
@@ -137,7 +137,7 @@ async def test_it_says_what_is_in_its_way(office: Office, stand_in: StandIn) -> 
     stand_in.declines_all = True
     await worker.run()
     declined = "Last failure, 1 November 2026, 00:00 UTC: Your card has insufficient funds. (insufficient_funds)."
-    later = f"{cannot} it waits after a failure. Next try: 1 November 2026, 01:00 UTC."
+    later = f"{cannot} it is waiting after a failed payment. Next try: 1 November 2026, 01:00 UTC."
     assert await told() == ("RETRY_LATER", "2026-11-01T01:00:00.000000Z", f"{later} {declined}")
     stand_in.declines_all = False
     office.now += timedelta(hours=1)
@@ -150,7 +150,7 @@ async def test_it_says_what_is_in_its_way(office: Office, stand_in: StandIn) -> 
     assert await told() == (
         "DAILY_LIMIT_REACHED",
         "2026-11-02T00:00:00.000000Z",
-        f"{limit} A payment is under way. {tomorrow} {declined}",
+        f"{limit} A payment is in progress. {tomorrow} {declined}",
     )
     (payment,) = [one for one in stand_in.payments.values() if one["status"] == "processing"]
     paid = payment | {"status": "succeeded", "amount_received": 2_500}
@@ -174,7 +174,7 @@ async def test_without_stripe_s_key_it_says_that_payments_are_not_set_up(databas
         account = await office.account()
         made = await office.call("setAutoRecharge", await office.manager(account), **GIVEN)
         assert (made["autoRecharge"]["canCharge"], made["autoRecharge"]["blockedBy"]) == (False, "PAYMENTS_NOT_SET_UP")
-        told = "Auto-recharge cannot charge at present: payments by card are not set up."
+        told = "Auto-recharge cannot charge now: card payments are not set up."
         assert (await shown(office, account))["explanation"] == told
 
 
@@ -205,7 +205,7 @@ async def test_it_is_for_manage_keys(office: Office, scope: KeyScope) -> None:
     number = number_of(account) if scope == KeyScope.READ else None
     key = await office.key(NewKey(scope, "tests", number))
     refused = await office.refusal("setAutoRecharge", key, **GIVEN, accountId=account)
-    assert refused == ("FORBIDDEN", "setAutoRecharge is for manage keys")
+    assert refused == ("FORBIDDEN", "setAutoRecharge requires a manage key")
 
 
 async def test_a_key_that_was_revoked_sets_nothing(database_url: str) -> None:

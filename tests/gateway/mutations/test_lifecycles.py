@@ -137,5 +137,5 @@ async def test_an_inference_instance_whose_next_cycle_cannot_be_paid(office: Off
     assert (stopped["toStop"], stopped["balance"]) == (True, "23.999999999")
     assert told(stopped) == [("REFUND", "17.999999999", "23.999999999", "Cycle 1")]
     code, message = await office.refusal("renewHold", accountId=account, refId="7", used="0", amount="1")
-    assert (code, message) == ("CONFLICT", "the hold of INFERENCE_INSTANCE 7 is settled already")
+    assert (code, message) == ("CONFLICT", "the hold of INFERENCE_INSTANCE 7 is already settled")
     assert await differences(office.parts.database) == []

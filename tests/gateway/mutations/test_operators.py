@@ -117,7 +117,7 @@ async def test_a_suspended_account_opens_no_hold_until_it_is_reactivated(office:
     assert (told["account"]["status"], told["transactions"], told["balance"]) == ("SUSPENDED", [], "10.00")
     assert (await office.refusal("openHold", **hold))[0] == "INSUFFICIENT_BALANCE"
     code, message = await office.refusal("suspendAccount", **suspend | {"idempotencyKey": "other"})
-    assert (code, message) == ("CONFLICT", f"{account} is suspended already")
+    assert (code, message) == ("CONFLICT", f"{account} is already suspended")
     office.now = START + HOUR
     told = await office.call("reactivateAccount", accountId=account, reason="Paid", idempotencyKey="mine")
     assert (told["account"]["status"], told["replayed"]) == ("ACTIVE", False)

@@ -22,11 +22,11 @@ HOLDS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"amount": "-1"}, BAD, "the amount of a hold must be positive"),
     ({"amount": "1.0000000001"}, BAD, DECIMAL),
     ({"amount": "1e2"}, BAD, DECIMAL),
-    ({"amount": "9223372036.854775808"}, BAD, "leaves the range"),
+    ({"amount": "9223372036.854775808"}, BAD, "exceeds the range"),
     ({"amount": 1.5}, BAD, "not float"),
     ({"amount": True}, BAD, "not bool"),
     ({"amount": None}, BAD, "not to be None"),
-    ({"refType": "VOLUME"}, BAD, "VOLUME is not paid by holds"),
+    ({"refType": "VOLUME"}, BAD, "VOLUME cannot be held"),
     ({"refType": "gpu_instance"}, BAD, "does not exist in 'RefType' enum"),
     ({"refId": ""}, BAD, "refId is required"),
     ({"refId": "x" * 201}, BAD, "refId must have at most 200 characters"),
@@ -35,7 +35,7 @@ HOLDS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"description": "x" * 501}, BAD, "description must have at most 500 characters"),
     (BACKWARDS, BAD, "the period must not end before it starts"),
     ({"periodStart": "2026-11-01T00:00:00"}, BAD, "a DateTime must be RFC 3339 with a zone"),
-    ({"periodEnd": "0001-01-01T00:00:00Z"}, BAD, "must carry its zone, and lie in the years"),
+    ({"periodEnd": "0001-01-01T00:00:00Z"}, BAD, "must have a time zone, and its year must be"),
     ({"idempotencyKey": ""}, BAD, "idempotencyKey is required"),
     ({"idempotencyKey": "x" * 256}, BAD, "idempotencyKey must have at most 255 characters"),
     ({"idempotencyKey": None}, BAD, "not to be None"),
@@ -79,13 +79,13 @@ async def test_holds_in_the_wrong_state(office: Office) -> None:
     await office.call("openHold", accountId=account, **OPEN)
     assert await office.refusal("openHold", accountId=account, **OPEN) == (
         CONFLICT,
-        "GPU_INSTANCE 132 has been held already",
+        "GPU_INSTANCE 132 was already held",
     )
     assert (await office.refusal("settleHold", **settle | {"used": "-0.01"}))[0] == BAD
     future = await office.refusal("settleHold", **settle, endedAt="2026-11-01T00:05:00.000001Z")
-    assert future == (BAD, "endedAt lies in the future: it may be at most 5 minutes ahead of the server's clock")
+    assert future == (BAD, "endedAt must not be more than 5 minutes ahead of the server's clock")
     await office.call("settleHold", **settle, endedAt="2026-11-01T00:05:00Z")
-    assert await office.refusal("settleHold", **settle) == (CONFLICT, "the hold of GPU_INSTANCE 132 is settled already")
+    assert await office.refusal("settleHold", **settle) == (CONFLICT, "the hold of GPU_INSTANCE 132 is already settled")
     await office.call("openHold", accountId=account, **INFERENCE, amount="1", **FIRST_DAY)
     assert (await office.refusal("renewHold", **renew | {"amount": "0"}))[0] == BAD
     assert (await office.refusal("renewHold", **renew | {"used": "-1"}))[0] == BAD
@@ -127,7 +127,7 @@ async def test_a_service_key_is_narrowed_to_its_accounts_and_operations(office: 
     for account in (mine, other):
         assert await office.refusal("settleHold", narrowed, accountId=account, **GPU, used="1") == (
             "FORBIDDEN",
-            "this service key may not call settleHold",
+            "this service key is not allowed to call settleHold",
         )
 
 

@@ -37,7 +37,7 @@ async def test_what_waits_is_linked_and_applied_by_the_worker(office: Office) ->
         "id": "evt_1",
         "type": "checkout.session.completed",
         "state": "WAITING",
-        "reason": "the customer cus_9 belongs to no account: link it",
+        "reason": "the customer cus_9 is not linked to an account: link the customer",
         "createdAt": "2026-11-06T21:20:00.000000Z",
         "receivedAt": "2026-11-01T00:00:00.000000Z",
         "tries": 1,
@@ -128,6 +128,6 @@ async def test_a_customer_is_of_one_account(office: Office) -> None:
     first, second = await office.account(), await office.account()
     await office.call("linkStripeCustomer", accountId=first, customer="cus_1")
     refused = await office.refusal("linkStripeCustomer", accountId=second, customer="cus_1")
-    assert refused == ("CONFLICT", f"the customer cus_1 is of {first} already")
+    assert refused == ("CONFLICT", f"the customer cus_1 is already linked to {first}")
     assert (await office.refusal("linkStripeCustomer", accountId=second, customer=""))[0] == "BAD_USER_INPUT"
     assert (await office.refusal("linkStripeCustomer", accountId="acct_99", customer="cus_2"))[0] == "NOT_FOUND"

@@ -41,7 +41,7 @@ _TAKEN: Final = ""
 _REQUIRED: Final = "is required"
 _CONTROL: Final = "must not contain control characters"
 _HALF: Final = "a\ud800b"
-_NOT_JSON: Final = "the body is not JSON that can be read: no low surrogate in string"
+_NOT_JSON: Final = "invalid JSON in the body: no low surrogate in string"
 
 
 def _texts(kind: TextKind) -> dict[str, str]:
@@ -68,7 +68,7 @@ def _texts(kind: TextKind) -> dict[str, str]:
         "a\x85b": _CONTROL,
         "a\u2028b": _CONTROL,
         "a\u202eb": _CONTROL,
-        _HALF: "is not Unicode text: it holds half of a surrogate pair",
+        _HALF: "is not Unicode text: it contains an unpaired surrogate",
     }
 
 
@@ -132,7 +132,7 @@ def _of_mutations(office: Office, account: str) -> Iterator[Way]:
         (REF_ID, "grantBonus", "promotion", grant, ""),
         (REF_ID, "grantContract", "contract", {**mine, "amount": "1"}, ""),
         (DESCRIPTION, "correctBalance", "description", {**mine, "amount": "1"}, ""),
-        (REASON, "suspendAccount", "reason", mine, "is suspended already"),
+        (REASON, "suspendAccount", "reason", mine, "is already suspended"),
         (REASON, "dismissStripeEvent", "reason", {"eventId": "evt_none"}, "there is no such event"),
         (STRIPE_ID, "dismissStripeEvent", "eventId", {"reason": "none"}, "there is no such event"),
         (STRIPE_ID, "linkStripeCustomer", "customer", mine, ""),
@@ -177,7 +177,7 @@ def _of_webhook(office: Office) -> Way:
         return receipt.reason or ""
 
     # Every event can be kept, so NUL is read as U+FFFD.
-    unlike = {"": "the invoice is of no contract", "a\0b": _TAKEN, _HALF: _NOT_JSON}
+    unlike = {"": "the invoice does not name a contract", "a\0b": _TAKEN, _HALF: _NOT_JSON}
     return Way(REF_ID, "the metadata's contract", told, unlike=unlike)
 
 

@@ -128,7 +128,7 @@ async def test_it_is_for_manage_keys(office: Office, scope: KeyScope) -> None:
     number = number_of(account) if scope == KeyScope.READ else None
     key = await office.key(NewKey(scope, "tests", number))
     given = {"amount": "25.00", "accountId": account, **URLS}
-    assert await office.refusal("createTopUp", key, **given) == ("FORBIDDEN", "createTopUp is for manage keys")
+    assert await office.refusal("createTopUp", key, **given) == ("FORBIDDEN", "createTopUp requires a manage key")
 
 
 @pytest.mark.parametrize(
@@ -161,4 +161,4 @@ async def test_without_stripe_s_key_it_is_unavailable(database_url: str) -> None
     async with opened(database_url) as office:
         key = await office.manager(await office.account())
         refused = await office.refusal("createTopUp", key, amount="25.00", **URLS)
-        assert refused == ("UNAVAILABLE", "payments cannot be reached at the moment: try again")
+        assert refused == ("UNAVAILABLE", "payments are unavailable at the moment: try again")

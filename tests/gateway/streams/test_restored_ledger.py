@@ -33,8 +33,8 @@ WHAT_TO_DO = (
     "the ledger was restored to another state. Read balance and balanceCursor again, reload the transactions, and"
     " subscribe from the new cursor"
 )
-NO_ROW = f"the row to go on after is not in the ledger: {WHAT_TO_DO}"
-AHEAD = f"after lies ahead of the ledger: {WHAT_TO_DO}"
+NO_ROW = f"the row of the after cursor is not in the ledger: {WHAT_TO_DO}"
+AHEAD = f"the after cursor is ahead of the ledger: {WHAT_TO_DO}"
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ async def test_no_page_goes_on_from_a_cursor_of_before(gateway: Gateway, argumen
     await _post(gateway, *(f"other {number}" for number in range(new_rows)))
     for cursor in old:
         answer = await _query(gateway, **{argument: cursor})
-        expected = f"{argument} is the cursor of a row that the ledger does not have: {WHAT_TO_DO}"
+        expected = f"{argument} is a cursor of a row that is not in the ledger: {WHAT_TO_DO}"
         assert _refusal(answer["errors"]) == ("BAD_CURSOR", expected)
     # The row that the backup had is the same one still.
     found = (await _query(gateway, **{argument: kept}))["data"]["account"]["transactions"]["edges"]

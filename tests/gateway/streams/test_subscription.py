@@ -121,10 +121,10 @@ async def test_goes_on_from_a_cursor_and_from_the_transports_own_word(parts: Par
 
 async def test_refusals_come_before_the_stream_begins(parts: Parts, desk: Desk) -> None:
     mine, other = await desk.account("1.00"), await desk.account("1.00")
-    assert await refusal(parts, mine, after="x") == ("BAD_CURSOR", "after is not a cursor that this API gave out")
+    assert await refusal(parts, mine, after="x") == ("BAD_CURSOR", "after is not a cursor of this API")
     foreign = old_cursor(other, 1)
     assert await refusal(parts, mine, after=foreign) == ("BAD_CURSOR", "after is a cursor of another account")
-    ahead = f"after lies ahead of the ledger: {RESTORED}"
+    ahead = f"the after cursor is ahead of the ledger: {RESTORED}"
     assert await refusal(parts, mine, after=old_cursor(mine, 2)) == ("BAD_CURSOR", ahead)
     usage = CursorWriter(CursorKind.USAGE, mine).of_seq(1)
     assert await refusal(parts, mine, after=usage) == ("BAD_CURSOR", "after is a cursor of another list")

@@ -457,8 +457,8 @@ ID = "id must be a string of 1 to 1000 characters"
         ),
         (json.dumps({"type": "complete", "id": "x" * 1_001}), "id must be a string of 1 to 1000 characters"),
         ('{"type": "complete"}', "id must be a string of 1 to 1000 characters"),
-        ('{"type": "subscribe", "id": "a"}', "query must be a document's text"),
-        ('{"type": "subscribe", "id": "a", "payload": {"query": 5}}', "query must be a document's text"),
+        ('{"type": "subscribe", "id": "a"}', "query must be a string"),
+        ('{"type": "subscribe", "id": "a", "payload": {"query": 5}}', "query must be a string"),
         (
             '{"type": "subscribe", "id": "a", "payload": {"query": "{ x }", "variables": []}}',
             "variables must be an object or null",

@@ -207,7 +207,7 @@ async def test_burstgpt_s_trace(database: Database, trace: str) -> None:
     assert result.report.files == [FileReport("1.csv", Format.BURSTGPT, taken=2, calls=2)]
     assert await _months(database) == [("one", "2023-01", 1, 0, 490), ("one", "2023-02", 1, 0, 1317)]
     result = await _import(database, trace, options=replace(options, start=None))
-    assert result.refusals == [("1.csv", 1, "the timestamps are seconds since a start: give --start")]
+    assert result.refusals == [("1.csv", 1, "the timestamps are seconds since a start time: use --start to give it")]
 
 
 async def test_a_column_wins_over_its_option(database: Database) -> None:
@@ -232,8 +232,8 @@ _GOOD = "one,2026-11-09,m,chat,5,50,10,1"
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"one,2026-11-09,m,chat,5,50,10", "7 fields, but the first line names 8 columns"),
-        (b"one,2026-11-09,m,chat,5,50,10,1,", "9 fields, but the first line names 8 columns"),
+        (b"one,2026-11-09,m,chat,5,50,10", "the line has 7 fields, but the first line names 8 columns"),
+        (b"one,2026-11-09,m,chat,5,50,10,1,", "the line has 9 fields, but the first line names 8 columns"),
         (b"one,2026-11-09,m,chat,five,50,10,1", "calls must be a whole number, not 'five'"),
         (b"one,2026-11-09,m,chat,,50,10,1", "calls must be a whole number, not ''"),
         (b"one,2026-11-09,m,chat,5,1.5,10,1", "input_tokens must be a whole number, not '1.5'"),
@@ -246,7 +246,7 @@ _GOOD = "one,2026-11-09,m,chat,5,50,10,1"
         (b"one,2026-11-09,m,chat,5,50,10,", "cost_usd must be a decimal"),
         (b"one,2026-11-09,m,chat,5,50,10,nan", "cost_usd must be a decimal"),
         (b"one,2026-11-09,m,chat,5,50,10,-1", "cost_usd must not be negative"),
-        (b"one,2026-11-09,m,chat,5,50,10,9999999999", "cost_usd leaves the range"),
+        (b"one,2026-11-09,m,chat,5,50,10,9999999999", "cost_usd exceeds the range"),
         (b"one,2026-11-09,m,talk,5,50,10,1", "one of chat, embedding, image, audio, video, not 'talk'"),
         (b"one,2026-11-24,m,chat,5,50,10,1", "the day is in the future: today is 2026-11-23 (UTC)"),
         (b"one,2026-02-30,m,chat,5,50,10,1", "the day must be a date such as 2026-11-09, not '2026-02-30'"),
@@ -258,15 +258,15 @@ _GOOD = "one,2026-11-09,m,chat,5,50,10,1"
         (b"one,2026-11-09,m\x1b[31m,chat,5,50,10,1", "model must not contain control characters"),
         (b"one,2026-11-09,m\0,chat,5,50,10,1", "model must not contain control characters"),
         (b"one,2026-11-09,\xff,chat,5,50,10,1", "invalid UTF-8 at byte 16 of the line: save the file as UTF-8"),
-        (b'one,2026-11-09,"m"n,chat,5,50,10,1', "the line's quotes don't match"),
+        (b'one,2026-11-09,"m"n,chat,5,50,10,1', "unbalanced quotes in the line"),
         (b'one,2026-11-09,"m\nn",chat,5,50,10,1', "model must not contain control characters"),
-        (b'one,2026-11-09,"m\n",chat,5,50,10', "7 fields, but the first line names 8 columns"),
+        (b'one,2026-11-09,"m\n",chat,5,50,10', "the line has 7 fields, but the first line names 8 columns"),
         (b"x" * 70_000, "the line is longer than 65,536 characters"),
         (b"x" * 140_000, "the line is longer than 65,536 characters"),
         (b"one,2026-11-09,m,chat,1.2E+05,50,10,1", "calls must be a whole number, not '1.2E+05': a spreadsheet has"),
-        (b'one,2026-11-09,m,chat,5,50,10,"1,25"', "the decimal separator must be a point"),
-        (b"one,09.11.2026,m,chat,5,50,10,1", "such as 2026-11-09, not '09.11.2026': year first, then month and day"),
-        (b"one,2026-11-09,m,chat,6,50,10,1", "is known with other figures"),
+        (b'one,2026-11-09,m,chat,5,50,10,"1,25"', "use a point as the decimal separator"),
+        (b"one,09.11.2026,m,chat,5,50,10,1", "2026-11-09, not '09.11.2026': write the year first, then month and day"),
+        (b"one,2026-11-09,m,chat,6,50,10,1", "already has other figures"),
     ],
 )  # fmt: skip
 async def test_a_bad_line_is_refused_and_the_rest_taken(sqlite_database: Database, line: bytes, reason: str) -> None:
@@ -283,12 +283,12 @@ async def test_a_bad_line_is_refused_and_the_rest_taken(sqlite_database: Databas
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("yesterday,one,m,chat,1,1,1", "the timestamp must be one such as 2026-11-09T12:30:00.25Z, not 'yesterday'"),
+        ("yesterday,one,m,chat,1,1,1", "the timestamp must have a form like 2026-11-09T12:30:00.25Z, not 'yesterday'"),
         ("2026-11-24T00:00:00Z,one,m,chat,1,1,1", "the day is in the future"),
         ("2026-11-23T23:30:00-01:00,one,m,chat,1,1,1", "the day is in the future"),
-        ("2026-11-09T00:00:00Z,one,unheard-of,chat,1,1,", "no price is known for the model 'unheard-of'"),
+        ("2026-11-09T00:00:00Z,one,unheard-of,chat,1,1,", "no price for the model 'unheard-of'"),
         ("2026-11-09T00:00:00Z,one,m,chat,1,1,0.x", "cost must be a decimal"),
-        ("2026-11-09T00:00:00Z,one,m,chat,9223372036854775807,9223372036854775807,", "leaves the range"),
+        ("2026-11-09T00:00:00Z,one,m,chat,9223372036854775807,9223372036854775807,", "exceeds the range"),
     ],
 )
 async def test_a_bad_log_line_is_refused(sqlite_database: Database, line: str, reason: str) -> None:
@@ -303,19 +303,19 @@ async def test_a_bad_log_line_is_refused(sqlite_database: Database, line: str, r
     [
         (b"", "the first line is empty"),
         (b"\n" + _GOOD.encode(), "the first line is empty"),
-        (b"PNG\r\n\x1a\n", "names no column of usage"),
-        (b"\x89PNG\r\n\x1a\n", "this is no CSV file: invalid UTF-8"),
-        (b'{"calls": 5}', "names no column of usage"),
-        (b"x" * 100_000, "this is no CSV file"),
-        (b"\xff\xfea\0c\0c\0", "the first line names no column of usage"),
+        (b"PNG\r\n\x1a\n", "names no usage columns"),
+        (b"\x89PNG\r\n\x1a\n", "not a CSV file: invalid UTF-8"),
+        (b'{"calls": 5}', "names no usage columns"),
+        (b"x" * 100_000, "not a CSV file"),
+        (b"\xff\xfea\0c\0c\0", "the first line names no usage columns"),
         (_ROLLUP_HEADER.encode("utf-16-le"), "UTF-16 without a byte order mark"),
-        (_ROLLUP_HEADER.replace(",", ":").encode(), "separated by commas, semicolons, tabs or vertical bars"),
-        (b"id,account,seq,amount,balance_after", "this is an export of transactions"),
+        (_ROLLUP_HEADER.replace(",", ":").encode(), "separate them by commas, semicolons, tabs or vertical bars"),
+        (b"id,account,seq,amount,balance_after", "this file is an export of transactions"),
         (_ROLLUP_HEADER.encode() + b",colour", "unknown column 'colour'"),
-        (_ROLLUP_HEADER.encode() + b",day", "the column 'day' is there twice"),
+        (_ROLLUP_HEADER.encode() + b",day", "duplicate column 'day'"),
         (_ROLLUP_HEADER.replace(",calls", "").encode(), "the column calls is missing"),
-        (_ROLLUP_HEADER.replace(",model", "").encode(), "the column model is missing: add it or give --model"),
-        (b"timestamp,model", "the column account is missing: add it or give --account"),
+        (_ROLLUP_HEADER.replace(",model", "").encode(), "the column model is missing: add the column or use --model"),
+        (b"timestamp,model", "the column account is missing: add the column or use --account"),
         (b"TIMESTAMP,ContextTokens,account,category,model", "the column generatedtokens is missing"),
     ],
 )
@@ -366,7 +366,7 @@ async def test_replacing(database: Database) -> None:
     assert result.counts == [(2, 0, 1)]
     contradicted = (
         "an earlier line of this file has other figures for this account, day, model, category and origin:"
-        " the first is taken"
+        " the earlier line counts"
     )
     assert result.refusals == [("1.csv", 4, contradicted)]
     assert await _months(database) == [("one", "2026-11", 9, 0, 62)]

@@ -81,7 +81,7 @@ async def test_a_quote_that_may_be_open_ends_the_file(sqlite_database: Database,
     file = f'{_HEADER}\none,2026-10-20,{model}one,2026-10-20,m-smuggled,chat,7,2,3,9.99\n",chat,1,2,3,0.5\n'
     counts, ((line, reason),) = await _import(sqlite_database, file)
     assert (counts, line) == ((0, 0, 1), 2)
-    assert reason.endswith("the rest of the file is not read")
+    assert reason.endswith("the rest of the file was not read")
 
 
 async def test_a_space_before_a_quoted_field_is_no_part_of_it(sqlite_database: Database) -> None:
@@ -100,7 +100,7 @@ async def test_after_an_open_quote_no_line_is_taken(database: Database, end: str
     counts, ((line, reason),) = await _import(database, file + end)
     assert (counts, line) == ((1, 0, 1), 3)
     assert "lines 3 to " in reason
-    assert reason.endswith("the rest of the file is not read")
+    assert reason.endswith("the rest of the file was not read")
     assert await _models(database) == ["a"]
 
 
@@ -113,10 +113,10 @@ def test_the_longest_record(monkeypatch: pytest.MonkeyPatch) -> None:
         Record(4, [], too_long),
         Record(5, ["y"]),
     ]
-    rest = "the rest of the file is not read"
+    rest = "the rest of the file was not read"
     assert _read("h\n" + "x" * 30 + '"\ny') == [Record(2, [], f"{too_long} and has quotes: {rest}")]
     broken = _read('h\n"1234\n1234\n1234\n"\ny')
-    assert broken == [Record(2, [], f"the record in lines 2 to 3 is longer than 10 characters: {rest}")]
+    assert broken == [Record(2, [], f"the record on lines 2 to 3 is longer than 10 characters: {rest}")]
 
 
 _cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=20)
@@ -210,7 +210,7 @@ async def test_an_export_is_imported_unchanged(database_url: str, tmp_path: Path
 async def test_an_export_with_another_sum_is_refused(sqlite_database: Database) -> None:
     file = "account,day,model,category,origin,calls,input_tokens,output_tokens,tokens,cost\n"
     file += "one,2026-10-20,m,chat,platform,1,2,3,6,0.5"
-    expected = [(2, "tokens must be the input_tokens and output_tokens together, 5, not '6'")]
+    expected = [(2, "tokens must be the sum of input_tokens and output_tokens, 5, not '6'")]
     assert await _import(sqlite_database, file) == ((0, 0, 1), expected)
 
 

@@ -147,7 +147,7 @@ def test_no_credit_exceeds_what_the_subtotal_allows(lines: list[Line], more: int
     sums = _sums(lines)
     allowed = sums["subtotal"] - sums["discount"]
     told = _session(**sums, amount_total=allowed + sums["tax"] + sums["included_tax"] + more)
-    with pytest.raises(UnexpectedShape, match="contradict"):
+    with pytest.raises(UnexpectedShape, match="are inconsistent"):
         bought_in_session(told)
 
 
@@ -187,10 +187,10 @@ def test_shapes_of_other_api_versions(changed: Object, credited: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"total_excluding_tax": None, "total_taxes": None}, "does not say its tax"),
-        ({"total_taxes": [{"amount": 1}]}, "contradict"),
-        ({"amount_paid": 0, "payments": listing([])}, "nothing says how the last 10710.00 of 10710.00 were paid"),
-        ({"subtotal": 1}, "contradict"),
+        ({"total_excluding_tax": None, "total_taxes": None}, "does not state its tax"),
+        ({"total_taxes": [{"amount": 1}]}, "are inconsistent"),
+        ({"amount_paid": 0, "payments": listing([])}, "it does not state how the last 10710.00 of 10710.00 were paid"),
+        ({"subtotal": 1}, "are inconsistent"),
     ],
 )
 def test_an_invoice_that_does_not_explain_itself_is_refused(changed: Object, said: str) -> None:
@@ -200,4 +200,4 @@ def test_an_invoice_that_does_not_explain_itself_is_refused(changed: Object, sai
 
 def test_what_was_paid_too_much_is_told() -> None:
     paid = paid_by_invoice(_invoice(subtotal=1_000) | {"amount_overpaid": 500, "amount_paid": 1_500})
-    assert (format_nanos(paid.nanos), "5.00 more was paid" in (paid.doubt or "")) == ("10.00", True)
+    assert (format_nanos(paid.nanos), "the customer paid 5.00 more" in (paid.doubt or "")) == ("10.00", True)

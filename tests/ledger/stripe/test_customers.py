@@ -116,10 +116,10 @@ async def test_cards_that_are_attached_and_detached_are_asked_about(wallet: Wall
 @pytest.mark.parametrize(
     ("kind", "of", "reason"),
     [
-        ("payment_method.attached", payment_method("pm_1", "cus_9"), "the customer cus_9 is of no account"),
-        ("payment_method.attached", payment_method("pm_1", None), "it is of no customer"),
-        ("payment_method.detached", payment_method("pm_1", None), "it is of no customer"),
-        ("customer.deleted", {"id": "cus_9", "object": "customer"}, "the customer cus_9 is of no account"),
+        ("payment_method.attached", payment_method("pm_1", "cus_9"), "the customer cus_9 is not linked to an account"),
+        ("payment_method.attached", payment_method("pm_1", None), "the object has no customer"),
+        ("payment_method.detached", payment_method("pm_1", None), "the object has no customer"),
+        ("customer.deleted", {"id": "cus_9", "object": "customer"}, "the customer cus_9 is not linked to an account"),
     ],
 )
 async def test_cards_of_others_are_no_matter(wallet: Wallet, kind: str, of: Object, reason: str) -> None:

@@ -6,7 +6,7 @@ export function LeftOut() {
   if (leftOut.length === 0) return null;
   return (
     <div class="leftout error" role="alert">
-      <p>The address has filters that cannot be used. They are left out:</p>
+      <p>The address has filters that cannot be used. They are ignored:</p>
       <ul>
         {leftOut.map((one) => (
           <li key={one}>{one}</li>
