@@ -270,8 +270,9 @@ def _expired_at(
     """Only the newest hold of a resource can have expired, which no row tells if it was settled in the end."""
     if state == "expired":
         return settled_at
+    # It writes no row: by a clock that is behind, a late settlement may have an earlier time.
     expired_at = stored.expired_at if stored and state == "settled" else None
-    return expired_at if expired_at and settled_at and row.created_at <= expired_at <= settled_at else None
+    return expired_at if expired_at and settled_at and row.created_at <= expired_at else None
 
 
 def _ended_at(rows: Sequence[TransactionRow], stored: ChargeRow | None) -> datetime | None:
