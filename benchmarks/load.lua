@@ -1,6 +1,8 @@
--- wrk -s load.lua URL -- REQUESTS. The file holds two lines for each request: its key and its body.
--- An answer that has errors counts as failed, whatever its status.
+-- wrk -s load.lua URL -- REQUESTS [ACCOUNTS]. The file holds two lines for each request: its key and its body.
+-- Where a number of accounts is given, each request has another number for @NUMBER@ in its body, and the accounts take
+-- turns for @ACCOUNT@. An answer that has errors counts as failed, whatever its status.
 local requests, count, next_one = {}, 0, 0
+local accounts, number, run = nil, 0, os.time()
 local threads = {}
 failed = 0
 
@@ -10,19 +12,28 @@ end
 
 function init(arguments)
   local lines = io.lines(arguments[1])
+  accounts = arguments[2] and tonumber(arguments[2])
   for key in lines do
-    count = count + 1
-    requests[count] = wrk.format("POST", nil, {
+    local headers = {
       ["Host"] = wrk.headers["Host"],
       ["Authorization"] = "Bearer " .. key,
       ["Content-Type"] = "application/json",
-    }, lines())
+    }
+    local body = lines()
+    count = count + 1
+    requests[count] = accounts and { headers = headers, body = body } or wrk.format("POST", nil, headers, body)
   end
 end
 
 function request()
   next_one = next_one % count + 1
-  return requests[next_one]
+  local one = requests[next_one]
+  if not accounts then
+    return one
+  end
+  number = number + 1
+  local body = one.body:gsub("@NUMBER@", run .. "-" .. number):gsub("@ACCOUNT@", "acct_" .. number % accounts + 1)
+  return wrk.format("POST", nil, one.headers, body)
 end
 
 function response(status, headers, body)

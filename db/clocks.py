@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import DateTime, Select, func, select
+from sqlalchemy import DateTime, String, bindparam, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
@@ -18,6 +18,13 @@ Clock = Callable[[], datetime]
 
 SERVER_TIME: Final = func.clock_timestamp(type_=DateTime(timezone=True))
 """PostgreSQL: the time at which it is read, whenever the transaction began."""
+
+
+_SERVER_CLOCK: Final = select(SERVER_TIME)
+_LOCK_BRIEFLY: Final = select(
+    SERVER_TIME, func.set_config("lock_timeout", bindparam("milliseconds", type_=String()), true())
+)
+_NEWEST_ROW: Final = select(func.max(tables.accounts.c.head_at, type_=tables.timestamp()))
 
 
 def utc_now() -> datetime:
@@ -42,25 +49,19 @@ def reading_between(before: datetime, server: datetime, after: datetime) -> Cloc
 async def read_server_clock(database: Database, clock: Clock) -> ClockReading:
     """PostgreSQL."""
     before = clock()
-    [[server]] = await database.read(select(SERVER_TIME))
+    [[server]] = await database.read(_SERVER_CLOCK)
     return reading_between(before, server, clock())
 
 
 async def lock_briefly(connection: AsyncConnection, seconds: float, clock: Clock) -> ClockReading:
     """PostgreSQL: bounds each wait for a lock in this transaction, and reads the server's clock on the way."""
     before = clock()
-    milliseconds = str(round(seconds * 1000))
-    statement = select(SERVER_TIME, func.set_config("lock_timeout", milliseconds, True))
-    server = (await connection.execute(statement)).one()[0]
+    server = (await connection.execute(_LOCK_BRIEFLY, {"milliseconds": str(round(seconds * 1000))})).one()[0]
     return reading_between(before, server, clock())
-
-
-def _newest_row() -> Select[Any]:
-    return select(func.max(tables.accounts.c.head_at, type_=tables.timestamp()))
 
 
 async def newest_row_time(database: Database) -> datetime | None:
     """Of all accounts; None if there are no rows. It reads the accounts, not their rows."""
-    rows: Sequence[Any] = await database.read(_newest_row())
+    rows: Sequence[Any] = await database.read(_NEWEST_ROW)
     newest: datetime | None = rows[0][0]
     return newest

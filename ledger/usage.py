@@ -11,7 +11,7 @@ day, so the log stays known.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from enum import StrEnum
 from hashlib import blake2b
@@ -99,10 +99,7 @@ async def record_requests(connection: WriteConnection, requests: Sequence[UsageR
     known = await usage_writes.known_requests(connection, {request_key(one) for one in requests})
     recorder = Recorder(known, await usage_writes.usage_days(connection, {one[:5] for one in requests}))
     verdicts = recorder.record(requests)
-    recorded = recorder.recorded()
-    await usage_writes.insert_requests(connection, recorded.requests)
-    await usage_writes.put_usage_days(connection, recorded.days)
-    await writes.add_to_months(connection, recorded.months)
+    await _write(connection, recorder.recorded())
     return verdicts
 
 
@@ -114,8 +111,14 @@ async def record_rollups(connection: WriteConnection, rollups: Sequence[Rollup])
     await _lock(connection, {rollup.account_id for rollup in rollups})
     days = _Rollups(await usage_writes.usage_days(connection, {one[:5] for one in rollups}))
     verdicts = [days.put(rollup) for rollup in rollups]
-    await days.write(connection)
+    await _write(connection, days.recorded())
     return verdicts
+
+
+async def _write(connection: WriteConnection, recorded: Recorded) -> None:
+    await usage_writes.insert_requests(connection, recorded.requests)
+    await usage_writes.put_usage_days(connection, recorded.days)
+    await writes.add_to_months(connection, recorded.months)
 
 
 async def _lock(connection: WriteConnection, account_ids: Collection[int]) -> None:
@@ -189,14 +192,11 @@ class Recorder:
                 stored = self._stored.get(key)
                 before = (0, 0, 0, 0) if stored is None else stored[5:9]
                 rows.append(FedDayRow._make((*key, *map(add, before, sums), _REQUESTS)))
-        return sorted(rows)
+        return rows
 
     def recorded(self) -> Recorded:
         """Raises NumberOutOfRange for sums beyond 64 bits."""
-        days = self._days()
-        for row in days:
-            _check_range(row[5:9], f"{row.model} on {row.day}", row.account_id)
-        return Recorded([request_key(one) for one in self._taken], days, _increments(days, self._stored))
+        return _recorded([request_key(one) for one in self._taken], self._days(), self._stored)
 
 
 class _Rollups:
@@ -217,12 +217,18 @@ class _Rollups:
         self._rollups[key] = FedDayRow(*rollup[:9], fed_by=_ROLLUP)
         return Verdict.TAKEN
 
-    async def write(self, connection: WriteConnection) -> None:
-        rows = sorted(self._rollups.values())
-        for row in rows:
-            _check_range(row[5:9], f"{row.model} on {row.day}", row.account_id)
-        await usage_writes.put_usage_days(connection, rows)
-        await writes.add_to_months(connection, _increments(rows, self._stored))
+    def recorded(self) -> Recorded:
+        """Raises NumberOutOfRange for sums beyond 64 bits."""
+        return _recorded([], self._rollups.values(), self._stored)
+
+
+def _recorded(
+    requests: Sequence[RequestKey], changed: Iterable[FedDayRow], stored: dict[DayKey, FedDayRow]
+) -> Recorded:
+    days = sorted(changed)
+    for row in days:
+        _check_range(row[5:9], f"{row.model} on {row.day}", row.account_id)
+    return Recorded(requests, days, _increments(days, stored))
 
 
 def _check_range(figures: Sequence[int], what: str, account_id: int) -> None:

@@ -78,13 +78,14 @@ def _by_key(table: Table, row_type: type[NamedTuple]) -> Select[Any]:
 
 def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
     """The reads of what there are keys for, in the order of its fields."""
-    charge_arrays = key_arrays(tuple(tables.charges.primary_key), keys.charges) if keys.charges else {}
     reads: list[tuple[Executable, dict[str, Any]]] = []
     if keys.calls:
         table = tables.idempotency_keys
         reads.append((_by_key(table, IdempotencyRow), key_arrays(tuple(table.primary_key), keys.calls)))
     if keys.charges:
-        reads += [(_by_key(tables.charges, ChargeRow), charge_arrays), (_holds_statement(), charge_arrays)]
+        table = tables.charges
+        arrays = key_arrays(tuple(table.primary_key), keys.charges)
+        reads += [(_by_key(table, ChargeRow), arrays), (_holds_statement(), arrays)]
     if keys.requests:
         key = tuple(tables.usage_requests.primary_key)
         reads.append((keyed_statement(key, key), key_arrays(key, keys.requests)))

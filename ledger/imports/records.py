@@ -64,10 +64,13 @@ def split_on(delimiter: str, lines: Iterable[str]) -> list[str]:
     return next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True), [])
 
 
+def _has_odd_quotes(lines: Sequence[str]) -> bool:
+    return sum(line.count('"') for line in lines) % 2 == 1
+
+
 def _may_leave_quotes_open(lines: Sequence[str]) -> bool:
     """Whether some way of writing quotes has one open at the end: other programs escape them by a backslash."""
-    text = "".join(lines)
-    return text.count('"') % 2 == 1 or '\\"' in text
+    return _has_odd_quotes(lines) or any('\\"' in line for line in lines)
 
 
 def _check_encoding(text: str, encoding: str) -> None:
@@ -163,7 +166,7 @@ class RecordReader:
             msg = f"the record on lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
             raise self._lost(msg) from None
         # A quote within a field that does not begin with one is a letter to a reader of CSV, and a quote to others.
-        if "".join(lines).count('"') % 2 == 1:
+        if _has_odd_quotes(lines):
             raise self._unmatched(first)
         for one in lines:
             _check_encoding(one, self._encoding)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -217,13 +217,6 @@ async def test_a_column_wins_over_its_option(database: Database) -> None:
 
 
 # Refused lines
-
-
-@pytest.fixture
-async def sqlite_database(sqlite_file_url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseOptions(sqlite_file_url))
-    yield database
-    await database.close()
 
 
 _GOOD = "one,2026-11-09,m,chat,5,50,10,1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -46,13 +46,6 @@ async def _import(
     stream = io.BytesIO(file.encode() if isinstance(file, str) else file)
     (report,) = (await importer.run([Source("usage.csv", stream)])).files
     return (report.taken, report.known, report.refused), refusals
-
-
-@pytest.fixture
-async def sqlite_database(sqlite_file_url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseOptions(sqlite_file_url))
-    yield database
-    await database.close()
 
 
 async def _models(database: Database) -> list[str]:
