@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import asyncpg
 
+from access.keys import KeyScope, digest_of
 from db import tables
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
-from ledger.keys import KeyScope, digest_of
 
 USAGE_DAYS: Final = 40
 USAGE_MODELS: Final = 5

@@ -16,8 +16,8 @@ import time
 import uvloop
 
 from db.database import Database, DatabaseOptions
+from ledger.commands import Entry, Order, Ref, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
-from ledger.moves import Entry, Order, Ref, Writer
 from ledger.posting import Ledger
 
 _SERVICE = Writer(WriterKind.SERVICE, "benchmarks")

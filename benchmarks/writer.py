@@ -8,8 +8,8 @@ import sys
 from itertools import count
 
 from db.database import Database, DatabaseOptions
+from ledger.commands import Entry, Order, Ref, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
-from ledger.moves import Entry, Order, Ref, Writer
 from ledger.posting import Ledger
 
 _SERVICE = Writer(WriterKind.SERVICE, "benchmarks")

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
 
 from db import tables
+from db.connections.snapshots import Read, Snapshot, Wanted
 from db.database import WriteConnection
 from db.folding import fold
 from db.rows import AccountRow, MonthlyFiguresRow
-from db.snapshots import Read, Snapshot, Wanted
 from db.statements import columns, contains_text, is_one_of
 
 _ACCOUNT = tables.accounts

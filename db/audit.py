@@ -9,10 +9,10 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, inser
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
-from db.criteria import AuditCriteria
+from db.connections.snapshots import Snapshot
+from db.filters import AuditCriteria
 from db.keyed_rows import is_postgresql
 from db.rows import AuditEntryRow
-from db.snapshots import Snapshot
 from db.statements import columns
 from db.tables import timestamp
 

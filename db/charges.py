@@ -11,10 +11,10 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, or_, select, union_all
 
 from db import tables
-from db.criteria import ChargeCriteria, Window
+from db.connections.snapshots import Read, Rows
+from db.filters import ChargeCriteria, Window
 from db.keyed_rows import read_with_keys
 from db.rows import ChargeRow, HoldRow, named
-from db.snapshots import Read, Rows
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, read_each
 from db.transactions import NEVER, first_seq_since
 

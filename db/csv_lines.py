@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import ColumnElement, Numeric, Select, String, and_, case, collate, func, literal_column, select
 from sqlalchemy.sql.selectable import FromClause
 
-from db.criteria import TransactionCriteria, UsageCriteria, Window
-from db.snapshots import Snapshot
+from db.connections.snapshots import Snapshot
+from db.filters import TransactionCriteria, UsageCriteria, Window
 from db.statements import THE_ACCOUNT
 from db.transactions import transaction_page_statement
 from db.usage import usage_page_statement

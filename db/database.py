@@ -14,17 +14,17 @@ import asyncpg
 from sqlalchemy import URL, Executable, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from db import sqlite_connections
+from db.connections import sqlite
+from db.connections.pool import ReadPool
+from db.connections.readers import PostgresBundles, Readers, SqliteBundles, WriteReader
+from db.connections.snapshots import Snapshot, Wanted
+from db.connections.sqlite import SqliteConnection, prepare
+from db.connections.urls import connect_arguments, driver_url
 from db.errors import translated
 from db.feed.feed import ChangeFeed
 from db.feed.postgres_signals import PostgresSignals
 from db.feed.reading import LedgerReader
 from db.feed.sqlite_signals import SqliteSignals
-from db.read_pool import ReadPool
-from db.readers import PostgresBundles, Readers, SqliteBundles, WriteReader
-from db.snapshots import Snapshot, Wanted
-from db.sqlite_connections import SqliteConnection, prepare
-from db.urls import connect_arguments, driver_url
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ _MAX_KEPT_STATEMENT_BYTES: Final = 256 * 1024
 
 def _sqlite_readers(file: Path, options: DatabaseOptions) -> Readers[SqliteConnection]:
     connect = partial(
-        sqlite_connections.connect,
+        sqlite.connect,
         file,
         lock_seconds=options.lock_timeout_seconds,
         longest_seconds=options.statement_timeout_seconds,

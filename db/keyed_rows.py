@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ARRAY, Column, Executable, Select, TextualSelect, and_, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.snapshots import Read, Wanted
+from db.connections.snapshots import Read, Wanted
 
 _Columns = tuple[Column[Any], ...]
 Found = TypeVar("Found")

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, insert, or_, select, update
 
 from db import tables
-from db.criteria import Window
+from db.connections.snapshots import Read, Rows
 from db.database import Database, WriteConnection
+from db.filters import Window
 from db.rows import ApiKeyRow
-from db.snapshots import Read, Rows
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, is_one_of, read_each
 from db.tables import timestamp
 

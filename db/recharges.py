@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Select, and_, bindparam, cast, exists, func, or_, select, update
 
 from db import tables
+from db.connections.snapshots import Read, Rows, Wanted
 from db.database import Database, WriteConnection
-from db.snapshots import Read, Rows, Wanted
 from db.statements import columns, is_one_of
 from db.stripe_tables import auto_recharges, recharge_attempts
 from db.tables import timestamp

@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, true
 
 from db import tables
-from db.criteria import Window
+from db.connections.snapshots import Read, Wanted
+from db.filters import Window
 from db.keyed_rows import key_arrays, listed_keys
 from db.rows import TransactionRow, named, row_of
-from db.snapshots import Read, Wanted
 from db.statements import column_names, exact_sum, exact_sums
 from db.transactions import TransactionTotalsRow
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
     true,
 )
 
-from db.snapshots import Read, Rows, Wanted
+from db.connections.snapshots import Read, Rows, Wanted
 
 Found = TypeVar("Found")
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Select, bindparam, select, update
 
+from db.connections.snapshots import Read, Rows, Wanted
 from db.database import Database, WriteConnection
-from db.snapshots import Read, Rows, Wanted
 from db.statements import columns, is_one_of
 from db.stripe_tables import stripe_customers
 from db.tables import timestamp

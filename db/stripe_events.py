@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Select, bindparam, func, or_, select, update
 
+from db.connections.snapshots import Snapshot
 from db.database import Database, WriteConnection
-from db.snapshots import Snapshot
 from db.statements import columns
 from db.stripe_tables import stripe_events
 from db.tables import timestamp

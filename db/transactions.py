@@ -24,11 +24,11 @@ from sqlalchemy import (
 )
 
 from db import tables
-from db.criteria import TransactionCriteria, Window
+from db.connections.snapshots import Read, Rows, Wanted
+from db.filters import TransactionCriteria, Window
 from db.folding import fold
 from db.keyed_rows import key_arrays, keyed_statement, read_with_keys
 from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, named, row_of
-from db.snapshots import Read, Rows, Wanted
 from db.statements import (
     THE_ACCOUNT,
     column_names,

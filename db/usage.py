@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindparam, func, select, tuple_
 
 from db import tables
-from db.criteria import UsageCriteria, Window
+from db.connections.snapshots import Read, Rows
+from db.filters import UsageCriteria, Window
 from db.rows import UsageDayRow, named, row_of
-from db.snapshots import Read, Rows
 from db.statements import (
     THE_ACCOUNT,
     column_names,

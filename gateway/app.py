@@ -18,9 +18,9 @@ from gateway.media_types import takes_html
 from gateway.memory import use_huge_pages
 from gateway.metrics import may_read_metrics
 from gateway.pages import STATIC, add_page_routes
-from gateway.parts import PARTS, Parts
 from gateway.requests import edge
 from gateway.rest import add_rest_routes, openapi
+from gateway.services import SERVICES, Services
 from gateway.sign_in import PATH as SIGN_IN_PATH
 from gateway.sign_in import sign_in
 from gateway.streams.live import LIVE, LiveStreams, watch_keys
@@ -65,10 +65,10 @@ async def healthz(_request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """200 where the database can be reached, has tables that this program can work on, and a clock like this machine's;
     else 503 and the reason."""
-    parts = request.app[PARTS]
+    services = request.app[SERVICES]
     try:
-        tables = await check(parts.database)
-        clock = await parts.clock_watch.measure(parts.database)
+        tables = await check(services.database)
+        clock = await services.clock_watch.measure(services.database)
     except DatabaseError as error:
         log.warning("not ready", reason=str(error))
         raise RequestError("UNAVAILABLE", str(error)) from error
@@ -79,29 +79,31 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    parts = request.app[PARTS]
-    token = parts.settings.metrics_token
+    services = request.app[SERVICES]
+    token = services.settings.metrics_token
     may_read_metrics(request, token.get_secret_value() if token else None)
     try:
         async with asyncio.timeout(STRIPE_COUNT_SECONDS):
-            await parts.metrics.stripe_events.read(parts.database)
+            await services.metrics.stripe_events.read(services.database)
     except (DatabaseError, TimeoutError) as error:
         # All other figures are this process's own: they are told while the database is away.
         log.warning("stripe events not counted", reason=str(error))
-    return web.Response(body=parts.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    return web.Response(
+        body=services.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
 
 
 async def _use_huge_pages() -> None:
     await asyncio.to_thread(use_huge_pages)
 
 
-async def _do_chores(parts: Parts) -> None:
+async def _do_chores(services: Services) -> None:
     chores: dict[str, Callable[[], Awaitable[object]]] = {
-        "compare the clock": partial(parts.clock_watch.measure, parts.database),
-        "write the times of last use": parts.authenticator.flush_last_used,
-        "delete expired tickets": parts.tickets.delete_expired,
+        "compare the clock": partial(services.clock_watch.measure, services.database),
+        "write the times of last use": services.authenticator.flush_last_used,
+        "delete expired tickets": services.tickets.delete_expired,
     }
-    if parts.settings.huge_pages:
+    if services.settings.huge_pages:
         chores["move what was added to the heap to huge pages"] = _use_huge_pages
     while True:
         await asyncio.sleep(CHORES_SECONDS)
@@ -114,27 +116,27 @@ async def _do_chores(parts: Parts) -> None:
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
-    parts = app[PARTS]
-    tasks = [asyncio.create_task(_do_chores(parts)), asyncio.create_task(watch_keys(app[LIVE], parts))]
+    services = app[SERVICES]
+    tasks = [asyncio.create_task(_do_chores(services)), asyncio.create_task(watch_keys(app[LIVE], services))]
     yield
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
     with contextlib.suppress(DatabaseError):
-        await parts.authenticator.flush_last_used()
-    if parts.stripe_api is not None:
-        await parts.stripe_api.close()
-    await parts.database.close()
-    parts.metrics.hand_on()
+        await services.authenticator.flush_last_used()
+    if services.stripe_api is not None:
+        await services.stripe_api.close()
+    await services.database.close()
+    services.metrics.hand_on()
 
 
 async def _end_streams(app: web.Application) -> None:
-    await app[LIVE].stop(app[PARTS].settings.shutdown_seconds)
+    await app[LIVE].stop(app[SERVICES].settings.shutdown_seconds)
 
 
-def build_app(parts: Parts, answers: Answers = answers) -> web.Application:
-    app = web.Application(middlewares=[edge(parts)], client_max_size=parts.settings.max_body_bytes)
-    app[PARTS] = parts
+def build_app(services: Services, answers: Answers = answers) -> web.Application:
+    app = web.Application(middlewares=[edge(services)], client_max_size=services.settings.max_body_bytes)
+    app[SERVICES] = services
     app[ANSWERS] = answers
     app[LIVE] = LiveStreams()
     app.router.add_route("GET", "/graphql", graphql)

@@ -9,19 +9,19 @@ import orjson
 from aiohttp import hdrs, web
 from graphql import OperationType
 
+from access.keys import Principal
 from gateway.errors import RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
 from gateway.json_bodies import JSON, posted_json
 from gateway.media_types import accepted, takes_html, weight_of
 from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
-from gateway.parts import PARTS
 from gateway.requests import OPERATION, authenticate, query_of
+from gateway.services import SERVICES
 from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
 from gateway.streams.event_stream import serve_events
 from gateway.streams.session import principal_of_session
 from gateway.streams.websocket import serve_socket, wants_socket
-from ledger.keys import Principal
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 
@@ -109,15 +109,15 @@ async def graphql(request: web.Request) -> web.StreamResponse:
         return await serve_socket(request)
     if _wants_page(request):
         return render_graphiql(request)
-    parts = request.app[PARTS]
+    services = request.app[SERVICES]
     principal = await _principal(request)
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
     request[OPERATION] = given.operation_name
     try:
-        document, operation = find_operation(parts, given)
+        document, operation = find_operation(services, given)
         _check_method(request, operation.kind)
         if not _is_streamed(request, operation.kind):
-            body = await run_operation(parts, principal, document, operation, given)
+            body = await run_operation(services, principal, document, operation, given)
             return _response(request, body, executed=True)
     except Refused as refused:
         if not _is_streamed(request, None):

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from access.tokens import Tickets
 from db.database import Database
 from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
@@ -27,7 +28,6 @@ from ledger.stripe.api import StripeApi
 from ledger.stripe.customers import SavedCards
 from ledger.stripe.events import StripeEvents
 from ledger.stripe.retries import EventRetries
-from ledger.tickets import Tickets
 
 log = structlog.get_logger()
 

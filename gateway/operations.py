@@ -6,16 +6,16 @@ from typing import Any, Final
 
 from graphql import ExecutionResult, GraphQLError, OperationType
 
+from access.keys import Principal
 from execution.documents import Document, DocumentRefused, Operation
 from execution.run import run, run_by_reference
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.logs import request_id
-from gateway.parts import Parts
 from gateway.requests import report
-from ledger.keys import Principal
+from gateway.services import Services
 from resolvers.context import Reads
-from resolvers.writes import Writes
+from resolvers.mutations.context import Writes
 
 MAX_MESSAGE: Final = 500
 
@@ -56,39 +56,39 @@ def _problem(error: GraphQLError, code: str) -> Problem:
     return found if error.path is not None or found.internal else Problem(found.code, _shortened(error.message))
 
 
-def formatted_errors(parts: Parts, errors: list[GraphQLError], code: str) -> list[dict[str, Any]]:
+def formatted_errors(services: Services, errors: list[GraphQLError], code: str) -> list[dict[str, Any]]:
     """As they go over the wire; counted, and logged where they are ours."""
     formatted = []
     for error in errors:
         problem = _problem(error, code)
         if problem.internal:
             report(problem, error.original_error or error)
-        parts.metrics.errors.labels(problem.code).inc()
+        services.metrics.errors.labels(problem.code).inc()
         formatted.append(_formatted(error, problem))
     return formatted
 
 
-def errors_of(parts: Parts, error: Exception) -> list[dict[str, Any]]:
+def errors_of(services: Services, error: Exception) -> list[dict[str, Any]]:
     """As `formatted_errors`, of what was raised outside an execution."""
     problem = problem_of(error)
     report(problem, error)
-    parts.metrics.errors.labels(problem.code).inc()
+    services.metrics.errors.labels(problem.code).inc()
     return [{"message": problem.message, "extensions": extensions_of(problem, request_id.get())}]
 
 
-def find_operation(parts: Parts, given: GraphQLRequest) -> tuple[Document, Operation]:
+def find_operation(services: Services, given: GraphQLRequest) -> tuple[Document, Operation]:
     """Raises Refused."""
     try:
-        document = parts.documents.get(given.query)
+        document = services.documents.get(given.query)
         return document, document.operation(given.operation_name)
     except DocumentRefused as refused:
-        raise Refused(formatted_errors(parts, refused.errors, refused.refusal)) from refused
+        raise Refused(formatted_errors(services, refused.errors, refused.refusal)) from refused
     except GraphQLError as error:
-        raise Refused(formatted_errors(parts, [error], "BAD_USER_INPUT")) from error
+        raise Refused(formatted_errors(services, [error], "BAD_USER_INPUT")) from error
 
 
 async def execute_operation(
-    parts: Parts,
+    services: Services,
     principal: Principal,
     document: Document,
     operation: Operation,
@@ -100,23 +100,23 @@ async def execute_operation(
     What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
     expected to do so again, and run anew in a transaction where it does not.
     """
-    executed = run if parts.settings.compiled_execution else run_by_reference
+    executed = run if services.settings.compiled_execution else run_by_reference
     if operation.kind == OperationType.MUTATION:
         return await executed(
-            parts.documents.schema,
+            services.documents.schema,
             document,
             operation_name=given.operation_name,
             variables=given.variables,
-            context=Writes(parts.ledger, principal, parts.clock, parts.top_ups),
+            context=Writes(services.ledger, principal, services.clock, services.top_ups),
         )
     for brief in (True, False) if operation.reads_once else (False,):
-        async with parts.database.snapshot(brief=brief) as snapshot:
+        async with services.database.snapshot(brief=brief) as snapshot:
             result = await executed(
-                parts.documents.schema,
+                services.documents.schema,
                 document,
                 operation_name=given.operation_name,
                 variables=given.variables,
-                context=Reads(snapshot, principal, parts.clock(), has_payments=parts.top_ups.has_payments),
+                context=Reads(snapshot, principal, services.clock(), has_payments=services.top_ups.has_payments),
                 source=source,
             )
         if not snapshot.torn:
@@ -128,14 +128,14 @@ async def execute_operation(
 
 
 async def run_operation(
-    parts: Parts, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
+    services: Services, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
 ) -> dict[str, Any]:
     """The answer of a query or mutation: its data, and its errors where it has some. Raises Refused, and RequestError
     for a subscription."""
     if operation.kind == OperationType.SUBSCRIPTION:
         raise RequestError("BAD_USER_INPUT", "a subscription requires a WebSocket, or Accept: text/event-stream")
-    result = await execute_operation(parts, principal, document, operation, given)
-    errors = formatted_errors(parts, result.errors, "BAD_USER_INPUT") if result.errors else []
+    result = await execute_operation(services, principal, document, operation, given)
+    errors = formatted_errors(services, result.errors, "BAD_USER_INPUT") if result.errors else []
     # Without data and without a path, the variables were refused: nothing was executed.
     if result.data is None and all(error.path is None for error in result.errors or ()):
         raise Refused(errors)

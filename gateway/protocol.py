@@ -16,8 +16,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 
 from gateway.errors import Problem
-from gateway.parts import PARTS, Parts
 from gateway.requests import begin, error_response, http_problem, own_headers
+from gateway.services import SERVICES, Services
 
 log = structlog.get_logger()
 
@@ -41,21 +41,21 @@ def _problem(error: BaseException | None) -> Problem:
     return Problem("INTERNAL", "internal error", internal=True)
 
 
-def _refused(parts: Parts, problem: Problem, *, method: str, path: str) -> web.Response:
+def _refused(services: Services, problem: Problem, *, method: str, path: str) -> web.Response:
     response = error_response(problem, graphql=path == "/graphql")
     response.headers.update(own_headers())
-    parts.metrics.errors.labels(problem.code).inc()
-    parts.metrics.requests.count(_UNKNOWN, method, response.status)
+    services.metrics.errors.labels(problem.code).inc()
+    services.metrics.requests.count(_UNKNOWN, method, response.status)
     log.info("request", method=method, path=path, status=response.status, reason=problem.message)
     return response
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_parts", "left")
+    __slots__ = ("_services", "left")
 
-    def __init__(self, manager: web.Server, parts: Parts, **options: Any) -> None:
+    def __init__(self, manager: web.Server, services: Services, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._parts = parts
+        self._services = services
         self.left: Callable[[], None] | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -77,7 +77,7 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("part of the answer was already sent")
         # Neither a method nor a path was read.
-        response = _refused(self._parts, problem, method=_UNKNOWN, path=_UNKNOWN)
+        response = _refused(self._services, problem, method=_UNKNOWN, path=_UNKNOWN)
         response.force_close()
         return response
 
@@ -88,12 +88,12 @@ class _Connection(web.RequestHandler):
 
 
 class _Server(web.Server):
-    def __init__(self, handler: _Handler, parts: Parts, **options: Any) -> None:
+    def __init__(self, handler: _Handler, services: Services, **options: Any) -> None:
         super().__init__(handler, **options)
-        self._parts = parts
+        self._services = services
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, self._parts, loop=self._loop, **self._kwargs)
+        return _Connection(self, self._services, loop=self._loop, **self._kwargs)
 
     def pre_shutdown(self) -> None:
         # A connection that is closing hears nothing any more, not even that its client closes a WebSocket too:
@@ -124,7 +124,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        parts, handler = self.app[PARTS], server.request_handler
+        services, handler = self.app[SERVICES], server.request_handler
 
         async def handled(request: web.BaseRequest) -> web.StreamResponse:
             try:
@@ -132,11 +132,11 @@ class Runner(web.AppRunner):
             except web.HTTPException as error:
                 # Raised before the application's middleware: an `Expect` that nobody knows.
                 begin(request)
-                return _refused(parts, http_problem(error), method=request.method, path=request.path)
+                return _refused(services, http_problem(error), method=request.method, path=request.path)
 
         return _Server(
             handled,
-            parts,
+            services,
             request_factory=server.request_factory,
             access_log=None,
             # By itself aiohttp puts the heartbeats of WebSockets off to the next whole second: thousands at once.

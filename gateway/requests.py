@@ -17,14 +17,14 @@ from aiohttp.typedefs import Middleware
 from multidict import MultiMapping
 from yarl import URL
 
+from access.keys import Principal
 from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id
 from gateway.media_types import takes_html
 from gateway.metrics import Metrics
 from gateway.pages import not_found_page
-from gateway.parts import PARTS, Parts
+from gateway.services import SERVICES, Services
 from ledger.errors import Unauthenticated
-from ledger.keys import Principal
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ async def authenticate(request: web.Request, header: str | None = None) -> Princ
     match = _BEARER.fullmatch(header.strip())
     if match is None:
         raise Unauthenticated("the Authorization header must have the form Bearer eco_…")
-    principal = await request.app[PARTS].authenticator.principal(match[1])
+    principal = await request.app[SERVICES].authenticator.principal(match[1])
     request[KEY_PREFIX] = principal.key_prefix
     return principal
 
@@ -155,7 +155,7 @@ async def _answer_instead(request: web.Request, error: web.HTTPException) -> web
     return not_found_page() if takes_html(request.headers.get(hdrs.ACCEPT, "")) else None
 
 
-async def _answer(request: web.Request, handler: Handler, parts: Parts) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler, services: Services) -> web.StreamResponse:
     graphql = request.path == "/graphql"
     try:
         return await handler(request)
@@ -167,14 +167,14 @@ async def _answer(request: web.Request, handler: Handler, parts: Parts) -> web.S
         headers = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else None
         if problem.internal:
             report(problem, cause)
-        parts.metrics.errors.labels(problem.code).inc()
+        services.metrics.errors.labels(problem.code).inc()
         return error_response(problem, graphql=graphql, headers=headers)
     except ClientLeft:
         return web.Response(status=499)
     except Exception as error:  # noqa: BLE001  the edge: nothing beyond it knows the codes
         problem = problem_of(error)
         report(problem, error)
-        parts.metrics.errors.labels(problem.code).inc()
+        services.metrics.errors.labels(problem.code).inc()
         return error_response(problem, graphql=graphql)
 
 
@@ -225,14 +225,14 @@ def begin_stream(request: web.Request, status: int) -> None:
     request[_ANSWERING].end(status)
 
 
-def edge(parts: Parts) -> Middleware:
+def edge(services: Services) -> Middleware:
     @web.middleware
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
         begin(request)
-        request[_ANSWERING] = answering = _Answering(request, parts.metrics)
+        request[_ANSWERING] = answering = _Answering(request, services.metrics)
         status = 499  # the client left
         try:
-            response = await _answer(request, handler, parts)
+            response = await _answer(request, handler, services)
             status = response.status
             if not response.prepared:
                 response.headers.update(own_headers())

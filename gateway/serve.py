@@ -24,8 +24,8 @@ from gateway.app import build_app
 from gateway.databases import open_database
 from gateway.listening import listening, reserved
 from gateway.memory import settle, use_huge_pages
-from gateway.parts import build_parts
 from gateway.protocol import Runner
+from gateway.services import build_services
 from gateway.settings import Settings
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ async def check_schema(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
-    runner = Runner(build_app(build_parts(settings)), shutdown_timeout=settings.shutdown_seconds)
+    runner = Runner(build_app(build_services(settings)), shutdown_timeout=settings.shutdown_seconds)
     await runner.setup()
     if settings.huge_pages:
         use_huge_pages()
@@ -82,7 +82,7 @@ class _Workers:
         self._stopping = False
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "gateway.worker"]
+        command = [sys.executable, "-m", "gateway.http_process"]
         process = subprocess.Popen(command, env=self._environment, stdin=subprocess.PIPE)  # noqa: S603  our own module
         assert process.stdin is not None
         # Over a pipe: arguments could be read by every user of the machine, and hold passwords.

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.urls import driver_url
+from db.connections.urls import driver_url
 from gateway.origins import parse_origin
 
 

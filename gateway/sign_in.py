@@ -8,12 +8,12 @@ from typing import Final
 import orjson
 from aiohttp import hdrs, web
 
+from access.keys import Keys, NewKey
+from access.tokens import Purpose
 from gateway.json_bodies import posted_text
-from gateway.parts import PARTS
 from gateway.requests import KEY_PREFIX
+from gateway.services import SERVICES
 from ledger.chain import format_time
-from ledger.keys import Keys, NewKey
-from ledger.tickets import Purpose
 
 PATH: Final = "/console/sign-in"
 LIFETIME: Final = timedelta(hours=12)
@@ -22,10 +22,10 @@ OWNER: Final = "console"
 
 async def sign_in(request: web.Request) -> web.Response:
     """Raises Unauthenticated for a code that is unknown, was used, or whose key is no longer valid."""
-    parts = request.app[PARTS]
+    services = request.app[SERVICES]
     code = await posted_text(request, "code")
-    principal = (await parts.tickets.redeem(code, Purpose.SIGN_IN)).principal
-    ends = parts.clock() + LIFETIME
+    principal = (await services.tickets.redeem(code, Purpose.SIGN_IN)).principal
+    ends = services.clock() + LIFETIME
     new = NewKey(
         scope=principal.scope,
         owner=OWNER,
@@ -34,7 +34,7 @@ async def sign_in(request: web.Request) -> web.Response:
         operations=None if principal.operations is None else tuple(principal.operations),
         expires_at=ends if principal.expires_at is None else min(ends, principal.expires_at),
     )
-    issued = await Keys(parts.database, parts.clock).create(new)
+    issued = await Keys(services.database, services.clock).create(new)
     request[KEY_PREFIX] = issued.row.prefix
     assert new.expires_at is not None
     body = {"key": issued.secret, "expiresAt": format_time(new.expires_at)}

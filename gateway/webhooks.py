@@ -8,8 +8,8 @@ import structlog
 from aiohttp import web
 
 from gateway.errors import RequestError
-from gateway.parts import PARTS
 from gateway.requests import read_body
+from gateway.services import SERVICES
 from ledger.errors import BadUserInput
 from ledger.stripe.events import OPEN
 from ledger.stripe.signatures import check_signature
@@ -24,8 +24,8 @@ SIGNATURE: Final = "Stripe-Signature"
 
 async def stripe_webhook(request: web.Request) -> web.Response:
     """Answers 200 as soon as the event is recorded; Stripe sends again whatever it got no such answer to."""
-    parts = request.app[PARTS]
-    secrets = parts.settings.webhook_secrets()
+    services = request.app[SERVICES]
+    secrets = services.settings.webhook_secrets()
     if not secrets:
         raise RequestError("UNAVAILABLE", "the Stripe webhook is not set up: set its secret")
     if (request.content_length or 0) > MAX_EVENT_BYTES:
@@ -33,12 +33,12 @@ async def stripe_webhook(request: web.Request) -> web.Response:
     body = await read_body(request)
     if len(body) > MAX_EVENT_BYTES:
         raise web.HTTPRequestEntityTooLarge(MAX_EVENT_BYTES, len(body))
-    check_signature(body, request.headers.get(SIGNATURE), secrets, parts.settings.stripe_tolerance_seconds)
+    check_signature(body, request.headers.get(SIGNATURE), secrets, services.settings.stripe_tolerance_seconds)
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise BadUserInput("the body is not UTF-8") from error
-    receipt = await parts.stripe_events.receive(text)
+    receipt = await services.stripe_events.receive(text)
     note = log.warning if receipt.state in OPEN else log.info
     note(
         "stripe event",

@@ -9,10 +9,10 @@ from db.errors import DuplicateKey
 from db.rows import AccountRow, TransactionRow
 from ledger import grants
 from ledger.audit import COMMAND_LINE, Act, Actor, note
+from ledger.commands import Order, Writer
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.ids import account_id_text, is_shaped_like_account_id, parse_account_id
 from ledger.kinds import AccountStatus, WriterKind
-from ledger.moves import Order, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.texts import ACCOUNT_NAME, EXTERNAL_ID, REASON
 

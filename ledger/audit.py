@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from db import audit
 from db.rows import TransactionRow
-from ledger.moves import Order, Outcome
+from ledger.commands import Order, Outcome
 from ledger.posting import LedgerTransaction
 
 

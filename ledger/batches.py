@@ -11,11 +11,11 @@ from db.clocks import Clock as Clock
 from db.database import WriteConnection
 from db.posting.state import Kept, Opened, PostingKeys
 from db.rows import IdempotencyRow, TransactionRow
-from ledger.books import Book, BookMark, check_ref, sum_by_month
+from ledger.account_state import Book, BookMark, check_ref, sum_by_month
+from ledger.commands import Order, Outcome
 from ledger.errors import BadUserInput, IdempotencyConflict, NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import RESOURCES
-from ledger.moves import Order, Outcome
 from ledger.rules import apply
 from ledger.texts import IDEMPOTENCY_KEY
 from ledger.usage import Recorder, request_key

@@ -14,9 +14,9 @@ from db.database import Database, WriteConnection
 from db.instances import InstanceRow
 from db.rows import HoldRow
 from db.volumes import RateRow, ResourceKey
+from ledger.commands import ExpireHold, Order, Ref, RenewHold, Writer
 from ledger.ids import account_id_text
 from ledger.kinds import ChargeState, RefType, WriterKind
-from ledger.moves import ExpireHold, Order, Ref, RenewHold, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.rates import HOUR, cost_nanos, stretches
 from ledger.unbilled import PATIENCE, REFUSALS, Unbilled

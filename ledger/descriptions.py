@@ -7,9 +7,9 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
+from ledger.commands import Period, Ref
 from ledger.kinds import RefType
 from ledger.money import format_nanos
-from ledger.moves import Period, Ref
 
 _TITLES: Final = {
     RefType.GPU_INSTANCE: "GPU Instance",

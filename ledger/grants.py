@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ledger import descriptions
+from ledger.commands import Entry, Ref
 from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import Entry, Ref
 from ledger.texts import REF_ID
 
 

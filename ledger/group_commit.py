@@ -20,8 +20,8 @@ from db.posting.postgresql import keep_unlocked, open_unlocked
 from db.posting.state import PostingKeys
 from ledger.batches import Batch, Books
 from ledger.clock_watch import ClockWatch
+from ledger.commands import Outcome
 from ledger.errors import BillingError
-from ledger.moves import Outcome
 
 _MAX_TRIES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.002

@@ -13,10 +13,10 @@ from db import instances, volumes, writes
 from db.database import WriteConnection
 from db.instances import InstanceRow
 from db.volumes import RateRow
+from ledger.commands import Ref
 from ledger.descriptions import title
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import ChargeState, RefType
-from ledger.moves import Ref
 from ledger.past import checked_past
 from ledger.rates import HOUR, checked_rate
 from ledger.texts import REF_ID

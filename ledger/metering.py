@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from ledger import descriptions
+from ledger.commands import Entry, Order, Period, Recording, Ref, Writer
 from ledger.errors import BadUserInput, Conflict
 from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
 from ledger.money import in_range
-from ledger.moves import Entry, Order, Period, Recording, Ref, Writer
 from ledger.past import checked_past
 from ledger.texts import MODEL, REF_ID, REQUEST_ID
 from ledger.usage import MAX_COUNT, UsageRequest, Verdict, id_digest

@@ -1,8 +1,8 @@
 """The one way in which ledger rows are written.
 
 What the accounts of a call are found to be is read (`db/posting`), its moves are carried out in memory
-(`ledger/rules.py`) on a book for each account (`ledger/books.py`), and rows, heads, holds, charges and monthly figures
-are kept: all of it or nothing. On PostgreSQL, calls that wait at the same time share a commit
+(`ledger/rules.py`) on a book for each account (`ledger/account_state.py`), and rows, heads, holds, charges and
+monthly figures are kept: all of it or nothing. On PostgreSQL, calls that wait at the same time share a commit
 (`ledger/group_commit.py`).
 """
 
@@ -16,15 +16,15 @@ from typing import Final, TypeVar
 
 from db.clocks import lock_briefly
 from db.clocks import utc_now as utc_now
+from db.connections.snapshots import Snapshot
 from db.database import Database, WriteConnection
 from db.errors import LockUnavailable, TransactionConflict
 from db.posting import keep_locked, open_locked
-from db.snapshots import Snapshot
 from ledger.batches import Batch, Books
 from ledger.batches import Clock as Clock
 from ledger.clock_watch import ClockWatch
+from ledger.commands import Order, Outcome
 from ledger.group_commit import GroupCommit
-from ledger.moves import Order, Outcome
 from ledger.turns import Turns
 
 MAX_TRIES: Final = 3

@@ -7,7 +7,7 @@ from typing import Final
 
 from db.rows import ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow
 from ledger import descriptions
-from ledger.books import (
+from ledger.account_state import (
     Book,
     ChargeKey,
     check_period,
@@ -15,12 +15,7 @@ from ledger.books import (
     month_of,
     source_of,
 )
-from ledger.errors import BadUserInput, Conflict, InsufficientBalance, NotFound
-from ledger.ids import account_id_text
-from ledger.kinds import HOLDABLE, RESOURCES, AccountStatus, ChargeState, RefType, TransactionType
-from ledger.moments import check_moment
-from ledger.money import format_nanos
-from ledger.moves import (
+from ledger.commands import (
     EndCharge,
     Entry,
     ExpireHold,
@@ -32,6 +27,11 @@ from ledger.moves import (
     SettleHold,
     Writer,
 )
+from ledger.errors import BadUserInput, Conflict, InsufficientBalance, NotFound
+from ledger.ids import account_id_text
+from ledger.kinds import HOLDABLE, RESOURCES, AccountStatus, ChargeState, RefType, TransactionType
+from ledger.moments import check_moment
+from ledger.money import format_nanos
 from ledger.texts import DESCRIPTION
 
 CYCLE: Final = timedelta(hours=24)

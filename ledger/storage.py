@@ -14,9 +14,9 @@ from typing import Final
 from db import volumes, writes
 from db.database import Database
 from db.volumes import RateRow, ResourceKey, VolumeRow
+from ledger.commands import EndCharge, Entry, Move, Order, Period, Ref, Writer
 from ledger.descriptions import dollars, duration, title
 from ledger.kinds import RefType, TransactionType, WriterKind
-from ledger.moves import EndCharge, Entry, Move, Order, Period, Ref, Writer
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.rates import DAY, Stretch, cost_nanos, stretches
 from ledger.unbilled import PATIENCE, REFUSALS, Unbilled

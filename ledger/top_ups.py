@@ -15,10 +15,10 @@ from db import accounts, stripe_customers, top_ups
 from db.database import Database
 from db.rows import AccountRow
 from db.top_ups import TopUpRow
-from ledger import acts
+from ledger import idempotent_calls
 from ledger.accounts import locked_account
-from ledger.acts import Call, Came
 from ledger.errors import BadUserInput, NotFound
+from ledger.idempotent_calls import Call, Came
 from ledger.ids import account_id_text
 from ledger.posting import Clock, LedgerTransaction, utc_now
 from ledger.recharges import checked_payment
@@ -120,7 +120,7 @@ async def keep(transaction: LedgerTransaction, new: NewTopUp, session: CheckoutS
         await top_ups.insert_top_up(transaction.connection, row)
         return Came(account.id, account.balance_nanos)
 
-    came = await acts.once(transaction, new.call(), kept)
+    came = await idempotent_calls.once(transaction, new.call(), kept)
     row = await top_ups.top_up(transaction.connection, new.account_id, new.idempotency_key)
     assert row is not None
     assert came.balance_nanos is not None
@@ -147,7 +147,7 @@ class TopUps:
         checked_url(new.success_url, "successUrl")
         checked_url(new.cancel_url, "cancelUrl")
         IDEMPOTENCY_KEY.checked(new.idempotency_key, "idempotencyKey")
-        if await acts.made_before(self._database, new.call()):
+        if await idempotent_calls.made_before(self._database, new.call()):
             return None
         if self._api is None:
             raise StripeUnavailable("Stripe's secret key is not set")

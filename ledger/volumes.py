@@ -9,10 +9,10 @@ from typing import Final
 from db import volumes, writes
 from db.database import WriteConnection
 from db.volumes import RateRow, ResourceKey, VolumeRow
+from ledger.commands import Ref
 from ledger.descriptions import title
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import RefType
-from ledger.moves import Ref
 from ledger.past import checked_past
 from ledger.rates import DAY, checked_rate
 from ledger.texts import REF_ID

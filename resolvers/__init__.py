@@ -1,1 +1,1 @@
-"""Reads: plain arguments and a context in, rows or a frozen page out. No GraphQL types, no HTTP."""
+"""What fields do, without GraphQL types or HTTP: `reads` for queries, `mutations` for writes."""

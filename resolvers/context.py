@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from access.keys import OF_ACCOUNTS, KeyScope, Principal
+from db.connections.snapshots import Snapshot
 from db.feed.feed import ChangeFeed
-from db.snapshots import Snapshot
 from ledger.errors import BadUserInput, Forbidden, NotFound, QueryTooComplex
 from ledger.ids import parse_account_id
-from ledger.keys import OF_ACCOUNTS, KeyScope, Principal
 from resolvers.loaders import Loaders
 
 MAX_NESTED_ROWS: Final = 10_000
+
+_KEEPERS: Final = frozenset({KeyScope.MANAGE, KeyScope.OPERATOR})
 
 
 class Reads:
@@ -60,6 +62,11 @@ class Reads:
                 " smaller first on their lists"
             )
             raise QueryTooComplex(msg)
+
+    def require_keeper(self) -> None:
+        """Raises Forbidden for keys that may not manage keys."""
+        if self.principal.scope not in _KEEPERS:
+            raise Forbidden("this requires a manage key or an operator key")
 
     def require_operator(self) -> None:
         if self.principal.scope != KeyScope.OPERATOR:

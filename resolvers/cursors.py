@@ -23,7 +23,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Final
 
-from db.criteria import (
+from db.filters import (
     AccountCriteria,
     AuditCriteria,
     ChargeCriteria,

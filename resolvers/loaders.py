@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from db import accounts, charges, keys, recharges, resources, stripe_customers, transactions, usage
-from db.criteria import ChargeCriteria, TransactionCriteria, UsageCriteria, Window
+from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
+from db.filters import ChargeCriteria, TransactionCriteria, UsageCriteria, Window
 from db.recharges import RechargeViewRow
 from db.resources import Resource
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
-from db.snapshots import Read, Snapshot
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
 

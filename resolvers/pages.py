@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, Self, TypeVar
 
-from db.criteria import Window
+from db.filters import Window
 from ledger.errors import BadUserInput
 
 DEFAULT_PAGE: Final = 50

@@ -11,9 +11,9 @@ from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, Transac
 from execution.attributes import ROWS, reading_of
 from execution.calls import AHEAD, OfClass
 from ledger.ids import account_id_text
-from resolvers import accounts, api_keys, charges, months, recharges, transactions, usage
 from resolvers.context import Reads
 from resolvers.pages import Page
+from resolvers.reads import accounts, api_keys, charges, months, recharges, transactions, usage
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
 from schema.auto_recharge import AutoRecharge
@@ -24,7 +24,7 @@ from schema.kinds import AccountStatus
 from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.page_info import PageInfo
-from schema.reading import needed
+from schema.projection import needed
 from schema.scalars import BigInteger, Month, Nanos
 from schema.transaction import EdgeRow, TransactionConnection, ask_transactions, edge_rows
 from schema.transaction import FilterArgument as TransactionFilterArgument

@@ -7,9 +7,9 @@ from strawberry import Info
 
 from db.rows import ApiKeyRow
 from ledger.ids import account_id_text
-from resolvers import api_keys
 from resolvers.context import Reads
 from resolvers.pages import Page
+from resolvers.reads import api_keys
 from schema.kinds import KeyScope, ServiceOperation
 from schema.page_info import PageInfo
 from schema.scalars import BigInteger

@@ -6,11 +6,11 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from db.criteria import AuditCriteria
+from db.filters import AuditCriteria
 from db.rows import AccountRow, AuditEntryRow, TransactionRow
-from resolvers import audit
 from resolvers.context import Reads
 from resolvers.pages import Page
+from resolvers.reads import audit
 from schema.account import Account
 from schema.page_info import PageInfo
 from schema.scalars import BigInteger

@@ -18,10 +18,11 @@ from ledger.recharges import (
     MIN_PAYMENT_NANOS,
     RechargeSettings,
 )
-from resolvers import recharges
-from resolvers.acts import ActOutcome
 from resolvers.context import Reads
-from resolvers.writes import Writes
+from resolvers.mutations.calls import ActOutcome
+from resolvers.mutations.context import Writes
+from resolvers.mutations.recharges import set_auto_recharge
+from resolvers.reads import recharges
 from schema.kinds import RechargeBlock, RechargeState
 from schema.payload import Call, Payload
 from schema.scalars import Nanos
@@ -140,6 +141,4 @@ class AutoRechargeMutations:
         graphql_type=SetAutoRechargePayload,
     )
     async def set_auto_recharge(self, info: Info[Writes, None], input: SetAutoRechargeArgument) -> ActOutcome:  # noqa: A002
-        return await recharges.set_auto_recharge(
-            info.context, input.account_id, input.idempotency_key, _settings(input)
-        )
+        return await set_auto_recharge(info.context, input.account_id, input.idempotency_key, _settings(input))

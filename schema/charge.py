@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import Info
 
-from db.criteria import ALL_CHARGES, ChargeCriteria
+from db.filters import ALL_CHARGES, ChargeCriteria
 from db.rows import ChargeRow, TransactionRow
 from execution.attributes import ROWS, reading_of
 from execution.calls import AHEAD, OfClass
 from ledger.ids import charge_id_text
-from resolvers import charges
 from resolvers.context import MAX_NESTED_ROWS, Reads
 from resolvers.pages import Needed, Page
+from resolvers.reads import charges
 from schema.arguments import After, Before, First, Last
 from schema.kinds import ChargeState, RefType
 from schema.node import Node

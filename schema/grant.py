@@ -5,10 +5,10 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from ledger.moves import Outcome
+from ledger.commands import Outcome
 from ledger.texts import DESCRIPTION, REF_ID
-from resolvers import grants
-from resolvers.writes import Writes
+from resolvers.mutations import grants
+from resolvers.mutations.context import Writes
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos
 

@@ -8,12 +8,12 @@ from strawberry import Info
 
 from db.rows import ChargeRow
 from execution.attributes import WRITTEN
-from ledger.moves import OpenHold, Period, Ref, RenewHold, SettleHold
+from ledger.commands import OpenHold, Period, Ref, RenewHold, SettleHold
 from ledger.rules import LONGEST_HOLD
 from ledger.texts import DESCRIPTION, REF_ID
-from resolvers import holds
-from resolvers.holds import HoldOutcome
-from resolvers.writes import Writes
+from resolvers.mutations import holds
+from resolvers.mutations.context import Writes
+from resolvers.mutations.holds import HoldOutcome
 from schema.charge import Charge
 from schema.kinds import RefType
 from schema.payload import ACCOUNT, Call, Payload

@@ -6,8 +6,8 @@ from enum import Enum
 
 import strawberry
 
-from ledger.keys import KeyScope as KeyScope
-from ledger.keys import ServiceOperation as ServiceOperation
+from access.keys import KeyScope as KeyScope
+from access.keys import ServiceOperation as ServiceOperation
 from ledger.kinds import AccountStatus as AccountStatus
 from ledger.kinds import ChargeState as ChargeState
 from ledger.kinds import RefType as RefType

@@ -6,11 +6,11 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from ledger.commands import Outcome
 from ledger.metering import MAX_REQUESTS, MeteredRequest, UsageBatch
-from ledger.moves import Outcome
 from ledger.texts import DESCRIPTION, MODEL, REF_ID, REQUEST_ID
-from resolvers import metering
-from resolvers.writes import Writes
+from resolvers.mutations import metering
+from resolvers.mutations.context import Writes
 from schema.kinds import UsageCategory, UsageOrigin
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import BigInteger, Nanos

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import strawberry
 
-from schema.api_key_acts import KeyMutations
+from schema.api_key_mutations import KeyMutations
 from schema.auto_recharge import AutoRechargeMutations
 from schema.grant import GrantMutations
 from schema.hold import HoldMutations

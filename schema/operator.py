@@ -9,11 +9,11 @@ from strawberry import Info
 
 from db.rows import AccountRow
 from ledger.accounts import NewAccount
-from ledger.moves import Outcome
+from ledger.commands import Outcome
 from ledger.texts import ACCOUNT_NAME, DESCRIPTION, EXTERNAL_ID, REASON, REF_ID
-from resolvers import operators
-from resolvers.operators import AccountOutcome
-from resolvers.writes import Writes
+from resolvers.mutations import operators
+from resolvers.mutations.context import Writes
+from resolvers.mutations.operators import AccountOutcome
 from schema.account import Account
 from schema.kinds import AccountStatus
 from schema.payload import ACCOUNT, Call, Payload

@@ -5,15 +5,15 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from access.keys import Principal
 from db.rows import AccountRow, AuditEntryRow, ChargeRow, TransactionRow
 from db.stripe_events import StripeEventRow
 from execution.calls import AHEAD
 from ledger.errors import NotFound
-from ledger.keys import Principal
-from resolvers import accounts, audit, charges, stripe_events, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
-from resolvers.texts import SEARCH_RULE
+from resolvers.reads import accounts, audit, charges, stripe_events, transactions
+from resolvers.reads.texts import SEARCH_RULE
 from schema.account import Account, AccountConnection
 from schema.audit import AuditEntryConnection
 from schema.audit import FilterArgument as AuditFilterArgument

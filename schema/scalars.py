@@ -14,7 +14,7 @@ from ledger.chain import format_time
 from ledger.errors import BadUserInput
 from ledger.money import format_nanos, parse_nanos
 from resolvers.cursors import format_day
-from resolvers.months import parse_month
+from resolvers.reads.months import parse_month
 
 Nanos = NewType("Nanos", int)
 """Nano-dollars inside, `Decimal` outside."""

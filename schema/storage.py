@@ -8,15 +8,15 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from ledger.commands import Ref
 from ledger.instances import InstanceRate
 from ledger.money import format_nanos
-from ledger.moves import Ref
 from ledger.rates import MAX_DAY_NANOS, MAX_PRICE_NANOS, MAX_QUANTITY
 from ledger.texts import REF_ID
 from ledger.volumes import MAX_BACK, VolumeRate
-from resolvers import storage
-from resolvers.acts import ActOutcome
-from resolvers.writes import Writes
+from resolvers.mutations import storage
+from resolvers.mutations.calls import ActOutcome
+from resolvers.mutations.context import Writes
 from schema.kinds import RefType
 from schema.payload import ACCOUNT, Call, Payload
 from schema.scalars import Nanos

@@ -9,12 +9,12 @@ from strawberry import Info
 from db.rows import AccountRow
 from db.stripe_events import StripeEventRow
 from ledger.texts import REASON, STRIPE_ID
-from resolvers import stripe_events
-from resolvers.acts import ActOutcome
 from resolvers.context import Reads
+from resolvers.mutations.calls import ActOutcome
+from resolvers.mutations.context import Writes
+from resolvers.mutations.stripe_events import EventOutcome, dismiss, link
 from resolvers.pages import Page
-from resolvers.stripe_events import EventOutcome
-from resolvers.writes import Writes
+from resolvers.reads import stripe_events
 from schema.account import Account
 from schema.kinds import EventState
 from schema.page_info import PageInfo
@@ -120,7 +120,7 @@ class StripeMutations:
         graphql_type=LinkStripeCustomerPayload,
     )
     async def link_stripe_customer(self, info: Info[Writes, None], input: LinkArgument) -> ActOutcome:  # noqa: A002
-        return await stripe_events.link(info.context, input.account_id, input.idempotency_key, input.customer)
+        return await link(info.context, input.account_id, input.idempotency_key, input.customer)
 
     @strawberry.mutation(
         description="Dismisses a Stripe event that waits or needs attention: it is not tried again, and its content"
@@ -128,4 +128,4 @@ class StripeMutations:
         graphql_type=DismissStripeEventPayload,
     )
     async def dismiss_stripe_event(self, info: Info[Writes, None], input: DismissArgument) -> EventOutcome:  # noqa: A002
-        return await stripe_events.dismiss(info.context, input.event_id, input.idempotency_key, input.reason)
+        return await dismiss(info.context, input.event_id, input.idempotency_key, input.reason)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, cast
 import strawberry
 from strawberry import Info
 
-from resolvers import balance_changes
 from resolvers.context import Watching
+from resolvers.reads import balance_changes
 from schema.scalars import Nanos
 from schema.transaction import Transaction
 

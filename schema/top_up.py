@@ -7,9 +7,9 @@ import strawberry
 from strawberry import Info
 
 from ledger.texts import ADDRESS, IDEMPOTENCY_KEY
-from resolvers import top_ups
-from resolvers.top_ups import TopUpOutcome
-from resolvers.writes import Writes
+from resolvers.mutations import top_ups
+from resolvers.mutations.context import Writes
+from resolvers.mutations.top_ups import TopUpOutcome
 from schema.auto_recharge import OWN_ACCOUNT, PAYMENT
 from schema.kinds import SessionState
 from schema.payload import Payload

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import strawberry
 from strawberry import Info
 
-from db.criteria import ALL_TRANSACTIONS, TransactionCriteria
+from db.filters import ALL_TRANSACTIONS, TransactionCriteria
 from db.rows import ChargeRow, TransactionRow, named
 from db.transactions import TransactionTotalsRow
 from execution.attributes import ANY, READS, WRITTEN, Reading
 from execution.calls import AHEAD, OfClass
 from ledger.ids import transaction_id_text
-from resolvers import charges, stripe_links, transactions
 from resolvers.context import Reads
 from resolvers.pages import Page
-from resolvers.texts import SEARCH_RULE
+from resolvers.reads import charges, stripe_links, transactions
+from resolvers.reads.texts import SEARCH_RULE
 from schema.kinds import RefType, TransactionSource, TransactionType
 from schema.node import Node
 from schema.page_info import CURSORS, PageInfo
-from schema.reading import OF_THE_LIST, needed
+from schema.projection import OF_THE_LIST, needed
 from schema.scalars import BigInteger, Nanos
 
 if TYPE_CHECKING:

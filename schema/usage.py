@@ -6,17 +6,17 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import Info
 
-from db.criteria import ALL_USAGE, UsageCriteria
+from db.filters import ALL_USAGE, UsageCriteria
 from db.rows import UsageDayRow
 from db.usage import UsageTotalsRow
 from execution.attributes import ANY, READS, Reading
 from execution.calls import AHEAD
-from resolvers import usage
 from resolvers.context import Reads
 from resolvers.pages import Page
+from resolvers.reads import usage
 from schema.kinds import UsageCategory, UsageOrigin
 from schema.page_info import PageInfo
-from schema.reading import OF_THE_LIST, needed
+from schema.projection import OF_THE_LIST, needed
 from schema.scalars import BigInteger, Nanos
 from schema.transaction import EdgeRow, edge_rows
 

@@ -5,10 +5,10 @@ from datetime import datetime
 import strawberry
 from strawberry import Info
 
+from access.keys import Principal
 from db.rows import AccountRow
-from ledger.keys import Principal
-from resolvers import accounts
 from resolvers.context import Reads
+from resolvers.reads import accounts
 from schema.account import Account
 from schema.kinds import KeyScope
 

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 
+from db.connections.sqlite import SqliteConnection
 from db.database import Database
-from db.sqlite_connections import SqliteConnection
 
 Sent = tuple[str, tuple[Any, ...]]
 

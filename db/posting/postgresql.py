@@ -30,8 +30,8 @@ from sqlalchemy import (
 )
 
 from db import tables, writes
-from db.bundles import run_bundled
 from db.clocks import SERVER_TIME, Clock, reading_between, utc_now
+from db.connections.postgresql_batches import run_bundled
 from db.keyed_rows import key_arrays, keyed_statement, listed_keys
 from db.posting.state import Kept, Opened, PostingKeys
 from db.rows import (

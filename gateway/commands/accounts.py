@@ -18,7 +18,7 @@ from ledger.accounts import Accounts
 from ledger.audit import COMMAND_LINE, Actor
 from ledger.ids import account_id_text, parse_account_id
 from ledger.money import format_nanos
-from resolvers.accounts import checked_search
+from resolvers.reads.accounts import checked_search
 
 
 def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:

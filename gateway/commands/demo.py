@@ -9,18 +9,18 @@ from pathlib import Path
 import click
 import orjson
 
+from access.authenticator import Authenticator
+from access.keys import Keys, KeyScope, NewKey
+from access.tokens import MAX_LIFETIME, Purpose, Tickets
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
+from demo.playing import ACTOR
+from demo.story import Story, tell
 from gateway.commands.options import with_settings
-from gateway.demo.playing import ACTOR
-from gateway.demo.story import Story, tell
 from gateway.logs import configure_logs
 from gateway.serve import check_schema, serve_here
 from gateway.settings import Settings
-from ledger.authenticator import Authenticator
 from ledger.ids import account_id_text, parse_account_id
-from ledger.keys import Keys, KeyScope, NewKey
-from ledger.tickets import MAX_LIFETIME, Purpose, Tickets
 
 
 @dataclass(frozen=True, slots=True)

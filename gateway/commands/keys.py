@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from access.keys import Keys, KeyScope, NewKey, ServiceOperation
 from db.database import Database
 from gateway.commands.accounts import AccountId, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
 from ledger.chain import format_time
 from ledger.ids import account_id_text
-from ledger.keys import Keys, KeyScope, NewKey, ServiceOperation
 
 
 def _keys(database: Database) -> Keys:

@@ -11,14 +11,14 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
+from access.tokens import Purpose
 from gateway.json_bodies import posted_text
-from gateway.parts import PARTS
 from gateway.requests import authenticate
 from gateway.rest import transactions, usage
 from gateway.rest.reading import TICKET, parsed_query, reading
+from gateway.services import SERVICES
 from ledger.chain import format_time
 from ledger.errors import BadUserInput
-from ledger.tickets import Purpose
 from resolvers.context import Reads
 
 PATH: Final = "/billing/export-links"
@@ -48,9 +48,9 @@ async def create(request: web.Request) -> web.Response:
     path, query = _parsed(await posted_text(request, "address"))
     async with reading(request) as reads:
         await _EXPORTS[path](reads, parsed_query(query))
-    parts = request.app[PARTS]
-    expires_at = parts.clock() + LIFETIME
-    token = await parts.tickets.issue(principal, Purpose.EXPORT, LIFETIME, f"{path}?{query}")
+    services = request.app[SERVICES]
+    expires_at = services.clock() + LIFETIME
+    token = await services.tickets.issue(principal, Purpose.EXPORT, LIFETIME, f"{path}?{query}")
     body = {"address": f"{path}?{TICKET}={token}", "expiresAt": format_time(expires_at)}
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
     return web.Response(body=orjson.dumps(body), status=201, content_type="application/json", headers=headers)

@@ -14,7 +14,7 @@ from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.money import parse_nanos
 from resolvers.context import Reads
-from resolvers.texts import checked_characters, checked_length
+from resolvers.reads.texts import checked_characters, checked_length
 from schema.scalars import parse_date, parse_date_time
 
 Word = TypeVar("Word", bound=StrEnum)

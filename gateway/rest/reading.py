@@ -8,11 +8,11 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
-from gateway.parts import PARTS
+from access.keys import Principal, valid_keys
+from access.tokens import Purpose, Ticket
 from gateway.requests import KEY_PREFIX, authenticate, query_of
+from gateway.services import SERVICES
 from ledger.errors import BadUserInput, Unauthenticated
-from ledger.keys import Principal, valid_keys
-from ledger.tickets import Purpose, Ticket
 from resolvers.context import Reads
 
 TICKET: Final = "ticket"
@@ -35,7 +35,7 @@ async def export_query(request: web.Request) -> MultiMapping[str]:
         return query
     if len(query) > 1:
         raise BadUserInput("a ticket cannot be combined with other parameters: they were given when it was created")
-    ticket = await request.app[PARTS].tickets.redeem(query[TICKET], Purpose.EXPORT)
+    ticket = await request.app[SERVICES].tickets.redeem(query[TICKET], Purpose.EXPORT)
     path, _, text = (ticket.payload or "").partition("?")
     if path != request.path:
         raise Unauthenticated("the ticket is for another export")
@@ -48,8 +48,8 @@ async def _principal(request: web.Request) -> Principal:
     if ticket is None:
         return await authenticate(request)
     # A download that began in time may go on, for as long as its key is valid.
-    parts, principal = request.app[PARTS], ticket.principal
-    if not await valid_keys(parts.database, [principal.key_id], parts.clock()):
+    services, principal = request.app[SERVICES], ticket.principal
+    if not await valid_keys(services.database, [principal.key_id], services.clock()):
         raise Unauthenticated("the API key has expired or was revoked")
     return principal
 
@@ -57,7 +57,7 @@ async def _principal(request: web.Request) -> Principal:
 @contextlib.asynccontextmanager
 async def reading(request: web.Request, *, brief: bool = False) -> AsyncIterator[Reads]:
     """One read for the key of the request. Its connection is taken at the first statement; `brief` allows no other."""
-    parts = request.app[PARTS]
+    services = request.app[SERVICES]
     principal = await _principal(request)
-    async with parts.database.snapshot(brief=brief) as snapshot:
-        yield Reads(snapshot, principal, parts.clock())
+    async with services.database.snapshot(brief=brief) as snapshot:
+        yield Reads(snapshot, principal, services.clock())

@@ -9,8 +9,8 @@ import orjson
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from db.criteria import ALL_TRANSACTIONS, TransactionCriteria, Window
 from db.csv_lines import Lines, transaction_lines
+from db.filters import ALL_TRANSACTIONS, TransactionCriteria, Window
 from db.rows import AccountRow, TransactionRow
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, TIME, Column, nullable
@@ -35,11 +35,11 @@ from ledger.ids import account_id_text, parse_transaction_id, transaction_id_tex
 from ledger.kinds import RefType, TransactionSource, TransactionType
 from ledger.money import format_nanos
 from ledger.texts import REF_ID
-from resolvers.accounts import MAX_SEARCH, MIN_SEARCH
 from resolvers.context import Reads
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
-from resolvers.texts import SEARCH_RULE
-from resolvers.transactions import transaction_criteria, transaction_page_in
+from resolvers.reads.accounts import MAX_SEARCH, MIN_SEARCH
+from resolvers.reads.texts import SEARCH_RULE
+from resolvers.reads.transactions import transaction_criteria, transaction_page_in
 
 PATH: Final = "/billing/transactions"
 EXPORT_PATH: Final = "/billing/transactions.csv"

@@ -7,8 +7,8 @@ from typing import Any, Final
 from aiohttp import web
 from multidict import MultiMapping
 
-from db.criteria import UsageCriteria, Window
 from db.csv_lines import Lines, usage_lines
+from db.filters import UsageCriteria, Window
 from db.rows import AccountRow, UsageDayRow
 from gateway.rest.columns import AMOUNT, COUNT, Column
 from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
@@ -28,7 +28,7 @@ from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import format_nanos
 from resolvers.context import Reads
 from resolvers.cursors import UsagePosition
-from resolvers.usage import MAX_MODELS, usage_criteria
+from resolvers.reads.usage import MAX_MODELS, usage_criteria
 
 EXPORT_PATH: Final = "/billing/usage.csv"
 

@@ -9,19 +9,19 @@ from typing import Any, Final
 import orjson
 from aiohttp import hdrs, web
 
+from access.keys import Principal
 from gateway.graphql_request import GraphQLRequest
 from gateway.operations import Refused
-from gateway.parts import PARTS
 from gateway.protocol import streams_to
 from gateway.requests import ClientLeft, begin_stream, own_headers
+from gateway.services import SERVICES
+from gateway.streams.cancel_scope import Leash
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
-from gateway.streams.leash import Leash
 from gateway.streams.live import LIVE, Ending
-from gateway.streams.outlet import Outlet, beating, prepared
 from gateway.streams.record import Record
+from gateway.streams.send_buffer import Outlet, beating, prepared
 from gateway.streams.source import ANSWERS
 from gateway.streams.subscription import Event
-from ledger.keys import Principal
 
 MEDIA_TYPE: Final = "text/event-stream"
 LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -72,7 +72,7 @@ class _EventStream:
     ) -> None:
         self._request = request
         self._response = response
-        self._parts = request.app[PARTS]
+        self._services = request.app[SERVICES]
         self._given = given
         self._refused = refused
         self.principal = principal
@@ -89,7 +89,7 @@ class _EventStream:
             self._outlet = await prepared(self._request, self._response)
             streams_to(self._request, lambda: self.end(Ending.LEFT))
             begin_stream(self._request, 200)
-            with beating(self._outlet, _SIGN_OF_LIFE, self._parts.settings.heartbeat_seconds):
+            with beating(self._outlet, _SIGN_OF_LIFE, self._services.settings.heartbeat_seconds):
                 await self._run()
             await self._finish()
         finally:
@@ -97,7 +97,7 @@ class _EventStream:
             live.leave(self)
 
     async def _run(self) -> None:
-        record = Record(self._parts, "sse", self.principal, self._given.operation_name)
+        record = Record(self._services, "sse", self.principal, self._given.operation_name)
         reason = "left"
         try:
             async with self._leash:
@@ -110,9 +110,9 @@ class _EventStream:
             if isinstance(error, TimeoutError) and self._leash.has_run_out:
                 assert self._leash.ending is not None
                 reason = self._leash.ending
-                errors = errors_of(self._parts, KEY_ENDED) if reason == Ending.KEY else []
+                errors = errors_of(self._services, KEY_ENDED) if reason == Ending.KEY else []
             else:
-                errors = errors_of(self._parts, error)
+                errors = errors_of(self._services, error)
                 reason = code_of(errors)
             if errors:
                 await self._end_with(errors)
@@ -123,7 +123,7 @@ class _EventStream:
         if self._refused is not None:
             raise self._refused
         after = self._request.headers.get(LAST_EVENT_ID) or None
-        stream = await self._request.app[ANSWERS](self._parts, self.principal, self._given, after)
+        stream = await self._request.app[ANSWERS](self._services, self.principal, self._given, after)
         outlet = self._outlet
 
         def write(event: Event) -> None:

@@ -6,18 +6,18 @@ from typing import Any, Final
 
 from gateway import operations
 from gateway.operations import Refused
-from gateway.parts import Parts
+from gateway.services import Services
 from gateway.streams.subscription import Ended
 from ledger.errors import Unauthenticated
 
 KEY_ENDED: Final = Unauthenticated("the API key has expired or was revoked")
 
 
-def errors_of(parts: Parts, error: Exception) -> list[dict[str, Any]]:
+def errors_of(services: Services, error: Exception) -> list[dict[str, Any]]:
     """As they go over the wire; what is ours is logged with its cause."""
     if isinstance(error, Refused | Ended):
         return error.errors
-    return operations.errors_of(parts, error)
+    return operations.errors_of(services, error)
 
 
 def code_of(errors: list[dict[str, Any]]) -> str:

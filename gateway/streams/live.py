@@ -11,10 +11,10 @@ from typing import Final, Protocol
 import structlog
 from aiohttp import web
 
+from access.keys import Principal, valid_keys
 from db.errors import DatabaseError
 from gateway.errors import RequestError
-from gateway.parts import Parts
-from ledger.keys import Principal, valid_keys
+from gateway.services import Services
 
 log = structlog.get_logger()
 
@@ -60,18 +60,18 @@ class LiveStreams:
         if not self._streams:
             self._last_left.set()
 
-    async def end_with_their_keys(self, parts: Parts) -> None:
+    async def end_with_their_keys(self, services: Services) -> None:
         """Raises DatabaseError; by then those are ended whose end was known before."""
         of_keys: dict[int, list[Stream]] = {}
         for stream in self._streams:
             if stream.principal is not None:
                 of_keys.setdefault(stream.principal.key_id, []).append(stream)
-        now = parts.clock()
+        now = services.clock()
         gone = {key_id for key_id, streams in of_keys.items() if _has_expired(streams[0].principal, now)}
         for key_id in gone:
             _end(of_keys.pop(key_id))
         if of_keys:
-            valid = await valid_keys(parts.database, of_keys, now)
+            valid = await valid_keys(services.database, of_keys, now)
             for key_id in of_keys.keys() - valid:
                 _end(of_keys[key_id])
 
@@ -105,11 +105,11 @@ def _end(streams: list[Stream]) -> None:
         stream.end(Ending.KEY)
 
 
-async def watch_keys(live: LiveStreams, parts: Parts) -> None:
+async def watch_keys(live: LiveStreams, services: Services) -> None:
     while True:
         await asyncio.sleep(KEYS_SECONDS)
         try:
-            await live.end_with_their_keys(parts)
+            await live.end_with_their_keys(services)
         except DatabaseError as error:
             # The next round looks again.
             log.warning("the keys of streams were not looked at", reason=str(error))

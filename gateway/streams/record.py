@@ -5,8 +5,8 @@ from datetime import datetime
 
 import structlog
 
-from gateway.parts import Parts
-from ledger.keys import Principal
+from access.keys import Principal
+from gateway.services import Services
 
 log = structlog.get_logger()
 
@@ -16,12 +16,12 @@ class Record:
 
     __slots__ = ("_count", "_operation", "_principal", "_sent", "_started", "_subscribers", "_transport")
 
-    def __init__(self, parts: Parts, transport: str, principal: Principal, operation: str | None) -> None:
+    def __init__(self, services: Services, transport: str, principal: Principal, operation: str | None) -> None:
         self._transport = transport
         self._principal = principal
         self._operation = operation
-        self._subscribers = parts.metrics.subscribers.labels(transport)
-        self._count = parts.metrics.events[transport].count
+        self._subscribers = services.metrics.subscribers.labels(transport)
+        self._count = services.metrics.events[transport].count
         self._sent = 0
         self._started = time.monotonic()
         self._subscribers.inc()

@@ -11,12 +11,12 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from access.keys import Principal
+from access.tokens import Purpose
 from gateway.errors import RequestError
-from gateway.parts import PARTS
 from gateway.requests import KEY_PREFIX, authenticate
 from gateway.same_origin import check_origin
-from ledger.keys import Principal
-from ledger.tickets import Purpose
+from gateway.services import SERVICES
 
 COOKIE: Final = "billing_stream"
 PATH: Final = "/graphql/session"
@@ -42,7 +42,7 @@ async def begin_session(request: web.Request) -> web.Response:
     """Raises Unauthenticated and RequestError."""
     _check_page(request)
     principal = await authenticate(request)
-    tickets = request.app[PARTS].tickets
+    tickets = request.app[SERVICES].tickets
     token = await tickets.issue(principal, Purpose.STREAM, LIFETIME)
     former = request.cookies.get(COOKIE)
     if former is not None:
@@ -65,7 +65,7 @@ async def end_session(request: web.Request) -> web.Response:
     _check_page(request)
     token = request.cookies.get(COOKIE)
     if token is not None:
-        await request.app[PARTS].tickets.give_up(token)
+        await request.app[SERVICES].tickets.give_up(token)
     response = web.Response(status=204)
     response.del_cookie(COOKIE, path=_SENT_TO, secure=_is_https(request), httponly=True, samesite="Strict")
     return response
@@ -77,8 +77,8 @@ async def principal_of_session(request: web.Request) -> Principal | None:
     if token is None:
         return None
     _check_page(request)
-    parts = request.app[PARTS]
-    principal = (await parts.tickets.redeem(token, Purpose.STREAM)).principal
-    parts.authenticator.note_use(principal)
+    services = request.app[SERVICES]
+    principal = (await services.tickets.redeem(token, Purpose.STREAM)).principal
+    services.authenticator.note_use(principal)
     request[KEY_PREFIX] = principal.key_prefix
     return principal

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from access.keys import Principal
 from gateway.graphql_request import GraphQLRequest
-from gateway.parts import Parts
+from gateway.services import Services
 from gateway.streams.subscription import EventStream
-from ledger.keys import Principal
 
-Answers = Callable[[Parts, Principal, GraphQLRequest, str | None], Coroutine[Any, Any, EventStream]]
+Answers = Callable[[Services, Principal, GraphQLRequest, str | None], Coroutine[Any, Any, EventStream]]
 
 ANSWERS: Final = web.AppKey[Answers]("answers")

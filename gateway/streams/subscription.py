@@ -13,18 +13,18 @@ from typing import Any, Protocol, Self
 import orjson
 from graphql import ExecutionResult, OperationType
 
+from access.keys import Principal
 from db.feed.changes import Change
 from execution.documents import Document, Operation
 from execution.pending import Begun, begin
 from execution.subscriptions import source_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.operations import Refused, errors_of, execute_operation, find_operation, formatted_errors, run_operation
-from gateway.parts import Parts
+from gateway.services import Services
 from gateway.streams.finishing import finished
 from ledger.errors import Lagged
-from ledger.keys import Principal
-from resolvers.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
 from resolvers.context import Watching
+from resolvers.reads.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,14 @@ class Subscription:
 
     def __init__(
         self,
-        parts: Parts,
+        services: Services,
         principal: Principal,
         document: Document,
         operation: Operation,
         given: GraphQLRequest,
         source: BalanceChanges | LowBalances,
     ) -> None:
-        self._parts = parts
+        self._services = services
         self._principal = principal
         self._document = document
         self._operation = operation
@@ -120,8 +120,8 @@ class Subscription:
                 made = await (self._printed(event) if shared is None else self._made(event, shared))
         except Exception as error:
             if isinstance(error, Lagged):
-                self._parts.metrics.lagged.inc()
-            raise Ended(errors_of(self._parts, error)) from error
+                self._services.metrics.lagged.inc()
+            raise Ended(errors_of(self._services, error)) from error
         live: Event = made
         return live if source.is_live else replace(live, committed_at=None)
 
@@ -141,11 +141,11 @@ class Subscription:
 
     async def _printed(self, event: BalanceEvent | LowBalanceEvent) -> Event:
         result = await execute_operation(
-            self._parts, self._principal, self._document, self._operation, self._given, event
+            self._services, self._principal, self._document, self._operation, self._given, event
         )
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
-            answer = {"errors": formatted_errors(self._parts, result.errors, "BAD_USER_INPUT"), **answer}
+            answer = {"errors": formatted_errors(self._services, result.errors, "BAD_USER_INPUT"), **answer}
         row = event.transaction
         return Event(event.cursor, orjson.dumps(answer), None if row is None else row.created_at)
 
@@ -183,27 +183,27 @@ class _Once:
 
 
 async def answers(
-    parts: Parts, principal: Principal, given: GraphQLRequest, last_event_id: str | None = None
+    services: Services, principal: Principal, given: GraphQLRequest, last_event_id: str | None = None
 ) -> EventStream:
     """Raises Refused, and what resolvers raise, before the stream begins; the stream itself may raise Ended.
 
     `last_event_id` is the cursor of the newest event that the client got: it goes on from there.
     """
-    document, operation = find_operation(parts, given)
+    document, operation = find_operation(services, given)
     if operation.kind != OperationType.SUBSCRIPTION:
-        running = run_operation(parts, principal, document, operation, given)
+        running = run_operation(services, principal, document, operation, given)
         return _Once(orjson.dumps(await (finished(running) if operation.kind == OperationType.MUTATION else running)))
-    async with parts.database.snapshot() as snapshot:
+    async with services.database.snapshot() as snapshot:
         source = await source_of(
-            parts.documents.schema,
+            services.documents.schema,
             document,
             operation_name=given.operation_name,
             variables=given.variables,
-            context=Watching(snapshot, principal, parts.clock(), parts.database.changes, last_event_id),
+            context=Watching(snapshot, principal, services.clock(), services.database.changes, last_event_id),
         )
     if isinstance(source, ExecutionResult):
-        raise Refused(formatted_errors(parts, source.errors or [], "BAD_USER_INPUT"))
+        raise Refused(formatted_errors(services, source.errors or [], "BAD_USER_INPUT"))
     assert isinstance(source, BalanceChanges | LowBalances)
     if source.goes_on:
-        parts.metrics.replays.inc()
-    return Subscription(parts, principal, document, operation, given, source)
+        services.metrics.replays.inc()
+    return Subscription(services, principal, document, operation, given, source)

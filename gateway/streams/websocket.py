@@ -11,22 +11,22 @@ from typing import Final
 import structlog
 from aiohttp import WSMsgType, hdrs, web
 
+from access.keys import Principal
 from gateway.errors import RequestError, problem_of
-from gateway.parts import PARTS
 from gateway.protocol import streams_to
 from gateway.requests import ClientLeft, authenticate, begin_stream, own_headers, report
 from gateway.same_origin import check_origin
+from gateway.services import SERVICES
 from gateway.streams import messages
+from gateway.streams.cancel_scope import Leash
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
-from gateway.streams.leash import Leash
 from gateway.streams.live import LIVE, Ending
 from gateway.streams.messages import CloseCode, Closing, Complete, Init, Ping, Subscribe, parse_message
-from gateway.streams.outlet import Outlet, done_now, prepared
 from gateway.streams.record import Record
+from gateway.streams.send_buffer import Outlet, done_now, prepared
 from gateway.streams.source import ANSWERS
 from gateway.streams.subscription import Event
 from ledger.errors import Unauthenticated
-from ledger.keys import Principal
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ def _offers_protocol(request: web.Request) -> bool:
 
 async def serve_socket(request: web.Request) -> web.StreamResponse:
     """Raises RequestError for what is no handshake, for pages of other origins, and while the process stops."""
-    settings = request.app[PARTS].settings
+    settings = request.app[SERVICES].settings
     check_origin(request, settings.origins)
     response = web.WebSocketResponse(
         protocols=(PROTOCOL,),
@@ -80,7 +80,7 @@ class _Socket:
     def __init__(self, request: web.Request, response: web.WebSocketResponse) -> None:
         self._request = request
         self._response = response
-        self._parts = request.app[PARTS]
+        self._services = request.app[SERVICES]
         self._outlet: Outlet
         self.principal: Principal | None = None
         self._init_received = False
@@ -90,7 +90,7 @@ class _Socket:
         self._owed: dict[WSMsgType, bytes] = {}
         """Answers to the last pings, while the client takes nothing."""
         self._paying: asyncio.Task[None] | None = None
-        self._leash = Leash(self._parts.settings.connection_init_seconds)
+        self._leash = Leash(self._services.settings.connection_init_seconds)
 
     def end(self, ending: Ending) -> None:
         self._leash.pull(ending)
@@ -169,15 +169,15 @@ class _Socket:
             raise Closing(CloseCode.UNAUTHORIZED, "Unauthorized")
         if message.id in self._running:
             raise Closing(CloseCode.SUBSCRIBER_EXISTS, messages.exists(message.id))
-        most = self._parts.settings.max_subscriptions
+        most = self._services.settings.max_subscriptions
         if len(self._running) >= most:
             many = RequestError("QUERY_TOO_COMPLEX", f"{most} operations run on this socket, which are all it may have")
-            await self._send(messages.error(message.id, errors_of(self._parts, many)))
+            await self._send(messages.error(message.id, errors_of(self._services, many)))
             return
         self._running[message.id] = asyncio.create_task(self._run(self.principal, message))
 
     async def _run(self, principal: Principal, message: Subscribe) -> None:
-        record = Record(self._parts, "websocket", principal, message.given.operation_name)
+        record = Record(self._services, "websocket", principal, message.given.operation_name)
         reason = "left"
         try:
             await self._answer(principal, message, record)
@@ -186,7 +186,7 @@ class _Socket:
         except ClientLeft:
             pass
         except Exception as error:  # noqa: BLE001  the edge, as gateway/requests.py is for HTTP
-            errors = errors_of(self._parts, error)
+            errors = errors_of(self._services, error)
             reason = code_of(errors)
             with suppress(ClientLeft):
                 await self._send(messages.error(message.id, errors))
@@ -198,7 +198,7 @@ class _Socket:
 
     async def _answer(self, principal: Principal, message: Subscribe, record: Record) -> None:
         prefix, outlet = messages.next_prefix(message.id), self._outlet
-        stream = await self._request.app[ANSWERS](self._parts, principal, message.given, None)
+        stream = await self._request.app[ANSWERS](self._services, principal, message.given, None)
 
         def write(event: Event) -> None:
             # As `_send_now`, in a third of its time: thousands of sockets may be handed the same event.
@@ -244,7 +244,7 @@ class _Socket:
         self._outlet.drop_rest()
 
     async def _say_key_ended(self, names: list[str]) -> None:
-        errors = errors_of(self._parts, KEY_ENDED)
+        errors = errors_of(self._services, KEY_ENDED)
         with suppress(ClientLeft, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 for name in names:

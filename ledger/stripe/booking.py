@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from db import stripe_customers
+from ledger.commands import Entry, Order, Writer
 from ledger.kinds import WriterKind
-from ledger.moves import Entry, Order, Writer
 from ledger.posting import LedgerTransaction
 
 WRITER: Final = Writer(WriterKind.WEBHOOK, "stripe-webhook")

@@ -9,10 +9,10 @@ from db import stripe_credits, stripe_customers, top_ups
 from db.recharges import attempt_by_id
 from db.stripe_credits import StripeCreditRow
 from ledger import descriptions, recharges
+from ledger.commands import Entry, Ref
 from ledger.ids import account_id_text
 from ledger.kinds import RefType, TransactionType
 from ledger.money import format_nanos
-from ledger.moves import Entry, Ref
 from ledger.posting import LedgerTransaction
 from ledger.stripe.booking import Booking
 from ledger.stripe.customers import note_card

@@ -9,10 +9,10 @@ from typing import Final
 
 from db import stripe_credits
 from db.stripe_credits import StripeCreditRow
+from ledger.commands import Entry, Ref
 from ledger.descriptions import dollars
 from ledger.ids import transaction_id_text
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import Entry, Ref
 from ledger.stripe.booking import Booking
 from ledger.stripe.notices import ChargeRefunded, FailedRefund, Refund
 from ledger.stripe.verdicts import Applied, Ignored, Verdict, Waiting, unknown_customer

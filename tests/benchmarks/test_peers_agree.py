@@ -18,7 +18,7 @@ from benchmarks.operations import OPERATIONS, Asked, Operation
 from benchmarks.peers import handwritten, sql, tutorial
 from benchmarks.servers import KINDS, ServerKind
 from gateway.app import build_app
-from gateway.parts import build_parts
+from gateway.services import build_services
 from gateway.settings import Settings
 from tests.postgres import Postgres
 
@@ -29,7 +29,7 @@ _KINDS = {kind.name: kind for kind in KINDS}
 
 
 async def _gateway(url: str) -> web.Application:
-    return build_app(build_parts(Settings.model_validate({"database_url": url, "log_level": "error"})))
+    return build_app(build_services(Settings.model_validate({"database_url": url, "log_level": "error"})))
 
 
 Build = Callable[[str], Awaitable[web.Application]]

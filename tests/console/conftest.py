@@ -13,7 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
-from gateway.demo.story import tell
+from demo.story import tell
 from tests.chromium import launched
 from tests.console.gateways import STORY_ROWS, Gateway
 

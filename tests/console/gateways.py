@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from access.keys import IssuedKey, Keys, KeyScope, NewKey
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import PARTS, Parts, build_parts
 from gateway.protocol import Runner
+from gateway.services import SERVICES, Services, build_services
+from ledger.commands import Entry, Order, Ref, Writer
 from ledger.ids import account_id_text
-from ledger.keys import IssuedKey, Keys, KeyScope, NewKey
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import parse_nanos
-from ledger.moves import Entry, Order, Ref, Writer
 
 STORY_ROWS: Final = 400
 """Of the enterprise account."""
@@ -34,10 +34,10 @@ class Gateway:
     _runner: Runner | None = None
 
     @property
-    def parts(self) -> Parts:
+    def services(self) -> Services:
         assert self._runner is not None
-        parts: Parts = self._runner.app[PARTS]
-        return parts
+        services: Services = self._runner.app[SERVICES]
+        return services
 
     @property
     def url(self) -> str:
@@ -45,8 +45,8 @@ class Gateway:
 
     async def start(self) -> None:
         settings = {"database_url": self.database_url, "key_cache_seconds": 0, "shutdown_seconds": 1, **self.settings}
-        parts = build_parts(settings_of(settings), lambda: datetime.now(UTC) + self.ahead)
-        self._runner = Runner(build_app(parts), shutdown_timeout=1)
+        services = build_services(settings_of(settings), lambda: datetime.now(UTC) + self.ahead)
+        self._runner = Runner(build_app(services), shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.port = self._runner.addresses[0][1]
@@ -59,16 +59,16 @@ class Gateway:
     async def key(self, scope: KeyScope = KeyScope.READ, **more: Any) -> IssuedKey:
         if scope in {KeyScope.READ, KeyScope.MANAGE}:
             more.setdefault("account_id", self.account)
-        return await Keys(self.parts.database).create(NewKey(scope, "tests", **more))
+        return await Keys(self.services.database).create(NewKey(scope, "tests", **more))
 
     async def revoke(self, key: IssuedKey) -> None:
-        await Keys(self.parts.database).revoke(key.row.prefix)
+        await Keys(self.services.database).revoke(key.row.prefix)
 
     async def charge(self, dollars: str, description: str, account: int | None = None) -> str:
         """Posts one row of API usage and returns its id."""
         entry = Entry(TransactionType.GPU_USAGE, -parse_nanos(dollars), description, Ref(RefType.API_USAGE, "live"))
         order = Order(account or self.account, Writer(WriterKind.SERVICE, "tests"), [entry], "recordUsage")
-        outcome = await self.parts.ledger.post(order)
+        outcome = await self.services.ledger.post(order)
         row = outcome[0].transactions[0]
         return f"txn_{row.account_id}_{row.seq}"
 

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 import pytest
 from playwright.async_api import Page, expect
 
+from access.keys import KeyScope
 from ledger.accounts import Accounts
-from ledger.keys import KeyScope
 from tests.console.conftest import ROOT, Open, Watched
 from tests.console.gateways import Gateway
 
@@ -147,7 +147,7 @@ async def test_signing_in_and_choosing_have_none_either(
 async def test_an_account_without_rows_has_none_either(
     gateway: Gateway, open_page: Open, axe: str, scheme: Literal["light", "dark"], width: int
 ) -> None:
-    row = await Accounts(gateway.parts.database).create("New here")
+    row = await Accounts(gateway.services.database).create("New here")
     page = await open_page(key=(await gateway.key(account_id=row.id)).secret, scheme=scheme, width=width)
     await expect(page.get_by_text("No money has moved yet.")).to_be_visible()
     await expect(page.get_by_role("region", name="Credit balance")).to_contain_text("$0.00")

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import Locator, Page, WebSocket, expect
 
+from access.keys import KeyScope
 from db.accounts import accounts_by_id
-from ledger.keys import KeyScope
 from ledger.money import format_nanos
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
@@ -42,7 +42,7 @@ async def drawn(page: Page) -> None:
 
 async def figure(gateway: Gateway) -> str:
     """The balance as the page prints it."""
-    async with gateway.parts.database.snapshot() as snapshot:
+    async with gateway.services.database.snapshot() as snapshot:
         row = (await snapshot.read(accounts_by_id(snapshot.is_postgresql, [gateway.account])))[gateway.account]
     whole, _, fraction = format_nanos(row.balance_nanos).partition(".")
     return f"${int(whole):,}.{fraction}"
@@ -268,7 +268,7 @@ async def test_a_restored_ledger_is_read_anew(gateway: Gateway, open_page: Open,
     await gateway.stop()
     await gateway.start()
     seq = int(lost.rsplit("_", 1)[1])
-    await restore(gateway.parts.database, gateway.account, seq - 1)
+    await restore(gateway.services.database, gateway.account, seq - 1)
     assert await gateway.charge("7.77", "Other row instead") == lost
     await expect(balance(page)).to_have_text(await figure(gateway), timeout=30_000)
     await page.get_by_role("tab", name="Transactions").click()

@@ -11,9 +11,9 @@ import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from ledger.accounts import Accounts
+from ledger.commands import Entry, Order, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import parse_nanos
-from ledger.moves import Entry, Order, Writer
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
 
@@ -32,12 +32,12 @@ def rows(page: Page) -> Locator:
 
 async def post(gateway: Gateway, account: int, amount: str, description: str) -> None:
     entry = Entry(TransactionType.ADMIN_CORRECTION, parse_nanos(amount), description)
-    await gateway.parts.ledger.post(Order(account, Writer(WriterKind.OPERATOR, "tests"), [entry], "correctBalance"))
+    await gateway.services.ledger.post(Order(account, Writer(WriterKind.OPERATOR, "tests"), [entry], "correctBalance"))
 
 
 @pytest.mark.parametrize("width", [1280, 360])
 async def test_amounts_and_descriptions_of_any_kind(gateway: Gateway, open_page: Open, width: int) -> None:
-    account = (await Accounts(gateway.parts.database).create("<i>Odd</i> " + "n" * 100)).id
+    account = (await Accounts(gateway.services.database).create("<i>Odd</i> " + "n" * 100)).id
     await post(gateway, account, f"-{MOST}", "All that a ledger can owe")
     await post(gateway, account, MOST, "and back")
     await post(gateway, account, MOST, "and all that it can hold")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from ledger.keys import KeyScope
+from access.keys import KeyScope
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 

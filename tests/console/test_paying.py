@@ -11,9 +11,9 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Page, Route, expect
 
+from access.keys import KeyScope
 from db import recharges
 from ledger.accounts import Accounts
-from ledger.keys import KeyScope
 from ledger.money import parse_nanos
 from ledger.top_ups import NewTopUp
 from tests.console.conftest import Open, Watched
@@ -142,7 +142,7 @@ async def test_auto_recharge_is_set_shown_and_switched_off(
 @pytest.fixture
 async def new_account(gateway: Gateway) -> int:
     """An account that has never paid."""
-    return (await Accounts(gateway.parts.database).create("New customer")).id
+    return (await Accounts(gateway.services.database).create("New customer")).id
 
 
 async def test_without_a_saved_card_auto_recharge_promises_nothing(
@@ -162,7 +162,7 @@ async def test_without_a_saved_card_auto_recharge_promises_nothing(
     await expect(page.get_by_text(f"Auto-recharge cannot charge now: n{words[1:]}")).to_be_visible()
 
     # A top-up saves the card.
-    started = await gateway.parts.top_ups.start(
+    started = await gateway.services.top_ups.start(
         NewTopUp(new_account, parse_nanos("50.00"), gateway.url, gateway.url, "one")
     )
     assert started is not None
@@ -179,7 +179,7 @@ async def test_a_failure_is_told_with_its_time_and_the_next_try(
     gateway: Gateway, open_page: Open, stand_in: StandIn, key: str
 ) -> None:
     at = datetime(2026, 11, 3, 10, 20, tzinfo=UTC)
-    async with gateway.parts.database.write() as connection:
+    async with gateway.services.database.write() as connection:
         row = await recharges.lock_settings(connection, gateway.account)
         assert row is not None
         failed = row._replace(
@@ -196,7 +196,7 @@ async def test_a_failure_is_told_with_its_time_and_the_next_try(
     )
     told += " Last failure, 3 November 2026, 10:20 UTC: Your card was declined."
     await expect(page.get_by_text(told)).to_be_visible()
-    async with gateway.parts.database.write() as connection:
+    async with gateway.services.database.write() as connection:
         await recharges.put_settings(connection, failed._replace(retry_at=None))
     await page.reload()
     told = "Auto-recharge adds $250.00 when the balance falls below $200.00."

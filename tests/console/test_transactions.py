@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
 
-from ledger.keys import KeyScope
+from access.keys import KeyScope
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from db import writes
+from db.connections.snapshots import SnapshotClosed
 from db.database import Database, DatabaseOptions, WriteConnection
 from db.errors import TransactionConflict
-from db.snapshots import SnapshotClosed
 from tests.postgres import Postgres
 
 _WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")

@@ -18,13 +18,13 @@ import pytest
 from sqlalchemy import text
 
 from db import accounts, charges, resources, transactions, usage
-from db.criteria import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE, ChargeCriteria, TransactionCriteria, Window
+from db.connections.snapshots import Snapshot
 from db.database import Database, DatabaseOptions
-from db.snapshots import Snapshot
+from db.filters import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE, ChargeCriteria, TransactionCriteria, Window
 from db.transactions import SORTED_AMOUNTS
 from ledger.kinds import KINDS, ChargeState, RefType, TransactionSource, TransactionType
-from resolvers.charges import charge_criteria
-from resolvers.transactions import transaction_criteria
+from resolvers.reads.charges import charge_criteria
+from resolvers.reads.transactions import transaction_criteria
 from tests.db import bulk_rows
 from tests.db.bulk_rows import BIG, BIG_ROWS, FIRST_OTHER, SMALL
 from tests.postgres import Postgres

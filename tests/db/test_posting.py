@@ -10,7 +10,7 @@ import pytest
 from db.database import Database, DatabaseOptions
 from db.posting.postgresql import keep_unlocked, open_unlocked
 from ledger.batches import Batch, Books
-from ledger.moves import ExpireHold
+from ledger.commands import ExpireHold
 from tests.ledger.desk import GPU, START, Desk, api_usage, open_hold, order, settle
 
 Meanwhile = Callable[[Desk, int], Awaitable[object]]

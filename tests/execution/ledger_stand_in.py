@@ -12,7 +12,9 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from sqlalchemy import Executable
 
-from db.criteria import Window
+from access.keys import KeyScope, Principal
+from db.connections.snapshots import Rows, Snapshot
+from db.filters import Window
 from db.recharges import RechargeViewRow
 from db.rows import (
     AccountRow,
@@ -24,12 +26,11 @@ from db.rows import (
     TransactionRow,
     UsageDayRow,
 )
-from db.snapshots import Rows, Snapshot
 from db.stripe_events import StripeEventRow
 from db.top_ups import TopUpRow
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
-from ledger.keys import KeyScope, Principal
+from ledger.commands import Order
 from ledger.kinds import (
     AccountStatus,
     ChargeState,
@@ -39,15 +40,14 @@ from ledger.kinds import (
     UsageCategory,
     UsageOrigin,
 )
-from ledger.moves import Order
 from ledger.recharges import RechargeState
 from ledger.stripe.api import CheckoutSession
 from ledger.stripe.events import EventState
 from ledger.top_ups import TopUps
-from resolvers.balance_changes import LowBalanceEvent
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
-from resolvers.writes import Writes
+from resolvers.mutations.context import Writes
+from resolvers.reads.balance_changes import LowBalanceEvent
 from schema.build import graphql_schema
 from tests.execution.chances import Answers, Chances, Later, fault_error, raise_fault, spoilt, turned
 from tests.execution.operations import Vocabulary

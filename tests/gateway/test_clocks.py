@@ -12,11 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from structlog.testing import capture_logs
 
+from access.keys import Keys, KeyScope, NewKey
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import Parts, build_parts
+from gateway.services import Services, build_services
 from ledger.accounts import Accounts
-from ledger.keys import Keys, KeyScope, NewKey
 from ledger.posting import utc_now
 from tests.gateway.test_webhooks import Endpoint, paid
 from tests.stripe_objects import SECRET
@@ -33,8 +33,8 @@ class Gateway:
     def __init__(self, database_url: str) -> None:
         self.ahead_seconds = 0.0
         settings = settings_of({"database_url": database_url, "key_cache_seconds": 0, "stripe_webhook_secrets": SECRET})
-        self.parts: Parts = build_parts(settings, self.clock, self.clock)
-        self.client: TestClient[web.Request, web.Application] = TestClient(TestServer(build_app(self.parts)))
+        self.services: Services = build_services(settings, self.clock, self.clock)
+        self.client: TestClient[web.Request, web.Application] = TestClient(TestServer(build_app(self.services)))
 
     def clock(self) -> datetime:
         return utc_now() + timedelta(seconds=self.ahead_seconds)
@@ -60,10 +60,10 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("seconds", [-90, 90])
 async def test_it_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: int) -> None:
-    account = await Accounts(gateway.parts.database).create("One")
-    key = await Keys(gateway.parts.database).create(NewKey(KeyScope.OPERATOR, "tests"))
-    await gateway.parts.stripe_events.link(account.id, "cus_1")
-    endpoint = Endpoint(gateway.client, gateway.parts)
+    account = await Accounts(gateway.services.database).create("One")
+    key = await Keys(gateway.services.database).create(NewKey(KeyScope.OPERATOR, "tests"))
+    await gateway.services.stripe_events.link(account.id, "cus_1")
+    endpoint = Endpoint(gateway.client, gateway.services)
     assert await gateway.ready() == (200, {"status": "ok"})
     assert abs(await gateway.ahead()) < 1
     gateway.ahead_seconds = seconds
@@ -84,7 +84,7 @@ async def test_it_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: in
         async with gateway.client.post("/graphql", json={"query": mutation}, headers=headers) as response:
             return await response.json()
 
-    service = await Keys(gateway.parts.database).create(NewKey(KeyScope.SERVICE, "tests"))
+    service = await Keys(gateway.services.database).create(NewKey(KeyScope.SERVICE, "tests"))
     volume: dict[str, Any] = {
         "idempotencyKey": "k",
         "accountId": f"acct_{account.id}",
@@ -122,9 +122,9 @@ async def test_it_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: in
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 async def test_on_sqlite_it_tells_of_a_clock_behind_the_newest_row_and_posts(gateway: Gateway) -> None:
-    account = await Accounts(gateway.parts.database).create("One")
-    await gateway.parts.stripe_events.link(account.id, "cus_1")
-    endpoint = Endpoint(gateway.client, gateway.parts)
+    account = await Accounts(gateway.services.database).create("One")
+    await gateway.services.stripe_events.link(account.id, "cus_1")
+    endpoint = Endpoint(gateway.client, gateway.services)
     assert (await endpoint.tell(paid("evt_1", "cs_1")))[0] == 200
     assert await gateway.ready() == (200, {"status": "ok"})
     gateway.ahead_seconds = -90

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from access.keys import KeyScope, Principal
 from db import writes
-from db.criteria import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, UsageCriteria, Window
 from db.csv_lines import Lines
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
+from db.filters import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, UsageCriteria, Window
 from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDayRow, put_usage_days
 from gateway.rest import exports, transactions, usage
-from ledger.keys import KeyScope, Principal
 from ledger.kinds import SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
 from resolvers.context import Reads
-from resolvers.transactions import transaction_criteria
+from resolvers.reads.transactions import transaction_criteria
 from tests.postgres import Postgres
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)

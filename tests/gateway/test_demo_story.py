@@ -17,10 +17,10 @@ from db import tables
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.rows import AccountRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from db.statements import columns
-from gateway.demo import enterprise
-from gateway.demo.calls import UsageDays
-from gateway.demo.story import tell
-from ledger.books import month_of
+from demo import enterprise
+from demo.calls import UsageDays
+from demo.story import tell
+from ledger.account_state import month_of
 from ledger.chain import GENESIS, row_hash
 from ledger.kinds import UsageCategory
 from ledger.money import NANOS

@@ -67,8 +67,8 @@ def _row(option: click.Option) -> str:
 
 
 def _sections(path: Path) -> dict[str, str]:
-    parts = re.split(r"^## (.+)\n", path.read_text(), flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    services = re.split(r"^## (.+)\n", path.read_text(), flags=re.MULTILINE)
+    return dict(zip(services[1::2], services[2::2], strict=True))
 
 
 def test_every_command_has_a_heading_and_nothing_else_has() -> None:

@@ -12,15 +12,15 @@ import pytest
 from aiohttp import ClientError, web
 from aiohttp.test_utils import TestClient, TestServer
 
+from access.keys import IssuedKey, Keys, KeyScope, NewKey
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import PARTS, Parts, build_parts
 from gateway.rest import transactions
+from gateway.services import SERVICES, Services, build_services
 from ledger.accounts import Accounts
-from ledger.keys import IssuedKey, Keys, KeyScope, NewKey
+from ledger.commands import Entry, Order, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
-from ledger.moves import Entry, Order, Writer
 from tests.gateway.test_rest import before_each_read
 
 ROWS = 40
@@ -39,14 +39,14 @@ class MovedClock:
 @dataclass
 class Links:
     client: TestClient[web.Request, web.Application]
-    parts: Parts
+    services: Services
     clock: MovedClock
     accounts: list[int]
     key: IssuedKey
     """A read key of the first account."""
 
     async def issue(self, scope: KeyScope = KeyScope.READ, **more: Any) -> IssuedKey:
-        return await Keys(self.parts.database, self.clock).create(NewKey(scope, "tests", **more))
+        return await Keys(self.services.database, self.clock).create(NewKey(scope, "tests", **more))
 
     async def post(self, body: object, key: IssuedKey | None = None) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {(key or self.key).secret}"}
@@ -73,15 +73,15 @@ class Links:
 @pytest.fixture
 async def links(database_url: str) -> AsyncIterator[Links]:
     clock = MovedClock()
-    parts = build_parts(settings_of({"database_url": database_url, "key_cache_seconds": 0}), clock)
-    accounts = [(await Accounts(parts.database, clock).create(name)).id for name in ("Mine", "Theirs")]
-    key = await Keys(parts.database, clock).create(NewKey(KeyScope.READ, "tests", accounts[0]))
+    services = build_services(settings_of({"database_url": database_url, "key_cache_seconds": 0}), clock)
+    accounts = [(await Accounts(services.database, clock).create(name)).id for name in ("Mine", "Theirs")]
+    key = await Keys(services.database, clock).create(NewKey(KeyScope.READ, "tests", accounts[0]))
     writer = Writer(WriterKind.SERVICE, "tests")
     bonus = Entry(TransactionType.BONUS, NANOS, "Bonus, 100% “ü”")
-    await parts.ledger.post(*(Order(account, writer, [bonus], "grantBonus") for account in accounts * ROWS))
-    async with TestClient(TestServer(build_app(parts))) as client:
+    await services.ledger.post(*(Order(account, writer, [bonus], "grantBonus") for account in accounts * ROWS))
+    async with TestClient(TestServer(build_app(services))) as client:
         assert client.app is not None
-        yield Links(client, client.app[PARTS], clock, accounts, key)
+        yield Links(client, client.app[SERVICES], clock, accounts, key)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_a_link_ends_after_five_minutes(links: Links) -> None:
 
 async def test_a_link_ends_with_its_key(links: Links) -> None:
     link = await links.link("/billing/transactions.csv")
-    await Keys(links.parts.database).revoke(links.key.row.prefix)
+    await Keys(links.services.database).revoke(links.key.row.prefix)
     assert (await links.got(link))[0] == 401
 
 
@@ -135,7 +135,7 @@ async def test_a_download_ends_with_its_key(links: Links, monkeypatch: pytest.Mo
 
     async def revoke(number: int) -> None:
         if number == 3:
-            await Keys(links.parts.database).revoke(links.key.row.prefix)
+            await Keys(links.services.database).revoke(links.key.row.prefix)
 
     steps = before_each_read(monkeypatch, transactions, revoke)
     with pytest.raises(ClientError):

@@ -15,17 +15,17 @@ from aiohttp import ClientSession, web
 from graphql import GraphQLObjectType, get_named_type, is_composite_type
 from yarl import URL
 
+from access.keys import Keys, KeyScope, NewKey
+from db.connections.snapshots import Snapshot
 from db.database import Database
-from db.snapshots import Snapshot
 from db.usage_writes import FedDayRow, put_usage_days
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import Parts, build_parts
+from gateway.services import Services, build_services
 from ledger.accounts import Accounts
-from ledger.keys import Keys, KeyScope, NewKey
+from ledger.commands import Entry, Move, OpenHold, Order, Period, Ref, SettleHold, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import NANOS
-from ledger.moves import Entry, Move, OpenHold, Order, Period, Ref, SettleHold, Writer
 from tests.statements import watched
 
 OPERATIONS = Path(__file__).parents[2] / "graphql/operations"
@@ -34,7 +34,7 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 
 @dataclass
 class Gateway:
-    parts: Parts
+    services: Services
     session: ClientSession
     url: str
     account: str
@@ -57,11 +57,11 @@ class Gateway:
 
 @pytest.fixture
 async def gateway(database_url: str) -> AsyncIterator[Gateway]:
-    parts = build_parts(settings_of({"database_url": database_url, "key_cache_seconds": 0}))
-    row = await Accounts(parts.database).create("One")
+    services = build_services(settings_of({"database_url": database_url, "key_cache_seconds": 0}))
+    row = await Accounts(services.database).create("One")
     for number in range(2, 11):
-        await Accounts(parts.database).create(f"Number {number}")
-    keys = Keys(parts.database)
+        await Accounts(services.database).create(f"Number {number}")
+    keys = Keys(services.database)
     key = await keys.create(NewKey(KeyScope.READ, "tests", row.id))
     operator = await keys.create(NewKey(KeyScope.OPERATOR, "tests"))
     writer = Writer(WriterKind.SERVICE, "tests")
@@ -72,18 +72,18 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
     gpu = Ref(RefType.GPU_INSTANCE, "132")
     hold = OpenHold(gpu, NANOS, "Hold for an hour", Period(START, START + timedelta(hours=1)))
     unused = SettleHold(gpu, 0, "It never ran", START)
-    await parts.ledger.post(*orders, Order(row.id, writer, [hold, unused], "openHold"))
-    runner = web.AppRunner(build_app(parts), access_log=None)
+    await services.ledger.post(*orders, Order(row.id, writer, [hold, unused], "openHold"))
+    runner = web.AppRunner(build_app(services), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with ClientSession() as session:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield Gateway(parts, session, url, f"acct_{row.id}", key.secret, operator.secret)
+        yield Gateway(services, session, url, f"acct_{row.id}", key.secret, operator.secret)
     await runner.cleanup()
 
 
 async def test_the_billing_page_takes_one_statement_beside_the_key_s(gateway: Gateway) -> None:
-    with watched(gateway.parts.database) as sent:
+    with watched(gateway.services.database) as sent:
         answer = await gateway.query((OPERATIONS / "BillingPage.graphql").read_text())
     assert "errors" not in answer
     assert answer["data"]["account"]["balance"] == "7260.00"
@@ -132,10 +132,10 @@ async def test_a_request_goes_when_it_is_answered(gateway: Gateway) -> None:
 async def test_a_field_alone_says_what_it_says_among_all_others(gateway: Gateway) -> None:
     """Only the columns that an operation reads are fetched: each field must have named those that it reads."""
     day = (int(gateway.account.removeprefix("acct_")), date(2026, 11, 2), "model", "chat", "platform", 1, 2, 3, 4)
-    async with gateway.parts.database.write() as writing:
+    async with gateway.services.database.write() as writing:
         await put_usage_days(writing, [FedDayRow(*day, "rollup")])
     for connection, type_name in (("transactions", "Transaction"), ("usage", "UsageDay")):
-        type_ = gateway.parts.documents.schema.type_map[type_name]
+        type_ = gateway.services.documents.schema.type_map[type_name]
         assert isinstance(type_, GraphQLObjectType)
         composite = {name for name, field in type_.fields.items() if is_composite_type(get_named_type(field.type))}
         texts = [f"{name} {{ id }}" if name in composite else name for name in type_.fields]
@@ -165,7 +165,7 @@ async def test_an_operation_takes_so_many_statements(gateway: Gateway, name: str
     text = (OPERATIONS / f"{name}.graphql").read_text()
     # The first time in a transaction, then, where one round trip was enough, without.
     for _ in range(2):
-        with watched(gateway.parts.database) as sent:
+        with watched(gateway.services.database) as sent:
             answer = await gateway.query(text, variables, key=gateway.operator if operator else None)
         assert "errors" not in answer
         assert len(sent) == _PINNED[name], sent
@@ -176,7 +176,7 @@ async def test_pages_of_different_filters_and_sizes_travel_together(gateway: Gat
     pages = "a: transactions(first: 1) { nodes { id } totalCount } b: transactions(first: 2) { nodes { id } }"
     pages += " c: transactions(filter: {types: [BONUS]}) { nodes { id } totalCount totals { count } }"
     for _ in range(2):
-        with watched(gateway.parts.database) as sent:
+        with watched(gateway.services.database) as sent:
             answer = await gateway.query(f"{{ account {{ name {pages} }} }}")
         assert (
             answer["data"]["account"]["c"]["totalCount"] == answer["data"]["account"]["c"]["totals"]["count"] == "120"
@@ -209,7 +209,7 @@ async def test_an_operation_that_outgrows_its_single_round_trip_is_run_anew(gate
     account_id = int(gateway.account.removeprefix("acct_"))
     correction = Entry(TransactionType.ADMIN_CORRECTION, -5, "Given twice", corrects_seq=1)
     writer = Writer(WriterKind.OPERATOR, "tests")
-    await gateway.parts.ledger.post(Order(account_id, writer, [correction], "correctBalance"))
+    await gateway.services.ledger.post(Order(account_id, writer, [correction], "correctBalance"))
     answers = [await gateway.query(text, {"last": last}) for last in (False, False, True, False)]
     assert [answer["data"]["account"]["transactions"]["nodes"][0].get("corrects") for answer in answers] == [
         None,
@@ -223,7 +223,7 @@ async def test_an_operation_that_outgrows_its_single_round_trip_is_run_anew(gate
 async def test_ten_aliased_accounts_take_no_more_statements(gateway: Gateway) -> None:
     fields = "{ balance monthlySummary { totalCost } transactions { nodes { id } } usage { nodes { day } } }"
     aliases = " ".join(f'a{number}: account(id: "acct_{number}") {fields}' for number in range(1, 11))
-    with watched(gateway.parts.database) as sent:
+    with watched(gateway.services.database) as sent:
         answer = await gateway.query(f"{{ {aliases} }}", key=gateway.operator)
     assert "errors" not in answer
     assert len(answer["data"]["a1"]["transactions"]["nodes"]) == 50
@@ -238,10 +238,10 @@ async def test_a_page_of_explained_rows_with_their_charges_takes_one_statement_m
     account_id = int(gateway.account.removeprefix("acct_"))
     for ref in refs:
         moves: list[Move] = [OpenHold(ref, NANOS, "Hold", period), SettleHold(ref, 1, "Stopped", START)]
-        await gateway.parts.ledger.post(Order(account_id, writer, moves, "openHold"))
+        await gateway.services.ledger.post(Order(account_id, writer, moves, "openHold"))
     fields = "id explanation charge { id net transactions(first: 1) { totalCount nodes { id } } }"
     for _ in range(2):
-        with watched(gateway.parts.database) as sent:
+        with watched(gateway.services.database) as sent:
             answer = await gateway.query(f"{{ account {{ transactions(first: 80) {{ nodes {{ {fields} }} }} }} }}")
         assert "errors" not in answer
         assert len({one["charge"]["id"] for one in answer["data"]["account"]["transactions"]["nodes"]}) == 40
@@ -261,7 +261,7 @@ async def test_stripe_s_dashboard_is_for_operators(gateway: Gateway) -> None:
         Ref(RefType.STRIPE_INVOICE, "in_5/../x?y"),
     ]
     topups = [Entry(TransactionType.TOPUP, NANOS, "Top-up", ref) for ref in refs]
-    await gateway.parts.ledger.post(Order(account_id, writer, topups, "topup"))
+    await gateway.services.ledger.post(Order(account_id, writer, topups, "topup"))
     text = "query ($id: ID) { account(id: $id) { transactions(first: 6) { nodes { stripeUrl } } } }"
     links = []
     for key in (gateway.operator, gateway.key):
@@ -304,7 +304,7 @@ async def test_keys_that_are_no_keys_are_refused_and_revocation_takes_effect(gat
     for key in ("nonsense", "eco_aaaaaaaa_" + "A" * 32):
         status, answer = await gateway.post(b'{"query": "{ viewer { scope } }"}', key)
         assert (status, answer["errors"][0]["extensions"]) == (401, {"code": "UNAUTHENTICATED"})
-    await Keys(gateway.parts.database).revoke(gateway.key[:12])
+    await Keys(gateway.services.database).revoke(gateway.key[:12])
     status, _ = await gateway.post(b'{"query": "{ viewer { scope } }"}')
     assert status == 401
 

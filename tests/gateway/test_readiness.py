@@ -22,7 +22,7 @@ from db.database import Database, sqlite_url
 from db.schema_version import newest
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import build_parts
+from gateway.services import build_services
 from tests.gateway.test_commands import ROOT, Server, _command, run_process, servers
 from tests.postgres import Postgres
 
@@ -130,7 +130,7 @@ async def test_old_processes_serve_on_until_tables_come_that_they_cannot_work_on
 async def _asked(url: str) -> AsyncIterator[Callable[[], Awaitable[tuple[int, str]]]]:
     """Status and message of `/readyz` of a gateway on that database."""
     settings = settings_of({"database_url": url, "lock_timeout_seconds": 0.2})
-    async with TestServer(build_app(build_parts(settings))) as server, ClientSession() as session:
+    async with TestServer(build_app(build_services(settings))) as server, ClientSession() as session:
 
         async def ask() -> tuple[int, str]:
             async with session.get(server.make_url("/readyz")) as response:

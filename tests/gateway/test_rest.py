@@ -23,21 +23,21 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from yarl import URL
 
+from access.keys import IssuedKey, Keys, KeyScope, NewKey
 from db import writes
 from db.database import Database
 from db.errors import DatabaseUnavailable
 from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDayRow, put_usage_days
-from gateway.parts import PARTS, Parts, build_parts
 from gateway.requests import edge
 from gateway.rest import add_rest_routes, exports, transactions, usage
+from gateway.services import SERVICES, Services, build_services
 from gateway.settings import Settings
 from ledger.chain import canonical_text
+from ledger.commands import Entry, Move, OpenHold, Order, Period, Ref, SettleHold, Writer
 from ledger.ids import account_id_text, transaction_id_text
-from ledger.keys import IssuedKey, Keys, KeyScope, NewKey
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import format_nanos, parse_nanos
-from ledger.moves import Entry, Move, OpenHold, Order, Period, Ref, SettleHold, Writer
 from ledger.posting import Ledger
 from resolvers.context import Reads
 
@@ -75,7 +75,7 @@ class TickingClock:
 @dataclass
 class Rest:
     client: TestClient[web.Request, web.Application]
-    parts: Parts
+    services: Services
     ledger: Ledger
     keys: Keys
     mine: int
@@ -89,7 +89,7 @@ class Rest:
 
     @property
     def database(self) -> Database:
-        return self.parts.database
+        return self.services.database
 
     async def issue(self, scope: KeyScope, **more: Any) -> IssuedKey:
         return await self.keys.create(NewKey(scope, "test", **more))
@@ -123,7 +123,7 @@ class Rest:
         return [as_json(row) for row in outcome[0].transactions]
 
     def count(self, name: str, **labels: str) -> float:
-        return self.parts.metrics.registry.get_sample_value(name, labels) or 0.0
+        return self.services.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
 def as_json(row: TransactionRow) -> Row:
@@ -198,25 +198,25 @@ async def fill_usage(database: Database, account_id: int) -> list[Row]:
 @pytest.fixture
 async def rest(database_url: str) -> AsyncIterator[Rest]:
     settings: dict[str, Any] = {"database_url": database_url, "key_cache_seconds": 0}
-    parts = build_parts(Settings(**settings))
-    app = web.Application(middlewares=[edge(parts)])
-    app[PARTS] = parts
+    services = build_services(Settings(**settings))
+    app = web.Application(middlewares=[edge(services)])
+    app[SERVICES] = services
     add_rest_routes(app)
-    keys = Keys(parts.database)
-    mine, other = await new_account(parts.database, "Mine"), await new_account(parts.database, "Other")
+    keys = Keys(services.database)
+    mine, other = await new_account(services.database, "Mine"), await new_account(services.database, "Other")
     key = (await keys.create(NewKey(KeyScope.READ, "test", mine))).secret
     async with TestClient(TestServer(app)) as client:
-        ledger = Ledger(parts.database, TickingClock())
-        rest = Rest(client, parts, ledger, keys, mine, other, [], [], key)
+        ledger = Ledger(services.database, TickingClock())
+        rest = Rest(client, services, ledger, keys, mine, other, [], [], key)
         for kind, moves in STORY:
             rest.rows += await rest.post(moves, kind)
         rest.rows.reverse()
         other_writer = Writer(WriterKind.WEBHOOK, "eco_webhook")
         await rest.ledger.post(Order(other, other_writer, [entry(_T.TOPUP, "1", "Theirs")], "test"))
-        rest.usage = await fill_usage(parts.database, mine)
-        await fill_usage(parts.database, other)
+        rest.usage = await fill_usage(services.database, mine)
+        await fill_usage(services.database, other)
         yield rest
-    await parts.database.close()
+    await services.database.close()
 
 
 def many_entries(count: int) -> list[Move]:

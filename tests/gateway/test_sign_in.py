@@ -12,12 +12,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from access.keys import IssuedKey, Keys, KeyScope, NewKey, principal_of
+from access.tokens import Purpose
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import Parts, build_parts
+from gateway.services import Services, build_services
 from ledger.accounts import Accounts
-from ledger.keys import IssuedKey, Keys, KeyScope, NewKey, principal_of
-from ledger.tickets import Purpose
 
 HOUR = timedelta(hours=1)
 
@@ -32,15 +32,15 @@ class MovedClock:
 @dataclass
 class Door:
     client: TestClient[web.Request, web.Application]
-    parts: Parts
+    services: Services
     clock: MovedClock
     account: int
 
     async def issue(self, scope: KeyScope, **more: Any) -> IssuedKey:
-        return await Keys(self.parts.database, self.clock).create(NewKey(scope, "tests", **more))
+        return await Keys(self.services.database, self.clock).create(NewKey(scope, "tests", **more))
 
     async def code(self, key: IssuedKey, purpose: Purpose = Purpose.SIGN_IN) -> str:
-        return await self.parts.tickets.issue(principal_of(key.row), purpose, HOUR)
+        return await self.services.tickets.issue(principal_of(key.row), purpose, HOUR)
 
     async def sign_in(self, body: object) -> tuple[int, Any]:
         response = await self.client.post("/console/sign-in", json=body)
@@ -56,10 +56,10 @@ class Door:
 @pytest.fixture
 async def door(database_url: str) -> AsyncIterator[Door]:
     clock = MovedClock()
-    parts = build_parts(settings_of({"database_url": database_url, "key_cache_seconds": 0}), clock)
-    account = (await Accounts(parts.database, clock).create("Mine")).id
-    async with TestClient(TestServer(build_app(parts))) as client:
-        yield Door(client, parts, clock, account)
+    services = build_services(settings_of({"database_url": database_url, "key_cache_seconds": 0}), clock)
+    account = (await Accounts(services.database, clock).create("Mine")).id
+    async with TestClient(TestServer(build_app(services))) as client:
+        yield Door(client, services, clock, account)
 
 
 async def test_a_code_becomes_a_key_of_the_same_rights_once(door: Door) -> None:
@@ -86,7 +86,7 @@ async def test_of_many_at_once_one_signs_in(door: Door) -> None:
 async def test_the_lists_of_a_service_s_key_are_kept(door: Door) -> None:
     key = await door.issue(KeyScope.SERVICE, account_ids=(door.account,), operations=("openHold",))
     _, made = await door.sign_in({"code": await door.code(key)})
-    [row] = [row for row in await Keys(door.parts.database).list() if row.prefix == made["key"][:12]]
+    [row] = [row for row in await Keys(door.services.database).list() if row.prefix == made["key"][:12]]
     assert (row.account_ids, row.operations, row.owner) == (key.row.account_ids, key.row.operations, "console")
 
 
@@ -104,7 +104,7 @@ async def test_codes_that_are_not_valid(door: Door) -> None:
     door.clock.now += HOUR
     assert (await door.sign_in({"code": late}))[0] == 401
     door.clock.now -= HOUR
-    await Keys(door.parts.database).revoke(key.row.prefix)
+    await Keys(door.services.database).revoke(key.row.prefix)
     assert (await door.sign_in({"code": revoked}))[0] == 401
     for code in ("", "x", "a" * 32, key.secret):
         assert (await door.sign_in({"code": code}))[0] == 401

@@ -129,7 +129,7 @@ class _Life:
             f"rch_{number}_{self._days}", number, "succeeded", 5 * 10**9 * self._times, 10**9, f"cus_{number}", "pm_1",
             f"pi_{number}_{self._days}", now, now, now, 1, now, None,
         )  # fmt: skip
-        async with self._office.parts.database.write() as connection:
+        async with self._office.services.database.write() as connection:
             await insert_attempt(connection, row)
 
     async def answers(self) -> list[Any]:
@@ -157,7 +157,7 @@ async def office(database_url: str) -> AsyncIterator[Office]:
 
 async def _work(office: Office) -> None:
     """Runs the worker's jobs that need no Stripe."""
-    for job in build_jobs(office.parts.settings, office.parts.database, None, office.clock):
+    for job in build_jobs(office.services.settings, office.services.database, None, office.clock):
         await job.run()
 
 
@@ -182,7 +182,7 @@ async def test_the_life_of_one_account_changes_nothing_that_is_said_of_another(o
 
 async def test_every_read_of_account_data_names_its_account(office: Office, backend: str) -> None:
     life = _Life(office, await office.account(), 2)
-    with watched(office.parts.database) as sent:
+    with watched(office.services.database) as sent:
         await life.day()
         await life.answers()
     dialect = "postgres" if backend == "postgresql" else "sqlite"

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from db import stripe_events
 from gateway.app import build_app
-from gateway.parts import Parts, build_parts
+from gateway.services import Services, build_services
 from gateway.settings import Settings
 from gateway.webhooks import MAX_EVENT_BYTES
 from ledger.accounts import Accounts
@@ -28,7 +28,7 @@ OLD_SECRET = "whsec_before_rotation"
 @dataclass
 class Endpoint:
     client: TestClient[web.Request, web.Application]
-    parts: Parts
+    services: Services
 
     async def send(self, text: Any, header: str | None, **more: Any) -> tuple[int, Any]:
         headers = more.pop("headers", {}) | ({} if header is None else {"Stripe-Signature": header})
@@ -40,24 +40,24 @@ class Endpoint:
         return await self.send(text, signature(text, secret))
 
     async def amounts(self) -> list[tuple[str, int]]:
-        return [(row.type, row.amount_nanos) for row in (await read_tables(self.parts.database)).transactions]
+        return [(row.type, row.amount_nanos) for row in (await read_tables(self.services.database)).transactions]
 
     async def events(self) -> list[tuple[str, str]]:
-        return [(row.id, row.state) for row in await stripe_events.newest(self.parts.database, None, 100)]
+        return [(row.id, row.state) for row in await stripe_events.newest(self.services.database, None, 100)]
 
 
-def build(database_url: str, **settings: Any) -> Parts:
+def build(database_url: str, **settings: Any) -> Services:
     given = {"database_url": database_url, "stripe_webhook_secrets": f"{SECRET}, {OLD_SECRET}"}
-    return build_parts(Settings(**(given | settings)))
+    return build_services(Settings(**(given | settings)))
 
 
 @pytest.fixture
 async def endpoint(database_url: str) -> AsyncIterator[Endpoint]:
-    parts = build(database_url)
-    account = await Accounts(parts.database).create("One")
-    await parts.stripe_events.link(account.id, "cus_1")
-    async with TestClient(TestServer(build_app(parts))) as client:
-        yield Endpoint(client, parts)
+    services = build(database_url)
+    account = await Accounts(services.database).create("One")
+    await services.stripe_events.link(account.id, "cus_1")
+    async with TestClient(TestServer(build_app(services))) as client:
+        yield Endpoint(client, services)
 
 
 def paid(event_id: str = "evt_1", session_id: str = "cs_1") -> Object:
@@ -134,8 +134,8 @@ async def test_a_body_that_is_too_large_is_refused_unread(endpoint: Endpoint) ->
 
 
 async def test_a_larger_limit_for_bodies_is_none_for_events(database_url: str) -> None:
-    parts = build(database_url, max_body_bytes=64 * 1_048_576)
-    async with TestClient(TestServer(build_app(parts))) as client:
+    services = build(database_url, max_body_bytes=64 * 1_048_576)
+    async with TestClient(TestServer(build_app(services))) as client:
         text = "x" * 10_485_760
         headers = {"Stripe-Signature": signature(text)}
         async with client.post("/webhooks/stripe", data=io.BytesIO(text.encode()), headers=headers) as answer:
@@ -172,4 +172,4 @@ async def test_the_same_events_at_once(endpoint: Endpoint) -> None:
     answers = await asyncio.gather(*(endpoint.tell(one) for one in told))
     assert [status for status, _ in answers] == [200] * 30
     assert len(await endpoint.amounts()) == 5
-    assert await differences(endpoint.parts.database) == []
+    assert await differences(endpoint.services.database) == []

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import ClientSession
 
 from db.database import Database
+from ledger.commands import Ref
 from ledger.kinds import RefType
-from ledger.moves import Ref
 from ledger.recharges import RechargeSettings, put_settings
 from ledger.stripe.events import StripeEvents
 from ledger.volumes import VolumeRate, set_volume

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from db import writes
 from db.database import Database
 from db.rows import ChargeRow, HoldRow, TransactionRow
+from ledger.commands import Entry, Move, OpenHold, Order, Outcome, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import format_nanos, parse_nanos
-from ledger.moves import Entry, Move, OpenHold, Order, Outcome, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.posting import Ledger
 from tests.ledger.recompute import Stored, read_tables
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import count
 
 from db.database import Database, DatabaseOptions
+from ledger.commands import Move, Order, Ref
 from ledger.kinds import RefType
-from ledger.moves import Move, Order, Ref
 from ledger.posting import Ledger
 from tests.ledger.desk import api_usage, open_hold, order, renew, settle
 

@@ -9,12 +9,12 @@ import pytest
 
 from db.database import Database
 from db.instances import InstanceRow
+from ledger.commands import OpenHold, Ref
 from ledger.cycles import CycleSettlement, HoldExpiry
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.instances import InstanceRate, set_rate
 from ledger.kinds import RefType
 from ledger.money import format_nanos
-from ledger.moves import OpenHold, Ref
 from ledger.posting import Ledger
 from tests.ledger.desk import (
     DAY,

@@ -13,11 +13,11 @@ from sqlalchemy import text
 
 from db.errors import NumberOutOfRange
 from ledger.batches import Batch
+from ledger.commands import Entry, Move, Order, Ref, digest_of_payload
 from ledger.errors import BadUserInput, InsufficientBalance, NotFound
 from ledger.group_commit import GroupCommit
 from ledger.kinds import RefType, TransactionType
 from ledger.money import MAX_NANOS, MIN_NANOS
-from ledger.moves import Entry, Move, Order, Ref, digest_of_payload
 from ledger.posting import utc_now
 from tests.ledger.desk import GPU, SERVICE, Desk, api_usage, correction, open_hold, order, renew, settle, usd
 from tests.ledger.recompute import differences

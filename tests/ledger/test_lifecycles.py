@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ledger.commands import Entry, Move, OpenHold, Period, Ref
 from ledger.errors import InsufficientBalance
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import Entry, Move, OpenHold, Period, Ref
 from tests.ledger.desk import (
     DAY,
     GPU,

@@ -11,6 +11,7 @@ import pytest
 
 from db.errors import NumberOutOfRange
 from ledger.batches import MAX_MOVES
+from ledger.commands import Entry, ExpireHold, Move, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.errors import (
     BadUserInput,
     Conflict,
@@ -21,7 +22,6 @@ from ledger.errors import (
 )
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import MAX_NANOS, MIN_NANOS
-from ledger.moves import Entry, ExpireHold, Move, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.posting import Ledger, utc_now
 from tests.ledger.desk import (
     DAY,

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from db.database import Database
 from db.rows import TransactionRow
+from ledger.commands import EndCharge, Entry, ExpireHold, Move, OpenHold, Order, Outcome, Ref, RenewHold, SettleHold
 from ledger.errors import BillingError, Conflict, IdempotencyConflict, InsufficientBalance, NotFound
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import EndCharge, Entry, ExpireHold, Move, OpenHold, Order, Outcome, Ref, RenewHold, SettleHold
 from ledger.posting import Ledger
 from tests.ledger.desk import HOUR, START, VOLUME, Desk, api_usage, open_hold, order, renew, settle
 from tests.ledger.recompute import differences, read_tables

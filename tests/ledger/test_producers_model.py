@@ -30,13 +30,13 @@ from gateway.commands.options import settings_of
 from gateway.stripe_http import build_stripe_api
 from ledger import grants
 from ledger.accounts import NewAccount, change_status, create_account
-from ledger.acts import Call, Came, once
 from ledger.audit import COMMAND_LINE
+from ledger.commands import Entry, Move, OpenHold, Order, Outcome, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.errors import BillingError
+from ledger.idempotent_calls import Call, Came, once
 from ledger.instances import InstanceRate, set_rate
 from ledger.kinds import AccountStatus, RefType, TransactionType, UsageCategory, UsageOrigin
 from ledger.metering import MeteredRequest, UsageBatch, usage_order
-from ledger.moves import Entry, Move, OpenHold, Order, Outcome, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.posting import LedgerTransaction
 from ledger.recharges import RechargeSettings, put_settings
 from ledger.stripe.api import StripeApi

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.commands import Entry
 from ledger.kinds import TransactionType
-from ledger.moves import Entry
 from tests.ledger.desk import DAY, INFERENCE, START, STORAGE, VOLUME, Desk, api_usage, open_hold, renew, settle, usd
 from tests.ledger.recompute import differences
 

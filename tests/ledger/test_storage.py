@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from db import volumes
 from db.database import Database
 from db.volumes import VolumeRow
+from ledger.commands import Ref
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import RefType
 from ledger.money import format_nanos
-from ledger.moves import Ref
 from ledger.posting import Ledger
 from ledger.storage import StorageBilling
 from ledger.volumes import VolumeRate, delete_volume, set_volume

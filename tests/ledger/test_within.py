@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from db.errors import DatabaseUnavailable, TransactionConflict
+from ledger.commands import Outcome
 from ledger.errors import InsufficientBalance
-from ledger.moves import Outcome
 from ledger.posting import MAX_TRIES, LedgerTransaction
 from tests.ledger.desk import Desk, api_usage, open_hold, order, usd
 

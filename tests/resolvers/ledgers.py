@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from access.keys import KeyScope, Principal
 from db import writes
-from db.criteria import Window
 from db.database import Database
+from db.filters import Window
 from db.rows import AccountRow, TransactionRow, UsageDayRow
 from db.usage_writes import FedDayRow, put_usage_days
-from ledger.keys import KeyScope, Principal
 from ledger.kinds import KINDS, SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)

@@ -5,9 +5,9 @@ import pytest
 from db.database import Database
 from db.rows import AccountRow
 from ledger.errors import BadCursor, BadUserInput
-from resolvers import accounts
-from resolvers.accounts import account_count, account_page
 from resolvers.context import Reads
+from resolvers.reads import accounts
+from resolvers.reads.accounts import account_count, account_page
 from tests.resolvers.ledgers import NOW, new_account, principal
 
 

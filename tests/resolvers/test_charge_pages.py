@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db import writes
-from db.criteria import ALL_CHARGES, ChargeCriteria, TransactionCriteria, Window
 from db.database import Database
+from db.filters import ALL_CHARGES, ChargeCriteria, TransactionCriteria, Window
 from db.rows import ChargeRow
 from ledger.errors import BadCursor, BadUserInput, NotFound, QueryTooComplex
 from ledger.ids import charge_id_text
 from ledger.kinds import RESOURCES, ChargeState, RefType, TransactionSource, TransactionType
-from resolvers import charges, transactions
-from resolvers.charges import charge_criteria, charge_page
 from resolvers.context import MAX_NESTED_ROWS, Reads
 from resolvers.cursors import CursorKind, CursorWriter, filter_digest
+from resolvers.reads import charges, transactions
+from resolvers.reads.charges import charge_criteria, charge_page
 from tests.resolvers.ledgers import (
     NOW,
     SECOND,

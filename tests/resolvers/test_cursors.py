@@ -9,13 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.criteria import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE
 from db.database import Database
+from db.filters import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE
 from db.position import Position
 from ledger.errors import BadCursor
 from ledger.kinds import ChargeState, TransactionType, UsageCategory
-from resolvers import accounts, charges, transactions, usage
-from resolvers.charges import charge_criteria
 from resolvers.context import Reads
 from resolvers.cursors import (
     NO_FILTER,
@@ -30,8 +28,10 @@ from resolvers.cursors import (
     seq_position,
     usage_position,
 )
-from resolvers.transactions import transaction_criteria
-from resolvers.usage import usage_criteria
+from resolvers.reads import accounts, charges, transactions, usage
+from resolvers.reads.charges import charge_criteria
+from resolvers.reads.transactions import transaction_criteria
+from resolvers.reads.usage import usage_criteria
 from tests.resolvers.ledgers import NOW, principal
 from tests.resolvers.test_transaction_pages import EXAMPLES
 

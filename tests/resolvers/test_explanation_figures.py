@@ -21,10 +21,10 @@ from db.database import Database
 from db.keyed_rows import rows_with_keys
 from db.rows import HoldRow, TransactionRow
 from db.statements import columns
+from ledger.commands import Entry, ExpireHold, Move, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.errors import BillingError
 from ledger.ids import transaction_id_text
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import Entry, ExpireHold, Move, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from tests.ledger.desk import DAY, HOUR, OPERATOR, SERVICE, START, STORAGE, VOLUME, WEBHOOK, Desk, title, usd
 from tests.resolvers import figures
 from tests.resolvers.test_explanations import explanations

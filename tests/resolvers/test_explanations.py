@@ -10,11 +10,11 @@ import pytest
 
 from db.database import Database
 from db.rows import TransactionRow
+from ledger.commands import Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.kinds import KINDS, RefType, TransactionSource, TransactionType
-from ledger.moves import Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
-from resolvers import transactions
 from resolvers.context import Reads
-from resolvers.explanations import Facts, explain
+from resolvers.reads import transactions
+from resolvers.reads.explanations import Facts, explain
 from tests.ledger.desk import (
     DAY,
     GPU,

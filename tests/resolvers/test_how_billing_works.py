@@ -11,9 +11,9 @@ from typing import Final
 import pytest
 
 from db.database import Database
+from ledger.commands import Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold
 from ledger.kinds import RefType, TransactionType
 from ledger.money import format_nanos
-from ledger.moves import Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold
 from tests.ledger.desk import DAY, HOUR, OPERATOR, STORAGE, WEBHOOK, Desk, usd
 from tests.resolvers.test_explanations import explanations
 

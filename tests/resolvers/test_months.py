@@ -7,7 +7,7 @@ from db.database import Database
 from db.rows import MonthlyFiguresRow
 from ledger.errors import BadUserInput
 from resolvers.context import Reads
-from resolvers.months import monthly_summaries, monthly_summary, months_until, parse_month
+from resolvers.reads.months import monthly_summaries, monthly_summary, months_until, parse_month
 from tests.resolvers.ledgers import NOW, new_account, principal
 
 

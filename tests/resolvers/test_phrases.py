@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.kinds import RefType
-from resolvers import phrases
+from resolvers.reads import phrases
 from tests.resolvers import figures
 
 SECOND = timedelta(seconds=1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from access.keys import KeyScope, Principal
 from db.database import Database
 from ledger.errors import BadUserInput, Forbidden, NotFound
-from ledger.keys import KeyScope, Principal
-from resolvers import accounts, charges, transactions
 from resolvers.context import Reads
+from resolvers.reads import accounts, charges, transactions
 from tests.resolvers.ledgers import NOW, new_account, principal
 from tests.resolvers.test_charge_pages import DRAFTS, new_charges
 

@@ -14,12 +14,12 @@ from db.database import Database, DatabaseOptions
 from db.folding import fold
 from db.schema_version import migrate
 from ledger.accounts import Accounts
+from ledger.commands import Entry, Ref
 from ledger.kinds import RefType, TransactionSource, TransactionType
-from ledger.moves import Entry, Ref
 from ledger.posting import Ledger
-from resolvers.accounts import account_count, account_page
 from resolvers.context import Reads
-from resolvers.transactions import transaction_count, transaction_criteria, transaction_page
+from resolvers.reads.accounts import account_count, account_page
+from resolvers.reads.transactions import transaction_count, transaction_criteria, transaction_page
 from tests.ledger.desk import OPERATOR, SERVICE, order
 from tests.postgres import Postgres
 from tests.resolvers.ledgers import NOW, RowDraft, new_ledger, principal

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from db.criteria import ALL_TRANSACTIONS, ALL_USAGE
 from db.database import Database
+from db.filters import ALL_TRANSACTIONS, ALL_USAGE
 from ledger.kinds import RefType, TransactionType
-from resolvers import accounts, months, transactions, usage
 from resolvers.context import Reads
 from resolvers.pages import Needed
-from resolvers.transactions import transaction_criteria
+from resolvers.reads import accounts, months, transactions, usage
+from resolvers.reads.transactions import transaction_criteria
 from tests.resolvers.ledgers import NOW, START, append, new_account, principal
 from tests.resolvers.test_transaction_pages import DRAFT
 from tests.statements import watched

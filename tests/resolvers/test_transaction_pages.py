@@ -13,16 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db import transactions as statements
-from db.criteria import ALL_TRANSACTIONS, TransactionCriteria, Window
 from db.database import Database
+from db.filters import ALL_TRANSACTIONS, TransactionCriteria, Window
 from db.folding import fold
 from db.rows import TransactionRow
 from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionSource, TransactionType
-from resolvers import accounts, transactions
 from resolvers.context import Reads
 from resolvers.cursors import LedgerCursorWriter, filter_digest
-from resolvers.transactions import transaction_criteria, transaction_page
+from resolvers.reads import accounts, transactions
+from resolvers.reads.transactions import transaction_criteria, transaction_page
 from tests.resolvers.ledgers import (
     DRAFTS,
     NOW,
@@ -45,7 +45,7 @@ EXAMPLES = settings(
 )
 
 MOMENTS = st.integers(0, 14).map(lambda seconds: START + seconds * SECOND)
-PARTS = st.sampled_from(
+SERVICES = st.sampled_from(
     [
         "äÄЖ",
         "ÄÄж",
@@ -81,7 +81,7 @@ ARGUMENTS = {
     "amount": RANGES.map(ordered),
     "ref_type": st.sampled_from([RefType.GPU_INSTANCE, RefType.VOLUME, RefType.API_USAGE]),
     "ref_id": st.sampled_from(["1", "2", "Ж-Ä%_", "ж-ä%_", 'it\'s "3"', "%"]),
-    "search": PARTS,
+    "search": SERVICES,
 }
 # Of all filters together hardly a row would be left.
 FILTERS = st.lists(st.sampled_from(sorted(ARGUMENTS)), max_size=2, unique=True).flatmap(

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db.criteria import ALL_USAGE, UsageCriteria, Window
 from db.database import Database
+from db.filters import ALL_USAGE, UsageCriteria, Window
 from db.rows import UsageDayRow
 from ledger.errors import BadUserInput
 from ledger.kinds import UsageCategory, UsageOrigin
-from resolvers import usage
 from resolvers.context import Reads
 from resolvers.cursors import CursorKind, CursorWriter, filter_digest
-from resolvers.usage import usage_criteria, usage_page
+from resolvers.reads import usage
+from resolvers.reads.usage import usage_criteria, usage_page
 from tests.resolvers.ledgers import NOW, USAGE_KEYS, ModelPage, UsageKey, model_page, new_usage, principal
 from tests.resolvers.test_transaction_pages import EXAMPLES, ordered
 

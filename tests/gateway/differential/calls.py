@@ -125,7 +125,7 @@ class Import:
 
     async def answer(self, side: Side) -> Any:
         refused: list[tuple[str, Refusal]] = []
-        database, clock = side.office.parts.database, side.office.clock
+        database, clock = side.office.services.database, side.office.clock
         importer = Importer(
             database,
             self.options,

@@ -27,6 +27,6 @@ class Chance:
 
 
 def put_in(chance: Chance, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.keys.secrets", chance)
-    monkeypatch.setattr("ledger.tickets.secrets", chance)
+    monkeypatch.setattr("access.keys.secrets", chance)
+    monkeypatch.setattr("access.tokens.secrets", chance)
     monkeypatch.setattr("ledger.recharge_payments.uuid", chance)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from access.keys import ServiceOperation
 from ledger.chain import format_time
-from ledger.keys import ServiceOperation
 from tests.gateway.differential.calls import Operation
 from tests.gateway.differential.known import CATEGORIES, EXTREME_TIMES, ORIGINS, Known
 from tests.gateway.mutations.office import MORE, PAYLOAD, document

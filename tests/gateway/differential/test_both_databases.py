@@ -68,18 +68,18 @@ async def _side(database_url: str) -> AsyncIterator[Side]:
     async with standing_in() as stripe:
         given = settings(stripe, stripe_webhook_secrets=SECRET)
         async with opened(database_url, **given) as office:
-            parts = office.parts
-            if parts.database.is_postgresql:
-                await number_without_gaps(parts.database)
-            jobs = build_jobs(parts.settings, parts.database, parts.stripe_api, office.clock)
+            services = office.services
+            if services.database.is_postgresql:
+                await number_without_gaps(services.database)
+            jobs = build_jobs(services.settings, services.database, services.stripe_api, office.clock)
             yield Side(office, stripe, {job.name: job for job in jobs})
 
 
 async def _answered(side: Side, call: Call, chance: Chance, seed: str) -> Any:
     """The answer, and what Stripe was asked for meanwhile."""
     chance.random.seed(seed)
-    if side.office.parts.database.is_postgresql:
-        await go_on_from_newest(side.office.parts.database)
+    if side.office.services.database.is_postgresql:
+        await go_on_from_newest(side.office.services.database)
     answer = await call.answer(side)
     asked = [asdict(one) for one in side.stand_in.asked[side.asked :]]
     side.asked = len(side.stand_in.asked)
@@ -112,7 +112,7 @@ async def test_same_calls_have_same_answers(
             assert answers[0] == answers[1], _differing("the answer", answers, place)
             assert "INTERNAL" not in str(answers[0]), f"{answers[0]}, {place}"
             story.learn(drawn, answers[0][0])
-        kept = [await contents(side.office.parts.database) for side in sides]
+        kept = [await contents(side.office.services.database) for side in sides]
         for table, rows in kept[0].items():
             pairs = zip_longest(rows, kept[1][table])
             assert (found := [pair for pair in pairs if pair[0] != pair[1]]) == [], f"seed {seed}, {table}: {found[:3]}"

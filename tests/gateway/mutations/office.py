@@ -12,17 +12,17 @@ from typing import Any, Final
 from aiohttp import ClientSession, web
 from sqlalchemy import select
 
+from access.keys import Keys, KeyScope, NewKey, ServiceOperation
 from db import tables
 from db.database import Database
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import Parts, build_parts
+from gateway.services import Services, build_services
 from ledger.accounts import Accounts
+from ledger.commands import Entry, Order, Writer
 from ledger.ids import parse_account_id
-from ledger.keys import Keys, KeyScope, NewKey, ServiceOperation
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import parse_nanos
-from ledger.moves import Entry, Order, Writer
 from tests.ledger.desk import START
 
 ROW: Final = "id type amount balanceAfter description source refType refId periodStart periodEnd createdAt"
@@ -75,7 +75,7 @@ async def contents(database: Database) -> dict[str, list[Any]]:
 
 @dataclass
 class Office:
-    parts: Parts
+    services: Services
     session: ClientSession
     url: str
     keys: dict[str, str] = field(default_factory=dict)
@@ -83,18 +83,18 @@ class Office:
     now: datetime = START
 
     async def key(self, new: NewKey) -> str:
-        return (await Keys(self.parts.database, self.clock).create(new)).secret
+        return (await Keys(self.services.database, self.clock).create(new)).secret
 
     def clock(self) -> datetime:
         return self.now
 
     async def account(self, balance: str = "0.00") -> str:
         """The id of a new account, with one row that brings its balance about unless it is zero."""
-        row = await Accounts(self.parts.database, self.clock).create("Account")
+        row = await Accounts(self.services.database, self.clock).create("Account")
         if nanos := parse_nanos(balance):
             writer = Writer(WriterKind.OPERATOR, "tests")
             entry = Entry(TransactionType.ADMIN_CORRECTION, nanos, "Opening balance")
-            await self.parts.ledger.post(Order(row.id, writer, [entry], "opening"))
+            await self.services.ledger.post(Order(row.id, writer, [entry], "opening"))
         return f"acct_{row.id}"
 
     async def send(self, query: str, key: str | None, variables: dict[str, Any] | None = None) -> Any:
@@ -133,11 +133,11 @@ class Office:
 
     async def refusal(self, name: str, key: str | None = None, /, **given: Any) -> tuple[str, str]:
         """The code and message of the refused mutation, after a look that it wrote nothing."""
-        before = await contents(self.parts.database)
+        before = await contents(self.services.database)
         answer = await self.answer(name, key or self.right_key(name), **given)
         (error,) = answer["errors"]
         assert answer.get("data") is None
-        assert await contents(self.parts.database) == before
+        assert await contents(self.services.database) == before
         return error["extensions"]["code"], error["message"]
 
     async def transactions(self, account: str) -> list[Any]:
@@ -167,13 +167,13 @@ async def opened(
             **more,
         }
     )
-    parts = build_parts(settings, lambda: moments[0].now)
-    runner = web.AppRunner(build_app(parts), access_log=None)
+    services = build_services(settings, lambda: moments[0].now)
+    runner = web.AppRunner(build_app(services), access_log=None)
     try:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         async with ClientSession() as session:
-            office = Office(parts, session, f"http://127.0.0.1:{runner.addresses[0][1]}")
+            office = Office(services, session, f"http://127.0.0.1:{runner.addresses[0][1]}")
             moments.append(office)
             for scope in (KeyScope.SERVICE, KeyScope.OPERATOR):
                 office.keys[scope.value] = await office.key(NewKey(scope, "tests"))

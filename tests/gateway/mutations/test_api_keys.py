@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledger.keys import MAX_VALID_KEYS, Keys, KeyScope, NewKey
+from access.keys import MAX_VALID_KEYS, Keys, KeyScope, NewKey
 from tests.gateway.mutations.office import Office, number_of, opened
 from tests.gateway.mutations.test_operators import entries
 from tests.ledger.desk import DAY, HOUR, START
@@ -217,7 +217,7 @@ async def test_a_key_can_be_used_until_the_last_moment_that_it_may_be_given(offi
 async def test_an_account_has_so_many_valid_keys(office: Office) -> None:
     account = await office.account()
     number = number_of(account)
-    keys = Keys(office.parts.database, office.clock)
+    keys = Keys(office.services.database, office.clock)
     made = [await keys.create(NewKey(KeyScope.READ, "me", number)) for _ in range(MAX_VALID_KEYS)]
     call = {"scope": "READ", "accountId": account, "owner": "me"}
     code, message = await office.refusal("createApiKey", **call)

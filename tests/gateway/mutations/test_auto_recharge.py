@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ledger.keys import KeyScope, NewKey
+from access.keys import KeyScope, NewKey
 from ledger.recharge_payments import RechargePayments
 from ledger.stripe.customers import SavedCards
 from tests.gateway.mutations.office import RECHARGE, Office, number_of, opened
@@ -55,11 +55,11 @@ async def shown(office: Office, account: str, key: str | None = None) -> Any:
 
 async def have_card(office: Office, stand_in: StandIn, account: str) -> None:
     """The account's customer saves a card, and the worker learns of it."""
-    await office.parts.stripe_events.link(number_of(account), CUSTOMER)
+    await office.services.stripe_events.link(number_of(account), CUSTOMER)
     stand_in.customers[CUSTOMER] = {"id": CUSTOMER, "object": "customer", "invoice_settings": {}}
     stand_in.cards[CUSTOMER] = ["pm_1"]
-    assert office.parts.stripe_api is not None
-    await SavedCards(office.parts.database, office.parts.stripe_api, office.clock).run()
+    assert office.services.stripe_api is not None
+    await SavedCards(office.services.database, office.services.stripe_api, office.clock).run()
 
 
 async def test_it_is_set_and_shown_and_switched_off(office: Office) -> None:
@@ -86,8 +86,8 @@ async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) 
     made = await office.call("setAutoRecharge", key, **GIVEN)
     allowed = {"canCharge": True, "blockedBy": None, "explanation": PROMISE}
     assert made["autoRecharge"] == UNTRIED | allowed
-    assert office.parts.stripe_api is not None
-    worker = RechargePayments(office.parts.database, office.parts.stripe_api, office.clock)
+    assert office.services.stripe_api is not None
+    worker = RechargePayments(office.services.database, office.services.stripe_api, office.clock)
     stand_in.declines_all = True
     declined = "Your card has insufficient funds. (insufficient_funds)"
     for declines, state in ((1, "ACTIVE"), (2, "ACTIVE"), (3, "STOPPED")):
@@ -105,7 +105,7 @@ async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) 
     seen = await shown(office, account, key)
     assert (seen["inFlight"], seen["chargedToday"], seen["state"]) == (True, "25.00", "ACTIVE")
     (paid,) = [one for one in stand_in.payments.values() if one["status"] == "succeeded"]
-    await office.parts.stripe_events.receive(body(event("payment_intent.succeeded", paid)))
+    await office.services.stripe_events.receive(body(event("payment_intent.succeeded", paid)))
     seen = await shown(office, account, key)
     assert (seen["inFlight"], seen["chargedToday"], seen["declines"]) == (False, "25.00", 0)
     row = (await office.transactions(account))[-1]
@@ -119,8 +119,8 @@ async def test_it_says_what_is_in_its_way(office: Office, stand_in: StandIn) -> 
     account, other = await office.account("4.00"), await office.account("4.00")
     key = await office.manager(account)
     await office.call("setAutoRecharge", await office.manager(other), **GIVEN)
-    assert office.parts.stripe_api is not None
-    worker = RechargePayments(office.parts.database, office.parts.stripe_api, office.clock)
+    assert office.services.stripe_api is not None
+    worker = RechargePayments(office.services.database, office.services.stripe_api, office.clock)
 
     async def told() -> tuple[str | None, str | None, str]:
         seen = await shown(office, account, key)
@@ -154,7 +154,7 @@ async def test_it_says_what_is_in_its_way(office: Office, stand_in: StandIn) -> 
     )
     (payment,) = [one for one in stand_in.payments.values() if one["status"] == "processing"]
     paid = payment | {"status": "succeeded", "amount_received": 2_500}
-    await office.parts.stripe_events.receive(body(event("payment_intent.succeeded", paid)))
+    await office.services.stripe_events.receive(body(event("payment_intent.succeeded", paid)))
     assert (await told())[2] == f"{limit} {tomorrow}", "the failure is made good"
     await office.call("suspendAccount", accountId=account, reason="Chargeback")
     assert await told() == ("ACCOUNT_SUSPENDED", None, f"{cannot} the account is suspended.")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ledger.keys import KeyScope, NewKey
+from access.keys import KeyScope, NewKey
 from tests.gateway.mutations.office import Office, opened
 from tests.gateway.mutations.test_scopes import MATRIX
 from tests.stripe_stand_in import settings, standing_in

@@ -66,7 +66,7 @@ async def test_a_killed_gateway_loses_nothing_that_it_answered(
         await asyncio.sleep(random.uniform(0.05, 0.3))
         await gateway.kill()
         await asyncio.gather(*clients)
-        assert await differences(office.parts.database) == []
+        assert await differences(office.services.database) == []
         for number in range(before + 1, next(numbers)):
             again = await _sent(office, office.url, *_call(accounts, number))
             if number in answered:
@@ -74,4 +74,4 @@ async def test_a_killed_gateway_loses_nothing_that_it_answered(
     rows = [row for account in accounts for row in await office.transactions(account)]
     keys = [(row["type"], row["refType"], row["refId"]) for row in rows if row["type"] == "GPU_USAGE"]
     assert len(keys) == len(set(keys)) > KILLS * CLIENTS
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []

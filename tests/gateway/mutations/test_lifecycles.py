@@ -75,7 +75,7 @@ async def test_a_gpu_instance(
     assert (await office.transactions(account))[1:] == opened["transactions"] + settled["transactions"]
     later = (await office.query(LATER, id=account))["account"]
     assert later == {"balance": settled["balance"], "charges": {"nodes": [settled["charge"]]}}
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []
 
 
 async def test_a_gpu_instance_that_stopped_a_while_ago_is_charged_until_then(office: Office) -> None:
@@ -124,7 +124,7 @@ async def test_an_inference_instance_over_three_cycles(office: Office) -> None:
         ("OPEN", "72.00", "4.00", "1.00", "69.00", "3"),
         ("SETTLED", "72.00", "22.00", "1.00", "51.00", "3"),
     ]
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []
 
 
 async def test_an_inference_instance_whose_next_cycle_cannot_be_paid(office: Office) -> None:
@@ -138,4 +138,4 @@ async def test_an_inference_instance_whose_next_cycle_cannot_be_paid(office: Off
     assert told(stopped) == [("REFUND", "17.999999999", "23.999999999", "Cycle 1")]
     code, message = await office.refusal("renewHold", accountId=account, refId="7", used="0", amount="1")
     assert (code, message) == ("CONFLICT", "the hold of INFERENCE_INSTANCE 7 is already settled")
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []

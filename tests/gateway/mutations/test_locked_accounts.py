@@ -24,7 +24,7 @@ async def office(postgresql_url: str) -> AsyncIterator[Office]:
 @asynccontextmanager
 async def _locked(office: Office, accounts: list[str]) -> AsyncIterator[None]:
     """As a strict import of these accounts has them, or a person in psql."""
-    async with office.parts.database.write() as connection:
+    async with office.services.database.write() as connection:
         await writes.lock_accounts(connection, [number_of(account) for account in accounts])
         yield
 

@@ -52,7 +52,7 @@ async def test_a_batch_is_one_row_and_its_days(office: Office) -> None:
     ]
     # The row counts in the month that it was recorded in, each call in that of its own time.
     assert list(found["monthlySummary"].values()) == ["0.00300027", "1", "0", "945"]
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []
 
 
 async def test_a_request_counts_once_in_whatever_batch_it_comes(office: Office) -> None:
@@ -109,7 +109,7 @@ async def test_batches_that_overlap_count_each_request_once_though_sent_at_once(
     assert (day["calls"], day["cost"]) == ("48", "0.00000648")
     rows = (await office.transactions(account))[1:]
     assert rows[-1]["balanceAfter"] == "0.99999352"
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []
 
 
 async def test_the_largest_batch(office: Office) -> None:
@@ -121,7 +121,7 @@ async def test_the_largest_batch(office: Office) -> None:
 
 async def test_usage_that_is_refused(office: Office) -> None:
     account = await office.account("1.00")
-    async with office.parts.database.write() as connection:
+    async with office.services.database.write() as connection:
         key = number_of(account), date(2026, 10, 30), "m-large", "chat", "platform"
         await put_usage_days(connection, [FedDayRow(*key, 1, 1, 1, 1, "rollup")])
     good = request("good")
@@ -187,7 +187,7 @@ async def test_totals_beyond_64_bits_are_exact_and_keep_the_page(office: Office)
         FedDayRow(number_of(account), date(2026, 10, day), "m", "chat", "platform", most, most, most, most, "rollup")
         for day in (1, 2, 3)
     ]
-    async with office.parts.database.write() as connection:
+    async with office.services.database.write() as connection:
         await put_usage_days(connection, days)
     query = "query ($id: ID!) { account(id: $id) { balance usage { totals { calls tokens cost } nodes { tokens } } } }"
     assert (await office.query(query, id=account))["account"] == {
@@ -206,7 +206,7 @@ async def test_calls_and_an_import_of_the_same_day_at_once_count_each_request_on
 
     async def imported(part: int) -> None:
         file = BytesIO("\n".join([name, *lines[part::4]]).encode())
-        importer = Importer(office.parts.database, ImportOptions(), Prices(), office.clock)
+        importer = Importer(office.services.database, ImportOptions(), Prices(), office.clock)
         assert (await importer.run([Source("log.csv", file)])).refused == 0
 
     async def recorded(number: int) -> None:
@@ -216,13 +216,13 @@ async def test_calls_and_an_import_of_the_same_day_at_once_count_each_request_on
     await asyncio.gather(*(recorded(number) for number in range(40)), *(imported(part) for part in range(4)))
     (day,) = (await office.query(USAGE, id=account))["account"]["usage"]["nodes"]
     assert (day["calls"], day["inputTokens"], day["cost"]) == ("80", "72000", "4.04")
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []
 
 
 async def test_requests_of_one_day_are_recorded_together_and_those_of_a_rollup_s_day_refused(office: Office) -> None:
     account = await office.account("1.00")
     rollup = FedDayRow(number_of(account), date(2026, 10, 31), "rolled", "chat", "platform", 1, 1, 1, 1, "rollup")
-    async with office.parts.database.write() as connection:
+    async with office.services.database.write() as connection:
         await put_usage_days(connection, [rollup])
     key = office.keys["service"]
     calls = [

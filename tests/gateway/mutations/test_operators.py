@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.keys import Keys, KeyScope, NewKey
+from access.keys import Keys, KeyScope, NewKey
 from tests.gateway.command_line import run
 from tests.gateway.mutations.office import Office, brief, contents, number_of, opened
 from tests.gateway.mutations.test_lifecycles import GPU, HOUR_OF_GPU
@@ -56,7 +56,7 @@ async def test_an_account_with_a_signup_bonus(office: Office) -> None:
     assert entry["account"] == {"id": account}
     assert (entry["act"], entry["owner"], entry["description"]) == ("createAccount", "tests", "First")
     assert entry["transactions"] == [{"id": row["id"], "type": "BONUS"}]
-    assert await differences(office.parts.database) == []
+    assert await differences(office.services.database) == []
 
 
 async def test_an_account_without_a_bonus_has_no_row(office: Office) -> None:
@@ -210,7 +210,7 @@ async def test_what_is_read_below_a_payload_is_what_the_transaction_saw(office: 
 async def test_an_error_below_a_payload_undoes_the_act(database_url: str, compiled: bool) -> None:
     async with opened(database_url, compiled=compiled) as office:
         account = await office.account("10.00")
-        before = await contents(office.parts.database)
+        before = await contents(office.services.database)
         below = "account { id transactions(first: 0) { totalCount } }"
         answer = await office.answer(
             "suspendAccount", office.keys["operator"], below, accountId=account, reason="Chargeback"
@@ -219,7 +219,7 @@ async def test_an_error_below_a_payload_undoes_the_act(database_url: str, compil
         assert [(one["path"], one["extensions"]["code"]) for one in answer["errors"]] == [
             (["suspendAccount", "account", "transactions"], "BAD_USER_INPUT")
         ]
-        assert await contents(office.parts.database) == before
+        assert await contents(office.services.database) == before
 
 
 async def test_a_key_that_was_revoked_a_moment_ago_does_nothing_more(database_url: str) -> None:
@@ -227,7 +227,7 @@ async def test_a_key_that_was_revoked_a_moment_ago_does_nothing_more(database_ur
         account = await office.account("10.00")
         key = await office.key(NewKey(KeyScope.OPERATOR, "leaving"))
         await office.call("suspendAccount", key, accountId=account, reason="Chargeback")
-        await Keys(office.parts.database, office.clock).revoke(key[:12])
+        await Keys(office.services.database, office.clock).revoke(key[:12])
         await office.query("{ viewer { scope } }", key)
         code, message = await office.refusal("reactivateAccount", key, accountId=account, reason="Friend")
         assert (code, message) == ("UNAUTHENTICATED", "the API key has expired or was revoked")

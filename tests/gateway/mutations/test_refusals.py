@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ledger.keys import KeyScope, NewKey, ServiceOperation
+from access.keys import KeyScope, NewKey, ServiceOperation
 from tests.gateway.mutations.office import Office, number_of
 from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU, INFERENCE
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from graphql import is_non_null_type
 
-from ledger.keys import KeyScope, NewKey
+from access.keys import KeyScope, NewKey
 from schema.build import graphql_schema
 from tests.gateway.mutations.office import Office, contents, number_of, opened
 from tests.gateway.mutations.test_auto_recharge import GIVEN as RECHARGE
@@ -105,7 +105,7 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
     size = {"gib": 100, "pricePerGibDay": "0.01"}
     await office.call("setVolume", **volume | {"refId": "v-2"}, **size)
     waiting = event("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_waiting")
-    await office.parts.stripe_events.receive(body(waiting))
+    await office.services.stripe_events.receive(body(waiting))
     return account, {
         "openHold": {**of_account, **GPU, "amount": "1", **HOUR_OF_GPU},
         "renewHold": {**of_account, "refId": "7", "used": "1", "amount": "1"},
@@ -132,9 +132,9 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
 
 async def _met(office: Office, name: str, key: str | None, given: dict[str, Any]) -> str:
     """The code of the refusal, after a look that it wrote nothing; or that it was done."""
-    before = await contents(office.parts.database)
+    before = await contents(office.services.database)
     answer = await office.answer(name, key, "replayed", **given)
-    after = await contents(office.parts.database)
+    after = await contents(office.services.database)
     if "errors" not in answer:
         assert after != before
         return DONE

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from access.keys import KeyScope, NewKey, ServiceOperation
 from ledger.cycles import CycleSettlement
-from ledger.keys import KeyScope, NewKey, ServiceOperation
 from ledger.storage import StorageBilling
 from tests.gateway.mutations.office import Office, brief, number_of
 from tests.gateway.mutations.test_lifecycles import INFERENCE
@@ -21,7 +21,7 @@ RATE = {"refId": "i-7", "gpus": 1, "pricePerGpuHour": "2.00"}
 
 async def test_a_volume_s_life(office: Office) -> None:
     account = await office.account("10.00")
-    billing = StorageBilling(office.parts.database, office.parts.ledger, clock=office.clock)
+    billing = StorageBilling(office.services.database, office.services.ledger, clock=office.clock)
     given = {"accountId": account, **VOLUME, **SIZE, "idempotencyKey": "made"}
     made = await office.call("setVolume", **given)
     assert made == {"transactions": [], "balance": "10.00", "replayed": False}
@@ -50,7 +50,7 @@ async def test_an_instance_s_cycles(office: Office) -> None:
     assert refused[0] == "NOT_FOUND"
     given = {"accountId": account, **RATE, "refId": INFERENCE["refId"]}
     assert (await office.call("setInstanceRate", **given))["toStop"] is False
-    cycles = CycleSettlement(office.parts.database, office.parts.ledger, clock=office.clock)
+    cycles = CycleSettlement(office.services.database, office.services.ledger, clock=office.clock)
     office.now += DAY
     assert await cycles.run() == 1
     await office.call("setInstanceRate", **given)

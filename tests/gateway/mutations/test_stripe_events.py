@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ledger.keys import KeyScope, NewKey
+from access.keys import KeyScope, NewKey
 from ledger.stripe.retries import EventRetries
 from tests.gateway.mutations.office import Office, number_of
 from tests.stripe_objects import body, dispute, event, session
@@ -22,7 +22,7 @@ LIST = (
 
 async def told(office: Office, number: int, customer: str = "cus_9") -> None:
     paid = event("checkout.session.completed", session(f"cs_{number}", customer=customer), f"evt_{number}")
-    await office.parts.stripe_events.receive(body(paid))
+    await office.services.stripe_events.receive(body(paid))
 
 
 async def listed(office: Office, **given: Any) -> Any:
@@ -46,8 +46,8 @@ async def test_what_waits_is_linked_and_applied_by_the_worker(office: Office) ->
     }
     linked = await office.call("linkStripeCustomer", accountId=account, customer="cus_9")
     assert linked == {"transactions": [], "balance": "0.00", "replayed": False}
-    parts = office.parts
-    assert await EventRetries(parts.database, parts.stripe_events, None, office.clock).run() == 1
+    services = office.services
+    assert await EventRetries(services.database, services.stripe_events, None, office.clock).run() == 1
     (applied,) = (await listed(office))["nodes"]
     assert applied == waiting | {
         "state": "APPLIED",
@@ -66,7 +66,7 @@ async def test_what_waits_is_linked_and_applied_by_the_worker(office: Office) ->
 async def test_events_that_need_a_person_are_listed_and_counted(office: Office) -> None:
     await told(office, 1)
     lost = dispute("dp_1", status="lost", payment_intent="pi_1")
-    await office.parts.stripe_events.receive(body(event("charge.dispute.closed", lost, "evt_2")))
+    await office.services.stripe_events.receive(body(event("charge.dispute.closed", lost, "evt_2")))
     found = await office.query(
         "{ stripeEvents(state: NEEDS_ATTENTION) { totalCount nodes { id objectId nextTryAt } } }"
     )
@@ -101,7 +101,7 @@ async def test_what_is_dismissed_waits_no_more(office: Office) -> None:
 
 async def test_the_list_is_paged_and_narrowed(office: Office) -> None:
     account = await office.account()
-    await office.parts.stripe_events.link(number_of(account), "cus_1")
+    await office.services.stripe_events.link(number_of(account), "cus_1")
     for number in range(5):
         office.now += timedelta(seconds=1)
         await told(office, number, "cus_1" if number % 2 else "cus_9")

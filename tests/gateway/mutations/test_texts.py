@@ -150,7 +150,7 @@ def _of_importer(office: Office) -> Iterator[Way]:
         csv.writer(file).writerows([given.keys(), given.values()])
         refusals: list[Refusal] = []
         importer = Importer(
-            office.parts.database,
+            office.services.database,
             ImportOptions(create_accounts=True),
             Prices(),
             office.clock,
@@ -171,7 +171,7 @@ def _of_webhook(office: Office) -> Way:
     async def told(contract: str) -> str:
         paid = invoice(f"in_{office.new_key()}", customer="cus_1", subtotal=100, metadata={"contract": contract})
         try:
-            receipt = await office.parts.stripe_events.receive(body(event("invoice.paid", paid)))
+            receipt = await office.services.stripe_events.receive(body(event("invoice.paid", paid)))
         except BadUserInput as refusal:
             return str(refusal)
         return receipt.reason or ""
@@ -183,7 +183,7 @@ def _of_webhook(office: Office) -> Way:
 
 async def test_texts_in_mutations_files_and_events(office: Office) -> None:
     account = await office.account("100.00")
-    await office.parts.stripe_events.link(number_of(account), "cus_1")
+    await office.services.stripe_events.link(number_of(account), "cus_1")
     await _check(_of_mutations(office, account))
     await _check(_of_importer(office))
     await _check([_of_webhook(office)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ledger.keys import KeyScope, NewKey
+from access.keys import KeyScope, NewKey
 from tests.gateway.mutations.office import Office, contents, number_of, opened
 from tests.stripe_objects import SECRET, body, event, payment, session, signature
 from tests.stripe_stand_in import Fault, StandIn, settings, standing_in
@@ -147,10 +147,10 @@ async def test_what_stripe_answers_has_a_code_and_the_call_can_be_sent_again(
     key = await office.manager(await office.account())
     given = {"amount": "25.00", **URLS, "idempotencyKey": "again"}
     stand_in.faults = ["none", fault]
-    before = await contents(office.parts.database)
+    before = await contents(office.services.database)
     answer = await office.answer("createTopUp", key, **given)
     assert answer["errors"][0]["extensions"] == extensions
-    after = await contents(office.parts.database)
+    after = await contents(office.services.database)
     assert {name for name in after if after[name] != before[name]} == {"stripe_customers"}
     made = await office.call("createTopUp", key, **given)
     assert made["checkoutUrl"].startswith("https://checkout.stripe.example/")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from ledger.keys import KeyScope, Principal
+from access.keys import KeyScope, Principal
+from ledger.commands import Order, Writer
 from ledger.kinds import WriterKind
-from ledger.moves import Order, Writer
-from resolvers.writes import Writes
+from resolvers.mutations.context import Writes
 from tests.gateway.mutations.office import MORE, PAYLOAD, ROW, Office, contents, number_of, opened
 from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU, INFERENCE
 from tests.gateway.mutations.test_metering import request
@@ -64,7 +64,7 @@ async def test_both_executors_answer_alike(database_url: str) -> None:
                 told.append(await office.answer(name, office.keys["service"], accountId=account, **given))
             number = number_of(account)
             told = json.loads(json.dumps(told).replace(f"txn_{number}_", "txn_N_").replace(f"chg_{number}_", "chg_N_"))
-            assert await differences(office.parts.database) == []
+            assert await differences(office.services.database) == []
         answers.append(told)
     assert answers[0] == answers[1]
     assert [len(one.get("errors", ())) for one in answers[0]] == [0, 0, 0, 0, 1, 0, 1]
@@ -92,13 +92,13 @@ async def test_fields_before_the_one_that_fails_are_kept_and_those_after_it_not_
 
 def _writes(office: Office) -> Writes:
     principal = Principal(1, "eco_test", KeyScope.SERVICE, None, None, None, None)
-    return Writes(office.parts.ledger, principal, office.clock, office.parts.top_ups)
+    return Writes(office.services.ledger, principal, office.clock, office.services.top_ups)
 
 
 async def test_nothing_is_kept_where_a_part_of_the_payload_could_not_be_read(office: Office) -> None:
     """PostgreSQL would answer COMMIT as if it had, and the read's error may have nulled a nullable field alone."""
     account = await office.account("10.00")
-    before = await contents(office.parts.database)
+    before = await contents(office.services.database)
     writes, writer = _writes(office), Writer(WriterKind.SERVICE, "eco_test")
 
     async def acted() -> None:
@@ -110,7 +110,7 @@ async def test_nothing_is_kept_where_a_part_of_the_payload_could_not_be_read(off
 
     with pytest.raises(Exception, match="no_such_table"):
         await acted()
-    assert await contents(office.parts.database) == before
+    assert await contents(office.services.database) == before
 
 
 _FUNCTION = """
@@ -135,18 +135,18 @@ _REFUSED_AT_COMMIT = {
 async def test_a_commit_that_fails_is_the_field_s_error(database_url: str, compiled: bool) -> None:
     async with opened(database_url, compiled=compiled) as office:
         account = await office.account("10.00")
-        postgresql = office.parts.database.is_postgresql
-        async with office.parts.database.write() as connection:
+        postgresql = office.services.database.is_postgresql
+        async with office.services.database.write() as connection:
             for statement in _REFUSED_AT_COMMIT[postgresql]:
                 await connection.execute(text(statement))
-        before = await contents(office.parts.database)
+        before = await contents(office.services.database)
         call = {"accountId": account, **GPU, "amount": "2.49", **HOUR_OF_GPU}
         answer = await office.answer("openHold", office.keys["service"], **call)
         assert answer["data"] is None
         assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [
             (["openHold"], "UNAVAILABLE" if postgresql else "INTERNAL")
         ]
-        assert await contents(office.parts.database) == before
+        assert await contents(office.services.database) == before
 
 
 async def test_what_a_call_writes_answers_its_payload_by_two_statements(postgresql_url: str) -> None:
@@ -163,13 +163,13 @@ async def test_what_a_call_writes_answers_its_payload_by_two_statements(postgres
         told = []
         for name, given in calls:
             selection = f"{PAYLOAD} {MORE.get(name, '')} transactions {{ charge {{ net }} balanceBefore }}"
-            with watched(office.parts.database) as sent:
+            with watched(office.services.database) as sent:
                 told.append(await office.call(name, None, selection, accountId=account, **given))
             assert len([one for one, _ in sent if "api_keys" not in one]) == 2, name
         rows = [row for payload in told for row in payload["transactions"]]
         assert [row["charge"] and row["charge"]["net"] for row in rows] == ["5.00", "9.00", "9.00", "10.00", None, None]
         assert [{name: row[name] for name in ROW.split()} for row in rows] == (await office.transactions(account))[1:]
-        with watched(office.parts.database) as sent:
+        with watched(office.services.database) as sent:
             read = await office.call(
                 "grantBonus", None, "transactions { explanation }", accountId=account, **calls[-1][1]
             )

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
+from access.keys import IssuedKey, Keys, KeyScope, NewKey
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import Parts, build_parts
 from gateway.protocol import Runner
+from gateway.services import Services, build_services
 from gateway.streams.source import Answers
 from ledger.accounts import Accounts
-from ledger.keys import IssuedKey, Keys, KeyScope, NewKey
 from tests.gateway.streams.tap import Tap
 
 
 @dataclass
 class Gateway:
-    parts: Parts
+    services: Services
     tap: Tap
     runner: Runner
     session: ClientSession
@@ -42,8 +42,8 @@ class Gateway:
         return await self.keys.create(NewKey(KeyScope.READ, "tests", self.account_id))
 
     def metric(self, name: str, **labels: str) -> float | None:
-        self.parts.metrics.text()
-        return self.parts.metrics.registry.get_sample_value(name, labels)
+        self.services.metrics.text()
+        return self.services.metrics.registry.get_sample_value(name, labels)
 
 
 Serve = Callable[..., Awaitable[Gateway]]
@@ -56,16 +56,18 @@ async def serve(database_url: str) -> AsyncIterator[Serve]:
 
         async def served(answers: Answers | None = None, **settings: Any) -> Gateway:
             given = {"database_url": database_url, "key_cache_seconds": 0, "shutdown_seconds": 5} | settings
-            parts, tap = build_parts(settings_of(given)), Tap()
-            row = await Accounts(parts.database).create("One")
-            keys = Keys(parts.database)
+            services, tap = build_services(settings_of(given)), Tap()
+            row = await Accounts(services.database).create("One")
+            keys = Keys(services.database)
             key = await keys.create(NewKey(KeyScope.READ, "tests", row.id))
-            runner = Runner(build_app(parts, answers or tap.answers), shutdown_timeout=parts.settings.shutdown_seconds)
+            runner = Runner(
+                build_app(services, answers or tap.answers), shutdown_timeout=services.settings.shutdown_seconds
+            )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             session = await stack.enter_async_context(ClientSession())
-            return Gateway(parts, tap, runner, session, runner.addresses[0][1], row.id, key.secret, keys)
+            return Gateway(services, tap, runner, session, runner.addresses[0][1], row.id, key.secret, keys)
 
         yield served
 

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import orjson
 
+from access.keys import Principal
 from gateway.graphql_request import GraphQLRequest
-from gateway.parts import Parts
 from gateway.requests import ClientLeft
+from gateway.services import Services
 from gateway.streams.subscription import Event, EventStream, Taker, answers
-from ledger.keys import Principal
 
 SUBSCRIPTION = "subscription { balanceChanged { cursor } }"
 """Right by the schema; what the test gives out in its place need not be."""
@@ -88,13 +88,13 @@ class Tap:
     begun: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def answers(
-        self, parts: Parts, principal: Principal, given: GraphQLRequest, last_event_id: str | None = None
+        self, services: Services, principal: Principal, given: GraphQLRequest, last_event_id: str | None = None
     ) -> EventStream:
         """What begins with `subscription` is the test's, the rest is answered as ever."""
         if self.gate is not None:
             await self.gate.wait()
         if not given.query.startswith("subscription"):
-            return await answers(parts, principal, given, last_event_id)
+            return await answers(services, principal, given, last_event_id)
         self.asked.append(Asked(principal.key_prefix, given.variables, last_event_id))
         if self.refusal is not None:
             raise self.refusal

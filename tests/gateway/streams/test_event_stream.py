@@ -9,7 +9,7 @@ import pytest
 
 from db.errors import DatabaseUnavailable
 from gateway.operations import Refused
-from gateway.streams import outlet
+from gateway.streams import send_buffer
 from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
 from tests.gateway.streams.conftest import Gateway, Serve
@@ -275,7 +275,7 @@ async def test_a_client_that_takes_nothing_makes_its_stream_wait(gateway: Gatewa
 async def test_a_client_that_takes_nothing_for_long_is_cut_off(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(send_buffer, "STALLED_SECONDS", 0.5)
     async with requested(gateway):
         stream = await gateway.tap.stream()
         for number in range(400):
@@ -318,7 +318,7 @@ async def test_a_stream_is_no_request_that_is_being_answered(gateway: Gateway) -
         stream = await gateway.tap.stream()
         assert gateway.metric("billing_http_requests_running") == 0
         assert gateway.metric("billing_http_requests_total", route="/graphql", method="POST", status="200") == 1
-        stream.give(event(1, gateway.parts.clock()))
+        stream.give(event(1, gateway.services.clock()))
         await client.next()
         assert gateway.metric("billing_subscribers", transport="sse") == 1
         assert gateway.metric("billing_stream_events_total", transport="sse") == 1

@@ -18,12 +18,12 @@ import psutil
 import pytest
 from aiohttp import web
 
+from access.keys import Keys, KeyScope, NewKey
 from gateway.app import build_app
 from gateway.commands.options import settings_of
-from gateway.parts import Parts, build_parts
 from gateway.protocol import Runner
+from gateway.services import Services, build_services
 from ledger.accounts import Accounts
-from ledger.keys import Keys, KeyScope, NewKey
 from tests.gateway.streams.crowd import Transport
 from tests.ledger.desk import OPERATOR, correction, order
 
@@ -65,7 +65,7 @@ def _held() -> Held:
 class Room:
     """A gateway in this process, and the crowds that come to it."""
 
-    parts: Parts
+    services: Services
     port: int
     key: str
 
@@ -97,19 +97,19 @@ class Room:
 
     def _subscribers(self, transport: Transport) -> float | None:
         name = {Transport.WEBSOCKET: "websocket", Transport.EVENT_STREAM: "sse"}[transport]
-        return self.parts.metrics.registry.get_sample_value("billing_subscribers", {"transport": name})
+        return self.services.metrics.registry.get_sample_value("billing_subscribers", {"transport": name})
 
 
 @pytest.fixture
 async def room(postgresql_url: str) -> AsyncIterator[Room]:
-    parts = build_parts(settings_of({"database_url": postgresql_url, "heartbeat_seconds": HEARTBEAT_SECONDS}))
-    account = await Accounts(parts.database).create("Crowded")
-    key = await Keys(parts.database).create(NewKey(KeyScope.READ, "crowd", account.id))
-    await parts.ledger.post(order(account.id, correction(5), writer=OPERATOR))
-    runner = Runner(build_app(parts), shutdown_timeout=5)
+    services = build_services(settings_of({"database_url": postgresql_url, "heartbeat_seconds": HEARTBEAT_SECONDS}))
+    account = await Accounts(services.database).create("Crowded")
+    key = await Keys(services.database).create(NewKey(KeyScope.READ, "crowd", account.id))
+    await services.ledger.post(order(account.id, correction(5), writer=OPERATOR))
+    runner = Runner(build_app(services), shutdown_timeout=5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield Room(parts, runner.addresses[0][1], key.secret)
+    yield Room(services, runner.addresses[0][1], key.secret)
     await runner.cleanup()
 
 

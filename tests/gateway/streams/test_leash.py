@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.streams.leash import Leash
+from gateway.streams.cancel_scope import Leash
 from gateway.streams.live import Ending
 
 

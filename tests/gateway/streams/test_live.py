@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from access.keys import Keys, KeyScope, NewKey, Principal, principal_of
 from db.errors import DatabaseError
 from gateway.commands.options import settings_of
-from gateway.parts import Parts, build_parts
+from gateway.services import Services, build_services
 from gateway.streams.live import Ending, LiveStreams
-from ledger.keys import Keys, KeyScope, NewKey, Principal, principal_of
 from tests.ledger.desk import START
 from tests.statements import watched
 
@@ -26,20 +26,20 @@ class Noted:
 
 
 @pytest.fixture
-async def parts(database_url: str) -> Parts:
-    return build_parts(settings_of({"database_url": database_url}), lambda: START)
+async def services(database_url: str) -> Services:
+    return build_services(settings_of({"database_url": database_url}), lambda: START)
 
 
-async def _principal(parts: Parts, *, seconds: float | None = None) -> Principal:
+async def _principal(services: Services, *, seconds: float | None = None) -> Principal:
     expires_at = None if seconds is None else START + timedelta(seconds=seconds)
     new = NewKey(KeyScope.OPERATOR, "tests", expires_at=expires_at)
-    return principal_of((await Keys(parts.database, parts.clock).create(new)).row)
+    return principal_of((await Keys(services.database, services.clock).create(new)).row)
 
 
-async def test_one_statement_tells_of_all_keys_whose_streams_must_end(parts: Parts) -> None:
-    keys = Keys(parts.database, parts.clock)
+async def test_one_statement_tells_of_all_keys_whose_streams_must_end(services: Services) -> None:
+    keys = Keys(services.database, services.clock)
     valid, revoked, rotated, graced, expiring = [
-        await _principal(parts, seconds=one) for one in (9, None, None, None, 5)
+        await _principal(services, seconds=one) for one in (9, None, None, None, 5)
     ]
     await keys.revoke(revoked.key_prefix)
     await keys.rotate(rotated.key_prefix)
@@ -63,35 +63,35 @@ async def test_one_statement_tells_of_all_keys_whose_streams_must_end(parts: Par
     for noted in streams.values():
         for one in noted:
             live.enter(one)
-    with watched(parts.database) as sent:
-        await live.end_with_their_keys(parts)
+    with watched(services.database) as sent:
+        await live.end_with_their_keys(services)
     assert len(sent) == 1, sent
     ended = {name for name, noted in streams.items() if [one.endings for one in noted] == [[Ending.KEY]] * 3}
     assert ended == {"revoked", "rotated", "expired", "unknown"}
     assert all(one.endings == [] for name in streams.keys() - ended for one in streams[name])
 
-    later = replace(parts, clock=lambda: START + timedelta(seconds=6))
+    later = replace(services, clock=lambda: START + timedelta(seconds=6))
     await live.end_with_their_keys(later)
     assert [one.endings for one in streams["graced"] + streams["expiring"]] == [[Ending.KEY]] * 6
     assert [one.endings for one in streams["valid"]] == [[]] * 3
-    await parts.database.close()
+    await services.database.close()
 
 
-async def test_without_streams_nothing_is_asked(parts: Parts) -> None:
+async def test_without_streams_nothing_is_asked(services: Services) -> None:
     live = LiveStreams()
-    gone = Noted(await _principal(parts))
+    gone = Noted(await _principal(services))
     live.enter(gone)
     live.leave(gone)
-    with watched(parts.database) as sent:
-        await live.end_with_their_keys(parts)
+    with watched(services.database) as sent:
+        await live.end_with_their_keys(services)
     assert sent == []
-    await parts.database.close()
+    await services.database.close()
 
 
 async def test_keys_end_by_the_clock_while_the_database_cannot_be_asked(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expired, valid = Noted(await _principal(parts, seconds=5)), Noted(await _principal(parts))
+    expired, valid = Noted(await _principal(services, seconds=5)), Noted(await _principal(services))
     live = LiveStreams()
     for one in (expired, valid):
         live.enter(one)
@@ -99,9 +99,9 @@ async def test_keys_end_by_the_clock_while_the_database_cannot_be_asked(
     async def unreachable(*_: object) -> None:
         raise DatabaseError("away")
 
-    later = replace(parts, clock=lambda: START + timedelta(seconds=5))
-    monkeypatch.setattr(parts.database, "read", unreachable)
+    later = replace(services, clock=lambda: START + timedelta(seconds=5))
+    monkeypatch.setattr(services.database, "read", unreachable)
     with pytest.raises(DatabaseError):
         await live.end_with_their_keys(later)
     assert (expired.endings, valid.endings) == ([Ending.KEY], [])
-    await parts.database.close()
+    await services.database.close()

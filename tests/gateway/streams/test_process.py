@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, WSMsgType
 
+from access.keys import Keys, KeyScope, NewKey
 from db.database import Database, DatabaseOptions
 from ledger.accounts import Accounts
-from ledger.keys import Keys, KeyScope, NewKey
 from tests.ledger.desk import OPERATOR, Desk, correction
 
 SUBSCRIPTION = "subscription { balanceChanged { balance } }"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.streams.subscription import answers
+from ledger.commands import Entry, Order, Writer
 from ledger.kinds import TransactionType, WriterKind
-from ledger.moves import Entry, Order, Writer
 from resolvers.cursors import CursorKind, CursorWriter
 from tests.gateway.streams.conftest import Gateway, Serve
 from tests.gateway.streams.event_client import requested
@@ -47,7 +47,7 @@ async def _post(gateway: Gateway, *descriptions: str) -> None:
     writer = Writer(WriterKind.OPERATOR, "tests")
     for description in descriptions:
         entry = Entry(TransactionType.ADMIN_CORRECTION, 10**9, description)
-        await gateway.parts.ledger.post(Order(gateway.account_id, writer, [entry], "post"))
+        await gateway.services.ledger.post(Order(gateway.account_id, writer, [entry], "post"))
 
 
 async def _query(gateway: Gateway, query: str = PAGE, **variables: Any) -> Any:
@@ -74,7 +74,7 @@ def _refusal(errors: Any) -> tuple[str, str]:
 async def test_no_subscription_goes_on_from_a_cursor_of_before(gateway: Gateway, new_rows: int, message: str) -> None:
     await _post(gateway, "first", "second", "third")
     old = await _balance_cursor(gateway)
-    await restore(gateway.parts.database, gateway.account_id, 1)
+    await restore(gateway.services.database, gateway.account_id, 1)
     await _post(gateway, *(f"other {number}" for number in range(new_rows)))
     async with connected(gateway) as socket:
         for query in (CHANGES, LOW):
@@ -87,7 +87,7 @@ async def test_no_subscription_goes_on_from_a_cursor_of_before(gateway: Gateway,
     async with requested(gateway, CHANGES, headers={"Last-Event-ID": old}) as client:
         _, payload = await client.next()
         assert _refusal(payload["errors"]) == ("BAD_CURSOR", message)
-    assert not gateway.parts.database.changes._tails
+    assert not gateway.services.database.changes._tails
     # What the message says to do.
     async with requested(gateway, CHANGES, variables={"after": await _balance_cursor(gateway)}) as client:
         await _post(gateway, "next")
@@ -105,7 +105,7 @@ async def test_a_running_subscription_ends(gateway: Gateway, new_rows: int) -> N
         event = (await socket.received())["payload"]["data"]["balanceChanged"]
         event_id, _ = await client.next()
         assert event_id == event["cursor"]
-        await restore(gateway.parts.database, gateway.account_id, 1)
+        await restore(gateway.services.database, gateway.account_id, 1)
         await _post(gateway, *(f"other {number}" for number in range(new_rows)))
         answer = await socket.received()
         assert (answer["type"], _refusal(answer["payload"])) == ("error", ("BAD_CURSOR", NO_ROW))
@@ -126,7 +126,7 @@ async def test_no_page_goes_on_from_a_cursor_of_before(gateway: Gateway, argumen
     old = [edge["cursor"] for edge in connection["edges"]]
     assert old == [connection["pageInfo"][name] for name in ("startCursor", "endCursor")]
     kept = (await _query(gateway, after=old[-1]))["data"]["account"]["transactions"]["edges"][0]["cursor"]
-    await restore(gateway.parts.database, gateway.account_id, 1)
+    await restore(gateway.services.database, gateway.account_id, 1)
     await _post(gateway, *(f"other {number}" for number in range(new_rows)))
     for cursor in old:
         answer = await _query(gateway, **{argument: cursor})

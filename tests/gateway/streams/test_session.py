@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page
 
+from access.keys import KeyScope, NewKey
+from access.tokens import Purpose
 from gateway.streams.session import LIFETIME
-from ledger.keys import KeyScope, NewKey
-from ledger.tickets import Purpose
 from tests.chromium import launched
 from tests.gateway.streams.conftest import Gateway
 from tests.gateway.streams.event_client import COMPLETE, requested
@@ -104,8 +104,8 @@ async def test_a_key_comes_before_the_cookie(gateway: Gateway) -> None:
 
 
 async def test_tickets_of_other_purposes_are_no_cookies(gateway: Gateway) -> None:
-    principal = await gateway.parts.authenticator.principal(gateway.key)
-    token = await gateway.parts.tickets.issue(principal, Purpose.EXPORT, timedelta(hours=1))
+    principal = await gateway.services.authenticator.principal(gateway.key)
+    token = await gateway.services.tickets.issue(principal, Purpose.EXPORT, timedelta(hours=1))
     assert await _status(gateway, token) == 401
 
 
@@ -168,10 +168,10 @@ async def test_a_stream_by_cookie_ends_with_its_key(gateway: Gateway) -> None:
 
 async def test_using_the_cookie_is_using_the_key(gateway: Gateway) -> None:
     token = await _token(gateway)
-    await gateway.parts.authenticator.flush_last_used()
+    await gateway.services.authenticator.flush_last_used()
     (before,) = await gateway.keys.list(gateway.account_id)
     await _status(gateway, token)
-    await gateway.parts.authenticator.flush_last_used()
+    await gateway.services.authenticator.flush_last_used()
     (after,) = await gateway.keys.list(gateway.account_id)
     assert before.last_used_at is not None
     assert after.last_used_at is not None

@@ -14,13 +14,13 @@ from hypothesis import given as generated
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from access.keys import KeyScope, Principal
 from gateway.commands.options import settings_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.operations import Refused, execute_operation
-from gateway.parts import Parts, build_parts
+from gateway.services import Services, build_services
 from gateway.streams import subscription
 from gateway.streams.subscription import Ended, EventStream, answers
-from ledger.keys import KeyScope, Principal
 from ledger.money import format_nanos
 from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter
 from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, order
@@ -38,15 +38,15 @@ RESTORED = (
 
 
 @pytest.fixture(params=[True, False], ids=["compiled", "reference"])
-async def parts(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Parts]:
-    parts = build_parts(settings_of({"database_url": database_url, "compiled_execution": request.param}))
-    yield parts
-    await parts.database.close()
+async def services(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Services]:
+    services = build_services(settings_of({"database_url": database_url, "compiled_execution": request.param}))
+    yield services
+    await services.database.close()
 
 
 @pytest.fixture
-def desk(parts: Parts) -> Desk:
-    return Desk(parts.database)
+def desk(services: Services) -> Desk:
+    return Desk(services.database)
 
 
 def key_of(account_id: int) -> Principal:
@@ -64,9 +64,9 @@ def old_cursor(account_id: int, seq: int) -> str:
 
 
 async def opened(
-    parts: Parts, account_id: int, query: str = CHANGES, last_event_id: str | None = None, /, **variables: Any
+    services: Services, account_id: int, query: str = CHANGES, last_event_id: str | None = None, /, **variables: Any
 ) -> EventStream:
-    return await answers(parts, key_of(account_id), GraphQLRequest(query, None, variables), last_event_id)
+    return await answers(services, key_of(account_id), GraphQLRequest(query, None, variables), last_event_id)
 
 
 async def events(stream: EventStream, number: int) -> list[Any]:
@@ -75,16 +75,16 @@ async def events(stream: EventStream, number: int) -> list[Any]:
         return [json.loads((await anext(stream)).payload)["data"] for _ in range(number)]
 
 
-async def refusal(parts: Parts, account_id: int, query: str = CHANGES, **variables: Any) -> tuple[str, str]:
+async def refusal(services: Services, account_id: int, query: str = CHANGES, **variables: Any) -> tuple[str, str]:
     with pytest.raises(Refused) as refused:
-        await opened(parts, account_id, query, **variables)
+        await opened(services, account_id, query, **variables)
     (error,) = refused.value.errors
     return error["extensions"]["code"], error["message"]
 
 
-async def test_the_newest_row_first_and_then_live(parts: Parts, desk: Desk) -> None:
+async def test_the_newest_row_first_and_then_live(services: Services, desk: Desk) -> None:
     account_id = await desk.account("2.00")
-    stream = await opened(parts, account_id)
+    stream = await opened(services, account_id)
     first = await anext(stream)
     await desk.post(account_id, api_usage(500_000_000))
     second = await anext(stream)
@@ -106,48 +106,50 @@ async def test_the_newest_row_first_and_then_live(parts: Parts, desk: Desk) -> N
     assert second.committed_at == desk.now
 
 
-async def test_goes_on_from_a_cursor_and_from_the_transports_own_word(parts: Parts, desk: Desk) -> None:
+async def test_goes_on_from_a_cursor_and_from_the_transports_own_word(services: Services, desk: Desk) -> None:
     account_id = await desk.account("2.00")
     await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(4)))
-    stream = await opened(parts, account_id, after=await cursor(desk, account_id, 2))
+    stream = await opened(services, account_id, after=await cursor(desk, account_id, 2))
     ids = [event["balanceChanged"]["transaction"]["id"] for event in await events(stream, 3)]
     assert ids == [f"txn_{account_id}_{seq}" for seq in (3, 4, 5)]
     resumed = await opened(
-        parts, account_id, CHANGES, await cursor(desk, account_id, 4), after=await cursor(desk, account_id, 2)
+        services, account_id, CHANGES, await cursor(desk, account_id, 4), after=await cursor(desk, account_id, 2)
     )
     ((change),) = await events(resumed, 1)
     assert change["balanceChanged"]["cursor"] == await cursor(desk, account_id, 5)
 
 
-async def test_refusals_come_before_the_stream_begins(parts: Parts, desk: Desk) -> None:
+async def test_refusals_come_before_the_stream_begins(services: Services, desk: Desk) -> None:
     mine, other = await desk.account("1.00"), await desk.account("1.00")
-    assert await refusal(parts, mine, after="x") == ("BAD_CURSOR", "after is not a cursor of this API")
+    assert await refusal(services, mine, after="x") == ("BAD_CURSOR", "after is not a cursor of this API")
     foreign = old_cursor(other, 1)
-    assert await refusal(parts, mine, after=foreign) == ("BAD_CURSOR", "after is a cursor of another account")
+    assert await refusal(services, mine, after=foreign) == ("BAD_CURSOR", "after is a cursor of another account")
     ahead = f"the after cursor is ahead of the ledger: {RESTORED}"
-    assert await refusal(parts, mine, after=old_cursor(mine, 2)) == ("BAD_CURSOR", ahead)
+    assert await refusal(services, mine, after=old_cursor(mine, 2)) == ("BAD_CURSOR", ahead)
     usage = CursorWriter(CursorKind.USAGE, mine).of_seq(1)
-    assert await refusal(parts, mine, after=usage) == ("BAD_CURSOR", "after is a cursor of another list")
+    assert await refusal(services, mine, after=usage) == ("BAD_CURSOR", "after is a cursor of another list")
     foreign = f'subscription {{ balanceChanged(accountId: "acct_{other}") {{ cursor }} }}'
-    assert await refusal(parts, mine, foreign) == ("NOT_FOUND", "there is no such account")
-    assert (await refusal(parts, mine, LOW))[0] == "BAD_USER_INPUT"
-    assert (await refusal(parts, mine, LOW, threshold="1.0000000001"))[0] == "BAD_USER_INPUT"
-    assert (await refusal(parts, mine, "subscription { balanceChanged { nothing } }"))[0] == "GRAPHQL_VALIDATION_FAILED"
+    assert await refusal(services, mine, foreign) == ("NOT_FOUND", "there is no such account")
+    assert (await refusal(services, mine, LOW))[0] == "BAD_USER_INPUT"
+    assert (await refusal(services, mine, LOW, threshold="1.0000000001"))[0] == "BAD_USER_INPUT"
+    assert (await refusal(services, mine, "subscription { balanceChanged { nothing } }"))[
+        0
+    ] == "GRAPHQL_VALIDATION_FAILED"
     two = "subscription { a: balanceChanged { cursor } b: balanceChanged { cursor } }"
-    assert (await refusal(parts, mine, two))[0] == "GRAPHQL_VALIDATION_FAILED"
+    assert (await refusal(services, mine, two))[0] == "GRAPHQL_VALIDATION_FAILED"
 
 
-async def test_refused_subscriptions_leave_nobody_following(parts: Parts, desk: Desk) -> None:
+async def test_refused_subscriptions_leave_nobody_following(services: Services, desk: Desk) -> None:
     account_id = await desk.account("1.00")
-    await refusal(parts, account_id, after=old_cursor(account_id, 2))
-    stream = await opened(parts, account_id)
+    await refusal(services, account_id, after=old_cursor(account_id, 2))
+    stream = await opened(services, account_id)
     await stream.aclose()
-    assert not parts.database.changes._tails
+    assert not services.database.changes._tails
 
 
-async def test_one_that_falls_behind_is_told_the_cursor(parts: Parts, desk: Desk) -> None:
+async def test_one_that_falls_behind_is_told_the_cursor(services: Services, desk: Desk) -> None:
     account_id = await desk.account("1.00")
-    slow, quick = await opened(parts, account_id), await opened(parts, account_id)
+    slow, quick = await opened(services, account_id), await opened(services, account_id)
     await events(slow, 1)
     for _ in range(13):
         await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(100)))
@@ -156,17 +158,17 @@ async def test_one_that_falls_behind_is_told_the_cursor(parts: Parts, desk: Desk
         await anext(slow)
     (error,) = ended.value.errors
     assert error["extensions"] == {"code": "LAGGED", "cursor": await cursor(desk, account_id, 1)}
-    resumed = await opened(parts, account_id, after=error["extensions"]["cursor"])
+    resumed = await opened(services, account_id, after=error["extensions"]["cursor"])
     assert len(await events(resumed, 1300)) == 1300
-    counted = parts.metrics.text().decode().splitlines()
+    counted = services.metrics.text().decode().splitlines()
     assert {"billing_stream_lagged_total 1.0", "billing_stream_replays_total 1.0"} <= set(counted)
 
 
-async def test_the_same_answer_is_made_once(parts: Parts, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_same_answer_is_made_once(services: Services, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """For all who ask the same of a row; not for those who ask something else."""
     account_id = await desk.account("1.00")
     asked = "subscription ($with: Boolean!) { balanceChanged { cursor transaction @include(if: $with) { id } } }"
-    streams = [await opened(parts, account_id, asked, None, **{"with": number % 2 == 0}) for number in range(6)]
+    streams = [await opened(services, account_id, asked, None, **{"with": number % 2 == 0}) for number in range(6)]
     made: list[Any] = []
     make = execute_operation
 
@@ -180,19 +182,19 @@ async def test_the_same_answer_is_made_once(parts: Parts, desk: Desk, monkeypatc
     assert len(made) == 2
 
 
-async def test_the_answer_is_made_for_the_others_when_the_first_leaves(parts: Parts, desk: Desk) -> None:
+async def test_the_answer_is_made_for_the_others_when_the_first_leaves(services: Services, desk: Desk) -> None:
     account_id = await desk.account("1.00")
     asked = "subscription { balanceChanged { transaction { corrects { id } } } }"
-    first, second = await opened(parts, account_id, asked), await opened(parts, account_id, asked)
+    first, second = await opened(services, account_id, asked), await opened(services, account_id, asked)
     begun = [asyncio.create_task(anext(one)) for one in (first, second)]
     await asyncio.sleep(0)
     begun[0].cancel()
     assert json.loads((await begun[1]).payload) == {"data": {"balanceChanged": {"transaction": {"corrects": None}}}}
 
 
-async def test_low_balance_of_an_empty_account(parts: Parts, desk: Desk) -> None:
+async def test_low_balance_of_an_empty_account(services: Services, desk: Desk) -> None:
     account_id = await desk.account()
-    stream = await opened(parts, account_id, LOW, threshold="1.00")
+    stream = await opened(services, account_id, LOW, threshold="1.00")
     expected = {
         "cursor": await cursor(desk, account_id, 0),
         "balance": "0.00",
@@ -207,7 +209,7 @@ STEPS = st.lists(st.integers(-5, 5).filter(bool), min_size=1, max_size=12)
 
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @generated(data=st.data())
-async def test_low_balance_fires_at_the_edge(parts: Parts, desk: Desk, data: st.DataObject) -> None:
+async def test_low_balance_fires_at_the_edge(services: Services, desk: Desk, data: st.DataObject) -> None:
     """From the beginning of the ledger every crossing is told; from a cursor, those since."""
     account_id = await desk.account()
     for nanos in data.draw(STEPS):
@@ -222,14 +224,14 @@ async def test_low_balance_fires_at_the_edge(parts: Parts, desk: Desk, data: st.
         if seq > begin and after < threshold <= before
     ]
     stream = await opened(
-        parts, account_id, LOW, threshold=format_nanos(threshold), after=await cursor(desk, account_id, begin)
+        services, account_id, LOW, threshold=format_nanos(threshold), after=await cursor(desk, account_id, begin)
     )
     found = [event["lowBalance"] for event in await events(stream, len(crossed))]
     assert [one["transaction"]["id"] for one in found] == [f"txn_{account_id}_{seq}" for seq in crossed]
     assert [one["balance"] for one in found] == [format_nanos(balances[seq]) for seq in crossed]
     # And at the start where no cursor is given, if it is below already.
     await stream.aclose()
-    fresh = await opened(parts, account_id, LOW, threshold=format_nanos(threshold))
+    fresh = await opened(services, account_id, LOW, threshold=format_nanos(threshold))
     if balances[-1] < threshold:
         ((first),) = await events(fresh, 1)
         assert first["lowBalance"]["cursor"] == await cursor(desk, account_id, len(rows))

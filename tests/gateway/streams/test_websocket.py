@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError
 
 from db.errors import DatabaseUnavailable
 from gateway.operations import Refused
-from gateway.streams import outlet
+from gateway.streams import send_buffer
 from gateway.streams.messages import MAX_ID
 from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
@@ -595,7 +595,7 @@ async def test_a_client_that_takes_nothing_is_heard_and_its_other_streams_live_o
 async def test_a_client_that_takes_nothing_for_long_is_cut_off(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(send_buffer, "STALLED_SECONDS", 0.5)
     async with connected(gateway) as client, connected(gateway) as other:
         client.transport.pause_reading()
         await client.subscribe("a")
@@ -671,7 +671,7 @@ async def test_events_are_counted_and_timed_when_they_are_live(gateway: Gateway)
     async with connected(gateway) as client:
         await client.subscribe("a")
         stream = await gateway.tap.stream()
-        now = gateway.parts.clock()
+        now = gateway.services.clock()
         for one in (event(1), event(2, now - timedelta(seconds=0.2)), event(3, now - timedelta(seconds=3))):
             stream.give(one)
         for _ in range(3):

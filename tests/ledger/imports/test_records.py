@@ -180,7 +180,7 @@ async def test_an_export_is_imported_unchanged(database_url: str, tmp_path: Path
     for number, model in enumerate(_MODELS, 1):
         writer.writerow(["one", "2026-10-20", model, "chat", number, 10 * number, number, f"{number}.000000001"])
     async with opened(database_url) as office:
-        database = office.parts.database
+        database = office.services.database
         assert (await _import(database, lines.getvalue()))[0] == (len(_MODELS), 0, 0)
         spaced = [FedDayRow(1, date(2026, 10, 20), one, "chat", "platform", 99, 1, 1, 1, "rollup") for one in _SPACED]
         async with database.write() as connection:

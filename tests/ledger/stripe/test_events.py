@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from db import stripe_events
+from ledger.commands import Entry, Ref
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import RefType, TransactionType
-from ledger.moves import Entry, Ref
 from ledger.stripe.events import EventState, Receipt, StripeEvents
 from tests.ledger.desk import OPERATOR, usd
 from tests.ledger.recompute import differences

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
+from access.keys import IssuedKey, Keys, KeyScope, NewKey
 from db.database import Database, DatabaseOptions
 from ledger.accounts import Accounts
 from ledger.ids import transaction_id_text
-from ledger.keys import IssuedKey, Keys, KeyScope, NewKey
 from ledger.money import format_nanos
 from ledger.posting import Ledger
 from tests.gateway.streams.clients.partners import Received

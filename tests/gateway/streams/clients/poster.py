@@ -21,8 +21,8 @@ import structlog
 
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseError
+from ledger.commands import Order, Outcome
 from ledger.ids import transaction_id_text
-from ledger.moves import Order, Outcome
 from ledger.posting import Ledger
 from tests.ledger.desk import api_usage, order
 

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from playwright.async_api import Browser, expect
 
-from ledger.keys import Keys
+from access.keys import Keys
 from tests.chromium import launched
 from tests.gateway.streams.clients.ledger_accounts import Accountant, FollowedAccount
 from tests.gateway.streams.clients.partners import (

@@ -1,0 +1,164 @@
+"""How each database answers what a snapshot asks for: in one statement where it can, and of one moment always."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from db.connections import postgresql_batches, sqlite_batches
+from db.connections.pool import Connection, Lendable, ReadPool
+from db.connections.snapshots import MAX_BUNDLE, Reader, Rows, SnapshotTorn, Wanted
+from db.connections.sqlite import SqliteConnection
+from db.errors import CONNECTION_LOST, NumberOutOfRange, translate, translated
+
+
+class WriteReader:
+    """Within a write transaction: it sees what that wrote and, of what it has not locked, what others committed."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.is_postgresql = connection.dialect.name == "postgresql"
+        self._connection = connection
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        return [(await self._connection.execute(one.statement, one.parameters)).fetchall() for one in batch]
+
+    async def close(self) -> None:
+        """The connection is the writer's."""
+
+
+Asked = TypeVar("Asked", bound=Lendable, contravariant=True)
+
+
+class Bundles(Protocol[Asked]):
+    """How a database is asked for several reads at once."""
+
+    is_postgresql: bool
+    begin: str
+    """A read-only transaction that sees one moment."""
+
+    async def run(self, connection: Asked, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        """What each found, all of one moment, in one round trip."""
+
+
+class PostgresBundles:
+    is_postgresql = True
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    async def run(self, connection: asyncpg.Connection[Any], batch: Sequence[Wanted]) -> Sequence[Rows]:
+        return await postgresql_batches.run_bundled(
+            connection, [(wanted.statement, wanted.parameters) for wanted in batch]
+        )
+
+
+class SqliteBundles:
+    is_postgresql = False
+    begin = "BEGIN DEFERRED"
+
+    async def run(self, connection: SqliteConnection, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        try:
+            return await sqlite_batches.run_bundled(connection, [(one.statement, one.parameters) for one in batch])
+        except sqlite3.OperationalError as error:
+            # Its sums are of 64 bits: one that leaves them is the answer to its own read alone.
+            if len(batch) == 1 or not isinstance(translate(error), NumberOutOfRange):
+                raise
+            if not connection.is_in_transaction():
+                raise SnapshotTorn("the reads have to be made one by one") from error
+        return [await self._alone(connection, wanted) for wanted in batch]
+
+    async def _alone(self, connection: SqliteConnection, wanted: Wanted) -> Rows | Exception:
+        try:
+            with translated():
+                [rows] = await sqlite_batches.run_bundled(connection, [(wanted.statement, wanted.parameters)])
+        except NumberOutOfRange as error:
+            return error
+        return rows
+
+
+class BriefReader(Generic[Connection]):
+    """For what one round trip answers: a single statement is a snapshot without any transaction."""
+
+    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
+        self.is_postgresql = bundles.is_postgresql
+        self._pool = pool
+        self._bundles = bundles
+        self._used = False
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        if len(batch) > MAX_BUNDLE or (self._used and not all(wanted.timeless for wanted in batch)):
+            raise SnapshotTorn("the operation needs more than one round trip")
+        self._used = True
+        connection = await self._pool.take()
+        sound = False
+        try:
+            found = await self._bundles.run(connection, batch)
+            sound = True
+        finally:
+            self._pool.give_back(connection, sound=sound)
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
+class LongReader(Generic[Connection]):
+    """For any number of round trips: they are one transaction."""
+
+    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
+        self.is_postgresql = bundles.is_postgresql
+        self._pool = pool
+        self._bundles = bundles
+        self._connection: Connection | None = None
+        self._busy = False
+
+    async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+        found: list[Rows | Exception] = []
+        self._busy = True
+        if self._connection is None:
+            self._connection = await self._pool.take()
+            await self._connection.execute(self._bundles.begin)
+        for start in range(0, len(batch), MAX_BUNDLE):
+            found += await self._bundles.run(self._connection, batch[start : start + MAX_BUNDLE])
+        self._busy = False
+        return found
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if not self._busy:
+                # Shielded: a client that leaves must not leave its connection in the transaction.
+                await asyncio.shield(connection.execute("ROLLBACK"))
+        except CONNECTION_LOST:
+            self._busy = True
+        finally:
+            self._pool.give_back(connection, sound=not self._busy)
+
+
+class Readers(Generic[Connection]):
+    """The ways to read of one database."""
+
+    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
+        self._pool = pool
+        self._bundles = bundles
+
+    def brief(self) -> Reader:
+        return BriefReader(self._pool, self._bundles)
+
+    def long(self) -> Reader:
+        return LongReader(self._pool, self._bundles)
+
+    async def one(self, wanted: Wanted) -> Rows:
+        """Outside any transaction."""
+        async with self._pool.lent() as connection:
+            [rows] = await self._bundles.run(connection, (wanted,))
+        assert not isinstance(rows, Exception)
+        return rows
+
+    async def close(self) -> None:
+        await self._pool.close()

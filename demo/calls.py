@@ -1,0 +1,147 @@
+"""API calls: what they cost, the ledger row of each batch of them, and the days that they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
+from random import Random
+from typing import Final, NamedTuple
+
+from demo.scenes import Posted, Scene
+from ledger.commands import Period, Writer
+from ledger.descriptions import dollars
+from ledger.ids import account_id_text
+from ledger.kinds import UsageCategory, UsageOrigin, WriterKind
+from ledger.metering import UsageSums, usage_entry
+from ledger.money import format_nanos
+
+_API_METERING: Final = Writer(WriterKind.SERVICE, "api-metering")
+_HOUR: Final = timedelta(hours=1)
+
+HEADER: Final = "account,day,model,category,origin,calls,input_tokens,output_tokens,cost_usd\n"
+
+BUSY: Final = (4, 3, 2, 2, 2, 3, 5, 8, 12, 15, 17, 17, 16, 17, 18, 18, 17, 15, 13, 11, 10, 8, 7, 5)
+"""How busy each hour of a UTC day is; 10 is the average."""
+
+
+class Model(NamedTuple):
+    name: str
+    category: UsageCategory
+    input_nanos: int = 0
+    """The price of a token: 1,000 nano-dollars are $1.00 per million."""
+    output_nanos: int = 0
+    call_nanos: int = 0
+    input_tokens: int = 0
+    """Of a call, on average; the same below."""
+    output_tokens: int = 0
+
+
+_C = UsageCategory
+DEEPSEEK_V3: Final = Model("DeepSeek-V3.1", _C.CHAT, 270, 1_100, 0, 1_900, 520)
+DEEPSEEK_R1: Final = Model("DeepSeek-R1", _C.CHAT, 550, 2_190, 0, 700, 1_700)
+GPT_OSS: Final = Model("gpt-oss-120b", _C.CHAT, 100, 500, 0, 1_400, 610)
+LLAMA_70B: Final = Model("Llama-3.3-70B-Instruct", _C.CHAT, 130, 400, 0, 1_150, 340)
+MISTRAL_SMALL: Final = Model("Mistral-Small-3.2-24B", _C.CHAT, 80, 200, 0, 820, 260)
+QWEN3_235B: Final = Model("Qwen3-235B-A22B", _C.CHAT, 200, 600, 0, 1_600, 480)
+QWEN3_32B: Final = Model("Qwen3-32B", _C.CHAT, 100, 300, 0, 1_250, 410)
+BGE_M3: Final = Model("bge-m3", _C.EMBEDDING, 10, 0, 0, 390, 0)
+QWEN3_EMBEDDING: Final = Model("Qwen3-Embedding-8B", _C.EMBEDDING, 50, 0, 0, 460, 0)
+FLUX: Final = Model("FLUX.1-schnell", _C.IMAGE, 0, 0, 3_000_000)
+WHISPER: Final = Model("whisper-large-v3", _C.AUDIO, 0, 0, 1_800_000)
+WAN: Final = Model("Wan2.2-T2V-A14B", _C.VIDEO, 0, 0, 240_000_000)
+
+
+class Calls(NamedTuple):
+    """What one model was called for in some time."""
+
+    model: Model
+    calls: int
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def cost_nanos(self) -> int:
+        model, calls, input_tokens, output_tokens = self
+        return calls * model.call_nanos + input_tokens * model.input_nanos + output_tokens * model.output_nanos
+
+
+def some_calls(rng: Random, model: Model, about: float) -> Calls:
+    calls = 1 + int(about * (0.6 + 0.8 * rng.random()))
+    spread = 0.85 + 0.3 * rng.random()
+    return Calls(model, calls, int(calls * model.input_tokens * spread), int(calls * model.output_tokens * spread))
+
+
+def _rate_text(model: Model) -> str:
+    if model.call_nanos:
+        return f"{dollars(model.call_nanos)} per call"
+    per_million = dollars(model.input_nanos * 1_000_000)
+    if model.output_nanos:
+        return f"{per_million} in and {dollars(model.output_nanos * 1_000_000)} out per 1M tokens"
+    return f"{per_million} per 1M tokens"
+
+
+_RATES: Final = {
+    model: _rate_text(model)
+    for model in (
+        DEEPSEEK_V3, DEEPSEEK_R1, GPT_OSS, LLAMA_70B, MISTRAL_SMALL, QWEN3_235B,
+        QWEN3_32B, BGE_M3, QWEN3_EMBEDDING, FLUX, WHISPER, WAN,
+    )
+}  # fmt: skip
+
+
+class Batch(NamedTuple):
+    """The time that a batch covers, and when it is posted."""
+
+    period: Period
+    posted_at: datetime
+    name: str
+    day: date
+
+
+def billed(calls: Calls, batch: Batch) -> Scene:
+    """The ledger row of one model's batch, as a metering service has it written."""
+    model = calls.model
+    tokens = f"{calls.input_tokens:,} in + {calls.output_tokens:,} out tokens, " if calls.input_tokens else ""
+    description = f"API usage {model.name}: {calls.calls:,} calls, {tokens}{_RATES[model]}"
+    usage = UsageSums({model.name}, calls.calls, calls.input_tokens, calls.output_tokens, calls.cost_nanos)
+    move = usage_entry(f"{batch.name}-{model.name}", usage, batch.period, description)
+    return Scene(batch.posted_at, Posted(_API_METERING, move), move.amount_nanos, 1)
+
+
+def _batch(start: datetime, end: datetime, posted_at: datetime) -> Batch:
+    return Batch(Period(start, end), posted_at, f"{start:%Y%m%dT%H%M}", start.date())
+
+
+def hourly_batches(first: datetime, now: datetime) -> Iterator[Batch]:
+    """A batch for each hour of the clock, and one for what has passed of the present hour. None crosses midnight."""
+    start = first.replace(minute=0, second=0, microsecond=0)
+    while (end := start + _HOUR) <= now:
+        yield _batch(start, end, end + min(timedelta(seconds=40), (now - end) / 2))
+        start = end
+    if now - start >= timedelta(minutes=2):
+        yield _batch(start, start + (now - start) * 0.8, start + (now - start) * 0.9)
+
+
+class UsageDays:
+    """One account's days, as the lines of a rollup file."""
+
+    def __init__(self, account_id: int) -> None:
+        self._account = account_id_text(account_id)
+        self._days: dict[tuple[date, Model, UsageOrigin], list[int]] = {}
+
+    def add(self, day: date, calls: Calls, origin: UsageOrigin = UsageOrigin.PLATFORM) -> None:
+        """An account's calls of its own instances cost nothing: the instances do."""
+        sums = self._days.setdefault((day, calls.model, origin), [0, 0, 0, 0])
+        sums[0] += calls.calls
+        sums[1] += calls.input_tokens
+        sums[2] += calls.output_tokens
+        if origin == UsageOrigin.PLATFORM:
+            sums[3] += calls.cost_nanos
+
+    def lines(self) -> Iterator[str]:
+        for (day, model, origin), (calls, input_tokens, output_tokens, cost_nanos) in self._days.items():
+            cost = format_nanos(cost_nanos)
+            yield (
+                f"{self._account},{day},{model.name},{model.category.value},{origin.value},"
+                f"{calls},{input_tokens},{output_tokens},{cost}\n"
+            )

@@ -1,0 +1,87 @@
+"""Calls that only an idempotency key of their own can tell from a repetition: they write no ledger rows, or open the
+account that these are of.
+
+The key is claimed before anything else is done, so a call that is sent twice at once waits for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from db import idempotent_calls
+from db.database import Database
+from db.rows import ActRow
+from ledger.commands import digest_of_payload
+from ledger.errors import IdempotencyConflict
+from ledger.ids import account_id_text
+from ledger.posting import LedgerTransaction
+from ledger.texts import IDEMPOTENCY_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    operation: str
+    idempotency_key: str
+    payload: Any
+    """What the caller gave, as JSON would have it."""
+    account_id: int | None = None
+    """The account that it is about, to which its key is scoped. Keys of calls about none are everybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of a call: enough to answer it again."""
+
+    account_id: int | None
+    balance_nanos: int | None
+    key_prefix: str | None = None
+    last_seq: int | None = None
+    replayed: bool = False
+
+
+def _scope(call: Call) -> str:
+    return "" if call.account_id is None else account_id_text(call.account_id)
+
+
+def _came_before(call: Call, known: ActRow) -> Came:
+    """Raises IdempotencyConflict."""
+    if known.payload_digest != digest_of_payload(call.payload):
+        msg = f"the idempotency key was used for another {call.operation} call with another payload"
+        raise IdempotencyConflict(msg)
+    return Came(known.account_id, known.balance_nanos, known.key_prefix, known.last_seq, replayed=True)
+
+
+async def once(transaction: LedgerTransaction, call: Call, work: Callable[[], Awaitable[Came]]) -> Came:
+    """What came of the call: now, or when it was made first. Raises IdempotencyConflict, and what the work raises."""
+    IDEMPOTENCY_KEY.checked(call.idempotency_key, "idempotencyKey")
+    claimed = ActRow(
+        scope=_scope(call),
+        operation=call.operation,
+        key=call.idempotency_key,
+        payload_digest=digest_of_payload(call.payload),
+        account_id=None,
+        key_prefix=None,
+        balance_nanos=None,
+        last_seq=None,
+        created_at=transaction.clock(),
+    )
+    known = await idempotent_calls.claim_act(transaction.connection, claimed)
+    if known is not None:
+        return _came_before(call, known)
+    came = await work()
+    row = claimed._replace(
+        account_id=came.account_id,
+        key_prefix=came.key_prefix,
+        balance_nanos=came.balance_nanos,
+        last_seq=came.last_seq,
+    )
+    await idempotent_calls.finish_act(transaction.connection, row)
+    return came
+
+
+async def made_before(database: Database, call: Call) -> bool:
+    """Whether the call has an outcome. Raises IdempotencyConflict."""
+    known = await idempotent_calls.read_act(database, _scope(call), call.operation, call.idempotency_key)
+    return known is not None and _came_before(call, known).replayed

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from access.keys import acting_key
+from db.rows import TransactionRow
+from db.top_ups import TopUpRow
+from ledger.posting import LedgerTransaction
+from ledger.top_ups import OPERATION, NewTopUp, SessionState, keep, state_of
+from resolvers.mutations.context import Writes
+
+
+@dataclass(frozen=True, slots=True)
+class TopUpOutcome:
+    account_id: int
+    top_up: TopUpRow
+    balance_nanos: int
+    replayed: bool
+    transactions: tuple[TransactionRow, ...] = ()
+
+
+async def create_top_up(
+    writes: Writes,
+    account_id: str | None,
+    idempotency_key: str,
+    *,
+    amount_nanos: int,
+    success_url: str,
+    cancel_url: str,
+) -> TopUpOutcome:
+    """No transaction is open while Stripe is waited for."""
+    number = writes.account_of_manager(OPERATION, account_id)
+    new = NewTopUp(number, amount_nanos, success_url, cancel_url, idempotency_key)
+    session = await writes.top_ups.start(new)
+
+    async def work(transaction: LedgerTransaction) -> TopUpOutcome:
+        await acting_key(transaction, writes.principal)
+        kept = await keep(transaction, new, session)
+        return TopUpOutcome(number, kept.row, kept.balance_nanos, kept.is_replayed)
+
+    return await writes.act(work, number)
+
+
+def session_state(writes: Writes, outcome: TopUpOutcome) -> SessionState:
+    return state_of(outcome.top_up, writes.now)

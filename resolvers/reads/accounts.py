@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from datetime import datetime
+
+from db import accounts
+from db.filters import AccountCriteria
+from db.rows import AccountRow
+from ledger.errors import BadUserInput, NotFound
+from ledger.ids import parse_account_id
+from resolvers.context import Reads
+from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter, filter_digest, position_in
+from resolvers.pages import Page, page_rows, window_of
+from resolvers.reads.texts import checked_characters
+
+MIN_SEARCH = 3
+MAX_SEARCH = 200
+
+
+async def account(reads: Reads, account_id: str | None) -> AccountRow:
+    row = await reads.loaders.account.load(reads.account_in_scope(account_id))
+    if row is None:
+        raise NotFound("there is no such account")
+    return row
+
+
+def ask_account(reads: Reads, _above: None, id: str | None = None) -> int:  # noqa: A002  GraphQL's name
+    """Asks for the account's row ahead; its number is the key of what is asked for below it."""
+    number = reads.account_in_scope(id)
+    reads.loaders.account.load(number)
+    return number
+
+
+def ask_balance(reads: Reads, account_id: int, as_of: datetime | None = None) -> None:
+    if as_of is not None:
+        reads.loaders.balance_as_of.load((account_id, as_of))
+
+
+async def balance(reads: Reads, row: AccountRow, as_of: datetime | None) -> int:
+    if as_of is None or (row.head_at is not None and as_of >= row.head_at):
+        return row.balance_nanos
+    return await reads.loaders.balance_as_of.load((row.id, as_of))
+
+
+def balance_cursor(row: AccountRow) -> str:
+    return LedgerCursorWriter(row.id).of_row(row.head_seq, row.head_hash)
+
+
+def checked_search(search: str | None) -> str | None:
+    if search is None:
+        return None
+    if not MIN_SEARCH <= len(search) <= MAX_SEARCH:
+        msg = f"search must have {MIN_SEARCH} to {MAX_SEARCH} characters, not {len(search)}"
+        raise BadUserInput(msg)
+    return checked_characters(search, "search")
+
+
+async def account_page(reads: Reads, first: int | None, after: str | None, search: str | None) -> Page[AccountRow]:
+    reads.require_operator()
+    digest = filter_digest(AccountCriteria(checked_search(search)))
+    position = position_in(after, "after", CursorKind.ACCOUNTS, 0, digest)
+    window = window_of(first, None, position, None)
+    found = await accounts.account_page(
+        reads.snapshot,
+        limit=window.limit,
+        after=position,
+        search=search,
+        search_id=None if search is None else parse_account_id(search),
+    )
+    rows, has_next, has_previous = page_rows(found, window)
+    writer = CursorWriter(CursorKind.ACCOUNTS, 0, digest)
+    return Page(0, search, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))
+
+
+async def account_count(reads: Reads, page: Page[AccountRow]) -> int:
+    search: str | None = page.criteria
+    return await accounts.account_count(reads.snapshot, search, None if search is None else parse_account_id(search))

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from db.filters import ChargeCriteria, TransactionCriteria, Window
+from db.rows import ChargeRow, TransactionRow
+from ledger.errors import BadCursor, BadUserInput, NotFound
+from ledger.ids import parse_charge_id
+from ledger.kinds import RESOURCES, ChargeState, RefType
+from resolvers.context import Reads, covers
+from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
+from resolvers.pages import ALL, Needed, Page, page_rows, window_of
+from resolvers.reads import transactions
+from resolvers.reads.texts import checked_ref_id
+
+_STATES: Final = tuple(sorted(state.value for state in ChargeState))
+_REF_TYPES: Final = tuple(sorted(ref_type.value for ref_type in RESOURCES))
+
+
+def charge_criteria(
+    *,
+    state: ChargeState | None = None,
+    ref_type: RefType | None = None,
+    ref_id: str | None = None,
+    opened_gte: datetime | None = None,
+    opened_lt: datetime | None = None,
+) -> ChargeCriteria:
+    """Raises BadUserInput for a range that is upside down or a refId of the wrong length."""
+    if opened_gte is not None and opened_lt is not None and opened_lt < opened_gte:
+        raise BadUserInput("openedAt has an invalid range: lt must not be before gte")
+    by_run = state is not None or ref_type is not None or ref_id is not None
+    return ChargeCriteria(
+        states=(state.value,) if state else _STATES if by_run else None,
+        ref_types=(ref_type.value,) if ref_type else _REF_TYPES if by_run else None,
+        ref_id=None if ref_id is None else checked_ref_id(ref_id),
+        opened_gte=opened_gte,
+        opened_lt=opened_lt,
+    )
+
+
+def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> int | None:
+    first_seq = position_in(text, argument, CursorKind.CHARGES, account_id, digest)
+    if first_seq is not None and not 1 <= first_seq < 2**63 - 1:
+        msg = f"{argument} is not a cursor of this API"
+        raise BadCursor(msg)
+    return first_seq
+
+
+def _window(
+    account_id: int,
+    criteria: ChargeCriteria,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+) -> Window:
+    digest = filter_digest(criteria)
+    return window_of(
+        first,
+        last,
+        _position(after, "after", account_id, digest),
+        _position(before, "before", account_id, digest),
+    )
+
+
+PageKey = tuple[int, ChargeCriteria]
+"""What the count of a page is of."""
+
+
+class _Asked:
+    """A page, and what lies beyond its cursors.
+
+    A charge that a cursor stands for may have left the list since, where that is one of a state: then it is no proof
+    that the list goes on there, and one charge is looked for.
+    """
+
+    def __init__(self, reads: Reads, account_id: int, criteria: ChargeCriteria, window: Window) -> None:
+        def charges(part: Window) -> Awaitable[list[ChargeRow]]:
+            return reads.loaders.charge_page.load((account_id, (criteria, part)))
+
+        self._window = window
+        self._found = charges(window)
+        self._newer = self._older = None
+        if criteria.states is not None and len(criteria.states) == 1:
+            if isinstance(window.after, int):
+                self._newer = charges(Window(limit=1, before=window.after - 1, oldest=True))
+            if isinstance(window.before, int):
+                self._older = charges(Window(limit=1, after=window.before + 1))
+
+    async def page(self) -> tuple[tuple[ChargeRow, ...], bool, bool]:
+        window, found = self._window, await self._found
+        if self._newer is not None and not await self._newer:
+            window = replace(window, after=None)
+        if self._older is not None and not await self._older:
+            window = replace(window, before=None)
+        return page_rows(found, window)
+
+
+async def charge_page(
+    reads: Reads,
+    account_id: int,
+    criteria: ChargeCriteria,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Page[ChargeRow]:
+    """Newest first; `after` means older, `before` newer."""
+    window = _window(account_id, criteria, first, after, last, before)
+    rows, has_next, has_previous = await _Asked(reads, account_id, criteria, window).page()
+    writer = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(criteria))
+    return Page(
+        account_id, criteria, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.first_seq for row in rows])
+    )
+
+
+def ask_page(
+    reads: Reads,
+    account_id: int,
+    criteria: ChargeCriteria,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> PageKey:
+    """Asks for the page's charges ahead."""
+    _Asked(reads, account_id, criteria, _window(account_id, criteria, first, after, last, before))
+    return account_id, criteria
+
+
+def ask_count(reads: Reads, page: PageKey) -> None:
+    reads.loaders.charge_count.load(page)
+
+
+async def charge_count(reads: Reads, page: Page[ChargeRow]) -> int:
+    return await reads.loaders.charge_count.load((page.account_id, page.criteria))
+
+
+async def charge(reads: Reads, charge_id: str) -> ChargeRow:
+    key = parse_charge_id(charge_id)
+    row = await reads.loaders.charge_of_first_row.load(key) if key and covers(reads.principal, key[0]) else None
+    if row is None:
+        raise NotFound("there is no such charge")
+    return row
+
+
+async def charge_of(reads: Reads, row: TransactionRow) -> ChargeRow | None:
+    """The charge that a ledger row belongs to."""
+    if row.ref_id is None or row.ref_type not in RESOURCES:
+        return None
+    return await reads.loaders.charge.load((row.account_id, row.ref_type, row.ref_id))
+
+
+async def charge_transactions(
+    reads: Reads,
+    charge: ChargeRow,
+    *,
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+    needed: Needed = ALL,
+) -> Page[TransactionRow]:
+    """The rows of one charge: the same list, with the same cursors, as the account's narrowed to its resource."""
+    criteria = TransactionCriteria(ref_type=charge.ref_type, ref_id=charge.ref_id)
+    window, ends = transactions.stretch_in(charge.account_id, criteria, first, after, last, before, needed)
+    reads.take_nested_rows(window.limit - 1)
+    return await transactions.transaction_page_in(reads, charge.account_id, criteria, window, ends)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from db.rows import AccountRow, MonthlyFiguresRow
+from ledger.account_state import month_of
+from ledger.errors import BadUserInput
+from resolvers.context import Reads
+
+MAX_MONTHS: Final = 120
+DEFAULT_MONTHS: Final = 12
+_MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
+
+
+def parse_month(text: str) -> str:
+    if _MONTH.fullmatch(text) is None or text.startswith("0000"):
+        msg = f'a month must look like "2026-11", not "{text[:20]}"'
+        raise BadUserInput(msg)
+    return text
+
+
+@lru_cache(maxsize=64)
+def months_until(year: int, month: int, count: int) -> tuple[str, ...]:
+    """The newest `count` months, oldest first."""
+    last = year * 12 + month - 1
+    return tuple(f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(last - count + 1, last + 1))
+
+
+def ask_summary(reads: Reads, account_id: int, month: str | None = None) -> None:
+    reads.loaders.months.load((account_id, (month or month_of(reads.now),)))
+
+
+def ask_summaries(reads: Reads, account_id: int, last: int | None = None) -> None:
+    reads.loaders.months.load((account_id, _newest_months(reads, last)))
+
+
+def _newest_months(reads: Reads, last: int | None) -> tuple[str, ...]:
+    last = DEFAULT_MONTHS if last is None else last
+    if not 1 <= last <= MAX_MONTHS:
+        msg = f"last must be between 1 and {MAX_MONTHS} months, not {last}"
+        raise BadUserInput(msg)
+    return months_until(reads.now.year, reads.now.month, last)
+
+
+async def monthly_summary(reads: Reads, row: AccountRow, month: str | None) -> MonthlyFiguresRow:
+    return (await reads.loaders.months.load((row.id, (month or month_of(reads.now),))))[0]
+
+
+async def monthly_summaries(reads: Reads, row: AccountRow, last: int | None) -> list[MonthlyFiguresRow]:
+    """Oldest first."""
+    return await reads.loaders.months.load((row.id, _newest_months(reads, last)))

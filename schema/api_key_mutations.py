@@ -1,0 +1,143 @@
+"""What operators, and manage keys of an account, do to API keys. Each act is kept in the audit list."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+
+import strawberry
+from strawberry import Info
+
+from access.keys import MAX_ACCOUNTS, MAX_GRACE, MAX_VALID_KEYS, NewKey
+from ledger.texts import OWNER
+from resolvers.mutations import api_keys
+from resolvers.mutations.api_keys import KeyOutcome
+from resolvers.mutations.context import Writes
+from schema.api_key import ApiKey
+from schema.kinds import KeyScope, ServiceOperation
+from schema.payload import Call
+from schema.scalars import Nanos
+from schema.transaction import Transaction
+
+_PREFIX: Final = "The key's visible prefix: `eco_k3x7q2ab`. A MANAGE key finds only the keys of its own account."
+_MAX_GRACE_SECONDS: Final = int(MAX_GRACE.total_seconds())
+_SHOWN_ONCE: Final = (
+    "The full key. It is shown only in this answer and stored nowhere. Null if the call is replayed, because it was"
+    " shown the first time; if it was lost, rotate the key."
+)
+
+
+@strawberry.input(description="A key to create.")
+class CreateApiKeyInput(Call):
+    scope: KeyScope = strawberry.field(
+        description="What the key may do. A MANAGE key can create only READ and MANAGE keys."
+    )
+    owner: str = strawberry.field(description=f"Person or team responsible for the key: {OWNER.bounds}.")
+    account_id: strawberry.ID | None = strawberry.field(
+        default=None,
+        description="The account of a READ or MANAGE key, `acct_7`; the caller's own account if a MANAGE key omits"
+        " it. Not allowed for other keys.",
+    )
+    account_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None,
+        description=f"Accounts that a SERVICE key is restricted to, at most {MAX_ACCOUNTS}; all accounts if omitted."
+        " Not allowed for other keys.",
+    )
+    operations: list[ServiceOperation] | None = strawberry.field(
+        default=None,
+        description="Mutations that a SERVICE key is restricted to; all mutations if omitted. Not allowed for"
+        " other keys.",
+    )
+    expires_at: datetime | None = strawberry.field(
+        default=None,
+        description="When the key expires, before the year 9999; never if omitted. A key that expires cannot create a"
+        " key of its own scope that expires later.",
+    )
+
+
+@strawberry.input(description="A key to replace with a new one.")
+class RotateApiKeyInput(Call):
+    prefix: str = strawberry.field(description=_PREFIX)
+    grace_seconds: int = strawberry.field(
+        default=0,
+        description=f"Seconds for which the old key keeps working: 0 to {_MAX_GRACE_SECONDS}. If a key rotates"
+        " itself, set some, in case the answer is lost.",
+    )
+
+
+@strawberry.input(description="A key to revoke.")
+class RevokeApiKeyInput(Call):
+    prefix: str = strawberry.field(description=_PREFIX)
+
+
+@strawberry.type
+class KeyPayload:
+    key: ApiKey = strawberry.field(
+        name="apiKey", description="The key after the call, or its current state if the call is replayed."
+    )
+    transactions: list[Transaction] = strawberry.field(description="Always empty: key mutations write no rows.")
+    balance_nanos: Nanos | None = strawberry.field(
+        name="balance",
+        description="Balance of the key's account after the call; null if the key belongs to no account.",
+    )
+    replayed: bool = strawberry.field(
+        description="Whether the call had already been carried out. If true, this is the outcome of the first call,"
+        " and nothing was written now."
+    )
+
+
+@strawberry.type(description="Result of createApiKey.")
+class CreateApiKeyPayload(KeyPayload):
+    secret: str | None = strawberry.field(description=_SHOWN_ONCE)
+
+
+@strawberry.type(description="Result of rotateApiKey.")
+class RotateApiKeyPayload(KeyPayload):
+    secret: str | None = strawberry.field(description=_SHOWN_ONCE)
+    replaced: ApiKey = strawberry.field(
+        description="The old key. It is revoked, or expires at the end of the grace period."
+    )
+
+
+@strawberry.type(description="Result of revokeApiKey.")
+class RevokeApiKeyPayload(KeyPayload):
+    pass
+
+
+CreateApiKeyArgument = Annotated[CreateApiKeyInput, strawberry.argument(description="The key to create.")]
+RotateApiKeyArgument = Annotated[RotateApiKeyInput, strawberry.argument(description="The key to change.")]
+RevokeApiKeyArgument = Annotated[RevokeApiKeyInput, strawberry.argument(description="The key to change.")]
+
+
+def _new_key(given: CreateApiKeyInput, account_ids: tuple[int, ...] | None) -> NewKey:
+    operations = None if given.operations is None else tuple(one.value for one in given.operations)
+    return NewKey(given.scope, given.owner, account_ids=account_ids, operations=operations, expires_at=given.expires_at)
+
+
+@strawberry.type
+class KeyMutations:
+    @strawberry.mutation(
+        description="Creates a key. For operators, and for MANAGE keys on their own account. Fails with CONFLICT if"
+        f" the account already has {MAX_VALID_KEYS} valid keys.",
+        graphql_type=CreateApiKeyPayload,
+    )
+    async def create_api_key(self, info: Info[Writes, None], input: CreateApiKeyArgument) -> KeyOutcome:  # noqa: A002
+        new = _new_key(input, api_keys.listed_accounts(info.context, input.account_ids))
+        return await api_keys.create(info.context, input.idempotency_key, new, input.account_id)
+
+    @strawberry.mutation(
+        description="Replaces a key with a new one that has the same rights. For operators, and for MANAGE keys on"
+        " their own account. Fails with CONFLICT if the key has expired, was revoked or was rotated already.",
+        graphql_type=RotateApiKeyPayload,
+    )
+    async def rotate_api_key(self, info: Info[Writes, None], input: RotateApiKeyArgument) -> KeyOutcome:  # noqa: A002
+        grace = timedelta(seconds=input.grace_seconds)
+        return await api_keys.rotate(info.context, input.idempotency_key, input.prefix, grace)
+
+    @strawberry.mutation(
+        description="Revokes a key: every process refuses it within seconds. For operators, and for MANAGE keys on"
+        " their own account. If the key was revoked before, the first time of revocation stays.",
+        graphql_type=RevokeApiKeyPayload,
+    )
+    async def revoke_api_key(self, info: Info[Writes, None], input: RevokeApiKeyArgument) -> KeyOutcome:  # noqa: A002
+        return await api_keys.revoke(info.context, input.idempotency_key, input.prefix)
