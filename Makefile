@@ -54,7 +54,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(CC) -Wall -Wextra -Werror -O2 -fPIC -isystem "$$($(BIN)/python -c '$(HEADERS)')" -c execution/printing.c -o /dev/null
+	$(CC) -Wall -Wextra -Werror -O2 -fPIC -isystem "$$($(BIN)/python -c '$(HEADERS)')" -c execution/serializer.c -o /dev/null
 	$(BIN)/shellcheck $$(git grep -lE '^#!/.*sh$$')
 	$(BIN)/python console/check.py
 
@@ -103,7 +103,7 @@ $(VENV)/bin/python:
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-SOURCES := pyproject.toml constraints.txt hatch_build.py execution/printing.c
+SOURCES := pyproject.toml constraints.txt hatch_build.py execution/serializer.c
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
@@ -124,6 +124,6 @@ $(VENV)/.installed-mutation: $(VENV)/bin/python $(SOURCES)
 	touch $(VENV)/.installed $(VENV)/.installed-dev $@
 
 clean:
-	rm -rf $(VENV) mutants htmlcov .coverage execution/_printing*.so demo-data gateway/static console/graphiql/node_modules \
+	rm -rf $(VENV) mutants htmlcov .coverage execution/_serializer*.so demo-data gateway/static console/graphiql/node_modules \
 	  console/billing/node_modules console/billing/generated \
 	  .ci/linters/node_modules benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache

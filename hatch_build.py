@@ -17,8 +17,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 
-SOURCE = "execution/printing.c"
-MODULE = "execution._printing"
+SOURCE = "execution/serializer.c"
+MODULE = "execution._serializer"
 
 
 def compiled(root: Path) -> Path | None:
@@ -63,7 +63,7 @@ class BuildParts(BuildHookInterface[Any]):
             return
         made = compiled(root)
         if made is None:
-            self.app.display_warning(f"{SOURCE} was not compiled: answers are printed by Python, which takes longer")
+            self.app.display_warning(f"{SOURCE} was not compiled: answers are serialized by Python, which takes longer")
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True

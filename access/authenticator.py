@@ -48,7 +48,7 @@ class Authenticator:
         return principal
 
     def note_use(self, principal: Principal) -> None:
-        """Of a key that was not sent itself, but a ticket that stands for it."""
+        """Of a key that was not sent itself, but a token that stands for it."""
         self._used[principal.key_id] = self._clock()
 
     async def _look_up(self, digest: bytes, now: datetime) -> Principal:

@@ -20,7 +20,7 @@ from db import keys as rows
 from db.database import Database
 from db.rows import ApiKeyRow
 from ledger.accounts import locked_account
-from ledger.audit import COMMAND_LINE, Act, Actor, note
+from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
 from ledger.errors import BadUserInput, Conflict, NotFound, Unauthenticated
 from ledger.ids import account_id_text
 from ledger.moments import check_moment
@@ -188,7 +188,9 @@ async def create_key(transaction: LedgerTransaction, new: NewKey, actor: Actor) 
         "expires_at": new.expires_at,
     }
     row = await rows.insert_key(transaction.connection, values)
-    await note(transaction, Act("createApiKey", actor, row.account_id, prefix, f"{row.scope} key of {row.owner}"))
+    await note(
+        transaction, AuditedAction("createApiKey", actor, row.account_id, prefix, f"{row.scope} key of {row.owner}")
+    )
     return IssuedKey(secret, row)
 
 
@@ -228,7 +230,9 @@ async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: time
     ends = now + grace if old.expires_at is None else min(now + grace, old.expires_at)
     ending = {"expires_at": ends} if grace else {"revoked_at": now}
     await rows.update_key(transaction.connection, old.id, {"replaced_by": new.id, **ending})
-    await note(transaction, Act("rotateApiKey", actor, old.account_id, old.prefix, f"{prefix} takes its place"))
+    await note(
+        transaction, AuditedAction("rotateApiKey", actor, old.account_id, old.prefix, f"{prefix} takes its place")
+    )
     return IssuedKey(secret, new)
 
 
@@ -238,7 +242,7 @@ async def revoke_key(transaction: LedgerTransaction, row: ApiKeyRow, actor: Acto
         return row
     now = transaction.clock()
     await rows.update_key(transaction.connection, row.id, {"revoked_at": now})
-    await note(transaction, Act("revokeApiKey", actor, row.account_id, row.prefix))
+    await note(transaction, AuditedAction("revokeApiKey", actor, row.account_id, row.prefix))
     return row._replace(revoked_at=now)
 
 

@@ -1,7 +1,7 @@
-"""Tickets: random tokens that stand for an API key where the key itself must not stand, in a cookie or an address.
+"""Tokens: random tokens that stand for an API key where the key itself must not stand, in a cookie or an address.
 
-A ticket is good for one purpose, for a short time, and for no longer than its key: a ticket whose key is revoked or
-has expired is no ticket. It is kept as its SHA-256 alone, as keys are.
+A token is good for one purpose, for a short time, and for no longer than its key: a token whose key is revoked or
+has expired is no row. It is kept as its SHA-256 alone, as keys are.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from access.keys import Principal, is_valid, principal_of
 from db import keys
 from db import tokens as rows
 from db.database import Database
-from db.rows import TicketRow
+from db.rows import TokenRow
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
 MAX_LIVE: Final = 1_000
-"""Tickets of one key and purpose: one more, and the oldest is given up."""
+"""Tokens of one key and purpose: one more, and the oldest is given up."""
 
 MAX_LIFETIME: Final = timedelta(days=1)
 BATCH: Final = 1_000
@@ -44,7 +44,7 @@ _ONCE: Final = frozenset({Purpose.SIGN_IN})
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Token:
     principal: Principal
     payload: str | None
     expires_at: datetime
@@ -54,7 +54,7 @@ def _digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-class Tickets:
+class Tokens:
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
         self._clock = clock
@@ -65,43 +65,43 @@ class Tickets:
         """The token, which is not kept. Raises Unauthenticated where the key has ended meanwhile."""
         assert timedelta() < lifetime <= MAX_LIFETIME
         now, token = self._clock(), secrets.token_urlsafe(24)
-        ticket = TicketRow(_digest_of(token), purpose.value, principal.key_id, payload, now, now + lifetime, None)
+        row = TokenRow(_digest_of(token), purpose.value, principal.key_id, payload, now, now + lifetime, None)
         async with self._database.write() as connection:
             key = await keys.key_by_id(connection, principal.key_id)
             if key is None or not is_valid(key, now):
                 raise Unauthenticated("the API key has expired or was revoked")
-            await rows.delete_oldest_tickets(connection, principal.key_id, purpose.value, MAX_LIVE - 1)
-            await rows.insert_ticket(connection, ticket)
+            await rows.delete_oldest_tokens(connection, principal.key_id, purpose.value, MAX_LIVE - 1)
+            await rows.insert_token(connection, row)
         return token
 
-    async def redeem(self, token: str, purpose: Purpose) -> Ticket:
-        """Raises Unauthenticated, without saying what is wrong with the ticket."""
-        found = await rows.ticket_by_digest(self._database, _digest_of(token)) if _TOKEN.fullmatch(token) else None
+    async def redeem(self, token: str, purpose: Purpose) -> Token:
+        """Raises Unauthenticated, without saying what is wrong with the token."""
+        found = await rows.token_by_digest(self._database, _digest_of(token)) if _TOKEN.fullmatch(token) else None
         now = self._clock()
         if found is None or found[0].purpose != purpose or found[0].expires_at <= now or not is_valid(found[1], now):
             raise Unauthenticated(_REFUSED)
         if purpose in _ONCE:
             await self._use(found[0], now)
-        return Ticket(principal_of(found[1]), found[0].payload, found[0].expires_at)
+        return Token(principal_of(found[1]), found[0].payload, found[0].expires_at)
 
-    async def _use(self, ticket: TicketRow, now: datetime) -> None:
+    async def _use(self, token: TokenRow, now: datetime) -> None:
         async with self._database.write() as connection:
-            if not await rows.use_ticket(connection, ticket.digest, now):
+            if not await rows.use_token(connection, token.digest, now):
                 raise Unauthenticated(_REFUSED)
 
     async def give_up(self, token: str) -> None:
         """Nothing happens to a token that is none."""
         async with self._database.write() as connection:
-            await rows.delete_ticket(connection, _digest_of(token))
+            await rows.delete_token(connection, _digest_of(token))
 
     async def delete_expired(self) -> int:
         """How many there were, deleted in short transactions."""
         total, deleted = 0, BATCH
         while deleted == BATCH:
             async with self._database.write() as connection:
-                deleted = await rows.delete_expired_tickets(connection, self._clock(), BATCH)
+                deleted = await rows.delete_expired_tokens(connection, self._clock(), BATCH)
             total += deleted
         return total
 
 
-_REFUSED: Final = "the ticket is not valid, has expired or was already used: request a new one with the API key"
+_REFUSED: Final = "the token is not valid, has expired or was already used: request a new one with the API key"

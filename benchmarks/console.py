@@ -55,7 +55,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StoredState:
     """Milliseconds from the start of the navigation."""
 
     first_paint_ms: float
@@ -90,7 +90,7 @@ def _of_page(events: Sequence[dict[str, Any]], url: str) -> tuple[dict[str, Any]
     return navigation, [event for event in events if (event["pid"], event["tid"]) == thread]
 
 
-def _read(trace: bytes, url: str, transferred_bytes: int) -> Opened:
+def _read(trace: bytes, url: str, transferred_bytes: int) -> StoredState:
     navigation, events = _of_page(json.loads(trace)["traceEvents"], url)
     start = navigation["ts"]
 
@@ -104,7 +104,7 @@ def _read(trace: bytes, url: str, transferred_bytes: int) -> Opened:
     tasks = (one for one in events if one["name"] == "RunTask" and one["ph"] == "X" and start <= one["ts"] < full["ts"])
     # Tasks of a microsecond may come without; of the one that the mark is in, what was before it.
     busy = sum(min(event.get("tdur", 0), full["tts"] - event.get("tts", 0)) for event in tasks)
-    return Opened(
+    return StoredState(
         first_paint_ms=milliseconds("firstContentfulPaint"),
         full_ms=milliseconds(FULL),
         busy_ms=busy / 1000,
@@ -112,7 +112,7 @@ def _read(trace: bytes, url: str, transferred_bytes: int) -> Opened:
     )
 
 
-def _open(browser: Browser, demo: dict[str, Any], slowdown: int) -> Opened:
+def _open(browser: Browser, demo: dict[str, Any], slowdown: int) -> StoredState:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page: Page = context.new_page()
     session = context.new_cdp_session(page)
@@ -133,7 +133,7 @@ def _open(browser: Browser, demo: dict[str, Any], slowdown: int) -> Opened:
     return _read(trace, url, sum(sizes))
 
 
-def _openings(browser: Browser, demo: dict[str, Any], slowdown: int) -> Iterator[Opened]:
+def _openings(browser: Browser, demo: dict[str, Any], slowdown: int) -> Iterator[StoredState]:
     while True:
         with suppress(LookupError):
             yield _open(browser, demo, slowdown)

@@ -16,17 +16,17 @@ import time
 import uvloop
 
 from db.database import Database, DatabaseOptions
-from ledger.commands import Entry, Order, Ref, Writer
+from ledger.commands import Entry, Posting, Ref, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.posting import Ledger
 
 _SERVICE = Writer(WriterKind.SERVICE, "benchmarks")
 
 
-def order_of(account_id: int, number: int) -> Order:
+def order_of(account_id: int, number: int) -> Posting:
     ref = Ref(RefType.API_USAGE, str(number))
     entry = Entry(TransactionType.GPU_USAGE, -135_000 - number, f"API usage, batch {number}", ref)
-    return Order(account_id, _SERVICE, [entry], "post", f"benchmarks-{time.time_ns()}-{number}")
+    return Posting(account_id, _SERVICE, [entry], "post", f"benchmarks-{time.time_ns()}-{number}")
 
 
 async def _write(url: str, accounts: int, rate: float, seconds: float) -> None:

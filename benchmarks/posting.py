@@ -34,7 +34,7 @@ from benchmarks.servers import KINDS, Request, Server, ServerFailed, running
 from db.database import Database, DatabaseOptions
 from db.schema_version import migrate
 from ledger.accounts import Accounts
-from ledger.commands import Entry, Order, Writer
+from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
 from ledger.posting import Ledger
@@ -125,7 +125,7 @@ async def _filled(url: str) -> tuple[str, str]:
     entry = Entry(TransactionType.ADMIN_CORRECTION, 1_000_000 * NANOS, "Opening balance")
     for _ in range(ACCOUNTS):
         row = await accounts.create("Account")
-        await ledger.post(Order(row.id, writer, (entry,), "opening"))
+        await ledger.post(Posting(row.id, writer, (entry,), "opening"))
     keys = Keys(database)
     service = await keys.create(NewKey(KeyScope.SERVICE, "benchmark"))
     operator = await keys.create(NewKey(KeyScope.OPERATOR, "benchmark"))

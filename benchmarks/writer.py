@@ -8,18 +8,18 @@ import sys
 from itertools import count
 
 from db.database import Database, DatabaseOptions
-from ledger.commands import Entry, Order, Ref, Writer
+from ledger.commands import Entry, Posting, Ref, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.posting import Ledger
 
 _SERVICE = Writer(WriterKind.SERVICE, "benchmarks")
 
 
-def _order(accounts: int, number: int) -> Order:
+def _posting(accounts: int, number: int) -> Posting:
     entry = Entry(
         TransactionType.GPU_USAGE, -135_000 - number, f"API usage, batch {number}", Ref(RefType.API_USAGE, str(number))
     )
-    return Order(random.randint(1, accounts), _SERVICE, [entry], "post", f"benchmarks-{number}")
+    return Posting(random.randint(1, accounts), _SERVICE, [entry], "post", f"benchmarks-{number}")
 
 
 async def _write(url: str, accounts: int, rate: float) -> None:
@@ -27,7 +27,7 @@ async def _write(url: str, accounts: int, rate: float) -> None:
     ledger = Ledger(database)
     try:
         for number in count(random.getrandbits(40)):
-            await ledger.post(_order(accounts, number))
+            await ledger.post(_posting(accounts, number))
             await asyncio.sleep(1 / rate)
     finally:
         await database.close()

@@ -26,7 +26,7 @@ TO_WEBP: Final = """async ([png, quality]) => {
     return btoa(Array.from(new Uint8Array(await blob.arrayBuffer()), byte => String.fromCharCode(byte)).join(''));
 }"""
 
-Act = Callable[[Page], Any]
+AuditedAction = Callable[[Page], Any]
 
 
 def rows(page: Page) -> None:
@@ -71,7 +71,7 @@ def on_paper(page: Page) -> None:
     page.emulate_media(media="print")
 
 
-def down_to_tabs(inner: Act) -> Act:
+def down_to_tabs(inner: AuditedAction) -> AuditedAction:
     def act(page: Page) -> None:
         inner(page)
         page.get_by_role("tablist").evaluate("one => one.scrollIntoView()")
@@ -88,7 +88,7 @@ def search(page: Page) -> None:
 class Shot:
     name: str
     path: str
-    act: Act
+    act: AuditedAction
     key: str | None = "account"
     """Of the demo's; None for nobody."""
     dark: bool = False

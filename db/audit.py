@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
 from db.connections.snapshots import Snapshot
-from db.filters import AuditCriteria
+from db.filters import AuditFilter
 from db.keyed_rows import is_postgresql
 from db.rows import AuditEntryRow
 from db.statements import columns
@@ -59,20 +59,20 @@ def _count_statement(conditions: tuple[str, ...]) -> Select[Any]:
     return select(func.count()).select_from(_ENTRY).where(*(_CONDITIONS[name] for name in conditions))
 
 
-def _given(criteria: AuditCriteria, after: int | None = None) -> dict[str, Any]:
-    values = {name: getattr(criteria, name) for name in _CONDITIONS if name != "after"}
+def _given(row_filter: AuditFilter, after: int | None = None) -> dict[str, Any]:
+    values = {name: getattr(row_filter, name) for name in _CONDITIONS if name != "after"}
     return {name: value for name, value in (values | {"after": after}).items() if value is not None}
 
 
 async def audit_page(
-    snapshot: Snapshot, criteria: AuditCriteria, *, limit: int, after: int | None
+    snapshot: Snapshot, row_filter: AuditFilter, *, limit: int, after: int | None
 ) -> list[AuditEntryRow]:
-    given = _given(criteria, after)
+    given = _given(row_filter, after)
     statement = _page_statement(tuple(given))
     return [AuditEntryRow._make(row) for row in await snapshot.rows(statement, given | {"rows": limit})]
 
 
-async def audit_count(snapshot: Snapshot, criteria: AuditCriteria) -> int:
-    given = _given(criteria)
+async def audit_count(snapshot: Snapshot, row_filter: AuditFilter) -> int:
+    given = _given(row_filter)
     rows = await snapshot.rows(_count_statement(tuple(given)), given)
     return int(rows[0][0])

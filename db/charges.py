@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, or_, 
 
 from db import tables
 from db.connections.snapshots import Read, Rows
-from db.filters import ChargeCriteria, Window
+from db.filters import ChargeFilter, Window
 from db.keyed_rows import read_with_keys
 from db.rows import ChargeRow, HoldRow, named
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, read_each
@@ -43,24 +43,24 @@ def _size(words: tuple[str, ...] | None) -> int | None:
     return None if words is None else len(words)
 
 
-def _shape(postgresql: bool, criteria: ChargeCriteria, window: Window | None = None) -> _Shape:
+def _shape(postgresql: bool, row_filter: ChargeFilter, window: Window | None = None) -> _Shape:
     return _Shape(
         postgresql=postgresql,
-        states=_size(criteria.states),
-        ref_types=_size(criteria.ref_types),
-        ref_id=criteria.ref_id is not None,
-        opened_gte=criteria.opened_gte is not None,
-        opened_lt=criteria.opened_lt is not None,
+        states=_size(row_filter.states),
+        ref_types=_size(row_filter.ref_types),
+        ref_id=row_filter.ref_id is not None,
+        opened_gte=row_filter.opened_gte is not None,
+        opened_lt=row_filter.opened_lt is not None,
         after=window is not None and window.after is not None,
         before=window is not None and window.before is not None,
         oldest=window is not None and window.oldest,
     )
 
 
-def _parameters(criteria: ChargeCriteria, window: Window | None = None) -> dict[str, Any]:
-    given: dict[str, Any] = {name: getattr(criteria, name) for name in ("ref_id", "opened_gte", "opened_lt")}
-    given |= {f"state_{number}": state for number, state in enumerate(criteria.states or ())}
-    given |= {f"ref_type_{number}": ref_type for number, ref_type in enumerate(criteria.ref_types or ())}
+def _parameters(row_filter: ChargeFilter, window: Window | None = None) -> dict[str, Any]:
+    given: dict[str, Any] = {name: getattr(row_filter, name) for name in ("ref_id", "opened_gte", "opened_lt")}
+    given |= {f"state_{number}": state for number, state in enumerate(row_filter.states or ())}
+    given |= {f"ref_type_{number}": ref_type for number, ref_type in enumerate(row_filter.ref_types or ())}
     if window is not None:
         given |= {"rows": window.limit, "after": window.after, "before": window.before}
     return {name: value for name, value in given.items() if value is not None}
@@ -141,20 +141,20 @@ def _statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Select[Any]
 
 
 def charge_pages(
-    postgresql: bool, account_ids: Sequence[int], criteria: ChargeCriteria, window: Window
+    postgresql: bool, account_ids: Sequence[int], row_filter: ChargeFilter, window: Window
 ) -> Read[dict[int, list[ChargeRow]]]:
     """Up to `window.limit` charges of each account: newest first, or oldest first if the window wants the oldest."""
-    one, each = _statements(_shape(postgresql, criteria, window), counting=False)
+    one, each = _statements(_shape(postgresql, row_filter, window), counting=False)
 
     def pages(found: Mapping[int, Rows]) -> dict[int, list[ChargeRow]]:
         return {account_id: named(ChargeRow, rows) for account_id, rows in found.items()}
 
-    return read_each(account_ids, _parameters(criteria, window), pages, one=one, each=each)
+    return read_each(account_ids, _parameters(row_filter, window), pages, one=one, each=each)
 
 
-def charge_counts(postgresql: bool, account_ids: Sequence[int], criteria: ChargeCriteria) -> Read[dict[int, int]]:
-    one, each = _statements(_shape(postgresql, criteria), counting=True)
-    return read_each(account_ids, _parameters(criteria), counts_of_each, one=one, each=each)
+def charge_counts(postgresql: bool, account_ids: Sequence[int], row_filter: ChargeFilter) -> Read[dict[int, int]]:
+    one, each = _statements(_shape(postgresql, row_filter), counting=True)
+    return read_each(account_ids, _parameters(row_filter), counts_of_each, one=one, each=each)
 
 
 def charges_by_ref(

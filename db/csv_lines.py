@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Numeric, Select, String, and_, case, colla
 from sqlalchemy.sql.selectable import FromClause
 
 from db.connections.snapshots import Snapshot
-from db.filters import TransactionCriteria, UsageCriteria, Window
+from db.filters import TransactionFilter, UsageFilter, Window
 from db.statements import THE_ACCOUNT
 from db.transactions import transaction_page_statement
 from db.usage import usage_page_statement
@@ -148,16 +148,16 @@ def _usage_lines(page_statement: Select[Any]) -> Select[Any]:
 
 
 async def transaction_lines(
-    snapshot: Snapshot, account_id: int, criteria: TransactionCriteria, window: Window
+    snapshot: Snapshot, account_id: int, row_filter: TransactionFilter, window: Window
 ) -> Lines:
     """The lines of `transaction_pages`' rows; their position is the `seq`."""
-    statement, parameters = transaction_page_statement(snapshot.is_postgresql, criteria, window)
+    statement, parameters = transaction_page_statement(snapshot.is_postgresql, row_filter, window)
     ((text, count, seq),) = await snapshot.rows(_transaction_lines(statement), parameters | {THE_ACCOUNT: account_id})
     return Lines(text or b"", count, seq)
 
 
-async def usage_lines(snapshot: Snapshot, account_id: int, criteria: UsageCriteria, window: Window) -> Lines:
+async def usage_lines(snapshot: Snapshot, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
     """The lines of `usage_pages`' rows; their position is that of a window."""
-    statement, parameters = usage_page_statement(snapshot.is_postgresql, criteria, window)
+    statement, parameters = usage_page_statement(snapshot.is_postgresql, row_filter, window)
     ((text, count, *position),) = await snapshot.rows(_usage_lines(statement), parameters | {THE_ACCOUNT: account_id})
     return Lines(text or b"", count, tuple(position) if count else None)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from db.connections import sqlite
 from db.connections.pool import ReadPool
-from db.connections.readers import PostgresBundles, Readers, SqliteBundles, WriteReader
+from db.connections.readers import PostgresBatchRunner, Readers, SqliteBatchRunner, WriteReader
 from db.connections.snapshots import Snapshot, Wanted
 from db.connections.sqlite import SqliteConnection, prepare
 from db.connections.urls import connect_arguments, driver_url
@@ -118,7 +118,7 @@ def _sqlite_readers(file: Path, options: DatabaseOptions) -> Readers[SqliteConne
         lock_seconds=options.lock_timeout_seconds,
         longest_seconds=options.statement_timeout_seconds,
     )
-    return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), SqliteBundles())
+    return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), SqliteBatchRunner())
 
 
 PostgresPool: TypeAlias = "ReadPool[asyncpg.Connection[Any]]"
@@ -134,7 +134,7 @@ def _postgres_readers(url: URL, options: DatabaseOptions) -> Readers[asyncpg.Con
     # would plan a page anew each time, which costs more than reading it. tests/db/test_page_costs.py shows that the
     # plan made once reads no more.
     arguments["server_settings"] = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
-    return Readers(_postgres_pool(arguments, options.pool_size, options), PostgresBundles())
+    return Readers(_postgres_pool(arguments, options.pool_size, options), PostgresBatchRunner())
 
 
 POSTING_CONNECTIONS: Final = 3
@@ -178,7 +178,7 @@ class Database:
         return AdvisoryLock(self._arguments) if self.file is None else FileLock(self.file)
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
-        """`brief` is for what is expected to take one round trip: look at `torn` afterwards."""
+        """`brief` is for what is expected to take one round trip: look at `inconsistent` afterwards."""
         return Snapshot(self._readers.brief() if brief else self._readers.long())
 
     def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:

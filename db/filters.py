@@ -24,7 +24,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionCriteria:
+class TransactionFilter:
     kinds: tuple[tuple[str, str], ...] | None = None
     """(type, source) pairs; None for all, empty for no row at all."""
     created_gte: datetime | None = None
@@ -40,12 +40,12 @@ class TransactionCriteria:
         """Its (ref type, ref id) where all rows of one resource are asked for, and nothing narrows them further."""
         if self.ref_type is None or self.ref_id is None:
             return None
-        alone = TransactionCriteria(ref_type=self.ref_type, ref_id=self.ref_id)
+        alone = TransactionFilter(ref_type=self.ref_type, ref_id=self.ref_id)
         return (self.ref_type, self.ref_id) if self == alone else None
 
 
 @dataclass(frozen=True, slots=True)
-class ChargeCriteria:
+class ChargeFilter:
     states: tuple[str, ...] | None = None
     ref_types: tuple[str, ...] | None = None
     """Where one of the two narrows the list, or a ref id does, both are named: it is read run by run of an index."""
@@ -55,7 +55,7 @@ class ChargeCriteria:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageCriteria:
+class UsageFilter:
     day_gte: date | None = None
     day_lt: date | None = None
     models: tuple[str, ...] | None = None
@@ -64,12 +64,12 @@ class UsageCriteria:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountCriteria:
+class AccountFilter:
     search: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class AuditCriteria:
+class AuditFilter:
     act: str | None = None
     actor: str | None = None
     account_id: int | None = None
@@ -77,11 +77,11 @@ class AuditCriteria:
     at_lt: datetime | None = None
 
 
-ALL_TRANSACTIONS = TransactionCriteria()
-ALL_CHARGES = ChargeCriteria()
-ALL_USAGE = UsageCriteria()
+ALL_TRANSACTIONS = TransactionFilter()
+ALL_CHARGES = ChargeFilter()
+ALL_USAGE = UsageFilter()
 
 
 @dataclass(frozen=True, slots=True)
-class StripeEventCriteria:
+class StripeEventFilter:
     state: str | None = None

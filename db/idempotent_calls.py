@@ -9,14 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
 from db.database import Database
-from db.rows import ActRow
+from db.rows import IdempotentCallRow
 from db.statements import columns
 from db.writes import upsert
 
 _ACT = tables.idempotent_acts
 
 
-async def claim_act(connection: AsyncConnection, row: ActRow) -> ActRow | None:
+async def claim_call(connection: AsyncConnection, row: IdempotentCallRow) -> IdempotentCallRow | None:
     """None where the key was free and is the caller's now; else the row of the call that had it.
 
     Waits for a transaction that claimed it and has not ended.
@@ -24,23 +24,23 @@ async def claim_act(connection: AsyncConnection, row: ActRow) -> ActRow | None:
     statement = upsert(connection, _ACT).values(**row._asdict()).on_conflict_do_nothing().returning(_ACT.c.key)
     if (await connection.execute(statement)).first() is not None:
         return None
-    known = await connection.execute(select(*columns(_ACT, ActRow)).where(*_is(row)))
-    return ActRow._make(known.one())
+    known = await connection.execute(select(*columns(_ACT, IdempotentCallRow)).where(*_is(row)))
+    return IdempotentCallRow._make(known.one())
 
 
-async def read_act(database: Database, scope: str, operation: str, key: str) -> ActRow | None:
+async def read_call(database: Database, scope: str, operation: str, key: str) -> IdempotentCallRow | None:
     """The row of the call that has this key."""
     is_it = (_ACT.c.scope == scope, _ACT.c.operation == operation, _ACT.c.key == key)
-    rows = await database.read(select(*columns(_ACT, ActRow)).where(*is_it))
-    return ActRow._make(rows[0]) if rows else None
+    rows = await database.read(select(*columns(_ACT, IdempotentCallRow)).where(*is_it))
+    return IdempotentCallRow._make(rows[0]) if rows else None
 
 
-async def finish_act(connection: AsyncConnection, row: ActRow) -> None:
+async def finish_call(connection: AsyncConnection, row: IdempotentCallRow) -> None:
     """Fills in what came of a claimed call."""
     came = ("account_id", "key_prefix", "balance_nanos", "last_seq")
     values = {name: getattr(row, name) for name in came}
     await connection.execute(update(_ACT).where(*_is(row)).values(**values))
 
 
-def _is(row: ActRow) -> list[Any]:
+def _is(row: IdempotentCallRow) -> list[Any]:
     return [column == getattr(row, column.name) for column in _ACT.primary_key]

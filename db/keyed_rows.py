@@ -100,9 +100,9 @@ def read_with_keys(
     made: Callable[[Iterable[Any]], Found],
     *,
     postgresql: bool,
-    timeless: bool = False,
+    immutable: bool = False,
 ) -> Read[Found]:
     """What is made of the rows."""
     found = _reads(result, key, values, postgresql=postgresql)
-    wanted = [Wanted(statement, parameters, timeless) for statement, parameters in found]
+    wanted = [Wanted(statement, parameters, immutable) for statement, parameters in found]
     return Read(wanted, lambda of_each: made(chain.from_iterable(of_each)))

@@ -186,7 +186,7 @@ class ApiKeyRow(NamedTuple):
     replaced_by: int | None
 
 
-class TicketRow(NamedTuple):
+class TokenRow(NamedTuple):
     digest: bytes
     purpose: str
     key_id: int
@@ -196,7 +196,7 @@ class TicketRow(NamedTuple):
     used_at: datetime | None
 
 
-class ActRow(NamedTuple):
+class IdempotentCallRow(NamedTuple):
     scope: str
     operation: str
     key: str

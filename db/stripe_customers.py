@@ -50,19 +50,19 @@ _OF_ACCOUNT = (
 )
 
 
-def _made(rows: Sequence[Any]) -> list[StripeCustomerRow]:
+def _compiled_with_names(rows: Sequence[Any]) -> list[StripeCustomerRow]:
     return [StripeCustomerRow._make(row) for row in rows]
 
 
 async def customers_of_account(connection: WriteConnection, account_id: int) -> list[StripeCustomerRow]:
     """The one that pays comes first: one with a saved card, of several the one that topped up last, else the oldest.
     Deleted ones come last."""
-    return _made((await connection.execute(_OF_ACCOUNT, {"account_id": account_id})).all())
+    return _compiled_with_names((await connection.execute(_OF_ACCOUNT, {"account_id": account_id})).all())
 
 
 async def read_customers_of_account(database: Database, account_id: int) -> list[StripeCustomerRow]:
     """As `customers_of_account`."""
-    return _made(await database.read(_OF_ACCOUNT, {"account_id": account_id}))
+    return _compiled_with_names(await database.read(_OF_ACCOUNT, {"account_id": account_id}))
 
 
 async def read_customer(database: Database, customer: str) -> StripeCustomerRow:
@@ -112,7 +112,7 @@ _TO_ASK = (
 
 async def customers_to_ask(database: Database, now: datetime, limit: int) -> list[StripeCustomerRow]:
     """Customers that Stripe is to be asked about, those that wait longest first."""
-    return _made(await database.read(_TO_ASK, {"now": now, "rows": limit}))
+    return _compiled_with_names(await database.read(_TO_ASK, {"now": now, "rows": limit}))
 
 
 @lru_cache(maxsize=2)

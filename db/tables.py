@@ -1,7 +1,7 @@
 """The tables. Money is nano-dollars, times are UTC with microseconds, enumerations their lowercase names.
 
 Every key and index of account data begins with the account, so that the tables can be distributed by it; the
-exceptions are API keys and tickets, which are looked up by their digest, what Stripe's ids are looked up in, the
+exceptions are API keys and tokens, which are looked up by their digest, what Stripe's ids are looked up in, the
 operators' list of accounts, and what they did to it. Tables of Stripe and of volumes: `db.stripe_tables` and
 `db.volume_tables`.
 """
@@ -312,8 +312,8 @@ api_keys = Table(
     CheckConstraint("(account_id IS NOT NULL) = (scope IN ('read', 'manage'))", name="account"),
 )
 
-tickets = Table(
-    "tickets",
+tokens = Table(
+    "tickets",  # the name that the table was created with
     metadata,
     Column("digest", LargeBinary(), nullable=False),
     Column("purpose", name(), nullable=False),
@@ -321,7 +321,7 @@ tickets = Table(
     Column("payload", String()),
     Column("created_at", timestamp(), nullable=False),
     Column("expires_at", timestamp(), nullable=False),
-    # Of a ticket that can be redeemed once.
+    # Of a token that can be redeemed once.
     Column("used_at", timestamp()),
     PrimaryKeyConstraint("digest"),
     Index("ix_tickets_expires_at", "expires_at"),

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from db import tables
 from db.connections.snapshots import Read, Rows, Wanted
-from db.filters import TransactionCriteria, Window
+from db.filters import TransactionFilter, Window
 from db.folding import fold
 from db.keyed_rows import key_arrays, keyed_statement, read_with_keys
 from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, named, row_of
@@ -80,23 +80,23 @@ class _Shape:
         return self.kinds is None and not (self.amount or self.amount_gte or self.amount_lte or texts)
 
 
-def _one_amount(criteria: TransactionCriteria) -> bool:
-    return criteria.amount_gte is not None and criteria.amount_gte == criteria.amount_lte
+def _one_amount(row_filter: TransactionFilter) -> bool:
+    return row_filter.amount_gte is not None and row_filter.amount_gte == row_filter.amount_lte
 
 
-def _shape(postgresql: bool, criteria: TransactionCriteria, window: Window | None = None) -> _Shape:
-    exact = _one_amount(criteria)
+def _shape(postgresql: bool, row_filter: TransactionFilter, window: Window | None = None) -> _Shape:
+    exact = _one_amount(row_filter)
     return _Shape(
         postgresql=postgresql,
-        kinds=None if criteria.kinds is None else len(criteria.kinds),
-        created_gte=criteria.created_gte is not None,
-        created_lt=criteria.created_lt is not None,
+        kinds=None if row_filter.kinds is None else len(row_filter.kinds),
+        created_gte=row_filter.created_gte is not None,
+        created_lt=row_filter.created_lt is not None,
         amount=exact,
-        amount_gte=criteria.amount_gte is not None and not exact,
-        amount_lte=criteria.amount_lte is not None and not exact,
-        ref_type=criteria.ref_type is not None,
-        ref_id=criteria.ref_id is not None,
-        search=criteria.search is not None,
+        amount_gte=row_filter.amount_gte is not None and not exact,
+        amount_lte=row_filter.amount_lte is not None and not exact,
+        ref_type=row_filter.ref_type is not None,
+        ref_id=row_filter.ref_id is not None,
+        search=row_filter.search is not None,
         after=window is not None and window.after is not None,
         before=window is not None and window.before is not None,
         oldest=window is not None and window.oldest,
@@ -104,18 +104,18 @@ def _shape(postgresql: bool, criteria: TransactionCriteria, window: Window | Non
     )
 
 
-def _parameters(criteria: TransactionCriteria, window: Window | None = None) -> dict[str, Any]:
+def _parameters(row_filter: TransactionFilter, window: Window | None = None) -> dict[str, Any]:
     values: dict[str, Any] = {
         name: value
         for name in ("created_gte", "created_lt", "amount_gte", "amount_lte", "ref_type", "ref_id")
-        if (value := getattr(criteria, name)) is not None
+        if (value := getattr(row_filter, name)) is not None
     }
-    if criteria.search is not None:
-        values["search"] = fold(criteria.search)
-    if _one_amount(criteria):
+    if row_filter.search is not None:
+        values["search"] = fold(row_filter.search)
+    if _one_amount(row_filter):
         del values["amount_lte"]
         values["amount"] = values.pop("amount_gte")
-    for number, (kind, source) in enumerate(criteria.kinds or ()):
+    for number, (kind, source) in enumerate(row_filter.kinds or ()):
         values[f"type_{number}"], values[f"source_{number}"] = kind, source
     if window is not None:
         values["rows"] = window.limit
@@ -303,26 +303,26 @@ def _page_of_each(shape: _Shape) -> Select[Any] | None:
 
 
 def transaction_page_statement(
-    postgresql: bool, criteria: TransactionCriteria, window: Window
+    postgresql: bool, row_filter: TransactionFilter, window: Window
 ) -> tuple[Select[Any], dict[str, Any]]:
     """The page of one account, with the parameters but for the account's."""
-    return _page_of_one(_shape(postgresql, criteria, window)), _parameters(criteria, window)
+    return _page_of_one(_shape(postgresql, row_filter, window)), _parameters(row_filter, window)
 
 
 def transaction_pages(
-    postgresql: bool, account_ids: Sequence[int], criteria: TransactionCriteria, window: Window
+    postgresql: bool, account_ids: Sequence[int], row_filter: TransactionFilter, window: Window
 ) -> Read[dict[int, list[TransactionRow]]]:
     """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest."""
     if window.unread:
         return nothing_of_each(account_ids)
-    shape = _shape(postgresql, criteria, window)
+    shape = _shape(postgresql, row_filter, window)
     row_type = row_of(TransactionRow, shape.columns)
 
     def pages(found: Mapping[int, Rows]) -> dict[int, list[TransactionRow]]:
         return {account_id: named(row_type, rows) for account_id, rows in found.items()}
 
     one, each = _page_of_one(shape), _page_of_each(shape)
-    return read_each(account_ids, _parameters(criteria, window), pages, one=one, each=each)
+    return read_each(account_ids, _parameters(row_filter, window), pages, one=one, each=each)
 
 
 _ID: Final = (_ROW.c.account_id, _ROW.c.seq)
@@ -355,9 +355,9 @@ def transactions_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read
         return by_id(answered) | by_id(row[:width] for row in found[0])
 
     if postgresql:
-        wanted = Wanted(_with_answered_statement(), key_arrays(_ID, set(ids)), timeless=True)
+        wanted = Wanted(_with_answered_statement(), key_arrays(_ID, set(ids)), immutable=True)
         return Read((wanted,), with_answered)
-    return read_with_keys(_COLUMNS, _ID, set(ids), by_id, postgresql=False, timeless=True)
+    return read_with_keys(_COLUMNS, _ID, set(ids), by_id, postgresql=False, immutable=True)
 
 
 _HASHED: Final = (*_ID, _ROW.c.hash)
@@ -450,23 +450,23 @@ def _figures_statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Sel
 
 
 def transaction_totals(
-    postgresql: bool, account_ids: Sequence[int], criteria: TransactionCriteria
+    postgresql: bool, account_ids: Sequence[int], row_filter: TransactionFilter
 ) -> Read[dict[int, TransactionTotalsRow]]:
-    shape = _shape(postgresql, criteria)
+    shape = _shape(postgresql, row_filter)
     sums = _sums_of_stretch if shape.bounds_time_alone else _sums
 
     def totals(found: Mapping[int, Rows]) -> dict[int, TransactionTotalsRow]:
         return {account: sums(account, rows, postgresql=postgresql) for account, rows in found.items()}
 
     one, each = _figures_statements(shape, counting=False)
-    return read_each(account_ids, _parameters(criteria), totals, one=one, each=each)
+    return read_each(account_ids, _parameters(row_filter), totals, one=one, each=each)
 
 
 def transaction_counts(
-    postgresql: bool, account_ids: Sequence[int], criteria: TransactionCriteria
+    postgresql: bool, account_ids: Sequence[int], row_filter: TransactionFilter
 ) -> Read[dict[int, int]]:
-    one, each = _figures_statements(_shape(postgresql, criteria), counting=True)
-    return read_each(account_ids, _parameters(criteria), counts_of_each, one=one, each=each)
+    one, each = _figures_statements(_shape(postgresql, row_filter), counting=True)
+    return read_each(account_ids, _parameters(row_filter), counts_of_each, one=one, each=each)
 
 
 def _balance(account: ColumnElement[int]) -> Select[Any]:

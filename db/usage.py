@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindpara
 
 from db import tables
 from db.connections.snapshots import Read, Rows
-from db.filters import UsageCriteria, Window
+from db.filters import UsageFilter, Window
 from db.rows import UsageDayRow, named, row_of
 from db.statements import (
     THE_ACCOUNT,
@@ -43,12 +43,12 @@ class _Shape:
     columns: tuple[str, ...] = UsageDayRow._fields
 
 
-def _shape(postgresql: bool, criteria: UsageCriteria, window: Window | None = None) -> _Shape:
+def _shape(postgresql: bool, row_filter: UsageFilter, window: Window | None = None) -> _Shape:
     return _Shape(
         postgresql=postgresql,
-        day_gte=criteria.day_gte is not None,
-        day_lt=criteria.day_lt is not None,
-        lists=tuple(name for name in _LISTS if getattr(criteria, name) is not None),
+        day_gte=row_filter.day_gte is not None,
+        day_lt=row_filter.day_lt is not None,
+        lists=tuple(name for name in _LISTS if getattr(row_filter, name) is not None),
         after=window is not None and window.after is not None,
         before=window is not None and window.before is not None,
         oldest=window is not None and window.oldest,
@@ -61,11 +61,11 @@ def _position_parameters(prefix: str, position: object) -> dict[str, Any]:
     return {f"{prefix}_{column.name}": value for column, value in zip(_POSITION, position, strict=True)}
 
 
-def _parameters(criteria: UsageCriteria, window: Window | None = None) -> dict[str, Any]:
+def _parameters(row_filter: UsageFilter, window: Window | None = None) -> dict[str, Any]:
     values: dict[str, Any] = {
         name: value
         for name in ("day_gte", "day_lt", "models", "categories", "origins")
-        if (value := getattr(criteria, name)) is not None
+        if (value := getattr(row_filter, name)) is not None
     }
     if window is not None:
         values["rows"] = window.limit
@@ -136,14 +136,14 @@ def _statements(shape: _Shape, totals: bool) -> tuple[Select[Any], Select[Any] |
 
 
 def usage_page_statement(
-    postgresql: bool, criteria: UsageCriteria, window: Window
+    postgresql: bool, row_filter: UsageFilter, window: Window
 ) -> tuple[Select[Any], dict[str, Any]]:
     """The page of one account, with the parameters but for the account's."""
-    return _statements(_shape(postgresql, criteria, window), totals=False)[0], _parameters(criteria, window)
+    return _statements(_shape(postgresql, row_filter, window), totals=False)[0], _parameters(row_filter, window)
 
 
 def usage_pages(
-    postgresql: bool, account_ids: Sequence[int], criteria: UsageCriteria, window: Window
+    postgresql: bool, account_ids: Sequence[int], row_filter: UsageFilter, window: Window
 ) -> Read[dict[int, list[UsageDayRow]]]:
     """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest.
 
@@ -151,21 +151,21 @@ def usage_pages(
     """
     if window.unread:
         return nothing_of_each(account_ids)
-    shape = _shape(postgresql, criteria, window)
+    shape = _shape(postgresql, row_filter, window)
     one, each = _statements(shape, totals=False)
     row_type = row_of(UsageDayRow, shape.columns)
 
     def pages(found: Mapping[int, Rows]) -> dict[int, list[UsageDayRow]]:
         return {account_id: named(row_type, rows) for account_id, rows in found.items()}
 
-    return read_each(account_ids, _parameters(criteria, window), pages, one=one, each=each)
+    return read_each(account_ids, _parameters(row_filter, window), pages, one=one, each=each)
 
 
 def usage_totals(
-    postgresql: bool, account_ids: Sequence[int], criteria: UsageCriteria
+    postgresql: bool, account_ids: Sequence[int], row_filter: UsageFilter
 ) -> Read[dict[int, tuple[UsageTotalsRow, int]]]:
     """The totals of each account, and the number of usage days that they are over."""
-    one, each = _statements(_shape(postgresql, criteria), totals=True)
+    one, each = _statements(_shape(postgresql, row_filter), totals=True)
 
     def totals(found: Mapping[int, Rows]) -> dict[int, tuple[UsageTotalsRow, int]]:
         return {
@@ -173,4 +173,4 @@ def usage_totals(
             for account, rows in found.items()
         }
 
-    return read_each(account_ids, _parameters(criteria), totals, one=one, each=each)
+    return read_each(account_ids, _parameters(row_filter), totals, one=one, each=each)

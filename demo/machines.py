@@ -58,8 +58,8 @@ class GpuInstance:
             f" ({dollars(self.gpu.hour_nanos)}/h per {self.gpu.name})"
         )
         period = Period(self.started_at, self.started_at + timedelta(hours=self.hours))
-        move = OpenHold(self._ref, held_nanos, description, period)
-        return Scene(self.started_at, Posted(_GPU_METERING, move), -held_nanos, 1)
+        command = OpenHold(self._ref, held_nanos, description, period)
+        return Scene(self.started_at, Posted(_GPU_METERING, command), -held_nanos, 1)
 
     def ended(self, ran_seconds: int, at: datetime) -> Scene:
         unused_seconds = self.hours * _HOUR - ran_seconds
@@ -74,8 +74,8 @@ class GpuInstance:
         used_nanos = _cost_nanos(self.gpu, self.gpus, ran_seconds)
         change_nanos = _cost_nanos(self.gpu, self.gpus, self.hours * _HOUR) - used_nanos
         ended_at = self.started_at + timedelta(seconds=ran_seconds)
-        move = SettleHold(self._ref, used_nanos, f"GPU Instance #{self.number}: {what}", ended_at)
-        return Scene(at, Posted(_GPU_METERING, move), change_nanos, 1 if change_nanos else 0)
+        command = SettleHold(self._ref, used_nanos, f"GPU Instance #{self.number}: {what}", ended_at)
+        return Scene(at, Posted(_GPU_METERING, command), change_nanos, 1 if change_nanos else 0)
 
     @property
     def _ref(self) -> Ref:
@@ -133,23 +133,23 @@ class InferenceInstance:
         return Period(self.started_at + (cycle - 1) * _CYCLE, self.started_at + cycle * _CYCLE)
 
     def _opened(self, hold_nanos: int) -> Scene:
-        move = OpenHold(self._ref, hold_nanos, self._hold_text(1), self._period(1))
-        return Scene(self.started_at, Posted(_INFERENCE_METERING, move), -hold_nanos, 1, self.label(1))
+        command = OpenHold(self._ref, hold_nanos, self._hold_text(1), self._period(1))
+        return Scene(self.started_at, Posted(_INFERENCE_METERING, command), -hold_nanos, 1, self.label(1))
 
     def _renewed(self, rng: Random, cycle: int, at: datetime, hold_nanos: int) -> Scene:
         busy_seconds = _busy_seconds(rng)
         used_nanos = _cost_nanos(self.gpu, self.gpus, busy_seconds)
         settlement = self._settlement(cycle, busy_seconds)
-        move = RenewHold(self._ref, used_nanos, settlement, hold_nanos, self._hold_text(cycle + 1))
+        command = RenewHold(self._ref, used_nanos, settlement, hold_nanos, self._hold_text(cycle + 1))
         rows = 1 if used_nanos == hold_nanos else 2
-        return Scene(at, Posted(_INFERENCE_METERING, move), -used_nanos, rows, self.label(cycle + 1))
+        return Scene(at, Posted(_INFERENCE_METERING, command), -used_nanos, rows, self.label(cycle + 1))
 
     def _stopped(self, cycle: int, at: datetime, hold_nanos: int) -> Scene:
         busy_seconds = int((at - self._period(cycle).start).total_seconds())
         used_nanos = _cost_nanos(self.gpu, self.gpus, busy_seconds)
-        move = SettleHold(self._ref, used_nanos, self._settlement(cycle, busy_seconds), at)
+        command = SettleHold(self._ref, used_nanos, self._settlement(cycle, busy_seconds), at)
         change_nanos = hold_nanos - used_nanos
-        return Scene(at, Posted(_INFERENCE_METERING, move), change_nanos, 1 if change_nanos else 0)
+        return Scene(at, Posted(_INFERENCE_METERING, command), change_nanos, 1 if change_nanos else 0)
 
     def _settlement(self, cycle: int, busy_seconds: int) -> str:
         rate = f"{self.gpus} GPU × {dollars(self.gpu.hour_nanos)}/h"

@@ -16,8 +16,8 @@ from db import stripe_customers
 from db.database import Database
 from db.recharges import RechargeAttemptRow
 from demo.scenes import Customer, Moment, Night, Operated, Posted
-from ledger.audit import Actor, post_noted
-from ledger.commands import Order, Writer
+from ledger.audit import Actor, post_audited
+from ledger.commands import Posting, Writer
 from ledger.kinds import WriterKind
 from ledger.posting import Ledger, LedgerTransaction, post
 from ledger.recharges import AttemptState, RechargeSettings, put_settings
@@ -54,10 +54,10 @@ def _batches(moments: Iterator[Moment]) -> Iterator[list[Moment]]:
 
 async def _post(database: Database, account_id: int, moments: Sequence[Moment]) -> None:
     told = [cast("Posted", moment.told) for moment in moments]
-    orders = [Order(account_id, one.writer, (one.move,), OPERATION) for one in told]
+    postings = [Posting(account_id, one.writer, (one.command,), OPERATION) for one in told]
     clock = iter([moment.at for moment in moments]).__next__
     async with database.write() as connection:
-        await post(connection, orders, clock)
+        await post(connection, postings, clock)
 
 
 async def _carry_out(database: Database, account_id: int, moment: Moment) -> None:
@@ -79,7 +79,7 @@ async def _told(
     match told:
         case Operated():
             writer = Writer(WriterKind.OPERATOR, ACTOR.name)
-            await post_noted(transaction, Order(account_id, writer, told.entries, OPERATION), told.act, ACTOR)
+            await post_audited(transaction, Posting(account_id, writer, told.entries, OPERATION), told.act, ACTOR)
         case Customer():
             await stripe_customers.link_customer(transaction.connection, told.id, account_id, at)
         case RechargeSettings():

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
-from ledger.commands import Entry, Move, Writer
+from ledger.commands import Command, Entry, Writer
 from ledger.kinds import TransactionType
 from ledger.money import NANOS
 from ledger.recharges import RechargeSettings
@@ -27,7 +27,7 @@ class Posted:
     """What a service asks of the ledger."""
 
     writer: Writer
-    move: Move
+    command: Command
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,21 +12,21 @@ from execution.calls import attribute_of
 if TYPE_CHECKING:
     from execution.plans import Field, Selection
 
-READS: Final = "reads"
+PROJECTION: Final = "projection"
 """The key of a field's metadata for the names of the attributes that its resolver reads of the object it is given.
 
 A field without a resolver reads the one that it is; a resolver without this may read any.
 """
 
-READS_OF_ROWS: Final = "reads_of_rows"
+ROW_PROJECTION: Final = "row_projection"
 """The key of a field's metadata for the names of the attributes that its resolver reads of the rows of a page, as those
 that cursors are made of."""
 
 ROWS: Final = "rows"
 """The key of a field's metadata for the name of the type of the rows that it loads.
 
-Its resolver finds in `reading_of(info)` what the operation reads below the field, and its function of AHEAD is given
-the same as the argument `reading`.
+Its resolver finds in `projection_of(info)` what the operation reads below the field. Its function of PREFETCH
+is given the same as the argument `projection`.
 """
 
 WRITTEN: Final = "written"
@@ -35,7 +35,7 @@ WRITTEN: Final = "written"
 Attributes = frozenset[str]
 
 
-class Reading(NamedTuple):
+class Projection(NamedTuple):
     """The names of the attributes that an operation reads below a field; None where it may be any."""
 
     of_value: Attributes | None = None
@@ -44,16 +44,16 @@ class Reading(NamedTuple):
     """Of objects of the type that ROWS names."""
 
 
-ANY: Final = Reading()
+ANY: Final = Projection()
 
 
-def reading_of(info: object) -> Reading:
+def projection_of(info: object) -> Projection:
     """Where the reference executor runs, anything may be read."""
-    return getattr(info, "reading", ANY)
+    return getattr(info, "projection", ANY)
 
 
 def _of_field(field: Field) -> Iterable[str] | None:
-    if field.pure is not None and field.pure.printed is not None:
+    if field.pure is not None and field.pure.serialized is not None:
         return ()  # __typename
     definition: StrawberryField | None = field.definition
     if definition is None:
@@ -61,7 +61,7 @@ def _of_field(field: Field) -> Iterable[str] | None:
     attribute = attribute_of(definition)
     if attribute is not None:
         return (attribute,)
-    names: Sequence[str] | None = definition.metadata.get(READS)
+    names: Sequence[str] | None = definition.metadata.get(PROJECTION)
     return names
 
 
@@ -74,7 +74,7 @@ def _selections(field: Field) -> Iterator[Selection]:
 
 
 def _may_read(field: Field) -> bool:
-    if field.pure is not None and field.pure.printed is not None:
+    if field.pure is not None and field.pure.serialized is not None:
         return False  # __typename
     definition: StrawberryField | None = field.definition
     if definition is None:
@@ -105,13 +105,13 @@ def _read_of_rows(selections: Iterable[Selection]) -> Iterator[str]:
     for selection in selections:
         for one in selection.fields:
             if one.definition is not None:
-                yield from one.definition.metadata.get(READS_OF_ROWS, ())
+                yield from one.definition.metadata.get(ROW_PROJECTION, ())
 
 
-def read_below(field: Field, rows: str) -> Reading:
+def projection_below(field: Field, rows: str) -> Projection:
     assert field.completion is not None
     below = list(_selections(field))
     of_rows = _read(selection for selection in below if selection.type.name == rows)
     if of_rows is not None:
         of_rows = of_rows.union(_read_of_rows(below))
-    return Reading(_read(field.completion.selections()), of_rows)
+    return Projection(_read(field.completion.selections()), of_rows)

@@ -10,7 +10,7 @@ from strawberry.types.field import StrawberryField
 
 _DEFINITION: Final = "strawberry-definition"
 
-AHEAD: Final = "ahead"
+PREFETCH: Final = "prefetch"
 """The key of a field's metadata for a function that asks for the field's rows before its parent is known.
 
 Called with the context, the key that the parent's own function returned (None for a field of the root) and the
@@ -63,7 +63,7 @@ class OfClass:
         return isinstance(value, self._class)
 
 
-class Call:
+class ResolverCall:
     """A resolver with its parameters sorted out."""
 
     __slots__ = ("_function", "_parent", "_self", "info")

@@ -38,7 +38,8 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 from execution.inputs import Variables
 from execution.limits import Limits, exceeded, overlong_numbers
 from execution.native import Writer, best_writer
-from execution.plans import Plan, Planner
+from execution.planner import Planner
+from execution.plans import Plan
 
 MAX_KEPT_LENGTH: Final = 16_384
 MAX_ERRORS: Final = 20
@@ -109,7 +110,7 @@ class Document:
     def __init__(self, ast: DocumentNode, new_writer: Callable[[], Writer] = best_writer) -> None:
         self.ast = ast
         self.new_writer = new_writer
-        """Of the functions that print whole subtrees, for each plan."""
+        """Of the functions that serialize whole subtrees, for each plan."""
         fragments = [one for one in ast.definitions if isinstance(one, FragmentDefinitionNode)]
         self.fragment_definitions = {one.name.value: one for one in fragments}
         self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}

@@ -1,4 +1,4 @@
-"""Source code that prints the leaves of an answer."""
+"""Source code that serializes the leaves of an answer."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def surprise(_value: object = None) -> NoReturn:
     raise Surprise
 
 
-def unusual(printed: Any) -> Any:
+def unusual(serialized: Any) -> Any:
     """What is no string may be right too: a number, or an object of JSON."""
-    if printed is None or printed is Undefined or is_awaitable(printed):
+    if serialized is None or serialized is Undefined or is_awaitable(serialized):
         raise Surprise
-    return printed
+    return serialized
 
 
 class FixedPoint(NamedTuple):
@@ -44,13 +44,13 @@ class FixedPoint(NamedTuple):
 
 
 Form = FixedPoint | Literal["time", "day"]
-"""How a scalar prints what compiled C code can print too: integers as `FixedPoint`, datetimes in UTC as RFC 3339 with
-six fraction digits ("time"), dates as YYYY-MM-DD ("day")."""
+"""How a scalar serializes what compiled C code can serialize too: integers as `FixedPoint`, datetimes in UTC as RFC
+3339 with six fraction digits ("time"), dates as YYYY-MM-DD ("day")."""
 
-_FORM: Final = "printed_form"
+_FORM: Final = "serialized_form"
 
 
-def prints_as(form: Form, coerce: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def serialized_as(form: Form, coerce: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Says of a scalar's function which form its strings have, so that it need not be called for them."""
     setattr(coerce, _FORM, form)
     return coerce
@@ -141,7 +141,7 @@ _BUILT_IN: Final[dict[GraphQLLeafType, Callable[[str], str]]] = {
 
 
 def leaf_code(leaf: GraphQLLeafType, value: str, scope: Scope) -> str:
-    """An expression that prints what the variable `value` holds, and raises for None."""
+    """An expression that serializes what the variable `value` holds, and raises for None."""
     if leaf in _BUILT_IN:
         return _BUILT_IN[leaf](value)
     if isinstance(leaf, GraphQLEnumType):
@@ -150,8 +150,8 @@ def leaf_code(leaf: GraphQLLeafType, value: str, scope: Scope) -> str:
     coerce = leaf.coerce_output_value
     if coerce is str:
         return f"(str({value}) if {value}.__class__ is int or {value}.__class__ is str else surprise())"
-    printed = scope.name("print_", coerce)
-    text = f"(p if (p := {printed}({value})).__class__ is str else unusual(p))"
+    serialized = scope.name("serialize_", coerce)
+    text = f"(p if (p := {serialized}({value})).__class__ is str else unusual(p))"
     if is_strict(coerce):
         return text
     return f"({text} if {value}.__class__ in PLAIN else surprise())"

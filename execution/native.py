@@ -1,4 +1,4 @@
-"""Shapes of whole subtrees of an answer, by which compiled C code prints them (`printing.c`).
+"""Shapes of whole subtrees of an answer, by which compiled C code serializes them (`serializer.c`).
 
 It does what the functions do that `execution.subtrees` makes of Python source, object by object and value by value,
 and raises as they do for whatever it is not sure about. A shape is a tuple; it begins with its kind, and whether there
@@ -6,13 +6,13 @@ may be a null in its place:
 
     (TEXT | BOOLEAN | INT | TEXT_OF_INT, nullable)
     (ENUM, nullable, names)                         the names by what resolvers return
-    (CALL | TIME | DAY, nullable, print, plain, unusual)
-    (FIXED_POINT, nullable, print, plain, unusual, digits, least)
+    (CALL | TIME | DAY, nullable, serialize, plain, unusual)
+    (FIXED_POINT, nullable, serialize, plain, unusual, digits, least)
     (LIST, nullable, shape of an item)
     (OBJECT, nullable, known, admit, is_type_of, template, ((key, getter, shape), …))
 
-`print` is the scalar's own function, for what C does not print itself; `plain` are the classes that it may be given,
-None for any; `unusual` is given what it printed when that is no string. `known` are the classes of objects that
+`serialize` is the scalar's own function, for what C does not serialize itself; `plain` are the classes that it may be
+given, None for any; `unusual` is given its result when that is not a string. `known` are the classes of objects that
 `admit` let through; `is_type_of`, or None, is asked of every object; `template` is the object's dict with nulls in the
 places of the fields, whose getter is an attribute's name or a function of the object.
 """
@@ -42,11 +42,11 @@ from execution.calls import OfClass
 from execution.leaves import PLAIN, enum_names, form_of, is_strict, unusual
 from execution.subtrees import Function, LaterField, PureField, SubtreeWriter, admit
 
-PRINTS: Final = find_spec("execution._printing") is not None
+IS_COMPILED: Final = find_spec("execution._serializer") is not None
 """Not where it was installed without a C compiler."""
 
-if TYPE_CHECKING or PRINTS:
-    from execution import _printing
+if TYPE_CHECKING or IS_COMPILED:
+    from execution import _serializer
 
 Shape = tuple[Any, ...]
 
@@ -60,17 +60,17 @@ class ShapeWriter:
 
     def object_function(self, type_: GraphQLObjectType, fields: Sequence[PureField | LaterField]) -> str:
         template: dict[str, str | None] = {}
-        printed = []
+        serialized = []
         for field in fields:
-            template[field.key] = field.printed if isinstance(field, PureField) else None
-            if isinstance(field, PureField) and field.printed is None:
+            template[field.key] = field.serialized if isinstance(field, PureField) else None
+            if isinstance(field, PureField) and field.serialized is None:
                 getter = field.attribute or field.method
-                printed.append((field.key, getter, self._shape(field.type, field.selection)))
+                serialized.append((field.key, getter, self._shape(field.type, field.selection)))
         is_type_of, let_in = type_.is_type_of, cast("Callable[..., None]", admit)
         if isinstance(is_type_of, OfClass):
             is_type_of, let_in = None, partial(admit, is_type_of=is_type_of)
         name = f"object_{len(self._objects)}"
-        self._objects[name] = (_printing.OBJECT, False, set(), let_in, is_type_of, template, tuple(printed))
+        self._objects[name] = (_serializer.OBJECT, False, set(), let_in, is_type_of, template, tuple(serialized))
         return name
 
     def value_function(self, type_: GraphQLOutputType, selection: str | None) -> str:
@@ -79,13 +79,13 @@ class ShapeWriter:
         return name
 
     def built(self) -> dict[str, Function]:
-        return {name: _printing.Printer(shape) for name, shape in (self._objects | self._values).items()}
+        return {name: _serializer.Serializer(shape) for name, shape in (self._objects | self._values).items()}
 
     def _shape(self, type_: GraphQLOutputType, selection: str | None) -> Shape:
         nullable = not isinstance(type_, GraphQLNonNull)
         inner: Any = type_ if nullable else type_.of_type  # type: ignore[union-attr]
         if isinstance(inner, GraphQLList):
-            return _printing.LIST, nullable, self._shape(inner.of_type, selection)
+            return _serializer.LIST, nullable, self._shape(inner.of_type, selection)
         if is_leaf_type(inner):
             return _leaf_shape(inner, nullable=nullable)
         assert selection is not None
@@ -95,23 +95,23 @@ class ShapeWriter:
 
 def _leaf_shape(leaf: GraphQLLeafType, *, nullable: bool) -> Shape:
     built_in = {
-        GraphQLString: _printing.TEXT,
-        GraphQLID: _printing.TEXT,
-        GraphQLBoolean: _printing.BOOLEAN,
-        GraphQLInt: _printing.INT,
+        GraphQLString: _serializer.TEXT,
+        GraphQLID: _serializer.TEXT,
+        GraphQLBoolean: _serializer.BOOLEAN,
+        GraphQLInt: _serializer.INT,
     }
     if leaf in built_in:
         return built_in[leaf], nullable
     if isinstance(leaf, GraphQLEnumType):
-        return _printing.ENUM, nullable, enum_names(leaf)
+        return _serializer.ENUM, nullable, enum_names(leaf)
     coerce = leaf.coerce_output_value
     if coerce is str:
-        return _printing.TEXT_OF_INT, nullable
+        return _serializer.TEXT_OF_INT, nullable
     by_call = (nullable, coerce, None if is_strict(coerce) else PLAIN, unusual)
     form = form_of(coerce)
     if isinstance(form, tuple):
-        return _printing.FIXED_POINT, *by_call, *form
-    kinds = {None: _printing.CALL, "time": _printing.TIME, "day": _printing.DAY}
+        return _serializer.FIXED_POINT, *by_call, *form
+    kinds = {None: _serializer.CALL, "time": _serializer.TIME, "day": _serializer.DAY}
     return kinds[form], *by_call
 
 
@@ -119,5 +119,5 @@ Writer = ShapeWriter | SubtreeWriter
 
 
 def best_writer() -> Writer:
-    """What prints by C, where that is compiled."""
-    return ShapeWriter() if PRINTS else SubtreeWriter()
+    """What serializes by C, where that is compiled."""
+    return ShapeWriter() if IS_COMPILED else SubtreeWriter()

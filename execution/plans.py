@@ -1,8 +1,8 @@
 """What an operation does, worked out once: which fields, of which types, by which calls.
 
 A plan holds for one operation and one outcome of its `@skip` and `@include`. It is a tree: a `Selection` has
-`Field`s, a field's `Completion` says how its value is printed, which for objects is a selection again. Where all of a
-selection's fields need nothing but the object, one function prints it whole (`execution.subtrees`); where it raises,
+`Field`s, a field's `Completion` says how its value is serialized, which for objects is a selection again. If all of a
+selection's fields need only the object, one function serializes it whole (`execution.subtrees`). If that raises,
 or for the other fields, the tree is walked. What the walk is not sure about is handed to the reference executor,
 value by value, so every error is of its making.
 """
@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any
 
 from graphql import (
     GraphQLAbstractType,
-    GraphQLError,
     GraphQLField,
-    GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
@@ -26,22 +24,18 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     Undefined,
-    is_abstract_type,
-    is_leaf_type,
 )
-from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
+from graphql.execution.collect_fields import FieldDetails
 from graphql.execution.executor import invalid_return_type_error
-from graphql.execution.values import VariableValues
 from graphql.pyutils import Path, is_awaitable
 from strawberry.types.field import StrawberryField
 
-from execution.attributes import ANY, ROWS, Reading, may_read_below, read_below
-from execution.calls import AHEAD, Call, attribute_of, definition_of, method_of
+from execution.attributes import ANY, ROWS, Projection, may_read_below, projection_below
+from execution.calls import PREFETCH, ResolverCall, attribute_of, method_of
 from execution.inputs import Arguments
-from execution.native import Writer
+from execution.operation_run import FieldInfo, Run, answered, around_field, is_pending
 from execution.pending import all_of, begin
-from execution.runs import FieldInfo, Run, answered, around_field, is_pending
-from execution.subtrees import Function, LaterField, PureField
+from execution.subtrees import Function, PureField
 
 
 class Selection:
@@ -53,7 +47,7 @@ class Selection:
         self.later: Sequence[Field] = fields
         """Those that `quick` leaves out."""
         self.quick: Function | None = None
-        """Prints the other fields, all at once; raises if any is out of the ordinary."""
+        """Serializes the other fields, all at once; raises if any is out of the ordinary."""
 
     @property
     def fields(self) -> Sequence[Field]:
@@ -63,9 +57,9 @@ class Selection:
         """The object's dict, or a coroutine of it. Raises the error that makes the whole object null."""
         later = self.later
         try:
-            printed = {} if self.quick is None else self.quick(source)
+            serialized = {} if self.quick is None else self.quick(source)
         except Exception:  # noqa: BLE001  made again, and reported, field by field
-            printed, later = {}, self._fields
+            serialized, later = {}, self._fields
         waiting: list[tuple[str, Any]] = []
         for field in later:
             try:
@@ -74,38 +68,38 @@ class Selection:
                 if waiting:
                     run.reference.settle_in_background([one for _, one in waiting])
                 raise
-            printed[field.key] = value
+            serialized[field.key] = value
             if is_pending(value):
                 waiting.append((field.key, value))
-        return _filled(printed, waiting) if waiting else printed
+        return _filled(serialized, waiting) if waiting else serialized
 
     async def execute_serially(self, run: Run, source: Any) -> dict[str, Any]:
-        printed: dict[str, Any] = {}
+        serialized: dict[str, Any] = {}
         for field in self._fields:
             path = Path(None, field.key, self.type.name)
             try:
                 async with around_field(run.context, may_read=field.may_read_below):
                     value = field.execute(run, source, path)
-                    printed[field.key] = await value if is_pending(value) else value
+                    serialized[field.key] = await value if is_pending(value) else value
             except Exception as error:  # noqa: BLE001  the field's own, or that of what it was run within
                 field.failed(run, error, path)
-                printed[field.key] = None
-        return printed
+                serialized[field.key] = None
+        return serialized
 
-    def ask_ahead(self, run: Run, key: Any) -> None:
+    def prefetch(self, run: Run, key: Any) -> None:
         for field in self.later:
-            field.ask_ahead(run, key)
+            field.prefetch(run, key)
 
 
-async def _filled(printed: Any, waiting: Sequence[tuple[Any, Any]]) -> Any:
+async def _filled(serialized: Any, waiting: Sequence[tuple[Any, Any]]) -> Any:
     results = await all_of([one for _, one in waiting])
     for (place, _), result in zip(waiting, results, strict=True):
-        printed[place] = result
-    return printed
+        serialized[place] = result
+    return serialized
 
 
 class Field:
-    """One key of an answer: a resolver's call, and how its value is printed."""
+    """One key of an answer: a resolver's call, and how its value is serialized."""
 
     def __init__(self, parent: GraphQLObjectType, key: str, details: list[FieldDetails], field: GraphQLField) -> None:
         self.key = key
@@ -115,24 +109,24 @@ class Field:
         self.completion: Completion | None = None
         """None for a field that the reference executor runs: introspection, and what Strawberry wraps."""
         self.pure: PureField | None = None
-        self.reading: Reading = ANY
+        self.projection: Projection = ANY
         """What the operation reads below a field that loads rows."""
         self._parent = parent
         self._field = field
         self._call: Callable[[Run, Any, Path], Any] = self._refuse
         self._arguments: Arguments | None = None
-        self._ahead: Callable[..., Any] | None = None
+        self._prefetch: Callable[..., Any] | None = None
         self._may_read_below: bool | None = None
 
     def compile(self, definition: StrawberryField, completion: Completion, schema: GraphQLSchema) -> None:
         self.definition = definition
         self.completion = completion
-        self._ahead = definition.metadata.get(AHEAD)
+        self._prefetch = definition.metadata.get(PREFETCH)
         rows = definition.metadata.get(ROWS)
         if rows is not None:
-            self.reading = read_below(self, rows)
-            if self._ahead is not None:
-                self._ahead = partial(self._ahead, reading=self.reading)
+            self.projection = projection_below(self, rows)
+            if self._prefetch is not None:
+                self._prefetch = partial(self._prefetch, projection=self.projection)
         attribute = attribute_of(definition)
         method = method_of(definition)
         if attribute is not None:
@@ -140,7 +134,7 @@ class Field:
         elif method is not None:
             self._call = lambda _run, source, _path: method(source)
         else:
-            self._call = self._resolver_call(Call(definition))
+            self._call = self._resolver_call(ResolverCall(definition))
         self._arguments = Arguments(schema, self._field, self.details[0].node, definition)
 
     @property
@@ -152,7 +146,7 @@ class Field:
     def _refuse(self, _run: Run, _source: Any, _path: Path) -> Any:
         raise AssertionError("the field was not compiled")
 
-    def _resolver_call(self, call: Call) -> Callable[[Run, Any, Path], Any]:
+    def _resolver_call(self, call: ResolverCall) -> Callable[[Run, Any, Path], Any]:
         def with_info(run: Run, source: Any, path: Path) -> Any:
             return call(source, FieldInfo(run, self, path), self.arguments(run))
 
@@ -175,34 +169,34 @@ class Field:
         return run.reference.build_resolve_info(self._field, [one.node for one in self.details], self._parent, path)
 
     def execute(self, run: Run, source: Any, path: Path) -> Any:
-        """The printed value, None where its error was collected, or an awaitable of either.
+        """The serialized value, None where its error was collected, or an awaitable of either.
 
         Raises a located error where the field may not be null.
         """
         if self.completion is None:
-            if self.pure is not None:  # __typename, of a source that could not be printed whole
-                return self.pure.printed
+            if self.pure is not None:  # __typename, of a source that could not be serialized whole
+                return self.pure.serialized
             return run.reference.execute_field(self._parent, source, self.details, path, None)
         try:
             value = self._call(run, source, path)
             if value.__class__ is CoroutineType or is_pending(value):
                 return begin(self._completed(run, value, path))
-            printed = self.completion.complete(run, self, value, path)
+            serialized = self.completion.complete(run, self, value, path)
         except Exception as error:  # noqa: BLE001  any error of a resolver is the field's error
             return self.failed(run, error, path)
-        return begin(self._caught(run, printed, path)) if is_pending(printed) else printed
+        return begin(self._caught(run, serialized, path)) if is_pending(serialized) else serialized
 
     async def _completed(self, run: Run, value: Any, path: Path) -> Any:
         assert self.completion is not None
         try:
-            printed = self.completion.complete(run, self, await value, path)
-            return await printed if is_pending(printed) else printed
+            serialized = self.completion.complete(run, self, await value, path)
+            return await serialized if is_pending(serialized) else serialized
         except Exception as error:  # noqa: BLE001
             return self.failed(run, error, path)
 
-    async def _caught(self, run: Run, printed: Any, path: Path) -> Any:
+    async def _caught(self, run: Run, serialized: Any, path: Path) -> Any:
         try:
-            return await printed
+            return await serialized
         except Exception as error:  # noqa: BLE001
             return self.failed(run, error, path)
 
@@ -213,31 +207,31 @@ class Field:
         return run.reference.complete_value(type_, self.details, self.info(run, path), path, value, None)
 
     @property
-    def asks_ahead(self) -> bool:
-        return self._ahead is not None
+    def prefetches(self) -> bool:
+        return self._prefetch is not None
 
-    def ask_ahead(self, run: Run, key: Any) -> None:
-        if self._ahead is None:
+    def prefetch(self, run: Run, key: Any) -> None:
+        if self._prefetch is None:
             return
         try:
-            below = self._ahead(run.context, key, **self.arguments(run))
+            below = self._prefetch(run.context, key, **self.arguments(run))
         except Exception:  # noqa: BLE001  the resolver will meet it and report it
             return
         if below is not None and self.completion is not None:
-            self.completion.ask_ahead(run, below)
+            self.completion.prefetch(run, below)
 
 
 class Completion:
-    """How values of a type are printed. This one is for leaves; the others are for what is made of selections."""
+    """How values of a type are serialized. This one is for leaves; the others are for what is made of selections."""
 
     def __init__(self, type_: GraphQLOutputType) -> None:
         self.type = type_
         self.nullable = not isinstance(type_, GraphQLNonNull)
         self.quick: Function | None = None
-        """Prints a value, whole; raises if anything in it is out of the ordinary."""
+        """Serializes a value, whole; raises if anything in it is out of the ordinary."""
 
     def complete(self, run: Run, field: Field, value: Any, path: Path) -> Any:
-        """The printed value, or a coroutine of it."""
+        """The serialized value, or a coroutine of it."""
         if self.quick is not None:
             try:
                 return self.quick(value)
@@ -255,7 +249,7 @@ class Completion:
     def without_object(self, run: Run, field: Field, value: Any, path: Path) -> Any:
         return None if value is None and self.nullable else field.by_reference(run, self.type, value, path)
 
-    def ask_ahead(self, run: Run, key: Any) -> None:
+    def prefetch(self, run: Run, key: Any) -> None:
         """Leaves have nothing below them."""
 
 
@@ -272,8 +266,8 @@ class ObjectCompletion(Completion):
     def selections(self) -> Iterable[Selection]:
         return (self.selection,)
 
-    def ask_ahead(self, run: Run, key: Any) -> None:
-        self.selection.ask_ahead(run, key)
+    def prefetch(self, run: Run, key: Any) -> None:
+        self.selection.prefetch(run, key)
 
 
 def execute_object(run: Run, field: Field, selection: Selection, value: Any, path: Path) -> Any:
@@ -304,21 +298,21 @@ class ListCompletion(Completion):
     def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
         if value.__class__ not in (list, tuple):
             return field.by_reference(run, self.type, value, path)
-        printed: list[Any] = []
+        serialized: list[Any] = []
         waiting: list[tuple[int, Any]] = []
         for index, item in enumerate(value):
             try:
-                one = self._printed_item(run, field, item, path.add_key(index, None))
+                one = self._serialized_item(run, field, item, path.add_key(index, None))
             except Exception:
                 if waiting:
                     run.reference.settle_in_background([one for _, one in waiting])
                 raise
-            printed.append(one)
+            serialized.append(one)
             if is_pending(one):
                 waiting.append((index, one))
-        return _filled(printed, waiting) if waiting else printed
+        return _filled(serialized, waiting) if waiting else serialized
 
-    def _printed_item(self, run: Run, field: Field, item: Any, path: Path) -> Any:
+    def _serialized_item(self, run: Run, field: Field, item: Any, path: Path) -> Any:
         try:
             if is_pending(item):
                 return begin(self._awaited_item(run, field, item, path))
@@ -343,8 +337,8 @@ class ListCompletion(Completion):
     def selections(self) -> Iterable[Selection]:
         return self._item.selections()
 
-    def ask_ahead(self, run: Run, key: Any) -> None:
-        self._item.ask_ahead(run, key)
+    def prefetch(self, run: Run, key: Any) -> None:
+        self._item.prefetch(run, key)
 
 
 class AbstractCompletion(Completion):
@@ -368,8 +362,8 @@ class AbstractCompletion(Completion):
         return self._typed(run, field, name, value, path)
 
     async def _awaited(self, run: Run, field: Field, name: Any, value: Any, path: Path) -> Any:
-        printed = self._typed(run, field, await name, value, path)
-        return await printed if is_pending(printed) else printed
+        serialized = self._typed(run, field, await name, value, path)
+        return await serialized if is_pending(serialized) else serialized
 
     def _typed(self, run: Run, field: Field, name: Any, value: Any, path: Path) -> Any:
         type_ = run.reference.ensure_valid_runtime_type(
@@ -380,9 +374,9 @@ class AbstractCompletion(Completion):
     def selections(self) -> Iterable[Selection]:
         return self._selections.values()
 
-    def ask_ahead(self, run: Run, key: Any) -> None:
+    def prefetch(self, run: Run, key: Any) -> None:
         for selection in self._selections.values():
-            selection.ask_ahead(run, key)
+            selection.prefetch(run, key)
 
 
 class Plan:
@@ -395,13 +389,13 @@ class Plan:
         """Number of fields, those of every possible type counted."""
         self.compiled = compiled
         """How many of them don't need the reference executor."""
-        self.asks_ahead = not self._serial and any(field.asks_ahead for field in root.later)
-        """Whether there is anything that `ask_ahead` could ask for."""
+        self.prefetches = not self._serial and any(field.prefetches for field in root.later)
+        """Whether there is anything that `prefetch` could ask for."""
 
-    async def ask_ahead(self, run: Run) -> None:
+    async def prefetch(self, run: Run) -> None:
         """Asks for what can be told before any resolver has run, and waits for the answers: with them, most resolvers
         are done at their first step."""
-        self._root.ask_ahead(run, None)
+        self._root.prefetch(run, None)
         await answered(run.context)
 
     def execute(self, run: Run, source: Any) -> Any:
@@ -409,101 +403,3 @@ class Plan:
         if self._serial:
             return self._root.execute_serially(run, source)
         return self._root.execute(run, source, None)
-
-
-class Whole(NamedTuple):
-    """A value that one function prints, with the name of the one that prints the objects in it, if there are any."""
-
-    selection: str | None
-
-
-class Planner:
-    """Makes the plan of one operation. Which fields there are is decided by graphql-core itself."""
-
-    def __init__(
-        self,
-        schema: GraphQLSchema,
-        fragments: dict[str, FragmentDetails],
-        operation: OperationDefinitionNode,
-        variables: VariableValues,
-        writer: Writer,
-    ) -> None:
-        self._schema = schema
-        self._fragments = fragments
-        self._operation = operation
-        self._variables = variables
-        self._writer = writer
-        self._to_bind: list[tuple[Selection | Completion, str]] = []
-        self._fields = 0
-        self._compiled = 0
-
-    def plan(self) -> Plan:
-        root_type = self._schema.get_root_type(self._operation.operation)
-        if root_type is None:
-            msg = f"Schema is not configured to execute {self._operation.operation.value} operation."
-            raise GraphQLError(msg, self._operation)
-        collected = collect_fields(self._schema, self._fragments, self._variables, root_type, self._operation)
-        root, _ = self._selection(root_type, collected.grouped_field_set)
-        functions = self._writer.built()
-        for one, name in self._to_bind:
-            one.quick = functions[name]
-        return Plan(root, self._operation, self._fields, self._compiled)
-
-    def _selection(
-        self, type_: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]
-    ) -> tuple[Selection, str | None]:
-        """With the name of the function that prints the object whole, where one can."""
-        fields = [
-            self._field(type_, key, details, field)
-            for key, details in grouped.items()
-            if (field := self._schema.get_field(type_, details[0].node.name.value)) is not None
-        ]
-        selection = Selection(type_, fields)
-        selection.later = [field for field in fields if field.pure is None]
-        if len(selection.later) == len(fields) and fields:
-            return selection, None
-        name = self._writer.object_function(type_, [field.pure or LaterField(field.key) for field in fields])
-        self._to_bind.append((selection, name))
-        return selection, None if selection.later else name
-
-    def _field(self, parent: GraphQLObjectType, key: str, details: list[FieldDetails], field: GraphQLField) -> Field:
-        made = Field(parent, key, details, field)
-        self._fields += 1
-        if details[0].node.name.value == "__typename":
-            self._compiled += 1
-            made.pure = PureField(key, field.type, None, None, parent.name, None)
-            return made
-        definition = definition_of(field)
-        if definition is None:
-            return made
-        self._compiled += 1
-        completion, whole = self._completion(field.type, details)
-        made.compile(definition, completion, self._schema)
-        attribute, method = attribute_of(definition), method_of(definition)
-        if (attribute is not None or method is not None) and whole is not None:
-            made.pure = PureField(key, field.type, attribute, method, None, whole.selection)
-        return made
-
-    def _completion(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> tuple[Completion, Whole | None]:
-        inner: Any = type_.of_type if isinstance(type_, GraphQLNonNull) else type_
-        completion: Completion
-        whole: Whole | None
-        if isinstance(inner, GraphQLList):
-            item, whole = self._completion(inner.of_type, details)
-            completion = ListCompletion(type_, item)
-        elif is_leaf_type(inner):
-            completion, whole = Completion(type_), Whole(None)
-        elif is_abstract_type(inner):
-            possible = self._schema.get_possible_types(inner)
-            selections = {one.name: self._subselection(one, details)[0] for one in possible}
-            completion, whole = AbstractCompletion(type_, inner, selections), None
-        else:
-            selection, function = self._subselection(inner, details)
-            completion, whole = ObjectCompletion(type_, selection), None if function is None else Whole(function)
-        if whole is not None:
-            self._to_bind.append((completion, self._writer.value_function(type_, whole.selection)))
-        return completion, whole
-
-    def _subselection(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> tuple[Selection, str | None]:
-        collected = collect_subfields(self._schema, self._fragments, self._variables, self._operation, type_, details)
-        return self._selection(type_, collected.grouped_field_set)

@@ -1,4 +1,4 @@
-"""Source code that prints whole subtrees of an answer: objects whose fields need nothing but the object itself.
+"""Source code that serializes whole subtrees of an answer: objects whose fields need nothing but the object itself.
 
 Of each such selection one Python function is made, which takes the source and returns the dict, like
 
@@ -8,7 +8,7 @@ Of each such selection one Python function is made, which takes the source and r
         x0 = v.created_at
         x1 = method_9(v)
         return {
-            "createdAt": (p if x0.__class__ in PLAIN and (p := print_10(x0)) is not None … else surprise()),
+            "createdAt": (p if x0.__class__ in PLAIN and (p := serialize_10(x0)) is not None … else surprise()),
             "id": (x1 if x1.__class__ is str else surprise()),
         }
 
@@ -48,10 +48,10 @@ class PureField:
     type: GraphQLOutputType
     attribute: str | None
     method: Function | None
-    printed: str | None
+    serialized: str | None
     """What every object has here: the name of its type."""
     selection: str | None
-    """The name of the function that prints the objects in it."""
+    """The name of the function that serializes the objects in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class SubtreeWriter:
         self._functions: list[str] = []
 
     def object_function(self, type_: GraphQLObjectType, fields: Sequence[PureField | LaterField]) -> str:
-        """The name of the function that prints the fields of an object."""
+        """The name of the function that serializes the fields of an object."""
         known = self._scope.name("known_", set())
         lines = [f"if v.__class__ not in {known}:", f"    admit({known}, v)"]
         if type_.is_type_of is not None:
@@ -88,20 +88,20 @@ class SubtreeWriter:
                 lines[1] = f"    admit({known}, v, {is_type_of})"
             else:
                 lines.append(f"if {is_type_of}(v, None) is not True: surprise()")
-        printed = []
+        serialized = []
         for number, field in enumerate(fields):
             code = "None"
             if isinstance(field, PureField):
-                code = repr(field.printed)
-                if field.printed is None:
+                code = repr(field.serialized)
+                if field.serialized is None:
                     lines.append(f"x{number} = {self._value(field)}")
-                    code = self._printed(field.type, f"x{number}", field.selection)
-            printed.append(f"    {field.key!r}: {code},")
-        return self._function("object_", [*lines, "return {", *printed, "}"])
+                    code = self._serialized(field.type, f"x{number}", field.selection)
+            serialized.append(f"    {field.key!r}: {code},")
+        return self._function("object_", [*lines, "return {", *serialized, "}"])
 
     def value_function(self, type_: GraphQLOutputType, selection: str | None) -> str:
-        """The name of the function that prints a value of the type."""
-        return self._function("value_", [f"return {self._printed(type_, 'v', selection)}"])
+        """The name of the function that serializes a value of the type."""
+        return self._function("value_", [f"return {self._serialized(type_, 'v', selection)}"])
 
     def built(self) -> dict[str, Any]:
         """Each function by its name."""
@@ -119,7 +119,7 @@ class SubtreeWriter:
             return f"v.{field.attribute}"
         return f"{self._scope.name('method_', field.method)}(v)"
 
-    def _printed(self, type_: GraphQLOutputType, value: str, selection: str | None, depth: int = 0) -> str:
+    def _serialized(self, type_: GraphQLOutputType, value: str, selection: str | None, depth: int = 0) -> str:
         if isinstance(type_, GraphQLNonNull):
             return self._certain(type_.of_type, value, selection, depth)
         return f"(None if {value} is None else {self._certain(type_, value, selection, depth)})"
@@ -127,8 +127,8 @@ class SubtreeWriter:
     def _certain(self, type_: Any, value: str, selection: str | None, depth: int) -> str:
         if isinstance(type_, GraphQLList):
             item = f"i{depth}"
-            printed = self._printed(type_.of_type, item, selection, depth + 1)
-            return f"([{printed} for {item} in {value}] if {value}.__class__ in LISTS else surprise())"
+            serialized = self._serialized(type_.of_type, item, selection, depth + 1)
+            return f"([{serialized} for {item} in {value}] if {value}.__class__ in LISTS else surprise())"
         if is_leaf_type(type_):
             return leaf_code(type_, value, self._scope)
         assert selection is not None

@@ -32,7 +32,7 @@ from gateway.webhooks import add_webhook_routes
 
 log = structlog.get_logger()
 
-CHORES_SECONDS: Final = 30.0
+BACKGROUND_TASK_SECONDS: Final = 30.0
 STRIPE_COUNT_SECONDS: Final = 2.0
 
 
@@ -97,27 +97,27 @@ async def _use_huge_pages() -> None:
     await asyncio.to_thread(use_huge_pages)
 
 
-async def _do_chores(services: Services) -> None:
-    chores: dict[str, Callable[[], Awaitable[object]]] = {
+async def _run_background_tasks(services: Services) -> None:
+    tasks_by_name: dict[str, Callable[[], Awaitable[object]]] = {
         "compare the clock": partial(services.clock_watch.measure, services.database),
         "write the times of last use": services.authenticator.flush_last_used,
-        "delete expired tickets": services.tickets.delete_expired,
+        "delete expired tokens": services.tokens.delete_expired,
     }
     if services.settings.huge_pages:
-        chores["move what was added to the heap to huge pages"] = _use_huge_pages
+        tasks_by_name["move what was added to the heap to huge pages"] = _use_huge_pages
     while True:
-        await asyncio.sleep(CHORES_SECONDS)
-        for name, chore in chores.items():
+        await asyncio.sleep(BACKGROUND_TASK_SECONDS)
+        for name, task in tasks_by_name.items():
             try:
-                await chore()
+                await task()
             except DatabaseError as error:
                 # Nothing is lost: the next round does it.
-                log.warning("background task failed", chore=name, reason=str(error))
+                log.warning("background task failed", task=name, reason=str(error))
 
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    tasks = [asyncio.create_task(_do_chores(services)), asyncio.create_task(watch_keys(app[LIVE], services))]
+    tasks = [asyncio.create_task(_run_background_tasks(services)), asyncio.create_task(watch_keys(app[LIVE], services))]
     yield
     for task in tasks:
         task.cancel()

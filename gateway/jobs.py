@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from access.tokens import Tickets
+from access.tokens import Tokens
 from db.database import Database
 from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
@@ -57,7 +57,7 @@ def build_jobs(
         Job("cycles", CycleSettlement(database, ledger, delay, clock).run),
         Job("expiry", HoldExpiry(database, ledger, grace, clock).run),
         Job("stripe-events", EventRetries(database, events, api, clock).run),
-        Job("tickets", Tickets(database, clock).delete_expired),
+        Job("tokens", Tokens(database, clock).delete_expired),
     ]
     if api is not None:
         jobs.append(Job("saved-cards", SavedCards(database, api, clock).run))

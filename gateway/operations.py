@@ -8,14 +8,14 @@ from graphql import ExecutionResult, GraphQLError, OperationType
 
 from access.keys import Principal
 from execution.documents import Document, DocumentRefused, Operation
-from execution.run import run, run_by_reference
+from execution.executor import run, run_by_reference
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.logs import request_id
 from gateway.requests import report
 from gateway.services import Services
-from resolvers.context import Reads
-from resolvers.mutations.context import Writes
+from resolvers.context import QueryContext
+from resolvers.mutations.context import MutationContext
 
 MAX_MESSAGE: Final = 500
 
@@ -107,7 +107,7 @@ async def execute_operation(
             document,
             operation_name=given.operation_name,
             variables=given.variables,
-            context=Writes(services.ledger, principal, services.clock, services.top_ups),
+            context=MutationContext(services.ledger, principal, services.clock, services.top_ups),
         )
     for brief in (True, False) if operation.reads_once else (False,):
         async with services.database.snapshot(brief=brief) as snapshot:
@@ -116,10 +116,10 @@ async def execute_operation(
                 document,
                 operation_name=given.operation_name,
                 variables=given.variables,
-                context=Reads(snapshot, principal, services.clock(), has_payments=services.top_ups.has_payments),
+                context=QueryContext(snapshot, principal, services.clock(), has_payments=services.top_ups.has_payments),
                 source=source,
             )
-        if not snapshot.torn:
+        if not snapshot.inconsistent:
             break
         operation.reads_once = False
     if snapshot.reads <= 1 and not brief:

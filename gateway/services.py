@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from access.authenticator import Authenticator
-from access.tokens import Tickets
+from access.tokens import Tokens
 from db.database import Database
 from execution.documents import Documents
 from execution.limits import Limits
@@ -29,7 +29,7 @@ class Services:
     database: Database
     ledger: Ledger
     authenticator: Authenticator
-    tickets: Tickets
+    tokens: Tokens
     stripe_events: StripeEvents
     stripe_api: StripeApi | None
     """None where no secret key is set."""
@@ -61,7 +61,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         database=database,
         ledger=ledger,
         authenticator=Authenticator(database, ttl_seconds=settings.key_cache_seconds, clock=clock),
-        tickets=Tickets(database, clock),
+        tokens=Tokens(database, clock),
         stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
         stripe_api=stripe_api,
         top_ups=TopUps(database, stripe_api, clock),

@@ -24,7 +24,7 @@ async def sign_in(request: web.Request) -> web.Response:
     """Raises Unauthenticated for a code that is unknown, was used, or whose key is no longer valid."""
     services = request.app[SERVICES]
     code = await posted_text(request, "code")
-    principal = (await services.tickets.redeem(code, Purpose.SIGN_IN)).principal
+    principal = (await services.tokens.redeem(code, Purpose.SIGN_IN)).principal
     ends = services.clock() + LIFETIME
     new = NewKey(
         scope=principal.scope,

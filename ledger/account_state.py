@@ -56,8 +56,8 @@ def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFigures
     return list(sums.values())
 
 
-class BookMark(NamedTuple):
-    """Where a book stood: see `Book.undo`."""
+class AccountMark(NamedTuple):
+    """Where a state stood: see `AccountState.undo`."""
 
     head: tuple[int, datetime | None, bytes | None, int]
     rows: int
@@ -68,7 +68,7 @@ class BookMark(NamedTuple):
     changed_holds: dict[int, HoldRow]
 
 
-class Book:
+class AccountState:
     """One account, its head, and what is to be written for it."""
 
     __slots__ = (
@@ -98,8 +98,8 @@ class Book:
         """As it is to be written."""
         return AccountRow(*self.account[:6], self.head_seq, self.head_at, self.head_hash, self.balance_nanos)
 
-    def mark(self) -> BookMark:
-        return BookMark(
+    def mark(self) -> AccountMark:
+        return AccountMark(
             (self.head_seq, self.head_at, self.head_hash, self.balance_nanos),
             len(self.rows),
             len(self.increments),
@@ -109,7 +109,7 @@ class Book:
             self.changed_holds.copy(),
         )
 
-    def undo(self, mark: BookMark) -> None:
+    def undo(self, mark: AccountMark) -> None:
         """All that was done since."""
         self.head_seq, self.head_at, self.head_hash, self.balance_nanos = mark.head
         del self.rows[mark.rows :], self.increments[mark.increments :]
@@ -117,7 +117,7 @@ class Book:
         self.changed_charges, self.changed_holds = mark.changed_charges, mark.changed_holds
 
     def begin(self, moment: datetime) -> None:
-        """Every row of an order has the same time: the clock's, or the newest row's if that is later."""
+        """Every row of a posting has the same time: the clock's, or the newest row's if that is later."""
         self.now = max(moment, self.head_at or moment)
 
     def append(self, writer: Writer, entry: Entry) -> TransactionRow:

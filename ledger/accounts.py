@@ -8,8 +8,8 @@ from db.database import Database
 from db.errors import DuplicateKey
 from db.rows import AccountRow, TransactionRow
 from ledger import grants
-from ledger.audit import COMMAND_LINE, Act, Actor, note
-from ledger.commands import Order, Writer
+from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
+from ledger.commands import Posting, Writer
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.ids import account_id_text, is_shaped_like_account_id, parse_account_id
 from ledger.kinds import AccountStatus, WriterKind
@@ -31,10 +31,10 @@ async def create_account(transaction: LedgerTransaction, new: NewAccount, actor:
     if new.signup_bonus_nanos is not None:
         entry = grants.signup_bonus(new.signup_bonus_nanos)
         writer = Writer(WriterKind.ACCOUNT_CREATION, actor.name)
-        (outcome,) = await transaction.post(Order(row.id, writer, (entry,), "createAccount"))
+        (outcome,) = await transaction.post(Posting(row.id, writer, (entry,), "createAccount"))
         rows = outcome.transactions
         row = await locked_account(transaction, row.id)
-    await note(transaction, Act("createAccount", actor, row.id, description=new.name), rows)
+    await note(transaction, AuditedAction("createAccount", actor, row.id, description=new.name), rows)
     return row
 
 
@@ -75,7 +75,7 @@ async def change_status(
         msg = f"{account_id_text(account_id)} is already {status.value}"
         raise Conflict(msg)
     await writes.update_status(transaction.connection, account_id, status.value)
-    await note(transaction, Act(STATUS_ACTS[status], actor, account_id, description=reason))
+    await note(transaction, AuditedAction(STATUS_ACTS[status], actor, account_id, description=reason))
     return row._replace(status=status.value)
 
 

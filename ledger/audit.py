@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from db import audit
 from db.rows import TransactionRow
-from ledger.commands import Order, Outcome
+from ledger.commands import Outcome, Posting
 from ledger.posting import LedgerTransaction
 
 
@@ -22,7 +22,7 @@ COMMAND_LINE = Actor("command-line", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class AuditedAction:
     name: str
     """That of the mutation, though it came by the command line."""
     actor: Actor
@@ -32,7 +32,7 @@ class Act:
     description: str | None = None
 
 
-async def note(transaction: LedgerTransaction, act: Act, rows: Sequence[TransactionRow] = ()) -> None:
+async def note(transaction: LedgerTransaction, act: AuditedAction, rows: Sequence[TransactionRow] = ()) -> None:
     """Adds an entry. It must be the last thing that the act does: it takes the list's lock."""
     await audit.lock_audit_entries(transaction.connection)
     entry = {
@@ -49,10 +49,10 @@ async def note(transaction: LedgerTransaction, act: Act, rows: Sequence[Transact
     await audit.insert_audit_entry(transaction.connection, entry)
 
 
-async def post_noted(transaction: LedgerTransaction, order: Order, act: str, actor: Actor) -> Outcome:
+async def post_audited(transaction: LedgerTransaction, posting: Posting, act: str, actor: Actor) -> Outcome:
     """Posts an operator's rows, and notes the act unless it was done before."""
-    (outcome,) = await transaction.post(order)
+    (outcome,) = await transaction.post(posting)
     if not outcome.replayed:
         rows = outcome.transactions
-        await note(transaction, Act(act, actor, order.account_id, description=rows[0].description), rows)
+        await note(transaction, AuditedAction(act, actor, posting.account_id, description=rows[0].description), rows)
     return outcome

@@ -1,4 +1,4 @@
-"""What a caller may ask of the ledger. `ledger.posting` turns moves into rows."""
+"""What a caller may ask of the ledger. `ledger.posting` turns commands into rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class OpenHold:
     amount_nanos: int
     """What is held; positive."""
     description: str | None
-    """None has it composed, as in the moves below."""
+    """None has it composed, as in the commands below."""
     period: Period
 
 
@@ -99,7 +99,7 @@ class EndCharge:
     ref: Ref
 
 
-Move = Entry | OpenHold | RenewHold | SettleHold | ExpireHold | EndCharge
+Command = Entry | OpenHold | RenewHold | SettleHold | ExpireHold | EndCharge
 
 
 def digest_of_payload(payload: Any) -> bytes:
@@ -107,16 +107,16 @@ def digest_of_payload(payload: Any) -> bytes:
     return hashlib.sha256(json.dumps(payload, default=datetime.isoformat, separators=(",", ":")).encode()).digest()
 
 
-def _digest_of_moves(moves: Sequence[Move]) -> bytes:
-    """Of each move's type and fields. Digests are kept for ever, and were made of what `json.dumps` writes: orjson,
-    which is twenty times as fast, writes the same unless there are letters beyond ASCII or numbers beyond 64 bits."""
-    named = [(type(move).__name__, move) for move in moves]
+def _digest_of_commands(commands: Sequence[Command]) -> bytes:
+    """Digest of each command's type and fields. Digests are kept for ever, and were made of what `json.dumps` writes.
+    orjson is twenty times as fast and writes the same, except for letters beyond ASCII and numbers beyond 64 bits."""
+    named = [(type(command).__name__, command) for command in commands]
     try:
         text = orjson.dumps(named, default=datetime.isoformat, option=orjson.OPT_PASSTHROUGH_DATETIME)
     except orjson.JSONEncodeError:
         text = b"\xff"
     if not text.isascii():
-        return digest_of_payload([[name, asdict(move)] for name, move in named])
+        return digest_of_payload([[name, asdict(command)] for name, command in named])
     return hashlib.sha256(text).digest()
 
 
@@ -125,28 +125,28 @@ class Recording:
     """Requests that a call counts, and what it charges for those that are new."""
 
     requests: Sequence[UsageRequest]
-    charge: Callable[[Sequence[Verdict]], tuple[Sequence[Move], int]]
-    """The moves, and the order's result, by the requests' verdicts. Raises BillingError."""
+    charge: Callable[[Sequence[Verdict]], tuple[Sequence[Command], int]]
+    """The commands, and the posting's result, by the requests' verdicts. Raises BillingError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """The moves of one call on one account."""
+class Posting:
+    """The commands of one call on one account."""
 
     account_id: int
     writer: Writer
-    moves: Sequence[Move]
+    commands: Sequence[Command]
     operation: str
     idempotency_key: str | None = None
     payload: Any = None
-    """What the caller gave, as JSON would have it, where the moves were made of it and of what the ledger knows."""
+    """What the caller gave, as JSON would have it, where the commands were made of it and of what the ledger knows."""
     result: int | None = None
     """A number of the operation's own, which replays have too."""
     recording: Recording | None = None
-    """Usage of the account, which is recorded first. The moves and the result are then those of its charge."""
+    """Usage of the account, which is recorded first. The commands and the result are then those of its charge."""
 
     def payload_digest(self) -> bytes:
-        return digest_of_payload(self.payload) if self.payload else _digest_of_moves(self.moves)
+        return digest_of_payload(self.payload) if self.payload else _digest_of_commands(self.commands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +161,6 @@ class Outcome:
     to_stop: bool
     """The next cycle's hold could not be paid: the ended cycle is settled, the instance is to be stopped."""
     result: int | None = None
-    """The order's, of the first call."""
+    """The posting's result, as the first call had it."""
     charges: tuple[ChargeRow, ...] = ()
-    """Of the resources that the order names, as they are after it; none where it is replayed."""
+    """Charges of the resources that the posting names, as they are after it; empty if it is replayed."""

@@ -14,7 +14,7 @@ from db.database import Database, WriteConnection
 from db.instances import InstanceRow
 from db.rows import HoldRow
 from db.volumes import RateRow, ResourceKey
-from ledger.commands import ExpireHold, Order, Ref, RenewHold, Writer
+from ledger.commands import ExpireHold, Posting, Ref, RenewHold, Writer
 from ledger.ids import account_id_text
 from ledger.kinds import ChargeState, RefType, WriterKind
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
@@ -113,9 +113,9 @@ class CycleSettlement(_EndedHolds):
         key = hold.account_id, hold.ref_type, hold.ref_id
         rates = (await volumes.rates_by_key(connection, [key]))[key]
         used = cost_nanos(stretches(rates, hold.period_start, hold.period_end), HOUR, "what the cycle came to")
-        move = RenewHold(ref, used, None, _next_amount(rates, hold.period_end), None)
+        command = RenewHold(ref, used, None, _next_amount(rates, hold.period_end), None)
         call = f"{hold.ref_id}/{hold.cycle}"
-        (outcome,) = await transaction.post(Order(hold.account_id, CYCLE_WRITER, (move,), "endCycle", call))
+        (outcome,) = await transaction.post(Posting(hold.account_id, CYCLE_WRITER, (command,), "endCycle", call))
         if outcome.to_stop:
             await instances.put_instance(connection, instance._replace(to_stop_since=self._clock()))
             log.warning("instance to stop", account=account_id_text(hold.account_id), instance=hold.ref_id)
@@ -135,6 +135,6 @@ class HoldExpiry(_EndedHolds):
         if await _renewed_instance(transaction.connection, hold) is not None:
             return False
         ref = Ref(RefType(hold.ref_type), hold.ref_id)
-        await transaction.post(Order(hold.account_id, EXPIRY_WRITER, (ExpireHold(ref),), "expireHold"))
+        await transaction.post(Posting(hold.account_id, EXPIRY_WRITER, (ExpireHold(ref),), "expireHold"))
         log.warning("hold expired", account=account_id_text(hold.account_id), resource=hold.ref_id)
         return True

@@ -1,7 +1,7 @@
 """Calls that wait at the same time are kept together: one reading, one writing statement and one commit for all.
 
 PostgreSQL alone. They share the round trips, not their fate: each is worked out by itself, one that is refused is cut
-out of the books before the next, and one whose account was posted to by somebody else meanwhile is left out of what is
+out of the states before the next, and one whose account was posted to by somebody else meanwhile is left out of what is
 kept, and tried again. Nothing is answered before its commit, refusals included: they may rest on a row before them.
 """
 
@@ -18,7 +18,7 @@ from db.database import POSTING_CONNECTIONS, Database
 from db.errors import DatabaseUnavailable, LockUnavailable, TransactionConflict, translated
 from db.posting.postgresql import keep_unlocked, open_unlocked
 from db.posting.state import PostingKeys
-from ledger.batches import Batch, Books
+from ledger.batches import AccountStates, Batch
 from ledger.clock_watch import ClockWatch
 from ledger.commands import Outcome
 from ledger.errors import BillingError
@@ -51,16 +51,16 @@ class _Waiting:
 
 class GroupCommit:
     def __init__(
-        self, database: Database, most_lanes: int = POSTING_CONNECTIONS, watch: ClockWatch | None = None
+        self, database: Database, max_slots: int = POSTING_CONNECTIONS, watch: ClockWatch | None = None
     ) -> None:
-        """A lane is a group under way: while one waits for the disk, the next is worked out."""
+        """A slot is a group under way: while one waits for the disk, the next is worked out."""
         self._database = database
         self._watch = watch or ClockWatch()
-        self._most_lanes = most_lanes
+        self._max_slots = max_slots
         self._waiting: deque[_Waiting] = deque()
         self._busy: set[int] = set()
         """Accounts of the groups that are under way."""
-        self._lanes = 0
+        self._slots = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def post(self, batch: Batch) -> list[Outcome] | None:
@@ -73,8 +73,8 @@ class GroupCommit:
     def _let_wait(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
         # Whoever makes a busy account free looks for its next calls himself.
-        if self._lanes < self._most_lanes and self._busy.isdisjoint(waiting.batch.account_ids):
-            self._lanes += 1
+        if self._slots < self._max_slots and self._busy.isdisjoint(waiting.batch.account_ids):
+            self._slots += 1
             task = asyncio.create_task(self._work(), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -90,27 +90,27 @@ class GroupCommit:
                     self._busy -= account_ids
         finally:
             # At once, not when the task is known to be done: a call that comes between would wait for nobody.
-            self._lanes -= 1
+            self._slots -= 1
 
     def _next_group(self) -> list[_Waiting]:
         """The calls that have waited longest, but for those whose account is busy: nobody overtakes them there."""
         group: list[_Waiting] = []
         passed_over: list[_Waiting] = []
         blocked = self._busy.copy()
-        moves = 0
+        commands = 0
         while self._waiting and len(group) < _MAX_GROUP and len(passed_over) < _MAX_PASSED_OVER:
             one = self._waiting.popleft()
             if one.answer.done():
                 continue
             batch = one.batch
             alone = len(batch.account_ids) > 1 or batch.size > _MAX_MOVES
-            fits = not group or (not alone and moves + batch.size <= _MAX_MOVES)
+            fits = not group or (not alone and commands + batch.size <= _MAX_MOVES)
             if not fits or not blocked.isdisjoint(batch.account_ids):
                 blocked |= batch.account_ids
                 passed_over.append(one)
                 continue
             group.append(one)
-            moves += batch.size
+            commands += batch.size
             if alone:
                 break
         self._waiting.extendleft(reversed(passed_over))
@@ -120,7 +120,7 @@ class GroupCommit:
         """Answers all but those that are to be tried again."""
         try:
             with translated():
-                answers, held, posted = await self._kept(group, account_ids)
+                answers, held, posted = await self._changes(group, account_ids)
         except BaseException as error:
             _fail(group, error)
             if not isinstance(error, Exception):
@@ -143,32 +143,32 @@ class GroupCommit:
         pause = _FIRST_PAUSE_SECONDS * 2 ** (waiting.tries - 1) * uniform(0.5, 1.5)  # noqa: S311  so that two don't meet again
         asyncio.get_running_loop().call_later(pause, self._let_wait, waiting)
 
-    async def _kept(
+    async def _changes(
         self, group: Sequence[_Waiting], account_ids: set[int]
     ) -> tuple[list[list[Outcome] | BillingError | None], set[int], set[int]]:
         """What each came to, the accounts to which nothing happened meanwhile, and those of them that got rows."""
         async with self._database.lent() as connection:
             keys = PostingKeys.together(one.batch.keys for one in group)
-            opened = await open_unlocked(connection, keys, self._watch.clock)
-            self._watch.check(opened.clock)
-            books = Books(opened)
-            answers = [await _carried_out(one.batch, books) for one in group]
-            kept = books.kept()
+            stored = await open_unlocked(connection, keys, self._watch.clock)
+            self._watch.check(stored.clock)
+            states = AccountStates(stored)
+            answers = [await _carried_out(one.batch, states) for one in group]
+            changes = states.changes()
             stale: set[int] = set()
-            if kept.heads:
-                held = await keep_unlocked(connection, opened, kept, together=len(group) == 1)
-                stale = {head.id for head in kept.heads}.difference(held)
-        return answers, account_ids - stale, kept.posted_accounts - stale
+            if changes.heads:
+                held = await keep_unlocked(connection, stored, changes, together=len(group) == 1)
+                stale = {head.id for head in changes.heads}.difference(held)
+        return answers, account_ids - stale, changes.posted_accounts - stale
 
 
-async def _carried_out(batch: Batch, books: Books) -> list[Outcome] | BillingError | None:
-    if batch.knows_a_call(books.calls):
+async def _carried_out(batch: Batch, states: AccountStates) -> list[Outcome] | BillingError | None:
+    if batch.knows_a_call(states.calls):
         return None
-    mark = books.mark(batch.account_ids)
+    mark = states.mark(batch.account_ids)
     try:
-        return await batch.carried_out(books)
+        return await batch.carried_out(states)
     except BillingError as refusal:
-        books.undo(mark)
+        states.undo(mark)
         return refusal
 
 

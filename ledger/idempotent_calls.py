@@ -12,7 +12,7 @@ from typing import Any
 
 from db import idempotent_calls
 from db.database import Database
-from db.rows import ActRow
+from db.rows import IdempotentCallRow
 from ledger.commands import digest_of_payload
 from ledger.errors import IdempotencyConflict
 from ledger.ids import account_id_text
@@ -21,7 +21,7 @@ from ledger.texts import IDEMPOTENCY_KEY
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class IdempotentCall:
     operation: str
     idempotency_key: str
     payload: Any
@@ -31,7 +31,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class CallResult:
     """What came of a call: enough to answer it again."""
 
     account_id: int | None
@@ -41,22 +41,24 @@ class Came:
     replayed: bool = False
 
 
-def _scope(call: Call) -> str:
+def _scope(call: IdempotentCall) -> str:
     return "" if call.account_id is None else account_id_text(call.account_id)
 
 
-def _came_before(call: Call, known: ActRow) -> Came:
+def _came_before(call: IdempotentCall, known: IdempotentCallRow) -> CallResult:
     """Raises IdempotencyConflict."""
     if known.payload_digest != digest_of_payload(call.payload):
         msg = f"the idempotency key was used for another {call.operation} call with another payload"
         raise IdempotencyConflict(msg)
-    return Came(known.account_id, known.balance_nanos, known.key_prefix, known.last_seq, replayed=True)
+    return CallResult(known.account_id, known.balance_nanos, known.key_prefix, known.last_seq, replayed=True)
 
 
-async def once(transaction: LedgerTransaction, call: Call, work: Callable[[], Awaitable[Came]]) -> Came:
+async def run_once(
+    transaction: LedgerTransaction, call: IdempotentCall, work: Callable[[], Awaitable[CallResult]]
+) -> CallResult:
     """What came of the call: now, or when it was made first. Raises IdempotencyConflict, and what the work raises."""
     IDEMPOTENCY_KEY.checked(call.idempotency_key, "idempotencyKey")
-    claimed = ActRow(
+    claimed = IdempotentCallRow(
         scope=_scope(call),
         operation=call.operation,
         key=call.idempotency_key,
@@ -67,21 +69,21 @@ async def once(transaction: LedgerTransaction, call: Call, work: Callable[[], Aw
         last_seq=None,
         created_at=transaction.clock(),
     )
-    known = await idempotent_calls.claim_act(transaction.connection, claimed)
+    known = await idempotent_calls.claim_call(transaction.connection, claimed)
     if known is not None:
         return _came_before(call, known)
-    came = await work()
+    result = await work()
     row = claimed._replace(
-        account_id=came.account_id,
-        key_prefix=came.key_prefix,
-        balance_nanos=came.balance_nanos,
-        last_seq=came.last_seq,
+        account_id=result.account_id,
+        key_prefix=result.key_prefix,
+        balance_nanos=result.balance_nanos,
+        last_seq=result.last_seq,
     )
-    await idempotent_calls.finish_act(transaction.connection, row)
-    return came
+    await idempotent_calls.finish_call(transaction.connection, row)
+    return result
 
 
-async def made_before(database: Database, call: Call) -> bool:
+async def made_before(database: Database, call: IdempotentCall) -> bool:
     """Whether the call has an outcome. Raises IdempotencyConflict."""
-    known = await idempotent_calls.read_act(database, _scope(call), call.operation, call.idempotency_key)
+    known = await idempotent_calls.read_call(database, _scope(call), call.operation, call.idempotency_key)
     return known is not None and _came_before(call, known).replayed

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from ledger import descriptions
-from ledger.commands import Entry, Order, Period, Recording, Ref, Writer
+from ledger.commands import Entry, Period, Posting, Recording, Ref, Writer
 from ledger.errors import BadUserInput, Conflict
 from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
 from ledger.money import in_range
@@ -51,7 +51,7 @@ class UsageBatch:
     """None has it composed."""
 
 
-def usage_order(account_id: int, writer: Writer, idempotency_key: str, batch: UsageBatch, now: datetime) -> Order:
+def usage_posting(account_id: int, writer: Writer, idempotency_key: str, batch: UsageBatch, now: datetime) -> Posting:
     """Records the batch, and charges what is new in it by one row, or by none if that costs nothing.
 
     The outcome's `result` is the number of requests that were new. Raises BadUserInput. Posting it raises Conflict
@@ -66,7 +66,7 @@ def usage_order(account_id: int, writer: Writer, idempotency_key: str, batch: Us
 
     recording = Recording([_recordable(account_id, one) for one in batch.requests], charge)
     payload = [OPERATION, batch.batch_id, batch.description, batch.requests]
-    return Order(account_id, writer, (), OPERATION, idempotency_key, payload, recording=recording)
+    return Posting(account_id, writer, (), OPERATION, idempotency_key, payload, recording=recording)
 
 
 def _check(batch: UsageBatch, now: datetime) -> None:

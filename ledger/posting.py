@@ -1,7 +1,7 @@
 """The one way in which ledger rows are written.
 
-What the accounts of a call are found to be is read (`db/posting`), its moves are carried out in memory
-(`ledger/rules.py`) on a book for each account (`ledger/account_state.py`), and rows, heads, holds, charges and
+What the accounts of a call are found to be is read (`db/posting`), its commands are carried out in memory
+(`ledger/rules.py`) on a state for each account (`ledger/account_state.py`), and rows, heads, holds, charges and
 monthly figures are kept: all of it or nothing. On PostgreSQL, calls that wait at the same time share a commit
 (`ledger/group_commit.py`).
 """
@@ -20,10 +20,10 @@ from db.connections.snapshots import Snapshot
 from db.database import Database, WriteConnection
 from db.errors import LockUnavailable, TransactionConflict
 from db.posting import keep_locked, open_locked
-from ledger.batches import Batch, Books
+from ledger.batches import AccountStates, Batch
 from ledger.batches import Clock as Clock
 from ledger.clock_watch import ClockWatch
-from ledger.commands import Order, Outcome
+from ledger.commands import Outcome, Posting
 from ledger.group_commit import GroupCommit
 from ledger.turns import Turns
 
@@ -38,24 +38,24 @@ Result = TypeVar("Result")
 
 
 async def _posted(connection: WriteConnection, batch: Batch, watch: ClockWatch) -> list[Outcome]:
-    opened = await open_locked(connection, batch.keys, watch.clock)
-    watch.check(opened.clock)
-    books = Books(opened)
-    outcomes = await batch.carried_out(books, connection)
-    await keep_locked(connection, opened, books.kept())
+    stored = await open_locked(connection, batch.keys, watch.clock)
+    watch.check(stored.clock)
+    states = AccountStates(stored)
+    outcomes = await batch.carried_out(states, connection)
+    await keep_locked(connection, stored, states.changes())
     return outcomes
 
 
 async def post(
-    connection: WriteConnection, orders: Sequence[Order], clock: Clock = utc_now, watch: ClockWatch | None = None
+    connection: WriteConnection, postings: Sequence[Posting], clock: Clock = utc_now, watch: ClockWatch | None = None
 ) -> list[Outcome]:
-    """Carries out the orders in their sequence; the outcomes stand in the same sequence.
+    """Carries out the postings in their sequence; the outcomes have the same sequence.
 
     The rows get their time from `clock`. What is compared with the database's clock is this machine's, in `watch`.
     Raises ClockWrong, Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The
     caller's transaction must then be rolled back: `Ledger.post` does.
     """
-    return await _posted(connection, Batch(orders, clock), watch or ClockWatch())
+    return await _posted(connection, Batch(postings, clock), watch or ClockWatch())
 
 
 class LedgerTransaction:
@@ -70,9 +70,9 @@ class LedgerTransaction:
         """Reads what was done so far. Where it has a `failure` afterwards, the transaction must not be kept."""
         return Database.snapshot_within(self.connection)
 
-    async def post(self, *orders: Order) -> list[Outcome]:
+    async def post(self, *postings: Posting) -> list[Outcome]:
         """As `post` above; whatever it raises, the transaction must be rolled back."""
-        return await post(self.connection, orders, self.clock, self._watch)
+        return await post(self.connection, postings, self.clock, self._watch)
 
 
 Work = Callable[[LedgerTransaction], Awaitable[Result]]
@@ -89,15 +89,15 @@ class Ledger:
         self._group_commit = GroupCommit(database, watch=self._watch)
         self._turns = Turns(database.lock_timeout_seconds)
 
-    async def post(self, *orders: Order) -> list[Outcome]:
-        batch = Batch(orders, self._clock)
+    async def post(self, *postings: Posting) -> list[Outcome]:
+        batch = Batch(postings, self._clock)
         outcomes = await self._shared(batch)
         return await self._post_locked(batch) if outcomes is None else outcomes
 
-    async def post_shared(self, *orders: Order) -> list[Outcome] | None:
-        """Posts the orders with the calls that wait beside them, or not at all: None where they must be posted in a
+    async def post_shared(self, *postings: Posting) -> list[Outcome] | None:
+        """Posts them with the calls that wait beside them, or not at all: None where they must be posted in a
         transaction of their own."""
-        return await self._shared(Batch(orders, self._clock))
+        return await self._shared(Batch(postings, self._clock))
 
     async def _shared(self, batch: Batch) -> list[Outcome] | None:
         # SQLite has one writer: there is no commit to share.

@@ -1,4 +1,4 @@
-"""What each move does to the book of its account."""
+"""What each command does to the state of its account."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from db.rows import ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow
 from ledger import descriptions
 from ledger.account_state import (
-    Book,
+    AccountState,
     ChargeKey,
     check_period,
     check_used,
@@ -16,10 +16,10 @@ from ledger.account_state import (
     source_of,
 )
 from ledger.commands import (
+    Command,
     EndCharge,
     Entry,
     ExpireHold,
-    Move,
     OpenHold,
     Period,
     Ref,
@@ -44,15 +44,15 @@ def _describe(ref: Ref) -> str:
     return f"{ref.type.value.upper()} {ref.id}"
 
 
-def _enter(book: Book, writer: Writer, entry: Entry) -> None:
+def _enter(state: AccountState, writer: Writer, entry: Entry) -> None:
     if entry.ref is not None and entry.ref.type in HOLDABLE:
         msg = f"rows of {_describe(entry.ref)} are written only by its hold: open, renew or settle the hold"
         raise BadUserInput(msg)
-    row = book.append(writer, entry)
+    row = state.append(writer, entry)
     if entry.ref is None or entry.ref.type not in RESOURCES:
         return
-    known = book.charges.get(book.key(entry.ref)) or _new_charge(row, entry.ref)
-    book.put_charge(known._replace(billed_nanos=known.billed_nanos - row.amount_nanos, last_seq=row.seq))
+    known = state.charges.get(state.key(entry.ref)) or _new_charge(row, entry.ref)
+    state.put_charge(known._replace(billed_nanos=known.billed_nanos - row.amount_nanos, last_seq=row.seq))
 
 
 def _new_charge(row: TransactionRow, ref: Ref) -> ChargeRow:
@@ -74,35 +74,35 @@ def _new_charge(row: TransactionRow, ref: Ref) -> ChargeRow:
     )
 
 
-def _check_hold(book: Book, move: OpenHold | RenewHold) -> None:
-    if move.ref.type not in HOLDABLE:
-        msg = f"{move.ref.type.value.upper()} cannot be held"
+def _check_hold(state: AccountState, command: OpenHold | RenewHold) -> None:
+    if command.ref.type not in HOLDABLE:
+        msg = f"{command.ref.type.value.upper()} cannot be held"
         raise BadUserInput(msg)
-    if move.amount_nanos <= 0:
+    if command.amount_nanos <= 0:
         raise BadUserInput("the amount of a hold must be positive")
-    if move.description is not None:
-        DESCRIPTION.checked(move.description, "description")
-    if move.period is not None:
-        check_period(move.period)
-        if move.period.end > book.now + LONGEST_HOLD:
+    if command.description is not None:
+        DESCRIPTION.checked(command.description, "description")
+    if command.period is not None:
+        check_period(command.period)
+        if command.period.end > state.now + LONGEST_HOLD:
             msg = f"the period must end at most {LONGEST_HOLD.days:,} days from now"
             raise BadUserInput(msg)
 
 
-def _hold(book: Book, writer: Writer, move: OpenHold | RenewHold, period: Period, cycle: int) -> None:
-    description = move.description
+def _hold(state: AccountState, writer: Writer, command: OpenHold | RenewHold, period: Period, cycle: int) -> None:
+    description = command.description
     if description is None:
-        description = descriptions.hold(move.ref, period, cycle)
-    entry = Entry(TransactionType.GPU_USAGE, -move.amount_nanos, description, ref=move.ref, period=period)
-    row = book.append(writer, entry)
-    key = book.key(move.ref)
-    charge = book.charges.get(key) or _new_charge(row, move.ref)
+        description = descriptions.hold(command.ref, period, cycle)
+    entry = Entry(TransactionType.GPU_USAGE, -command.amount_nanos, description, ref=command.ref, period=period)
+    row = state.append(writer, entry)
+    key = state.key(command.ref)
+    charge = state.charges.get(key) or _new_charge(row, command.ref)
     charge = charge._replace(
-        held_nanos=charge.held_nanos + move.amount_nanos, cycles=cycle, hold_seq=row.seq, last_seq=row.seq
+        held_nanos=charge.held_nanos + command.amount_nanos, cycles=cycle, hold_seq=row.seq, last_seq=row.seq
     )
-    book.put_charge(charge)
+    state.put_charge(charge)
     month = month_of(row.created_at)
-    book.put_hold(
+    state.put_hold(
         key,
         HoldRow(
             account_id=row.account_id,
@@ -110,7 +110,7 @@ def _hold(book: Book, writer: Writer, move: OpenHold | RenewHold, period: Period
             ref_type=key[1],
             ref_id=key[2],
             cycle=cycle,
-            held_nanos=move.amount_nanos,
+            held_nanos=command.amount_nanos,
             month=month,
             state=ChargeState.OPEN.value,
             period_start=period.start,
@@ -120,28 +120,28 @@ def _hold(book: Book, writer: Writer, move: OpenHold | RenewHold, period: Period
             settled_at=None,
         ),
     )
-    book.increments.append(MonthlyFiguresRow(row.account_id, month, open_holds_nanos=move.amount_nanos))
+    state.increments.append(MonthlyFiguresRow(row.account_id, month, open_holds_nanos=command.amount_nanos))
 
 
-def _open_hold(book: Book, writer: Writer, move: OpenHold) -> None:
-    _check_hold(book, move)
-    if book.account.status == AccountStatus.SUSPENDED:
-        msg = f"{account_id_text(book.account.id)} is suspended: it cannot open holds"
+def _open_hold(state: AccountState, writer: Writer, command: OpenHold) -> None:
+    _check_hold(state, command)
+    if state.account.status == AccountStatus.SUSPENDED:
+        msg = f"{account_id_text(state.account.id)} is suspended: it cannot open holds"
         raise InsufficientBalance(msg)
-    if book.key(move.ref) in book.charges:
-        msg = f"{_describe(move.ref)} was already held"
+    if state.key(command.ref) in state.charges:
+        msg = f"{_describe(command.ref)} was already held"
         raise Conflict(msg)
-    if book.balance_nanos < move.amount_nanos:
+    if state.balance_nanos < command.amount_nanos:
         msg = (
-            f"the balance of {format_nanos(book.balance_nanos)} does not cover"
-            f" the hold of {format_nanos(move.amount_nanos)}"
+            f"the balance of {format_nanos(state.balance_nanos)} does not cover"
+            f" the hold of {format_nanos(command.amount_nanos)}"
         )
         raise InsufficientBalance(msg)
-    _hold(book, writer, move, move.period, cycle=1)
+    _hold(state, writer, command, command.period, cycle=1)
 
 
-def _hold_to_settle(book: Book, ref: Ref) -> HoldRow:
-    hold = book.holds.get(book.key(ref))
+def _hold_to_settle(state: AccountState, ref: Ref) -> HoldRow:
+    hold = state.holds.get(state.key(ref))
     if hold is None:
         msg = f"{_describe(ref)} has no hold"
         raise NotFound(msg)
@@ -158,7 +158,7 @@ def _used_period(hold: HoldRow, ended_at: datetime) -> Period:
     return Period(hold.period_start, max(hold.period_start, ended_at))
 
 
-def _settle(book: Book, writer: Writer, hold: HoldRow, settlement: SettleHold) -> None:
+def _settle(state: AccountState, writer: Writer, hold: HoldRow, settlement: SettleHold) -> None:
     """Posts what was used against what was held, and closes the hold, but not yet its charge."""
     # However it comes out: even writes no row, and a refund by the webhook would be one of Stripe.
     source_of(writer, TransactionType.GPU_USAGE)
@@ -171,111 +171,111 @@ def _settle(book: Book, writer: Writer, hold: HoldRow, settlement: SettleHold) -
     row: TransactionRow | None = None
     if difference:
         kind = TransactionType.REFUND if difference > 0 else TransactionType.GPU_USAGE
-        period = _used_period(hold, settlement.ended_at or book.now)
-        row = book.append(writer, Entry(kind, difference, description, ref=ref, period=period))
+        period = _used_period(hold, settlement.ended_at or state.now)
+        row = state.append(writer, Entry(kind, difference, description, ref=ref, period=period))
     else:
         DESCRIPTION.checked(description, "description")
-    key = book.key(ref)
-    charge = book.charges[key]
-    book.put_charge(
+    key = state.key(ref)
+    charge = state.charges[key]
+    state.put_charge(
         charge._replace(
             refunded_nanos=charge.refunded_nanos + max(difference, 0),
             overage_nanos=charge.overage_nanos + max(-difference, 0),
             last_seq=row.seq if row else charge.last_seq,
         )
     )
-    _close_hold(book, key, hold, ChargeState.SETTLED, used_nanos, row)
+    _close_hold(state, key, hold, ChargeState.SETTLED, used_nanos, row)
 
 
 def _close_hold(
-    book: Book,
+    state: AccountState,
     key: ChargeKey,
     hold: HoldRow,
-    state: ChargeState,
+    charge_state: ChargeState,
     used_nanos: int,
     row: TransactionRow | None,
 ) -> None:
     if hold.state == ChargeState.OPEN:
-        book.increments.append(MonthlyFiguresRow(hold.account_id, hold.month, open_holds_nanos=-hold.held_nanos))
-    book.put_hold(
+        state.increments.append(MonthlyFiguresRow(hold.account_id, hold.month, open_holds_nanos=-hold.held_nanos))
+    state.put_hold(
         key,
         hold._replace(
-            state=state.value,
+            state=charge_state.value,
             used_nanos=used_nanos,
             settled_seq=row.seq if row else None,
-            settled_at=book.now,
+            settled_at=state.now,
         ),
     )
 
 
-def _close_charge(book: Book, key: ChargeKey, state: ChargeState) -> None:
-    book.put_charge(book.charges[key]._replace(state=state.value, closed_at=book.now))
+def _close_charge(state: AccountState, key: ChargeKey, charge_state: ChargeState) -> None:
+    state.put_charge(state.charges[key]._replace(state=charge_state.value, closed_at=state.now))
 
 
-def _settle_hold(book: Book, writer: Writer, move: SettleHold) -> None:
-    check_used(move.used_nanos)
-    hold = _hold_to_settle(book, move.ref)
-    _settle(book, writer, hold, move)
-    _close_charge(book, book.key(move.ref), ChargeState.SETTLED)
+def _settle_hold(state: AccountState, writer: Writer, command: SettleHold) -> None:
+    check_used(command.used_nanos)
+    hold = _hold_to_settle(state, command.ref)
+    _settle(state, writer, hold, command)
+    _close_charge(state, state.key(command.ref), ChargeState.SETTLED)
 
 
-def _renew_hold(book: Book, writer: Writer, move: RenewHold) -> bool:
+def _renew_hold(state: AccountState, writer: Writer, command: RenewHold) -> bool:
     """Whether the instance is to be stopped, since its next cycle could not be paid."""
-    if move.ref.type != RefType.INFERENCE_INSTANCE:
+    if command.ref.type != RefType.INFERENCE_INSTANCE:
         raise BadUserInput("only an INFERENCE_INSTANCE is held in cycles")
-    check_used(move.used_nanos)
-    _check_hold(book, move)
-    hold = _hold_to_settle(book, move.ref)
+    check_used(command.used_nanos)
+    _check_hold(state, command)
+    hold = _hold_to_settle(state, command.ref)
     if hold.state == ChargeState.EXPIRED:
-        msg = f"the hold of {_describe(move.ref)} has expired: settle it"
+        msg = f"the hold of {_describe(command.ref)} has expired: settle it"
         raise Conflict(msg)
-    after_settlement = book.balance_nanos + hold.held_nanos - move.used_nanos
-    settlement = SettleHold(move.ref, move.used_nanos, move.settlement)
-    pays = after_settlement >= move.amount_nanos and book.account.status == AccountStatus.ACTIVE
+    after_settlement = state.balance_nanos + hold.held_nanos - command.used_nanos
+    settlement = SettleHold(command.ref, command.used_nanos, command.settlement)
+    pays = after_settlement >= command.amount_nanos and state.account.status == AccountStatus.ACTIVE
     if pays:
-        period = move.period or Period(hold.period_end, hold.period_end + CYCLE)
-        _hold(book, writer, move, period, hold.cycle + 1)
-        renewed = book.holds[book.key(move.ref)]
-        _settle(book, writer, hold, settlement)
-        book.holds[book.key(move.ref)] = renewed
+        period = command.period or Period(hold.period_end, hold.period_end + CYCLE)
+        _hold(state, writer, command, period, hold.cycle + 1)
+        renewed = state.holds[state.key(command.ref)]
+        _settle(state, writer, hold, settlement)
+        state.holds[state.key(command.ref)] = renewed
     else:
-        _settle(book, writer, hold, settlement)
-        _close_charge(book, book.key(move.ref), ChargeState.SETTLED)
+        _settle(state, writer, hold, settlement)
+        _close_charge(state, state.key(command.ref), ChargeState.SETTLED)
     return not pays
 
 
-def _expire_hold(book: Book, move: ExpireHold) -> None:
-    hold = _hold_to_settle(book, move.ref)
+def _expire_hold(state: AccountState, command: ExpireHold) -> None:
+    hold = _hold_to_settle(state, command.ref)
     if hold.state != ChargeState.OPEN:
-        msg = f"the hold of {_describe(move.ref)} has expired"
+        msg = f"the hold of {_describe(command.ref)} has expired"
         raise Conflict(msg)
-    key = book.key(move.ref)
-    _close_hold(book, key, hold._replace(expired_at=book.now), ChargeState.EXPIRED, hold.held_nanos, None)
-    _close_charge(book, key, ChargeState.EXPIRED)
+    key = state.key(command.ref)
+    _close_hold(state, key, hold._replace(expired_at=state.now), ChargeState.EXPIRED, hold.held_nanos, None)
+    _close_charge(state, key, ChargeState.EXPIRED)
 
 
-def _end_charge(book: Book, move: EndCharge) -> None:
-    if move.ref.type in HOLDABLE:
-        msg = f"{_describe(move.ref)} has a hold: settle it instead"
+def _end_charge(state: AccountState, command: EndCharge) -> None:
+    if command.ref.type in HOLDABLE:
+        msg = f"{_describe(command.ref)} has a hold: settle it instead"
         raise BadUserInput(msg)
     # What never cost anything has no charge.
-    if book.key(move.ref) in book.charges:
-        _close_charge(book, book.key(move.ref), ChargeState.SETTLED)
+    if state.key(command.ref) in state.charges:
+        _close_charge(state, state.key(command.ref), ChargeState.SETTLED)
 
 
-def apply(book: Book, writer: Writer, move: Move) -> bool:
+def apply(state: AccountState, writer: Writer, command: Command) -> bool:
     """Whether the resource is to be stopped."""
-    match move:
+    match command:
         case Entry():
-            _enter(book, writer, move)
+            _enter(state, writer, command)
         case OpenHold():
-            _open_hold(book, writer, move)
+            _open_hold(state, writer, command)
         case RenewHold():
-            return _renew_hold(book, writer, move)
+            return _renew_hold(state, writer, command)
         case SettleHold():
-            _settle_hold(book, writer, move)
+            _settle_hold(state, writer, command)
         case ExpireHold():
-            _expire_hold(book, move)
+            _expire_hold(state, command)
         case EndCharge():
-            _end_charge(book, move)
+            _end_charge(state, command)
     return False

@@ -14,7 +14,7 @@ from typing import Final
 from db import volumes, writes
 from db.database import Database
 from db.volumes import RateRow, ResourceKey, VolumeRow
-from ledger.commands import EndCharge, Entry, Move, Order, Period, Ref, Writer
+from ledger.commands import Command, EndCharge, Entry, Period, Posting, Ref, Writer
 from ledger.descriptions import dollars, duration, title
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
@@ -59,7 +59,7 @@ def _describe(ref: Ref, day: date, parts: Sequence[Stretch]) -> str:
     return f"{title(ref)} on {day}: {', then '.join(shown)}"
 
 
-def _order(volume: VolumeRow, rates: Sequence[RateRow], day: date) -> Order | None:
+def _posting(volume: VolumeRow, rates: Sequence[RateRow], day: date) -> Posting | None:
     """None for a day that costs nothing."""
     lived = _lived(volume, day)
     if lived is None:
@@ -70,7 +70,7 @@ def _order(volume: VolumeRow, rates: Sequence[RateRow], day: date) -> Order | No
     if not cost:
         return None
     entry = Entry(TransactionType.STORAGE_BILLING, -cost, _describe(ref, day, parts), ref=ref, period=lived)
-    return Order(volume.account_id, WRITER, (entry,), OPERATION, f"{volume.ref_type}/{volume.ref_id}/{day}")
+    return Posting(volume.account_id, WRITER, (entry,), OPERATION, f"{volume.ref_type}/{volume.ref_id}/{day}")
 
 
 def _last_day(volume: VolumeRow) -> date | None:
@@ -80,18 +80,18 @@ def _last_day(volume: VolumeRow) -> date | None:
     return (max(volume.deleted_at - timedelta(microseconds=1), volume.created_at)).date()
 
 
-def _billed(volume: VolumeRow, rates: Sequence[RateRow], last_day: date) -> tuple[list[Order], VolumeRow]:
+def _billed(volume: VolumeRow, rates: Sequence[RateRow], last_day: date) -> tuple[list[Posting], VolumeRow]:
     """What is due of it, and how it stands afterwards."""
     assert volume.next_day is not None
     ends = _last_day(volume)
     last = min(last_day, volume.next_day + timedelta(days=DAYS_AT_ONCE - 1), ends or date.max)
     days = [volume.next_day + timedelta(days=number) for number in range((last - volume.next_day).days + 1)]
-    orders = [order for day in days if (order := _order(volume, rates, day))]
+    postings = [posting for day in days if (posting := _posting(volume, rates, day))]
     is_over = ends is not None and last >= ends
     if is_over:
-        end: Move = EndCharge(Ref(RefType(volume.ref_type), volume.ref_id))
-        orders.append(Order(volume.account_id, WRITER, (end,), OPERATION))
-    return orders, volume._replace(next_day=None if is_over else max(last + timedelta(days=1), volume.next_day))
+        end: Command = EndCharge(Ref(RefType(volume.ref_type), volume.ref_id))
+        postings.append(Posting(volume.account_id, WRITER, (end,), OPERATION))
+    return postings, volume._replace(next_day=None if is_over else max(last + timedelta(days=1), volume.next_day))
 
 
 class StorageBilling:
@@ -137,14 +137,14 @@ class StorageBilling:
             await writes.lock_accounts(connection, {key[0] for key in keys})
             found = await volumes.volumes_by_key(connection, keys)
             rates = await volumes.rates_by_key(connection, keys)
-            orders: list[Order] = []
+            postings: list[Posting] = []
             for key, volume in sorted(found.items()):
                 # Another worker may have been here since the keys were read.
                 if volume.next_day is not None and volume.next_day <= last_day:
                     of_volume, after = _billed(volume, rates[key], last_day)
-                    orders += of_volume
+                    postings += of_volume
                     await volumes.put_volume(connection, after)
-            outcomes = await transaction.post(*orders) if orders else []
+            outcomes = await transaction.post(*postings) if postings else []
             return sum(len(outcome.transactions) for outcome in outcomes if not outcome.replayed)
 
         return await self._ledger.within(work, patience_seconds=self._patience_seconds)

@@ -18,7 +18,7 @@ from db.top_ups import TopUpRow
 from ledger import idempotent_calls
 from ledger.accounts import locked_account
 from ledger.errors import BadUserInput, NotFound
-from ledger.idempotent_calls import Call, Came
+from ledger.idempotent_calls import CallResult, IdempotentCall
 from ledger.ids import account_id_text
 from ledger.posting import Clock, LedgerTransaction, utc_now
 from ledger.recharges import checked_payment
@@ -51,9 +51,9 @@ class NewTopUp:
     cancel_url: str
     idempotency_key: str
 
-    def call(self) -> Call:
+    def call(self) -> IdempotentCall:
         payload = [self.amount_nanos, self.success_url, self.cancel_url]
-        return Call(OPERATION, self.idempotency_key, payload, self.account_id)
+        return IdempotentCall(OPERATION, self.idempotency_key, payload, self.account_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ async def keep(transaction: LedgerTransaction, new: NewTopUp, session: CheckoutS
     Raises IdempotencyConflict.
     """
 
-    async def kept() -> Came:
+    async def kept() -> CallResult:
         account = await locked_account(transaction, new.account_id)
         assert session is not None, "a call that was not made before has just been answered"
         row = TopUpRow(
@@ -118,13 +118,13 @@ async def keep(transaction: LedgerTransaction, new: NewTopUp, session: CheckoutS
             created_at=transaction.clock(),
         )
         await top_ups.insert_top_up(transaction.connection, row)
-        return Came(account.id, account.balance_nanos)
+        return CallResult(account.id, account.balance_nanos)
 
-    came = await idempotent_calls.once(transaction, new.call(), kept)
+    result = await idempotent_calls.run_once(transaction, new.call(), kept)
     row = await top_ups.top_up(transaction.connection, new.account_id, new.idempotency_key)
     assert row is not None
-    assert came.balance_nanos is not None
-    return KeptTopUp(row, came.balance_nanos, came.replayed)
+    assert result.balance_nanos is not None
+    return KeptTopUp(row, result.balance_nanos, result.replayed)
 
 
 class TopUps:

@@ -17,7 +17,7 @@ MAX_NESTED_ROWS: Final = 10_000
 _KEEPERS: Final = frozenset({KeyScope.MANAGE, KeyScope.OPERATOR})
 
 
-class Reads:
+class QueryContext:
     """One snapshot, its loaders, the time of the request and who asks. Made anew for each operation."""
 
     nested_rows = 0
@@ -73,7 +73,7 @@ class Reads:
             raise Forbidden("this requires an operator key")
 
 
-class Watching(Reads):
+class SubscriptionContext(QueryContext):
     """What the opening of a subscription shares."""
 
     def __init__(

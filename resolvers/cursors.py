@@ -24,12 +24,12 @@ from functools import lru_cache
 from typing import Final
 
 from db.filters import (
-    AccountCriteria,
-    AuditCriteria,
-    ChargeCriteria,
-    StripeEventCriteria,
-    TransactionCriteria,
-    UsageCriteria,
+    AccountFilter,
+    AuditFilter,
+    ChargeFilter,
+    StripeEventFilter,
+    TransactionFilter,
+    UsageFilter,
 )
 from db.position import Position
 from ledger.errors import BadCursor
@@ -78,15 +78,10 @@ class Cursor:
 
 @lru_cache(maxsize=4_096)
 def filter_digest(
-    criteria: TransactionCriteria
-    | UsageCriteria
-    | AccountCriteria
-    | AuditCriteria
-    | ChargeCriteria
-    | StripeEventCriteria,
+    row_filter: TransactionFilter | UsageFilter | AccountFilter | AuditFilter | ChargeFilter | StripeEventFilter,
 ) -> bytes:
     """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
-    given = [(field.name, getattr(criteria, field.name)) for field in fields(criteria)]
+    given = [(field.name, getattr(row_filter, field.name)) for field in fields(row_filter)]
     given = [(name, value) for name, value in given if value is not None]
     if not given:
         return NO_FILTER

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from db import accounts, charges, keys, recharges, resources, stripe_customers, transactions, usage
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
-from db.filters import ChargeCriteria, TransactionCriteria, UsageCriteria, Window
+from db.filters import ChargeFilter, TransactionFilter, UsageFilter, Window
 from db.recharges import RechargeViewRow
 from db.resources import Resource
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
@@ -103,7 +103,7 @@ class TransactionLoader(Loader[tuple[int, int], TransactionRow | None]):
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # rows that were asked for ahead may not be waited for: no warning then
+        future.exception()  # prefetched rows may not be waited for: no warning then
 
 
 class GroupedLoader(Generic[Arguments, Found]):
@@ -132,9 +132,9 @@ class GroupedLoader(Generic[Arguments, Found]):
 
 
 class ResourceLoader(Generic[Arguments, Found]):
-    """As a grouped one; but resources, which differ by their criteria alone, are read together.
+    """As a grouped one; but resources, which differ only by their filter, are read together.
 
-    `split` makes of the arguments the criteria, and the rest that `read_resources` takes.
+    `split` makes of the arguments the filter, and the rest that `read_resources` takes.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class ResourceLoader(Generic[Arguments, Found]):
         snapshot: Snapshot,
         read: Callable[[bool, Sequence[int], Arguments], Read[dict[int, Found]]],
         read_resources: Callable[[bool, Sequence[Resource], Any], Read[dict[Resource, Found]]],
-        split: Callable[[Arguments], tuple[TransactionCriteria, Any]],
+        split: Callable[[Arguments], tuple[TransactionFilter, Any]],
     ) -> None:
         self._snapshot = snapshot
         self._grouped = GroupedLoader(snapshot, read)
@@ -154,8 +154,8 @@ class ResourceLoader(Generic[Arguments, Found]):
         return self._grouped.asked_for(key)
 
     def load(self, key: tuple[int, Arguments]) -> asyncio.Future[Found]:
-        criteria, rest = self._split(key[1])
-        resource = None if criteria.ref_id is None else criteria.resource
+        row_filter, rest = self._split(key[1])
+        resource = None if row_filter.ref_id is None else row_filter.resource
         if resource is None:
             return self._grouped.load(key)
         group = self._groups.get(rest)
@@ -167,7 +167,7 @@ class ResourceLoader(Generic[Arguments, Found]):
         return group.load((key[0], *resource))
 
 
-CountKey = tuple[int, TransactionCriteria]
+CountKey = tuple[int, TransactionFilter]
 
 
 class CountLoader(_Gathering[CountKey, int]):
@@ -176,8 +176,8 @@ class CountLoader(_Gathering[CountKey, int]):
     def __init__(
         self,
         snapshot: Snapshot,
-        counts: ResourceLoader[TransactionCriteria, int],
-        totals: ResourceLoader[TransactionCriteria, TransactionTotalsRow],
+        counts: ResourceLoader[TransactionFilter, int],
+        totals: ResourceLoader[TransactionFilter, TransactionTotalsRow],
     ) -> None:
         super().__init__(snapshot)
         self._counts = counts
@@ -256,24 +256,24 @@ class Loaders:
 
     @_made_once
     def transaction_count(self) -> CountLoader:
-        counts = ResourceLoader(self._snapshot, transactions.transaction_counts, _resource_counts, _criteria_alone)
+        counts = ResourceLoader(self._snapshot, transactions.transaction_counts, _resource_counts, _filter_alone)
         return CountLoader(self._snapshot, counts, self.transaction_totals)
 
     @_made_once
-    def transaction_totals(self) -> ResourceLoader[TransactionCriteria, TransactionTotalsRow]:
-        return ResourceLoader(self._snapshot, transactions.transaction_totals, _resource_totals, _criteria_alone)
+    def transaction_totals(self) -> ResourceLoader[TransactionFilter, TransactionTotalsRow]:
+        return ResourceLoader(self._snapshot, transactions.transaction_totals, _resource_totals, _filter_alone)
 
     @_made_once
-    def usage_totals(self) -> GroupedLoader[UsageCriteria, tuple[UsageTotalsRow, int]]:
+    def usage_totals(self) -> GroupedLoader[UsageFilter, tuple[UsageTotalsRow, int]]:
         return GroupedLoader(self._snapshot, usage.usage_totals)
 
     @_made_once
-    def transaction_page(self) -> ResourceLoader[tuple[TransactionCriteria, Window], list[TransactionRow]]:
+    def transaction_page(self) -> ResourceLoader[tuple[TransactionFilter, Window], list[TransactionRow]]:
         pages = _of_window(transactions.transaction_pages)
-        return ResourceLoader(self._snapshot, pages, resources.resource_pages, _criteria_and_window)
+        return ResourceLoader(self._snapshot, pages, resources.resource_pages, _filter_and_window)
 
     @_made_once
-    def usage_page(self) -> GroupedLoader[tuple[UsageCriteria, Window], list[UsageDayRow]]:
+    def usage_page(self) -> GroupedLoader[tuple[UsageFilter, Window], list[UsageDayRow]]:
         return GroupedLoader(self._snapshot, _of_window(usage.usage_pages))
 
     @_made_once
@@ -285,11 +285,11 @@ class Loaders:
         return self._by_key(charges.charges_by_first_row)
 
     @_made_once
-    def charge_page(self) -> GroupedLoader[tuple[ChargeCriteria, Window], list[ChargeRow]]:
+    def charge_page(self) -> GroupedLoader[tuple[ChargeFilter, Window], list[ChargeRow]]:
         return GroupedLoader(self._snapshot, _of_window(charges.charge_pages))
 
     @_made_once
-    def charge_count(self) -> GroupedLoader[ChargeCriteria, int]:
+    def charge_count(self) -> GroupedLoader[ChargeFilter, int]:
         return GroupedLoader(self._snapshot, charges.charge_counts)
 
     @_made_once
@@ -325,11 +325,11 @@ class Loaders:
         return Loader(self._snapshot, partial(read, self._snapshot.is_postgresql), dict.get)
 
 
-def _criteria_alone(criteria: TransactionCriteria) -> tuple[TransactionCriteria, None]:
-    return criteria, None
+def _filter_alone(row_filter: TransactionFilter) -> tuple[TransactionFilter, None]:
+    return row_filter, None
 
 
-def _criteria_and_window(arguments: tuple[TransactionCriteria, Window]) -> tuple[TransactionCriteria, Window]:
+def _filter_and_window(arguments: tuple[TransactionFilter, Window]) -> tuple[TransactionFilter, Window]:
     return arguments
 
 

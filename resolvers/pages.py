@@ -15,7 +15,7 @@ MAX_PAGE: Final = 1_000
 Row = TypeVar("Row")
 
 
-class Needed(NamedTuple):
+class PageProjection(NamedTuple):
     """What an operation reads of a page."""
 
     columns: frozenset[str] | None = None
@@ -24,7 +24,7 @@ class Needed(NamedTuple):
     """Whether it looks at the rows, or at what follows from them, at all."""
 
 
-ALL: Final = Needed()
+ALL: Final = PageProjection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +32,18 @@ class Page(Generic[Row]):
     """Rows from the newest to the oldest, whichever way they were asked for."""
 
     account_id: int
-    criteria: Any
+    row_filter: Any
     rows: tuple[Row, ...]
     has_next: bool
     has_previous: bool
     cursors_of: Callable[[Sequence[Row]], list[str]]
 
     @classmethod
-    def unread(cls, account_id: int, criteria: Any) -> Self:
+    def unread(cls, account_id: int, row_filter: Any) -> Self:
         """A page that only what it is a page of will be asked about: there is nothing else to read in it."""
         page = object.__new__(cls)
         object.__setattr__(page, "account_id", account_id)
-        object.__setattr__(page, "criteria", criteria)
+        object.__setattr__(page, "row_filter", row_filter)
         return page
 
     def cursor_of(self, row: Row) -> str:

@@ -8,30 +8,30 @@ from strawberry import Info
 
 from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
-from execution.attributes import ROWS, reading_of
-from execution.calls import AHEAD, OfClass
+from execution.attributes import ROWS, projection_of
+from execution.calls import PREFETCH, OfClass
 from ledger.ids import account_id_text
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import accounts, api_keys, charges, months, recharges, transactions, usage
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
 from schema.auto_recharge import AutoRecharge
-from schema.charge import ChargeConnection, ask_charges
+from schema.charge import ChargeConnection, prefetch_charges
 from schema.charge import FilterArgument as ChargeFilterArgument
-from schema.charge import criteria_of as charge_criteria_of
+from schema.charge import filter_of as charge_filter_of
 from schema.kinds import AccountStatus
 from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.page_info import PageInfo
-from schema.projection import needed
+from schema.projection import page_projection
 from schema.scalars import BigInteger, Month, Nanos
-from schema.transaction import EdgeRow, TransactionConnection, ask_transactions, edge_rows
+from schema.transaction import EdgeRow, TransactionConnection, edge_rows, prefetch_transactions
 from schema.transaction import FilterArgument as TransactionFilterArgument
-from schema.transaction import criteria_of as transaction_criteria_of
+from schema.transaction import filter_of as transaction_filter_of
 from schema.usage import FilterArgument as UsageFilterArgument
-from schema.usage import UsageDayConnection, ask_usage
-from schema.usage import criteria_of as usage_criteria_of
+from schema.usage import UsageDayConnection, prefetch_usage
+from schema.usage import filter_of as usage_filter_of
 
 
 @strawberry.type(description="A customer's prepaid account.")
@@ -49,11 +49,11 @@ class Account(Node):
     @strawberry.field(
         description="The credit balance: money available for new launches and API calls. It can be negative, because"
         " usage that has happened is owed.",
-        metadata={AHEAD: accounts.ask_balance},
+        metadata={PREFETCH: accounts.prefetch_balance},
     )
     async def balance(
         self: AccountRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         as_of: Annotated[
             datetime | None,
             strawberry.argument(
@@ -73,11 +73,11 @@ class Account(Node):
     @strawberry.field(
         description="Costs and usage of one month, as the cards show them.",
         graphql_type=MonthlySummary,
-        metadata={AHEAD: months.ask_summary},
+        metadata={PREFETCH: months.prefetch_summary},
     )
     async def monthly_summary(
         self: AccountRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         month: Annotated[
             Month | None, strawberry.argument(description="UTC month; the current one if omitted.")
         ] = None,
@@ -88,11 +88,11 @@ class Account(Node):
         description="Costs and usage of the newest months, oldest first, ending with the current UTC month. Months"
         " without data are zeros.",
         graphql_type=list[MonthlySummary],
-        metadata={AHEAD: months.ask_summaries},
+        metadata={PREFETCH: months.prefetch_summaries},
     )
     async def monthly_summaries(
         self: AccountRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         last: Annotated[int | None, strawberry.argument(description="How many months: 1 to 120.")] = 12,
     ) -> list[MonthlyFiguresRow]:
         return await months.monthly_summaries(info.context, self, last)
@@ -100,72 +100,72 @@ class Account(Node):
     @strawberry.field(
         description="The account's ledger rows, newest first. A page costs the same however far back it is.",
         graphql_type=TransactionConnection,
-        metadata={AHEAD: ask_transactions, ROWS: "Transaction"},
+        metadata={PREFETCH: prefetch_transactions, ROWS: "Transaction"},
     )
     async def transactions(
         self: AccountRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
         filter: TransactionFilterArgument = None,  # noqa: A002
     ) -> Page[TransactionRow]:
-        criteria = transaction_criteria_of(filter)
+        row_filter = transaction_filter_of(filter)
         return await transactions.transaction_page(
             info.context,
             self.id,
-            criteria,
+            row_filter,
             first=first,
             after=after,
             last=last,
             before=before,
-            needed=needed(reading_of(info)),
+            page_projection=page_projection(projection_of(info)),
         )
 
     @strawberry.field(
         description="The account's charges, one for each resource, newest first by the time of the first row.",
         graphql_type=ChargeConnection,
-        metadata={AHEAD: ask_charges},
+        metadata={PREFETCH: prefetch_charges},
     )
     async def charges(
         self: AccountRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
         filter: ChargeFilterArgument = None,  # noqa: A002
     ) -> Page[ChargeRow]:
-        criteria = charge_criteria_of(filter)
+        row_filter = charge_filter_of(filter)
         return await charges.charge_page(
-            info.context, self.id, criteria, first=first, after=after, last=last, before=before
+            info.context, self.id, row_filter, first=first, after=after, last=last, before=before
         )
 
     @strawberry.field(
         description="Usage by UTC day and model, newest first.",
         graphql_type=UsageDayConnection,
-        metadata={AHEAD: ask_usage, ROWS: "UsageDay"},
+        metadata={PREFETCH: prefetch_usage, ROWS: "UsageDay"},
     )
     async def usage(
         self: AccountRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: First = None,
         after: After = None,
         last: Last = None,
         before: Before = None,
         filter: UsageFilterArgument = None,  # noqa: A002
     ) -> Page[UsageDayRow]:
-        criteria = usage_criteria_of(filter)
+        row_filter = usage_filter_of(filter)
         return await usage.usage_page(
             info.context,
             self.id,
-            criteria,
+            row_filter,
             first=first,
             after=after,
             last=last,
             before=before,
-            needed=needed(reading_of(info)),
+            page_projection=page_projection(projection_of(info)),
         )
 
     @strawberry.field(
@@ -175,7 +175,7 @@ class Account(Node):
     )
     async def api_keys(
         self: AccountRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
         after: Annotated[
             str | None, strawberry.argument(description="Returns only keys older than this cursor.")
@@ -186,17 +186,17 @@ class Account(Node):
     @strawberry.field(
         description="Settings and current state of auto-recharge; null if it was never set.",
         graphql_type=AutoRecharge | None,
-        metadata={AHEAD: recharges.ask_auto_recharge},
+        metadata={PREFETCH: recharges.prefetch_auto_recharge},
     )
-    async def auto_recharge(self: AccountRow, info: Info[Reads, None]) -> RechargeViewRow | None:
+    async def auto_recharge(self: AccountRow, info: Info[QueryContext, None]) -> RechargeViewRow | None:
         return await recharges.auto_recharge(info.context, self.id)
 
     @strawberry.field(
         description="Whether the account has a saved card that auto-recharge can charge. A top-up through Stripe"
         " Checkout saves the card.",
-        metadata={AHEAD: recharges.ask_saved_card},
+        metadata={PREFETCH: recharges.prefetch_saved_card},
     )
-    async def has_saved_card(self: AccountRow, info: Info[Reads, None]) -> bool:
+    async def has_saved_card(self: AccountRow, info: Info[QueryContext, None]) -> bool:
         return await recharges.has_saved_card(info.context, self.id)
 
     is_type_of = OfClass(AccountRow)
@@ -223,5 +223,5 @@ class AccountConnection:
         return self
 
     @strawberry.field(description="Number of accounts that match the search. Computed only when requested.")
-    async def total_count(self: Page[AccountRow], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[AccountRow], info: Info[QueryContext, None]) -> BigInteger:
         return BigInteger(await accounts.account_count(info.context, self))

@@ -7,7 +7,7 @@ from strawberry import Info
 
 from db.rows import ApiKeyRow
 from ledger.ids import account_id_text
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import api_keys
 from schema.kinds import KeyScope, ServiceOperation
@@ -67,5 +67,5 @@ class ApiKeyConnection:
         return self
 
     @strawberry.field(description="Number of the account's keys. Computed only when requested.")
-    async def total_count(self: Page[ApiKeyRow], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[ApiKeyRow], info: Info[QueryContext, None]) -> BigInteger:
         return BigInteger(await api_keys.key_count(info.context, self))

@@ -12,10 +12,10 @@ from access.keys import MAX_ACCOUNTS, MAX_GRACE, MAX_VALID_KEYS, NewKey
 from ledger.texts import OWNER
 from resolvers.mutations import api_keys
 from resolvers.mutations.api_keys import KeyOutcome
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 from schema.api_key import ApiKey
 from schema.kinds import KeyScope, ServiceOperation
-from schema.payload import Call
+from schema.payload import MutationInput
 from schema.scalars import Nanos
 from schema.transaction import Transaction
 
@@ -28,7 +28,7 @@ _SHOWN_ONCE: Final = (
 
 
 @strawberry.input(description="A key to create.")
-class CreateApiKeyInput(Call):
+class CreateApiKeyInput(MutationInput):
     scope: KeyScope = strawberry.field(
         description="What the key may do. A MANAGE key can create only READ and MANAGE keys."
     )
@@ -56,7 +56,7 @@ class CreateApiKeyInput(Call):
 
 
 @strawberry.input(description="A key to replace with a new one.")
-class RotateApiKeyInput(Call):
+class RotateApiKeyInput(MutationInput):
     prefix: str = strawberry.field(description=_PREFIX)
     grace_seconds: int = strawberry.field(
         default=0,
@@ -66,7 +66,7 @@ class RotateApiKeyInput(Call):
 
 
 @strawberry.input(description="A key to revoke.")
-class RevokeApiKeyInput(Call):
+class RevokeApiKeyInput(MutationInput):
     prefix: str = strawberry.field(description=_PREFIX)
 
 
@@ -121,7 +121,7 @@ class KeyMutations:
         f" the account already has {MAX_VALID_KEYS} valid keys.",
         graphql_type=CreateApiKeyPayload,
     )
-    async def create_api_key(self, info: Info[Writes, None], input: CreateApiKeyArgument) -> KeyOutcome:  # noqa: A002
+    async def create_api_key(self, info: Info[MutationContext, None], input: CreateApiKeyArgument) -> KeyOutcome:  # noqa: A002
         new = _new_key(input, api_keys.listed_accounts(info.context, input.account_ids))
         return await api_keys.create(info.context, input.idempotency_key, new, input.account_id)
 
@@ -130,7 +130,7 @@ class KeyMutations:
         " their own account. Fails with CONFLICT if the key has expired, was revoked or was rotated already.",
         graphql_type=RotateApiKeyPayload,
     )
-    async def rotate_api_key(self, info: Info[Writes, None], input: RotateApiKeyArgument) -> KeyOutcome:  # noqa: A002
+    async def rotate_api_key(self, info: Info[MutationContext, None], input: RotateApiKeyArgument) -> KeyOutcome:  # noqa: A002
         grace = timedelta(seconds=input.grace_seconds)
         return await api_keys.rotate(info.context, input.idempotency_key, input.prefix, grace)
 
@@ -139,5 +139,5 @@ class KeyMutations:
         " their own account. If the key was revoked before, the first time of revocation stays.",
         graphql_type=RevokeApiKeyPayload,
     )
-    async def revoke_api_key(self, info: Info[Writes, None], input: RevokeApiKeyArgument) -> KeyOutcome:  # noqa: A002
+    async def revoke_api_key(self, info: Info[MutationContext, None], input: RevokeApiKeyArgument) -> KeyOutcome:  # noqa: A002
         return await api_keys.revoke(info.context, input.idempotency_key, input.prefix)

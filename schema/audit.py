@@ -6,9 +6,9 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from db.filters import AuditCriteria
+from db.filters import AuditFilter
 from db.rows import AccountRow, AuditEntryRow, TransactionRow
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import audit
 from schema.account import Account
@@ -36,7 +36,7 @@ class AuditEntry:
     )
 
     @strawberry.field(description="The account that the action was about.", graphql_type=Account | None)
-    async def account(self: AuditEntryRow, info: Info[Reads, None]) -> AccountRow | None:
+    async def account(self: AuditEntryRow, info: Info[QueryContext, None]) -> AccountRow | None:
         return await audit.account_of(info.context, self)
 
     key_prefix: str | None = strawberry.field(description="Visible prefix of the key that the action was about.")
@@ -47,7 +47,7 @@ class AuditEntry:
     @strawberry.field(
         description="The rows that the action wrote, in the order of writing.", graphql_type=list[Transaction]
     )
-    async def transactions(self: AuditEntryRow, info: Info[Reads, None]) -> list[TransactionRow | None]:
+    async def transactions(self: AuditEntryRow, info: Info[QueryContext, None]) -> list[TransactionRow | None]:
         return await audit.rows_of(info.context, self)
 
 
@@ -72,12 +72,12 @@ class AuditEntryConnection:
         return self
 
     @strawberry.field(description="Number of entries that match the filter. Computed only when requested.")
-    async def total_count(self: Page[AuditEntryRow], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[AuditEntryRow], info: Info[QueryContext, None]) -> BigInteger:
         return BigInteger(await audit.audit_count(info.context, self))
 
 
-@strawberry.input(description="Conditions that must all match.")
-class AuditFilter:
+@strawberry.input(name="AuditFilter", description="Conditions that must all match.")
+class AuditFilterInput:
     act: str | None = strawberry.field(
         default=None, description="Only entries of this mutation, by its name: `correctBalance`."
     )
@@ -90,12 +90,12 @@ class AuditFilter:
     at: DateTimeRange | None = strawberry.field(default=None, description="Only actions taken in this range of time.")
 
 
-FilterArgument = Annotated[AuditFilter | None, strawberry.argument(description="Filters the list and its count.")]
+FilterArgument = Annotated[AuditFilterInput | None, strawberry.argument(description="Filters the list and its count.")]
 
 
-def criteria_of(reads: Reads, given: AuditFilter | None) -> AuditCriteria:
-    given = given or AuditFilter()
+def filter_of(reads: QueryContext, given: AuditFilterInput | None) -> AuditFilter:
+    given = given or AuditFilterInput()
     at = given.at or DateTimeRange()
-    return audit.audit_criteria(
+    return audit.audit_filter(
         reads, act=given.act, actor=given.actor, account_id=given.account_id, at_gte=at.gte, at_lt=at.lt
     )

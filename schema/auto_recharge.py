@@ -7,7 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.recharges import RechargeViewRow
-from execution.calls import AHEAD
+from execution.calls import PREFETCH
 from ledger.errors import BadUserInput
 from ledger.money import format_nanos
 from ledger.recharges import (
@@ -18,13 +18,13 @@ from ledger.recharges import (
     MIN_PAYMENT_NANOS,
     RechargeSettings,
 )
-from resolvers.context import Reads
-from resolvers.mutations.calls import ActOutcome
-from resolvers.mutations.context import Writes
+from resolvers.context import QueryContext
+from resolvers.mutations.calls import CallOutcome
+from resolvers.mutations.context import MutationContext
 from resolvers.mutations.recharges import set_auto_recharge
 from resolvers.reads import recharges
 from schema.kinds import RechargeBlock, RechargeState
-from schema.payload import Call, Payload
+from schema.payload import MutationInput, Payload
 from schema.scalars import Nanos
 
 PAYMENT = f"{format_nanos(MIN_PAYMENT_NANOS)} to {format_nanos(MAX_PAYMENT_NANOS)}, in whole cents"
@@ -57,38 +57,38 @@ class AutoRecharge:
 
     @strawberry.field(
         description="Whether the card would be charged if the balance fell below the threshold now.",
-        metadata={AHEAD: recharges.ask_block},
+        metadata={PREFETCH: recharges.prefetch_block},
     )
-    async def can_charge(self: RechargeViewRow, info: Info[Reads, None]) -> bool:
+    async def can_charge(self: RechargeViewRow, info: Info[QueryContext, None]) -> bool:
         return await recharges.block(info.context, self) is None
 
     @strawberry.field(
         description="Reason why the card cannot be charged; null if `canCharge` is true. If several reasons apply,"
         " the first in the order of the enum's values.",
-        metadata={AHEAD: recharges.ask_block},
+        metadata={PREFETCH: recharges.prefetch_block},
     )
-    async def blocked_by(self: RechargeViewRow, info: Info[Reads, None]) -> RechargeBlock | None:
+    async def blocked_by(self: RechargeViewRow, info: Info[QueryContext, None]) -> RechargeBlock | None:
         return await recharges.block(info.context, self)
 
     @strawberry.field(
         description="Earliest time of the next attempt if `blockedBy` is DAILY_LIMIT_REACHED or RETRY_LATER;"
         " otherwise null.",
-        metadata={AHEAD: recharges.ask_block},
+        metadata={PREFETCH: recharges.prefetch_block},
     )
-    async def next_try_at(self: RechargeViewRow, info: Info[Reads, None]) -> datetime | None:
+    async def next_try_at(self: RechargeViewRow, info: Info[QueryContext, None]) -> datetime | None:
         return await recharges.next_try_at(info.context, self)
 
     @strawberry.field(
         description="What auto-recharge does now, in plain English: when it charges and how much, or why it cannot;"
         " when it tries next; and why it last failed.",
-        metadata={AHEAD: recharges.ask_block},
+        metadata={PREFETCH: recharges.prefetch_block},
     )
-    async def explanation(self: RechargeViewRow, info: Info[Reads, None]) -> str:
+    async def explanation(self: RechargeViewRow, info: Info[QueryContext, None]) -> str:
         return await recharges.explanation(info.context, self)
 
 
 @strawberry.input(description="Auto-recharge settings, or `enabled: false` to switch it off.")
-class SetAutoRechargeInput(Call):
+class SetAutoRechargeInput(MutationInput):
     account_id: strawberry.ID | None = strawberry.field(default=None, description=OWN_ACCOUNT)
     enabled: bool = strawberry.field(
         default=True,
@@ -116,7 +116,7 @@ class SetAutoRechargePayload(Payload):
         description="Auto-recharge after the call, or its current state if the call is replayed.",
         graphql_type=AutoRecharge,
     )
-    async def auto_recharge(self: ActOutcome, info: Info[Writes, None]) -> RechargeViewRow | None:
+    async def auto_recharge(self: CallOutcome, info: Info[MutationContext, None]) -> RechargeViewRow | None:
         return await recharges.auto_recharge(info.context, self.account_id)
 
 
@@ -140,5 +140,5 @@ class AutoRechargeMutations:
         " it; call this mutation again to restart it. Fails with CONFLICT if it is switched off but was never set.",
         graphql_type=SetAutoRechargePayload,
     )
-    async def set_auto_recharge(self, info: Info[Writes, None], input: SetAutoRechargeArgument) -> ActOutcome:  # noqa: A002
+    async def set_auto_recharge(self, info: Info[MutationContext, None], input: SetAutoRechargeArgument) -> CallOutcome:  # noqa: A002
         return await set_auto_recharge(info.context, input.account_id, input.idempotency_key, _settings(input))

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import Info
 
-from db.filters import ALL_CHARGES, ChargeCriteria
+from db.filters import ALL_CHARGES, ChargeFilter
 from db.rows import ChargeRow, TransactionRow
-from execution.attributes import ROWS, reading_of
-from execution.calls import AHEAD, OfClass
+from execution.attributes import ROWS, projection_of
+from execution.calls import PREFETCH, OfClass
 from ledger.ids import charge_id_text
-from resolvers.context import MAX_NESTED_ROWS, Reads
-from resolvers.pages import Needed, Page
+from resolvers.context import MAX_NESTED_ROWS, QueryContext
+from resolvers.pages import Page, PageProjection
 from resolvers.reads import charges
 from schema.arguments import After, Before, First, Last
 from schema.kinds import ChargeState, RefType
@@ -69,7 +69,7 @@ class Charge(Node):
     )
     async def transactions(
         self: ChargeRow,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -83,7 +83,7 @@ class Charge(Node):
             last=last,
             before=before,
             # Where only their number is asked for, the rows are read all the same: they are few.
-            needed=Needed(reading_of(info).of_rows),
+            page_projection=PageProjection(projection_of(info).of_rows),
         )
 
     is_type_of = OfClass(ChargeRow)
@@ -111,14 +111,14 @@ class ChargeConnection:
 
     @strawberry.field(
         description="Number of charges that match the filter. Computed only when requested.",
-        metadata={AHEAD: charges.ask_count},
+        metadata={PREFETCH: charges.prefetch_count},
     )
-    async def total_count(self: Page[ChargeRow], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[ChargeRow], info: Info[QueryContext, None]) -> BigInteger:
         return BigInteger(await charges.charge_count(info.context, self))
 
 
-@strawberry.input(description="Conditions that must all match.")
-class ChargeFilter:
+@strawberry.input(name="ChargeFilter", description="Conditions that must all match.")
+class ChargeFilterInput:
     state: ChargeState | None = strawberry.field(default=None, description="Only charges now in this state.")
     ref_type: RefType | None = strawberry.field(
         default=None,
@@ -133,14 +133,14 @@ class ChargeFilter:
     )
 
 
-FilterArgument = Annotated[ChargeFilter | None, strawberry.argument(description="Filters the list and its count.")]
+FilterArgument = Annotated[ChargeFilterInput | None, strawberry.argument(description="Filters the list and its count.")]
 
 
-def criteria_of(given: ChargeFilter | None) -> ChargeCriteria:
+def filter_of(given: ChargeFilterInput | None) -> ChargeFilter:
     if given is None:
         return ALL_CHARGES
     opened_at = given.opened_at or DateTimeRange()
-    return charges.charge_criteria(
+    return charges.charge_filter(
         state=given.state,
         ref_type=given.ref_type,
         ref_id=given.ref_id,
@@ -149,11 +149,11 @@ def criteria_of(given: ChargeFilter | None) -> ChargeCriteria:
     )
 
 
-def ask_charges(
-    reads: Reads,
+def prefetch_charges(
+    reads: QueryContext,
     account_id: int,
-    filter: ChargeFilter | None = None,  # noqa: A002
+    filter: ChargeFilterInput | None = None,  # noqa: A002
     **paging: Any,
 ) -> charges.PageKey:
-    """Asks for the page's charges ahead."""
-    return charges.ask_page(reads, account_id, criteria_of(filter), **paging)
+    """Prefetches the page's charges."""
+    return charges.prefetch_page(reads, account_id, filter_of(filter), **paging)

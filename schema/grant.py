@@ -8,13 +8,13 @@ from strawberry import Info
 from ledger.commands import Outcome
 from ledger.texts import DESCRIPTION, REF_ID
 from resolvers.mutations import grants
-from resolvers.mutations.context import Writes
-from schema.payload import ACCOUNT, Call, Payload
+from resolvers.mutations.context import MutationContext
+from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import Nanos
 
 
 @strawberry.input(description="Promotional credit to add.")
-class GrantBonusInput(Call):
+class GrantBonusInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     amount: Nanos = strawberry.field(description="Amount to add: above zero.")
     promotion: str = strawberry.field(
@@ -41,7 +41,7 @@ class GrantMutations:
         description="Adds promotional credit. For service keys. To give a signup bonus, use createAccount.",
         graphql_type=GrantBonusPayload,
     )
-    async def grant_bonus(self, info: Info[Writes, None], input: GrantBonusArgument) -> Outcome:  # noqa: A002
+    async def grant_bonus(self, info: Info[MutationContext, None], input: GrantBonusArgument) -> Outcome:  # noqa: A002
         return await grants.grant_bonus(
             info.context,
             input.account_id,

@@ -12,11 +12,11 @@ from ledger.commands import OpenHold, Period, Ref, RenewHold, SettleHold
 from ledger.rules import LONGEST_HOLD
 from ledger.texts import DESCRIPTION, REF_ID
 from resolvers.mutations import holds
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 from resolvers.mutations.holds import HoldOutcome
 from schema.charge import Charge
 from schema.kinds import RefType
-from schema.payload import ACCOUNT, Call, Payload
+from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import Nanos
 
 _REF_ID = f"Id of the instance at its service: {REF_ID.bounds}."
@@ -31,7 +31,7 @@ def _text(what: str, default: str) -> str:
     description="A hold for the whole estimated time of a GPU instance, or for the first cycle of an inference"
     " instance."
 )
-class OpenHoldInput(Call):
+class OpenHoldInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description="GPU_INSTANCE or INFERENCE_INSTANCE. Other kinds cannot be held.")
     ref_id: str = strawberry.field(description=f"{_REF_ID} An instance can be opened only once.")
@@ -49,7 +49,7 @@ class OpenHoldInput(Call):
 @strawberry.input(
     description="The next 24-hour cycle of an inference instance, and the settlement of the one that ended."
 )
-class RenewHoldInput(Call):
+class RenewHoldInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_id: str = strawberry.field(
         description="The inference instance, as given to openHold. Only inference instances have cycles."
@@ -69,7 +69,7 @@ class RenewHoldInput(Call):
 
 
 @strawberry.input(description="The end of an instance and its final cost.")
-class SettleHoldInput(Call):
+class SettleHoldInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description="As given to openHold.")
     ref_id: str = strawberry.field(description="As given to openHold.")
@@ -89,7 +89,7 @@ class HoldPayload(Payload):
         graphql_type=Charge,
         metadata={WRITTEN: True},
     )
-    async def charge(self: HoldOutcome, info: Info[Writes, None]) -> ChargeRow | None:
+    async def charge(self: HoldOutcome, info: Info[MutationContext, None]) -> ChargeRow | None:
         return await holds.charge_of(info.context, self)
 
 
@@ -128,7 +128,7 @@ class HoldMutations:
         " if the instance was opened before.",
         graphql_type=OpenHoldPayload,
     )
-    async def open_hold(self, info: Info[Writes, None], input: OpenHoldArgument) -> HoldOutcome:  # noqa: A002
+    async def open_hold(self, info: Info[MutationContext, None], input: OpenHoldArgument) -> HoldOutcome:  # noqa: A002
         ref, period = Ref(input.ref_type, input.ref_id), Period(input.period_start, input.period_end)
         move = OpenHold(ref, input.amount, input.description, period)
         return await holds.open_hold(info.context, input.account_id, input.idempotency_key, move)
@@ -140,7 +140,7 @@ class HoldMutations:
         " CONFLICT if the hold was settled or has expired.",
         graphql_type=RenewHoldPayload,
     )
-    async def renew_hold(self, info: Info[Writes, None], input: RenewHoldArgument) -> HoldOutcome:  # noqa: A002
+    async def renew_hold(self, info: Info[MutationContext, None], input: RenewHoldArgument) -> HoldOutcome:  # noqa: A002
         ref = Ref(RefType.INFERENCE_INSTANCE, input.ref_id)
         move = RenewHold(ref, input.used, input.settlement_description, input.amount, input.description)
         return await holds.renew_hold(info.context, input.account_id, input.idempotency_key, move)
@@ -152,7 +152,7 @@ class HoldMutations:
         " before.",
         graphql_type=SettleHoldPayload,
     )
-    async def settle_hold(self, info: Info[Writes, None], input: SettleHoldArgument) -> HoldOutcome:  # noqa: A002
+    async def settle_hold(self, info: Info[MutationContext, None], input: SettleHoldArgument) -> HoldOutcome:  # noqa: A002
         ref = Ref(input.ref_type, input.ref_id)
         move = SettleHold(ref, input.used, input.description, input.ended_at)
         return await holds.settle_hold(info.context, input.account_id, input.idempotency_key, move)

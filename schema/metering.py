@@ -10,9 +10,9 @@ from ledger.commands import Outcome
 from ledger.metering import MAX_REQUESTS, MeteredRequest, UsageBatch
 from ledger.texts import DESCRIPTION, MODEL, REF_ID, REQUEST_ID
 from resolvers.mutations import metering
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 from schema.kinds import UsageCategory, UsageOrigin
-from schema.payload import ACCOUNT, Call, Payload
+from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import BigInteger, Nanos
 
 
@@ -35,7 +35,7 @@ class UsageRequestInput:
 
 
 @strawberry.input(description="API calls of one account to record.")
-class RecordUsageInput(Call):
+class RecordUsageInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     requests: list[UsageRequestInput] = strawberry.field(
         description=f"The API calls: 1 to {MAX_REQUESTS}. The request body is limited too, to 1 MiB unless the server"
@@ -89,5 +89,5 @@ class MeteringMutations:
         " imported rollup already has the usage of a request's day and model.",
         graphql_type=RecordUsagePayload,
     )
-    async def record_usage(self, info: Info[Writes, None], input: RecordUsageArgument) -> Outcome:  # noqa: A002
+    async def record_usage(self, info: Info[MutationContext, None], input: RecordUsageArgument) -> Outcome:  # noqa: A002
         return await metering.record(info.context, input.account_id, input.idempotency_key, _batch(input))

@@ -12,18 +12,18 @@ from ledger.accounts import NewAccount
 from ledger.commands import Outcome
 from ledger.texts import ACCOUNT_NAME, DESCRIPTION, EXTERNAL_ID, REASON, REF_ID
 from resolvers.mutations import operators
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 from resolvers.mutations.operators import AccountOutcome
 from schema.account import Account
 from schema.kinds import AccountStatus
-from schema.payload import ACCOUNT, Call, Payload
+from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import Nanos
 
 _REASON = f"Reason for the change: {REASON.bounds}. It is kept in the audit list."
 
 
 @strawberry.input(description="An account to create.")
-class CreateAccountInput(Call):
+class CreateAccountInput(MutationInput):
     name: str = strawberry.field(description=f"Display name: {ACCOUNT_NAME.bounds}.")
     external_id: str | None = strawberry.field(
         default=None,
@@ -36,19 +36,19 @@ class CreateAccountInput(Call):
 
 
 @strawberry.input(description="An account to suspend.")
-class SuspendAccountInput(Call):
+class SuspendAccountInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     reason: str = strawberry.field(description=_REASON)
 
 
 @strawberry.input(description="An account to reactivate.")
-class ReactivateAccountInput(Call):
+class ReactivateAccountInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     reason: str = strawberry.field(description=_REASON)
 
 
 @strawberry.input(description="A manual adjustment of a balance.")
-class CorrectBalanceInput(Call):
+class CorrectBalanceInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     amount: Nanos = strawberry.field(description="Amount to add to the balance, or to deduct if negative; not zero.")
     description: str = strawberry.field(
@@ -61,7 +61,7 @@ class CorrectBalanceInput(Call):
 
 
 @strawberry.input(description="A signed enterprise contract.")
-class GrantContractInput(Call):
+class GrantContractInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     contract: str = strawberry.field(description=f"Name of the contract: {REF_ID.bounds}. It becomes the rows' refId.")
     amount: Nanos = strawberry.field(description="Cash part of the contract: above zero.")
@@ -80,7 +80,7 @@ class AccountPayload(Payload):
     @strawberry.field(
         description="The account after the call, or its current state if the call is replayed.", graphql_type=Account
     )
-    async def account(self: AccountOutcome, info: Info[Writes, None]) -> AccountRow | None:
+    async def account(self: AccountOutcome, info: Info[MutationContext, None]) -> AccountRow | None:
         return await info.context.loaders.account.load(self.account_id)
 
 
@@ -127,7 +127,7 @@ class OperatorMutations:
         " shared by all operators. Fails with CONFLICT if the external id is taken.",
         graphql_type=CreateAccountPayload,
     )
-    async def create_account(self, info: Info[Writes, None], input: CreateAccountArgument) -> AccountOutcome:  # noqa: A002
+    async def create_account(self, info: Info[MutationContext, None], input: CreateAccountArgument) -> AccountOutcome:  # noqa: A002
         new = NewAccount(input.name, input.external_id, input.signup_bonus)
         return await operators.open_account(info.context, input.idempotency_key, new)
 
@@ -136,7 +136,7 @@ class OperatorMutations:
         " but no cycle is renewed. For operators. Fails with CONFLICT if the account is already suspended.",
         graphql_type=SuspendAccountPayload,
     )
-    async def suspend_account(self, info: Info[Writes, None], input: SuspendAccountArgument) -> AccountOutcome:  # noqa: A002
+    async def suspend_account(self, info: Info[MutationContext, None], input: SuspendAccountArgument) -> AccountOutcome:  # noqa: A002
         return await operators.set_status(
             info.context, input.account_id, input.idempotency_key, AccountStatus.SUSPENDED, input.reason
         )
@@ -148,7 +148,7 @@ class OperatorMutations:
     )
     async def reactivate_account(
         self,
-        info: Info[Writes, None],
+        info: Info[MutationContext, None],
         input: ReactivateAccountArgument,  # noqa: A002
     ) -> AccountOutcome:
         return await operators.set_status(
@@ -159,7 +159,7 @@ class OperatorMutations:
         description="Adjusts a balance by hand, even if it becomes negative. For operators.",
         graphql_type=CorrectBalancePayload,
     )
-    async def correct_balance(self, info: Info[Writes, None], input: CorrectBalanceArgument) -> Outcome:  # noqa: A002
+    async def correct_balance(self, info: Info[MutationContext, None], input: CorrectBalanceArgument) -> Outcome:  # noqa: A002
         return await operators.correct_balance(
             info.context,
             input.account_id,
@@ -174,7 +174,7 @@ class OperatorMutations:
         " operators. If a contract's invoice is paid through Stripe, that payment adds the credit instead.",
         graphql_type=GrantContractPayload,
     )
-    async def grant_contract(self, info: Info[Writes, None], input: GrantContractArgument) -> Outcome:  # noqa: A002
+    async def grant_contract(self, info: Info[MutationContext, None], input: GrantContractArgument) -> Outcome:  # noqa: A002
         return await operators.grant_contract(
             info.context,
             input.account_id,

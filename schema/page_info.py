@@ -4,10 +4,10 @@ from typing import Any
 
 import strawberry
 
-from execution.attributes import READS_OF_ROWS
+from execution.attributes import ROW_PROJECTION
 from resolvers.pages import Page
 
-CURSORS = {READS_OF_ROWS: ("hash",)}
+CURSORS = {ROW_PROJECTION: ("hash",)}
 """Of a field that makes cursors: those of ledger rows hold bytes of their hash."""
 
 

@@ -14,7 +14,7 @@ ACCOUNT: Final = "Id of the account, `acct_7`. Fails with NOT_FOUND if the API k
 
 
 @strawberry.input
-class Call:
+class MutationInput:
     idempotency_key: str = strawberry.field(
         description="Identifies this call among all calls of this mutation on this account:"
         f" {IDEMPOTENCY_KEY.bounds}. If the same call is sent again with the same key, it is not carried out again"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from execution.attributes import Reading
-from resolvers.pages import Needed
+from execution.attributes import Projection
+from resolvers.pages import PageProjection
 
-OF_THE_LIST = ("account_id", "criteria")
+OF_THE_LIST = ("account_id", "row_filter")
 """What fields about the whole list read of its page: no row."""
 
 
-def needed(reading: Reading) -> Needed:
-    return Needed(reading.of_rows, rows=reading.of_value is None or not reading.of_value <= set(OF_THE_LIST))
+def page_projection(projection: Projection) -> PageProjection:
+    return PageProjection(
+        projection.of_rows, rows=projection.of_value is None or not projection.of_value <= set(OF_THE_LIST)
+    )

@@ -8,16 +8,16 @@ from strawberry import Info
 from access.keys import Principal
 from db.rows import AccountRow, AuditEntryRow, ChargeRow, TransactionRow
 from db.stripe_events import StripeEventRow
-from execution.calls import AHEAD
+from execution.calls import PREFETCH
 from ledger.errors import NotFound
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import accounts, audit, charges, stripe_events, transactions
 from resolvers.reads.texts import SEARCH_RULE
 from schema.account import Account, AccountConnection
 from schema.audit import AuditEntryConnection
 from schema.audit import FilterArgument as AuditFilterArgument
-from schema.audit import criteria_of as audit_criteria_of
+from schema.audit import filter_of as audit_filter_of
 from schema.kinds import EventState
 from schema.node import Node
 from schema.stripe_event import StripeEventConnection
@@ -28,17 +28,17 @@ from schema.viewer import Viewer
 @strawberry.type(description="Queries. All figures of one answer come from one snapshot of the data.")
 class Query:
     @strawberry.field(description="The API key that sent the request.", graphql_type=Viewer)
-    def viewer(self, info: Info[Reads, None]) -> Principal:
+    def viewer(self, info: Info[QueryContext, None]) -> Principal:
         return info.context.principal
 
     @strawberry.field(
         description="The account of the API key. Operator and service keys must name one.",
         graphql_type=Account | None,
-        metadata={AHEAD: accounts.ask_account},
+        metadata={PREFETCH: accounts.prefetch_account},
     )
     async def account(
         self,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         id: Annotated[  # noqa: A002
             strawberry.ID | None,
             strawberry.argument(description="Id of the account, `acct_7`; the API key's own account if omitted."),
@@ -49,7 +49,7 @@ class Query:
     @strawberry.field(description="All accounts, newest first. Only for operators.", graphql_type=AccountConnection)
     async def accounts(
         self,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
         after: Annotated[
             str | None, strawberry.argument(description="Returns only accounts older than this cursor.")
@@ -70,14 +70,14 @@ class Query:
     )
     async def audit_entries(
         self,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
         after: Annotated[
             str | None, strawberry.argument(description="Returns only entries older than this cursor.")
         ] = None,
         filter: AuditFilterArgument = None,  # noqa: A002
     ) -> Page[AuditEntryRow]:
-        return await audit.audit_page(info.context, audit_criteria_of(info.context, filter), first, after)
+        return await audit.audit_page(info.context, audit_filter_of(info.context, filter), first, after)
 
     @strawberry.field(
         description="Stripe events in the order received, newest first. Only for operators.",
@@ -85,7 +85,7 @@ class Query:
     )
     async def stripe_events(
         self,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
         after: Annotated[
             str | None, strawberry.argument(description="Returns only events older than this cursor.")
@@ -99,11 +99,11 @@ class Query:
     @strawberry.field(
         description="A ledger row, by its id.",
         graphql_type=Transaction | None,
-        metadata={AHEAD: transactions.ask_transaction},
+        metadata={PREFETCH: transactions.prefetch_transaction},
     )
     async def transaction(
         self,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         id: Annotated[strawberry.ID, strawberry.argument(description="`txn_7_1042`.")],  # noqa: A002
     ) -> TransactionRow:
         return await transactions.transaction(info.context, id)
@@ -111,7 +111,7 @@ class Query:
     @strawberry.field(description="Any object that has an id, by its id.", graphql_type=Node | None)
     async def node(
         self,
-        info: Info[Reads, None],
+        info: Info[QueryContext, None],
         id: Annotated[  # noqa: A002
             strawberry.ID, strawberry.argument(description="Id of the object: `acct_7`, `txn_7_1042` or `chg_7_129`.")
         ],

@@ -9,7 +9,7 @@ import strawberry
 from graphql import IntValueNode, StringValueNode, ValueNode, print_ast
 from strawberry.types.scalar import ScalarDefinition
 
-from execution.leaves import FixedPoint, prints_as
+from execution.leaves import FixedPoint, serialized_as
 from ledger.chain import format_time
 from ledger.errors import BadUserInput
 from ledger.money import format_nanos, parse_nanos
@@ -102,7 +102,7 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         'An exact amount of money, as a plain decimal string with two to nine fraction digits: "-1.25", "0.00",'
         ' "0.000000135". Amounts are within ±9223372036.854775807; totals of many rows can be larger. Input is'
         " refused if it has more than nine fraction digits or an exponent, or is a float.",
-        prints_as(FixedPoint(9, 2), format_nanos),
+        serialized_as(FixedPoint(9, 2), format_nanos),
         parse_nanos,
     ),
     BigInteger: _scalar(
@@ -115,9 +115,9 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
         "DateTime",
         'A time in RFC 3339 format, returned in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z". Input'
         " must have a time zone and at most six fraction digits.",
-        prints_as("time", format_time),
+        serialized_as("time", format_time),
         parse_date_time,
     ),
-    date: _scalar("Date", 'A UTC day: "2026-11-23".', prints_as("day", format_day), parse_date),
+    date: _scalar("Date", 'A UTC day: "2026-11-23".', serialized_as("day", format_day), parse_date),
     Month: _scalar("YearMonth", 'A UTC month: "2026-11".', str, _parse_month_value),
 }

@@ -15,10 +15,10 @@ from ledger.rates import MAX_DAY_NANOS, MAX_PRICE_NANOS, MAX_QUANTITY
 from ledger.texts import REF_ID
 from ledger.volumes import MAX_BACK, VolumeRate
 from resolvers.mutations import storage
-from resolvers.mutations.calls import ActOutcome
-from resolvers.mutations.context import Writes
+from resolvers.mutations.calls import CallOutcome
+from resolvers.mutations.context import MutationContext
 from schema.kinds import RefType
-from schema.payload import ACCOUNT, Call, Payload
+from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import Nanos
 
 _KIND = "VOLUME or SHARED_FILESYSTEM."
@@ -29,7 +29,7 @@ _UNBILLED = f"At most {MAX_BACK.days} days ago, and not in a day that is already
 
 
 @strawberry.input(description="A volume's size and price from a given time on.")
-class SetVolumeInput(Call):
+class SetVolumeInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description=_KIND)
     ref_id: str = strawberry.field(description=_VOLUME)
@@ -45,7 +45,7 @@ class SetVolumeInput(Call):
 
 
 @strawberry.input(description="A volume to delete.")
-class DeleteVolumeInput(Call):
+class DeleteVolumeInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description=_KIND)
     ref_id: str = strawberry.field(description="As given to setVolume.")
@@ -58,7 +58,7 @@ class DeleteVolumeInput(Call):
 @strawberry.input(
     description="An inference instance's price from a given time on. It also reports that the instance is running."
 )
-class SetInstanceRateInput(Call):
+class SetInstanceRateInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_id: str = strawberry.field(description="The inference instance, as given to openHold.")
     gpus: int = strawberry.field(description=f"Number of GPUs that the instance has: 1 to {MAX_QUANTITY}.")
@@ -106,7 +106,7 @@ class StorageMutations:
         " deleted, or if the time is in a day that is already billed or before the volume's newest change.",
         graphql_type=SetVolumePayload,
     )
-    async def set_volume(self, info: Info[Writes, None], input: SetVolumeArgument) -> ActOutcome:  # noqa: A002
+    async def set_volume(self, info: Info[MutationContext, None], input: SetVolumeArgument) -> CallOutcome:  # noqa: A002
         rate = VolumeRate(Ref(input.ref_type, input.ref_id), input.gib, input.price_per_gib_day, input.since)
         return await storage.put_volume(info.context, input.account_id, input.idempotency_key, rate)
 
@@ -116,7 +116,7 @@ class StorageMutations:
         " or before the volume's newest change.",
         graphql_type=DeleteVolumePayload,
     )
-    async def delete_volume(self, info: Info[Writes, None], input: DeleteVolumeArgument) -> ActOutcome:  # noqa: A002
+    async def delete_volume(self, info: Info[MutationContext, None], input: DeleteVolumeArgument) -> CallOutcome:  # noqa: A002
         ref = Ref(input.ref_type, input.ref_id)
         return await storage.drop_volume(info.context, input.account_id, input.idempotency_key, ref, input.deleted_at)
 
@@ -128,6 +128,6 @@ class StorageMutations:
         " before the running cycle or the newest change.",
         graphql_type=SetInstanceRatePayload,
     )
-    async def set_instance_rate(self, info: Info[Writes, None], input: SetInstanceRateArgument) -> ActOutcome:  # noqa: A002
+    async def set_instance_rate(self, info: Info[MutationContext, None], input: SetInstanceRateArgument) -> CallOutcome:  # noqa: A002
         rate = InstanceRate(input.ref_id, input.gpus, input.price_per_gpu_hour, input.since)
         return await storage.set_instance_rate(info.context, input.account_id, input.idempotency_key, rate)

@@ -9,16 +9,16 @@ from strawberry import Info
 from db.rows import AccountRow
 from db.stripe_events import StripeEventRow
 from ledger.texts import REASON, STRIPE_ID
-from resolvers.context import Reads
-from resolvers.mutations.calls import ActOutcome
-from resolvers.mutations.context import Writes
+from resolvers.context import QueryContext
+from resolvers.mutations.calls import CallOutcome
+from resolvers.mutations.context import MutationContext
 from resolvers.mutations.stripe_events import EventOutcome, dismiss, link
 from resolvers.pages import Page
 from resolvers.reads import stripe_events
 from schema.account import Account
 from schema.kinds import EventState
 from schema.page_info import PageInfo
-from schema.payload import ACCOUNT, Call, Payload
+from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import BigInteger
 from schema.transaction import EdgeRow, Transaction, edge_rows
 
@@ -45,7 +45,7 @@ class StripeEvent:
         description="The account that the event was applied to, or that it is about; null if unknown.",
         graphql_type=Account | None,
     )
-    async def account(self: StripeEventRow, info: Info[Reads, None]) -> AccountRow | None:
+    async def account(self: StripeEventRow, info: Info[QueryContext, None]) -> AccountRow | None:
         return await stripe_events.account_of(info.context, self)
 
 
@@ -70,12 +70,12 @@ class StripeEventConnection:
         return self
 
     @strawberry.field(description="Number of events that match the filter. Computed only when requested.")
-    async def total_count(self: Page[StripeEventRow], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[StripeEventRow], info: Info[QueryContext, None]) -> BigInteger:
         return BigInteger(await stripe_events.event_count(info.context, self))
 
 
 @strawberry.input(description="A Stripe customer and the account to link it to.")
-class LinkStripeCustomerInput(Call):
+class LinkStripeCustomerInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     customer: str = strawberry.field(
         description=f"Stripe's id of the customer: `cus_…`, at most {STRIPE_ID.longest} characters. A customer"
@@ -84,7 +84,7 @@ class LinkStripeCustomerInput(Call):
 
 
 @strawberry.input(description="An event to dismiss. It must be in the state WAITING or NEEDS_ATTENTION.")
-class DismissStripeEventInput(Call):
+class DismissStripeEventInput(MutationInput):
     event_id: strawberry.ID = strawberry.field(description="`evt_…`.")
     reason: str = strawberry.field(
         description=f"Reason for dismissing the event: {REASON.bounds}. It is kept with the event and in the audit"
@@ -119,7 +119,7 @@ class StripeMutations:
         " For operators. Fails with CONFLICT if the customer belongs to another account.",
         graphql_type=LinkStripeCustomerPayload,
     )
-    async def link_stripe_customer(self, info: Info[Writes, None], input: LinkArgument) -> ActOutcome:  # noqa: A002
+    async def link_stripe_customer(self, info: Info[MutationContext, None], input: LinkArgument) -> CallOutcome:  # noqa: A002
         return await link(info.context, input.account_id, input.idempotency_key, input.customer)
 
     @strawberry.mutation(
@@ -127,5 +127,5 @@ class StripeMutations:
         " is deleted. For operators. Fails with CONFLICT if the event is in any other state.",
         graphql_type=DismissStripeEventPayload,
     )
-    async def dismiss_stripe_event(self, info: Info[Writes, None], input: DismissArgument) -> EventOutcome:  # noqa: A002
+    async def dismiss_stripe_event(self, info: Info[MutationContext, None], input: DismissArgument) -> EventOutcome:  # noqa: A002
         return await dismiss(info.context, input.event_id, input.idempotency_key, input.reason)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 import strawberry
 from strawberry import Info
 
-from resolvers.context import Watching
+from resolvers.context import SubscriptionContext
 from resolvers.reads import balance_changes
 from schema.scalars import Nanos
 from schema.transaction import Transaction
@@ -51,7 +51,7 @@ class Subscription:
     )
     async def balance_changed(
         self,
-        info: Info[Watching, None],
+        info: Info[SubscriptionContext, None],
         account_id: AccountArgument = None,
         after: Annotated[
             str | None,
@@ -69,7 +69,7 @@ class Subscription:
     )
     async def low_balance(
         self,
-        info: Info[Watching, None],
+        info: Info[SubscriptionContext, None],
         *,
         account_id: AccountArgument = None,
         threshold: Annotated[

@@ -8,7 +8,7 @@ from strawberry import Info
 
 from ledger.texts import ADDRESS, IDEMPOTENCY_KEY
 from resolvers.mutations import top_ups
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 from resolvers.mutations.top_ups import TopUpOutcome
 from schema.auto_recharge import OWN_ACCOUNT, PAYMENT
 from schema.kinds import SessionState
@@ -54,7 +54,7 @@ class CreateTopUpPayload(Payload):
         description="Current state of the session. If it is not OPEN, the customer can no longer pay there; for"
         " another top-up, use another idempotency key."
     )
-    def state(self: TopUpOutcome, info: Info[Writes, None]) -> SessionState:
+    def state(self: TopUpOutcome, info: Info[MutationContext, None]) -> SessionState:
         return top_ups.session_state(info.context, self)
 
 
@@ -71,7 +71,7 @@ class TopUpMutations:
         " does not answer; send the same call again.",
         graphql_type=CreateTopUpPayload,
     )
-    async def create_top_up(self, info: Info[Writes, None], input: CreateTopUpArgument) -> TopUpOutcome:  # noqa: A002
+    async def create_top_up(self, info: Info[MutationContext, None], input: CreateTopUpArgument) -> TopUpOutcome:  # noqa: A002
         return await top_ups.create_top_up(
             info.context,
             input.account_id,

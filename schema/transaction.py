@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import strawberry
 from strawberry import Info
 
-from db.filters import ALL_TRANSACTIONS, TransactionCriteria
+from db.filters import ALL_TRANSACTIONS, TransactionFilter
 from db.rows import ChargeRow, TransactionRow, named
 from db.transactions import TransactionTotalsRow
-from execution.attributes import ANY, READS, WRITTEN, Reading
-from execution.calls import AHEAD, OfClass
+from execution.attributes import ANY, PROJECTION, WRITTEN, Projection
+from execution.calls import PREFETCH, OfClass
 from ledger.ids import transaction_id_text
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import charges, stripe_links, transactions
 from resolvers.reads.texts import SEARCH_RULE
 from schema.kinds import RefType, TransactionSource, TransactionType
 from schema.node import Node
 from schema.page_info import CURSORS, PageInfo
-from schema.projection import OF_THE_LIST, needed
+from schema.projection import OF_THE_LIST, page_projection
 from schema.scalars import BigInteger, Nanos
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Transaction(Node):
     @strawberry.field(  # type: ignore[misc]
         description="Id of the row. `txn_7_1042` is row 1042 of account 7.",
         graphql_type=strawberry.ID,
-        metadata={READS: ("account_id", "seq")},
+        metadata={PROJECTION: ("account_id", "seq")},
     )
     def id(self: TransactionRow) -> str:
         return transaction_id_text(self.account_id, self.seq)
@@ -48,7 +48,7 @@ class Transaction(Node):
     @strawberry.field(
         description="Balance before this row.",
         graphql_type=Nanos,
-        metadata={READS: ("balance_after_nanos", "amount_nanos")},
+        metadata={PROJECTION: ("balance_after_nanos", "amount_nanos")},
     )
     def balance_before(self: TransactionRow) -> int:
         return self.balance_after_nanos - self.amount_nanos
@@ -68,9 +68,9 @@ class Transaction(Node):
     @strawberry.field(
         description="The row that this correction or refund is for.",
         graphql_type="Transaction | None",
-        metadata={READS: ("account_id", "corrects_seq")},
+        metadata={PROJECTION: ("account_id", "corrects_seq")},
     )
-    async def corrects(self: TransactionRow, info: Info[Reads, None]) -> TransactionRow | None:
+    async def corrects(self: TransactionRow, info: Info[QueryContext, None]) -> TransactionRow | None:
         return await transactions.corrected(info.context, self)
 
     period_start: datetime | None = strawberry.field(
@@ -84,9 +84,9 @@ class Transaction(Node):
         description="The charge of the resource that the row is about: everything held, returned and charged for it."
         " Null if the row is not about a resource, such as a top-up or a batch of API calls.",
         graphql_type=Annotated["Charge", strawberry.lazy("schema.charge")] | None,
-        metadata={READS: ("account_id", "ref_type", "ref_id"), WRITTEN: True},
+        metadata={PROJECTION: ("account_id", "ref_type", "ref_id"), WRITTEN: True},
     )
-    async def charge(self: TransactionRow, info: Info[Reads, None]) -> ChargeRow | None:
+    async def charge(self: TransactionRow, info: Info[QueryContext, None]) -> ChargeRow | None:
         return await charges.charge_of(info.context, self)
 
     @strawberry.field(
@@ -94,18 +94,18 @@ class Transaction(Node):
         " rows of its charge, not from the description. Amounts are exact. Times are in UTC, truncated to the"
         " second; a duration that is rounded to the second says `about`. The explanation of a hold changes once,"
         " when the hold is settled. Do not parse it: the wording may change.",
-        metadata={READS: transactions.READ_TO_EXPLAIN},
+        metadata={PROJECTION: transactions.READ_TO_EXPLAIN},
     )
-    async def explanation(self: TransactionRow, info: Info[Reads, None]) -> str:
+    async def explanation(self: TransactionRow, info: Info[QueryContext, None]) -> str:
         return await transactions.explanation(info.context, self)
 
     @strawberry.field(
         description="Page of the row's Stripe object in the Stripe dashboard. Only for operators, because customers"
         " have no access to the dashboard; null for other keys, and for rows that Stripe did not cause. Customers"
         " can give `refId`, the object's id, to support.",
-        metadata={READS: ("ref_type", "ref_id")},
+        metadata={PROJECTION: ("ref_type", "ref_id")},
     )
-    def stripe_url(self: TransactionRow, info: Info[Reads, None]) -> str | None:
+    def stripe_url(self: TransactionRow, info: Info[QueryContext, None]) -> str | None:
         return stripe_links.stripe_url(info.context.principal, self)
 
     is_type_of = OfClass(TransactionRow)
@@ -155,18 +155,18 @@ class TransactionConnection:
 
     @strawberry.field(
         description="Number of rows that match the filter. Computed only when requested.",
-        metadata={AHEAD: transactions.ask_count, READS: OF_THE_LIST},
+        metadata={PREFETCH: transactions.prefetch_count, PROJECTION: OF_THE_LIST},
     )
-    async def total_count(self: Page[TransactionRow], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[TransactionRow], info: Info[QueryContext, None]) -> BigInteger:
         return BigInteger(await transactions.transaction_count(info.context, self))
 
     @strawberry.field(
         description="Sums over all rows that match the filter. Computed only when requested; the cost grows with the"
         " number of rows.",
         graphql_type=TransactionTotals,
-        metadata={AHEAD: transactions.ask_totals, READS: OF_THE_LIST},
+        metadata={PREFETCH: transactions.prefetch_totals, PROJECTION: OF_THE_LIST},
     )
-    async def totals(self: Page[TransactionRow], info: Info[Reads, None]) -> TransactionTotalsRow:
+    async def totals(self: Page[TransactionRow], info: Info[QueryContext, None]) -> TransactionTotalsRow:
         return await transactions.transaction_totals(info.context, self)
 
 
@@ -182,8 +182,10 @@ class DecimalRange:
     lte: Nanos | None = strawberry.field(default=None, description="Maximum amount.")
 
 
-@strawberry.input(description="Conditions that must all match. An empty list matches nothing.")
-class TransactionFilter:
+@strawberry.input(
+    name="TransactionFilter", description="Conditions that must all match. An empty list matches nothing."
+)
+class TransactionFilterInput:
     types: list[TransactionType] | None = strawberry.field(default=None, description="Only rows of one of these types.")
     sources: list[TransactionSource] | None = strawberry.field(
         default=None, description="Only rows from one of these sources."
@@ -206,15 +208,15 @@ class TransactionFilter:
 
 
 FilterArgument = Annotated[
-    TransactionFilter | None, strawberry.argument(description="Filters the list, its count and its totals.")
+    TransactionFilterInput | None, strawberry.argument(description="Filters the list, its count and its totals.")
 ]
 
 
-def criteria_of(given: TransactionFilter | None) -> TransactionCriteria:
+def filter_of(given: TransactionFilterInput | None) -> TransactionFilter:
     if given is None:
         return ALL_TRANSACTIONS
     created_at, amount = given.created_at or DateTimeRange(), given.amount or DecimalRange()
-    return transactions.transaction_criteria(
+    return transactions.transaction_filter(
         types=given.types,
         sources=given.sources,
         created_gte=created_at.gte,
@@ -227,12 +229,14 @@ def criteria_of(given: TransactionFilter | None) -> TransactionCriteria:
     )
 
 
-def ask_transactions(
-    reads: Reads,
+def prefetch_transactions(
+    reads: QueryContext,
     account_id: int,
-    filter: TransactionFilter | None = None,  # noqa: A002
-    reading: Reading = ANY,
+    filter: TransactionFilterInput | None = None,  # noqa: A002
+    projection: Projection = ANY,
     **paging: Any,
 ) -> transactions.PageKey:
-    """Asks for the page's rows ahead."""
-    return transactions.ask_page(reads, account_id, criteria_of(filter), needed=needed(reading), **paging)
+    """Prefetches the page's rows."""
+    return transactions.prefetch_page(
+        reads, account_id, filter_of(filter), page_projection=page_projection(projection), **paging
+    )

@@ -6,17 +6,17 @@ from typing import Annotated, Any
 import strawberry
 from strawberry import Info
 
-from db.filters import ALL_USAGE, UsageCriteria
+from db.filters import ALL_USAGE, UsageFilter
 from db.rows import UsageDayRow
 from db.usage import UsageTotalsRow
-from execution.attributes import ANY, READS, Reading
-from execution.calls import AHEAD
-from resolvers.context import Reads
+from execution.attributes import ANY, PROJECTION, Projection
+from execution.calls import PREFETCH
+from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import usage
 from schema.kinds import UsageCategory, UsageOrigin
 from schema.page_info import PageInfo
-from schema.projection import OF_THE_LIST, needed
+from schema.projection import OF_THE_LIST, page_projection
 from schema.scalars import BigInteger, Nanos
 from schema.transaction import EdgeRow, edge_rows
 
@@ -34,7 +34,7 @@ class UsageDay:
     @strawberry.field(
         description="Input plus output tokens.",
         graphql_type=BigInteger,
-        metadata={READS: ("input_tokens", "output_tokens")},
+        metadata={PROJECTION: ("input_tokens", "output_tokens")},
     )
     def tokens(self: UsageDayRow) -> int:
         return self.input_tokens + self.output_tokens
@@ -82,17 +82,17 @@ class UsageDayConnection:
 
     @strawberry.field(
         description="Number of rows that match the filter. Computed only when requested.",
-        metadata={AHEAD: usage.ask_totals, READS: OF_THE_LIST},
+        metadata={PREFETCH: usage.prefetch_totals, PROJECTION: OF_THE_LIST},
     )
-    async def total_count(self: Page[UsageDayRow], info: Info[Reads, None]) -> BigInteger:
+    async def total_count(self: Page[UsageDayRow], info: Info[QueryContext, None]) -> BigInteger:
         return BigInteger(await usage.usage_count(info.context, self))
 
     @strawberry.field(
         description="Sums over all rows that match the filter. Computed only when requested.",
         graphql_type=UsageTotals,
-        metadata={AHEAD: usage.ask_totals, READS: OF_THE_LIST},
+        metadata={PREFETCH: usage.prefetch_totals, PROJECTION: OF_THE_LIST},
     )
-    async def totals(self: Page[UsageDayRow], info: Info[Reads, None]) -> UsageTotalsRow:
+    async def totals(self: Page[UsageDayRow], info: Info[QueryContext, None]) -> UsageTotalsRow:
         return await usage.usage_totals(info.context, self)
 
 
@@ -102,8 +102,8 @@ class DateRange:
     lt: date | None = strawberry.field(default=None, description="Before this day.")
 
 
-@strawberry.input(description="Conditions that must all match. An empty list matches nothing.")
-class UsageFilter:
+@strawberry.input(name="UsageFilter", description="Conditions that must all match. An empty list matches nothing.")
+class UsageFilterInput:
     day: DateRange | None = strawberry.field(default=None, description="Only usage in this range of days.")
     models: list[str] | None = strawberry.field(default=None, description="Only usage of these models, at most 100.")
     categories: list[UsageCategory] | None = strawberry.field(
@@ -115,25 +115,27 @@ class UsageFilter:
 
 
 FilterArgument = Annotated[
-    UsageFilter | None, strawberry.argument(description="Filters the list, its count and its totals.")
+    UsageFilterInput | None, strawberry.argument(description="Filters the list, its count and its totals.")
 ]
 
 
-def criteria_of(given: UsageFilter | None) -> UsageCriteria:
+def filter_of(given: UsageFilterInput | None) -> UsageFilter:
     if given is None:
         return ALL_USAGE
     day = given.day or DateRange()
-    return usage.usage_criteria(
+    return usage.usage_filter(
         day_gte=day.gte, day_lt=day.lt, models=given.models, categories=given.categories, origins=given.origins
     )
 
 
-def ask_usage(
-    reads: Reads,
+def prefetch_usage(
+    reads: QueryContext,
     account_id: int,
-    filter: UsageFilter | None = None,  # noqa: A002
-    reading: Reading = ANY,
+    filter: UsageFilterInput | None = None,  # noqa: A002
+    projection: Projection = ANY,
     **paging: Any,
 ) -> usage.PageKey:
-    """Asks for the page's rows ahead."""
-    return usage.ask_page(reads, account_id, criteria_of(filter), needed=needed(reading), **paging)
+    """Prefetches the page's rows."""
+    return usage.prefetch_page(
+        reads, account_id, filter_of(filter), page_projection=page_projection(projection), **paging
+    )

@@ -7,7 +7,7 @@ from strawberry import Info
 
 from access.keys import Principal
 from db.rows import AccountRow
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads import accounts
 from schema.account import Account
 from schema.kinds import KeyScope
@@ -18,7 +18,7 @@ class Viewer:
     scope: KeyScope = strawberry.field(description="What the key may do.")
 
     @strawberry.field(description="The account of a READ or MANAGE key; null for others.", graphql_type=Account | None)
-    async def account(self: Principal, info: Info[Reads, None]) -> AccountRow | None:
+    async def account(self: Principal, info: Info[QueryContext, None]) -> AccountRow | None:
         return None if self.account_id is None else await accounts.account(info.context, None)
 
     key_prefix: str = strawberry.field(description="The key's visible prefix.")

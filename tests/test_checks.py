@@ -61,11 +61,11 @@ def test_a_wrong_type_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["int unused;", "for (int i = 0; i < sizeof(int); i++) {}", "return 0;"])
 def test_a_warning_of_the_c_compiler_is_an_error(tmp_path: Path, fault: str) -> None:
-    source = (ROOT / "execution" / "printing.c").read_text()
-    planted = tmp_path / "execution" / "printing.c"
+    source = (ROOT / "execution" / "serializer.c").read_text()
+    planted = tmp_path / "execution" / "serializer.c"
     planted.parent.mkdir()
     planted.write_text(f"{source}\nvoid planted(void) {{ {fault} }}\n")
-    found = _command("printing.c", tmp_path)
+    found = _command("serializer.c", tmp_path)
     assert found.returncode != 0
     assert "planted" in found.stderr
 

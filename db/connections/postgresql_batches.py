@@ -1,6 +1,6 @@
 """Several reads of PostgreSQL as one statement, so that they cost one round trip and see one snapshot by themselves.
 
-Each read becomes a row of arrays, one for each of its columns, and the bundle is the one row of all of them:
+Each read becomes a row of arrays, one for each of its columns, and the batch is the one row of all of them:
 
     SELECT * FROM (SELECT array_agg(c0), array_agg(c1) FROM (SELECT … ORDER BY … LIMIT $1) AS q(c0, c1)) AS p0,
                   (SELECT array_agg(c0) FROM (SELECT …) AS q(c0)) AS p1
@@ -63,7 +63,7 @@ def compiled(statement: Executable) -> Compiled:
 
 
 @lru_cache(maxsize=1_024)
-def bundled_text(parts: tuple[Executable, ...]) -> str:
+def batch_text(parts: tuple[Executable, ...]) -> str:
     rows = []
     before = 0
     for number, part in enumerate(map(compiled, parts)):
@@ -75,7 +75,7 @@ def bundled_text(parts: tuple[Executable, ...]) -> str:
     return f"SELECT * FROM {', '.join(rows)}"  # noqa: S608
 
 
-async def run_bundled(
+async def run_batch(
     connection: asyncpg.Connection[Any], reads: Sequence[tuple[Executable, dict[str, Any]]]
 ) -> list[list[Any]]:
     """The rows of each read, all of one moment."""
@@ -83,12 +83,12 @@ async def run_bundled(
     if len(reads) == 1:
         return [await connection.fetch(compiled(reads[0][0]).text, *values)]
     parts = tuple(statement for statement, _ in reads)
-    row = await connection.fetchrow(bundled_text(parts), *values)
+    row = await connection.fetchrow(batch_text(parts), *values)
     assert row is not None
-    return unbundled(parts, row)
+    return rows_of_batch(parts, row)
 
 
-def unbundled(parts: Sequence[Executable], row: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
+def rows_of_batch(parts: Sequence[Executable], row: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
     """The rows of each part."""
     found = []
     start = 0

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.connections import postgresql_batches, sqlite_batches
 from db.connections.pool import Connection, Lendable, ReadPool
-from db.connections.snapshots import MAX_BUNDLE, Reader, Rows, SnapshotTorn, Wanted
+from db.connections.snapshots import MAX_BATCH, Reader, Rows, SnapshotInconsistent, Wanted
 from db.connections.sqlite import SqliteConnection
 from db.errors import CONNECTION_LOST, NumberOutOfRange, translate, translated
 
@@ -34,7 +34,7 @@ class WriteReader:
 Asked = TypeVar("Asked", bound=Lendable, contravariant=True)
 
 
-class Bundles(Protocol[Asked]):
+class BatchRunner(Protocol[Asked]):
     """How a database is asked for several reads at once."""
 
     is_postgresql: bool
@@ -45,35 +45,35 @@ class Bundles(Protocol[Asked]):
         """What each found, all of one moment, in one round trip."""
 
 
-class PostgresBundles:
+class PostgresBatchRunner:
     is_postgresql = True
     begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     async def run(self, connection: asyncpg.Connection[Any], batch: Sequence[Wanted]) -> Sequence[Rows]:
-        return await postgresql_batches.run_bundled(
+        return await postgresql_batches.run_batch(
             connection, [(wanted.statement, wanted.parameters) for wanted in batch]
         )
 
 
-class SqliteBundles:
+class SqliteBatchRunner:
     is_postgresql = False
     begin = "BEGIN DEFERRED"
 
     async def run(self, connection: SqliteConnection, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         try:
-            return await sqlite_batches.run_bundled(connection, [(one.statement, one.parameters) for one in batch])
+            return await sqlite_batches.run_batch(connection, [(one.statement, one.parameters) for one in batch])
         except sqlite3.OperationalError as error:
             # Its sums are of 64 bits: one that leaves them is the answer to its own read alone.
             if len(batch) == 1 or not isinstance(translate(error), NumberOutOfRange):
                 raise
             if not connection.is_in_transaction():
-                raise SnapshotTorn("the reads have to be made one by one") from error
+                raise SnapshotInconsistent("the reads have to be made one by one") from error
         return [await self._alone(connection, wanted) for wanted in batch]
 
     async def _alone(self, connection: SqliteConnection, wanted: Wanted) -> Rows | Exception:
         try:
             with translated():
-                [rows] = await sqlite_batches.run_bundled(connection, [(wanted.statement, wanted.parameters)])
+                [rows] = await sqlite_batches.run_batch(connection, [(wanted.statement, wanted.parameters)])
         except NumberOutOfRange as error:
             return error
         return rows
@@ -82,20 +82,20 @@ class SqliteBundles:
 class BriefReader(Generic[Connection]):
     """For what one round trip answers: a single statement is a snapshot without any transaction."""
 
-    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
-        self.is_postgresql = bundles.is_postgresql
+    def __init__(self, pool: ReadPool[Connection], runner: BatchRunner[Connection]) -> None:
+        self.is_postgresql = runner.is_postgresql
         self._pool = pool
-        self._bundles = bundles
+        self._runner = runner
         self._used = False
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        if len(batch) > MAX_BUNDLE or (self._used and not all(wanted.timeless for wanted in batch)):
-            raise SnapshotTorn("the operation needs more than one round trip")
+        if len(batch) > MAX_BATCH or (self._used and not all(wanted.immutable for wanted in batch)):
+            raise SnapshotInconsistent("the operation needs more than one round trip")
         self._used = True
         connection = await self._pool.take()
         sound = False
         try:
-            found = await self._bundles.run(connection, batch)
+            found = await self._runner.run(connection, batch)
             sound = True
         finally:
             self._pool.give_back(connection, sound=sound)
@@ -108,10 +108,10 @@ class BriefReader(Generic[Connection]):
 class LongReader(Generic[Connection]):
     """For any number of round trips: they are one transaction."""
 
-    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
-        self.is_postgresql = bundles.is_postgresql
+    def __init__(self, pool: ReadPool[Connection], runner: BatchRunner[Connection]) -> None:
+        self.is_postgresql = runner.is_postgresql
         self._pool = pool
-        self._bundles = bundles
+        self._runner = runner
         self._connection: Connection | None = None
         self._busy = False
 
@@ -120,9 +120,9 @@ class LongReader(Generic[Connection]):
         self._busy = True
         if self._connection is None:
             self._connection = await self._pool.take()
-            await self._connection.execute(self._bundles.begin)
-        for start in range(0, len(batch), MAX_BUNDLE):
-            found += await self._bundles.run(self._connection, batch[start : start + MAX_BUNDLE])
+            await self._connection.execute(self._runner.begin)
+        for start in range(0, len(batch), MAX_BATCH):
+            found += await self._runner.run(self._connection, batch[start : start + MAX_BATCH])
         self._busy = False
         return found
 
@@ -143,20 +143,20 @@ class LongReader(Generic[Connection]):
 class Readers(Generic[Connection]):
     """The ways to read of one database."""
 
-    def __init__(self, pool: ReadPool[Connection], bundles: Bundles[Connection]) -> None:
+    def __init__(self, pool: ReadPool[Connection], runner: BatchRunner[Connection]) -> None:
         self._pool = pool
-        self._bundles = bundles
+        self._runner = runner
 
     def brief(self) -> Reader:
-        return BriefReader(self._pool, self._bundles)
+        return BriefReader(self._pool, self._runner)
 
     def long(self) -> Reader:
-        return LongReader(self._pool, self._bundles)
+        return LongReader(self._pool, self._runner)
 
     async def one(self, wanted: Wanted) -> Rows:
         """Outside any transaction."""
         async with self._pool.lent() as connection:
-            [rows] = await self._bundles.run(connection, (wanted,))
+            [rows] = await self._runner.run(connection, (wanted,))
         assert not isinstance(rows, Exception)
         return rows
 

@@ -11,13 +11,13 @@ from sqlalchemy import Executable
 
 from db.errors import DatabaseError, translated
 
-MAX_BUNDLE: Final = 16
+MAX_BATCH: Final = 16
 """Statements sent as one: what an operation asks for beyond that is sent after it."""
 
 Rows = Sequence[Any]
 
 
-class SnapshotTorn(DatabaseError):
+class SnapshotInconsistent(DatabaseError):
     """More was asked for than one round trip can answer, in a snapshot that was to take no more."""
 
 
@@ -28,7 +28,7 @@ class SnapshotClosed(DatabaseError):
 class Wanted(NamedTuple):
     statement: Executable
     parameters: dict[str, Any]
-    timeless: bool = False
+    immutable: bool = False
     """What it finds is the same at any later moment: rows once seen never change nor go, and these were seen."""
 
 
@@ -82,8 +82,8 @@ class Snapshot:
     def __init__(self, reader: Reader) -> None:
         self.is_postgresql = reader.is_postgresql
         self.reads = 0
-        """Round trips that were needed, but for those of what is timeless after the first."""
-        self.torn = False
+        """Round trips that were needed, except those of immutable data after the first."""
+        self.inconsistent = False
         """It was to take one round trip and needed more: what it gave may not belong together."""
         self.failure: Exception | None = None
         """What the newest failed read raised, whoever waited for it. PostgreSQL commits nothing after one."""
@@ -168,13 +168,13 @@ class Snapshot:
                 start = end
 
     async def _found(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        if not self.reads or not all(wanted.timeless for wanted in batch):
-            self.reads += -(-len(batch) // MAX_BUNDLE)
+        if not self.reads or not all(wanted.immutable for wanted in batch):
+            self.reads += -(-len(batch) // MAX_BATCH)
         try:
             with translated():
                 return await self._reader.read(batch)
         except Exception as error:  # noqa: BLE001  it is the answer to all of them
-            self.torn = self.torn or isinstance(error, SnapshotTorn)
+            self.inconsistent = self.inconsistent or isinstance(error, SnapshotInconsistent)
             self.failure = error
             return [error] * len(batch)
 

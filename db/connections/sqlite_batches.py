@@ -59,7 +59,7 @@ class _Compiled:
 
 
 @lru_cache(maxsize=1_024)
-def _made(statement: Executable) -> tuple[SQLCompiler, tuple[str, ...]]:
+def _compiled_with_names(statement: Executable) -> tuple[SQLCompiler, tuple[str, ...]]:
     """With the names of the parameters that are lists."""
     made = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
     assert isinstance(made, SQLCompiler)
@@ -80,7 +80,7 @@ def _bytes(text: str) -> bytes | None:
 @lru_cache(maxsize=1_024)
 def _compiled(statement: Executable, lengths: tuple[int, ...]) -> _Compiled:
     """`lengths` of its lists: each of their values is a parameter of its own."""
-    made, lists = _made(statement)
+    made, lists = _compiled_with_names(statement)
     given: dict[str, Any] = dict.fromkeys(made.binds)
     given.update((name, [None] * length) for name, length in zip(lists, lengths, strict=True))
     state = made.construct_expanded_state(given)
@@ -105,12 +105,12 @@ def _compiled(statement: Executable, lengths: tuple[int, ...]) -> _Compiled:
 
 
 def _shaped(statement: Executable, parameters: dict[str, Any]) -> _Compiled:
-    _, lists = _made(statement)
+    _, lists = _compiled_with_names(statement)
     return _compiled(statement, tuple(len(parameters[name]) for name in lists))
 
 
 @lru_cache(maxsize=1_024)
-def _bundled_text(parts: tuple[_Compiled, ...]) -> str:
+def _batch_text(parts: tuple[_Compiled, ...]) -> str:
     rows = []
     for number, part in enumerate(parts):
         names = ", ".join(f"c{column}" for column in range(len(part.columns)))
@@ -119,7 +119,7 @@ def _bundled_text(parts: tuple[_Compiled, ...]) -> str:
     return f"SELECT * FROM {', '.join(rows)}"  # noqa: S608
 
 
-async def run_bundled(
+async def run_batch(
     connection: SqliteConnection, reads: Sequence[tuple[Executable, dict[str, Any]]]
 ) -> list[list[tuple[Any, ...]]]:
     """The rows of each read, all of one moment."""
@@ -131,11 +131,11 @@ async def run_bundled(
     if len(parts) == 1 and not parts[0].columns:
         # A text that says nothing of its columns: rows as the driver has them.
         return [await connection.fetch(parts[0].text, values)]
-    [row] = await connection.fetch(_bundled_text(parts), values)
-    return _unbundled(parts, row)
+    [row] = await connection.fetch(_batch_text(parts), values)
+    return _rows_of_batch(parts, row)
 
 
-def _unbundled(parts: Sequence[_Compiled], row: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+def _rows_of_batch(parts: Sequence[_Compiled], row: Sequence[str]) -> list[list[tuple[Any, ...]]]:
     found = []
     start = 0
     for part in parts:

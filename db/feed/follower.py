@@ -20,7 +20,7 @@ class Feed(Protocol):
         """Says that the follower is gone."""
 
 
-Taker = Callable[[Change], bool]
+Sink = Callable[[Change], bool]
 """Takes a change at once, or says that it must be taken by `Follower.next`. Raises nothing."""
 
 
@@ -53,8 +53,8 @@ class Follower:
         "_dropped",
         "_feed",
         "_has_caught_up",
+        "_sink",
         "_tail",
-        "_taker",
         "_woken",
         "goes_on",
         "hash",
@@ -77,7 +77,7 @@ class Follower:
         self._has_caught_up = self._dropped = self._closed = False
         self._woken: asyncio.Future[None] | None = None
         """Set while `next` waits."""
-        self._taker: Taker | None = None
+        self._sink: Sink | None = None
         self._at_once = 0
         """Rows that `next` gave out since others had their turn."""
         if after is None:
@@ -94,9 +94,9 @@ class Follower:
     def position(self) -> Position:
         return Position(self.seq, self.hash)
 
-    def hand_to(self, taker: Taker) -> None:
+    def attach(self, sink: Sink) -> None:
         """While `next` waits, changes go there at once, and wake nobody. What it does not take, `next` gives out."""
-        self._taker = taker
+        self._sink = sink
 
     async def next(self) -> Change:
         """Waits for it. Raises Lagged and Diverged."""
@@ -139,7 +139,7 @@ class Follower:
             if woken is None or woken.done() or change is None:
                 return False
             if change.seq > self.seq:
-                if self._taker is None or not self._taker(change):
+                if self._sink is None or not self._sink(change):
                     woken.set_result(None)
                     return False
                 self.seq, self.hash, self.live = change.seq, change.hash, True
@@ -174,5 +174,5 @@ class Follower:
         self._closed = True
         self._tail.leave(self)
         # It leads back here: without it the follower goes as soon as nobody holds it.
-        self._taker = None
+        self._sink = None
         self._feed.leave(self._tail)

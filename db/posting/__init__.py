@@ -15,7 +15,7 @@ from db.database import POSTED_ACCOUNTS, WriteConnection
 from db.keyed_rows import is_postgresql
 from db.posting import sqlite
 from db.posting.postgresql import keep_unlocked, open_unlocked
-from db.posting.state import Kept, Opened, PostingKeys
+from db.posting.state import ChangeSet, PostingKeys, StoredState
 
 
 async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
@@ -24,7 +24,7 @@ async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
     return raw
 
 
-async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clock = utc_now) -> Opened:
+async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clock = utc_now) -> StoredState:
     """The accounts stay as they are until the transaction ends."""
     if not is_postgresql(connection):
         return await sqlite.open_accounts(connection, keys)
@@ -33,11 +33,11 @@ async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clo
     return await open_unlocked(await _driver(connection), keys, clock)
 
 
-async def keep_locked(connection: WriteConnection, opened: Opened, kept: Kept) -> None:
+async def keep_locked(connection: WriteConnection, stored: StoredState, changes: ChangeSet) -> None:
     if not is_postgresql(connection):
-        await sqlite.keep(connection, kept)
-    elif kept.heads:
-        held = await keep_unlocked(await _driver(connection), opened, kept, together=True)
-        assert len(held) == len(kept.heads), "the accounts are locked"
+        await sqlite.keep(connection, changes)
+    elif changes.heads:
+        held = await keep_unlocked(await _driver(connection), stored, changes, together=True)
+        assert len(held) == len(changes.heads), "the accounts are locked"
     assert connection.sync_connection is not None
-    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(kept.posted_accounts)
+    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(changes.posted_accounts)

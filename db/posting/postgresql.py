@@ -31,9 +31,9 @@ from sqlalchemy import (
 
 from db import tables, writes
 from db.clocks import SERVER_TIME, Clock, reading_between, utc_now
-from db.connections.postgresql_batches import run_bundled
+from db.connections.postgresql_batches import run_batch
 from db.keyed_rows import key_arrays, keyed_statement, listed_keys
-from db.posting.state import Kept, Opened, PostingKeys
+from db.posting.state import ChangeSet, PostingKeys, StoredState
 from db.rows import (
     FOLDED_OF_TRANSACTIONS,
     AccountRow,
@@ -95,13 +95,13 @@ def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
     return reads
 
 
-async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, clock: Clock = utc_now) -> Opened:
+async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, clock: Clock = utc_now) -> StoredState:
     """PostgreSQL: all of one moment, in one statement. The clock is read before and after it."""
     listed = list(keys.accounts)
     single = len(listed) == 1
     wanted: dict[str, Any] = {"account_id": listed[0]} if single else {"account_ids": listed}
     before = clock()
-    accounts, *others = await run_bundled(connection, [(_accounts_statement(single=single), wanted), *_by_keys(keys)])
+    accounts, *others = await run_batch(connection, [(_accounts_statement(single=single), wanted), *_by_keys(keys)])
     after = clock()
     found = iter(others)
     calls = [IdempotencyRow._make(row) for row in next(found)] if keys.calls else []
@@ -109,7 +109,7 @@ async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, 
     holds = [HoldRow._make(row) for row in next(found)] if keys.charges else []
     requests = {(row[0], bytes(row[1])) for row in next(found)} if keys.requests else set()
     days = [FedDayRow._make(row) for row in next(found)] if keys.days else []
-    return Opened(
+    return StoredState(
         {row[0]: AccountRow._make(row[:-2]) for row in accounts},
         {call[:3]: call for call in calls},
         {charge[:3]: charge for charge in charges},
@@ -206,11 +206,11 @@ _PARTS: Final = {
 }
 
 
-def _written(kept: Kept, name: str) -> Sequence[tuple[Any, ...]]:
+def _written(changes: ChangeSet, name: str) -> Sequence[tuple[Any, ...]]:
     """The rows of a part, as its columns are."""
     if name == "rows":
-        return [(*row, *folded_of_transaction(row)) for row in kept.rows]
-    rows: Sequence[tuple[Any, ...]] = getattr(kept, name)
+        return [(*row, *folded_of_transaction(row)) for row in changes.rows]
+    rows: Sequence[tuple[Any, ...]] = getattr(changes, name)
     return rows
 
 
@@ -239,17 +239,17 @@ def _keeping_text(names: tuple[str, ...], *, together: bool) -> str:
 
 
 async def keep_unlocked(
-    connection: asyncpg.Connection[Any], opened: Opened, kept: Kept, *, together: bool
+    connection: asyncpg.Connection[Any], stored: StoredState, changes: ChangeSet, *, together: bool
 ) -> Collection[int]:
     """PostgreSQL: the accounts whose part was kept, whole; not those that anything was posted to since they were
     opened, or that somebody has locked."""
     heads = [
-        (head.id, opened.versions[head.id], head.head_seq, head.head_at, head.head_hash, head.balance_nanos)
-        for head in kept.heads
+        (head.id, stored.versions[head.id], head.head_seq, head.head_at, head.head_hash, head.balance_nanos)
+        for head in changes.heads
     ]
-    names = tuple(name for name in _PARTS if getattr(kept, name))
+    names = tuple(name for name in _PARTS if getattr(changes, name))
     values = [_array(kind, column) for kind, column in zip(_HEAD_TYPES, zip(*heads, strict=True), strict=True)]
     for name in names:
-        values += map(_array, _PARTS[name].types, zip(*_written(kept, name), strict=True))
+        values += map(_array, _PARTS[name].types, zip(*_written(changes, name), strict=True))
     found = await connection.fetchval(_keeping_text(names, together=together), *values)
     return set(found or ())

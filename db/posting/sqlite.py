@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from db import usage_writes, writes
 from db.database import WriteConnection
-from db.posting.state import Kept, Opened, PostingKeys
+from db.posting.state import ChangeSet, PostingKeys, StoredState
 
 
-async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> Opened:
+async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> StoredState:
     charges = await writes.charges_by_ref(connection, keys.charges) if keys.charges else {}
-    return Opened(
+    return StoredState(
         await writes.lock_accounts(connection, keys.accounts),
         await writes.idempotent_calls(connection, keys.calls) if keys.calls else {},
         charges,
@@ -19,12 +19,12 @@ async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> Opene
     )
 
 
-async def keep(connection: WriteConnection, kept: Kept) -> None:
-    await writes.insert_transactions(connection, kept.rows)
-    await writes.update_heads(connection, kept.heads)
-    await writes.put_charges(connection, kept.charges)
-    await writes.put_holds(connection, kept.holds)
-    await writes.add_to_months(connection, kept.months)
-    await writes.insert_idempotent_calls(connection, kept.calls)
-    await usage_writes.insert_requests(connection, kept.requests)
-    await usage_writes.put_usage_days(connection, kept.days)
+async def keep(connection: WriteConnection, changes: ChangeSet) -> None:
+    await writes.insert_transactions(connection, changes.rows)
+    await writes.update_heads(connection, changes.heads)
+    await writes.put_charges(connection, changes.charges)
+    await writes.put_holds(connection, changes.holds)
+    await writes.add_to_months(connection, changes.months)
+    await writes.insert_idempotent_calls(connection, changes.calls)
+    await usage_writes.insert_requests(connection, changes.requests)
+    await usage_writes.put_usage_days(connection, changes.days)

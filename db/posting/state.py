@@ -29,7 +29,7 @@ class PostingKeys(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class StoredState:
     accounts: dict[int, AccountRow]
     calls: dict[Key, IdempotencyRow]
     """Those that were made before."""
@@ -46,7 +46,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ChangeSet:
     heads: Sequence[AccountRow]
     """Of all accounts that anything was done to."""
     rows: Sequence[TransactionRow]

@@ -11,7 +11,7 @@ import orjson
 
 from access.authenticator import Authenticator
 from access.keys import Keys, KeyScope, NewKey
-from access.tokens import MAX_LIFETIME, Purpose, Tickets
+from access.tokens import MAX_LIFETIME, Purpose, Tokens
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from demo.playing import ACTOR
@@ -97,9 +97,9 @@ async def _sign_in_codes(database_url: str, keys: dict[str, str]) -> dict[str, s
     """A code for the console by the name of the key that it stands for. Each is good once."""
     database = Database(DatabaseOptions(database_url))
     try:
-        authenticator, tickets = Authenticator(database, ttl_seconds=0), Tickets(database)
+        authenticator, tokens = Authenticator(database, ttl_seconds=0), Tokens(database)
         return {
-            name: await tickets.issue(await authenticator.principal(keys[name]), Purpose.SIGN_IN, MAX_LIFETIME)
+            name: await tokens.issue(await authenticator.principal(keys[name]), Purpose.SIGN_IN, MAX_LIFETIME)
             for name in ("account", "operator")
         }
     finally:

@@ -15,17 +15,17 @@ from access.tokens import Purpose
 from gateway.json_bodies import posted_text
 from gateway.requests import authenticate
 from gateway.rest import transactions, usage
-from gateway.rest.reading import TICKET, parsed_query, reading
+from gateway.rest.reading import TOKEN, parsed_query, reading
 from gateway.services import SERVICES
 from ledger.chain import format_time
 from ledger.errors import BadUserInput
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 
 PATH: Final = "/billing/export-links"
 LIFETIME: Final = timedelta(minutes=5)
 MAX_ADDRESS: Final = 8_000
 
-_EXPORTS: Final[Mapping[str, Callable[[Reads, MultiMapping[str]], Awaitable[Any]]]] = MappingProxyType(
+_EXPORTS: Final[Mapping[str, Callable[[QueryContext, MultiMapping[str]], Awaitable[Any]]]] = MappingProxyType(
     {transactions.EXPORT_PATH: transactions.asked, usage.EXPORT_PATH: usage.asked}
 )
 """What reads the parameters of each export, and refuses those that it would refuse."""
@@ -46,11 +46,11 @@ def _parsed(address: str) -> tuple[str, str]:
 async def create(request: web.Request) -> web.Response:
     principal = await authenticate(request)
     path, query = _parsed(await posted_text(request, "address"))
-    async with reading(request) as reads:
-        await _EXPORTS[path](reads, parsed_query(query))
+    async with reading(request) as context:
+        await _EXPORTS[path](context, parsed_query(query))
     services = request.app[SERVICES]
     expires_at = services.clock() + LIFETIME
-    token = await services.tickets.issue(principal, Purpose.EXPORT, LIFETIME, f"{path}?{query}")
-    body = {"address": f"{path}?{TICKET}={token}", "expiresAt": format_time(expires_at)}
+    token = await services.tokens.issue(principal, Purpose.EXPORT, LIFETIME, f"{path}?{query}")
+    body = {"address": f"{path}?{TOKEN}={token}", "expiresAt": format_time(expires_at)}
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
     return web.Response(body=orjson.dumps(body), status=201, content_type="application/json", headers=headers)

@@ -16,7 +16,7 @@ from gateway.requests import REQUEST_ID
 from gateway.rest import export_links, transactions, usage
 from gateway.rest.columns import Column
 from gateway.rest.parameters import Parameter
-from gateway.rest.reading import TICKET
+from gateway.rest.reading import TOKEN
 
 PATH: Final = "/openapi.json"
 
@@ -139,7 +139,7 @@ def _export_links() -> Json:
         "Create a link that downloads an export without a key, valid for some minutes",
         {"address": "Path of the export with its parameters, as sent with a key."},
         {
-            "address": "Path of the export with a ticket in place of the parameters.",
+            "address": "Path of the export with a token in place of the parameters.",
             "expiresAt": "When the link expires, in UTC.",
         },
         (*_OF_LEDGER, "UNSUPPORTED_MEDIA_TYPE", "PAYLOAD_TOO_LARGE"),
@@ -176,7 +176,7 @@ def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequ
         " Free text that a spreadsheet could read as a formula starts with an apostrophe.",
         parameters=[_parameter(parameter) for parameter in parameters],
         codes=_OF_LEDGER,
-        security=[{"key": []}, {"ticket": []}],
+        security=[{"key": []}, {"token": []}],
     )
 
 
@@ -254,12 +254,12 @@ def openapi() -> Json:
             "headers": {"RequestId": _REQUEST_ID},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: `eco_…`."},
-                "ticket": {
+                "token": {
                     "type": "apiKey",
                     "in": "query",
-                    "name": TICKET,
-                    "description": f"A ticket from `POST {export_links.PATH}`. It replaces all other parameters, which"
-                    " the server keeps with the ticket.",
+                    "name": TOKEN,
+                    "description": f"A token from `POST {export_links.PATH}`. It replaces all other parameters, which"
+                    " the server keeps with the token.",
                 },
                 "metricsToken": {"type": "http", "scheme": "bearer", "description": "BILLING_METRICS_TOKEN."},
             },

@@ -13,7 +13,7 @@ from multidict import MultiMapping
 from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.money import parse_nanos
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads.texts import checked_characters, checked_length
 from schema.scalars import parse_date, parse_date_time
 
@@ -153,10 +153,10 @@ def check_range(given: Mapping[str, Any], least: str, most: str) -> None:
         raise BadUserInput(msg)
 
 
-async def account_in(reads: Reads, given: Mapping[str, Any]) -> AccountRow:
+async def account_in(context: QueryContext, given: Mapping[str, Any]) -> AccountRow:
     """Raises NotFound, or BadUserInput where the key covers many accounts and none is named."""
-    account_id = reads.account_in_scope(given.get(ACCOUNT.name), ACCOUNT.name)
-    row = await reads.loaders.account.load(account_id)
+    account_id = context.account_in_scope(given.get(ACCOUNT.name), ACCOUNT.name)
+    row = await context.loaders.account.load(account_id)
     if row is None:
         raise NotFound("there is no such account")
     return row

@@ -9,15 +9,15 @@ from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
 from access.keys import Principal, valid_keys
-from access.tokens import Purpose, Ticket
+from access.tokens import Purpose, Token
 from gateway.requests import KEY_PREFIX, authenticate, query_of
 from gateway.services import SERVICES
 from ledger.errors import BadUserInput, Unauthenticated
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 
-TICKET: Final = "ticket"
+TOKEN: Final = "token"  # noqa: S105  the name of the parameter
 
-_REDEEMED: Final = web.RequestKey("ticket", Ticket)
+_REDEEMED: Final = web.RequestKey("token", Token)
 
 
 def parsed_query(text: str) -> MultiMapping[str]:
@@ -29,35 +29,35 @@ def parsed_query(text: str) -> MultiMapping[str]:
 
 
 async def export_query(request: web.Request) -> MultiMapping[str]:
-    """The parameters of an export, be they in its address or in the ticket that stands there in their place."""
+    """The parameters of an export, be they in its address or in the token that stands there in their place."""
     query = query_of(request)
-    if TICKET not in query:
+    if TOKEN not in query:
         return query
     if len(query) > 1:
-        raise BadUserInput("a ticket cannot be combined with other parameters: they were given when it was created")
-    ticket = await request.app[SERVICES].tickets.redeem(query[TICKET], Purpose.EXPORT)
-    path, _, text = (ticket.payload or "").partition("?")
+        raise BadUserInput("a token cannot be combined with other parameters: they were given when it was created")
+    redeemed = await request.app[SERVICES].tokens.redeem(query[TOKEN], Purpose.EXPORT)
+    path, _, text = (redeemed.payload or "").partition("?")
     if path != request.path:
-        raise Unauthenticated("the ticket is for another export")
-    request[_REDEEMED], request[KEY_PREFIX] = ticket, ticket.principal.key_prefix
+        raise Unauthenticated("the token is for another export")
+    request[_REDEEMED], request[KEY_PREFIX] = redeemed, redeemed.principal.key_prefix
     return parsed_query(text)
 
 
 async def _principal(request: web.Request) -> Principal:
-    ticket: Ticket | None = request.get(_REDEEMED)
-    if ticket is None:
+    redeemed: Token | None = request.get(_REDEEMED)
+    if redeemed is None:
         return await authenticate(request)
     # A download that began in time may go on, for as long as its key is valid.
-    services, principal = request.app[SERVICES], ticket.principal
+    services, principal = request.app[SERVICES], redeemed.principal
     if not await valid_keys(services.database, [principal.key_id], services.clock()):
         raise Unauthenticated("the API key has expired or was revoked")
     return principal
 
 
 @contextlib.asynccontextmanager
-async def reading(request: web.Request, *, brief: bool = False) -> AsyncIterator[Reads]:
+async def reading(request: web.Request, *, brief: bool = False) -> AsyncIterator[QueryContext]:
     """One read for the key of the request. Its connection is taken at the first statement; `brief` allows no other."""
     services = request.app[SERVICES]
     principal = await _principal(request)
     async with services.database.snapshot(brief=brief) as snapshot:
-        yield Reads(snapshot, principal, services.clock())
+        yield QueryContext(snapshot, principal, services.clock())

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from db.csv_lines import Lines, transaction_lines
-from db.filters import ALL_TRANSACTIONS, TransactionCriteria, Window
+from db.filters import ALL_TRANSACTIONS, TransactionFilter, Window
 from db.rows import AccountRow, TransactionRow
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, TIME, Column, nullable
@@ -35,11 +35,11 @@ from ledger.ids import account_id_text, parse_transaction_id, transaction_id_tex
 from ledger.kinds import RefType, TransactionSource, TransactionType
 from ledger.money import format_nanos
 from ledger.texts import REF_ID
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
 from resolvers.reads.accounts import MAX_SEARCH, MIN_SEARCH
 from resolvers.reads.texts import SEARCH_RULE
-from resolvers.reads.transactions import transaction_criteria, transaction_page_in
+from resolvers.reads.transactions import transaction_filter, transaction_page_in
 
 PATH: Final = "/billing/transactions"
 EXPORT_PATH: Final = "/billing/transactions.csv"
@@ -121,10 +121,10 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
 )
 
 
-def _criteria(given: Mapping[str, Any]) -> TransactionCriteria:
+def _row_filter(given: Mapping[str, Any]) -> TransactionFilter:
     check_range(given, "created_at_gte", "created_at_lt")
     check_range(given, "amount_gte", "amount_lte")
-    return transaction_criteria(
+    return transaction_filter(
         types=given.get("types"),
         sources=given.get("sources"),
         created_gte=given.get("created_at_gte"),
@@ -181,14 +181,14 @@ def _next_link(request: web.Request, limit: int, oldest: TransactionRow) -> str:
 
 
 async def page(request: web.Request) -> web.Response:
-    async with reading(request) as reads:
+    async with reading(request) as context:
         given = read_parameters(query_of(request), PARAMETERS)
-        criteria = _criteria(given)
+        row_filter = _row_filter(given)
         limit = given.get("limit", DEFAULT_PAGE)
-        account = await account_in(reads, given)
+        account = await account_in(context, given)
         # One row more than was asked for, which tells whether there are older ones.
         window = Window(limit=limit + 1, after=_position(given.get("before"), account))
-        found = await transaction_page_in(reads, account.id, criteria, window)
+        found = await transaction_page_in(context, account.id, row_filter, window)
     rows = [dict(zip(_NAMES, _cells(row), strict=True)) for row in found.rows]
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
     if found.has_next and found.rows:
@@ -196,46 +196,46 @@ async def page(request: web.Request) -> web.Response:
     return web.Response(body=orjson.dumps(rows), content_type="application/json", headers=headers)
 
 
-async def _lines(reads: Reads, account_id: int, criteria: TransactionCriteria, window: Window) -> Lines:
+async def _lines(context: QueryContext, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
     """Printed by PostgreSQL, or here."""
-    if reads.snapshot.is_postgresql:
-        return await transaction_lines(reads.snapshot, account_id, criteria, window)
-    rows = await reads.loaders.transaction_page.load((account_id, (criteria, window)))
+    if context.snapshot.is_postgresql:
+        return await transaction_lines(context.snapshot, account_id, row_filter, window)
+    rows = await context.loaders.transaction_page.load((account_id, (row_filter, window)))
     return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1].seq if rows else None)
 
 
-async def _step(request: web.Request, account_id: int, criteria: TransactionCriteria, window: Window) -> Lines:
+async def _step(request: web.Request, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
     """The key is checked anew at each step."""
-    async with reading(request, brief=True) as reads:
-        return await _lines(reads, account_id, criteria, window)
+    async with reading(request, brief=True) as context:
+        return await _lines(context, account_id, row_filter, window)
 
 
-async def _steps(request: web.Request, account: AccountRow, criteria: TransactionCriteria) -> Steps:
+async def _steps(request: web.Request, account: AccountRow, row_filter: TransactionFilter) -> Steps:
     """The rows up to the head as it was at the start, oldest first."""
     head, position = account.head_seq, 0
     # `seq` has no gaps: where all rows are wanted, it is known where a step ends before it was read.
-    all_rows = criteria == ALL_TRANSACTIONS
-    stretch = STEP_ROWS if all_rows else head if criteria.search is None else SEARCHED_ROWS
+    all_rows = row_filter == ALL_TRANSACTIONS
+    stretch = STEP_ROWS if all_rows else head if row_filter.search is None else SEARCHED_ROWS
     while position < head:
         newest = min(position + stretch, head)
         window = Window(limit=STEP_ROWS, after=newest + 1, before=position, oldest=True)
-        step = asyncio.create_task(_step(request, account.id, criteria, window))
+        step = asyncio.create_task(_step(request, account.id, row_filter, window))
         yield step
         position = newest
         if not all_rows and (lines := await step).row_count == STEP_ROWS:
             position = lines.last
 
 
-async def asked(reads: Reads, query: MultiMapping[str]) -> tuple[AccountRow, TransactionCriteria]:
+async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[AccountRow, TransactionFilter]:
     """What an export with these parameters is of."""
     given = read_parameters(query, EXPORT_PARAMETERS)
-    criteria = _criteria(given)
-    return await account_in(reads, given), criteria
+    row_filter = _row_filter(given)
+    return await account_in(context, given), row_filter
 
 
 async def export(request: web.Request) -> web.StreamResponse:
     query = await export_query(request)
-    async with reading(request, brief=True) as reads:
-        account, criteria = await asked(reads, query)
+    async with reading(request, brief=True) as context:
+        account, row_filter = await asked(context, query)
     filename = f"transactions-{account_id_text(account.id)}.csv"
-    return await stream_csv(request, filename, COLUMNS, _steps(request, account, criteria))
+    return await stream_csv(request, filename, COLUMNS, _steps(request, account, row_filter))

@@ -8,7 +8,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from db.csv_lines import Lines, usage_lines
-from db.filters import UsageCriteria, Window
+from db.filters import UsageFilter, Window
 from db.rows import AccountRow, UsageDayRow
 from gateway.rest.columns import AMOUNT, COUNT, Column
 from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
@@ -26,9 +26,9 @@ from gateway.rest.reading import export_query, reading
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import format_nanos
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.cursors import UsagePosition
-from resolvers.reads.usage import MAX_MODELS, usage_criteria
+from resolvers.reads.usage import MAX_MODELS, usage_filter
 
 EXPORT_PATH: Final = "/billing/usage.csv"
 
@@ -55,9 +55,9 @@ EXPORT_PARAMETERS: Final[tuple[Parameter, ...]] = (
 )
 
 
-def _criteria(given: Mapping[str, Any]) -> UsageCriteria:
+def _row_filter(given: Mapping[str, Any]) -> UsageFilter:
     check_range(given, "day_gte", "day_lt")
-    return usage_criteria(
+    return usage_filter(
         day_gte=given.get("day_gte"),
         day_lt=given.get("day_lt"),
         models=given.get("models"),
@@ -82,21 +82,21 @@ def _cells(row: UsageDayRow) -> Cells:
     ]
 
 
-async def _lines(reads: Reads, account_id: int, criteria: UsageCriteria, window: Window) -> Lines:
+async def _lines(context: QueryContext, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
     """Printed by PostgreSQL, or here."""
-    if reads.snapshot.is_postgresql:
-        return await usage_lines(reads.snapshot, account_id, criteria, window)
-    rows = await reads.loaders.usage_page.load((account_id, (criteria, window)))
+    if context.snapshot.is_postgresql:
+        return await usage_lines(context.snapshot, account_id, row_filter, window)
+    rows = await context.loaders.usage_page.load((account_id, (row_filter, window)))
     return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1][1:5] if rows else None)
 
 
-async def _step(request: web.Request, account_id: int, criteria: UsageCriteria, window: Window) -> Lines:
+async def _step(request: web.Request, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
     """The key is checked anew at each step."""
-    async with reading(request, brief=True) as reads:
-        return await _lines(reads, account_id, criteria, window)
+    async with reading(request, brief=True) as context:
+        return await _lines(context, account_id, row_filter, window)
 
 
-async def _steps(request: web.Request, account_id: int, criteria: UsageCriteria, newest: UsagePosition | None) -> Steps:
+async def _steps(request: web.Request, account_id: int, row_filter: UsageFilter, newest: UsagePosition | None) -> Steps:
     """The usage days up to that of the position `newest`, oldest first."""
     if newest is None:
         return
@@ -105,24 +105,24 @@ async def _steps(request: web.Request, account_id: int, criteria: UsageCriteria,
     position: UsagePosition | None = None
     while position != newest:
         window = Window(limit=STEP_ROWS, after=end, before=position, oldest=True)
-        step = asyncio.create_task(_step(request, account_id, criteria, window))
+        step = asyncio.create_task(_step(request, account_id, row_filter, window))
         yield step
         lines = await step
         position = lines.last if lines.row_count == STEP_ROWS else newest
 
 
-async def asked(reads: Reads, query: MultiMapping[str]) -> tuple[AccountRow, UsageCriteria]:
+async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[AccountRow, UsageFilter]:
     """What an export with these parameters is of."""
     given = read_parameters(query, EXPORT_PARAMETERS)
-    criteria = _criteria(given)
-    return await account_in(reads, given), criteria
+    row_filter = _row_filter(given)
+    return await account_in(context, given), row_filter
 
 
 async def export(request: web.Request) -> web.StreamResponse:
     query = await export_query(request)
-    async with reading(request) as reads:
-        account, criteria = await asked(reads, query)
-        newest = await reads.loaders.usage_page.load((account.id, (criteria, Window(limit=1))))
-    steps = _steps(request, account.id, criteria, newest[0][1:5] if newest else None)
+    async with reading(request) as context:
+        account, row_filter = await asked(context, query)
+        newest = await context.loaders.usage_page.load((account.id, (row_filter, Window(limit=1))))
+    steps = _steps(request, account.id, row_filter, newest[0][1:5] if newest else None)
     filename = f"usage-{account_id_text(account.id)}.csv"
     return await stream_csv(request, filename, COLUMNS, steps)

@@ -15,11 +15,11 @@ from gateway.operations import Refused
 from gateway.protocol import streams_to
 from gateway.requests import ClientLeft, begin_stream, own_headers
 from gateway.services import SERVICES
-from gateway.streams.cancel_scope import Leash
+from gateway.streams.cancel_scope import CancelScope
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
 from gateway.streams.live import LIVE, Ending
 from gateway.streams.record import Record
-from gateway.streams.send_buffer import Outlet, beating, prepared
+from gateway.streams.send_buffer import SendBuffer, beating, prepared
 from gateway.streams.source import ANSWERS
 from gateway.streams.subscription import Event
 
@@ -76,20 +76,20 @@ class _EventStream:
         self._given = given
         self._refused = refused
         self.principal = principal
-        self._outlet: Outlet
-        self._leash = Leash()
+        self._send_buffer: SendBuffer
+        self._cancel_scope = CancelScope()
 
     def end(self, ending: Ending) -> None:
-        self._leash.pull(ending)
+        self._cancel_scope.cancel(ending)
 
     async def serve(self) -> None:
         live = self._request.app[LIVE]
         live.enter(self)
         try:
-            self._outlet = await prepared(self._request, self._response)
+            self._send_buffer = await prepared(self._request, self._response)
             streams_to(self._request, lambda: self.end(Ending.LEFT))
             begin_stream(self._request, 200)
-            with beating(self._outlet, _SIGN_OF_LIFE, self._services.settings.heartbeat_seconds):
+            with beating(self._send_buffer, _SIGN_OF_LIFE, self._services.settings.heartbeat_seconds):
                 await self._run()
             await self._finish()
         finally:
@@ -100,16 +100,16 @@ class _EventStream:
         record = Record(self._services, "sse", self.principal, self._given.operation_name)
         reason = "left"
         try:
-            async with self._leash:
+            async with self._cancel_scope:
                 await self._answer(record)
-                await self._outlet.write(_COMPLETE)
+                await self._send_buffer.write(_COMPLETE)
             reason = "completed"
         except ClientLeft:
             pass
         except Exception as error:  # noqa: BLE001  the edge, as gateway/requests.py is for other requests
-            if isinstance(error, TimeoutError) and self._leash.has_run_out:
-                assert self._leash.ending is not None
-                reason = self._leash.ending
+            if isinstance(error, TimeoutError) and self._cancel_scope.has_expired:
+                assert self._cancel_scope.ending is not None
+                reason = self._cancel_scope.ending
                 errors = errors_of(self._services, KEY_ENDED) if reason == Ending.KEY else []
             else:
                 errors = errors_of(self._services, error)
@@ -124,26 +124,26 @@ class _EventStream:
             raise self._refused
         after = self._request.headers.get(LAST_EVENT_ID) or None
         stream = await self._request.app[ANSWERS](self._services, self.principal, self._given, after)
-        outlet = self._outlet
+        send_buffer = self._send_buffer
 
         def write(event: Event) -> None:
-            outlet.write_now(_next(event.payload, event.id))
+            send_buffer.write_now(_next(event.payload, event.id))
             record.sent(event.committed_at)
 
-        await outlet.pour(stream, write)
+        await send_buffer.pour(stream, write)
 
     async def _end_with(self, errors: list[dict[str, Any]]) -> None:
         with suppress(ClientLeft, TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
-                await self._outlet.write(_next(orjson.dumps({"errors": errors})) + _COMPLETE)
+                await self._send_buffer.write(_next(orjson.dumps({"errors": errors})) + _COMPLETE)
 
     async def _finish(self) -> None:
         """A stream that ends without `complete` makes its client connect again: so it is when the process stops."""
-        if self._leash.ending is not None:
+        if self._cancel_scope.ending is not None:
             self._response.force_close()
-            if self._outlet.is_blocked:
-                self._outlet.drop_rest()
+            if self._send_buffer.is_blocked:
+                self._send_buffer.drop_rest()
         else:
             # aiohttp would wait at the end of the response for as long as the client likes.
             with suppress(ClientLeft):
-                await self._outlet.ready()
+                await self._send_buffer.ready()

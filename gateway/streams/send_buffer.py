@@ -29,7 +29,7 @@ def done_now(write: Coroutine[Any, Any, None]) -> None:
     raise AssertionError("the write waits")
 
 
-class Outlet:
+class SendBuffer:
     """Says when a connection takes more: whoever waits before each write never waits within one.
 
     aiohttp waits within writes, all writers of a connection for one future: to cancel one of them there is to cancel
@@ -80,7 +80,7 @@ class Outlet:
             return True
 
         async with aclosing(stream):
-            stream.hand_to(take)
+            stream.attach(take)
             async for event in stream:
                 await self.ready()
                 write(event)
@@ -109,28 +109,28 @@ class Outlet:
             transport.abort()
 
 
-async def prepared(request: web.Request, response: web.StreamResponse) -> Outlet:
+async def prepared(request: web.Request, response: web.StreamResponse) -> SendBuffer:
     """Sends the head of the response. Raises ClientLeft."""
     try:
         writer = await response.prepare(request)
     except ConnectionError as error:
         raise ClientLeft from error
     assert isinstance(writer, StreamWriter)
-    return Outlet(request, writer)
+    return SendBuffer(request, writer)
 
 
 @contextmanager
-def beating(outlet: Outlet, sign_of_life: bytes, seconds: float) -> Iterator[None]:
+def beating(send_buffer: SendBuffer, sign_of_life: bytes, seconds: float) -> Iterator[None]:
     """Writes the sign whenever nothing was written for so long. A timer of each, so that not all beat at once."""
     loop = asyncio.get_running_loop()
     timer = loop.call_later(seconds, lambda: beat())
 
     def beat() -> None:
         nonlocal timer
-        silent = loop.time() - outlet.written_at
-        if silent >= seconds and not outlet.is_blocked:
+        silent = loop.time() - send_buffer.written_at
+        if silent >= seconds and not send_buffer.is_blocked:
             with suppress(ClientLeft):
-                outlet.write_now(sign_of_life)
+                send_buffer.write_now(sign_of_life)
             silent = 0.0
         timer = loop.call_later(max(seconds - silent, seconds / 10), beat)
 

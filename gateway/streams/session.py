@@ -1,6 +1,6 @@
 """The cookie of a browser's event streams: its EventSource sends no header with a key, and no key stands in an address.
 
-The cookie is a ticket, good for event streams alone, and sent by the browser to these paths alone, from pages of this
+The cookie is a token, good for event streams alone, and sent by the browser to these paths alone, from pages of this
 origin alone. `POST /graphql/session` sets it for a key, `DELETE` gives it up.
 """
 
@@ -42,11 +42,11 @@ async def begin_session(request: web.Request) -> web.Response:
     """Raises Unauthenticated and RequestError."""
     _check_page(request)
     principal = await authenticate(request)
-    tickets = request.app[SERVICES].tickets
-    token = await tickets.issue(principal, Purpose.STREAM, LIFETIME)
+    tokens = request.app[SERVICES].tokens
+    token = await tokens.issue(principal, Purpose.STREAM, LIFETIME)
     former = request.cookies.get(COOKIE)
     if former is not None:
-        await tickets.give_up(former)
+        await tokens.give_up(former)
     response = web.Response(status=204)
     response.set_cookie(
         COOKIE,
@@ -65,7 +65,7 @@ async def end_session(request: web.Request) -> web.Response:
     _check_page(request)
     token = request.cookies.get(COOKIE)
     if token is not None:
-        await request.app[SERVICES].tickets.give_up(token)
+        await request.app[SERVICES].tokens.give_up(token)
     response = web.Response(status=204)
     response.del_cookie(COOKIE, path=_SENT_TO, secure=_is_https(request), httponly=True, samesite="Strict")
     return response
@@ -78,7 +78,7 @@ async def principal_of_session(request: web.Request) -> Principal | None:
         return None
     _check_page(request)
     services = request.app[SERVICES]
-    principal = (await services.tickets.redeem(token, Purpose.STREAM)).principal
+    principal = (await services.tokens.redeem(token, Purpose.STREAM)).principal
     services.authenticator.note_use(principal)
     request[KEY_PREFIX] = principal.key_prefix
     return principal

@@ -23,7 +23,7 @@ from gateway.operations import Refused, errors_of, execute_operation, find_opera
 from gateway.services import Services
 from gateway.streams.finishing import finished
 from ledger.errors import Lagged
-from resolvers.context import Watching
+from resolvers.context import SubscriptionContext
 from resolvers.reads.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
 
 
@@ -37,7 +37,7 @@ class Event:
     """When the row was committed, of live events alone."""
 
 
-Taker = Callable[[Event], bool]
+Sink = Callable[[Event], bool]
 """Writes an event at once, or says that it can't, or raises: then the event comes by iteration."""
 
 
@@ -53,8 +53,8 @@ class Ended(Exception):
 class EventStream(Protocol):
     """Raises Ended when it is over for a reason. `aclose` ends it at once, begun or not."""
 
-    def hand_to(self, taker: Taker) -> None:
-        """While the next event is waited for, those that are there at once may go to `taker`, and wake nobody. What it
+    def attach(self, sink: Sink) -> None:
+        """While the next event is waited for, those that are there at once may go to `sink`, and wake nobody. What it
         does not take comes by iteration."""
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
@@ -90,7 +90,7 @@ class Subscription:
         # text for all who ask the same: it is compared with each event.
         self._kind = (operation, sys.intern(orjson.dumps(values).decode()), principal.scope.value)
 
-    def hand_to(self, taker: Taker) -> None:
+    def attach(self, sink: Sink) -> None:
         source, kind, context = self._source, self._kind, copy_context()
         if not isinstance(source, BalanceChanges):
             return  # its events are rare, and not the same for others
@@ -100,12 +100,12 @@ class Subscription:
                 made = change.made.get(kind)
                 if made is None:
                     made = context.run(self._begin, source.event_of(change), change.made)
-                return isinstance(made, Event) and taker(made)
+                return isinstance(made, Event) and sink(made)
             except Exception:  # noqa: BLE001
                 # It fails again in the task that waits for the event, which can tell of it.
                 return False
 
-        source.hand_to(take)
+        source.attach(take)
 
     def __aiter__(self) -> Self:
         return self
@@ -167,7 +167,7 @@ class _Once:
     def __init__(self, payload: bytes) -> None:
         self._events = iter((Event(None, payload, None),))
 
-    def hand_to(self, taker: Taker) -> None:
+    def attach(self, sink: Sink) -> None:
         """It is there already."""
 
     def __aiter__(self) -> Self:
@@ -199,7 +199,9 @@ async def answers(
             document,
             operation_name=given.operation_name,
             variables=given.variables,
-            context=Watching(snapshot, principal, services.clock(), services.database.changes, last_event_id),
+            context=SubscriptionContext(
+                snapshot, principal, services.clock(), services.database.changes, last_event_id
+            ),
         )
     if isinstance(source, ExecutionResult):
         raise Refused(formatted_errors(services, source.errors or [], "BAD_USER_INPUT"))

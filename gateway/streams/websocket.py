@@ -18,12 +18,12 @@ from gateway.requests import ClientLeft, authenticate, begin_stream, own_headers
 from gateway.same_origin import check_origin
 from gateway.services import SERVICES
 from gateway.streams import messages
-from gateway.streams.cancel_scope import Leash
+from gateway.streams.cancel_scope import CancelScope
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
 from gateway.streams.live import LIVE, Ending
 from gateway.streams.messages import CloseCode, Closing, Complete, Init, Ping, Subscribe, parse_message
 from gateway.streams.record import Record
-from gateway.streams.send_buffer import Outlet, done_now, prepared
+from gateway.streams.send_buffer import SendBuffer, done_now, prepared
 from gateway.streams.source import ANSWERS
 from gateway.streams.subscription import Event
 from ledger.errors import Unauthenticated
@@ -81,7 +81,7 @@ class _Socket:
         self._request = request
         self._response = response
         self._services = request.app[SERVICES]
-        self._outlet: Outlet
+        self._send_buffer: SendBuffer
         self.principal: Principal | None = None
         self._init_received = False
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -90,16 +90,16 @@ class _Socket:
         self._owed: dict[WSMsgType, bytes] = {}
         """Answers to the last pings, while the client takes nothing."""
         self._paying: asyncio.Task[None] | None = None
-        self._leash = Leash(self._services.settings.connection_init_seconds)
+        self._cancel_scope = CancelScope(self._services.settings.connection_init_seconds)
 
     def end(self, ending: Ending) -> None:
-        self._leash.pull(ending)
+        self._cancel_scope.cancel(ending)
 
     async def serve(self) -> None:
         live, started = self._request.app[LIVE], time.monotonic()
         live.enter(self)
         try:
-            self._outlet = await prepared(self._request, self._response)
+            self._send_buffer = await prepared(self._request, self._response)
             streams_to(self._request, lambda: None)
             begin_stream(self._request, 101)
             await self._close(await self._read())
@@ -113,7 +113,7 @@ class _Socket:
     async def _read(self) -> Closing | None:
         """Until the client closes the socket, or the server is to: that is what is returned."""
         try:
-            async with self._leash:
+            async with self._cancel_scope:
                 if not _offers_protocol(self._request):
                     raise Closing(CloseCode.SUBPROTOCOL, "Subprotocol not acceptable")
                 await self._read_on()
@@ -122,8 +122,8 @@ class _Socket:
         except ClientLeft:
             return None
         except Exception as error:  # noqa: BLE001  the edge: there is no response any more that could tell of it
-            if isinstance(error, TimeoutError) and self._leash.has_run_out:
-                return Closing(*(_ENDINGS[self._leash.ending] if self._leash.ending else _INIT_TIMEOUT))
+            if isinstance(error, TimeoutError) and self._cancel_scope.has_expired:
+                return Closing(*(_ENDINGS[self._cancel_scope.ending] if self._cancel_scope.ending else _INIT_TIMEOUT))
             problem = problem_of(error)
             report(problem, error)
             return Closing(*(_LATER if problem.code == "UNAVAILABLE" else _INTERNAL))
@@ -156,7 +156,7 @@ class _Socket:
         if self._init_received:
             raise Closing(CloseCode.TOO_MANY_INITS, "Too many initialisation requests")
         self._init_received = True
-        self._leash.let_go()
+        self._cancel_scope.lift_deadline()
         header = next((value for name, value in message.payload.items() if name.lower() == "authorization"), None)
         try:
             self.principal = await authenticate(self._request, None if header is None else str(header))
@@ -194,22 +194,22 @@ class _Socket:
             # Nothing was waited for since the last message: the id is free as soon as the client knows.
             if self._running.get(message.id) is asyncio.current_task():
                 del self._running[message.id]
-            record.end(self._leash.ending or reason)
+            record.end(self._cancel_scope.ending or reason)
 
     async def _answer(self, principal: Principal, message: Subscribe, record: Record) -> None:
-        prefix, outlet = messages.next_prefix(message.id), self._outlet
+        prefix, send_buffer = messages.next_prefix(message.id), self._send_buffer
         stream = await self._request.app[ANSWERS](self._services, principal, message.given, None)
 
         def write(event: Event) -> None:
             # As `_send_now`, in a third of its time: thousands of sockets may be handed the same event.
-            outlet.write_through(messages.text_frame(prefix + event.payload + b"}"))
+            send_buffer.write_through(messages.text_frame(prefix + event.payload + b"}"))
             record.sent(event.committed_at)
 
-        await outlet.pour(stream, write)
+        await send_buffer.pour(stream, write)
 
     async def _send(self, frame: bytes) -> None:
         """Raises ClientLeft."""
-        await self._outlet.ready()
+        await self._send_buffer.ready()
         self._send_now(WSMsgType.TEXT, frame)
 
     def _send_now(self, kind: WSMsgType, frame: bytes) -> None:
@@ -218,7 +218,7 @@ class _Socket:
 
     def _pay(self, kind: WSMsgType, answer: bytes) -> None:
         """Answers a ping; while the client takes nothing, later ones take the place of earlier ones."""
-        if not self._outlet.is_blocked:
+        if not self._send_buffer.is_blocked:
             self._send_now(kind, answer)
             return
         self._owed[kind] = answer
@@ -227,7 +227,7 @@ class _Socket:
 
     async def _pay_later(self) -> None:
         with suppress(ClientLeft):
-            await self._outlet.ready()
+            await self._send_buffer.ready()
             while self._owed:
                 self._send_now(*self._owed.popitem())
 
@@ -238,10 +238,10 @@ class _Socket:
             await asyncio.wait(tasks)
         if closing is None:
             return
-        if self._leash.ending == Ending.KEY:
+        if self._cancel_scope.ending == Ending.KEY:
             await self._say_key_ended(interrupted)
         await self._response.close(code=closing.code, message=closing.reason.encode(), drain=False)
-        self._outlet.drop_rest()
+        self._send_buffer.drop_rest()
 
     async def _say_key_ended(self, names: list[str]) -> None:
         errors = errors_of(self._services, KEY_ENDED)

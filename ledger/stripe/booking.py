@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from db import stripe_customers
-from ledger.commands import Entry, Order, Writer
+from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import WriterKind
 from ledger.posting import LedgerTransaction
 
@@ -28,4 +28,4 @@ class Booking:
         return None if customer is None else await stripe_customers.account_of_customer(self._connection, customer)
 
     async def _post(self, account_id: int, entries: Sequence[Entry]) -> None:
-        await self._transaction.post(Order(account_id, WRITER, entries, OPERATION))
+        await self._transaction.post(Posting(account_id, WRITER, entries, OPERATION))

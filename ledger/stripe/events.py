@@ -12,7 +12,7 @@ from db.database import Database
 from db.rows import AccountRow
 from db.stripe_events import StripeEventRow
 from ledger.accounts import locked_account
-from ledger.audit import COMMAND_LINE, Act, Actor, note
+from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
 from ledger.errors import BillingError, Conflict, NotFound
 from ledger.ids import account_id_text
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
@@ -102,7 +102,7 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
         msg = f"the customer {customer} is already linked to {account_id_text(linked)}"
         raise Conflict(msg)
     await stripe_events.bring_forward(transaction.connection, customer, now)
-    await note(transaction, Act("linkStripeCustomer", actor, account_id, description=customer))
+    await note(transaction, AuditedAction("linkStripeCustomer", actor, account_id, description=customer))
     return account
 
 
@@ -118,7 +118,7 @@ async def dismiss_event(transaction: LedgerTransaction, event_id: str, reason: s
         raise Conflict(msg)
     row = settled(row, Ignored(f"dismissed: {reason}"), transaction.clock())
     await stripe_events.put(transaction.connection, row)
-    await note(transaction, Act("dismissStripeEvent", actor, description=f"{event_id}: {reason}"))
+    await note(transaction, AuditedAction("dismissStripeEvent", actor, description=f"{event_id}: {reason}"))
     return row
 
 

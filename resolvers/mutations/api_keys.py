@@ -20,9 +20,9 @@ from access.keys import (
 from db.rows import ApiKeyRow, TransactionRow
 from ledger.accounts import locked_account
 from ledger.errors import BadUserInput, Forbidden
-from ledger.idempotent_calls import Call, Came, once
+from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,61 +45,63 @@ def _outlives(principal: Principal, scope: str, expires_at: datetime | None) -> 
     return expires_at is None or expires_at > principal.expires_at
 
 
-def listed_accounts(writes: Writes, account_ids: Sequence[str] | None) -> tuple[int, ...] | None:
+def listed_accounts(context: MutationContext, account_ids: Sequence[str] | None) -> tuple[int, ...] | None:
     """Raises Forbidden for keys that keep none, and NotFound for what is no account's id."""
-    writes.require_keeper()
+    context.require_keeper()
     if account_ids is None:
         return None
-    return tuple(writes.account_in_scope(one, "accountIds") for one in account_ids)
+    return tuple(context.account_in_scope(one, "accountIds") for one in account_ids)
 
 
-async def create(writes: Writes, idempotency_key: str, new: NewKey, account_id: str | None) -> KeyOutcome:
+async def create(context: MutationContext, idempotency_key: str, new: NewKey, account_id: str | None) -> KeyOutcome:
     """`account_id` is that of a read or manage key; a manage key's own if it is None."""
-    writes.require_keeper()
-    own = writes.principal.account_id
+    context.require_keeper()
+    own = context.principal.account_id
     if own is not None and new.scope not in OF_ACCOUNTS:
         raise Forbidden("a manage key can create only READ and MANAGE keys")
     if account_id is not None or own is not None:
-        new = replace(new, account_id=writes.account_in_scope(account_id, "accountId"))
-    if _outlives(writes.principal, new.scope, new.expires_at):
+        new = replace(new, account_id=context.account_in_scope(account_id, "accountId"))
+    if _outlives(context.principal, new.scope, new.expires_at):
         raise BadUserInput("expiresAt must not be later than the expiry of the calling key, which has the same scope")
-    call = Call("createApiKey", idempotency_key, asdict(new), new.account_id)
+    call = IdempotentCall("createApiKey", idempotency_key, asdict(new), new.account_id)
 
     async def acted(transaction: LedgerTransaction) -> KeyOutcome:
-        actor = await acting_key(transaction, writes.principal)
+        actor = await acting_key(transaction, context.principal)
         return await _kept(transaction, call, lambda: create_key(transaction, new, actor))
 
-    return await writes.act(acted, new.account_id)
+    return await context.act(acted, new.account_id)
 
 
-async def rotate(writes: Writes, idempotency_key: str, prefix: str, grace: timedelta) -> KeyOutcome:
-    writes.require_keeper()
+async def rotate(context: MutationContext, idempotency_key: str, prefix: str, grace: timedelta) -> KeyOutcome:
+    context.require_keeper()
 
     async def acted(transaction: LedgerTransaction) -> KeyOutcome:
-        actor = await acting_key(transaction, writes.principal)
-        old = await _key_in_scope(transaction, writes.principal, prefix)
-        if _outlives(writes.principal, old.scope, old.expires_at):
+        actor = await acting_key(transaction, context.principal)
+        old = await _key_in_scope(transaction, context.principal, prefix)
+        if _outlives(context.principal, old.scope, old.expires_at):
             raise Forbidden("a key that expires cannot rotate a key of its own scope that expires later")
-        call = Call("rotateApiKey", idempotency_key, [prefix, grace.total_seconds()], old.account_id)
+        call = IdempotentCall("rotateApiKey", idempotency_key, [prefix, grace.total_seconds()], old.account_id)
         outcome = await _kept(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))
 
-    return await writes.act(acted)
+    return await context.act(acted)
 
 
-async def revoke(writes: Writes, idempotency_key: str, prefix: str) -> KeyOutcome:
-    writes.require_keeper()
+async def revoke(context: MutationContext, idempotency_key: str, prefix: str) -> KeyOutcome:
+    context.require_keeper()
 
     async def acted(transaction: LedgerTransaction) -> KeyOutcome:
-        actor = await acting_key(transaction, writes.principal)
-        row = await _key_in_scope(transaction, writes.principal, prefix)
+        actor = await acting_key(transaction, context.principal)
+        row = await _key_in_scope(transaction, context.principal, prefix)
 
         async def revoked() -> tuple[None, ApiKeyRow]:
             return None, await revoke_key(transaction, row, actor)
 
-        return await _kept(transaction, Call("revokeApiKey", idempotency_key, prefix, row.account_id), revoked)
+        return await _kept(
+            transaction, IdempotentCall("revokeApiKey", idempotency_key, prefix, row.account_id), revoked
+        )
 
-    return await writes.act(acted)
+    return await context.act(acted)
 
 
 async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, prefix: str) -> ApiKeyRow:
@@ -111,20 +113,20 @@ async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, pr
 
 
 async def _kept(
-    transaction: LedgerTransaction, call: Call, make: Callable[[], Awaitable[tuple[str | None, ApiKeyRow]]]
+    transaction: LedgerTransaction, call: IdempotentCall, make: Callable[[], Awaitable[tuple[str | None, ApiKeyRow]]]
 ) -> KeyOutcome:
     """`make` returns the secret, where there is a new one, and the key."""
     secret: str | None = None
 
-    async def work() -> Came:
+    async def work() -> CallResult:
         nonlocal secret
         secret, row = await make()
         balance_nanos = None
         if row.account_id is not None:
             balance_nanos = (await locked_account(transaction, row.account_id)).balance_nanos
-        return Came(row.account_id, balance_nanos, row.prefix)
+        return CallResult(row.account_id, balance_nanos, row.prefix)
 
-    came = await once(transaction, call, work)
-    assert came.key_prefix is not None
-    row = await locked_key(transaction, came.key_prefix)
-    return KeyOutcome(row, secret, None, came.balance_nanos, came.replayed)
+    result = await run_once(transaction, call, work)
+    assert result.key_prefix is not None
+    row = await locked_key(transaction, result.key_prefix)
+    return KeyOutcome(row, secret, None, result.balance_nanos, result.replayed)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from db.rows import TransactionRow
 from ledger.accounts import locked_account
-from ledger.idempotent_calls import Call, Came, once
+from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
 
 
 @dataclass(frozen=True, slots=True)
-class ActOutcome:
+class CallOutcome:
     account_id: int
     balance_nanos: int
     replayed: bool
@@ -21,16 +21,18 @@ class ActOutcome:
     transactions: tuple[TransactionRow, ...] = ()
 
 
-async def acted_once(transaction: LedgerTransaction, call: Call, work: Callable[[], Awaitable[object]]) -> ActOutcome:
+async def run_once_on_account(
+    transaction: LedgerTransaction, call: IdempotentCall, work: Callable[[], Awaitable[object]]
+) -> CallOutcome:
     """Does the work, unless the call was made before. Its account is locked meanwhile."""
     assert call.account_id is not None
     account_id = call.account_id
 
-    async def done() -> Came:
+    async def done() -> CallResult:
         account = await locked_account(transaction, account_id)
         await work()
-        return Came(account_id, account.balance_nanos)
+        return CallResult(account_id, account.balance_nanos)
 
-    came = await once(transaction, call, done)
-    assert came.balance_nanos is not None
-    return ActOutcome(account_id, came.balance_nanos, came.replayed)
+    result = await run_once(transaction, call, done)
+    assert result.balance_nanos is not None
+    return CallOutcome(account_id, result.balance_nanos, result.replayed)

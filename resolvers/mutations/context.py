@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from access.keys import KeyScope, Principal, ServiceOperation, acting_key
 from db.connections.snapshots import NothingToRead, Snapshot
 from ledger.audit import Actor
-from ledger.commands import Move, Order, Outcome, Writer
+from ledger.commands import Command, Outcome, Posting, Writer
 from ledger.errors import Forbidden
 from ledger.kinds import WriterKind
 from ledger.posting import Clock, Ledger, LedgerTransaction, Result, Work
 from ledger.top_ups import TopUps
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.loaders import Loaders
 
 
@@ -26,7 +26,7 @@ async def _sound(snapshot: Snapshot) -> AsyncIterator[None]:
         raise snapshot.failure
 
 
-class Writes(Reads):
+class MutationContext(QueryContext):
     """The context of a mutation. Each of its fields is one transaction: its resolver acts in it, and what is selected
     of its payload is read in it, so it sees what the act did and nothing that others did to the account afterwards."""
 
@@ -67,14 +67,14 @@ class Writes(Reads):
         self.now = self._clock()
         return result
 
-    async def post(self, order: Order) -> Outcome:
+    async def post(self, posting: Posting) -> Outcome:
         """Shares a commit with the calls that wait beside it, unless its payload is to be read in its transaction."""
-        outcomes = None if self._may_read else await self._ledger.post_shared(order)
+        outcomes = None if self._may_read else await self._ledger.post_shared(posting)
         if outcomes is not None:
             self._ends = None
             self._know_alone(outcomes[0])
             return outcomes[0]
-        (outcome,) = await self.act(lambda transaction: transaction.post(order), order.account_id)
+        (outcome,) = await self.act(lambda transaction: transaction.post(posting), posting.account_id)
         return outcome
 
     def _know_alone(self, outcome: Outcome) -> None:
@@ -85,7 +85,7 @@ class Writes(Reads):
             self.loaders.charge.know(charge[:3], charge)
         self.now = self._clock()
 
-    async def act_as_operator(
+    async def run_as_operator(
         self, work: Callable[[LedgerTransaction, Actor], Awaitable[Result]], account_id: int | None = None
     ) -> Result:
         """Raises Forbidden for other keys, and Unauthenticated for one that was revoked a moment ago."""
@@ -97,10 +97,10 @@ class Writes(Reads):
         return await self.act(acted, account_id)
 
     async def post_as_service(
-        self, operation: ServiceOperation, account_id: str, idempotency_key: str, *moves: Move
+        self, operation: ServiceOperation, account_id: str, idempotency_key: str, *commands: Command
     ) -> Outcome:
         number = self.account_of_service(operation, account_id)
-        return await self.post(Order(number, self.service(), moves, operation.value, idempotency_key))
+        return await self.post(Posting(number, self.service(), commands, operation.value, idempotency_key))
 
     def service(self) -> Writer:
         return Writer(WriterKind.SERVICE, self.principal.key_prefix)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from access.keys import ServiceOperation
 from ledger import grants
-from ledger.commands import Order, Outcome
-from resolvers.mutations.context import Writes
+from ledger.commands import Outcome, Posting
+from resolvers.mutations.context import MutationContext
 
 
 async def grant_bonus(
-    writes: Writes,
+    context: MutationContext,
     account_id: str,
     idempotency_key: str,
     *,
@@ -16,7 +16,7 @@ async def grant_bonus(
     description: str | None,
 ) -> Outcome:
     operation = ServiceOperation.GRANT_BONUS
-    number = writes.account_of_service(operation, account_id)
+    number = context.account_of_service(operation, account_id)
     entry = grants.bonus(amount_nanos, promotion, description)
     payload = [amount_nanos, promotion, description]
-    return await writes.post(Order(number, writes.service(), (entry,), operation.value, idempotency_key, payload))
+    return await context.post(Posting(number, context.service(), (entry,), operation.value, idempotency_key, payload))

@@ -6,7 +6,7 @@ from access.keys import ServiceOperation
 from db.rows import ChargeRow, TransactionRow
 from ledger.commands import OpenHold, Ref, RenewHold, SettleHold
 from ledger.past import checked_past
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 
 
 class HoldOutcome(NamedTuple):
@@ -19,32 +19,36 @@ class HoldOutcome(NamedTuple):
 
 
 async def _posted(
-    writes: Writes,
+    context: MutationContext,
     operation: ServiceOperation,
     account_id: str,
     idempotency_key: str,
-    move: OpenHold | RenewHold | SettleHold,
+    command: OpenHold | RenewHold | SettleHold,
 ) -> HoldOutcome:
-    outcome = await writes.post_as_service(operation, account_id, idempotency_key, move)
+    outcome = await context.post_as_service(operation, account_id, idempotency_key, command)
     return HoldOutcome(
-        outcome.account_id, move.ref, outcome.transactions, outcome.balance_nanos, outcome.replayed, outcome.to_stop
+        outcome.account_id, command.ref, outcome.transactions, outcome.balance_nanos, outcome.replayed, outcome.to_stop
     )
 
 
-async def open_hold(writes: Writes, account_id: str, idempotency_key: str, move: OpenHold) -> HoldOutcome:
-    return await _posted(writes, ServiceOperation.OPEN_HOLD, account_id, idempotency_key, move)
+async def open_hold(context: MutationContext, account_id: str, idempotency_key: str, command: OpenHold) -> HoldOutcome:
+    return await _posted(context, ServiceOperation.OPEN_HOLD, account_id, idempotency_key, command)
 
 
-async def renew_hold(writes: Writes, account_id: str, idempotency_key: str, move: RenewHold) -> HoldOutcome:
-    return await _posted(writes, ServiceOperation.RENEW_HOLD, account_id, idempotency_key, move)
+async def renew_hold(
+    context: MutationContext, account_id: str, idempotency_key: str, command: RenewHold
+) -> HoldOutcome:
+    return await _posted(context, ServiceOperation.RENEW_HOLD, account_id, idempotency_key, command)
 
 
-async def settle_hold(writes: Writes, account_id: str, idempotency_key: str, move: SettleHold) -> HoldOutcome:
-    if move.ended_at is not None:
-        checked_past(move.ended_at, writes.now, "endedAt")
-    return await _posted(writes, ServiceOperation.SETTLE_HOLD, account_id, idempotency_key, move)
+async def settle_hold(
+    context: MutationContext, account_id: str, idempotency_key: str, command: SettleHold
+) -> HoldOutcome:
+    if command.ended_at is not None:
+        checked_past(command.ended_at, context.now, "endedAt")
+    return await _posted(context, ServiceOperation.SETTLE_HOLD, account_id, idempotency_key, command)
 
 
-async def charge_of(writes: Writes, outcome: HoldOutcome) -> ChargeRow | None:
+async def charge_of(context: MutationContext, outcome: HoldOutcome) -> ChargeRow | None:
     """There is one: the call opened, renewed or settled it."""
-    return await writes.loaders.charge.load((outcome.account_id, outcome.ref.type.value, outcome.ref.id))
+    return await context.loaders.charge.load((outcome.account_id, outcome.ref.type.value, outcome.ref.id))

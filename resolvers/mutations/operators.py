@@ -8,14 +8,14 @@ from db import writes as rows
 from db.rows import TransactionRow
 from ledger import grants
 from ledger.accounts import STATUS_ACTS, NewAccount, change_status, create_account
-from ledger.audit import Actor, post_noted
-from ledger.commands import Entry, Order, Outcome, Writer
+from ledger.audit import Actor, post_audited
+from ledger.commands import Entry, Outcome, Posting, Writer
 from ledger.errors import NotFound
-from ledger.idempotent_calls import Call, Came, once
+from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.ids import parse_transaction_id
 from ledger.kinds import AccountStatus, TransactionType, WriterKind
 from ledger.posting import LedgerTransaction
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,44 +26,48 @@ class AccountOutcome:
     replayed: bool
 
 
-async def open_account(writes: Writes, idempotency_key: str, new: NewAccount) -> AccountOutcome:
+async def open_account(context: MutationContext, idempotency_key: str, new: NewAccount) -> AccountOutcome:
     async def work(transaction: LedgerTransaction, actor: Actor) -> AccountOutcome:
-        async def created() -> Came:
+        async def created() -> CallResult:
             row = await create_account(transaction, new, actor)
-            return Came(row.id, row.balance_nanos, last_seq=row.head_seq)
+            return CallResult(row.id, row.balance_nanos, last_seq=row.head_seq)
 
-        came = await once(transaction, Call("createAccount", idempotency_key, astuple(new)), created)
-        return await _account_outcome(transaction, came)
+        result = await run_once(transaction, IdempotentCall("createAccount", idempotency_key, astuple(new)), created)
+        return await _account_outcome(transaction, result)
 
-    return await writes.act_as_operator(work)
+    return await context.run_as_operator(work)
 
 
 async def set_status(
-    writes: Writes, account_id: str, idempotency_key: str, status: AccountStatus, reason: str
+    context: MutationContext, account_id: str, idempotency_key: str, status: AccountStatus, reason: str
 ) -> AccountOutcome:
-    writes.require_operator()
-    number = writes.account_in_scope(account_id, "accountId")
+    context.require_operator()
+    number = context.account_in_scope(account_id, "accountId")
 
     async def work(transaction: LedgerTransaction, actor: Actor) -> AccountOutcome:
-        async def changed() -> Came:
+        async def changed() -> CallResult:
             row = await change_status(transaction, number, status, reason, actor)
-            return Came(number, row.balance_nanos)
+            return CallResult(number, row.balance_nanos)
 
-        call = Call(STATUS_ACTS[status], idempotency_key, reason, number)
-        return await _account_outcome(transaction, await once(transaction, call, changed))
+        call = IdempotentCall(STATUS_ACTS[status], idempotency_key, reason, number)
+        return await _account_outcome(transaction, await run_once(transaction, call, changed))
 
-    return await writes.act_as_operator(work, number)
+    return await context.run_as_operator(work, number)
 
 
-async def _account_outcome(transaction: LedgerTransaction, came: Came) -> AccountOutcome:
-    assert came.account_id is not None
-    assert came.balance_nanos is not None
-    found = await rows.rows_between(transaction.connection, came.account_id, 1, came.last_seq) if came.last_seq else []
-    return AccountOutcome(came.account_id, tuple(found), came.balance_nanos, came.replayed)
+async def _account_outcome(transaction: LedgerTransaction, result: CallResult) -> AccountOutcome:
+    assert result.account_id is not None
+    assert result.balance_nanos is not None
+    found = (
+        await rows.rows_between(transaction.connection, result.account_id, 1, result.last_seq)
+        if result.last_seq
+        else []
+    )
+    return AccountOutcome(result.account_id, tuple(found), result.balance_nanos, result.replayed)
 
 
 async def correct_balance(
-    writes: Writes,
+    context: MutationContext,
     account_id: str,
     idempotency_key: str,
     *,
@@ -71,11 +75,11 @@ async def correct_balance(
     description: str,
     corrects: str | None,
 ) -> Outcome:
-    writes.require_operator()
-    number = writes.account_in_scope(account_id, "accountId")
+    context.require_operator()
+    number = context.account_in_scope(account_id, "accountId")
     seq = None if corrects is None else _row_of(number, corrects)
     entry = Entry(TransactionType.ADMIN_CORRECTION, amount_nanos, description, corrects_seq=seq)
-    return await _posted(writes, number, (entry,), "correctBalance", idempotency_key, None)
+    return await _posted(context, number, (entry,), "correctBalance", idempotency_key, None)
 
 
 def _row_of(account_id: int, transaction_id: str) -> int:
@@ -86,7 +90,7 @@ def _row_of(account_id: int, transaction_id: str) -> int:
 
 
 async def grant_contract(
-    writes: Writes,
+    context: MutationContext,
     account_id: str,
     idempotency_key: str,
     *,
@@ -95,15 +99,15 @@ async def grant_contract(
     bonus_nanos: int | None,
     description: str | None,
 ) -> Outcome:
-    writes.require_operator()
-    number = writes.account_in_scope(account_id, "accountId")
+    context.require_operator()
+    number = context.account_in_scope(account_id, "accountId")
     entries = tuple(grants.contract(contract, cash_nanos, bonus_nanos, description))
     payload = [contract, cash_nanos, bonus_nanos, description]
-    return await _posted(writes, number, entries, "grantContract", idempotency_key, payload)
+    return await _posted(context, number, entries, "grantContract", idempotency_key, payload)
 
 
 async def _posted(
-    writes: Writes,
+    context: MutationContext,
     account_id: int,
     entries: tuple[Entry, ...],
     operation: str,
@@ -112,7 +116,7 @@ async def _posted(
 ) -> Outcome:
     async def work(transaction: LedgerTransaction, actor: Actor) -> Outcome:
         writer = Writer(WriterKind.OPERATOR, actor.name)
-        order = Order(account_id, writer, entries, operation, idempotency_key, payload)
-        return await post_noted(transaction, order, operation, actor)
+        posting = Posting(account_id, writer, entries, operation, idempotency_key, payload)
+        return await post_audited(transaction, posting, operation, actor)
 
-    return await writes.act_as_operator(work, account_id)
+    return await context.run_as_operator(work, account_id)

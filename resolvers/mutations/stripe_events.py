@@ -9,11 +9,11 @@ from db.rows import TransactionRow
 from db.stripe_events import StripeEventRow
 from ledger.audit import Actor
 from ledger.errors import NotFound
-from ledger.idempotent_calls import Call, Came, once
+from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
 from ledger.stripe.events import dismiss_event, link_customer
-from resolvers.mutations.calls import ActOutcome
-from resolvers.mutations.context import Writes
+from resolvers.mutations.calls import CallOutcome
+from resolvers.mutations.context import MutationContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +23,35 @@ class EventOutcome:
     transactions: tuple[TransactionRow, ...] = ()
 
 
-async def link(writes: Writes, account_id: str, idempotency_key: str, customer: str) -> ActOutcome:
-    writes.require_operator()
-    number = writes.account_in_scope(account_id, "accountId")
+async def link(context: MutationContext, account_id: str, idempotency_key: str, customer: str) -> CallOutcome:
+    context.require_operator()
+    number = context.account_in_scope(account_id, "accountId")
 
-    async def work(transaction: LedgerTransaction, actor: Actor) -> ActOutcome:
-        async def linked() -> Came:
+    async def work(transaction: LedgerTransaction, actor: Actor) -> CallOutcome:
+        async def linked() -> CallResult:
             account = await link_customer(transaction, number, customer, actor)
-            return Came(number, account.balance_nanos)
+            return CallResult(number, account.balance_nanos)
 
-        came = await once(transaction, Call("linkStripeCustomer", idempotency_key, customer, number), linked)
-        assert came.balance_nanos is not None
-        return ActOutcome(number, came.balance_nanos, came.replayed)
+        result = await run_once(
+            transaction, IdempotentCall("linkStripeCustomer", idempotency_key, customer, number), linked
+        )
+        assert result.balance_nanos is not None
+        return CallOutcome(number, result.balance_nanos, result.replayed)
 
-    return await writes.act_as_operator(work)
+    return await context.run_as_operator(work)
 
 
-async def dismiss(writes: Writes, event_id: str, idempotency_key: str, reason: str) -> EventOutcome:
+async def dismiss(context: MutationContext, event_id: str, idempotency_key: str, reason: str) -> EventOutcome:
     async def work(transaction: LedgerTransaction, actor: Actor) -> EventOutcome:
-        async def dismissed() -> Came:
+        async def dismissed() -> CallResult:
             await dismiss_event(transaction, event_id, reason, actor)
-            return Came(None, None)
+            return CallResult(None, None)
 
-        call = Call("dismissStripeEvent", idempotency_key, [event_id, reason])
-        came = await once(transaction, call, dismissed)
+        call = IdempotentCall("dismissStripeEvent", idempotency_key, [event_id, reason])
+        result = await run_once(transaction, call, dismissed)
         event = await stripe_events.locked(transaction.connection, event_id)
         if event is None:
             raise NotFound("there is no such event")
-        return EventOutcome(event, came.replayed)
+        return EventOutcome(event, result.replayed)
 
-    return await writes.act_as_operator(work)
+    return await context.run_as_operator(work)

@@ -7,7 +7,7 @@ from db.rows import TransactionRow
 from db.top_ups import TopUpRow
 from ledger.posting import LedgerTransaction
 from ledger.top_ups import OPERATION, NewTopUp, SessionState, keep, state_of
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class TopUpOutcome:
 
 
 async def create_top_up(
-    writes: Writes,
+    context: MutationContext,
     account_id: str | None,
     idempotency_key: str,
     *,
@@ -29,17 +29,17 @@ async def create_top_up(
     cancel_url: str,
 ) -> TopUpOutcome:
     """No transaction is open while Stripe is waited for."""
-    number = writes.account_of_manager(OPERATION, account_id)
+    number = context.account_of_manager(OPERATION, account_id)
     new = NewTopUp(number, amount_nanos, success_url, cancel_url, idempotency_key)
-    session = await writes.top_ups.start(new)
+    session = await context.top_ups.start(new)
 
     async def work(transaction: LedgerTransaction) -> TopUpOutcome:
-        await acting_key(transaction, writes.principal)
+        await acting_key(transaction, context.principal)
         kept = await keep(transaction, new, session)
         return TopUpOutcome(number, kept.row, kept.balance_nanos, kept.is_replayed)
 
-    return await writes.act(work, number)
+    return await context.act(work, number)
 
 
-def session_state(writes: Writes, outcome: TopUpOutcome) -> SessionState:
-    return state_of(outcome.top_up, writes.now)
+def session_state(context: MutationContext, outcome: TopUpOutcome) -> SessionState:
+    return state_of(outcome.top_up, context.now)

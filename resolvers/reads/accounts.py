@@ -3,11 +3,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from db import accounts
-from db.filters import AccountCriteria
+from db.filters import AccountFilter
 from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_account_id
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter, filter_digest, position_in
 from resolvers.pages import Page, page_rows, window_of
 from resolvers.reads.texts import checked_characters
@@ -16,29 +16,29 @@ MIN_SEARCH = 3
 MAX_SEARCH = 200
 
 
-async def account(reads: Reads, account_id: str | None) -> AccountRow:
-    row = await reads.loaders.account.load(reads.account_in_scope(account_id))
+async def account(context: QueryContext, account_id: str | None) -> AccountRow:
+    row = await context.loaders.account.load(context.account_in_scope(account_id))
     if row is None:
         raise NotFound("there is no such account")
     return row
 
 
-def ask_account(reads: Reads, _above: None, id: str | None = None) -> int:  # noqa: A002  GraphQL's name
-    """Asks for the account's row ahead; its number is the key of what is asked for below it."""
-    number = reads.account_in_scope(id)
-    reads.loaders.account.load(number)
+def prefetch_account(context: QueryContext, _above: None, id: str | None = None) -> int:  # noqa: A002  GraphQL's name
+    """Prefetches the account's row. The account's number is the key for the fields below."""
+    number = context.account_in_scope(id)
+    context.loaders.account.load(number)
     return number
 
 
-def ask_balance(reads: Reads, account_id: int, as_of: datetime | None = None) -> None:
+def prefetch_balance(context: QueryContext, account_id: int, as_of: datetime | None = None) -> None:
     if as_of is not None:
-        reads.loaders.balance_as_of.load((account_id, as_of))
+        context.loaders.balance_as_of.load((account_id, as_of))
 
 
-async def balance(reads: Reads, row: AccountRow, as_of: datetime | None) -> int:
+async def balance(context: QueryContext, row: AccountRow, as_of: datetime | None) -> int:
     if as_of is None or (row.head_at is not None and as_of >= row.head_at):
         return row.balance_nanos
-    return await reads.loaders.balance_as_of.load((row.id, as_of))
+    return await context.loaders.balance_as_of.load((row.id, as_of))
 
 
 def balance_cursor(row: AccountRow) -> str:
@@ -54,13 +54,15 @@ def checked_search(search: str | None) -> str | None:
     return checked_characters(search, "search")
 
 
-async def account_page(reads: Reads, first: int | None, after: str | None, search: str | None) -> Page[AccountRow]:
-    reads.require_operator()
-    digest = filter_digest(AccountCriteria(checked_search(search)))
+async def account_page(
+    context: QueryContext, first: int | None, after: str | None, search: str | None
+) -> Page[AccountRow]:
+    context.require_operator()
+    digest = filter_digest(AccountFilter(checked_search(search)))
     position = position_in(after, "after", CursorKind.ACCOUNTS, 0, digest)
     window = window_of(first, None, position, None)
     found = await accounts.account_page(
-        reads.snapshot,
+        context.snapshot,
         limit=window.limit,
         after=position,
         search=search,
@@ -71,6 +73,6 @@ async def account_page(reads: Reads, first: int | None, after: str | None, searc
     return Page(0, search, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))
 
 
-async def account_count(reads: Reads, page: Page[AccountRow]) -> int:
-    search: str | None = page.criteria
-    return await accounts.account_count(reads.snapshot, search, None if search is None else parse_account_id(search))
+async def account_count(context: QueryContext, page: Page[AccountRow]) -> int:
+    search: str | None = page.row_filter
+    return await accounts.account_count(context.snapshot, search, None if search is None else parse_account_id(search))

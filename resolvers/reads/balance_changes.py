@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Self
 
 from db.feed.changes import Change
-from db.feed.follower import AheadOfLedger, Diverged, Follower, Taker
+from db.feed.follower import AheadOfLedger, Diverged, Follower, Sink
 from db.feed.follower import Lagged as FollowerLagged
 from db.position import Position
 from db.rows import TransactionRow
 from ledger.errors import BadCursor, Lagged, NotFound
-from resolvers.context import Watching
+from resolvers.context import SubscriptionContext
 from resolvers.cursors import CursorKind, LedgerCursorWriter, diverged, ledger_position, read_cursor
 
 _NO_ROW: Final = "the row of the after cursor is not in the ledger"
@@ -39,9 +39,9 @@ def _position_of(after: str, account_id: int) -> Position:
     return ledger_position(cursor, "after")
 
 
-async def _follower(watching: Watching, account_id: int, after: Position | None) -> Follower:
+async def _follower(context: SubscriptionContext, account_id: int, after: Position | None) -> Follower:
     try:
-        follower = await watching.changes.follow(account_id, after)
+        follower = await context.changes.follow(account_id, after)
     except AheadOfLedger as error:
         raise diverged("the after cursor is ahead of the ledger") from error
     except Diverged as error:
@@ -98,9 +98,9 @@ class BalanceChanges(_Stream):
     shared: dict[object, object]
     """Belongs to the newest event: what is made of it for one subscriber may serve the others."""
 
-    def hand_to(self, taker: Taker) -> None:
+    def attach(self, sink: Sink) -> None:
         """While the next event is waited for, its change goes there at once. What is not taken comes by iteration."""
-        self._follower.hand_to(taker)
+        self._follower.attach(sink)
 
     async def __anext__(self) -> BalanceEvent:
         change = await self._next()
@@ -122,7 +122,7 @@ class LowBalances(_Stream):
 
     def __init__(self, follower: Follower, account_id: int, threshold_nanos: int, *, is_below: bool) -> None:
         super().__init__(follower, account_id)
-        follower.hand_to(self._passes)
+        follower.attach(self._passes)
         self._threshold_nanos = threshold_nanos
         self._is_below = is_below
         self._first: LowBalanceEvent | None = None
@@ -157,26 +157,26 @@ class LowBalances(_Stream):
         return True
 
 
-async def balance_changes(watching: Watching, account_id: str | None, after: str | None) -> BalanceChanges:
+async def balance_changes(context: SubscriptionContext, account_id: str | None, after: str | None) -> BalanceChanges:
     """With `after`, the rows since then come first; without it, the newest row."""
-    number = watching.account_in_scope(account_id, "accountId")
-    after = watching.resume_after or after
+    number = context.account_in_scope(account_id, "accountId")
+    after = context.resume_after or after
     position = None if after is None else _position_of(after, number)
-    return BalanceChanges(await _follower(watching, number, position), number)
+    return BalanceChanges(await _follower(context, number, position), number)
 
 
 async def low_balances(
-    watching: Watching, account_id: str | None, threshold_nanos: int, after: str | None
+    context: SubscriptionContext, account_id: str | None, threshold_nanos: int, after: str | None
 ) -> LowBalances:
     """With `after`, what was crossed since then; without it, an event at once if the balance is below already."""
-    number = watching.account_in_scope(account_id, "accountId")
-    after = watching.resume_after or after
+    number = context.account_in_scope(account_id, "accountId")
+    after = context.resume_after or after
     if after is None:
-        return LowBalances.from_now(await _follower(watching, number, None), number, threshold_nanos)
+        return LowBalances.from_now(await _follower(context, number, None), number, threshold_nanos)
     position = _position_of(after, number)
-    follower = await _follower(watching, number, position)
+    follower = await _follower(context, number, position)
     try:
-        row = await watching.loaders.transaction.load((number, position.seq)) if position.seq else None
+        row = await context.loaders.transaction.load((number, position.seq)) if position.seq else None
         if not position.is_at(None if row is None else row.hash):
             raise diverged(_NO_ROW)
     except BaseException:

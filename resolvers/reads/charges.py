@@ -5,14 +5,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from db.filters import ChargeCriteria, TransactionCriteria, Window
+from db.filters import ChargeFilter, TransactionFilter, Window
 from db.rows import ChargeRow, TransactionRow
 from ledger.errors import BadCursor, BadUserInput, NotFound
 from ledger.ids import parse_charge_id
 from ledger.kinds import RESOURCES, ChargeState, RefType
-from resolvers.context import Reads, covers
+from resolvers.context import QueryContext, covers
 from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
-from resolvers.pages import ALL, Needed, Page, page_rows, window_of
+from resolvers.pages import ALL, Page, PageProjection, page_rows, window_of
 from resolvers.reads import transactions
 from resolvers.reads.texts import checked_ref_id
 
@@ -20,19 +20,19 @@ _STATES: Final = tuple(sorted(state.value for state in ChargeState))
 _REF_TYPES: Final = tuple(sorted(ref_type.value for ref_type in RESOURCES))
 
 
-def charge_criteria(
+def charge_filter(
     *,
     state: ChargeState | None = None,
     ref_type: RefType | None = None,
     ref_id: str | None = None,
     opened_gte: datetime | None = None,
     opened_lt: datetime | None = None,
-) -> ChargeCriteria:
+) -> ChargeFilter:
     """Raises BadUserInput for a range that is upside down or a refId of the wrong length."""
     if opened_gte is not None and opened_lt is not None and opened_lt < opened_gte:
         raise BadUserInput("openedAt has an invalid range: lt must not be before gte")
     by_run = state is not None or ref_type is not None or ref_id is not None
-    return ChargeCriteria(
+    return ChargeFilter(
         states=(state.value,) if state else _STATES if by_run else None,
         ref_types=(ref_type.value,) if ref_type else _REF_TYPES if by_run else None,
         ref_id=None if ref_id is None else checked_ref_id(ref_id),
@@ -51,13 +51,13 @@ def _position(text: str | None, argument: str, account_id: int, digest: bytes) -
 
 def _window(
     account_id: int,
-    criteria: ChargeCriteria,
+    row_filter: ChargeFilter,
     first: int | None,
     after: str | None,
     last: int | None,
     before: str | None,
 ) -> Window:
-    digest = filter_digest(criteria)
+    digest = filter_digest(row_filter)
     return window_of(
         first,
         last,
@@ -66,7 +66,7 @@ def _window(
     )
 
 
-PageKey = tuple[int, ChargeCriteria]
+PageKey = tuple[int, ChargeFilter]
 """What the count of a page is of."""
 
 
@@ -77,14 +77,14 @@ class _Asked:
     that the list goes on there, and one charge is looked for.
     """
 
-    def __init__(self, reads: Reads, account_id: int, criteria: ChargeCriteria, window: Window) -> None:
+    def __init__(self, context: QueryContext, account_id: int, row_filter: ChargeFilter, window: Window) -> None:
         def charges(part: Window) -> Awaitable[list[ChargeRow]]:
-            return reads.loaders.charge_page.load((account_id, (criteria, part)))
+            return context.loaders.charge_page.load((account_id, (row_filter, part)))
 
         self._window = window
         self._found = charges(window)
         self._newer = self._older = None
-        if criteria.states is not None and len(criteria.states) == 1:
+        if row_filter.states is not None and len(row_filter.states) == 1:
             if isinstance(window.after, int):
                 self._newer = charges(Window(limit=1, before=window.after - 1, oldest=True))
             if isinstance(window.before, int):
@@ -100,9 +100,9 @@ class _Asked:
 
 
 async def charge_page(
-    reads: Reads,
+    context: QueryContext,
     account_id: int,
-    criteria: ChargeCriteria,
+    row_filter: ChargeFilter,
     *,
     first: int | None = None,
     after: str | None = None,
@@ -110,64 +110,69 @@ async def charge_page(
     before: str | None = None,
 ) -> Page[ChargeRow]:
     """Newest first; `after` means older, `before` newer."""
-    window = _window(account_id, criteria, first, after, last, before)
-    rows, has_next, has_previous = await _Asked(reads, account_id, criteria, window).page()
-    writer = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(criteria))
+    window = _window(account_id, row_filter, first, after, last, before)
+    rows, has_next, has_previous = await _Asked(context, account_id, row_filter, window).page()
+    writer = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(row_filter))
     return Page(
-        account_id, criteria, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.first_seq for row in rows])
+        account_id,
+        row_filter,
+        rows,
+        has_next,
+        has_previous,
+        lambda rows: writer.of_seqs([row.first_seq for row in rows]),
     )
 
 
-def ask_page(
-    reads: Reads,
+def prefetch_page(
+    context: QueryContext,
     account_id: int,
-    criteria: ChargeCriteria,
+    row_filter: ChargeFilter,
     *,
     first: int | None = None,
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
 ) -> PageKey:
-    """Asks for the page's charges ahead."""
-    _Asked(reads, account_id, criteria, _window(account_id, criteria, first, after, last, before))
-    return account_id, criteria
+    """Prefetches the page's charges."""
+    _Asked(context, account_id, row_filter, _window(account_id, row_filter, first, after, last, before))
+    return account_id, row_filter
 
 
-def ask_count(reads: Reads, page: PageKey) -> None:
-    reads.loaders.charge_count.load(page)
+def prefetch_count(context: QueryContext, page: PageKey) -> None:
+    context.loaders.charge_count.load(page)
 
 
-async def charge_count(reads: Reads, page: Page[ChargeRow]) -> int:
-    return await reads.loaders.charge_count.load((page.account_id, page.criteria))
+async def charge_count(context: QueryContext, page: Page[ChargeRow]) -> int:
+    return await context.loaders.charge_count.load((page.account_id, page.row_filter))
 
 
-async def charge(reads: Reads, charge_id: str) -> ChargeRow:
+async def charge(context: QueryContext, charge_id: str) -> ChargeRow:
     key = parse_charge_id(charge_id)
-    row = await reads.loaders.charge_of_first_row.load(key) if key and covers(reads.principal, key[0]) else None
+    row = await context.loaders.charge_of_first_row.load(key) if key and covers(context.principal, key[0]) else None
     if row is None:
         raise NotFound("there is no such charge")
     return row
 
 
-async def charge_of(reads: Reads, row: TransactionRow) -> ChargeRow | None:
+async def charge_of(context: QueryContext, row: TransactionRow) -> ChargeRow | None:
     """The charge that a ledger row belongs to."""
     if row.ref_id is None or row.ref_type not in RESOURCES:
         return None
-    return await reads.loaders.charge.load((row.account_id, row.ref_type, row.ref_id))
+    return await context.loaders.charge.load((row.account_id, row.ref_type, row.ref_id))
 
 
 async def charge_transactions(
-    reads: Reads,
+    context: QueryContext,
     charge: ChargeRow,
     *,
     first: int | None = None,
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    needed: Needed = ALL,
+    page_projection: PageProjection = ALL,
 ) -> Page[TransactionRow]:
     """The rows of one charge: the same list, with the same cursors, as the account's narrowed to its resource."""
-    criteria = TransactionCriteria(ref_type=charge.ref_type, ref_id=charge.ref_id)
-    window, ends = transactions.stretch_in(charge.account_id, criteria, first, after, last, before, needed)
-    reads.take_nested_rows(window.limit - 1)
-    return await transactions.transaction_page_in(reads, charge.account_id, criteria, window, ends)
+    row_filter = TransactionFilter(ref_type=charge.ref_type, ref_id=charge.ref_id)
+    window, ends = transactions.stretch_in(charge.account_id, row_filter, first, after, last, before, page_projection)
+    context.take_nested_rows(window.limit - 1)
+    return await transactions.transaction_page_in(context, charge.account_id, row_filter, window, ends)

@@ -7,7 +7,7 @@ from typing import Final
 from db.rows import AccountRow, MonthlyFiguresRow
 from ledger.account_state import month_of
 from ledger.errors import BadUserInput
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 
 MAX_MONTHS: Final = 120
 DEFAULT_MONTHS: Final = 12
@@ -28,26 +28,26 @@ def months_until(year: int, month: int, count: int) -> tuple[str, ...]:
     return tuple(f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(last - count + 1, last + 1))
 
 
-def ask_summary(reads: Reads, account_id: int, month: str | None = None) -> None:
-    reads.loaders.months.load((account_id, (month or month_of(reads.now),)))
+def prefetch_summary(context: QueryContext, account_id: int, month: str | None = None) -> None:
+    context.loaders.months.load((account_id, (month or month_of(context.now),)))
 
 
-def ask_summaries(reads: Reads, account_id: int, last: int | None = None) -> None:
-    reads.loaders.months.load((account_id, _newest_months(reads, last)))
+def prefetch_summaries(context: QueryContext, account_id: int, last: int | None = None) -> None:
+    context.loaders.months.load((account_id, _newest_months(context, last)))
 
 
-def _newest_months(reads: Reads, last: int | None) -> tuple[str, ...]:
+def _newest_months(context: QueryContext, last: int | None) -> tuple[str, ...]:
     last = DEFAULT_MONTHS if last is None else last
     if not 1 <= last <= MAX_MONTHS:
         msg = f"last must be between 1 and {MAX_MONTHS} months, not {last}"
         raise BadUserInput(msg)
-    return months_until(reads.now.year, reads.now.month, last)
+    return months_until(context.now.year, context.now.month, last)
 
 
-async def monthly_summary(reads: Reads, row: AccountRow, month: str | None) -> MonthlyFiguresRow:
-    return (await reads.loaders.months.load((row.id, (month or month_of(reads.now),))))[0]
+async def monthly_summary(context: QueryContext, row: AccountRow, month: str | None) -> MonthlyFiguresRow:
+    return (await context.loaders.months.load((row.id, (month or month_of(context.now),))))[0]
 
 
-async def monthly_summaries(reads: Reads, row: AccountRow, last: int | None) -> list[MonthlyFiguresRow]:
+async def monthly_summaries(context: QueryContext, row: AccountRow, last: int | None) -> list[MonthlyFiguresRow]:
     """Oldest first."""
-    return await reads.loaders.months.load((row.id, _newest_months(reads, last)))
+    return await context.loaders.months.load((row.id, _newest_months(context, last)))

@@ -9,19 +9,19 @@ from db.recharges import RechargeViewRow
 from db.rows import AccountRow
 from ledger.kinds import AccountStatus
 from ledger.recharges import RechargeBlock, block_of
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads.explanations import explain_recharge
 
 
-def ask_auto_recharge(reads: Reads, account_id: int) -> int:
-    """Asks for it ahead; the account is the key of what is asked for below it."""
-    reads.loaders.auto_recharge.load((account_id, _day(reads.now)))
+def prefetch_auto_recharge(context: QueryContext, account_id: int) -> int:
+    """Prefetches the view. The account is the key for the fields below."""
+    context.loaders.auto_recharge.load((account_id, _day(context.now)))
     return account_id
 
 
-async def auto_recharge(reads: Reads, account_id: int) -> RechargeViewRow | None:
+async def auto_recharge(context: QueryContext, account_id: int) -> RechargeViewRow | None:
     """None where it was never set."""
-    return await reads.loaders.auto_recharge.load((account_id, _day(reads.now)))
+    return await context.loaders.auto_recharge.load((account_id, _day(context.now)))
 
 
 def _day(now: datetime) -> tuple[datetime, datetime]:
@@ -29,35 +29,35 @@ def _day(now: datetime) -> tuple[datetime, datetime]:
     return first, first + timedelta(days=1)
 
 
-def ask_saved_card(reads: Reads, account_id: int) -> None:
-    reads.loaders.saved_card.load(account_id)
+def prefetch_saved_card(context: QueryContext, account_id: int) -> None:
+    context.loaders.saved_card.load(account_id)
 
 
-async def has_saved_card(reads: Reads, account_id: int) -> bool:
-    return await reads.loaders.saved_card.load(account_id)
+async def has_saved_card(context: QueryContext, account_id: int) -> bool:
+    return await context.loaders.saved_card.load(account_id)
 
 
-def ask_block(reads: Reads, account_id: int) -> None:
-    reads.loaders.account.load(account_id)
-    ask_saved_card(reads, account_id)
+def prefetch_block(context: QueryContext, account_id: int) -> None:
+    context.loaders.account.load(account_id)
+    prefetch_saved_card(context, account_id)
 
 
-async def block(reads: Reads, row: RechargeViewRow) -> RechargeBlock | None:
+async def block(context: QueryContext, row: RechargeViewRow) -> RechargeBlock | None:
     """Why no payment would be asked for; None if one would be."""
-    account = reads.loaders.account.load(row.account_id)
-    has_card = await has_saved_card(reads, row.account_id)
+    account = context.loaders.account.load(row.account_id)
+    has_card = await has_saved_card(context, row.account_id)
     return block_of(
         row,
-        reads.now,
-        has_payments=reads.has_payments,
+        context.now,
+        has_payments=context.has_payments,
         is_suspended=cast("AccountRow", await account).status == AccountStatus.SUSPENDED,
         has_card=has_card,
     )
 
 
-async def next_try_at(reads: Reads, row: RechargeViewRow) -> datetime | None:
+async def next_try_at(context: QueryContext, row: RechargeViewRow) -> datetime | None:
     """None where it does not wait for a time."""
-    return _next_try_at(row, reads.now, await block(reads, row))
+    return _next_try_at(row, context.now, await block(context, row))
 
 
 def _next_try_at(row: RechargeViewRow, now: datetime, found: RechargeBlock | None) -> datetime | None:
@@ -66,8 +66,8 @@ def _next_try_at(row: RechargeViewRow, now: datetime, found: RechargeBlock | Non
     return _day(now)[1] if found == RechargeBlock.DAILY_LIMIT_REACHED else None
 
 
-async def explanation(reads: Reads, row: RechargeViewRow) -> str:
-    found = await block(reads, row)
-    account = await reads.loaders.account.load(row.account_id)
+async def explanation(context: QueryContext, row: RechargeViewRow) -> str:
+    found = await block(context, row)
+    account = await context.loaders.account.load(row.account_id)
     currency = cast("AccountRow", account).currency
-    return explain_recharge(row, currency, found, _next_try_at(row, reads.now, found))
+    return explain_recharge(row, currency, found, _next_try_at(row, context.now, found))

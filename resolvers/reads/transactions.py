@@ -6,22 +6,22 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from db.filters import TransactionCriteria, Window
+from db.filters import TransactionFilter, Window
 from db.position import Position
 from db.rows import TransactionRow
 from db.transactions import TransactionTotalsRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_transaction_id
 from ledger.kinds import HOLDABLE, KINDS, RefType, TransactionSource, TransactionType
-from resolvers.context import Reads, covers
+from resolvers.context import QueryContext, covers
 from resolvers.cursors import LedgerCursorWriter, diverged, filter_digest, ledger_position_in
-from resolvers.pages import ALL, Needed, Page, page_rows, window_of
+from resolvers.pages import ALL, Page, PageProjection, page_rows, window_of
 from resolvers.reads.accounts import checked_search
 from resolvers.reads.explanations import Facts, explain
 from resolvers.reads.texts import checked_ref_id
 
 
-def transaction_criteria(
+def transaction_filter(
     *,
     types: Sequence[TransactionType] | None = None,
     sources: Sequence[TransactionSource] | None = None,
@@ -32,13 +32,13 @@ def transaction_criteria(
     ref_type: RefType | None = None,
     ref_id: str | None = None,
     search: str | None = None,
-) -> TransactionCriteria:
+) -> TransactionFilter:
     """Raises BadUserInput for a range that is upside down or a text of the wrong length."""
     if created_gte is not None and created_lt is not None and created_lt < created_gte:
         raise BadUserInput("createdAt has an invalid range: lt must not be before gte")
     if amount_gte is not None and amount_lte is not None and amount_lte < amount_gte:
         raise BadUserInput("amount has an invalid range: lte must not be less than gte")
-    return TransactionCriteria(
+    return TransactionFilter(
         # The rows that are about one kind of thing are read kind by kind, so all kinds are named then.
         kinds=_kinds(types, sources, all_named=ref_type is not None and ref_id is None),
         created_gte=created_gte,
@@ -62,50 +62,50 @@ def _kinds(
     return None if len(kinds) == len(KINDS) and not all_named else kinds
 
 
-PageKey = tuple[int, TransactionCriteria]
+PageKey = tuple[int, TransactionFilter]
 """What the count and the totals of a page are of."""
 
 
 async def transaction_page(
-    reads: Reads,
+    context: QueryContext,
     account_id: int,
-    criteria: TransactionCriteria,
+    row_filter: TransactionFilter,
     *,
     first: int | None = None,
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    needed: Needed = ALL,
+    page_projection: PageProjection = ALL,
 ) -> Page[TransactionRow]:
     """Newest first; `after` means older, `before` newer."""
-    stretch = stretch_in(account_id, criteria, first, after, last, before, needed)
-    return await transaction_page_in(reads, account_id, criteria, stretch.window, stretch.ends)
+    stretch = stretch_in(account_id, row_filter, first, after, last, before, page_projection)
+    return await transaction_page_in(context, account_id, row_filter, stretch.window, stretch.ends)
 
 
-def ask_page(
-    reads: Reads,
+def prefetch_page(
+    context: QueryContext,
     account_id: int,
-    criteria: TransactionCriteria,
+    row_filter: TransactionFilter,
     *,
     first: int | None = None,
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-    needed: Needed = ALL,
+    page_projection: PageProjection = ALL,
 ) -> PageKey:
-    """Asks for the page's rows ahead."""
-    stretch = stretch_in(account_id, criteria, first, after, last, before, needed)
-    reads.loaders.transaction_page.load((account_id, (criteria, stretch.window)))
-    _ask_hashes(reads, account_id, stretch.ends)
-    return account_id, criteria
+    """Prefetches the page's rows."""
+    stretch = stretch_in(account_id, row_filter, first, after, last, before, page_projection)
+    context.loaders.transaction_page.load((account_id, (row_filter, stretch.window)))
+    _ask_hashes(context, account_id, stretch.ends)
+    return account_id, row_filter
 
 
-def ask_count(reads: Reads, page: PageKey) -> None:
-    reads.loaders.transaction_count.load(page)
+def prefetch_count(context: QueryContext, page: PageKey) -> None:
+    context.loaders.transaction_count.load(page)
 
 
-def ask_totals(reads: Reads, page: PageKey) -> None:
-    reads.loaders.transaction_totals.load(page)
+def prefetch_totals(context: QueryContext, page: PageKey) -> None:
+    context.loaders.transaction_totals.load(page)
 
 
 class End(NamedTuple):
@@ -120,18 +120,18 @@ class Stretch(NamedTuple):
     ends: tuple[End, ...]
 
 
-# Asked for twice: ahead, and by the resolver.
+# Asked for twice: by the prefetch and by the resolver.
 @lru_cache(maxsize=1_024)
 def stretch_in(
     account_id: int,
-    criteria: TransactionCriteria,
+    row_filter: TransactionFilter,
     first: int | None,
     after: str | None,
     last: int | None,
     before: str | None,
-    needed: Needed,
+    page_projection: PageProjection,
 ) -> Stretch:
-    digest = filter_digest(criteria)
+    digest = filter_digest(row_filter)
     older = ledger_position_in(after, "after", account_id, digest)
     newer = ledger_position_in(before, "before", account_id, digest)
     window = window_of(
@@ -142,36 +142,38 @@ def stretch_in(
         None if newer is None else newer.seq or None,
     )
     ends = tuple(End(name, position) for name, position in (("after", older), ("before", newer)) if position)
-    return Stretch(replace(window, columns=needed.columns, unread=not needed.rows), ends)
+    return Stretch(replace(window, columns=page_projection.columns, unread=not page_projection.rows), ends)
 
 
-def _ask_hashes(reads: Reads, account_id: int, ends: Sequence[End]) -> list[tuple[End, Awaitable[bytes | None]]]:
+def _ask_hashes(
+    context: QueryContext, account_id: int, ends: Sequence[End]
+) -> list[tuple[End, Awaitable[bytes | None]]]:
     """Cursors of version 1 have nothing to compare, and position 0 has no row."""
     return [
-        (end, reads.loaders.row_hash.load((account_id, end.position.seq)))
+        (end, context.loaders.row_hash.load((account_id, end.position.seq)))
         for end in ends
         if end.position.seq and end.position.hash is not None
     ]
 
 
 async def transaction_page_in(
-    reads: Reads, account_id: int, criteria: TransactionCriteria, window: Window, ends: Sequence[End] = ()
+    context: QueryContext, account_id: int, row_filter: TransactionFilter, window: Window, ends: Sequence[End] = ()
 ) -> Page[TransactionRow]:
     """Raises BadCursor if the ledger has another row at one of the ends than its cursor was made of."""
-    found = reads.loaders.transaction_page.load((account_id, (criteria, window)))
-    newer = reads.loaders.transaction_count.load((account_id, criteria)) if window.after == 0 else None
-    for end, row_hash in _ask_hashes(reads, account_id, ends):
+    found = context.loaders.transaction_page.load((account_id, (row_filter, window)))
+    newer = context.loaders.transaction_count.load((account_id, row_filter)) if window.after == 0 else None
+    for end, row_hash in _ask_hashes(context, account_id, ends):
         if not end.position.is_at(await row_hash):
             raise diverged(f"{end.argument} is a cursor of a row that is not in the ledger")
     rows, has_next, has_previous = page_rows(await found, window)
     if newer is not None:
         has_previous = await newer > 0
-    writer = LedgerCursorWriter(account_id, filter_digest(criteria))
+    writer = LedgerCursorWriter(account_id, filter_digest(row_filter))
     if window.unread:
-        return Page.unread(account_id, criteria)
+        return Page.unread(account_id, row_filter)
     return Page(
         account_id,
-        criteria,
+        row_filter,
         rows,
         has_next,
         has_previous,
@@ -179,38 +181,38 @@ async def transaction_page_in(
     )
 
 
-async def transaction_count(reads: Reads, page: Page[TransactionRow]) -> int:
-    return await reads.loaders.transaction_count.load((page.account_id, page.criteria))
+async def transaction_count(context: QueryContext, page: Page[TransactionRow]) -> int:
+    return await context.loaders.transaction_count.load((page.account_id, page.row_filter))
 
 
-async def transaction_totals(reads: Reads, page: Page[TransactionRow]) -> TransactionTotalsRow:
-    return await reads.loaders.transaction_totals.load((page.account_id, page.criteria))
+async def transaction_totals(context: QueryContext, page: Page[TransactionRow]) -> TransactionTotalsRow:
+    return await context.loaders.transaction_totals.load((page.account_id, page.row_filter))
 
 
-def ask_transaction(reads: Reads, _key: None, id: str) -> None:  # noqa: A002  the argument's name
-    """Asks for the row ahead."""
-    reads.loaders.transaction.load(_key_in_scope(reads, id))
+def prefetch_transaction(context: QueryContext, _key: None, id: str) -> None:  # noqa: A002  the argument's name
+    """Prefetches the row."""
+    context.loaders.transaction.load(_key_in_scope(context, id))
 
 
-def _key_in_scope(reads: Reads, transaction_id: str) -> tuple[int, int]:
+def _key_in_scope(context: QueryContext, transaction_id: str) -> tuple[int, int]:
     """Raises NotFound."""
     key = parse_transaction_id(transaction_id)
-    if key is None or not covers(reads.principal, key[0]):
+    if key is None or not covers(context.principal, key[0]):
         raise NotFound("there is no such transaction")
     return key
 
 
-async def transaction(reads: Reads, transaction_id: str) -> TransactionRow:
-    row = await reads.loaders.transaction.load(_key_in_scope(reads, transaction_id))
+async def transaction(context: QueryContext, transaction_id: str) -> TransactionRow:
+    row = await context.loaders.transaction.load(_key_in_scope(context, transaction_id))
     if row is None:
         raise NotFound("there is no such transaction")
     return row
 
 
-async def corrected(reads: Reads, row: TransactionRow) -> TransactionRow | None:
+async def corrected(context: QueryContext, row: TransactionRow) -> TransactionRow | None:
     if row.corrects_seq is None:
         return None
-    return await reads.loaders.transaction.load((row.account_id, row.corrects_seq))
+    return await context.loaders.transaction.load((row.account_id, row.corrects_seq))
 
 
 READ_TO_EXPLAIN: Final = (
@@ -220,9 +222,9 @@ READ_TO_EXPLAIN: Final = (
 """The columns of the row that an explanation is made of."""
 
 
-async def explanation(reads: Reads, row: TransactionRow) -> str:
+async def explanation(context: QueryContext, row: TransactionRow) -> str:
     """All is asked for before the first wait, so that what many rows are explained from is read together."""
-    loaders, key = reads.loaders, (row.account_id, row.seq)
+    loaders, key = context.loaders, (row.account_id, row.seq)
     is_held = row.ref_type in HOLDABLE
     account = loaders.account.load(row.account_id)
     opened = loaders.opened_hold.load(key) if is_held and row.type == TransactionType.GPU_USAGE else None

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from access import tokens as access_tokens
 from access.keys import Keys, KeyScope, NewKey, Principal, principal_of
-from access.tokens import Purpose, Ticket, Tickets
+from access.tokens import Purpose, Token, Tokens
 from db import tables
 from db.database import Database
 from ledger.errors import Unauthenticated
@@ -24,8 +24,8 @@ def keys(desk: Desk) -> Keys:
 
 
 @pytest.fixture
-def made(desk: Desk) -> Tickets:
-    return Tickets(desk.database, lambda: desk.now)
+def made(desk: Desk) -> Tokens:
+    return Tokens(desk.database, lambda: desk.now)
 
 
 @pytest.fixture
@@ -34,25 +34,25 @@ async def principal(desk: Desk, keys: Keys) -> Principal:
 
 
 async def _count(database: Database) -> int:
-    (row,) = await database.read(select(func.count()).select_from(tables.tickets))
+    (row,) = await database.read(select(func.count()).select_from(tables.tokens))
     return int(row[0])
 
 
-async def _refused(made: Tickets, token: str, purpose: Purpose) -> None:
-    with pytest.raises(Unauthenticated, match="the ticket is not valid, has expired or was already used"):
+async def _refused(made: Tokens, token: str, purpose: Purpose) -> None:
+    with pytest.raises(Unauthenticated, match="the token is not valid, has expired or was already used"):
         await made.redeem(token, purpose)
 
 
-async def test_a_ticket_stands_for_its_key_until_it_expires(desk: Desk, made: Tickets, principal: Principal) -> None:
+async def test_a_token_stands_for_its_key_until_it_expires(desk: Desk, made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.EXPORT, HOUR, "transactions.csv")
-    expected = Ticket(principal, "transactions.csv", desk.now + HOUR)
+    expected = Token(principal, "transactions.csv", desk.now + HOUR)
     desk.now += HOUR - SECOND
     assert [await made.redeem(token, Purpose.EXPORT) for _ in range(3)] == [expected] * 3
     desk.now += SECOND
     await _refused(made, token, Purpose.EXPORT)
 
 
-async def test_a_ticket_is_good_for_its_purpose_alone(made: Tickets, principal: Principal) -> None:
+async def test_a_token_is_good_for_its_purpose_alone(made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.STREAM, HOUR)
     await _refused(made, token, Purpose.EXPORT)
     await _refused(made, token, Purpose.SIGN_IN)
@@ -60,20 +60,20 @@ async def test_a_ticket_is_good_for_its_purpose_alone(made: Tickets, principal: 
 
 
 @pytest.mark.parametrize("token", ["", "A" * 32, "A" * 33, "\udcff", "é" * 32])
-async def test_what_is_no_ticket_is_refused_alike(made: Tickets, principal: Principal, token: str) -> None:
+async def test_what_is_no_token_is_refused_alike(made: Tokens, principal: Principal, token: str) -> None:
     await made.issue(principal, Purpose.STREAM, HOUR)
     await _refused(made, token, Purpose.STREAM)
 
 
-async def test_a_link_signs_in_once_however_many_try_at_once(made: Tickets, principal: Principal) -> None:
+async def test_a_link_signs_in_once_however_many_try_at_once(made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.SIGN_IN, HOUR)
     tried = await asyncio.gather(*(made.redeem(token, Purpose.SIGN_IN) for _ in range(8)), return_exceptions=True)
-    assert [one.principal for one in tried if isinstance(one, Ticket)] == [principal]
-    assert [type(one) for one in tried if not isinstance(one, Ticket)] == [Unauthenticated] * 7
+    assert [one.principal for one in tried if isinstance(one, Token)] == [principal]
+    assert [type(one) for one in tried if not isinstance(one, Token)] == [Unauthenticated] * 7
     await _refused(made, token, Purpose.SIGN_IN)
 
 
-async def test_a_ticket_dies_with_its_key(desk: Desk, keys: Keys, made: Tickets, principal: Principal) -> None:
+async def test_a_token_dies_with_its_key(desk: Desk, keys: Keys, made: Tokens, principal: Principal) -> None:
     revoked = await made.issue(principal, Purpose.STREAM, HOUR)
     await keys.revoke(principal.key_prefix)
     await _refused(made, revoked, Purpose.STREAM)
@@ -84,8 +84,8 @@ async def test_a_ticket_dies_with_its_key(desk: Desk, keys: Keys, made: Tickets,
     await _refused(made, expiring, Purpose.STREAM)
 
 
-async def test_no_ticket_is_made_of_a_key_that_ended_meanwhile(
-    desk: Desk, keys: Keys, made: Tickets, principal: Principal
+async def test_no_token_is_made_of_a_key_that_ended_meanwhile(
+    desk: Desk, keys: Keys, made: Tokens, principal: Principal
 ) -> None:
     await keys.revoke(principal.key_prefix)
     with pytest.raises(Unauthenticated, match="the API key has expired or was revoked"):
@@ -93,7 +93,7 @@ async def test_no_ticket_is_made_of_a_key_that_ended_meanwhile(
     assert await _count(desk.database) == 0
 
 
-async def test_a_ticket_that_is_given_up_is_none(desk: Desk, made: Tickets, principal: Principal) -> None:
+async def test_a_token_that_is_given_up_is_none(desk: Desk, made: Tokens, principal: Principal) -> None:
     token, other = [await made.issue(principal, Purpose.STREAM, HOUR) for _ in range(2)]
     await made.give_up(token)
     await made.give_up("nothing")
@@ -101,15 +101,15 @@ async def test_a_ticket_that_is_given_up_is_none(desk: Desk, made: Tickets, prin
     assert (await made.redeem(other, Purpose.STREAM)).principal == principal
 
 
-async def test_the_token_is_not_kept(desk: Desk, made: Tickets, principal: Principal) -> None:
+async def test_the_token_is_not_kept(desk: Desk, made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.STREAM, HOUR)
-    (row,) = await desk.database.read(select(tables.tickets))
+    (row,) = await desk.database.read(select(tables.tokens))
     assert row[0] == hashlib.sha256(token.encode()).digest()
     assert token not in repr(tuple(row))
 
 
-async def test_a_key_has_a_bound_on_the_tickets_of_a_purpose(
-    desk: Desk, made: Tickets, principal: Principal, monkeypatch: pytest.MonkeyPatch
+async def test_a_key_has_a_bound_on_the_tokens_of_a_purpose(
+    desk: Desk, made: Tokens, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_tokens, "MAX_LIVE", 3)
     download = await made.issue(principal, Purpose.EXPORT, HOUR)
@@ -124,8 +124,8 @@ async def test_a_key_has_a_bound_on_the_tickets_of_a_purpose(
     assert (await made.redeem(download, Purpose.EXPORT)).principal == principal
 
 
-async def test_expired_tickets_are_deleted_in_batches(
-    desk: Desk, made: Tickets, principal: Principal, monkeypatch: pytest.MonkeyPatch
+async def test_expired_tokens_are_deleted_in_batches(
+    desk: Desk, made: Tokens, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_tokens, "BATCH", 2)
     for hours in (1, 1, 1, 1, 2, 3, 3):

@@ -13,7 +13,7 @@ from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.protocol import Runner
 from gateway.services import SERVICES, Services, build_services
-from ledger.commands import Entry, Order, Ref, Writer
+from ledger.commands import Entry, Posting, Ref, Writer
 from ledger.ids import account_id_text
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import parse_nanos
@@ -67,7 +67,7 @@ class Gateway:
     async def charge(self, dollars: str, description: str, account: int | None = None) -> str:
         """Posts one row of API usage and returns its id."""
         entry = Entry(TransactionType.GPU_USAGE, -parse_nanos(dollars), description, Ref(RefType.API_USAGE, "live"))
-        order = Order(account or self.account, Writer(WriterKind.SERVICE, "tests"), [entry], "recordUsage")
+        order = Posting(account or self.account, Writer(WriterKind.SERVICE, "tests"), [entry], "recordUsage")
         outcome = await self.services.ledger.post(order)
         row = outcome[0].transactions[0]
         return f"txn_{row.account_id}_{row.seq}"

@@ -18,7 +18,7 @@ from tests.console.gateways import Gateway
 AXE: Final = ROOT / "console" / "billing" / "node_modules" / "axe-core" / "axe.min.js"
 RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
-Act = Callable[[Page], Awaitable[Any]]
+AuditedAction = Callable[[Page], Awaitable[Any]]
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +87,14 @@ async def wrong_filter(page: Page) -> None:
     await expect(page.get_by_role("alert")).to_be_visible()
 
 
-def text(words: str) -> Act:
+def text(words: str) -> AuditedAction:
     async def seen(page: Page) -> None:
         await expect(page.get_by_text(words).first).to_be_visible()
 
     return seen
 
 
-VIEWS: Final[dict[str, tuple[str, Act]]] = {
+VIEWS: Final[dict[str, tuple[str, AuditedAction]]] = {
     "transactions": ("", table),
     "type menu": ("", open_type_menu),
     "reference menu": ("?types=refund", open_reference_menu),

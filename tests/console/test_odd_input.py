@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from ledger.accounts import Accounts
-from ledger.commands import Entry, Order, Writer
+from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import parse_nanos
 from tests.console.conftest import Open
@@ -32,7 +32,9 @@ def rows(page: Page) -> Locator:
 
 async def post(gateway: Gateway, account: int, amount: str, description: str) -> None:
     entry = Entry(TransactionType.ADMIN_CORRECTION, parse_nanos(amount), description)
-    await gateway.services.ledger.post(Order(account, Writer(WriterKind.OPERATOR, "tests"), [entry], "correctBalance"))
+    await gateway.services.ledger.post(
+        Posting(account, Writer(WriterKind.OPERATOR, "tests"), [entry], "correctBalance")
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 360])

@@ -108,7 +108,7 @@ async def test_a_link_signs_in_once_and_its_code_leaves_the_address(
 ) -> None:
     watched.expected = REFUSED
     key = await gateway.key(KeyScope.MANAGE)
-    code = await gateway.services.tickets.issue(principal_of(key.row), Purpose.SIGN_IN, timedelta(hours=1))
+    code = await gateway.services.tokens.issue(principal_of(key.row), Purpose.SIGN_IN, timedelta(hours=1))
     page = await open_page(f"?tab=usage#code={code}", key=None)
     await expect(page.get_by_role("heading", name="Credit balance")).to_be_visible()
     assert page.url == f"{gateway.url}/console/?tab=usage"

@@ -267,7 +267,7 @@ async def test_the_export_has_the_whole_filter_and_its_address_no_key(
     async with page.expect_download() as started:
         await page.get_by_role("button", name="Export CSV").click()
     download = await started.value
-    assert re.fullmatch(rf"{gateway.url}/billing/transactions\.csv\?ticket=[\w-]+", download.url)
+    assert re.fullmatch(rf"{gateway.url}/billing/transactions\.csv\?token=[\w-]+", download.url)
     assert download.suggested_filename == f"transactions-{gateway.account_id}.csv"
     text = (await download.path()).read_text()
     parameters = {"types": "gpu_usage,refund", "search": "instance", "amount_lte": "5"}

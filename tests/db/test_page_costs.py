@@ -20,11 +20,11 @@ from sqlalchemy import text
 from db import accounts, charges, resources, transactions, usage
 from db.connections.snapshots import Snapshot
 from db.database import Database, DatabaseOptions
-from db.filters import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE, ChargeCriteria, TransactionCriteria, Window
+from db.filters import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE, ChargeFilter, TransactionFilter, Window
 from db.transactions import SORTED_AMOUNTS
 from ledger.kinds import KINDS, ChargeState, RefType, TransactionSource, TransactionType
-from resolvers.reads.charges import charge_criteria
-from resolvers.reads.transactions import transaction_criteria
+from resolvers.reads.charges import charge_filter
+from resolvers.reads.transactions import transaction_filter
 from tests.db import bulk_rows
 from tests.db.bulk_rows import BIG, BIG_ROWS, FIRST_OTHER, SMALL
 from tests.postgres import Postgres
@@ -104,7 +104,7 @@ async def buffers(server: Server, read: Read, planner: Planner) -> int:
 
 def page_of(
     account_ids: list[int],
-    criteria: TransactionCriteria,
+    row_filter: TransactionFilter,
     after: int | None = None,
     *,
     size: int = PAGE,
@@ -112,7 +112,7 @@ def page_of(
 ) -> Read:
     window = Window(limit=size + 1, after=after, oldest=oldest)
     return lambda snapshot: snapshot.read(
-        transactions.transaction_pages(snapshot.is_postgresql, account_ids, criteria, window)
+        transactions.transaction_pages(snapshot.is_postgresql, account_ids, row_filter, window)
     )
 
 
@@ -126,7 +126,7 @@ async def matching(server: Server, condition: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Filter:
-    criteria: TransactionCriteria
+    row_filter: TransactionFilter
     condition: str
     """The same in SQL, for the model."""
     most: int
@@ -134,7 +134,7 @@ class Filter:
 
     @property
     def chance(self) -> int:
-        return CHANCE + len(self.criteria.kinds or ())
+        return CHANCE + len(self.row_filter.kinds or ())
 
 
 MIDDLE: Final = datetime(2024, 9, 1, tzinfo=UTC)
@@ -155,84 +155,84 @@ WALK: Final = PAGE * BIG_ROWS // SORTED_AMOUNTS // 160
 
 FILTERS: Final = {
     "none": Filter(ALL_TRANSACTIONS, "true", 12),
-    "one type": Filter(transaction_criteria(types=[_T.TOPUP]), "type = 'topup'", IN_ORDER),
-    "one common type": Filter(transaction_criteria(types=[_T.GPU_USAGE]), "type = 'gpu_usage'", 20),
-    "a rare type": Filter(transaction_criteria(types=[_T.BONUS]), "type = 'bonus'", IN_ORDER),
+    "one type": Filter(transaction_filter(types=[_T.TOPUP]), "type = 'topup'", IN_ORDER),
+    "one common type": Filter(transaction_filter(types=[_T.GPU_USAGE]), "type = 'gpu_usage'", 20),
+    "a rare type": Filter(transaction_filter(types=[_T.BONUS]), "type = 'bonus'", IN_ORDER),
     "several types": Filter(
-        transaction_criteria(types=[_T.TOPUP, _T.AUTO_RECHARGE, _T.REFUND, _T.BONUS]),
+        transaction_filter(types=[_T.TOPUP, _T.AUTO_RECHARGE, _T.REFUND, _T.BONUS]),
         "type IN ('topup', 'auto_recharge', 'refund', 'bonus')",
         5 * RUN + PAGE,
     ),
     "rare types": Filter(
-        transaction_criteria(types=[_T.BONUS, _T.ADMIN_CORRECTION, _T.CONTRACT_GRANT]),
+        transaction_filter(types=[_T.BONUS, _T.ADMIN_CORRECTION, _T.CONTRACT_GRANT]),
         "type IN ('bonus', 'admin_correction', 'contract_grant')",
         4 * RUN + PAGE,
     ),
     "all types but one": Filter(
-        transaction_criteria(types=[kind for kind in _T if kind != _T.TOPUP]), "type <> 'topup'", 11 * RUN + PAGE
+        transaction_filter(types=[kind for kind in _T if kind != _T.TOPUP]), "type <> 'topup'", 11 * RUN + PAGE
     ),
-    "a source": Filter(transaction_criteria(sources=[_S.METERING]), "source = 'metering'", 2 * RUN + 20),
+    "a source": Filter(transaction_filter(sources=[_S.METERING]), "source = 'metering'", 2 * RUN + 20),
     "a source of many types": Filter(
-        transaction_criteria(sources=[_S.STRIPE_WEBHOOK]), "source = 'stripe_webhook'", 5 * RUN + PAGE + CHANCE
+        transaction_filter(sources=[_S.STRIPE_WEBHOOK]), "source = 'stripe_webhook'", 5 * RUN + PAGE + CHANCE
     ),
     "a type from a source": Filter(
-        transaction_criteria(types=[_T.REFUND], sources=[_S.STRIPE_WEBHOOK]),
+        transaction_filter(types=[_T.REFUND], sources=[_S.STRIPE_WEBHOOK]),
         "type = 'refund' AND source = 'stripe_webhook'",
         IN_ORDER,
     ),
-    "createdAt": Filter(transaction_criteria(created_gte=MIDDLE, created_lt=LATER), _BETWEEN, 2 * RUN + 12),
+    "createdAt": Filter(transaction_filter(created_gte=MIDDLE, created_lt=LATER), _BETWEEN, 2 * RUN + 12),
     "createdAt and type": Filter(
-        transaction_criteria(created_gte=MIDDLE, created_lt=LATER, types=[_T.TOPUP, _T.AUTO_RECHARGE]),
+        transaction_filter(created_gte=MIDDLE, created_lt=LATER, types=[_T.TOPUP, _T.AUTO_RECHARGE]),
         f"{_BETWEEN} AND type IN ('topup', 'auto_recharge')",
         6 * RUN + IN_ORDER,
     ),
-    "amount, wide": Filter(transaction_criteria(amount_lte=dollars(-1)), "amount_nanos <= -1e9", BY_SEQ + PROBE),
+    "amount, wide": Filter(transaction_filter(amount_lte=dollars(-1)), "amount_nanos <= -1e9", BY_SEQ + PROBE),
     "amount, narrow": Filter(
-        transaction_criteria(amount_gte=dollars(980), amount_lte=dollars(999)),
+        transaction_filter(amount_gte=dollars(980), amount_lte=dollars(999)),
         "amount_nanos BETWEEN 980e9 AND 999e9",
         BY_SEQ + PROBE,
     ),
     "amount, between": Filter(
-        transaction_criteria(amount_gte=dollars(950)), "amount_nanos >= 950e9", BY_SEQ + PROBE + WALK
+        transaction_filter(amount_gte=dollars(950)), "amount_nanos >= 950e9", BY_SEQ + PROBE + WALK
     ),
     "amount, exact": Filter(
-        transaction_criteria(amount_gte=dollars(50), amount_lte=dollars(50)), "amount_nanos = 50e9", IN_ORDER
+        transaction_filter(amount_gte=dollars(50), amount_lte=dollars(50)), "amount_nanos = 50e9", IN_ORDER
     ),
     "amount, exact, of old rows alone": Filter(
-        transaction_criteria(amount_gte=dollars(-311.11), amount_lte=dollars(-311.11)),
+        transaction_filter(amount_gte=dollars(-311.11), amount_lte=dollars(-311.11)),
         "amount_nanos = -311.11 * 1e9",
         IN_ORDER,
     ),
-    "amount, rare": Filter(transaction_criteria(amount_gte=dollars(1001)), "amount_nanos >= 1001e9", BY_SEQ + CHANCE),
+    "amount, rare": Filter(transaction_filter(amount_gte=dollars(1001)), "amount_nanos >= 1001e9", BY_SEQ + CHANCE),
     "amount and type": Filter(
-        transaction_criteria(types=[_T.REFUND], amount_gte=dollars(50)),
+        transaction_filter(types=[_T.REFUND], amount_gte=dollars(50)),
         "type = 'refund' AND amount_nanos >= 50e9",
         BY_SEQ + PROBE,
     ),
     "refType": Filter(
-        transaction_criteria(ref_type=RefType.STRIPE_CHECKOUT_SESSION),
+        transaction_filter(ref_type=RefType.STRIPE_CHECKOUT_SESSION),
         "ref_type = 'stripe_checkout_session'",
         len(KINDS) * RUN + PAGE,
     ),
     "refType, common": Filter(
-        transaction_criteria(ref_type=RefType.GPU_INSTANCE), "ref_type = 'gpu_instance'", len(KINDS) * RUN + 20
+        transaction_filter(ref_type=RefType.GPU_INSTANCE), "ref_type = 'gpu_instance'", len(KINDS) * RUN + 20
     ),
     "refType, rare": Filter(
-        transaction_criteria(ref_type=RefType.STRIPE_REFUND), "ref_type = 'stripe_refund'", len(KINDS) * RUN + PAGE
+        transaction_filter(ref_type=RefType.STRIPE_REFUND), "ref_type = 'stripe_refund'", len(KINDS) * RUN + PAGE
     ),
     "refType and type": Filter(
-        transaction_criteria(ref_type=RefType.INFERENCE_INSTANCE, types=[_T.REFUND]),
+        transaction_filter(ref_type=RefType.INFERENCE_INSTANCE, types=[_T.REFUND]),
         "ref_type = 'inference_instance' AND type = 'refund'",
         2 * RUN + PAGE,
     ),
-    "refId": Filter(transaction_criteria(ref_id="inference_instance-7"), "ref_id = 'inference_instance-7'", IN_ORDER),
+    "refId": Filter(transaction_filter(ref_id="inference_instance-7"), "ref_id = 'inference_instance-7'", IN_ORDER),
     "refType and refId": Filter(
-        transaction_criteria(ref_type=RefType.INFERENCE_INSTANCE, ref_id="inference_instance-7"),
+        transaction_filter(ref_type=RefType.INFERENCE_INSTANCE, ref_id="inference_instance-7"),
         "ref_id = 'inference_instance-7'",
         IN_ORDER,
     ),
     "refId and createdAt": Filter(
-        transaction_criteria(ref_id="inference_instance-7", created_gte=MIDDLE, created_lt=LATER),
+        transaction_filter(ref_id="inference_instance-7", created_gte=MIDDLE, created_lt=LATER),
         f"{_BETWEEN} AND ref_id = 'inference_instance-7'",
         2 * RUN + IN_ORDER,
     ),
@@ -251,10 +251,10 @@ async def three_pages(server: Server, one: Filter, planner: Planner) -> tuple[in
         window = Window(limit=size + 1, after=after)
         async with server.database.snapshot() as snapshot:
             page = await snapshot.read(
-                transactions.transaction_pages(snapshot.is_postgresql, [BIG], one.criteria, window)
+                transactions.transaction_pages(snapshot.is_postgresql, [BIG], one.row_filter, window)
             )
         assert [row.seq for row in page[BIG]][:size] == seqs
-        costs.append(await buffers(server, page_of([BIG], one.criteria, after, size=size), planner))
+        costs.append(await buffers(server, page_of([BIG], one.row_filter, after, size=size), planner))
     return costs[0], costs[1], costs[2]
 
 
@@ -270,41 +270,41 @@ async def test_a_page_costs_the_same_wherever_it_lies(bulk: Server, name: str, p
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
 async def test_the_oldest_rows_cost_no_more_than_the_newest(bulk: Server, planner: Planner) -> None:
     for name in ("none", "several types", "createdAt and type", "amount, narrow", "refType"):
-        criteria = FILTERS[name].criteria
-        newest = await buffers(bulk, page_of([BIG], criteria), planner)
-        oldest = await buffers(bulk, page_of([BIG], criteria, oldest=True), planner)
+        row_filter = FILTERS[name].row_filter
+        newest = await buffers(bulk, page_of([BIG], row_filter), planner)
+        oldest = await buffers(bulk, page_of([BIG], row_filter, oldest=True), planner)
         assert oldest <= newest * RATIO + FILTERS[name].chance, name
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
 async def test_filters_that_contradict_each_other_read_no_ledger(bulk: Server, planner: Planner) -> None:
     """Kinds and references go together in any way, and an amount that no row has is known at once."""
-    for criteria, most in (
-        (transaction_criteria(types=[_T.TOPUP], ref_type=RefType.GPU_INSTANCE), RUN),
-        (transaction_criteria(types=[_T.GPU_USAGE, _T.REFUND], ref_type=RefType.VOLUME), 3 * RUN),
-        (transaction_criteria(types=[_T.TOPUP], ref_id="inference_instance-7"), 5_000),
-        (transaction_criteria(ref_id="no such thing"), RUN),
-        (transaction_criteria(types=[_T.GPU_USAGE], amount_gte=dollars(1001)), RUN + 50),
-        (transaction_criteria(types=[]), 0),
-        (transaction_criteria(created_gte=datetime(2030, 1, 1, tzinfo=UTC)), 2 * RUN),
+    for row_filter, most in (
+        (transaction_filter(types=[_T.TOPUP], ref_type=RefType.GPU_INSTANCE), RUN),
+        (transaction_filter(types=[_T.GPU_USAGE, _T.REFUND], ref_type=RefType.VOLUME), 3 * RUN),
+        (transaction_filter(types=[_T.TOPUP], ref_id="inference_instance-7"), 5_000),
+        (transaction_filter(ref_id="no such thing"), RUN),
+        (transaction_filter(types=[_T.GPU_USAGE], amount_gte=dollars(1001)), RUN + 50),
+        (transaction_filter(types=[]), 0),
+        (transaction_filter(created_gte=datetime(2030, 1, 1, tzinfo=UTC)), 2 * RUN),
     ):
-        assert await buffers(bulk, page_of([BIG], criteria), planner) <= most, criteria
+        assert await buffers(bulk, page_of([BIG], row_filter), planner) <= most, row_filter
 
 
 async def test_a_search_reads_the_rows_between_the_cursor_and_the_end_of_the_page(bulk: Server) -> None:
     """The bound: the pages of the table on which these rows lie, some 20 of them to one, and the key's leaves."""
     disputed = await matching(bulk, "description ILIKE '%disputed%'")
-    criteria = transaction_criteria(search="dISPUTED")
+    row_filter = transaction_filter(search="dISPUTED")
     size = 10
     for start in (0, 100, len(disputed) - size - 1):
         after = disputed[start]
         rows = after - disputed[start + size]
         assert rows == size * 5_000
-        pages = await buffers(bulk, page_of([BIG], criteria, after, size=size - 1), "force_generic_plan")
+        pages = await buffers(bulk, page_of([BIG], row_filter, after, size=size - 1), "force_generic_plan")
         assert pages <= rows / 16
-        near = page_of([BIG], transaction_criteria(search="gpu instance"[:3]), after)
+        near = page_of([BIG], transaction_filter(search="gpu instance"[:3]), after)
         assert await buffers(bulk, near, "force_generic_plan") <= FILTERS["none"].most
-    only_topups = transaction_criteria(search="no such text", types=[_T.BONUS])
+    only_topups = transaction_filter(search="no such text", types=[_T.BONUS])
     assert await buffers(bulk, page_of([BIG], only_topups), "force_generic_plan") <= IN_ORDER
 
 
@@ -345,15 +345,15 @@ async def test_reading_again_plans_nothing_anew(bulk: Server) -> None:
 async def test_ten_accounts_at_once_cost_ten_times_one(bulk: Server, planner: Planner) -> None:
     account_ids = [BIG, SMALL, *range(FIRST_OTHER, FIRST_OTHER + 8)]
     for name in ("none", "several types", "amount, narrow", "amount, wide", "createdAt", "refType", "refId"):
-        criteria = FILTERS[name].criteria
-        found = [await buffers(bulk, page_of([account_id], criteria), planner) for account_id in account_ids]
-        together = await buffers(bulk, page_of(account_ids, criteria), planner)
+        row_filter = FILTERS[name].row_filter
+        found = [await buffers(bulk, page_of([account_id], row_filter), planner) for account_id in account_ids]
+        together = await buffers(bulk, page_of(account_ids, row_filter), planner)
         assert together <= sum(found) * RATIO, (name, found, together)
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
 async def test_counts_and_balances_of_a_stretch_of_time_are_look_ups(bulk: Server, planner: Planner) -> None:
-    whole = transaction_criteria(created_gte=MIDDLE, created_lt=LATER)
+    whole = transaction_filter(created_gte=MIDDLE, created_lt=LATER)
 
     def counts(snapshot: Snapshot) -> Awaitable[object]:
         return snapshot.read(transactions.transaction_counts(snapshot.is_postgresql, [BIG], whole))
@@ -371,53 +371,53 @@ async def test_counts_and_balances_of_a_stretch_of_time_are_look_ups(bulk: Serve
 
 def charges_of(
     account_ids: list[int],
-    criteria: ChargeCriteria,
+    row_filter: ChargeFilter,
     after: int | None = None,
     *,
     size: int = PAGE,
     oldest: bool = False,
 ) -> Read:
     window = Window(limit=size + 1, after=after, oldest=oldest)
-    return lambda snapshot: snapshot.read(charges.charge_pages(snapshot.is_postgresql, account_ids, criteria, window))
+    return lambda snapshot: snapshot.read(charges.charge_pages(snapshot.is_postgresql, account_ids, row_filter, window))
 
 
 @dataclass(frozen=True)
-class ChargeFilter:
-    criteria: ChargeCriteria
+class ChargeCase:
+    row_filter: ChargeFilter
     condition: str
     """The same in SQL, for the model."""
 
     @property
     def runs(self) -> int:
-        return len(self.criteria.states or "1") * len(self.criteria.ref_types or "1")
+        return len(self.row_filter.states or "1") * len(self.row_filter.ref_types or "1")
 
     @property
     def most(self) -> int:
         """A run costs its depth and, where time bounds it, two look-ups; a charge one page of the table."""
-        look_ups = (self.criteria.opened_gte is not None) + (self.criteria.opened_lt is not None)
+        look_ups = (self.row_filter.opened_gte is not None) + (self.row_filter.opened_lt is not None)
         return self.runs * (1 + look_ups) * RUN + PAGE + CHANCE
 
 
 _OPENED: Final = _BETWEEN.replace("created_at", "opened_at")
 _G, _I = RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE
 CHARGE_FILTERS: Final = {
-    "none": ChargeFilter(ALL_CHARGES, "true"),
-    "a common state": ChargeFilter(charge_criteria(state=ChargeState.SETTLED), "state = 'settled'"),
-    "a state": ChargeFilter(charge_criteria(state=ChargeState.OPEN), "state = 'open'"),
-    "a rare state": ChargeFilter(charge_criteria(state=ChargeState.EXPIRED), "state = 'expired'"),
-    "a common refType": ChargeFilter(charge_criteria(ref_type=_G), "ref_type = 'gpu_instance'"),
-    "a refType of old charges alone": ChargeFilter(charge_criteria(ref_type=_I), "ref_type = 'inference_instance'"),
-    "a rare refType": ChargeFilter(charge_criteria(ref_type=RefType.VOLUME), "ref_type = 'volume'"),
-    "state and refType": ChargeFilter(
-        charge_criteria(state=ChargeState.SETTLED, ref_type=_I), "state = 'settled' AND ref_type = 'inference_instance'"
+    "none": ChargeCase(ALL_CHARGES, "true"),
+    "a common state": ChargeCase(charge_filter(state=ChargeState.SETTLED), "state = 'settled'"),
+    "a state": ChargeCase(charge_filter(state=ChargeState.OPEN), "state = 'open'"),
+    "a rare state": ChargeCase(charge_filter(state=ChargeState.EXPIRED), "state = 'expired'"),
+    "a common refType": ChargeCase(charge_filter(ref_type=_G), "ref_type = 'gpu_instance'"),
+    "a refType of old charges alone": ChargeCase(charge_filter(ref_type=_I), "ref_type = 'inference_instance'"),
+    "a rare refType": ChargeCase(charge_filter(ref_type=RefType.VOLUME), "ref_type = 'volume'"),
+    "state and refType": ChargeCase(
+        charge_filter(state=ChargeState.SETTLED, ref_type=_I), "state = 'settled' AND ref_type = 'inference_instance'"
     ),
-    "openedAt": ChargeFilter(charge_criteria(opened_gte=MIDDLE, opened_lt=LATER), _OPENED),
-    "openedAt and state": ChargeFilter(
-        charge_criteria(opened_gte=MIDDLE, opened_lt=LATER, state=ChargeState.SETTLED),
+    "openedAt": ChargeCase(charge_filter(opened_gte=MIDDLE, opened_lt=LATER), _OPENED),
+    "openedAt and state": ChargeCase(
+        charge_filter(opened_gte=MIDDLE, opened_lt=LATER, state=ChargeState.SETTLED),
         f"{_OPENED} AND state = 'settled'",
     ),
-    "openedAt and refType": ChargeFilter(
-        charge_criteria(opened_gte=MIDDLE, opened_lt=LATER, ref_type=_G), f"{_OPENED} AND ref_type = 'gpu_instance'"
+    "openedAt and refType": ChargeCase(
+        charge_filter(opened_gte=MIDDLE, opened_lt=LATER, ref_type=_G), f"{_OPENED} AND ref_type = 'gpu_instance'"
     ),
 }
 
@@ -442,15 +442,15 @@ async def test_a_page_of_charges_costs_the_same_wherever_it_lies(bulk: Server, n
         after = rows[start - 1] if start else None
         async with bulk.database.snapshot() as snapshot:
             page = await snapshot.read(
-                charges.charge_pages(snapshot.is_postgresql, [BIG], one.criteria, Window(limit=size, after=after))
+                charges.charge_pages(snapshot.is_postgresql, [BIG], one.row_filter, Window(limit=size, after=after))
             )
         assert [charge.first_seq for charge in page[BIG]] == rows[start : start + size]
-        costs.append(await buffers(bulk, charges_of([BIG], one.criteria, after, size=size), planner))
-    costs.append(await buffers(bulk, charges_of([BIG], one.criteria, size=size, oldest=True), planner))
+        costs.append(await buffers(bulk, charges_of([BIG], one.row_filter, after, size=size), planner))
+    costs.append(await buffers(bulk, charges_of([BIG], one.row_filter, size=size, oldest=True), planner))
     assert max(costs) <= one.most, costs
     assert max(costs) <= min(costs) * RATIO + CHANCE + one.runs, costs
     async with bulk.database.snapshot() as snapshot:
-        assert await snapshot.read(charges.charge_counts(snapshot.is_postgresql, [BIG], one.criteria)) == {
+        assert await snapshot.read(charges.charge_counts(snapshot.is_postgresql, [BIG], one.row_filter)) == {
             BIG: len(rows)
         }
 
@@ -479,9 +479,9 @@ async def test_a_charge_and_a_hold_are_look_ups(bulk: Server, planner: Planner) 
     ]
     for read in reads:
         assert await buffers(bulk, read, planner) <= PAGE * (RUN + 1)
-    one = charge_criteria(ref_id=refs[0][2])
+    one = charge_filter(ref_id=refs[0][2])
     assert await buffers(bulk, charges_of([BIG], one), planner) <= len(one.ref_types or ()) * RUN
-    assert await buffers(bulk, charges_of([BIG], charge_criteria(ref_id="no such thing")), planner) <= 4 * RUN
+    assert await buffers(bulk, charges_of([BIG], charge_filter(ref_id="no such thing")), planner) <= 4 * RUN
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
@@ -506,22 +506,22 @@ async def _sqlite_plan(database: Database, read: Read) -> list[str]:
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", FILTERS)
 async def test_sqlite_reads_every_page_by_an_index(database: Database, name: str) -> None:
-    criteria = FILTERS[name].criteria
+    row_filter = FILTERS[name].row_filter
     for after in (None, 500):
-        plan = await _sqlite_plan(database, page_of([BIG], criteria, after))
+        plan = await _sqlite_plan(database, page_of([BIG], row_filter, after))
         assert [line for line in plan if line.startswith("SCAN transactions")] == []
-        if criteria.kinds is None and criteria.amount_gte is None and criteria.amount_lte is None:
+        if row_filter.kinds is None and row_filter.amount_gte is None and row_filter.amount_lte is None:
             assert [line for line in plan if "TEMP B-TREE" in line] == []
     assert any("account_id=?" in line for line in plan)
-    if criteria.ref_id is not None:
+    if row_filter.ref_id is not None:
         assert any("ix_transactions_ref_id (account_id=? AND ref_id=?" in line for line in plan)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 async def test_sqlite_finds_charges_and_holds_by_an_index(database: Database) -> None:
-    reads = [charges_of([BIG], one.criteria, after) for one in CHARGE_FILTERS.values() for after in (None, 500)]
+    reads = [charges_of([BIG], one.row_filter, after) for one in CHARGE_FILTERS.values() for after in (None, 500)]
     reads += [
-        charges_of([BIG], charge_criteria(ref_id="x", state=ChargeState.OPEN)),
+        charges_of([BIG], charge_filter(ref_id="x", state=ChargeState.OPEN)),
         lambda snapshot: snapshot.read(charges.charges_by_ref(snapshot.is_postgresql, [(BIG, "volume", "x")])),
         lambda snapshot: snapshot.read(charges.charges_by_first_row(snapshot.is_postgresql, [(BIG, 5)])),
         lambda snapshot: snapshot.read(charges.opened_holds(snapshot.is_postgresql, [(BIG, 5)])),

@@ -9,9 +9,9 @@ import pytest
 
 from db.database import Database, DatabaseOptions
 from db.posting.postgresql import keep_unlocked, open_unlocked
-from ledger.batches import Batch, Books
+from ledger.batches import AccountStates, Batch
 from ledger.commands import ExpireHold
-from tests.ledger.desk import GPU, START, Desk, api_usage, open_hold, order, settle
+from tests.ledger.desk import GPU, START, Desk, api_usage, open_hold, posting, settle
 
 Meanwhile = Callable[[Desk, int], Awaitable[object]]
 
@@ -41,17 +41,17 @@ async def _keeps(desk: Desk, others: Desk, meanwhile: Meanwhile | None) -> bool:
     """Whether a call on two accounts is kept, with something happening to the second between its two statements."""
     first, second = await desk.account("9.00"), await desk.account("9.00")
     await desk.post(second, open_hold(5))
-    batch = Batch([order(first, api_usage(1), key="k"), order(second, settle(3), key="k")], lambda: START)
+    batch = Batch([posting(first, api_usage(1), key="k"), posting(second, settle(3), key="k")], lambda: START)
     before = await desk.tables()
     async with desk.database.lent() as connection:
-        opened = await open_unlocked(connection, batch.keys)
-        books = Books(opened)
-        await batch.carried_out(books)
-        kept = books.kept()
+        stored = await open_unlocked(connection, batch.keys)
+        states = AccountStates(stored)
+        await batch.carried_out(states)
+        changes = states.changes()
         if meanwhile is not None:
             await meanwhile(others, second)
             before = await desk.tables()
-        if await keep_unlocked(connection, opened, kept, together=True) == {first, second}:
+        if await keep_unlocked(connection, stored, changes, together=True) == {first, second}:
             return True
     assert await desk.tables() == before
     return False
@@ -77,7 +77,7 @@ async def test_calls_that_are_in_each_others_way_are_all_kept(desk: Desk, other_
     """Two processes post to the same accounts, each call once, whatever it takes."""
     accounts = [await desk.account("1.00") for _ in range(2)]
     calls = [
-        by.ledger.post(*(order(account_id, api_usage(1), key=f"{number}") for account_id in accounts))
+        by.ledger.post(*(posting(account_id, api_usage(1), key=f"{number}") for account_id in accounts))
         for number in range(100)
         for by in (desk, other_desk)
     ]

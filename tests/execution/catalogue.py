@@ -17,7 +17,7 @@ from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 from strawberry.schema.config import StrawberryConfig
 
-from execution.attributes import READS, ROWS, Reading, reading_of
+from execution.attributes import PROJECTION, ROWS, Projection, projection_of
 from tests.execution.chances import Answers, Chances, Later, Text, fault_error, guarded, spoilt, turned
 from tests.execution.operations import Vocabulary
 from tests.execution.subjects import Subject
@@ -27,8 +27,8 @@ Big = NewType("Big", int)
 Raw = NewType("Raw", object)
 
 
-def _printed_money(value: object) -> str | int | None:
-    """A text, mostly: whole hundreds are a number, and debts nothing, which no scalar may be printed as."""
+def _serialized_money(value: object) -> str | int | None:
+    """A text, mostly: whole hundreds are a number, and debts nothing, which no scalar may be serialized as."""
     if not isinstance(value, Decimal):
         msg = f"no money: {value!r}"
         raise TypeError(msg)
@@ -189,7 +189,7 @@ class Drawer:
     width: int
     depth: int | None
 
-    @strawberry.field(metadata={READS: ("width", "depth")})
+    @strawberry.field(metadata={PROJECTION: ("width", "depth")})
     def area(self) -> int:
         return self.width * (self.depth or 0)
 
@@ -211,15 +211,15 @@ class Chest:
     slots: list[Slot]
 
 
-def _chest(chances: Chances, reading: Reading) -> Row:
+def _chest(chances: Chances, projection: Projection) -> Row:
     number = chances.number("chest")
     drawers = [
-        Row({"label": f"drawer {one}", "width": number >> one & 7, "depth": one or None}, reading.of_rows)
+        Row({"label": f"drawer {one}", "width": number >> one & 7, "depth": one or None}, projection.of_rows)
         for one in range(number % 4)
     ]
     slots = [Slot(drawer=cast("Drawer", one)) for one in drawers]
     top = drawers[0] if drawers else None
-    return Row({"count": len(drawers), "top": top, "drawers": drawers, "slots": slots}, reading.of_value)
+    return Row({"count": len(drawers), "top": top, "drawers": drawers, "slots": slots}, projection.of_value)
 
 
 class Shelf:
@@ -317,7 +317,7 @@ class Size:
 
 
 @strawberry.input
-class Order:
+class Posting:
     size: Size | None = None
     colours: list[Colour] = strawberry.field(default_factory=lambda: [Colour.RED])
     notes: list[str | None] | None = None
@@ -496,7 +496,7 @@ class Box(Labelled):
         text: str = "none",
         numbers: list[int] | None = None,
         colour: Colour | None = Colour.GREEN,
-        order: Order | None = None,
+        order: Posting | None = None,
         price: Money | None = strawberry.UNSET,
     ) -> str:
         return _told(text=text, numbers=numbers, colour=colour, order=order, price=price)
@@ -561,10 +561,10 @@ class Query:
     @strawberry.field(graphql_type=Chest, metadata={ROWS: "Drawer"})
     async def chest(self, info: Info[Shelf, None]) -> Any:
         await info.context.later("chest")
-        return _chest(info.context.chances, reading_of(info))
+        return _chest(info.context.chances, projection_of(info))
 
     @strawberry.field
-    def told(self, order: Order, words: list[str]) -> str:
+    def told(self, order: Posting, words: list[str]) -> str:
         return _told(order=order, words=words)
 
 
@@ -594,7 +594,7 @@ class Mutation:
         return Put(place=place)
 
     @strawberry.mutation
-    def put_at_once(self, info: Info[Shelf, None], order: Order | None = None) -> Put | None:
+    def put_at_once(self, info: Info[Shelf, None], order: Posting | None = None) -> Put | None:
         info.context.puts += 1
         info.context.check("at once", info.context.puts)
         return None if order is None else Put(place=info.context.puts)
@@ -622,7 +622,7 @@ _SCHEMA: Final = strawberry.Schema(
     types=[Stamp, Lid, Bag],
     config=StrawberryConfig(
         scalar_map={
-            Money: strawberry.scalar(name="Money", serialize=_printed_money, parse_value=Decimal),
+            Money: strawberry.scalar(name="Money", serialize=_serialized_money, parse_value=Decimal),
             Big: strawberry.scalar(name="Big", serialize=str, parse_value=int),
             Raw: strawberry.scalar(name="Raw", serialize=lambda value: value, parse_value=lambda value: value),
         }

@@ -30,11 +30,11 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.execution.executor import CollectedErrors
 from graphql.pyutils import Path
 
-import execution.run as run_module
-import execution.runs as runs
+import execution.executor as run_module
+import execution.operation_run as runs
 from execution.documents import Document
-from execution.run import ReferenceExecutor
-from execution.runs import Reference
+from execution.executor import ReferenceExecutor
+from execution.operation_run import Reference
 from gateway.errors import problem_of
 
 Place = tuple[str | int, ...]

@@ -30,7 +30,7 @@ from db.stripe_events import StripeEventRow
 from db.top_ups import TopUpRow
 from db.transactions import TransactionTotalsRow
 from db.usage import UsageTotalsRow
-from ledger.commands import Order
+from ledger.commands import Posting
 from ledger.kinds import (
     AccountStatus,
     ChargeState,
@@ -46,7 +46,7 @@ from ledger.stripe.events import EventState
 from ledger.top_ups import TopUps
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 from resolvers.reads.balance_changes import LowBalanceEvent
 from schema.build import graphql_schema
 from tests.execution.chances import Answers, Chances, Later, fault_error, raise_fault, spoilt, turned
@@ -301,9 +301,9 @@ class _Pages(Answers):
     """The same rows whatever columns are asked for, but that the others can't be read."""
 
     def load(self, key: tuple[int, tuple[object, Window]]) -> asyncio.Future[Any]:
-        account_id, (criteria, window) = key
+        account_id, (row_filter, window) = key
         columns = window.columns
-        whole = super().load((account_id, (criteria, replace(window, columns=None, unread=False))))
+        whole = super().load((account_id, (row_filter, replace(window, columns=None, unread=False))))
         if columns is None:
             return whole
         few = asyncio.ensure_future(self._few(whole, columns))
@@ -367,7 +367,7 @@ def _principal(chances: Chances) -> Principal:
     return Principal(1, prefix, scope, account_id, None, None, expires_at)
 
 
-class Came(NamedTuple):
+class CallResult(NamedTuple):
     """What the payloads of all mutations are read off."""
 
     transactions: tuple[Any, ...]
@@ -393,7 +393,7 @@ def _event(context: StandIn) -> object:
     return event if fault is None else spoilt(fault)
 
 
-class StandIn(Writes):
+class StandIn(MutationContext):
     def __init__(self, chances: Chances, *, guard: bool) -> None:
         """`guard` keeps futures from being cancelled by one who waits for them, as the reference executor does."""
         self.snapshot = cast("Snapshot", _Snapshot(chances))
@@ -426,9 +426,11 @@ class StandIn(Writes):
         keys = [row_of(self._chances, ApiKeyRow, (OWN, seq)) for seq in (1, 2)]
         secret = "eco_secret" if flags[2] else None
         event = row_of(self._chances, StripeEventRow, 3)
-        return Came(tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1], event)
+        return CallResult(
+            tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1], event
+        )
 
-    async def post(self, _order: Order) -> Any:
+    async def post(self, _order: Posting) -> Any:
         return await self.act(None)
 
 

@@ -140,37 +140,37 @@ BUGS: Final = (
     # Which fields there are
     Bug(
         "of a repeated field the first selection alone",
-        "plans",
+        "planner",
         "self._subselection(inner, details)",
         "self._subselection(inner, details[:1])",
     ),
     Bug(
         "of a repeated field of an abstract type the first selection alone",
-        "plans",
+        "planner",
         "self._subselection(one, details)[0]",
         "self._subselection(one, details[:1])[0]",
     ),
     Bug(
         "the field that the alias names",
-        "plans",
+        "planner",
         "get_field(type_, details[0].node.name.value)",
         "get_field(type_, key)",
     ),
     Bug(
         "all possible types have the selection of the first",
-        "plans",
+        "planner",
         "self._subselection(one, details)[0]",
         "self._subselection(possible[0], details)[0]",
     ),
     Bug(
-        "an object is printed as the first possible type",
+        "an object is serialized as the first possible type",
         "plans",
         "self._selections[type_.name]",
         "next(iter(self._selections.values()))",
     ),
     Bug(
         "fields that wait come last",
-        "plans",
+        "planner",
         "[field.pure or LaterField(field.key) for field in fields]",
         "[field.pure for field in fields if field.pure]",
     ),
@@ -187,7 +187,7 @@ BUGS: Final = (
         "(v, None) is not True: surprise()",
         "(v, None) is None: surprise()",
     ),
-    Bug("an object of another type is printed", "plans", "if not is_one:", "if is_one is None:"),
+    Bug("an object of another type is serialized", "plans", "if not is_one:", "if is_one is None:"),
     Bug(
         "nothing and exceptions are read as objects",
         "subtrees",
@@ -198,8 +198,8 @@ BUGS: Final = (
     Bug(
         "items of a list may not be null",
         "subtrees",
-        "printed = self._printed(type_.of_type, item",
-        "printed = self._certain(type_.of_type, item",
+        "serialized = self._serialized(type_.of_type, item",
+        "serialized = self._certain(type_.of_type, item",
     ),
     Bug("a text is a list of letters", "subtrees", "if {value}.__class__ in LISTS else", "if True else"),
     Bug(
@@ -212,14 +212,14 @@ BUGS: Final = (
     Bug(
         "fields are missing after a surprise",
         "plans",
-        "printed, later = {}, self._fields",
-        "printed, later = {}, self.later",
+        "serialized, later = {}, self._fields",
+        "serialized, later = {}, self.later",
     ),
     Bug(
         "an error below nulls the field's parent",
         "plans",
-        "return await printed\n        except Exception as error:  # noqa: BLE001\n            return self.failed",
-        "return await printed\n        except ZeroDivisionError as error:\n            return self.failed",
+        "return await serialized\n        except Exception as error:  # noqa: BLE001\n            return self.failed",
+        "return await serialized\n        except ZeroDivisionError as error:\n            return self.failed",
     ),
     Bug(
         "an error of an item nulls the list",
@@ -236,8 +236,13 @@ BUGS: Final = (
         "isinstance(type_ or self.type, GraphQLNonNull) and run.reference.handle_field_error("
         "error, type_ or self.type, self.details, path)",
     ),
-    Bug("the error that leaves no data is lost", "run", "running.reference.collected_errors.add(error, None)", "pass"),
-    Bug("one error is told", "runs", "collected_errors.errors or None", "collected_errors.errors[:1] or None"),
+    Bug(
+        "the error that leaves no data is lost",
+        "executor",
+        "running.reference.collected_errors.add(error, None)",
+        "pass",
+    ),
+    Bug("one error is told", "operation_run", "collected_errors.errors or None", "collected_errors.errors[:1] or None"),
     Bug(
         "the siblings of a field that failed are null",
         "pending",
@@ -248,14 +253,14 @@ BUGS: Final = (
     Bug(
         "fields are not waited for",
         "plans",
-        "return _filled(printed, waiting) if waiting else printed\n\n    async def execute_serially",
-        "return printed\n\n    async def execute_serially",
+        "return _filled(serialized, waiting) if waiting else serialized\n\n    async def execute_serially",
+        "return serialized\n\n    async def execute_serially",
     ),
     Bug(
         "items are not waited for",
         "plans",
-        "return _filled(printed, waiting) if waiting else printed\n\n    def _printed_item",
-        "return printed\n\n    def _printed_item",
+        "return _filled(serialized, waiting) if waiting else serialized\n\n    def _serialized_item",
+        "return serialized\n\n    def _serialized_item",
     ),
     Bug(
         "a field of a mutation begins before the one before has ended",
@@ -266,8 +271,8 @@ BUGS: Final = (
     Bug(
         "a field of a mutation is not waited for",
         "plans",
-        "printed[field.key] = await value if is_pending(value) else value",
-        "printed[field.key] = value",
+        "serialized[field.key] = await value if is_pending(value) else value",
+        "serialized[field.key] = value",
     ),
     Bug(
         "a field of a mutation is run within nothing",
@@ -294,43 +299,50 @@ BUGS: Final = (
     Bug("a number is an ID as it is", "leaves", 'GraphQLID: _of_class("str")', "GraphQLID: lambda value: value"),
     Bug("an unknown value of an enum is null", "leaves", 'f"{names}[{value}]"', 'f"{names}.get({value})"'),
     Bug(
-        "a scalar may print nothing",
+        "a scalar may serialize nothing",
         "leaves",
-        "if printed is None or printed is Undefined or is_awaitable(printed):",
+        "if serialized is None or serialized is Undefined or is_awaitable(serialized):",
         "if False:",
     ),
     Bug("a scalar is asked for what is no value", "leaves", "            return False\n", "            continue\n"),
     Bug(
-        "anything is a whole number printed as text",
+        "anything is a whole number serialized as text",
         "leaves",
         "(str({value}) if {value}.__class__ is int or {value}.__class__ is str else surprise())",
         "str({value})",
     ),
-    # Whole subtrees, printed by C
-    Bug("a number without its sign", "printing.c", "if (number < 0)\n        *--at = '-';", ""),
-    Bug("zeros after the last digit", "printing.c", "while (digits > how->least && fraction % 10 == 0)", "while (0)"),
-    Bug("a fraction of a fixed length", "printing.c", "digits--;", ""),
-    Bug("an int of 64 bits for an Int", "printing.c", "number < INT32_MIN || number > INT32_MAX", "0"),
-    Bug("a null where none may be", "printing.c", "how->nullable ? Py_NewRef(value) : surprise()", "Py_NewRef(value)"),
-    Bug("an object's type is not asked", "printing.c", "how->is_type_of != NULL && !is_of_type", "0 && !is_of_type"),
+    # Whole subtrees, serialized by C
+    Bug("a number without its sign", "serializer.c", "if (number < 0)\n        *--at = '-';", ""),
+    Bug("zeros after the last digit", "serializer.c", "while (digits > how->least && fraction % 10 == 0)", "while (0)"),
+    Bug("a fraction of a fixed length", "serializer.c", "digits--;", ""),
+    Bug("an int of 64 bits for an Int", "serializer.c", "number < INT32_MIN || number > INT32_MAX", "0"),
+    Bug(
+        "a null where none may be", "serializer.c", "how->nullable ? Py_NewRef(value) : surprise()", "Py_NewRef(value)"
+    ),
+    Bug("an object's type is not asked", "serializer.c", "how->is_type_of != NULL && !is_of_type", "0 && !is_of_type"),
     Bug(
         "what is no string for a String",
-        "printing.c",
+        "serializer.c",
         "PyUnicode_CheckExact(value) ? Py_NewRef(value) :",
         "1 ? Py_NewRef(value) :",
     ),
-    Bug("what is no bool for a Boolean", "printing.c", "PyBool_Check(value) ?", "1 ?"),
+    Bug("what is no bool for a Boolean", "serializer.c", "PyBool_Check(value) ?", "1 ?"),
     Bug(
         "null for what no enum has",
-        "printing.c",
+        "serializer.c",
         "return PyErr_Occurred() ? NULL : surprise();",
         "return Py_NewRef(Py_None);",
     ),
-    Bug("a scalar is given what is none", "printing.c", "if (how->plain != NULL) {", "if (0) {"),
-    Bug("a scalar's result is not looked at", "printing.c", "printed == NULL || PyUnicode_CheckExact(printed)", "1"),
-    Bug("the day for the month", "printing.c", "PyDateTime_GET_MONTH(day)", "PyDateTime_GET_DAY(day)"),
-    Bug("the first of a list for all", "printing.c", "PyList_GET_ITEM(values, index)", "PyList_GET_ITEM(values, 0)"),
-    Bug("one dict for all objects", "printing.c", "PyDict_Copy(how->template)", "Py_NewRef(how->template)"),
+    Bug("a scalar is given what is none", "serializer.c", "if (how->plain != NULL) {", "if (0) {"),
+    Bug(
+        "a scalar's result is not looked at",
+        "serializer.c",
+        "serialized == NULL || PyUnicode_CheckExact(serialized)",
+        "1",
+    ),
+    Bug("the day for the month", "serializer.c", "PyDateTime_GET_MONTH(day)", "PyDateTime_GET_DAY(day)"),
+    Bug("the first of a list for all", "serializer.c", "PyList_GET_ITEM(values, index)", "PyList_GET_ITEM(values, 0)"),
+    Bug("one dict for all objects", "serializer.c", "PyDict_Copy(how->template)", "Py_NewRef(how->template)"),
     # Columns
     Bug("columns that a resolver reads are not read", "attributes", "return names\n", "return names or ()\n"),
     Bug(

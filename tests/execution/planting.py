@@ -46,8 +46,8 @@ class Bug(NamedTuple):
 
 
 def compiled(text: str, folder: Path, *options: str) -> Path:
-    """Compiles the text of `printing.c` to a module in the folder."""
-    source, made = folder / "printing.c", folder / f"_printing{sysconfig.get_config_var('EXT_SUFFIX')}"
+    """Compiles the text of `serializer.c` to a module in the folder."""
+    source, made = folder / "serializer.c", folder / f"_serializer{sysconfig.get_config_var('EXT_SUFFIX')}"
     source.write_text(text, encoding="utf-8")
     link, flags = (shlex.split(sysconfig.get_config_var(name)) for name in ("LDSHARED", "CCSHARED"))
     headers = f"-I{sysconfig.get_path('include')}"

@@ -1,4 +1,4 @@
-"""Runs tests with `printing.c` compiled for AddressSanitizer and UndefinedBehaviorSanitizer:
+"""Runs tests with `serializer.c` compiled for AddressSanitizer and UndefinedBehaviorSanitizer:
 
     python -m tests.execution.sanitizing [ARGUMENT_OF_PYTEST ...]
 
@@ -24,7 +24,7 @@ from typing import Final
 
 from tests.execution.planting import ROOT, compiled
 
-MODULE: Final = "execution._printing"
+MODULE: Final = "execution._serializer"
 SANITIZERS: Final = (
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
@@ -49,12 +49,12 @@ def pytest_configure() -> None:
 def _runtime() -> str:
     """The file of AddressSanitizer's library, which must be loaded before Python's own."""
     compiler = shlex.split(sysconfig.get_config_var("CC"))[0]
-    command = (compiler, "-print-file-name=libasan.so")
+    command = (compiler, "-serialize-file-name=libasan.so")
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def run(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs pytest on the text of `printing.c`."""
+    """Runs pytest on the text of `serializer.c`."""
     # A report goes to standard error itself, where capturing by file would lose it.
     plain = ("-p", "no:cacheprovider", "--capture=sys")
     command = (sys.executable, "-m", "pytest", "-p", "tests.execution.sanitizing", *plain, *arguments)
@@ -65,13 +65,13 @@ def run(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             # Python keeps much until it ends, and its own allocator would hide what lies beyond an object.
             "ASAN_OPTIONS": "detect_leaks=0",
             "PYTHONMALLOC": "malloc",
-            "UBSAN_OPTIONS": "print_stacktrace=1",
+            "UBSAN_OPTIONS": "serialize_stacktrace=1",
         }
         return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def main() -> None:
-    done = run((ROOT / "execution" / "printing.c").read_text(encoding="utf-8"), *sys.argv[1:])
+    done = run((ROOT / "execution" / "serializer.c").read_text(encoding="utf-8"), *sys.argv[1:])
     sys.stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     sys.exit(done.returncode)

@@ -12,8 +12,8 @@ from strawberry.types.arguments import convert_argument
 
 from execution.coercion import coercer, converter
 from schema.build import graphql_schema
-from schema.transaction import TransactionFilter
-from schema.usage import UsageFilter
+from schema.transaction import TransactionFilterInput
+from schema.usage import UsageFilterInput
 
 MADE_UP: Final = build_schema("""
     type Query { it: Int }
@@ -78,12 +78,12 @@ def test_what_lacks_a_field_or_has_one_too_many_is_left_to_graphql_core(missing:
 
 
 FILTERS: Final = {
-    TransactionFilter: [
+    TransactionFilterInput: [
         {},
         {"types": ["REFUND", "GPU_USAGE"], "sources": None, "refType": "VOLUME", "refId": "7"},
         {"createdAt": {"gte": "2026-11-01T00:00:00Z"}, "amount": {"lte": "1.50", "gte": None}, "search": "abc"},
     ],
-    UsageFilter: [{"day": {"lt": "2026-11-01"}, "models": ["a"], "categories": []}, {"origins": ["PLATFORM"]}],
+    UsageFilterInput: [{"day": {"lt": "2026-11-01"}, "models": ["a"], "categories": []}, {"origins": ["PLATFORM"]}],
 }
 
 
@@ -91,7 +91,7 @@ FILTERS: Final = {
 def test_filters_become_what_strawberry_makes_of_them(type_: type, value: dict[str, Any]) -> None:
     schema = graphql_schema()
     converters = schema._strawberry_schema.schema_converter  # type: ignore[attr-defined]
-    input_type = schema.type_map[type_.__name__]
+    input_type = schema.type_map[type_.__name__.removesuffix("Input")]
     assert isinstance(input_type, GraphQLInputObjectType)
     coerced = coercer(input_type)(value)
     assert coerced == coerce_input_value(value, input_type)

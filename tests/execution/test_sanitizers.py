@@ -1,4 +1,4 @@
-"""`printing.c` passes its tests under AddressSanitizer and UndefinedBehaviorSanitizer, which find planted faults."""
+"""`serializer.c` passes its tests under AddressSanitizer and UndefinedBehaviorSanitizer, which find planted faults."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from tests.execution.planting import ROOT
 from tests.execution.sanitizing import run
 
-SOURCE: Final = (ROOT / "execution" / "printing.c").read_text(encoding="utf-8")
+SOURCE: Final = (ROOT / "execution" / "serializer.c").read_text(encoding="utf-8")
 OPERATIONS: Final = int(os.environ.get("SANITIZED_OPERATIONS", "0"))
 """How many random operations are run, too: `make test-nightly` does."""
 
 
 def test_the_tests_of_printing_pass() -> None:
-    done = run(SOURCE, "-q", "tests/execution/test_printing.py")
+    done = run(SOURCE, "-q", "tests/execution/test_serializer.py")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -41,6 +41,6 @@ def test_random_operations_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_planted_fault_is_found(right: str, wrong: str, test: str, report: str) -> None:
     assert right in SOURCE
-    done = run(SOURCE.replace(right, wrong), "-q", "-x", f"tests/execution/test_printing.py::{test}")
+    done = run(SOURCE.replace(right, wrong), "-q", "-x", f"tests/execution/test_serializer.py::{test}")
     assert done.returncode != 0
     assert report in done.stdout + done.stderr

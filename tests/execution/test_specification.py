@@ -21,14 +21,14 @@ from strawberry import Info
 from strawberry.schema.config import StrawberryConfig
 
 from execution.documents import Documents
+from execution.executor import run, run_by_reference
 from execution.limits import Limits
-from execution.run import run, run_by_reference
 from tests.execution.chances import Later
 
 Even = NewType("Even", int)
 
 
-def _printed_even(value: object) -> str:
+def _serialized_even(value: object) -> str:
     if not isinstance(value, int) or value % 2:
         msg = f"{value} is not even"
         raise ValueError(msg)
@@ -78,7 +78,7 @@ Pet = Annotated[Union[Dog, Cat], strawberry.union("Pet")]  # noqa: UP007  what s
 
 @strawberry.type
 class Node:
-    """Attributes of what the context holds; `later` keeps an object from being printed whole."""
+    """Attributes of what the context holds; `later` keeps an object from being serialized whole."""
 
     text: str | None
     number: int | None
@@ -230,7 +230,7 @@ SCHEMA: Final = strawberry.Schema(
     mutation=Mutation,
     types=[Dog, Cat],
     config=StrawberryConfig(
-        scalar_map={Even: strawberry.scalar(name="Even", serialize=_printed_even, parse_value=_parsed_even)}
+        scalar_map={Even: strawberry.scalar(name="Even", serialize=_serialized_even, parse_value=_parsed_even)}
     ),
 )._schema
 
@@ -628,7 +628,7 @@ async def test_an_attribute_that_is_not_there_is_the_fields_error(executor: Exec
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "printed"),
+    ("field", "value", "serialized"),
     [
         ("text", "t", "t"),
         ("text", 1, "1"),
@@ -657,14 +657,14 @@ async def test_an_attribute_that_is_not_there_is_the_fields_error(executor: Exec
         *((field, None, None) for field in ("text", "number", "colour", "even", "node", "nodes", "numbers", "pet")),
     ],
 )
-@pytest.mark.parametrize("beside", ["", " later"], ids=["printed whole", "walked"])
-async def test_values_are_printed_by_their_type(
-    executor: Executor, field: str, value: object, printed: object, beside: str
+@pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
+async def test_values_are_serialized_by_their_type(
+    executor: Executor, field: str, value: object, serialized: object, beside: str
 ) -> None:
     inner = {"node": " { text }", "nodes": " { text }", "pet": " { __typename }"}.get(field, "")
     data = await executor.data(f"{{ node {{ {field}{inner}{beside} }} }}", SimpleNamespace(**{field: value}))
-    assert data["node"][field] == printed
-    assert type(data["node"][field]) is type(printed)
+    assert data["node"][field] == serialized
+    assert type(data["node"][field]) is type(serialized)
 
 
 @pytest.mark.parametrize(
@@ -691,8 +691,8 @@ async def test_values_are_printed_by_their_type(
         ("grid", 1),
     ],
 )
-@pytest.mark.parametrize("beside", ["", " later"], ids=["printed whole", "walked"])
-async def test_values_that_cannot_be_printed_are_the_fields_error(
+@pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
+async def test_values_that_cannot_be_serialized_are_the_fields_error(
     executor: Executor, field: str, value: object, beside: str
 ) -> None:
     data, ((path, _),) = await executor.answer(f"{{ node {{ {field}{beside} }} }}", SimpleNamespace(**{field: value}))
@@ -731,7 +731,7 @@ def _null_of(type_name: str, field: str) -> str:
     return f"Cannot return null for non-nullable field {type_name}.{field}."
 
 
-@pytest.mark.parametrize("beside", ["", " later"], ids=["printed whole", "walked"])
+@pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
 async def test_a_null_in_a_non_null_field_nulls_the_object_around_it(executor: Executor, beside: str) -> None:
     inner = SimpleNamespace(must=None, number=2)
     text = f"{{ node {{ number node {{ number must{beside} }} }} }}"
@@ -740,7 +740,7 @@ async def test_a_null_in_a_non_null_field_nulls_the_object_around_it(executor: E
     assert errors == [(["node", "node", "must"], _null_of("Node", "must"))]
 
 
-@pytest.mark.parametrize("beside", ["", " later"], ids=["printed whole", "walked"])
+@pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
 async def test_errors_climb_over_every_non_null_field(executor: Executor, beside: str) -> None:
     inner = SimpleNamespace(must_node=SimpleNamespace(must_node=SimpleNamespace(must=ValueError("bad"))))
     text = f"{{ node {{ text node {{ mustNode {{ mustNode {{ must{beside} }} }} }} }} }}"
@@ -749,7 +749,7 @@ async def test_errors_climb_over_every_non_null_field(executor: Executor, beside
     assert errors == [(["node", "node", "mustNode", "mustNode", "must"], "bad")]
 
 
-@pytest.mark.parametrize("beside", ["", " later"], ids=["printed whole", "walked"])
+@pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
 async def test_an_error_that_climbs_to_the_root_leaves_no_data(executor: Executor, beside: str) -> None:
     text = f"{{ text mustNode {{ mustNode {{ must{beside} }} }} }}"
     data, errors = await executor.answer(text, SimpleNamespace(must_node=SimpleNamespace(must=None)))
@@ -761,7 +761,7 @@ _GOOD: Final = SimpleNamespace(must="m")
 
 
 @pytest.mark.parametrize(
-    ("field", "items", "printed", "path"),
+    ("field", "items", "serialized", "path"),
     [
         ("nodes", [_GOOD, _BAD], [{"must": "m"}, None], [1, "must"]),
         ("mustList", [_BAD, _GOOD], [None, {"must": "m"}], [0, "must"]),
@@ -779,16 +779,16 @@ _GOOD: Final = SimpleNamespace(must="m")
         ("looseGrid", [1, [1]], [None, [1]], [0]),
     ],
 )
-@pytest.mark.parametrize("beside", ["", " later"], ids=["printed whole", "walked"])
+@pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
 async def test_errors_of_list_items_null_the_item_or_the_list(
-    executor: Executor, field: str, items: list[Any], printed: object, path: list[str | int], beside: str
+    executor: Executor, field: str, items: list[Any], serialized: object, path: list[str | int], beside: str
 ) -> None:
     attribute = {"mustList": "must_list", "listOfMust": "list_of_must"}.get(field, field)
     attribute = {"mustNumbers": "must_numbers", "looseGrid": "loose_grid"}.get(attribute, attribute)
     inner = " { must }" if "odes" in field or field in {"mustList", "listOfMust"} else ""
     text = f"{{ node {{ {field}{inner}{beside} }} }}"
     data, errors = await executor.answer(text, SimpleNamespace(**{attribute: items}))
-    assert data["node"][field] == printed
+    assert data["node"][field] == serialized
     assert [one for one, _ in errors] == [["node", field, *path]]
 
 

@@ -17,9 +17,9 @@ from typing import Any, Final
 from graphql import GraphQLSchema, OperationType
 
 from execution.documents import Document, DocumentRefused, Documents
+from execution.executor import run, run_by_reference
 from execution.limits import Limits
 from execution.native import ShapeWriter, Writer
-from execution.run import run, run_by_reference
 from execution.subtrees import SubtreeWriter
 from tests.execution.chances import Chances
 from tests.execution.comparison import Answer, Failure, Place, answer, difference, possible_failures, watching
@@ -35,15 +35,15 @@ MAX_SECONDS: Final = 20
 
 
 NEW_WRITERS: Final[dict[str, Callable[[], Writer]]] = {
-    "compiled, printed by C": ShapeWriter,
-    "compiled, printed by Python": SubtreeWriter,
+    "compiled, serialized by C": ShapeWriter,
+    "compiled, serialized by Python": SubtreeWriter,
 }
 
-Printed = tuple[Document, ...]
-"""The same document for each way to print."""
+Serialized = tuple[Document, ...]
+"""The same document for each way to serialize."""
 
 
-def printed(document: Document) -> Printed:
+def serialized(document: Document) -> Serialized:
     return tuple(Document(document.ast, new_writer) for new_writer in NEW_WRITERS.values())
 
 
@@ -83,11 +83,11 @@ class Example:
     kind: OperationType = OperationType.QUERY
 
     async def answers(
-        self, printed: Printed, without: frozenset[str] = frozenset()
+        self, serialized: Serialized, without: frozenset[str] = frozenset()
     ) -> tuple[tuple[Answer, ...], Answer]:
-        """By compiled code, once for each way to print, and by the reference executor."""
-        compiled = [await self._answer(run, document, without, guard=False) for document in printed]
-        return tuple(compiled), await self._answer(run_by_reference, printed[0], without, guard=True)
+        """By compiled code, once for each way to serialize, and by the reference executor."""
+        compiled = [await self._answer(run, document, without, guard=False) for document in serialized]
+        return tuple(compiled), await self._answer(run_by_reference, serialized[0], without, guard=True)
 
     def _given(self, chances: Chances, *, guard: bool) -> dict[str, Any]:
         context = self.subject.context(chances, guard=guard)
@@ -127,7 +127,7 @@ class Example:
         async def differs(smaller: str, without: frozenset[str] = frozenset()) -> bool:
             try:
                 document = documents.get(smaller)
-                answers = await self.answers(printed(document), without)
+                answers = await self.answers(serialized(document), without)
             except (DocumentRefused, Exception):  # noqa: BLE001  removing may make anything of it
                 return False
             return await self.difference(document, answers, without) is not None
@@ -140,7 +140,7 @@ class Example:
         for fault in sorted(chances.happened):
             if await differs(text, without | {fault}):
                 without |= {fault}
-        answers = await self.answers(printed(document), without)
+        answers = await self.answers(serialized(document), without)
         each_compiled, reference = answers
         lines = [
             f"{await self.difference(document, answers, without)}",
@@ -164,17 +164,19 @@ async def trial(subject: Subject, first: int, count: int, *, reduce: bool = True
             writer = OperationWriter(subject.schema, subject.vocabulary, random)
             kind = random.choices((OperationType.QUERY, OperationType.MUTATION, OperationType.SUBSCRIPTION), KINDS)[0]
             text, name = writer.write(kind)
-            documents_printed = printed(documents.get(text))
+            documents_serialized = serialized(documents.get(text))
             tally.documents += 1
             for _ in range(OF_ONE_DOCUMENT):
                 example = Example(subject, name, writer.values(), random.getrandbits(32), kind)
-                await _checked(example, documents_printed, text, number, tally, reduce=reduce)
+                await _checked(example, documents_serialized, text, number, tally, reduce=reduce)
     return tally
 
 
-async def _checked(example: Example, printed: Printed, text: str, number: int, tally: Tally, *, reduce: bool) -> None:
-    compiled, reference = answers = await example.answers(printed)
-    what = await example.difference(printed[0], answers)
+async def _checked(
+    example: Example, serialized: Serialized, text: str, number: int, tally: Tally, *, reduce: bool
+) -> None:
+    compiled, reference = answers = await example.answers(serialized)
+    what = await example.difference(serialized[0], answers)
     if what is not None:
         report = await example.report(text) if reduce else what
         raise Differed(number, f"{example.subject.name}, document {number}: {report}")

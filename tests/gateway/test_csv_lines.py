@@ -17,13 +17,13 @@ from db import writes
 from db.csv_lines import Lines
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
-from db.filters import ALL_TRANSACTIONS, ALL_USAGE, TransactionCriteria, UsageCriteria, Window
+from db.filters import ALL_TRANSACTIONS, ALL_USAGE, TransactionFilter, UsageFilter, Window
 from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDayRow, put_usage_days
 from gateway.rest import exports, transactions, usage
 from ledger.kinds import SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
-from resolvers.context import Reads
-from resolvers.reads.transactions import transaction_criteria
+from resolvers.context import QueryContext
+from resolvers.reads.transactions import transaction_filter
 from tests.postgres import Postgres
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
@@ -141,17 +141,17 @@ async def _new_usage(database: Database, days: dict[Any, tuple[int, int, int, in
 
 
 async def _transaction_lines(
-    database: Database, account_id: int, window: Window, criteria: TransactionCriteria = ALL_TRANSACTIONS
+    database: Database, account_id: int, window: Window, row_filter: TransactionFilter = ALL_TRANSACTIONS
 ) -> Lines:
     async with database.snapshot(brief=True) as snapshot:
-        return await transactions._lines(Reads(snapshot, OPERATOR, NOW), account_id, criteria, window)
+        return await transactions._lines(QueryContext(snapshot, OPERATOR, NOW), account_id, row_filter, window)
 
 
 async def _usage_lines(
-    database: Database, account_id: int, window: Window, criteria: UsageCriteria = ALL_USAGE
+    database: Database, account_id: int, window: Window, row_filter: UsageFilter = ALL_USAGE
 ) -> Lines:
     async with database.snapshot(brief=True) as snapshot:
-        return await usage._lines(Reads(snapshot, OPERATOR, NOW), account_id, criteria, window)
+        return await usage._lines(QueryContext(snapshot, OPERATOR, NOW), account_id, row_filter, window)
 
 
 def _expected(rows: Sequence[TransactionRow]) -> bytes:
@@ -217,12 +217,14 @@ FILTERS: Final[list[dict[str, Any]]] = [
 @pytest.mark.parametrize("chosen", FILTERS, ids=lambda chosen: "+".join(chosen) or "none")
 async def test_filters_and_the_servers_settings(postgresql: Database, chosen: dict[str, Any]) -> None:
     rows = await _new_ledger(postgresql, ROWS)
-    account_id, criteria = rows[0].account_id, transaction_criteria(**chosen)
+    account_id, row_filter = rows[0].account_id, transaction_filter(**chosen)
     for limit in (3, 100):
         window = Window(limit, after=len(rows), before=1, oldest=True)
         async with postgresql.snapshot() as snapshot:
-            found = await Reads(snapshot, OPERATOR, NOW).loaders.transaction_page.load((account_id, (criteria, window)))
-        lines = await _transaction_lines(postgresql, account_id, window, criteria)
+            found = await QueryContext(snapshot, OPERATOR, NOW).loaders.transaction_page.load(
+                (account_id, (row_filter, window))
+            )
+        lines = await _transaction_lines(postgresql, account_id, window, row_filter)
         assert lines == Lines(_expected(found), len(found), found[-1].seq if found else None)
         assert bool(found) == (chosen != {"types": []})
 

@@ -18,7 +18,7 @@ from gateway.commands.options import settings_of
 from gateway.rest import transactions
 from gateway.services import SERVICES, Services, build_services
 from ledger.accounts import Accounts
-from ledger.commands import Entry, Order, Writer
+from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
 from tests.gateway.test_rest import before_each_read
@@ -57,7 +57,7 @@ class Links:
     async def link(self, address: str, key: IssuedKey | None = None) -> str:
         status, made = await self.post({"address": address}, key)
         assert status == 201, made
-        assert made["address"].startswith(f"{address.partition('?')[0]}?ticket=")
+        assert made["address"].startswith(f"{address.partition('?')[0]}?token=")
         return str(made["address"])
 
     async def refusal(self, body: object, key: IssuedKey | None = None) -> tuple[int, str, str]:
@@ -78,7 +78,7 @@ async def links(database_url: str) -> AsyncIterator[Links]:
     key = await Keys(services.database, clock).create(NewKey(KeyScope.READ, "tests", accounts[0]))
     writer = Writer(WriterKind.SERVICE, "tests")
     bonus = Entry(TransactionType.BONUS, NANOS, "Bonus, 100% “ü”")
-    await services.ledger.post(*(Order(account, writer, [bonus], "grantBonus") for account in accounts * ROWS))
+    await services.ledger.post(*(Posting(account, writer, [bonus], "grantBonus") for account in accounts * ROWS))
     async with TestClient(TestServer(build_app(services))) as client:
         assert client.app is not None
         yield Links(client, client.app[SERVICES], clock, accounts, key)
@@ -99,7 +99,7 @@ async def test_a_link_gives_what_the_key_gives(links: Links, address: str) -> No
     assert expected[0] == 200
     link = await links.link(address)
     assert links.key.secret not in link
-    assert re.fullmatch(r"/billing/\w+\.csv\?ticket=[\w-]{32}", link)
+    assert re.fullmatch(r"/billing/\w+\.csv\?token=[\w-]{32}", link)
     for _ in range(2):
         assert await links.got(link) == expected
     head = await links.client.head(link)
@@ -144,21 +144,21 @@ async def test_a_download_ends_with_its_key(links: Links, monkeypatch: pytest.Mo
 
 
 async def test_a_link_is_for_its_export_alone(links: Links) -> None:
-    ticket = (await links.link("/billing/transactions.csv?types=refund")).partition("=")[2]
-    assert (await links.got(f"/billing/usage.csv?ticket={ticket}"))[0] == 401
-    assert (await links.got(f"/billing/transactions?ticket={ticket}"))[0] == 401
-    assert (await links.got(f"/billing/transactions?ticket={ticket}", links.key))[0] == 400
-    for more in (f"ticket={ticket}&types=bonus", f"ticket={ticket}&ticket={ticket}"):
+    token = (await links.link("/billing/transactions.csv?types=refund")).partition("=")[2]
+    assert (await links.got(f"/billing/usage.csv?token={token}"))[0] == 401
+    assert (await links.got(f"/billing/transactions?token={token}"))[0] == 401
+    assert (await links.got(f"/billing/transactions?token={token}", links.key))[0] == 400
+    for more in (f"token={token}&types=bonus", f"token={token}&token={token}"):
         status, body = await links.got(f"/billing/transactions.csv?{more}")
-        assert (status, "a ticket cannot be combined" in body) == (400, True)
+        assert (status, "a token cannot be combined" in body) == (400, True)
     # It is no key either.
-    response = await links.client.get("/billing/transactions", headers={"Authorization": f"Bearer {ticket}"})
+    response = await links.client.get("/billing/transactions", headers={"Authorization": f"Bearer {token}"})
     assert response.status == 401
 
 
-@pytest.mark.parametrize("ticket", ["", "x", "a" * 32, "%00", "%FF"])
-async def test_what_is_no_ticket_is_refused(links: Links, ticket: str) -> None:
-    assert (await links.got(f"/billing/transactions.csv?ticket={ticket}"))[0] == (400 if ticket == "%FF" else 401)
+@pytest.mark.parametrize("token", ["", "x", "a" * 32, "%00", "%FF"])
+async def test_what_is_no_token_is_refused(links: Links, token: str) -> None:
+    assert (await links.got(f"/billing/transactions.csv?token={token}"))[0] == (400 if token == "%FF" else 401)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ async def test_what_is_no_ticket_is_refused(links: Links, ticket: str) -> None:
         ({"address": "/billing/transactions.csv?bogus=1"}, 400, "BAD_USER_INPUT"),
         ({"address": "/billing/transactions.csv?types=%FF"}, 400, "BAD_USER_INPUT"),
         ({"address": "/billing/transactions.csv?amount_gte=2&amount_lte=1"}, 400, "BAD_USER_INPUT"),
-        ({"address": "/billing/transactions.csv?ticket=abc"}, 400, "BAD_USER_INPUT"),
+        ({"address": "/billing/transactions.csv?token=abc"}, 400, "BAD_USER_INPUT"),
         ({"address": "/billing/transactions.csv?types=bonus#part"}, 400, "BAD_USER_INPUT"),
         ({"address": "/billing/transactions"}, 400, "BAD_USER_INPUT"),
         ({"address": "https://other.example/billing/usage.csv"}, 400, "BAD_USER_INPUT"),

@@ -23,7 +23,7 @@ from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.services import Services, build_services
 from ledger.accounts import Accounts
-from ledger.commands import Entry, Move, OpenHold, Order, Period, Ref, SettleHold, Writer
+from ledger.commands import Command, Entry, OpenHold, Period, Posting, Ref, SettleHold, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import NANOS
 from tests.statements import watched
@@ -66,13 +66,13 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
     operator = await keys.create(NewKey(KeyScope.OPERATOR, "tests"))
     writer = Writer(WriterKind.SERVICE, "tests")
     orders = [
-        Order(row.id, writer, [Entry(TransactionType.BONUS, number * NANOS, "Bonus")], "grantBonus")
+        Posting(row.id, writer, [Entry(TransactionType.BONUS, number * NANOS, "Bonus")], "grantBonus")
         for number in range(1, 121)
     ]
     gpu = Ref(RefType.GPU_INSTANCE, "132")
     hold = OpenHold(gpu, NANOS, "Hold for an hour", Period(START, START + timedelta(hours=1)))
     unused = SettleHold(gpu, 0, "It never ran", START)
-    await services.ledger.post(*orders, Order(row.id, writer, [hold, unused], "openHold"))
+    await services.ledger.post(*orders, Posting(row.id, writer, [hold, unused], "openHold"))
     runner = web.AppRunner(build_app(services), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -209,7 +209,7 @@ async def test_an_operation_that_outgrows_its_single_round_trip_is_run_anew(gate
     account_id = int(gateway.account.removeprefix("acct_"))
     correction = Entry(TransactionType.ADMIN_CORRECTION, -5, "Given twice", corrects_seq=1)
     writer = Writer(WriterKind.OPERATOR, "tests")
-    await gateway.services.ledger.post(Order(account_id, writer, [correction], "correctBalance"))
+    await gateway.services.ledger.post(Posting(account_id, writer, [correction], "correctBalance"))
     answers = [await gateway.query(text, {"last": last}) for last in (False, False, True, False)]
     assert [answer["data"]["account"]["transactions"]["nodes"][0].get("corrects") for answer in answers] == [
         None,
@@ -237,8 +237,8 @@ async def test_a_page_of_explained_rows_with_their_charges_takes_one_statement_m
     refs = [Ref(RefType.GPU_INSTANCE, f"gpu-{number}") for number in range(40)]
     account_id = int(gateway.account.removeprefix("acct_"))
     for ref in refs:
-        moves: list[Move] = [OpenHold(ref, NANOS, "Hold", period), SettleHold(ref, 1, "Stopped", START)]
-        await gateway.services.ledger.post(Order(account_id, writer, moves, "openHold"))
+        moves: list[Command] = [OpenHold(ref, NANOS, "Hold", period), SettleHold(ref, 1, "Stopped", START)]
+        await gateway.services.ledger.post(Posting(account_id, writer, moves, "openHold"))
     fields = "id explanation charge { id net transactions(first: 1) { totalCount nodes { id } } }"
     for _ in range(2):
         with watched(gateway.services.database) as sent:
@@ -261,7 +261,7 @@ async def test_stripe_s_dashboard_is_for_operators(gateway: Gateway) -> None:
         Ref(RefType.STRIPE_INVOICE, "in_5/../x?y"),
     ]
     topups = [Entry(TransactionType.TOPUP, NANOS, "Top-up", ref) for ref in refs]
-    await gateway.services.ledger.post(Order(account_id, writer, topups, "topup"))
+    await gateway.services.ledger.post(Posting(account_id, writer, topups, "topup"))
     text = "query ($id: ID) { account(id: $id) { transactions(first: 6) { nodes { stripeUrl } } } }"
     links = []
     for key in (gateway.operator, gateway.key):

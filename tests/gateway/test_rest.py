@@ -34,12 +34,12 @@ from gateway.rest import add_rest_routes, exports, transactions, usage
 from gateway.services import SERVICES, Services, build_services
 from gateway.settings import Settings
 from ledger.chain import canonical_text
-from ledger.commands import Entry, Move, OpenHold, Order, Period, Ref, SettleHold, Writer
+from ledger.commands import Command, Entry, OpenHold, Period, Posting, Ref, SettleHold, Writer
 from ledger.ids import account_id_text, transaction_id_text
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import format_nanos, parse_nanos
 from ledger.posting import Ledger
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 
 START: Final = datetime(2026, 10, 30, 9, 0, 0, 250, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
@@ -117,9 +117,9 @@ class Rest:
         assert error["requestId"] == response.headers["X-Request-Id"]
         return response.status, error["code"], error["message"]
 
-    async def post(self, moves: Sequence[Move], kind: WriterKind = WriterKind.SERVICE) -> list[Row]:
+    async def post(self, commands: Sequence[Command], kind: WriterKind = WriterKind.SERVICE) -> list[Row]:
         """The rows written, oldest first."""
-        outcome = await self.ledger.post(Order(self.mine, Writer(kind, f"eco_{kind.value}"), moves, "test"))
+        outcome = await self.ledger.post(Posting(self.mine, Writer(kind, f"eco_{kind.value}"), commands, "test"))
         return [as_json(row) for row in outcome[0].transactions]
 
     def count(self, name: str, **labels: str) -> float:
@@ -142,7 +142,7 @@ async def new_account(database: Database, name: str) -> int:
 _T: Final = TransactionType
 _GPU: Final = Ref(RefType.GPU_INSTANCE, "132")
 
-STORY: Final[list[tuple[WriterKind, list[Move]]]] = [
+STORY: Final[list[tuple[WriterKind, list[Command]]]] = [
     (WriterKind.ACCOUNT_CREATION, [entry(_T.BONUS, "5", "Signup bonus", Ref(RefType.PROMOTION, "signup"))]),
     (
         WriterKind.WEBHOOK,
@@ -208,18 +208,18 @@ async def rest(database_url: str) -> AsyncIterator[Rest]:
     async with TestClient(TestServer(app)) as client:
         ledger = Ledger(services.database, TickingClock())
         rest = Rest(client, services, ledger, keys, mine, other, [], [], key)
-        for kind, moves in STORY:
-            rest.rows += await rest.post(moves, kind)
+        for kind, commands in STORY:
+            rest.rows += await rest.post(commands, kind)
         rest.rows.reverse()
         other_writer = Writer(WriterKind.WEBHOOK, "eco_webhook")
-        await rest.ledger.post(Order(other, other_writer, [entry(_T.TOPUP, "1", "Theirs")], "test"))
+        await rest.ledger.post(Posting(other, other_writer, [entry(_T.TOPUP, "1", "Theirs")], "test"))
         rest.usage = await fill_usage(services.database, mine)
         await fill_usage(services.database, other)
         yield rest
     await services.database.close()
 
 
-def many_entries(count: int) -> list[Move]:
+def many_entries(count: int) -> list[Command]:
     return [entry(_T.GPU_USAGE, "-0.01", f"API usage {number}") for number in range(count)]
 
 
@@ -242,11 +242,11 @@ def before_each_read(monkeypatch: pytest.MonkeyPatch, module: Any, step: Step) -
     numbers: list[int] = []
 
     @contextlib.asynccontextmanager
-    async def watched(request: web.Request, **more: bool) -> AsyncIterator[Reads]:
+    async def watched(request: web.Request, **more: bool) -> AsyncIterator[QueryContext]:
         numbers.append(len(numbers))
         await step(numbers[-1])
-        async with reading(request, **more) as reads:
-            yield reads
+        async with reading(request, **more) as context:
+            yield context
 
     monkeypatch.setattr(module, "reading", watched)
     return numbers
@@ -435,10 +435,10 @@ async def test_usage_export_ends_at_the_newest_day_of_its_start(rest: Rest, monk
                 await put_usage_days(connection, [later[number]])
 
     monkeypatch.setattr(usage, "STEP_ROWS", 4)
-    reads = before_each_read(monkeypatch, usage, put)
+    context = before_each_read(monkeypatch, usage, put)
     exported = await rest.export("/billing/usage.csv")
     assert [cells["day"] for cells in exported] == [row["day"] for row in rest.usage]
-    assert len(reads) == 1 + -(-len(rest.usage) // 4)
+    assert len(context) == 1 + -(-len(rest.usage) // 4)
 
 
 # Bad input
@@ -649,10 +649,10 @@ async def test_export_ends_at_the_head_of_its_start(rest: Rest, monkeypatch: pyt
         if number:
             await rest.post(many_entries(50))
 
-    reads = before_each_read(monkeypatch, transactions, post)
+    context = before_each_read(monkeypatch, transactions, post)
     exported = await rest.export("/billing/transactions.csv")
     assert [from_csv(cells) for cells in exported] == rows
-    assert len(reads) == 1 + 3
+    assert len(context) == 1 + 3
 
 
 async def test_steps_of_any_size_give_the_same_rows(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,14 +664,14 @@ async def test_steps_of_any_size_give_the_same_rows(rest: Rest, monkeypatch: pyt
 
 async def test_a_search_reads_stretch_by_stretch(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "SEARCHED_ROWS", 4)
-    reads = before_each_read(monkeypatch, transactions, nothing)
+    context = before_each_read(monkeypatch, transactions, nothing)
     for step_rows in (1, 2, 1_000):
         monkeypatch.setattr(transactions, "STEP_ROWS", step_rows)
-        reads.clear()
+        context.clear()
         exported = await rest.export("/billing/transactions.csv", {"search": "API"})
         wanted = [row for row in rest.rows[::-1] if "API" in row["description"]]
         assert [from_csv(cells) for cells in exported] == wanted
-        assert len(reads) >= 1 + -(-len(rest.rows) // 4)
+        assert len(context) >= 1 + -(-len(rest.rows) // 4)
 
 
 async def test_an_error_at_the_start_is_answered_as_such(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -741,7 +741,7 @@ async def test_a_client_that_leaves_stops_the_export(rest: Rest, monkeypatch: py
             await left.wait()
 
     monkeypatch.setattr(transactions, "STEP_ROWS", 1)
-    reads = before_each_read(monkeypatch, transactions, wait)
+    context = before_each_read(monkeypatch, transactions, wait)
     reader, writer = await _raw(rest, "1.1")
     assert (await reader.read(100)).startswith(b"HTTP/1.1 200 OK\r\n")
     writer.transport.abort()
@@ -751,7 +751,7 @@ async def test_a_client_that_leaves_stops_the_export(rest: Rest, monkeypatch: py
     async with asyncio.timeout(20):
         while not rest.count("billing_http_requests_total", route=route, method="GET", status="499"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    assert len(reads) < 100
+    assert len(context) < 100
     assert rest.count("billing_errors_total", code="INTERNAL") == 0
     # No connection was left behind: all of the pool can be had at once.
     pages = await asyncio.gather(*(rest.page({"limit": "1"}) for _ in range(30)))

@@ -40,7 +40,7 @@ class Door:
         return await Keys(self.services.database, self.clock).create(NewKey(scope, "tests", **more))
 
     async def code(self, key: IssuedKey, purpose: Purpose = Purpose.SIGN_IN) -> str:
-        return await self.services.tickets.issue(principal_of(key.row), purpose, HOUR)
+        return await self.services.tokens.issue(principal_of(key.row), purpose, HOUR)
 
     async def sign_in(self, body: object) -> tuple[int, Any]:
         response = await self.client.post("/console/sign-in", json=body)

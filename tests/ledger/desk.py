@@ -12,7 +12,7 @@ from sqlalchemy import text
 from db import writes
 from db.database import Database
 from db.rows import ChargeRow, HoldRow, TransactionRow
-from ledger.commands import Entry, Move, OpenHold, Order, Outcome, Period, Ref, RenewHold, SettleHold, Writer
+from ledger.commands import Command, Entry, OpenHold, Outcome, Period, Posting, Ref, RenewHold, SettleHold, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import format_nanos, parse_nanos
 from ledger.posting import Ledger
@@ -65,10 +65,10 @@ def api_usage(nanos: int) -> Entry:
     return Entry(TransactionType.GPU_USAGE, -nanos, "API usage", ref=Ref(RefType.API_USAGE, "batch-1"))
 
 
-def order(
-    account_id: int, *moves: Move, writer: Writer = SERVICE, key: str | None = None, operation: str = "post"
-) -> Order:
-    return Order(account_id, writer, moves, operation, key)
+def posting(
+    account_id: int, *commands: Command, writer: Writer = SERVICE, key: str | None = None, operation: str = "post"
+) -> Posting:
+    return Posting(account_id, writer, commands, operation, key)
 
 
 def brief(rows: tuple[TransactionRow, ...] | list[TransactionRow]) -> list[tuple[str, str, str]]:
@@ -99,12 +99,12 @@ class Desk:
     async def post(
         self,
         account_id: int,
-        *moves: Move,
+        *commands: Command,
         writer: Writer = SERVICE,
         key: str | None = None,
         operation: str = "post",
     ) -> Outcome:
-        (outcome,) = await self.ledger.post(order(account_id, *moves, writer=writer, key=key, operation=operation))
+        (outcome,) = await self.ledger.post(posting(account_id, *commands, writer=writer, key=key, operation=operation))
         return outcome
 
     async def tables(self) -> Stored:

@@ -12,20 +12,23 @@ from collections.abc import Sequence
 from itertools import count
 
 from db.database import Database, DatabaseOptions
-from ledger.commands import Move, Order, Ref
+from ledger.commands import Command, Posting, Ref
 from ledger.kinds import RefType
 from ledger.posting import Ledger
-from tests.ledger.desk import api_usage, open_hold, order, renew, settle
+from tests.ledger.desk import api_usage, open_hold, posting, renew, settle
 
 
-def call(account_ids: Sequence[int], name: str, number: int) -> list[Order]:
+def call(account_ids: Sequence[int], name: str, number: int) -> list[Posting]:
     """The n-th call: the same whenever it is asked for."""
     account_id = account_ids[number % len(account_ids)]
     other_id = account_ids[(number + 1) % len(account_ids)]
     ref = Ref(RefType.INFERENCE_INSTANCE, f"{name}-{number}")
-    moves: list[Move] = [open_hold(5, ref, 0), renew(4, 5, 1, ref), settle(6, ref)]
+    commands: list[Command] = [open_hold(5, ref, 0), renew(4, 5, 1, ref), settle(6, ref)]
     key = f"{name}-{number}"
-    return [order(account_id, *moves[: 1 + number % 3], key=key), order(other_id, api_usage(number + 1), key=key)]
+    return [
+        posting(account_id, *commands[: 1 + number % 3], key=key),
+        posting(other_id, api_usage(number + 1), key=key),
+    ]
 
 
 async def post_forever(url: str, name: str, account_ids: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from gateway.jobs import build_jobs
 from ledger import clock_watch
 from ledger.clock_watch import ClockWatch
 from ledger.posting import Ledger, utc_now
-from tests.ledger.desk import Desk, api_usage, open_hold, order, usd
+from tests.ledger.desk import Desk, api_usage, open_hold, posting, usd
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -62,11 +62,11 @@ Post = Callable[[Desk, int], Awaitable[object]]
 
 async def _several_accounts(desk: Desk, account_id: int) -> None:
     other = await desk.account()
-    await desk.ledger.post(order(account_id, api_usage(1)), order(other, api_usage(1)))
+    await desk.ledger.post(posting(account_id, api_usage(1)), posting(other, api_usage(1)))
 
 
 async def _within(desk: Desk, account_id: int) -> None:
-    await desk.ledger.within(lambda transaction: transaction.post(order(account_id, api_usage(1))))
+    await desk.ledger.within(lambda transaction: transaction.post(posting(account_id, api_usage(1))))
 
 
 async def _again(desk: Desk, account_id: int) -> None:

@@ -13,13 +13,13 @@ from sqlalchemy import text
 
 from db.errors import NumberOutOfRange
 from ledger.batches import Batch
-from ledger.commands import Entry, Move, Order, Ref, digest_of_payload
+from ledger.commands import Command, Entry, Posting, Ref, digest_of_payload
 from ledger.errors import BadUserInput, InsufficientBalance, NotFound
 from ledger.group_commit import GroupCommit
 from ledger.kinds import RefType, TransactionType
 from ledger.money import MAX_NANOS, MIN_NANOS
 from ledger.posting import utc_now
-from tests.ledger.desk import GPU, SERVICE, Desk, api_usage, correction, open_hold, order, renew, settle, usd
+from tests.ledger.desk import GPU, SERVICE, Desk, api_usage, correction, open_hold, posting, renew, settle, usd
 from tests.ledger.recompute import differences
 
 
@@ -34,8 +34,8 @@ async def _commits(desk: Desk) -> int:
     return int((await desk.database.read(text(statement)))[0][0])
 
 
-async def _at_once(desk: Desk, *orders: Order) -> list[object]:
-    return await asyncio.gather(*(desk.ledger.post(one) for one in orders), return_exceptions=True)
+async def _at_once(desk: Desk, *postings: Posting) -> list[object]:
+    return await asyncio.gather(*(desk.ledger.post(one) for one in postings), return_exceptions=True)
 
 
 async def test_a_refused_call_leaves_no_trace_among_those_it_was_kept_with(desk: Desk) -> None:
@@ -43,15 +43,17 @@ async def test_a_refused_call_leaves_no_trace_among_those_it_was_kept_with(desk:
     inference = Ref(RefType.INFERENCE_INSTANCE, "i-1")
     answers = await _at_once(
         desk,
-        order(first, open_hold(usd("9.00")), key="a"),
+        posting(first, open_hold(usd("9.00")), key="a"),
         # Has done most of its work when it is refused, and left a key, a charge and a hold behind in memory.
-        order(first, api_usage(1), open_hold(1, inference), renew(1, 1, 1, inference), settle(-1, inference), key="b"),
-        order(second, open_hold(usd("10.01")), key="c"),
-        order(second + 1, api_usage(1), key="d"),
-        order(first, open_hold(usd("1.00"), inference), key="b"),
-        order(first, open_hold(1, Ref(RefType.GPU_INSTANCE, "133")), key="e"),
-        order(first, settle(usd("2.00")), key="f"),
-        order(second, api_usage(1), key="c"),
+        posting(
+            first, api_usage(1), open_hold(1, inference), renew(1, 1, 1, inference), settle(-1, inference), key="b"
+        ),
+        posting(second, open_hold(usd("10.01")), key="c"),
+        posting(second + 1, api_usage(1), key="d"),
+        posting(first, open_hold(usd("1.00"), inference), key="b"),
+        posting(first, open_hold(1, Ref(RefType.GPU_INSTANCE, "133")), key="e"),
+        posting(first, settle(usd("2.00")), key="f"),
+        posting(second, api_usage(1), key="c"),
     )
     kept = [[row.seq for row in one[0].transactions] if isinstance(one, list) else type(one) for one in answers]
     assert kept == [[2], BadUserInput, InsufficientBalance, NotFound, [3], InsufficientBalance, [4], [2]]
@@ -63,8 +65,8 @@ async def test_a_refused_call_leaves_no_trace_among_those_it_was_kept_with(desk:
 
 async def test_a_call_that_is_sent_twice_at_once_is_carried_out_once(desk: Desk) -> None:
     account_id, other = await desk.account("10.00"), await desk.account("10.00")
-    same = order(account_id, api_usage(5), key="k")
-    answers = await asyncio.gather(*(desk.ledger.post(one) for one in (same, order(other, api_usage(1)), same, same)))
+    same = posting(account_id, api_usage(5), key="k")
+    answers = await asyncio.gather(*(desk.ledger.post(one) for one in (same, posting(other, api_usage(1)), same, same)))
     assert sorted(one.replayed for (one,) in answers) == [False, False, True, True]
     assert [row.amount_nanos for row in (await desk.rows(account_id))[1:]] == [-5]
 
@@ -73,7 +75,9 @@ async def test_what_the_database_refuses_takes_nobody_along(desk: Desk) -> None:
     full, other = await desk.account(), await desk.account("1.00")
     there, back = Entry(TransactionType.GPU_USAGE, MIN_NANOS, "There"), Entry(TransactionType.BONUS, MAX_NANOS, "Back")
     await desk.post(full, there, back)
-    answers = await _at_once(desk, order(other, api_usage(1)), order(full, api_usage(1)), order(other, api_usage(2)))
+    answers = await _at_once(
+        desk, posting(other, api_usage(1)), posting(full, api_usage(1)), posting(other, api_usage(2))
+    )
     assert [type(one) for one in answers] == [list, NumberOutOfRange, list]
     assert [row.amount_nanos for row in (await desk.rows(other))[1:]] == [-1, -2]
     assert await differences(desk.database) == []
@@ -84,7 +88,7 @@ async def test_nobody_waits_for_the_lock_of_anothers_account(desk: Desk) -> None
     async with desk.database.write() as connection:
         await connection.execute(text(f"SELECT 1 FROM accounts WHERE id = {locked} FOR UPDATE"))
         waiting, *others = [
-            asyncio.create_task(desk.ledger.post(order(account_id, api_usage(1))))
+            asyncio.create_task(desk.ledger.post(posting(account_id, api_usage(1))))
             for account_id in (locked, free, free)
         ]
         await asyncio.gather(*others)
@@ -96,7 +100,7 @@ async def test_nobody_waits_for_the_lock_of_anothers_account(desk: Desk) -> None
 
 async def test_a_caller_who_leaves_takes_nobody_along(desk: Desk) -> None:
     account_ids = [await desk.account("1.00") for _ in range(20)]
-    tasks = [asyncio.create_task(desk.ledger.post(order(account_id, api_usage(1)))) for account_id in account_ids]
+    tasks = [asyncio.create_task(desk.ledger.post(posting(account_id, api_usage(1)))) for account_id in account_ids]
     await asyncio.sleep(0)
     tasks[0].cancel()
     tasks[7].cancel()
@@ -108,9 +112,9 @@ async def test_a_caller_who_leaves_takes_nobody_along(desk: Desk) -> None:
 async def test_many_calls_on_one_account_and_large_ones_between(desk: Desk) -> None:
     """More than one group takes, and calls that go alone: over two accounts, and of many rows."""
     account_id, other = await desk.account("10.00"), await desk.account("10.00")
-    small = [[order(account_id, api_usage(number), key=f"{number}")] for number in range(1, 201)]
-    small[50] = [order(account_id, api_usage(1)), order(other, api_usage(1))]
-    small[100] = [order(account_id, *[api_usage(2)] * 300)]
+    small = [[posting(account_id, api_usage(number), key=f"{number}")] for number in range(1, 201)]
+    small[50] = [posting(account_id, api_usage(1)), posting(other, api_usage(1))]
+    small[100] = [posting(account_id, *[api_usage(2)] * 300)]
     answers = await asyncio.gather(*(desk.ledger.post(*one) for one in small))
     assert [len(outcome.transactions) for outcomes in answers for outcome in outcomes] == [
         *[1] * 52,
@@ -134,7 +138,7 @@ async def test_nobody_is_forgotten_however_calls_come_and_go(desk: Desk, lanes: 
         for _ in range(60):
             for _ in range(random.randint(0, 6)):
                 await asyncio.sleep(0)
-            outcomes = await group_commit.post(Batch([order(random.choice(account_ids), api_usage(1))], utc_now))
+            outcomes = await group_commit.post(Batch([posting(random.choice(account_ids), api_usage(1))], utc_now))
             assert outcomes is not None
 
     async with asyncio.timeout(120):
@@ -155,7 +159,7 @@ async def test_every_text_is_kept_as_it_is(desk: Desk, words: str) -> None:
     assert sorted(one.key for one in (await desk.tables()).calls) == [f"{words}0", f"{words}1"]
 
 
-def _moves() -> st.SearchStrategy[Move]:
+def _moves() -> st.SearchStrategy[Command]:
     texts, numbers = st.text(max_size=8), st.integers(-(2**65), 2**65)
     kinds = st.sampled_from(TransactionType)
     refs = st.none() | st.builds(Ref, st.sampled_from(RefType), texts)
@@ -164,19 +168,19 @@ def _moves() -> st.SearchStrategy[Move]:
 
 
 @given(st.lists(_moves(), min_size=1, max_size=3))
-def test_a_payload_has_the_digest_that_it_always_had(moves: list[Move]) -> None:
-    was = digest_of_payload([[type(move).__name__, asdict(move)] for move in moves])
-    assert Order(1, SERVICE, moves, "post").payload_digest() == was
+def test_a_payload_has_the_digest_that_it_always_had(commands: list[Command]) -> None:
+    was = digest_of_payload([[type(command).__name__, asdict(command)] for command in commands])
+    assert Posting(1, SERVICE, commands, "post").payload_digest() == was
 
 
 def test_the_digest_of_a_move_is_the_one_that_was_released() -> None:
     released = "864b0f05179cf00f60cf68587457c1123d30b55a4f420919642558ddabe748ed"
-    moves: list[Move] = [correction(5), open_hold(usd("1.00"))]
-    assert Order(1, SERVICE, moves, "post").payload_digest().hex() == released
+    commands: list[Command] = [correction(5), open_hold(usd("1.00"))]
+    assert Posting(1, SERVICE, commands, "post").payload_digest().hex() == released
 
 
 async def test_a_call_that_writes_no_row_on_an_account_without_rows_is_remembered(desk: Desk) -> None:
     account_id = await desk.account()
-    call = Order(account_id, SERVICE, (), "recordUsage", "k", payload=["free"], result=3)
+    call = Posting(account_id, SERVICE, (), "recordUsage", "k", payload=["free"], result=3)
     assert [(await desk.ledger.post(call))[0].replayed for _ in range(2)] == [False, True]
     assert await differences(desk.database) == []

@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import DatabaseFull, DatabaseUnavailable
 from ledger.posting import Ledger, post
-from tests.ledger.desk import Desk, api_usage, open_hold, order, settle, usd
+from tests.ledger.desk import Desk, api_usage, open_hold, posting, settle, usd
 from tests.ledger.poster import call
 from tests.ledger.recompute import differences, read_tables
 
@@ -150,7 +150,7 @@ async def test_a_connection_that_ends_before_the_commit(desk: Desk) -> None:
     before = await desk.tables()
     with pytest.raises(DatabaseUnavailable):
         async with desk.database.write() as connection:
-            await post(connection, [order(account_id, open_hold(5), key="k")])
+            await post(connection, [posting(account_id, open_hold(5), key="k")])
             assert await _terminate(desk, "state = 'idle in transaction'") == 1
     assert await desk.tables() == before
     assert not (await desk.post(account_id, open_hold(5), key="k")).replayed
@@ -249,15 +249,15 @@ async def test_a_database_that_another_process_has_locked(desk: Desk, tmp_path: 
     assert await holder.stdout.readline() == b"locked\n"
     for _ in range(3):
         with pytest.raises(DatabaseUnavailable, match="SQLITE_BUSY"):
-            await Ledger(impatient).post(order(account_id, open_hold(5)))
+            await Ledger(impatient).post(posting(account_id, open_hold(5)))
     assert await desk.tables() == before
-    waiting = asyncio.create_task(Ledger(patient).post(order(account_id, open_hold(5))))
+    waiting = asyncio.create_task(Ledger(patient).post(posting(account_id, open_hold(5))))
     await asyncio.sleep(0.2)
     assert not waiting.done()
     holder.stdin.close()
     assert [len(outcome.transactions) for outcome in await waiting] == [1]
     await holder.wait()
-    outcomes = await Ledger(impatient).post(order(account_id, settle(4)))
+    outcomes = await Ledger(impatient).post(posting(account_id, settle(4)))
     assert outcomes[0].balance_nanos == usd("10.00") - 4
     await impatient.close()
     await patient.close()
@@ -270,7 +270,7 @@ async def test_two_processes_worth_of_writers_on_one_file(desk: Desk, database_u
     account_id = await desk.account("10.00")
     other = Database(DatabaseOptions(database_url))
     ledgers = [desk.ledger, Ledger(other)]
-    await asyncio.gather(*(ledger.post(order(account_id, api_usage(1))) for _ in range(40) for ledger in ledgers))
+    await asyncio.gather(*(ledger.post(posting(account_id, api_usage(1))) for _ in range(40) for ledger in ledgers))
     await other.close()
     assert len(await desk.rows(account_id)) == 81
     assert await differences(desk.database) == []

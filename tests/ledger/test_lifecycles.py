@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.commands import Entry, Move, OpenHold, Period, Ref
+from ledger.commands import Command, Entry, OpenHold, Period, Ref
 from ledger.errors import InsufficientBalance
 from ledger.kinds import RefType, TransactionType
 from tests.ledger.desk import (
@@ -112,7 +112,7 @@ async def test_an_inference_instance_over_three_cycles(desk: Desk) -> None:
 
 async def test_a_whole_life_in_one_call(desk: Desk) -> None:
     account_id = await desk.account("100.00")
-    life: list[Move] = [open_hold(10, INFERENCE), renew(9, 10, 1), renew(11, 10, 2), settle(8, INFERENCE)]
+    life: list[Command] = [open_hold(10, INFERENCE), renew(9, 10, 1), renew(11, 10, 2), settle(8, INFERENCE)]
     outcome = await desk.post(account_id, *life, key="life")
     assert [row.amount_nanos for row in outcome.transactions] == [-10, -10, 1, -10, -1, 2]
     assert [(hold.state, hold.used_nanos) for hold in await desk.holds(account_id, INFERENCE)] == [

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from db.errors import NumberOutOfRange
-from ledger.batches import MAX_MOVES
-from ledger.commands import Entry, ExpireHold, Move, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
+from ledger.batches import MAX_COMMANDS
+from ledger.commands import Command, Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.errors import (
     BadUserInput,
     Conflict,
@@ -38,8 +38,8 @@ from tests.ledger.desk import (
     brief,
     correction,
     open_hold,
-    order,
     period,
+    posting,
     renew,
     settle,
     usd,
@@ -111,11 +111,11 @@ async def test_only_services_hold_and_settle(desk: Desk, writer: W) -> None:
     """However the settlement comes out: a refund, an overage, or even, which writes no row."""
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5), open_hold(5, INFERENCE))
-    calls: list[Move] = [open_hold(5, Ref(RefType.GPU_INSTANCE, "133"))]
+    calls: list[Command] = [open_hold(5, Ref(RefType.GPU_INSTANCE, "133"))]
     calls += [settle(used) for used in (0, 5, 6)]
     calls += [renew(used, hold, 1) for used in (0, 5, 6) for hold in (5, usd("11.00"))]
-    for move in calls:
-        await desk.writes_nothing(desk.post(account_id, move, writer=Writer(writer, "actor")), Forbidden)
+    for command in calls:
+        await desk.writes_nothing(desk.post(account_id, command, writer=Writer(writer, "actor")), Forbidden)
 
 
 @pytest.mark.parametrize("description", ["", " ", "x" * 501, "two\nlines", "nul\x00", "\ud800"])
@@ -123,15 +123,15 @@ async def test_a_description_is_required_of_every_move(desk: Desk, description: 
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5), open_hold(5, INFERENCE))
     other = Ref(RefType.INFERENCE_INSTANCE, "i-8")
-    moves: list[Move] = [
+    commands: list[Command] = [
         Entry(T.GPU_USAGE, -5, description),
         OpenHold(other, 5, description, period()),
         *(SettleHold(GPU, used, description) for used in (4, 5, 6)),
         *(RenewHold(INFERENCE, used, description, 5, "Next cycle", period(1)) for used in (4, 5, 6)),
         *(RenewHold(INFERENCE, 5, "Even", hold, description, period(1)) for hold in (5, usd("11.00"))),
     ]
-    for move in moves:
-        await desk.writes_nothing(desk.post(account_id, move), BadUserInput, "description ")
+    for command in commands:
+        await desk.writes_nothing(desk.post(account_id, command), BadUserInput, "description ")
     correct = Entry(T.ADMIN_CORRECTION, 5, description)
     await desk.writes_nothing(desk.post(account_id, correct, writer=OPERATOR), BadUserInput, "description ")
 
@@ -186,14 +186,14 @@ async def test_times_must_carry_their_zone_and_be_of_this_age(desk: Desk, moment
     await desk.post(account_id, open_hold(5), open_hold(5, INFERENCE))
     other = Ref(RefType.GPU_INSTANCE, "133")
     for time in (Period(moment, START + 99 * DAY), Period(START, moment), Period(moment, moment)):
-        moves: list[Move] = [
+        commands: list[Command] = [
             Entry(T.GPU_USAGE, -5, "Words", period=time),
             OpenHold(other, 5, "Words", time),
             RenewHold(INFERENCE, 5, "Even", 5, "Next cycle", time),
             RenewHold(INFERENCE, 5, "Even", usd("11.00"), "Next cycle", time),
         ]
-        for move in moves:
-            await desk.writes_nothing(desk.post(account_id, move), BadUserInput)
+        for command in commands:
+            await desk.writes_nothing(desk.post(account_id, command), BadUserInput)
     for ref in (GPU, INFERENCE):
         for used in (4, 5, 6):
             await desk.writes_nothing(desk.post(account_id, settle(used, ref, moment)), BadUserInput)
@@ -202,8 +202,8 @@ async def test_times_must_carry_their_zone_and_be_of_this_age(desk: Desk, moment
 async def test_a_period_must_not_end_before_it_starts(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     backwards = Period(START + HOUR, START + HOUR - timedelta(microseconds=1))
-    for move in (OpenHold(GPU, 5, "Words", backwards), Entry(T.GPU_USAGE, -5, "Words", period=backwards)):
-        await desk.writes_nothing(desk.post(account_id, move), BadUserInput, "must not end before it starts")
+    for command in (OpenHold(GPU, 5, "Words", backwards), Entry(T.GPU_USAGE, -5, "Words", period=backwards)):
+        await desk.writes_nothing(desk.post(account_id, command), BadUserInput, "must not end before it starts")
     (row,) = (await desk.post(account_id, Entry(T.GPU_USAGE, -5, "x", period=Period(START, START)))).transactions
     assert (row.period_start, row.period_end) == (START, START)
 
@@ -213,9 +213,9 @@ async def test_a_ref_is_text(desk: Desk, ref_id: str) -> None:
     account_id = await desk.account("10.00")
     for kind in (RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE):
         ref = Ref(kind, ref_id)
-        moves: list[Move] = [OpenHold(ref, 5, "Words", period()), SettleHold(ref, 5, "Words"), ExpireHold(ref)]
-        for move in moves:
-            await desk.writes_nothing(desk.post(account_id, move), BadUserInput, "refId ")
+        commands: list[Command] = [OpenHold(ref, 5, "Words", period()), SettleHold(ref, 5, "Words"), ExpireHold(ref)]
+        for command in commands:
+            await desk.writes_nothing(desk.post(account_id, command), BadUserInput, "refId ")
     renewal = RenewHold(Ref(RefType.INFERENCE_INSTANCE, ref_id), 5, "Words", 5, "Words", period(1))
     await desk.writes_nothing(desk.post(account_id, renewal), BadUserInput, "refId ")
     for kind in (RefType.VOLUME, RefType.API_USAGE):
@@ -296,8 +296,8 @@ async def test_what_was_used_is_not_negative_and_in_range(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5, INFERENCE))
     for used in (-1, MAX_NANOS + 1):
-        for move in (settle(used, INFERENCE), renew(used, 5, 1)):
-            await desk.writes_nothing(desk.post(account_id, move), BadUserInput, "what was used")
+        for command in (settle(used, INFERENCE), renew(used, 5, 1)):
+            await desk.writes_nothing(desk.post(account_id, command), BadUserInput, "what was used")
 
 
 async def test_what_was_used_is_owed_even_below_zero(desk: Desk) -> None:
@@ -330,8 +330,8 @@ async def test_a_hold_is_settled_once(desk: Desk) -> None:
     await desk.writes_nothing(desk.post(other, settle(5)), NotFound, "has no hold")
     await desk.writes_nothing(desk.post(account_id, settle(4), settle(4)), Conflict, "is already settled")
     await desk.post(account_id, settle(5), settle(5, INFERENCE))
-    for move in (settle(5), settle(4), ExpireHold(GPU), renew(4, 5, 1)):
-        await desk.writes_nothing(desk.post(account_id, move), Conflict, "is already settled")
+    for command in (settle(5), settle(4), ExpireHold(GPU), renew(4, 5, 1)):
+        await desk.writes_nothing(desk.post(account_id, command), Conflict, "is already settled")
 
 
 async def test_an_expired_hold_is_settled_at_the_hold_and_late_settlement_posts_the_difference_once(desk: Desk) -> None:
@@ -347,8 +347,8 @@ async def test_an_expired_hold_is_settled_at_the_hold_and_late_settlement_posts_
         assert (hold.used_nanos, hold.settled_seq, hold.settled_at) == (5, None, desk.now)
         assert hold.expired_at == desk.now
         assert (await desk.months(account_id))["2026-11"][2] == "0.00"
-        for move in (ExpireHold(INFERENCE), renew(5, 5, 1)):
-            await desk.writes_nothing(desk.post(account_id, move), Conflict, "has expired")
+        for command in (ExpireHold(INFERENCE), renew(5, 5, 1)):
+            await desk.writes_nothing(desk.post(account_id, command), Conflict, "has expired")
         desk.now = START + 3 * DAY
         outcome = await desk.post(account_id, settle(used, INFERENCE))
         assert [(row.type, row.amount_nanos) for row in outcome.transactions] == late
@@ -388,12 +388,12 @@ async def test_the_time_that_a_settlement_covers(
 
 async def test_a_known_key_returns_the_first_outcome_and_writes_nothing(desk: Desk) -> None:
     account_id = await desk.account("10.00")
-    moves: list[Move] = [open_hold(5), api_usage(7)]
-    first = await desk.post(account_id, *moves, key="k")
+    commands: list[Command] = [open_hold(5), api_usage(7)]
+    first = await desk.post(account_id, *commands, key="k")
     await desk.post(account_id, api_usage(9))
     before = await desk.tables()
     desk.now += DAY
-    again = await desk.post(account_id, *moves, key="k")
+    again = await desk.post(account_id, *commands, key="k")
     assert not first.replayed
     assert again.replayed
     assert (again.transactions, again.balance_nanos) == (first.transactions, usd("10.00") - 12)
@@ -405,15 +405,15 @@ async def test_a_known_key_returns_the_first_outcome_and_writes_nothing(desk: De
 async def test_an_outcome_without_rows_is_returned_too(desk: Desk, kind: str) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(usd("6.00"), INFERENCE))
-    moves: dict[str, Move] = {
+    commands: dict[str, Command] = {
         "even": settle(usd("6.00"), INFERENCE),
         "expired": ExpireHold(INFERENCE),
         "stopped": renew(usd("6.00"), usd("6.00"), 1),
     }
-    first = await desk.post(account_id, moves[kind], key="k")
+    first = await desk.post(account_id, commands[kind], key="k")
     assert first.transactions == ()
     await desk.post(account_id, api_usage(9))
-    again = await desk.post(account_id, moves[kind], key="k")
+    again = await desk.post(account_id, commands[kind], key="k")
     assert again == first.__class__(account_id, (), usd("4.00"), replayed=True, to_stop=kind == "stopped")
     assert await differences(desk.database) == []
 
@@ -421,7 +421,7 @@ async def test_an_outcome_without_rows_is_returned_too(desk: Desk, kind: str) ->
 async def test_another_payload_is_a_conflict(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5), key="k")
-    payloads: list[Sequence[Move]] = [
+    payloads: list[Sequence[Command]] = [
         [open_hold(6)],
         [open_hold(5, number=1)],
         [open_hold(5, INFERENCE)],
@@ -429,8 +429,8 @@ async def test_another_payload_is_a_conflict(desk: Desk) -> None:
         [settle(5)],
         [],
     ]
-    for moves in payloads:
-        calls = desk.ledger.post(order(account_id, *moves, key="k"), order(account_id, api_usage(7)))
+    for commands in payloads:
+        calls = desk.ledger.post(posting(account_id, *commands, key="k"), posting(account_id, api_usage(7)))
         await desk.writes_nothing(calls, IdempotencyConflict, "another payload")
 
 
@@ -480,16 +480,16 @@ async def test_a_key_is_text(desk: Desk, key: str) -> None:
 async def test_two_orders_with_one_key_in_one_batch(desk: Desk) -> None:
     account_id, other = await desk.account("10.00"), await desk.account("10.00")
     first, foreign, again = await desk.ledger.post(
-        order(account_id, api_usage(5), api_usage(6), key="k"),
-        order(other, api_usage(5), api_usage(6), key="k"),
-        order(account_id, api_usage(5), api_usage(6), key="k"),
+        posting(account_id, api_usage(5), api_usage(6), key="k"),
+        posting(other, api_usage(5), api_usage(6), key="k"),
+        posting(account_id, api_usage(5), api_usage(6), key="k"),
     )
     assert (first.replayed, foreign.replayed, again.replayed) == (False, False, True)
     assert (again.transactions, again.balance_nanos) == (first.transactions, first.balance_nanos)
     assert len(await desk.rows(account_id)) == 3
     clash = desk.ledger.post(
-        order(account_id, api_usage(7), key="new"),
-        order(account_id, api_usage(8), key="new"),
+        posting(account_id, api_usage(7), key="new"),
+        posting(account_id, api_usage(8), key="new"),
     )
     await desk.writes_nothing(clash, IdempotencyConflict)
     assert await differences(desk.database) == []
@@ -509,14 +509,14 @@ async def test_the_same_call_from_many_at_once_is_carried_out_once(desk: Desk) -
 async def test_a_batch_is_all_or_nothing(desk: Desk) -> None:
     one, two = await desk.account("1.00"), await desk.account("10.00")
     batch = desk.ledger.post(
-        order(two, api_usage(5), open_hold(5), key="k"),
-        order(one, api_usage(5), open_hold(usd("1.00"))),
+        posting(two, api_usage(5), open_hold(5), key="k"),
+        posting(one, api_usage(5), open_hold(usd("1.00"))),
     )
     await desk.writes_nothing(batch, InsufficientBalance)
-    unknown = desk.ledger.post(order(two, api_usage(5)), order(two + 1, api_usage(5)))
+    unknown = desk.ledger.post(posting(two, api_usage(5)), posting(two + 1, api_usage(5)))
     await desk.writes_nothing(unknown, NotFound, f"there is no account acct_{two + 1}")
     outcomes = await desk.ledger.post(
-        order(two, api_usage(5)), order(one, api_usage(5)), order(two, open_hold(5), settle(4))
+        posting(two, api_usage(5)), posting(one, api_usage(5)), posting(two, open_hold(5), settle(4))
     )
     assert [outcome.account_id for outcome in outcomes] == [two, one, two]
     assert [[row.seq for row in outcome.transactions] for outcome in outcomes] == [[2], [2], [3, 4]]
@@ -527,19 +527,21 @@ async def test_a_batch_is_all_or_nothing(desk: Desk) -> None:
 
 async def test_a_batch_of_nothing_and_of_too_much(desk: Desk) -> None:
     account_id = await desk.account()
-    for moves in ([], [api_usage(1)] * (MAX_MOVES + 1)):
-        await desk.writes_nothing(desk.post(account_id, *moves), BadUserInput, "a call must have 1 to 10000 moves")
-    outcome = await desk.post(account_id, *[api_usage(1)] * MAX_MOVES)
-    assert [row.seq for row in outcome.transactions] == list(range(1, MAX_MOVES + 1))
+    for commands in ([], [api_usage(1)] * (MAX_COMMANDS + 1)):
+        await desk.writes_nothing(
+            desk.post(account_id, *commands), BadUserInput, "a call must have 1 to 10000 commands"
+        )
+    outcome = await desk.post(account_id, *[api_usage(1)] * MAX_COMMANDS)
+    assert [row.seq for row in outcome.transactions] == list(range(1, MAX_COMMANDS + 1))
     assert await differences(desk.database) == []
 
 
 async def test_a_batch_over_many_accounts_and_holds(desk: Desk) -> None:
     accounts = [await desk.account("1.00") for _ in range(20)]
     refs = [Ref(RefType.GPU_INSTANCE, f"{number}") for number in range(40)]
-    opened = [order(one, *(open_hold(5, ref) for ref in refs), key="open") for one in accounts]
+    opened = [posting(one, *(open_hold(5, ref) for ref in refs), key="open") for one in accounts]
     await desk.ledger.post(*opened)
-    await desk.ledger.post(*(order(one, *(settle(3, ref) for ref in refs), key="settle") for one in accounts))
+    await desk.ledger.post(*(posting(one, *(settle(3, ref) for ref in refs), key="settle") for one in accounts))
     assert all(outcome.replayed for outcome in await desk.ledger.post(*opened))
     charges = (await desk.tables()).charges
     assert len(charges) == 800
@@ -550,8 +552,8 @@ async def test_a_batch_over_many_accounts_and_holds(desk: Desk) -> None:
 async def test_batches_in_opposite_order_do_not_wait_for_each_other_in_a_circle(desk: Desk) -> None:
     one, two = await desk.account("10.00"), await desk.account("10.00")
     there, back = (
-        [order(one, api_usage(1)), order(two, api_usage(1))],
-        [order(two, api_usage(1)), order(one, api_usage(1))],
+        [posting(one, api_usage(1)), posting(two, api_usage(1))],
+        [posting(two, api_usage(1)), posting(one, api_usage(1))],
     )
     await asyncio.gather(*(desk.ledger.post(*batch) for _ in range(20) for batch in (there, back)))
     assert [len(await desk.rows(account_id)) for account_id in (one, two)] == [41, 41]
@@ -578,7 +580,7 @@ async def test_the_clock_is_read_after_the_lock(desk: Desk) -> None:
     before = utc_now()
     async with desk.database.write() as connection:
         await connection.exec_driver_sql(f"UPDATE accounts SET name = 'Renamed' WHERE id = {account_id}")
-        waiting = asyncio.create_task(ledger.post(order(account_id, api_usage(1))))
+        waiting = asyncio.create_task(ledger.post(posting(account_id, api_usage(1))))
         await asyncio.sleep(0.2)
         assert not waiting.done()
         released = utc_now()

@@ -18,11 +18,22 @@ from hypothesis import strategies as st
 
 from db.database import Database
 from db.rows import TransactionRow
-from ledger.commands import EndCharge, Entry, ExpireHold, Move, OpenHold, Order, Outcome, Ref, RenewHold, SettleHold
+from ledger.commands import (
+    Command,
+    EndCharge,
+    Entry,
+    ExpireHold,
+    OpenHold,
+    Outcome,
+    Posting,
+    Ref,
+    RenewHold,
+    SettleHold,
+)
 from ledger.errors import BillingError, Conflict, IdempotencyConflict, InsufficientBalance, NotFound
 from ledger.kinds import RefType, TransactionType
 from ledger.posting import Ledger
-from tests.ledger.desk import HOUR, START, VOLUME, Desk, api_usage, open_hold, order, renew, settle
+from tests.ledger.desk import HOUR, START, VOLUME, Desk, api_usage, open_hold, posting, renew, settle
 from tests.ledger.recompute import differences, read_tables
 
 EXAMPLES: Final = settings(
@@ -55,7 +66,7 @@ class ModelAccount:
     newest: datetime = START
     held: dict[Ref, int] = field(default_factory=dict)
     state: dict[Ref, str] = field(default_factory=dict)
-    calls: dict[str, tuple[Sequence[Move], list[tuple[int, int]], int, bool]] = field(default_factory=dict)
+    calls: dict[str, tuple[Sequence[Command], list[tuple[int, int]], int, bool]] = field(default_factory=dict)
 
     def write(self, nanos: int) -> tuple[int, int]:
         """The (seq, amount) of a row; an amount of zero writes none."""
@@ -63,59 +74,59 @@ class ModelAccount:
         self.balance += nanos
         return self.seq, nanos
 
-    def apply(self, move: Move) -> tuple[list[tuple[int, int]], bool]:
-        match move:
+    def apply(self, command: Command) -> tuple[list[tuple[int, int]], bool]:
+        match command:
             case Entry():
-                return [self.write(move.amount_nanos)], False
+                return [self.write(command.amount_nanos)], False
             case OpenHold():
-                if move.ref in self.state:
+                if command.ref in self.state:
                     raise Conflict
-                if self.balance < move.amount_nanos:
+                if self.balance < command.amount_nanos:
                     raise InsufficientBalance
-                self.held[move.ref], self.state[move.ref] = move.amount_nanos, "open"
-                return [self.write(-move.amount_nanos)], False
+                self.held[command.ref], self.state[command.ref] = command.amount_nanos, "open"
+                return [self.write(-command.amount_nanos)], False
             case EndCharge():
                 return [], False
             case _:
-                return self._end(move)
+                return self._end(command)
 
-    def _end(self, move: RenewHold | SettleHold | ExpireHold) -> tuple[list[tuple[int, int]], bool]:
-        state = self.state.get(move.ref)
+    def _end(self, command: RenewHold | SettleHold | ExpireHold) -> tuple[list[tuple[int, int]], bool]:
+        state = self.state.get(command.ref)
         if state is None:
             raise NotFound
-        if state == "settled" or (state == "expired" and not isinstance(move, SettleHold)):
+        if state == "settled" or (state == "expired" and not isinstance(command, SettleHold)):
             raise Conflict
-        if isinstance(move, ExpireHold):
-            self.state[move.ref] = "expired"
+        if isinstance(command, ExpireHold):
+            self.state[command.ref] = "expired"
             return [], False
-        rest = self.held[move.ref] - move.used_nanos
+        rest = self.held[command.ref] - command.used_nanos
         rows = []
-        renews = isinstance(move, RenewHold) and self.balance + rest >= move.amount_nanos
-        if isinstance(move, RenewHold) and renews:
-            rows.append(self.write(-move.amount_nanos))
-            self.held[move.ref] = move.amount_nanos
+        renews = isinstance(command, RenewHold) and self.balance + rest >= command.amount_nanos
+        if isinstance(command, RenewHold) and renews:
+            rows.append(self.write(-command.amount_nanos))
+            self.held[command.ref] = command.amount_nanos
         else:
-            self.state[move.ref] = "settled"
+            self.state[command.ref] = "settled"
         if rest:
             rows.append(self.write(rest))
-        return rows, isinstance(move, RenewHold) and not renews
+        return rows, isinstance(command, RenewHold) and not renews
 
-    def carry_out(self, one: Order, now: datetime) -> tuple[list[tuple[int, int]], int, bool, bool]:
+    def carry_out(self, one: Posting, now: datetime) -> tuple[list[tuple[int, int]], int, bool, bool]:
         """(rows, balance, to_stop, replayed)"""
         if one.idempotency_key in self.calls:
-            moves, rows, balance, to_stop = self.calls[one.idempotency_key]
-            if moves != one.moves:
+            commands, rows, balance, to_stop = self.calls[one.idempotency_key]
+            if commands != one.commands:
                 raise IdempotencyConflict
             return rows, balance, to_stop, True
         rows, to_stop = [], False
-        for move in one.moves:
-            written, stops = self.apply(move)
+        for command in one.commands:
+            written, stops = self.apply(command)
             rows += written
             to_stop |= stops
         if rows:
             self.newest = max(now, self.newest)
         if one.idempotency_key is not None:
-            self.calls[one.idempotency_key] = one.moves, rows, self.balance, to_stop
+            self.calls[one.idempotency_key] = one.commands, rows, self.balance, to_stop
         return rows, self.balance, to_stop, False
 
 
@@ -138,14 +149,14 @@ MOVES: Final = st.one_of(
 @dataclass(frozen=True)
 class Draft:
     account: int
-    moves: list[Move]
+    commands: list[Command]
     key: str | None
 
 
 DRAFTS: Final = st.builds(
     Draft,
     account=st.integers(0, 1),
-    moves=st.lists(MOVES, min_size=1, max_size=3),
+    commands=st.lists(MOVES, min_size=1, max_size=3),
     key=st.none() | st.sampled_from("abc"),
 )
 CALLS: Final = st.tuples(
@@ -156,17 +167,17 @@ CALLS: Final = st.tuples(
 """A batch, the hours that the clock moves by before it, and whether it is sent once more."""
 
 
-def _with_new_periods(moves: Sequence[Move], numbers: count[int]) -> list[Move]:
+def _with_new_periods(commands: Sequence[Command], numbers: count[int]) -> list[Command]:
     """No two holds of one period, so that what settles which can be told from the rows."""
-    changed: list[Move] = []
-    for move in moves:
-        match move:
+    changed: list[Command] = []
+    for command in commands:
+        match command:
             case OpenHold(ref, nanos):
                 changed.append(open_hold(nanos, ref, next(numbers), HOUR))
             case RenewHold(ref, used, _, nanos):
                 changed.append(renew(used, nanos, next(numbers), ref, HOUR))
             case _:
-                changed.append(move)
+                changed.append(command)
     return changed
 
 
@@ -186,17 +197,19 @@ async def test_calls_one_after_the_other_do_what_the_contract_says(
     numbers = count()
     for drafts, hours, twice in calls:
         desk.now += hours * HOUR
-        orders = [order(accounts[one.account], *_with_new_periods(one.moves, numbers), key=one.key) for one in drafts]
+        postings = [
+            posting(accounts[one.account], *_with_new_periods(one.commands, numbers), key=one.key) for one in drafts
+        ]
         for _ in range(2 if twice else 1):
             attempt = copy.deepcopy(model)
             try:
-                expected = [attempt[one.account_id].carry_out(one, desk.now) for one in orders]
+                expected = [attempt[one.account_id].carry_out(one, desk.now) for one in postings]
             except BillingError as refusal:
                 with pytest.raises(type(refusal)):
-                    await desk.ledger.post(*orders)
+                    await desk.ledger.post(*postings)
                 continue
             model = attempt
-            assert [_seen(outcome) for outcome in await desk.ledger.post(*orders)] == expected
+            assert [_seen(outcome) for outcome in await desk.ledger.post(*postings)] == expected
     stored = await desk.tables()
     heads = {one.id: one for one in stored.accounts}
     for account_id, account in model.items():
@@ -218,13 +231,13 @@ WRITERS: Final = 64
 CALLS_AT_ONCE: Final = 256
 
 
-def _random_move(random: Random, numbers: count[int]) -> Move:
+def _random_move(random: Random, numbers: count[int]) -> Command:
     refs = [
         Ref(kind, str(number)) for kind in (RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE) for number in range(12)
     ]
     ref, nanos, used = random.choice(refs), random.randint(1, 60), random.randint(0, 70)
     inference = Ref(RefType.INFERENCE_INSTANCE, ref.id)
-    moves: list[Move] = [
+    commands: list[Command] = [
         bonus(nanos * 3),
         api_usage(nanos),
         drive(nanos),
@@ -236,23 +249,23 @@ def _random_move(random: Random, numbers: count[int]) -> Move:
         settle(used, ref),
         ExpireHold(ref),
     ]
-    return random.choice(moves)
+    return random.choice(commands)
 
 
-def _random_calls(random: Random, accounts: Sequence[int]) -> list[tuple[Order, ...]]:
+def _random_calls(random: Random, accounts: Sequence[int]) -> list[tuple[Posting, ...]]:
     """Every third comes twice, and orders of it that have keys may be carried out only once."""
     numbers = count()
     calls = []
     for _ in range(CALLS_AT_ONCE):
-        orders = [
-            order(
+        postings = [
+            posting(
                 random.choice(accounts),
                 *(_random_move(random, numbers) for _ in range(random.choice([1, 1, 1, 2]))),
                 key=random.choice([None, f"key {next(numbers)}"]),
             )
             for _ in range(random.choice([1, 1, 1, 3]))
         ]
-        calls.append(tuple(orders))
+        calls.append(tuple(postings))
     calls += random.sample([call for call in calls if all(one.idempotency_key for one in call)], CALLS_AT_ONCE // 4)
     random.shuffle(calls)
     return calls
@@ -269,10 +282,10 @@ class WildClock:
         return datetime(2026, 11, 20, tzinfo=UTC) + timedelta(hours=5 * self._readings + self._random.uniform(-50, 50))
 
 
-Answer = tuple[tuple[Order, ...], list[Outcome] | BillingError]
+Answer = tuple[tuple[Posting, ...], list[Outcome] | BillingError]
 
 
-async def _from_writers_at_once(ledger: Ledger, calls: Sequence[tuple[Order, ...]]) -> list[Answer]:
+async def _from_writers_at_once(ledger: Ledger, calls: Sequence[tuple[Posting, ...]]) -> list[Answer]:
     waiting = iter(calls)
     answers: list[Answer] = []
 

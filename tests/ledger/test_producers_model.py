@@ -31,12 +31,12 @@ from gateway.stripe_http import build_stripe_api
 from ledger import grants
 from ledger.accounts import NewAccount, change_status, create_account
 from ledger.audit import COMMAND_LINE
-from ledger.commands import Entry, Move, OpenHold, Order, Outcome, Period, Ref, RenewHold, SettleHold, Writer
+from ledger.commands import Command, Entry, OpenHold, Outcome, Period, Posting, Ref, RenewHold, SettleHold, Writer
 from ledger.errors import BillingError
-from ledger.idempotent_calls import Call, Came, once
+from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.instances import InstanceRate, set_rate
 from ledger.kinds import AccountStatus, RefType, TransactionType, UsageCategory, UsageOrigin
-from ledger.metering import MeteredRequest, UsageBatch, usage_order
+from ledger.metering import MeteredRequest, UsageBatch, usage_posting
 from ledger.posting import LedgerTransaction
 from ledger.recharges import RechargeSettings, put_settings
 from ledger.stripe.api import StripeApi
@@ -126,11 +126,11 @@ class Producers(RuleBasedStateMachine):
 
     def _create(self, how: Any, name: str, bonus: int | None) -> None:
         async def work(transaction: LedgerTransaction, _: int) -> Answer:
-            async def created() -> Came:
+            async def created() -> CallResult:
                 row = await create_account(transaction, NewAccount(name, name, bonus), COMMAND_LINE)
-                return Came(row.id, row.balance_nanos)
+                return CallResult(row.id, row.balance_nanos)
 
-            came = await once(transaction, Call("createAccount", name, [name, bonus]), created)
+            came = await run_once(transaction, IdempotentCall("createAccount", name, [name, bonus]), created)
             return Answer(balance=came.balance_nanos or 0)
 
         now = self.now
@@ -145,18 +145,18 @@ class Producers(RuleBasedStateMachine):
         name: str,
         operation: str,
         key: str | None,
-        move: Move | list[Entry],
+        command: Command | list[Entry],
         expect: Callable[[Account, datetime, str], Answer | None],
         writer: Writer = SERVICE,
     ) -> None:
         key = key or f"own {next(self.numbers)}"
-        moves: list[Any] = move if isinstance(move, list) else [move]
+        commands: list[Any] = command if isinstance(command, list) else [command]
 
         async def work(transaction: LedgerTransaction, account_id: int) -> Answer:
-            (outcome,) = await transaction.post(Order(account_id, writer, moves, operation, key))
+            (outcome,) = await transaction.post(Posting(account_id, writer, commands, operation, key))
             return answer_of(outcome)
 
-        self._keyed(how, name, operation, key, repr(moves), work, expect)
+        self._keyed(how, name, operation, key, repr(commands), work, expect)
 
     def _keyed(
         self,
@@ -179,8 +179,8 @@ class Producers(RuleBasedStateMachine):
     def open_hold(self, how: Any, name: str, key: str | None, kind: str, nanos: int, hours: int) -> None:
         ref = f"{kind}_instance {next(self.numbers) if nanos % 6 else 1}"
         end = self.now + (DAY if kind == "inference" else hours * HOUR)
-        move = OpenHold(ref_of(ref), nanos, None, Period(self.now, end))
-        self._post(how, name, "openHold", key, move, lambda account, now, _: account.open_hold(now, ref, nanos, end))
+        command = OpenHold(ref_of(ref), nanos, None, Period(self.now, end))
+        self._post(how, name, "openHold", key, command, lambda account, now, _: account.open_hold(now, ref, nanos, end))
 
     def _held(self, name: str, number: int, kind: str = "") -> str:
         """Mostly one that is open; now and then one that was settled, or never held."""
@@ -193,13 +193,13 @@ class Producers(RuleBasedStateMachine):
         ref = self._held(name, number)
         held = self.model.accounts[name].holds.get(ref)
         came_to = used if used is not None else held[-1].nanos if held else 1
-        move = SettleHold(ref_of(ref), came_to, None)
-        self._post(how, name, "settleHold", key, move, lambda account, now, _: account.settle(now, ref, came_to))
+        command = SettleHold(ref_of(ref), came_to, None)
+        self._post(how, name, "settleHold", key, command, lambda account, now, _: account.settle(now, ref, came_to))
 
     def renew_hold(self, how: Any, name: str, key: str | None, number: int, used: int, nanos: int) -> None:
         ref = self._held(name, number, "inference")
-        move = RenewHold(ref_of(ref), used, None, nanos, None)
-        self._post(how, name, "renewHold", key, move, lambda account, now, _: account.renew(now, ref, used, nanos))
+        command = RenewHold(ref_of(ref), used, None, nanos, None)
+        self._post(how, name, "renewHold", key, command, lambda account, now, _: account.renew(now, ref, used, nanos))
 
     def record_usage(self, how: Any, name: str, key: str | None, drawn: list[Any]) -> None:
         key = key or f"own {next(self.numbers)}"
@@ -209,7 +209,7 @@ class Producers(RuleBasedStateMachine):
         )
 
         async def work(transaction: LedgerTransaction, account_id: int) -> Answer:
-            (outcome,) = await transaction.post(usage_order(account_id, SERVICE, key, batch, transaction.clock()))
+            (outcome,) = await transaction.post(usage_posting(account_id, SERVICE, key, batch, transaction.clock()))
             return answer_of(outcome)
 
         def expect(account: Account, now: datetime, key: str) -> Answer:
@@ -249,11 +249,11 @@ class Producers(RuleBasedStateMachine):
         key = f"own {next(self.numbers)}"
 
         async def work(transaction: LedgerTransaction, account_id: int) -> Answer:
-            async def done() -> Came:
+            async def done() -> CallResult:
                 await act(transaction, account_id)
-                return Came(account_id, None)
+                return CallResult(account_id, None)
 
-            await once(transaction, Call(operation, key, None, account_id), done)
+            await run_once(transaction, IdempotentCall(operation, key, None, account_id), done)
             return Answer()
 
         now = self.now

@@ -11,15 +11,15 @@ from db.errors import DatabaseUnavailable, TransactionConflict
 from ledger.commands import Outcome
 from ledger.errors import InsufficientBalance
 from ledger.posting import MAX_TRIES, LedgerTransaction
-from tests.ledger.desk import Desk, api_usage, open_hold, order, usd
+from tests.ledger.desk import Desk, api_usage, open_hold, posting, usd
 
 
 async def test_what_is_done_within_is_kept_together_or_not_at_all(desk: Desk) -> None:
     account_id = await desk.account("10.00")
 
     async def both(transaction: LedgerTransaction) -> None:
-        await transaction.post(order(account_id, api_usage(5)))
-        await transaction.post(order(account_id, open_hold(usd("10.00"))))
+        await transaction.post(posting(account_id, api_usage(5)))
+        await transaction.post(posting(account_id, open_hold(usd("10.00"))))
 
     await desk.writes_nothing(desk.ledger.within(both), InsufficientBalance)
 
@@ -28,7 +28,7 @@ async def test_left_open_it_reads_its_own_rows_and_is_kept_at_the_end(desk: Desk
     account_id = await desk.account("10.00")
     before = await desk.tables()
     balance = text(f"SELECT balance_nanos FROM accounts WHERE id = {account_id}")
-    call = order(account_id, api_usage(usd("1.00")))
+    call = posting(account_id, api_usage(usd("1.00")))
     async with desk.ledger.left_open(lambda transaction: transaction.post(call)) as (transaction, (outcome,)):
         async with transaction.snapshot() as snapshot:
             assert [row[0] for row in await snapshot.rows(balance)] == [outcome.balance_nanos] == [usd("9.00")]
@@ -38,7 +38,7 @@ async def test_left_open_it_reads_its_own_rows_and_is_kept_at_the_end(desk: Desk
 
 async def test_what_is_raised_while_it_is_open_undoes_it(desk: Desk) -> None:
     account_id = await desk.account("10.00")
-    call = order(account_id, api_usage(usd("1.00")))
+    call = posting(account_id, api_usage(usd("1.00")))
 
     async def failing() -> None:
         async with desk.ledger.left_open(lambda transaction: transaction.post(call)):
@@ -56,10 +56,10 @@ async def test_work_that_waits_in_a_circle_is_begun_anew_and_done_once(desk: Des
     async def crossed(transaction: LedgerTransaction, ahead: int, behind: int) -> Outcome:
         nonlocal tries
         tries += 1
-        await transaction.post(order(ahead, api_usage(1)))
+        await transaction.post(posting(ahead, api_usage(1)))
         if tries <= 2:
             await both.wait()
-        (outcome,) = await transaction.post(order(behind, api_usage(1)))
+        (outcome,) = await transaction.post(posting(behind, api_usage(1)))
         return outcome
 
     await asyncio.gather(
@@ -78,7 +78,7 @@ async def test_only_conflicts_are_tried_again_and_not_for_ever(desk: Desk, error
     async def refused(transaction: LedgerTransaction) -> None:
         nonlocal tried
         tried += 1
-        await transaction.post(order(account_id, api_usage(1)))
+        await transaction.post(posting(account_id, api_usage(1)))
         raise error("no")
 
     await desk.writes_nothing(desk.ledger.within(refused), error)

@@ -5,7 +5,7 @@ import pytest
 from db.database import Database
 from db.rows import AccountRow
 from ledger.errors import BadCursor, BadUserInput
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads import accounts
 from resolvers.reads.accounts import account_count, account_page
 from tests.resolvers.ledgers import NOW, new_account, principal
@@ -23,13 +23,13 @@ async def test_the_newest_accounts_come_first_and_each_once(database: Database, 
         after: str | None = None
         more = True
         async with database.snapshot() as snapshot:
-            reads = Reads(snapshot, principal(), NOW)
+            context = QueryContext(snapshot, principal(), NOW)
             while more:
-                page = await account_page(reads, size, after, None)
+                page = await account_page(context, size, after, None)
                 assert page.has_previous == (after is not None)
                 met += page.rows
                 more, after = page.has_next, page.cursor_of(page.rows[-1])
-            assert await account_count(reads, page) == len(made)
+            assert await account_count(context, page) == len(made)
         assert met == made[::-1]
 
 
@@ -57,11 +57,11 @@ async def test_a_search_finds_names_external_ids_and_ids(
     database: Database, made: list[AccountRow], search: str, found: list[int]
 ) -> None:
     async with database.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        page = await account_page(reads, None, None, search)
+        context = QueryContext(snapshot, principal(), NOW)
+        page = await account_page(context, None, None, search)
         assert list(page.rows) == [made[index] for index in found]
         assert (page.has_next, page.has_previous) == (False, False)
-        assert await account_count(reads, page) == len(found)
+        assert await account_count(context, page) == len(found)
 
 
 @pytest.mark.parametrize(
@@ -77,30 +77,30 @@ async def test_a_search_finds_names_external_ids_and_ids(
 async def test_wrong_arguments_are_refused(database: Database, first: int, search: str | None, named: str) -> None:
     async with database.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=rf"^{named} "):
-            await account_page(Reads(snapshot, principal(), NOW), first, None, search)
+            await account_page(QueryContext(snapshot, principal(), NOW), first, None, search)
 
 
 async def test_a_cursor_is_of_its_own_search(database: Database, made: list[AccountRow]) -> None:
     async with database.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         cursors: dict[str | None, str] = {}
         for search in (None, "gpu", "acme"):
-            page = await account_page(reads, 1, None, search)
+            page = await account_page(context, 1, None, search)
             cursors[search] = page.cursor_of(page.rows[0])
         for search in cursors:
             for of, cursor in cursors.items():
                 if of == search:
-                    assert (await account_page(reads, 1, cursor, search)).has_previous
+                    assert (await account_page(context, 1, cursor, search)).has_previous
                 else:
                     with pytest.raises(BadCursor, match=r"^after is a cursor of another filter"):
-                        await account_page(reads, 1, cursor, search)
+                        await account_page(context, 1, cursor, search)
 
 
 async def test_an_account_without_rows_has_a_balance_of_zero(database: Database, made: list[AccountRow]) -> None:
     async with database.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        row = await accounts.account(reads, f"acct_{made[0].id}")
-        assert (row, await accounts.balance(reads, row, None), await accounts.balance(reads, row, NOW)) == (
+        context = QueryContext(snapshot, principal(), NOW)
+        row = await accounts.account(context, f"acct_{made[0].id}")
+        assert (row, await accounts.balance(context, row, None), await accounts.balance(context, row, NOW)) == (
             made[0],
             0,
             0,

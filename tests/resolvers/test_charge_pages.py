@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from db import writes
 from db.database import Database
-from db.filters import ALL_CHARGES, ChargeCriteria, TransactionCriteria, Window
+from db.filters import ALL_CHARGES, ChargeFilter, TransactionFilter, Window
 from db.rows import ChargeRow
 from ledger.errors import BadCursor, BadUserInput, NotFound, QueryTooComplex
 from ledger.ids import charge_id_text
 from ledger.kinds import RESOURCES, ChargeState, RefType, TransactionSource, TransactionType
-from resolvers.context import MAX_NESTED_ROWS, Reads
+from resolvers.context import MAX_NESTED_ROWS, QueryContext
 from resolvers.cursors import CursorKind, CursorWriter, filter_digest
 from resolvers.reads import charges, transactions
-from resolvers.reads.charges import charge_criteria, charge_page
+from resolvers.reads.charges import charge_filter, charge_page
 from tests.resolvers.ledgers import (
     NOW,
     SECOND,
@@ -98,11 +98,9 @@ ARGUMENTS = {
 FILTERS = st.fixed_dictionaries({}, optional=ARGUMENTS)
 
 
-def criteria_of(given: dict[str, Any]) -> ChargeCriteria:
+def filter_of(given: dict[str, Any]) -> ChargeFilter:
     gte, lt = given.get("opened", (None, None))
-    return charge_criteria(
-        **{name: one for name, one in given.items() if name != "opened"}, opened_gte=gte, opened_lt=lt
-    )
+    return charge_filter(**{name: one for name, one in given.items() if name != "opened"}, opened_gte=gte, opened_lt=lt)
 
 
 def matches(given: dict[str, Any], charge: ChargeRow) -> bool:
@@ -122,22 +120,22 @@ async def test_pages_are_cut_from_the_list(
     ledgers: Database, drafts: list[ChargeDraft], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     account_id, made = await new_charges(ledgers, drafts)
-    criteria = criteria_of(chosen)
+    row_filter = filter_of(chosen)
     matching = [(charge.first_seq, charge) for charge in made if matches(chosen, charge)]
     # What was in a list of one state when its cursor was given out may be in another by now.
     known = [charge for charge in made if matches({**chosen, "state": charge.state}, charge)]
     positions = [charge.first_seq for charge in known] if "state" in chosen else [seq for seq, _ in matching]
-    writer = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(criteria))
+    writer = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(row_filter))
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         for _ in range(4):
             after, before = (data.draw(st.sampled_from([None, *positions])) for _ in range(2))
             size = data.draw(st.integers(1, 5))
             oldest = data.draw(st.booleans())
             page = await charge_page(
-                reads,
+                context,
                 account_id,
-                criteria,
+                row_filter,
                 first=None if oldest else size,
                 last=size if oldest else None,
                 after=None if after is None else writer.of_seq(after),
@@ -146,7 +144,7 @@ async def test_pages_are_cut_from_the_list(
             expected = model_page(matching, Window(size, after, before, oldest), size)
             assert ModelPage(list(page.rows), page.has_next, page.has_previous) == expected
             assert [page.cursor_of(row) for row in page.rows] == [writer.of_seq(row.first_seq) for row in page.rows]
-        assert await charges.charge_count(reads, page) == len(matching)
+        assert await charges.charge_count(context, page) == len(matching)
 
 
 @given(all_drafts=st.lists(CHARGE_DRAFTS, min_size=2, max_size=4), chosen=FILTERS, data=st.data())
@@ -155,12 +153,12 @@ async def test_accounts_read_together_get_what_each_gets_alone(
     ledgers: Database, all_drafts: list[list[ChargeDraft]], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     made = dict([await new_charges(ledgers, drafts) for drafts in all_drafts])
-    criteria, size, oldest = criteria_of(chosen), data.draw(st.integers(1, 4)), data.draw(st.booleans())
+    row_filter, size, oldest = filter_of(chosen), data.draw(st.integers(1, 4)), data.draw(st.booleans())
     sizes = {"last" if oldest else "first": size}
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        pages = await asyncio.gather(*(charge_page(reads, account_id, criteria, **sizes) for account_id in made))  # type: ignore[arg-type]
-        counts = await asyncio.gather(*(charges.charge_count(reads, page) for page in pages))
+        context = QueryContext(snapshot, principal(), NOW)
+        pages = await asyncio.gather(*(charge_page(context, account_id, row_filter, **sizes) for account_id in made))  # type: ignore[arg-type]
+        counts = await asyncio.gather(*(charges.charge_count(context, page) for page in pages))
     for rows, page, count in zip(made.values(), pages, counts, strict=True):
         matching = [(row.first_seq, row) for row in rows if matches(chosen, row)]
         assert list(page.rows) == model_page(matching, Window(size, oldest=oldest), size).rows
@@ -178,8 +176,8 @@ async def test_following_after_meets_every_charge_once_while_charges_are_settled
     more = True
     while more:
         async with ledgers.snapshot() as snapshot:
-            reads = Reads(snapshot, principal(), NOW)
-            page = await charge_page(reads, account_id, charge_criteria(state=ChargeState.OPEN), first=4, after=after)
+            context = QueryContext(snapshot, principal(), NOW)
+            page = await charge_page(context, account_id, charge_filter(state=ChargeState.OPEN), first=4, after=after)
         assert page.has_previous == (after is not None)
         met += page.rows
         more, after = page.has_next, page.cursor_of(page.rows[-1])
@@ -199,25 +197,26 @@ async def test_following_after_meets_every_charge_once_while_charges_are_settled
 )
 def test_wrong_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(BadUserInput, match=rf"^{named} "):
-        charge_criteria(**arguments)
+        charge_filter(**arguments)
 
 
 @pytest.mark.parametrize("position", [0, -1, -(2**63), 2**63 - 1])
 async def test_positions_that_no_charge_has_are_refused(ledgers: Database, position: int) -> None:
     account_id, _ = await new_charges(ledgers, DRAFTS[:1])
-    criteria = charge_criteria(state=ChargeState.OPEN)
-    cursor = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(criteria)).of_seq(position)
+    row_filter = charge_filter(state=ChargeState.OPEN)
+    cursor = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(row_filter)).of_seq(position)
     async with ledgers.snapshot() as snapshot:
         for argument in ("after", "before"):
             with pytest.raises(BadCursor, match=rf"^{argument} is not a cursor"):
-                await charge_page(Reads(snapshot, principal(), NOW), account_id, criteria, **{argument: cursor})  # type: ignore[arg-type]
+                context = QueryContext(snapshot, principal(), NOW)
+                await charge_page(context, account_id, row_filter, **{argument: cursor})  # type: ignore[arg-type]
 
 
 async def test_a_charge_is_found_by_its_first_row_and_by_no_other(ledgers: Database) -> None:
     account_id, made = await new_charges(ledgers, DRAFTS[:2])
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        found = [await charges.charge(reads, charge_id_text(account_id, seq)) for seq in (2, 1)]
+        context = QueryContext(snapshot, principal(), NOW)
+        found = [await charges.charge(context, charge_id_text(account_id, seq)) for seq in (2, 1)]
         assert found == made
         for text in (
             f"chg_{account_id}_3",
@@ -228,7 +227,7 @@ async def test_a_charge_is_found_by_its_first_row_and_by_no_other(ledgers: Datab
             "",
         ):
             with pytest.raises(NotFound, match=r"^there is no such charge$"):
-                await charges.charge(reads, text)
+                await charges.charge(context, text)
 
 
 @given(drafts=CHARGE_DRAFTS, data=st.data())
@@ -239,13 +238,13 @@ async def test_the_rows_of_a_charge_are_the_account_s_narrowed_to_its_resource(
     account_id, made = await new_charges(ledgers, drafts)
     window = {"last" if data.draw(st.booleans()) else "first": data.draw(st.integers(1, 3))}
     async with ledgers.snapshot() as snapshot:
-        reads, alone = Reads(snapshot, principal(), NOW), Reads(snapshot, principal(), NOW)
-        pages = await asyncio.gather(*(charges.charge_transactions(reads, charge, **window) for charge in made))  # type: ignore[arg-type]
-        counts = await asyncio.gather(*(transactions.transaction_count(reads, page) for page in pages))
-        totals = await asyncio.gather(*(transactions.transaction_totals(reads, page) for page in pages))
+        context, alone = QueryContext(snapshot, principal(), NOW), QueryContext(snapshot, principal(), NOW)
+        pages = await asyncio.gather(*(charges.charge_transactions(context, charge, **window) for charge in made))  # type: ignore[arg-type]
+        counts = await asyncio.gather(*(transactions.transaction_count(context, page) for page in pages))
+        totals = await asyncio.gather(*(transactions.transaction_totals(context, page) for page in pages))
         for charge, page, count, total in zip(made, pages, counts, totals, strict=True):
-            criteria = TransactionCriteria(ref_type=charge.ref_type, ref_id=charge.ref_id)
-            same = await transactions.transaction_page(alone, account_id, criteria, **window)  # type: ignore[arg-type]
+            row_filter = TransactionFilter(ref_type=charge.ref_type, ref_id=charge.ref_id)
+            same = await transactions.transaction_page(alone, account_id, row_filter, **window)  # type: ignore[arg-type]
             assert page.rows == same.rows
             assert (page.has_next, page.has_previous) == (same.has_next, same.has_previous)
             assert page.cursors_of(page.rows) == same.cursors_of(same.rows)
@@ -262,13 +261,13 @@ async def test_what_is_read_of_many_charges_is_read_together(ledgers: Database) 
     account_id, made = await new_charges(ledgers, DRAFTS)
     other_id, others = await new_charges(ledgers, DRAFTS[:5])
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         with watched(ledgers) as sent:
-            pages = await asyncio.gather(*(charges.charge_transactions(reads, one) for one in [*made, *others]))
-            await asyncio.gather(*(transactions.transaction_count(reads, page) for page in pages))
-            await asyncio.gather(*(transactions.transaction_totals(reads, page) for page in pages))
+            pages = await asyncio.gather(*(charges.charge_transactions(context, one) for one in [*made, *others]))
+            await asyncio.gather(*(transactions.transaction_count(context, page) for page in pages))
+            await asyncio.gather(*(transactions.transaction_totals(context, page) for page in pages))
             rows = [row for page in pages for row in page.rows]
-            found = await asyncio.gather(*(charges.charge_of(reads, row) for row in rows))
+            found = await asyncio.gather(*(charges.charge_of(context, row) for row in rows))
     assert len(rows) == 2 * (23 + 5)
     assert found == [one for one in [*made, *others] for _ in range(2)]
     assert {row.account_id for row in rows} == {account_id, other_id}
@@ -280,24 +279,24 @@ async def test_a_row_about_no_resource_has_no_charge(ledgers: Database) -> None:
     refs = [None, (RefType.API_USAGE, "1"), (RefType.STRIPE_REFUND, "re_1"), (RefType.VOLUME, "unknown")]
     rows = await append(ledgers, account, [RowDraft(USAGE, 1, False, 0, ref, "Usage") for ref in refs])
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        assert [await charges.charge_of(reads, row) for row in rows] == [None] * 4
+        context = QueryContext(snapshot, principal(), NOW)
+        assert [await charges.charge_of(context, row) for row in rows] == [None] * 4
 
 
 async def test_lists_in_lists_have_a_budget(ledgers: Database) -> None:
     _, (newest, *_) = await new_charges(ledgers, DRAFTS[:1])
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         for _ in range(MAX_NESTED_ROWS // 1_000):
-            await charges.charge_transactions(reads, newest, first=1_000)
+            await charges.charge_transactions(context, newest, first=1_000)
         with pytest.raises(QueryTooComplex, match=f"more than {MAX_NESTED_ROWS} rows"):
-            await charges.charge_transactions(reads, newest, first=1)
+            await charges.charge_transactions(context, newest, first=1)
         with pytest.raises(BadUserInput, match=r"^first must be"):
-            await charges.charge_transactions(Reads(snapshot, principal(), NOW), newest, first=-1_000)
+            await charges.charge_transactions(QueryContext(snapshot, principal(), NOW), newest, first=-1_000)
 
 
 def test_what_is_not_filtered_by_is_not_named() -> None:
-    assert charge_criteria() == ALL_CHARGES
-    assert {charge_criteria(state=state) for state in ChargeState}.isdisjoint(
-        {charge_criteria(ref_type=ref_type) for ref_type in RESOURCES}
+    assert charge_filter() == ALL_CHARGES
+    assert {charge_filter(state=state) for state in ChargeState}.isdisjoint(
+        {charge_filter(ref_type=ref_type) for ref_type in RESOURCES}
     )

@@ -14,7 +14,7 @@ from db.filters import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE
 from db.position import Position
 from ledger.errors import BadCursor
 from ledger.kinds import ChargeState, TransactionType, UsageCategory
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.cursors import (
     NO_FILTER,
     CursorKind,
@@ -29,9 +29,9 @@ from resolvers.cursors import (
     usage_position,
 )
 from resolvers.reads import accounts, charges, transactions, usage
-from resolvers.reads.charges import charge_criteria
-from resolvers.reads.transactions import transaction_criteria
-from resolvers.reads.usage import usage_criteria
+from resolvers.reads.charges import charge_filter
+from resolvers.reads.transactions import transaction_filter
+from resolvers.reads.usage import usage_filter
 from tests.resolvers.ledgers import NOW, principal
 from tests.resolvers.test_transaction_pages import EXAMPLES
 
@@ -147,42 +147,42 @@ def test_a_position_that_none_has_is_refused(position: bytes) -> None:
         usage_position(cursor.__class__(cursor.kind, 7, NO_FILTER, position), "after")
 
 
-BONUS = transaction_criteria(types=[TransactionType.BONUS])
-OPEN = charge_criteria(state=ChargeState.OPEN)
-CHAT = usage_criteria(categories=[UsageCategory.CHAT])
+BONUS = transaction_filter(types=[TransactionType.BONUS])
+OPEN = charge_filter(state=ChargeState.OPEN)
+CHAT = usage_filter(categories=[UsageCategory.CHAT])
 USAGE = usage_cursor(7)
 OPERATORS = CursorWriter(CursorKind.ACCOUNTS, 0).of_seq(3)
 CHARGES = CursorWriter(CursorKind.CHARGES, 7).of_seq(3)
 
-Ask = Callable[[Reads, str | None, str | None], Awaitable[object]]
+Ask = Callable[[QueryContext, str | None, str | None], Awaitable[object]]
 
 
-def _transactions(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
-    return transactions.transaction_page(reads, 7, ALL_TRANSACTIONS, after=after, before=before)
+def _transactions(context: QueryContext, after: str | None, before: str | None) -> Awaitable[object]:
+    return transactions.transaction_page(context, 7, ALL_TRANSACTIONS, after=after, before=before)
 
 
-def _bonuses(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
-    return transactions.transaction_page(reads, 7, BONUS, after=after, before=before)
+def _bonuses(context: QueryContext, after: str | None, before: str | None) -> Awaitable[object]:
+    return transactions.transaction_page(context, 7, BONUS, after=after, before=before)
 
 
-def _usage(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
-    return usage.usage_page(reads, 7, ALL_USAGE, after=after, before=before)
+def _usage(context: QueryContext, after: str | None, before: str | None) -> Awaitable[object]:
+    return usage.usage_page(context, 7, ALL_USAGE, after=after, before=before)
 
 
-def _chats(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
-    return usage.usage_page(reads, 7, CHAT, after=after, before=before)
+def _chats(context: QueryContext, after: str | None, before: str | None) -> Awaitable[object]:
+    return usage.usage_page(context, 7, CHAT, after=after, before=before)
 
 
-def _charges(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
-    return charges.charge_page(reads, 7, ALL_CHARGES, after=after, before=before)
+def _charges(context: QueryContext, after: str | None, before: str | None) -> Awaitable[object]:
+    return charges.charge_page(context, 7, ALL_CHARGES, after=after, before=before)
 
 
-def _open_charges(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
-    return charges.charge_page(reads, 7, OPEN, after=after, before=before)
+def _open_charges(context: QueryContext, after: str | None, before: str | None) -> Awaitable[object]:
+    return charges.charge_page(context, 7, OPEN, after=after, before=before)
 
 
-def _accounts(reads: Reads, after: str | None, before: str | None) -> Awaitable[object]:
-    return accounts.account_page(reads, None, after or before, None)
+def _accounts(context: QueryContext, after: str | None, before: str | None) -> Awaitable[object]:
+    return accounts.account_page(context, None, after or before, None)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -212,12 +212,12 @@ async def test_a_cursor_from_elsewhere_is_refused_by_name(
     ledgers: Database, ask: Ask, cursor: str, message: str
 ) -> None:
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         with pytest.raises(BadCursor, match=f"^after is .*{message}"):
-            await ask(reads, cursor, None)
+            await ask(context, cursor, None)
         if ask is not _accounts:
             with pytest.raises(BadCursor, match=f"^before is .*{message}"):
-                await ask(reads, None, cursor)
+                await ask(context, None, cursor)
 
 
 @given(chosen=st.data())
@@ -226,14 +226,12 @@ def test_filters_that_differ_have_different_digests(chosen: st.DataObject) -> No
     amounts = st.none() | st.integers(-3, 3)
     texts = st.sampled_from([None, "aaa", "123", "it's"])
     drawn = [chosen.draw(st.tuples(amounts, texts, texts)) for _ in range(2)]
-    one, other = (transaction_criteria(amount_gte=gte, ref_id=ref_id, search=search) for gte, ref_id, search in drawn)
+    one, other = (transaction_filter(amount_gte=gte, ref_id=ref_id, search=search) for gte, ref_id, search in drawn)
     assert (filter_digest(one) == filter_digest(other)) == (one == other)
     assert (filter_digest(one) == NO_FILTER) == (one == ALL_TRANSACTIONS)
 
 
 def test_the_order_in_which_a_filter_is_written_does_not_matter() -> None:
     types = [TransactionType.TOPUP, TransactionType.BONUS]
-    assert filter_digest(transaction_criteria(types=types)) == filter_digest(
-        transaction_criteria(types=types[::-1] * 2)
-    )
-    assert filter_digest(usage_criteria(models=["b", "a", "a"])) == filter_digest(usage_criteria(models=["a", "b"]))
+    assert filter_digest(transaction_filter(types=types)) == filter_digest(transaction_filter(types=types[::-1] * 2))
+    assert filter_digest(usage_filter(models=["b", "a", "a"])) == filter_digest(usage_filter(models=["a", "b"]))

@@ -21,7 +21,7 @@ from db.database import Database
 from db.keyed_rows import rows_with_keys
 from db.rows import HoldRow, TransactionRow
 from db.statements import columns
-from ledger.commands import Entry, ExpireHold, Move, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
+from ledger.commands import Command, Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.errors import BillingError
 from ledger.ids import transaction_id_text
 from ledger.kinds import RefType, TransactionType
@@ -120,25 +120,25 @@ class Life:
     async def live(self, steps: Sequence[Step]) -> None:
         for step in steps:
             self._desk.now += step.passes + timedelta(seconds=1)
-            writer, move = SERVICE, self._move(step)
+            writer, command = SERVICE, self._move(step)
             if step.kind == "entry":
-                writer, move = entry_of(step, self._desk.now, self._rows)
-            if move is not None:
-                await self._post(writer, move)
+                writer, command = entry_of(step, self._desk.now, self._rows)
+            if command is not None:
+                await self._post(writer, command)
 
-    async def _post(self, writer: Writer, move: Move) -> None:
+    async def _post(self, writer: Writer, command: Command) -> None:
         try:
-            outcome = await self._desk.post(self._account_id, move, writer=writer)
+            outcome = await self._desk.post(self._account_id, command, writer=writer)
         except BillingError:
             return
         self._rows += len(outcome.transactions)
-        if isinstance(move, OpenHold):
-            self._running[move.ref.type] = Running(move.ref, self._desk.now, move.amount_nanos)
-        elif isinstance(move, RenewHold) and not outcome.to_stop:
-            running = self._running[move.ref.type]
-            self._running[move.ref.type] = Running(move.ref, running.start + DAY, move.amount_nanos)
+        if isinstance(command, OpenHold):
+            self._running[command.ref.type] = Running(command.ref, self._desk.now, command.amount_nanos)
+        elif isinstance(command, RenewHold) and not outcome.to_stop:
+            running = self._running[command.ref.type]
+            self._running[command.ref.type] = Running(command.ref, running.start + DAY, command.amount_nanos)
 
-    def _move(self, step: Step) -> Move | None:
+    def _move(self, step: Step) -> Command | None:
         kind = _R.INFERENCE_INSTANCE if step.kind == "renew" or step.choice % 2 else _R.GPU_INSTANCE
         if step.kind == "open":
             return self._open(step, kind)
@@ -154,7 +154,7 @@ class Life:
             return SettleHold(running.ref, running.used(step), settled, ended_at)
         return ExpireHold(running.ref)
 
-    def _open(self, step: Step, kind: RefType) -> Move:
+    def _open(self, step: Step, kind: RefType) -> Command:
         self._instances += 1
         ref = Ref(kind, f"{'g-' if step.choice % 4 else ''}{self._instances}")
         length = DAY if kind == _R.INFERENCE_INSTANCE else max(step.length, timedelta(seconds=1))

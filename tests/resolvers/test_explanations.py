@@ -12,7 +12,7 @@ from db.database import Database
 from db.rows import TransactionRow
 from ledger.commands import Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.kinds import KINDS, RefType, TransactionSource, TransactionType
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads import transactions
 from resolvers.reads.explanations import Facts, explain
 from tests.ledger.desk import (
@@ -43,9 +43,9 @@ MINUTE = timedelta(minutes=1)
 async def explanations(database: Database, account_id: int) -> list[str]:
     """Of all rows, oldest first."""
     async with database.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        page = await transactions.transaction_page(reads, account_id, transactions.transaction_criteria(), first=1_000)
-        return await asyncio.gather(*(transactions.explanation(reads, row) for row in page.rows[::-1]))
+        context = QueryContext(snapshot, principal(), NOW)
+        page = await transactions.transaction_page(context, account_id, transactions.transaction_filter(), first=1_000)
+        return await asyncio.gather(*(transactions.explanation(context, row) for row in page.rows[::-1]))
 
 
 @pytest.fixture

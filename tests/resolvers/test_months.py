@@ -6,7 +6,7 @@ from db import writes
 from db.database import Database
 from db.rows import MonthlyFiguresRow
 from ledger.errors import BadUserInput
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads.months import monthly_summaries, monthly_summary, months_until, parse_month
 from tests.resolvers.ledgers import NOW, new_account, principal
 
@@ -22,16 +22,16 @@ async def test_months_without_data_are_zeros(ledgers: Database) -> None:
     async with ledgers.write() as connection:
         await writes.add_to_months(connection, figures)
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        year = await monthly_summaries(reads, account, None)
+        context = QueryContext(snapshot, principal(), NOW)
+        year = await monthly_summaries(context, account, None)
         assert [row.month for row in year] == ["2025-12", *(f"2026-{month:02d}" for month in range(1, 12))]
         assert [year[0], year[-1]] == figures[:2]
         assert all(row == MonthlyFiguresRow(account.id, row.month) for row in year[1:-1])
-        assert await monthly_summary(reads, account, None) == figures[1]
-        assert await monthly_summary(reads, account, "2026-12") == figures[2]
-        assert await monthly_summary(reads, account, "0001-01") == MonthlyFiguresRow(account.id, "0001-01")
-        assert await monthly_summaries(reads, other, 1) == [MonthlyFiguresRow(other.id, "2026-11")]
-        assert len(await monthly_summaries(reads, other, 120)) == 120
+        assert await monthly_summary(context, account, None) == figures[1]
+        assert await monthly_summary(context, account, "2026-12") == figures[2]
+        assert await monthly_summary(context, account, "0001-01") == MonthlyFiguresRow(account.id, "0001-01")
+        assert await monthly_summaries(context, other, 1) == [MonthlyFiguresRow(other.id, "2026-11")]
+        assert len(await monthly_summaries(context, other, 120)) == 120
 
 
 @pytest.mark.parametrize("last", [0, -1, 121])
@@ -39,7 +39,7 @@ async def test_a_number_of_months_out_of_bounds_is_refused(ledgers: Database, la
     account = await new_account(ledgers)
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=r"^last must be between 1 and 120 months"):
-            await monthly_summaries(Reads(snapshot, principal(), NOW), account, last)
+            await monthly_summaries(QueryContext(snapshot, principal(), NOW), account, last)
 
 
 def test_months_go_back_over_the_year() -> None:

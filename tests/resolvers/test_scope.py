@@ -7,7 +7,7 @@ import pytest
 from access.keys import KeyScope, Principal
 from db.database import Database
 from ledger.errors import BadUserInput, Forbidden, NotFound
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads import accounts, charges, transactions
 from tests.resolvers.ledgers import NOW, new_account, principal
 from tests.resolvers.test_charge_pages import DRAFTS, new_charges
@@ -18,18 +18,18 @@ NOBODY = 10**15
 async def _may_read(database: Database, asker: Principal, account_id: int) -> bool:
     """The account, its row and its charge: all or nothing."""
     async with database.snapshot() as snapshot:
-        reads = Reads(snapshot, asker, NOW)
+        context = QueryContext(snapshot, asker, NOW)
         try:
-            row = await accounts.account(reads, f"acct_{account_id}")
+            row = await accounts.account(context, f"acct_{account_id}")
         except NotFound:
             with pytest.raises(NotFound, match=r"^there is no such transaction$"):
-                await transactions.transaction(reads, f"txn_{account_id}_1")
+                await transactions.transaction(context, f"txn_{account_id}_1")
             with pytest.raises(NotFound, match=r"^there is no such charge$"):
-                await charges.charge(reads, f"chg_{account_id}_1")
+                await charges.charge(context, f"chg_{account_id}_1")
             return False
         assert row.id == account_id
-        assert (await transactions.transaction(reads, f"txn_{account_id}_1")).account_id == account_id
-        assert (await charges.charge(reads, f"chg_{account_id}_1")).account_id == account_id
+        assert (await transactions.transaction(context, f"txn_{account_id}_1")).account_id == account_id
+        assert (await charges.charge(context, f"chg_{account_id}_1")).account_id == account_id
         return True
 
 
@@ -52,14 +52,14 @@ async def test_a_key_reads_what_it_covers_and_the_rest_is_not_there(ledgers: Dat
 async def test_the_account_of_the_key_needs_no_id(ledgers: Database, scope: KeyScope) -> None:
     account = await new_account(ledgers)
     async with ledgers.snapshot() as snapshot:
-        assert await accounts.account(Reads(snapshot, principal(scope, account.id), NOW), None) == account
+        assert await accounts.account(QueryContext(snapshot, principal(scope, account.id), NOW), None) == account
 
 
 @pytest.mark.parametrize("scope", [KeyScope.SERVICE, KeyScope.OPERATOR])
 async def test_a_key_of_many_accounts_must_name_one(ledgers: Database, scope: KeyScope) -> None:
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=r"^id is required"):
-            await accounts.account(Reads(snapshot, principal(scope), NOW), None)
+            await accounts.account(QueryContext(snapshot, principal(scope), NOW), None)
 
 
 @pytest.mark.parametrize(
@@ -68,17 +68,17 @@ async def test_a_key_of_many_accounts_must_name_one(ledgers: Database, scope: Ke
 )
 async def test_what_is_no_id_names_nothing(ledgers: Database, text: str) -> None:
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         with pytest.raises(NotFound):
-            await accounts.account(reads, text)
+            await accounts.account(context, text)
         with pytest.raises(NotFound):
-            await transactions.transaction(reads, text.replace("acct_", "txn_1_"))
+            await transactions.transaction(context, text.replace("acct_", "txn_1_"))
         with pytest.raises(NotFound):
-            await charges.charge(reads, text.replace("acct_", "chg_1_"))
+            await charges.charge(context, text.replace("acct_", "chg_1_"))
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.MANAGE, KeyScope.SERVICE])
 async def test_the_list_of_accounts_is_for_operators(ledgers: Database, scope: KeyScope) -> None:
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(Forbidden):
-            await accounts.account_page(Reads(snapshot, principal(scope, 1), NOW), None, None, None)
+            await accounts.account_page(QueryContext(snapshot, principal(scope, 1), NOW), None, None, None)

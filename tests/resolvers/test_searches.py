@@ -17,10 +17,10 @@ from ledger.accounts import Accounts
 from ledger.commands import Entry, Ref
 from ledger.kinds import RefType, TransactionSource, TransactionType
 from ledger.posting import Ledger
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.reads.accounts import account_count, account_page
-from resolvers.reads.transactions import transaction_count, transaction_criteria, transaction_page
-from tests.ledger.desk import OPERATOR, SERVICE, order
+from resolvers.reads.transactions import transaction_count, transaction_filter, transaction_page
+from tests.ledger.desk import OPERATOR, SERVICE, posting
 from tests.postgres import Postgres
 from tests.resolvers.ledgers import NOW, RowDraft, new_ledger, principal
 
@@ -77,9 +77,9 @@ DRAFT: Final = RowDraft((TransactionType.BONUS, TransactionSource.PROMOTION), 5,
 async def _found(database: Database, account_id: int, search: str) -> set[int]:
     """The `seq` of the rows that the search finds; their number is its count."""
     async with database.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        page = await transaction_page(reads, account_id, transaction_criteria(search=search), first=1_000)
-        assert await transaction_count(reads, page) == len(page.rows)
+        context = QueryContext(snapshot, principal(), NOW)
+        page = await transaction_page(context, account_id, transaction_filter(search=search), first=1_000)
+        assert await transaction_count(context, page) == len(page.rows)
         return {row.seq for row in page.rows}
 
 
@@ -97,10 +97,10 @@ async def test_a_search_of_accounts_goes_by_the_folding(ledgers: Database) -> No
     for search, text in (*FOUND, *NOT_FOUND):
         made = [await accounts.create(text), await accounts.create("xyz", f"{text} {search}")]
         async with ledgers.snapshot() as snapshot:
-            reads = Reads(snapshot, principal(), NOW)
-            page = await account_page(reads, 1_000, None, search)
+            context = QueryContext(snapshot, principal(), NOW)
+            page = await account_page(context, 1_000, None, search)
             found = {row.id for row in page.rows}
-            assert await account_count(reads, page) == len(found)
+            assert await account_count(context, page) == len(found)
         assert (made[0].id in found, made[1].id in found) == ((search, text) in FOUND, True), text
 
 
@@ -110,9 +110,9 @@ async def test_rows_are_found_whichever_way_they_were_posted(ledgers: Database) 
     ledger = Ledger(ledgers)
     entry = Entry(TransactionType.GPU_USAGE, -5, "API usage, Straße", Ref(RefType.API_USAGE, "İ-132"))
     correction = Entry(TransactionType.ADMIN_CORRECTION, 5, "Korrektur, Straße")
-    await ledger.post(order(account.id, entry))
-    await ledger.post(order(account.id, correction, writer=OPERATOR), order(account.id, entry, writer=SERVICE))
-    await ledger.within(lambda transaction: transaction.post(order(account.id, entry)))
+    await ledger.post(posting(account.id, entry))
+    await ledger.post(posting(account.id, correction, writer=OPERATOR), posting(account.id, entry, writer=SERVICE))
+    await ledger.within(lambda transaction: transaction.post(posting(account.id, entry)))
     assert await _found(ledgers, account.id, "STRASSE") == {2, 3, 4, 5}
     assert await _found(ledgers, account.id, "i-1") == {2, 4, 5}
 

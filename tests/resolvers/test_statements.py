@@ -10,33 +10,33 @@ import pytest
 from db.database import Database
 from db.filters import ALL_TRANSACTIONS, ALL_USAGE
 from ledger.kinds import RefType, TransactionType
-from resolvers.context import Reads
-from resolvers.pages import Needed
+from resolvers.context import QueryContext
+from resolvers.pages import PageProjection
 from resolvers.reads import accounts, months, transactions, usage
-from resolvers.reads.transactions import transaction_criteria
+from resolvers.reads.transactions import transaction_filter
 from tests.resolvers.ledgers import NOW, START, append, new_account, principal
 from tests.resolvers.test_transaction_pages import DRAFT
 from tests.statements import watched
 
 
-async def _billing_page(reads: Reads, account_id: int) -> list[int]:
-    row = await accounts.account(reads, f"acct_{account_id}")
-    criteria = transaction_criteria(
+async def _billing_page(context: QueryContext, account_id: int) -> list[int]:
+    row = await accounts.account(context, f"acct_{account_id}")
+    row_filter = transaction_filter(
         types=[TransactionType.BONUS, TransactionType.TOPUP], amount_gte=1, created_gte=START - timedelta(days=1)
     )
     page, of_kind, usage_page, *_ = await asyncio.gather(
-        transactions.transaction_page(reads, row.id, criteria),
-        transactions.transaction_page(reads, row.id, transaction_criteria(ref_type=RefType.VOLUME)),
-        usage.usage_page(reads, row.id, ALL_USAGE),
-        months.monthly_summary(reads, row, None),
-        months.monthly_summaries(reads, row, 12),
-        accounts.balance(reads, row, START),
+        transactions.transaction_page(context, row.id, row_filter),
+        transactions.transaction_page(context, row.id, transaction_filter(ref_type=RefType.VOLUME)),
+        usage.usage_page(context, row.id, ALL_USAGE),
+        months.monthly_summary(context, row, None),
+        months.monthly_summaries(context, row, 12),
+        accounts.balance(context, row, START),
     )
     await asyncio.gather(
-        usage.usage_totals(reads, usage_page),
-        usage.usage_count(reads, usage_page),
-        transactions.transaction_totals(reads, page),
-        transactions.transaction_count(reads, page),
+        usage.usage_totals(context, usage_page),
+        usage.usage_count(context, usage_page),
+        transactions.transaction_totals(context, page),
+        transactions.transaction_count(context, page),
     )
     assert of_kind.rows == ()
     return [found.seq for found in page.rows]
@@ -48,10 +48,10 @@ async def test_ten_accounts_take_the_statements_of_one(ledgers: Database) -> Non
         await append(ledgers, account, [DRAFT] * number)
     async with ledgers.snapshot() as snapshot:
         with watched(ledgers) as of_one:
-            await _billing_page(Reads(snapshot, principal(), NOW), made[0].id)
+            await _billing_page(QueryContext(snapshot, principal(), NOW), made[0].id)
         with watched(ledgers) as of_ten:
-            reads = Reads(snapshot, principal(), NOW)
-            found = await asyncio.gather(*(_billing_page(reads, account.id) for account in made))
+            context = QueryContext(snapshot, principal(), NOW)
+            found = await asyncio.gather(*(_billing_page(context, account.id) for account in made))
     assert found == [list(range(number, 0, -1)) for number in range(10)]
     # Account, two pages of rows, usage, months, balance then; usage totals, and totals of rows, which tell their
     # count: what is asked for at the same time is one statement; on SQLite, which has no LATERAL, those of ten accounts
@@ -65,9 +65,9 @@ async def test_rows_that_are_corrected_are_read_together(ledgers: Database) -> N
     rows = await append(ledgers, account, [DRAFT] * 5)
     answering = [row._replace(corrects_seq=row.seq - 1) for row in rows[1:]]
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         with watched(ledgers) as sent:
-            found = await asyncio.gather(*(transactions.corrected(reads, row) for row in [*answering, rows[0]]))
+            found = await asyncio.gather(*(transactions.corrected(context, row) for row in [*answering, rows[0]]))
     assert found == [*rows[:-1], None]
     assert len(sent) == 1
 
@@ -76,10 +76,10 @@ async def test_rows_that_are_corrected_are_read_together(ledgers: Database) -> N
 async def test_what_was_read_is_not_read_again(ledgers: Database, ask_again: int) -> None:
     account = await new_account(ledgers)
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         with watched(ledgers) as sent:
             for _ in range(ask_again):
-                await accounts.account(reads, f"acct_{account.id}")
+                await accounts.account(context, f"acct_{account.id}")
     assert len(sent) == 1
 
 
@@ -87,11 +87,13 @@ async def test_rows_that_nobody_looks_at_are_not_read(ledgers: Database) -> None
     account = await new_account(ledgers)
     await append(ledgers, account, [DRAFT] * 3)
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         with watched(ledgers) as sent:
-            page = await transactions.transaction_page(reads, account.id, ALL_TRANSACTIONS, needed=Needed(rows=False))
+            page = await transactions.transaction_page(
+                context, account.id, ALL_TRANSACTIONS, page_projection=PageProjection(rows=False)
+            )
         assert sent == []
-        assert await transactions.transaction_count(reads, page) == 3
+        assert await transactions.transaction_count(context, page) == 3
     for name in ("rows", "has_next", "has_previous"):
         with pytest.raises(AttributeError, match=name):
             getattr(page, name)

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from db import transactions as statements
 from db.database import Database
-from db.filters import ALL_TRANSACTIONS, TransactionCriteria, Window
+from db.filters import ALL_TRANSACTIONS, TransactionFilter, Window
 from db.folding import fold
 from db.rows import TransactionRow
 from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionSource, TransactionType
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.cursors import LedgerCursorWriter, filter_digest
 from resolvers.reads import accounts, transactions
-from resolvers.reads.transactions import transaction_criteria, transaction_page
+from resolvers.reads.transactions import transaction_filter, transaction_page
 from tests.resolvers.ledgers import (
     DRAFTS,
     NOW,
@@ -89,12 +89,12 @@ FILTERS = st.lists(st.sampled_from(sorted(ARGUMENTS)), max_size=2, unique=True).
 )
 
 
-def criteria_of(given: dict[str, Any]) -> TransactionCriteria:
+def filter_of(given: dict[str, Any]) -> TransactionFilter:
     values = {name: value for name, value in given.items() if name not in {"created", "amount"}}
     for name in ("created", "amount"):
         if name in given:
             values[f"{name}_gte"], values[f"{name}_{'lt' if name == 'created' else 'lte'}"] = given[name]
-    return transaction_criteria(**values)
+    return transaction_filter(**values)
 
 
 def matches(given: dict[str, Any], row: TransactionRow) -> bool:
@@ -135,23 +135,23 @@ async def test_pages_are_cut_from_the_list(
     ledgers: Database, drafts: list[RowDraft], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     account_id, rows = await new_ledger(ledgers, drafts)
-    criteria = criteria_of(chosen)
+    row_filter = filter_of(chosen)
     matching = [(row.seq, row) for row in rows if matches(chosen, row)]
     positions = [seq for seq, _ in matching]
-    if criteria == ALL_TRANSACTIONS:
+    if row_filter == ALL_TRANSACTIONS:
         positions.append(0)  # where the balance of an empty account stood
-    writer = LedgerCursorWriter(account_id, filter_digest(criteria))
+    writer = LedgerCursorWriter(account_id, filter_digest(row_filter))
     cursors = {0: writer.of_row(0, None)} | {row.seq: writer.of_row(row.seq, row.hash) for row in rows}
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         for _ in range(4):
             after, before = (data.draw(st.sampled_from([None, *positions])) for _ in range(2))
             size = data.draw(st.integers(1, 5))
             oldest = data.draw(st.booleans())
             page = await transaction_page(
-                reads,
+                context,
                 account_id,
-                criteria,
+                row_filter,
                 first=None if oldest else size,
                 last=size if oldest else None,
                 after=None if after is None else cursors[after],
@@ -160,9 +160,9 @@ async def test_pages_are_cut_from_the_list(
             expected = model_page(matching, Window(size, after, before, oldest), size)
             assert ModelPage(list(page.rows), page.has_next, page.has_previous) == expected
             assert [page.cursor_of(row) for row in page.rows] == [cursors[row.seq] for row in page.rows]
-        assert await transactions.transaction_count(reads, page) == len(matching)
+        assert await transactions.transaction_count(context, page) == len(matching)
         amounts = [row.amount_nanos for _, row in matching]
-        assert await transactions.transaction_totals(reads, page) == (
+        assert await transactions.transaction_totals(context, page) == (
             account_id,
             len(amounts),
             sum(amount for amount in amounts if amount > 0),
@@ -177,17 +177,17 @@ async def test_accounts_read_together_get_what_each_gets_alone(
     ledgers: Database, ledgers_drafts: list[list[RowDraft]], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     made = dict([await new_ledger(ledgers, drafts) for drafts in ledgers_drafts])
-    criteria = criteria_of(chosen)
+    row_filter = filter_of(chosen)
     size = data.draw(st.integers(1, 4))
     after, before = data.draw(st.none() | st.integers(1, 8)), data.draw(st.none() | st.integers(1, 8))
     window = Window(size + 1, after, before, oldest=data.draw(st.booleans()))
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         pages = await asyncio.gather(
-            *(transactions.transaction_page_in(reads, account_id, criteria, window) for account_id in made)
+            *(transactions.transaction_page_in(context, account_id, row_filter, window) for account_id in made)
         )
-        counts = await asyncio.gather(*(transactions.transaction_count(reads, page) for page in pages))
-        totals = await asyncio.gather(*(transactions.transaction_totals(reads, page) for page in pages))
+        counts = await asyncio.gather(*(transactions.transaction_count(context, page) for page in pages))
+        totals = await asyncio.gather(*(transactions.transaction_totals(context, page) for page in pages))
     for (account_id, rows), page, count, total in zip(made.items(), pages, counts, totals, strict=True):
         matching = [(row.seq, row) for row in rows if matches(chosen, row)]
         assert list(page.rows) == model_page(matching, window, size).rows
@@ -210,9 +210,9 @@ async def test_following_after_meets_every_row_once_while_rows_are_posted(
     more = True
     while more:
         async with ledgers.snapshot() as snapshot:
-            reads = Reads(snapshot, principal(), NOW)
-            page = await transaction_page(reads, account.id, criteria_of(chosen), first=4, after=after)
-            head = await accounts.account(reads, f"acct_{account.id}")
+            context = QueryContext(snapshot, principal(), NOW)
+            page = await transaction_page(context, account.id, filter_of(chosen), first=4, after=after)
+            head = await accounts.account(context, f"acct_{account.id}")
         met += [row.seq for row in page.rows]
         more, after = page.has_next, page.cursor_of(page.rows[-1])
         await append(ledgers, head, [DRAFT] * 3)
@@ -228,13 +228,13 @@ async def test_walking_by_last_and_first_meets_the_same_pages(ledgers: Database,
     more = True
     async with ledgers.snapshot() as snapshot:
         while more:
-            reads = Reads(snapshot, principal(), NOW)
+            context = QueryContext(snapshot, principal(), NOW)
             if walk == "after":
-                page = await transaction_page(reads, account_id, ALL_TRANSACTIONS, first=size, after=position)
+                page = await transaction_page(context, account_id, ALL_TRANSACTIONS, first=size, after=position)
                 more, position = page.has_next, page.cursor_of(page.rows[-1])
                 met += [row.seq for row in page.rows]
             else:
-                page = await transaction_page(reads, account_id, ALL_TRANSACTIONS, last=size, before=position)
+                page = await transaction_page(context, account_id, ALL_TRANSACTIONS, last=size, before=position)
                 more, position = page.has_previous, page.cursor_of(page.rows[0])
                 met = [row.seq for row in page.rows] + met
     assert met == [row.seq for row in rows]
@@ -251,23 +251,23 @@ async def test_a_search_knows_the_letters_of_all_languages_and_no_wildcards(
     account_id, rows = await new_ledger(ledgers, [draft])
     async with ledgers.snapshot() as snapshot:
         page = await transaction_page(
-            Reads(snapshot, principal(), NOW), account_id, transaction_criteria(search=search)
+            QueryContext(snapshot, principal(), NOW), account_id, transaction_filter(search=search)
         )
     assert list(page.rows) == (rows if found else [])
 
 
 async def test_a_range_of_time_includes_its_start_and_not_its_end(ledgers: Database) -> None:
     account_id, _ = await new_ledger(ledgers, [DRAFT] * 6)
-    criteria = transaction_criteria(created_gte=START + 2 * SECOND, created_lt=START + 5 * SECOND)
+    row_filter = transaction_filter(created_gte=START + 2 * SECOND, created_lt=START + 5 * SECOND)
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        page = await transaction_page(reads, account_id, criteria)
-        assert await transactions.transaction_count(reads, page) == 3
+        context = QueryContext(snapshot, principal(), NOW)
+        page = await transaction_page(context, account_id, row_filter)
+        assert await transactions.transaction_count(context, page) == 3
     assert [row.seq for row in page.rows] == [4, 3, 2]
 
 
 @pytest.mark.parametrize(
-    "criteria",
+    "row_filter",
     [
         {},
         {"types": [TransactionType.ADMIN_CORRECTION]},
@@ -276,14 +276,14 @@ async def test_a_range_of_time_includes_its_start_and_not_its_end(ledgers: Datab
     ],
 )
 @pytest.mark.parametrize("sign", [1, -1])
-async def test_sums_beyond_64_bits_are_exact(ledgers: Database, criteria: dict[str, Any], sign: int) -> None:
+async def test_sums_beyond_64_bits_are_exact(ledgers: Database, row_filter: dict[str, Any], sign: int) -> None:
     huge = replace(DRAFT, kind=CORRECTED, size=sign * (2**63 - 1), ref=(RefType.VOLUME, "1"))
     account_id, _ = await new_ledger(ledgers, [huge, replace(huge, negative=True), huge])
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        page = await transaction_page(reads, account_id, transaction_criteria(**criteria))
+        context = QueryContext(snapshot, principal(), NOW)
+        page = await transaction_page(context, account_id, transaction_filter(**row_filter))
         count, totals = await asyncio.gather(
-            transactions.transaction_count(reads, page), transactions.transaction_totals(reads, page)
+            transactions.transaction_count(context, page), transactions.transaction_totals(context, page)
         )
     most, twice = 2**63 - 1, 2 * (2**63 - 1)
     credits_nanos, debits_nanos = (twice, -most) if sign > 0 else (most, -twice)
@@ -293,7 +293,7 @@ async def test_sums_beyond_64_bits_are_exact(ledgers: Database, criteria: dict[s
 async def test_fifty_rows_if_no_number_is_given(ledgers: Database) -> None:
     account_id, rows = await new_ledger(ledgers, [DRAFT] * 51)
     async with ledgers.snapshot() as snapshot:
-        page = await transaction_page(Reads(snapshot, principal(), NOW), account_id, ALL_TRANSACTIONS)
+        page = await transaction_page(QueryContext(snapshot, principal(), NOW), account_id, ALL_TRANSACTIONS)
     assert (list(page.rows), page.has_next, page.has_previous) == (rows[:50], True, False)
 
 
@@ -303,10 +303,10 @@ async def test_the_balance_cursor_pages_on_an_empty_account_and_later(ledgers: D
 
     async def pages() -> list[tuple[list[int], bool, bool]]:
         async with ledgers.snapshot() as snapshot:
-            reads = Reads(snapshot, principal(), NOW)
+            context = QueryContext(snapshot, principal(), NOW)
             found = [
-                await transaction_page(reads, account.id, ALL_TRANSACTIONS, after=cursor),
-                await transaction_page(reads, account.id, ALL_TRANSACTIONS, before=cursor),
+                await transaction_page(context, account.id, ALL_TRANSACTIONS, after=cursor),
+                await transaction_page(context, account.id, ALL_TRANSACTIONS, before=cursor),
             ]
         return [([row.seq for row in page.rows], page.has_next, page.has_previous) for page in found]
 
@@ -314,7 +314,7 @@ async def test_the_balance_cursor_pages_on_an_empty_account_and_later(ledgers: D
     await append(ledgers, account, [DRAFT] * 2)
     assert await pages() == [([], False, True), ([2, 1], False, False)]
     async with ledgers.snapshot() as snapshot:
-        newer = await accounts.account(Reads(snapshot, principal(), NOW), f"acct_{account.id}")
+        newer = await accounts.account(QueryContext(snapshot, principal(), NOW), f"acct_{account.id}")
     cursor = accounts.balance_cursor(newer)
     assert await pages() == [([1], False, True), ([], True, False)]
 
@@ -333,7 +333,7 @@ async def test_the_balance_cursor_pages_on_an_empty_account_and_later(ledgers: D
 async def test_sizes_out_of_bounds_are_refused(ledgers: Database, arguments: dict[str, int], named: str) -> None:
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=rf"^{named} "):
-            await transaction_page(Reads(snapshot, principal(), NOW), 1, ALL_TRANSACTIONS, **arguments)  # type: ignore[arg-type]
+            await transaction_page(QueryContext(snapshot, principal(), NOW), 1, ALL_TRANSACTIONS, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -353,25 +353,25 @@ async def test_sizes_out_of_bounds_are_refused(ledgers: Database, arguments: dic
 )
 def test_filters_that_no_row_could_match_by_mistake_are_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(BadUserInput, match=rf"^{named} "):
-        transaction_criteria(**arguments)
+        transaction_filter(**arguments)
 
 
 def test_a_range_may_be_empty_and_an_amount_exact() -> None:
-    assert transaction_criteria(created_gte=START, created_lt=START).created_lt == START
-    assert transaction_criteria(amount_gte=1, amount_lte=1).amount_lte == 1
+    assert transaction_filter(created_gte=START, created_lt=START).created_lt == START
+    assert transaction_filter(amount_gte=1, amount_lte=1).amount_lte == 1
 
 
 async def test_every_type_and_source_is_no_filter_and_none_matches_nothing(ledgers: Database) -> None:
     account_id, rows = await new_ledger(ledgers, [DRAFT] * 3)
-    assert transaction_criteria(types=list(TransactionType), sources=list(TransactionSource)) == ALL_TRANSACTIONS
+    assert transaction_filter(types=list(TransactionType), sources=list(TransactionSource)) == ALL_TRANSACTIONS
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        for criteria in (transaction_criteria(types=[]), transaction_criteria(sources=[])):
-            page = await transaction_page(reads, account_id, criteria)
+        context = QueryContext(snapshot, principal(), NOW)
+        for row_filter in (transaction_filter(types=[]), transaction_filter(sources=[])):
+            page = await transaction_page(context, account_id, row_filter)
             assert (page.rows, page.has_next, page.has_previous) == ((), False, False)
-            assert await transactions.transaction_count(reads, page) == 0
-            assert await transactions.transaction_totals(reads, page) == (account_id, 0, 0, 0)
-        whole = await transaction_page(reads, account_id, ALL_TRANSACTIONS, first=1_000)
+            assert await transactions.transaction_count(context, page) == 0
+            assert await transactions.transaction_totals(context, page) == (account_id, 0, 0, 0)
+        whole = await transaction_page(context, account_id, ALL_TRANSACTIONS, first=1_000)
     assert list(whole.rows) == rows
 
 
@@ -383,10 +383,10 @@ async def test_the_balance_of_a_moment_is_that_after_its_last_row(
     account_id, rows = await new_ledger(ledgers, drafts)
     other_id, other_rows = await new_ledger(ledgers, drafts[::2])
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
-        heads = await asyncio.gather(*(accounts.account(reads, f"acct_{one}") for one in (account_id, other_id)))
-        found = await asyncio.gather(*(accounts.balance(reads, head, moment) for head in heads))
-        assert await accounts.balance(reads, heads[0], None) == (rows[0].balance_after_nanos if rows else 0)
+        context = QueryContext(snapshot, principal(), NOW)
+        heads = await asyncio.gather(*(accounts.account(context, f"acct_{one}") for one in (account_id, other_id)))
+        found = await asyncio.gather(*(accounts.balance(context, head, moment) for head in heads))
+        assert await accounts.balance(context, heads[0], None) == (rows[0].balance_after_nanos if rows else 0)
     assert found == [
         sum(row.amount_nanos for row in ledger if row.created_at <= moment) for ledger in (rows, other_rows)
     ]

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.database import Database
-from db.filters import ALL_USAGE, UsageCriteria, Window
+from db.filters import ALL_USAGE, UsageFilter, Window
 from db.rows import UsageDayRow
 from ledger.errors import BadUserInput
 from ledger.kinds import UsageCategory, UsageOrigin
-from resolvers.context import Reads
+from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind, CursorWriter, filter_digest
 from resolvers.reads import usage
-from resolvers.reads.usage import usage_criteria, usage_page
+from resolvers.reads.usage import usage_filter, usage_page
 from tests.resolvers.ledgers import NOW, USAGE_KEYS, ModelPage, UsageKey, model_page, new_usage, principal
 from tests.resolvers.test_transaction_pages import EXAMPLES, ordered
 
@@ -35,10 +35,10 @@ FILTERS = st.fixed_dictionaries(
 )
 
 
-def criteria_of(given: dict[str, Any]) -> UsageCriteria:
+def filter_of(given: dict[str, Any]) -> UsageFilter:
     values = {name: value for name, value in given.items() if name != "day"}
     gte, lt = given.get("day", (None, None))
-    return usage_criteria(day_gte=gte, day_lt=lt, **values)
+    return usage_filter(day_gte=gte, day_lt=lt, **values)
 
 
 def matches(given: dict[str, Any], row: UsageDayRow) -> bool:
@@ -58,20 +58,20 @@ async def test_pages_are_cut_from_the_list(
     ledgers: Database, days: dict[UsageKey, int], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     account_id, rows = await new_usage(ledgers, days)
-    criteria = criteria_of(chosen)
+    row_filter = filter_of(chosen)
     matching = [(row[1:5], row) for row in rows if matches(chosen, row)]
     positions = st.sampled_from([None, *(position for position, _ in matching)])
-    writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(criteria))
+    writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(row_filter))
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         for _ in range(4):
             after, before = data.draw(positions), data.draw(positions)
             size = data.draw(st.integers(1, 5))
             oldest = data.draw(st.booleans())
             page = await usage_page(
-                reads,
+                context,
                 account_id,
-                criteria,
+                row_filter,
                 first=None if oldest else size,
                 last=size if oldest else None,
                 after=None if after is None else writer.of_usages([after])[0],
@@ -80,9 +80,9 @@ async def test_pages_are_cut_from_the_list(
             expected = model_page(matching, Window(size, after, before, oldest), size)
             assert ModelPage(list(page.rows), page.has_next, page.has_previous) == expected
             assert [page.cursor_of(row) for row in page.rows] == writer.of_usages(row[1:5] for row in page.rows)
-        assert await usage.usage_count(reads, page) == len(matching)
+        assert await usage.usage_count(context, page) == len(matching)
         sums = tuple(sum(figures) for figures in zip(*([row[5:] for _, row in matching] or [(0,) * 4]), strict=True))
-        assert await usage.usage_totals(reads, page) == (account_id, *sums)
+        assert await usage.usage_totals(context, page) == (account_id, *sums)
 
 
 @given(all_days=st.lists(USAGE, min_size=2, max_size=3), chosen=FILTERS, size=st.integers(1, 4), oldest=st.booleans())
@@ -93,11 +93,11 @@ async def test_accounts_read_together_get_what_each_gets_alone(
     made = dict([await new_usage(ledgers, days) for days in all_days])
     sizes = {"last" if oldest else "first": size}
     async with ledgers.snapshot() as snapshot:
-        reads = Reads(snapshot, principal(), NOW)
+        context = QueryContext(snapshot, principal(), NOW)
         pages = await asyncio.gather(
-            *(usage_page(reads, account_id, criteria_of(chosen), **sizes) for account_id in made)  # type: ignore[arg-type]
+            *(usage_page(context, account_id, filter_of(chosen), **sizes) for account_id in made)  # type: ignore[arg-type]
         )
-        counts = await asyncio.gather(*(usage.usage_count(reads, page) for page in pages))
+        counts = await asyncio.gather(*(usage.usage_count(context, page) for page in pages))
     for rows, page, count in zip(made.values(), pages, counts, strict=True):
         matching = [(row[1:5], row) for row in rows if matches(chosen, row)]
         expected = model_page(matching, Window(size, oldest=oldest), size)
@@ -117,7 +117,9 @@ async def test_following_after_meets_every_day_once(ledgers: Database) -> None:
     more = True
     async with ledgers.snapshot() as snapshot:
         while more:
-            page = await usage_page(Reads(snapshot, principal(), NOW), account_id, ALL_USAGE, first=4, after=after)
+            page = await usage_page(
+                QueryContext(snapshot, principal(), NOW), account_id, ALL_USAGE, first=4, after=after
+            )
             met += page.rows
             more, after = page.has_next, page.cursor_of(page.rows[-1])
     assert met == rows
@@ -134,4 +136,4 @@ async def test_following_after_meets_every_day_once(ledgers: Database) -> None:
 )
 def test_wrong_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(BadUserInput, match=rf"^{named} "):
-        usage_criteria(**arguments)
+        usage_filter(**arguments)

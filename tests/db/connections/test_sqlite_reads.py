@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import text as sql
 
-from db.connections.snapshots import Read, Snapshot, SnapshotTorn, Wanted
+from db.connections.snapshots import Read, Snapshot, SnapshotInconsistent, Wanted
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import DatabaseUnavailable, NumberOutOfRange, StatementTimeout
 from db.tables import timestamp
@@ -145,8 +145,8 @@ async def test_a_sum_out_of_range_is_the_answer_to_its_own_read(database: Databa
 
     async with database.snapshot(brief=True) as brief:
         found = await asyncio.gather(brief.rows(count), brief.rows(too_much), return_exceptions=True)
-    assert [type(one) for one in found] == [SnapshotTorn, SnapshotTorn]
-    assert brief.torn
+    assert [type(one) for one in found] == [SnapshotInconsistent, SnapshotInconsistent]
+    assert brief.inconsistent
 
     with pytest.raises(NumberOutOfRange):
         await database.read(too_much)

@@ -16,7 +16,7 @@ from db.feed.follower import AheadOfLedger, Follower, Lagged
 from db.feed.postgres_signals import CHANNEL
 from db.position import Position
 from ledger.posting import post as post_orders
-from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, order
+from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, posting
 from tests.postgres import Postgres
 
 
@@ -67,7 +67,7 @@ async def test_an_empty_ledger_begins_with_its_first_row(desk: Desk) -> None:
 async def test_replays_what_came_since(desk: Desk, after: int) -> None:
     account_id = await desk.account()
     for _ in range(6):
-        await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(100)))
+        await desk.ledger.post(*(posting(account_id, api_usage(1)) for _ in range(100)))
     follower = await followed(desk.database, account_id, after)
     await post(desk, account_id)
     assert await seqs(follower, 601 - after) == list(range(after + 1, 602))
@@ -175,7 +175,7 @@ async def test_one_that_falls_behind_is_told_where_to_resume(desk: Desk, slow_on
     account_id, slow = slow_one
     quick = await followed(desk.database, account_id)
     for _ in range(13):
-        await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(100)))
+        await desk.ledger.post(*(posting(account_id, api_usage(1)) for _ in range(100)))
     assert await seqs(quick, 1301) == list(range(1, 1302))
     with pytest.raises(Lagged) as lagged:
         await seqs(slow, 1301)
@@ -189,7 +189,7 @@ async def test_a_burst_is_read_as_fast_as_it_is_followed(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     follower = await followed(desk.database, account_id)
     await seqs(follower, 1)
-    await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(4_000)))
+    await desk.ledger.post(*(posting(account_id, api_usage(1)) for _ in range(4_000)))
     found = []
     for _ in range(4_000):
         found += await seqs(follower, 1)
@@ -268,7 +268,7 @@ async def test_the_posting_transaction_notifies_nobody(desk: Desk, postgresql_ur
     try:
         await listening.add_listener(CHANNEL, lambda *notice: notices.append((notice[1], notice[3])))
         async with desk.database.write() as connection:
-            await post_orders(connection, [order(account_id, api_usage(1)) for account_id in accounts])
+            await post_orders(connection, [posting(account_id, api_usage(1)) for account_id in accounts])
             posting_pid = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
         await asyncio.sleep(0.3)
     finally:

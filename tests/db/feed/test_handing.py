@@ -9,11 +9,11 @@ import pytest
 
 from db.feed import changes
 from db.feed.changes import AT_ONCE, SERVED_AT_ONCE, Change, Tail
-from db.feed.follower import Follower, Lagged, Taker
+from db.feed.follower import Follower, Lagged, Sink
 from db.position import Position
 from db.rows import TransactionRow
 from tests.db.feed.test_feed import followed, post, seqs
-from tests.ledger.desk import Desk, api_usage, order
+from tests.ledger.desk import Desk, api_usage, posting
 
 
 class Ledger:
@@ -39,7 +39,7 @@ class Ledger:
 @pytest.fixture
 async def ledger(desk: Desk) -> Ledger:
     account_id = await desk.account()
-    await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(3 * AT_ONCE)))
+    await desk.ledger.post(*(posting(account_id, api_usage(1)) for _ in range(3 * AT_ONCE)))
     return Ledger(desk, await desk.rows(account_id))
 
 
@@ -49,7 +49,7 @@ class Hand:
     def __init__(self, follower: Follower) -> None:
         self.taken: list[int] = []
         self.is_open = True
-        follower.hand_to(self._take)
+        follower.attach(self._take)
 
     def _take(self, change: Change) -> bool:
         if self.is_open:
@@ -126,7 +126,7 @@ async def test_a_line_of_rows_is_handed_on_in_turns(ledger: Ledger) -> None:
     followers = [ledger.follower() for _ in range(2)]
     handed: list[tuple[int, int]] = []
 
-    def hand(number: int) -> Taker:
+    def hand(number: int) -> Sink:
         def take(change: Change) -> bool:
             handed.append((number, change.seq))
             return True
@@ -134,7 +134,7 @@ async def test_a_line_of_rows_is_handed_on_in_turns(ledger: Ledger) -> None:
         return take
 
     for number, follower in enumerate(followers):
-        follower.hand_to(hand(number))
+        follower.attach(hand(number))
     waiting = [asyncio.create_task(follower.next()) for follower in followers]
     await _turns()
     rows = 2 * AT_ONCE + 1
@@ -230,7 +230,7 @@ async def test_every_row_comes_once_whoever_takes_it(desk: Desk, other_desk: Des
                 found.append(change.seq)
             return takes
 
-        follower.hand_to(take)
+        follower.attach(take)
         async with asyncio.timeout(20):
             while len(found) < rows:
                 try:

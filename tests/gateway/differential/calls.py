@@ -101,8 +101,8 @@ class LinkedDownload:
             link = await response.json()
         if "address" not in link:
             return link
-        path, _, ticket = link["address"].partition("?ticket=")
-        return link, await Download(path, [("ticket", ticket)], None).answer(side)
+        path, _, token = link["address"].partition("?token=")
+        return link, await Download(path, [("token", token)], None).answer(side)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Random numbers of the product, drawn alike for both gateways: their keys, tickets and attempts have the same ids."""
+"""Random numbers of the product, drawn alike for both gateways: their keys, tokens and attempts have the same ids."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def _wait(known: Known) -> Wait:
 
 
 def _work(known: Known) -> Work:
-    jobs = ("storage", "cycles", "expiry", "stripe-events", "saved-cards", "auto-recharge", "tickets")
+    jobs = ("storage", "cycles", "expiry", "stripe-events", "saved-cards", "auto-recharge", "tokens")
     return Work(known.random.choices(jobs, (4, 4, 2, 4, 3, 5, 1))[0])
 
 

@@ -19,7 +19,7 @@ from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.services import Services, build_services
 from ledger.accounts import Accounts
-from ledger.commands import Entry, Order, Writer
+from ledger.commands import Entry, Posting, Writer
 from ledger.ids import parse_account_id
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import parse_nanos
@@ -94,7 +94,7 @@ class Office:
         if nanos := parse_nanos(balance):
             writer = Writer(WriterKind.OPERATOR, "tests")
             entry = Entry(TransactionType.ADMIN_CORRECTION, nanos, "Opening balance")
-            await self.services.ledger.post(Order(row.id, writer, [entry], "opening"))
+            await self.services.ledger.post(Posting(row.id, writer, [entry], "opening"))
         return f"acct_{row.id}"
 
     async def send(self, query: str, key: str | None, variables: dict[str, Any] | None = None) -> Any:

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from access.keys import KeyScope, Principal
-from ledger.commands import Order, Writer
+from ledger.commands import Posting, Writer
 from ledger.kinds import WriterKind
-from resolvers.mutations.context import Writes
+from resolvers.mutations.context import MutationContext
 from tests.gateway.mutations.office import MORE, PAYLOAD, ROW, Office, contents, number_of, opened
 from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU, INFERENCE
 from tests.gateway.mutations.test_metering import request
@@ -90,9 +90,9 @@ async def test_fields_before_the_one_that_fails_are_kept_and_those_after_it_not_
         assert [row["refId"] for row in await office.transactions(account)] == [None, "first"]
 
 
-def _writes(office: Office) -> Writes:
+def _writes(office: Office) -> MutationContext:
     principal = Principal(1, "eco_test", KeyScope.SERVICE, None, None, None, None)
-    return Writes(office.services.ledger, principal, office.clock, office.services.top_ups)
+    return MutationContext(office.services.ledger, principal, office.clock, office.services.top_ups)
 
 
 async def test_nothing_is_kept_where_a_part_of_the_payload_could_not_be_read(office: Office) -> None:
@@ -103,7 +103,7 @@ async def test_nothing_is_kept_where_a_part_of_the_payload_could_not_be_read(off
 
     async def acted() -> None:
         async with writes.around_field():
-            outcome = await writes.post(Order(number_of(account), writer, [api_usage(5)], "test"))
+            outcome = await writes.post(Posting(number_of(account), writer, [api_usage(5)], "test"))
             assert len(outcome.transactions) == 1
             with pytest.raises(Exception, match="no_such_table"):
                 await writes.snapshot.rows(text("SELECT * FROM no_such_table"))

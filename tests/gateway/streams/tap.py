@@ -15,7 +15,7 @@ from access.keys import Principal
 from gateway.graphql_request import GraphQLRequest
 from gateway.requests import ClientLeft
 from gateway.services import Services
-from gateway.streams.subscription import Event, EventStream, Taker, answers
+from gateway.streams.subscription import Event, EventStream, Sink, answers
 
 SUBSCRIPTION = "subscription { balanceChanged { cursor } }"
 """Right by the schema; what the test gives out in its place need not be."""
@@ -34,13 +34,13 @@ class Stream:
     def __init__(self) -> None:
         self._items: deque[Event | Exception | None] = deque()
         self._woken: asyncio.Future[None] | None = None
-        self._taker: Taker | None = None
+        self._sink: Sink | None = None
         self.taken = 0
         """Events that the transport got."""
         self.closed = asyncio.Event()
 
-    def hand_to(self, taker: Taker) -> None:
-        self._taker = taker
+    def attach(self, sink: Sink) -> None:
+        self._sink = sink
 
     def give(self, item: Event | Exception | None) -> None:
         """An event, an exception to raise, or None for the end."""
@@ -55,7 +55,7 @@ class Stream:
 
     def _takes(self, item: Event) -> bool:
         try:
-            return self._taker is not None and self._taker(item)
+            return self._sink is not None and self._sink(item)
         except ClientLeft:
             return False
 

@@ -25,7 +25,7 @@ from gateway.protocol import Runner
 from gateway.services import Services, build_services
 from ledger.accounts import Accounts
 from tests.gateway.streams.crowd import Transport
-from tests.ledger.desk import OPERATOR, correction, order
+from tests.ledger.desk import OPERATOR, correction, posting
 
 ROOT: Final = Path(__file__).parents[3]
 IDLE_SECONDS: Final = float(os.environ.get("STREAM_IDLE_SECONDS", "5"))
@@ -105,7 +105,7 @@ async def room(postgresql_url: str) -> AsyncIterator[Room]:
     services = build_services(settings_of({"database_url": postgresql_url, "heartbeat_seconds": HEARTBEAT_SECONDS}))
     account = await Accounts(services.database).create("Crowded")
     key = await Keys(services.database).create(NewKey(KeyScope.READ, "crowd", account.id))
-    await services.ledger.post(order(account.id, correction(5), writer=OPERATOR))
+    await services.ledger.post(posting(account.id, correction(5), writer=OPERATOR))
     runner = Runner(build_app(services), shutdown_timeout=5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

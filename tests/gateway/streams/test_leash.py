@@ -4,71 +4,71 @@ import asyncio
 
 import pytest
 
-from gateway.streams.cancel_scope import Leash
+from gateway.streams.cancel_scope import CancelScope
 from gateway.streams.live import Ending
 
 
-async def _held(leash: Leash, seconds: float = 30) -> str:
+async def _held(cancel_scope: CancelScope, seconds: float = 30) -> str:
     try:
-        async with leash:
+        async with cancel_scope:
             await asyncio.sleep(seconds)
             return "done"
     except TimeoutError:
-        return f"run out: {leash.has_run_out}"
+        return f"run out: {cancel_scope.has_expired}"
 
 
 async def test_what_is_pulled_ends_and_the_first_who_pulls_counts() -> None:
-    leash = Leash()
-    task = asyncio.create_task(_held(leash))
+    cancel_scope = CancelScope()
+    task = asyncio.create_task(_held(cancel_scope))
     await asyncio.sleep(0.01)
-    leash.pull(Ending.KEY)
-    leash.pull(Ending.STOPPING)
-    assert (await task, leash.ending) == ("run out: True", Ending.KEY)
+    cancel_scope.cancel(Ending.KEY)
+    cancel_scope.cancel(Ending.STOPPING)
+    assert (await task, cancel_scope.ending) == ("run out: True", Ending.KEY)
 
 
 async def test_what_is_pulled_before_it_begins_ends_where_it_first_waits() -> None:
-    leash = Leash()
-    leash.pull(Ending.STOPPING)
-    assert (await _held(leash), leash.ending) == ("run out: True", Ending.STOPPING)
+    cancel_scope = CancelScope()
+    cancel_scope.cancel(Ending.STOPPING)
+    assert (await _held(cancel_scope), cancel_scope.ending) == ("run out: True", Ending.STOPPING)
 
 
 async def test_what_is_over_is_pulled_no_more() -> None:
-    leash = Leash()
-    assert await _held(leash, 0) == "done"
-    leash.pull(Ending.KEY)
-    assert (leash.ending, leash.has_run_out) == (None, False)
+    cancel_scope = CancelScope()
+    assert await _held(cancel_scope, 0) == "done"
+    cancel_scope.cancel(Ending.KEY)
+    assert (cancel_scope.ending, cancel_scope.has_expired) == (None, False)
 
 
 async def test_it_runs_out_by_itself_unless_it_is_let_go() -> None:
-    leash = Leash(0.05)
-    assert (await _held(leash), leash.ending) == ("run out: True", None)
-    leash.pull(Ending.KEY)
-    assert leash.ending is None
+    cancel_scope = CancelScope(0.05)
+    assert (await _held(cancel_scope), cancel_scope.ending) == ("run out: True", None)
+    cancel_scope.cancel(Ending.KEY)
+    assert cancel_scope.ending is None
 
-    leash = Leash(0.2)
-    task = asyncio.create_task(_held(leash))
+    cancel_scope = CancelScope(0.2)
+    task = asyncio.create_task(_held(cancel_scope))
     await asyncio.sleep(0.01)
-    leash.let_go()
+    cancel_scope.lift_deadline()
     await asyncio.sleep(0.4)
     assert not task.done()
-    leash.pull(Ending.LEFT)
-    leash.let_go()
-    assert (await task, leash.ending) == ("run out: True", Ending.LEFT)
+    cancel_scope.cancel(Ending.LEFT)
+    cancel_scope.lift_deadline()
+    assert (await task, cancel_scope.ending) == ("run out: True", Ending.LEFT)
 
 
 async def test_time_that_somebody_else_ran_out_of_is_not_its_own() -> None:
-    leash = Leash()
+    cancel_scope = CancelScope()
     with pytest.raises(TimeoutError):
-        async with leash:
+        async with cancel_scope:
             raise TimeoutError
-    assert (leash.has_run_out, leash.ending) == (False, None)
+    assert (cancel_scope.has_expired, cancel_scope.ending) == (False, None)
 
 
 async def test_being_cancelled_is_something_else() -> None:
-    leash = Leash()
-    task = asyncio.create_task(_held(leash))
+    cancel_scope = CancelScope()
+    task = asyncio.create_task(_held(cancel_scope))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not leash.has_run_out
+    assert not cancel_scope.has_expired

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.streams.subscription import answers
-from ledger.commands import Entry, Order, Writer
+from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from resolvers.cursors import CursorKind, CursorWriter
 from tests.gateway.streams.conftest import Gateway, Serve
@@ -34,7 +34,7 @@ WHAT_TO_DO = (
     " subscribe from the new cursor"
 )
 NO_ROW = f"the row of the after cursor is not in the ledger: {WHAT_TO_DO}"
-AHEAD = f"the after cursor is ahead of the ledger: {WHAT_TO_DO}"
+PREFETCH = f"the after cursor is ahead of the ledger: {WHAT_TO_DO}"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def _post(gateway: Gateway, *descriptions: str) -> None:
     writer = Writer(WriterKind.OPERATOR, "tests")
     for description in descriptions:
         entry = Entry(TransactionType.ADMIN_CORRECTION, 10**9, description)
-        await gateway.services.ledger.post(Order(gateway.account_id, writer, [entry], "post"))
+        await gateway.services.ledger.post(Posting(gateway.account_id, writer, [entry], "post"))
 
 
 async def _query(gateway: Gateway, query: str = PAGE, **variables: Any) -> Any:
@@ -68,7 +68,7 @@ def _refusal(errors: Any) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     ("new_rows", "message"),
-    [(0, AHEAD), (1, AHEAD), (2, NO_ROW), (5, NO_ROW)],
+    [(0, PREFETCH), (1, PREFETCH), (2, NO_ROW), (5, NO_ROW)],
     ids=["none", "short of the cursor", "up to the cursor", "beyond the cursor"],
 )
 async def test_no_subscription_goes_on_from_a_cursor_of_before(gateway: Gateway, new_rows: int, message: str) -> None:

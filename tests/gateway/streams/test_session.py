@@ -103,9 +103,9 @@ async def test_a_key_comes_before_the_cookie(gateway: Gateway) -> None:
     assert await _status(gateway, "nonsense", {"Authorization": f"Bearer {gateway.key}"}) == 200
 
 
-async def test_tickets_of_other_purposes_are_no_cookies(gateway: Gateway) -> None:
+async def test_tokens_of_other_purposes_are_no_cookies(gateway: Gateway) -> None:
     principal = await gateway.services.authenticator.principal(gateway.key)
-    token = await gateway.services.tickets.issue(principal, Purpose.EXPORT, timedelta(hours=1))
+    token = await gateway.services.tokens.issue(principal, Purpose.EXPORT, timedelta(hours=1))
     assert await _status(gateway, token) == 401
 
 

@@ -23,7 +23,7 @@ from gateway.streams import subscription
 from gateway.streams.subscription import Ended, EventStream, answers
 from ledger.money import format_nanos
 from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter
-from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, order
+from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, posting
 
 CHANGES = "subscription ($after: String) { balanceChanged(after: $after) { cursor balance transaction { id amount } } }"
 LOW = """
@@ -108,7 +108,7 @@ async def test_the_newest_row_first_and_then_live(services: Services, desk: Desk
 
 async def test_goes_on_from_a_cursor_and_from_the_transports_own_word(services: Services, desk: Desk) -> None:
     account_id = await desk.account("2.00")
-    await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(4)))
+    await desk.ledger.post(*(posting(account_id, api_usage(1)) for _ in range(4)))
     stream = await opened(services, account_id, after=await cursor(desk, account_id, 2))
     ids = [event["balanceChanged"]["transaction"]["id"] for event in await events(stream, 3)]
     assert ids == [f"txn_{account_id}_{seq}" for seq in (3, 4, 5)]
@@ -152,7 +152,7 @@ async def test_one_that_falls_behind_is_told_the_cursor(services: Services, desk
     slow, quick = await opened(services, account_id), await opened(services, account_id)
     await events(slow, 1)
     for _ in range(13):
-        await desk.ledger.post(*(order(account_id, api_usage(1)) for _ in range(100)))
+        await desk.ledger.post(*(posting(account_id, api_usage(1)) for _ in range(100)))
     await events(quick, 1301)
     with pytest.raises(Ended) as ended:
         await anext(slow)

@@ -12,7 +12,7 @@ import pytest
 
 from access.keys import KeyScope, NewKey
 from gateway.streams.subscription import answers
-from ledger.commands import Entry, Order, Writer
+from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from tests.gateway.streams.conftest import Gateway, Serve
 from tests.gateway.streams.event_client import EventClient, requested
@@ -31,7 +31,7 @@ async def _post(gateway: Gateway, *dollars: int) -> None:
     writer = Writer(WriterKind.OPERATOR, "tests")
     for amount in dollars:
         entry = Entry(TransactionType.ADMIN_CORRECTION, amount * 10**9, "Given")
-        await gateway.services.ledger.post(Order(gateway.account_id, writer, [entry], "post"))
+        await gateway.services.ledger.post(Posting(gateway.account_id, writer, [entry], "post"))
 
 
 async def test_rows_come_over_both_transports_with_the_same_cursors(gateway: Gateway) -> None:
@@ -100,7 +100,7 @@ async def _next_of(client: SocketClient | EventClient) -> Any:
 async def _post_wide(gateway: Gateway, rows: int) -> None:
     writer = Writer(WriterKind.OPERATOR, "tests")
     entry = Entry(TransactionType.ADMIN_CORRECTION, 1, "x" * 500)
-    await gateway.services.ledger.post(*(Order(gateway.account_id, writer, [entry], "post") for _ in range(rows)))
+    await gateway.services.ledger.post(*(Posting(gateway.account_id, writer, [entry], "post") for _ in range(rows)))
 
 
 @pytest.mark.parametrize("kind", ["socket", "event stream"])

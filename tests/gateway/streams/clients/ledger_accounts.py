@@ -11,7 +11,7 @@ from ledger.ids import transaction_id_text
 from ledger.money import format_nanos
 from ledger.posting import Ledger
 from tests.gateway.streams.clients.partners import Received
-from tests.ledger.desk import OPERATOR, api_usage, correction, order
+from tests.ledger.desk import OPERATOR, api_usage, correction, posting
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Accountant:
     async def open_account(self) -> FollowedAccount:
         account = await Accounts(self.database).create("Partner")
         key = await Keys(self.database).create(NewKey(KeyScope.READ, "partner", account.id))
-        await self._ledger.post(order(account.id, correction(5_000_000_000), writer=OPERATOR))
+        await self._ledger.post(posting(account.id, correction(5_000_000_000), writer=OPERATOR))
         return FollowedAccount(account.id, key)
 
     async def post(self, account_id: int, rows: int = 1) -> None:
-        await self._ledger.post(*(order(account_id, api_usage(1 + number)) for number in range(rows)))
+        await self._ledger.post(*(posting(account_id, api_usage(1 + number)) for number in range(rows)))
 
     async def rows_after_opening(self, account_id: int) -> list[Received]:
         found = await self.database.read(

@@ -21,10 +21,10 @@ import structlog
 
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseError
-from ledger.commands import Order, Outcome
+from ledger.commands import Outcome, Posting
 from ledger.ids import transaction_id_text
 from ledger.posting import Ledger
-from tests.ledger.desk import api_usage, order
+from tests.ledger.desk import api_usage, posting
 
 AGAIN_SECONDS = 0.1
 
@@ -47,10 +47,12 @@ class Poster:
             if self.stopping:
                 return
             account_id = random.choice(self._account_ids)
-            outcome = await self._post(order(account_id, api_usage(1 + number), key=f"{self._name}-{writer}-{number}"))
+            outcome = await self._post(
+                posting(account_id, api_usage(1 + number), key=f"{self._name}-{writer}-{number}")
+            )
             self._acknowledge(outcome)
 
-    async def _post(self, one: Order) -> Outcome:
+    async def _post(self, one: Posting) -> Outcome:
         """As a service does: what was not answered is sent again under its key, until it is."""
         while True:
             try:

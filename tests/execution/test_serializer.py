@@ -1,4 +1,4 @@
-"""What C prints is what Python prints, value by value; whole operations are compared in `test_equivalence.py`."""
+"""C and Python serialize every value alike. `test_equivalence.py` compares whole operations."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from graphql import GraphQLNonNull, GraphQLObjectType, Undefined
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution import _printing, native
+from execution import _serializer, native
 from execution.calls import OfClass
-from execution.native import PRINTS, ShapeWriter
+from execution.native import IS_COMPILED, ShapeWriter
 from execution.subtrees import LaterField, PureField, SubtreeWriter
 from ledger.chain import format_time
 from ledger.money import format_nanos
@@ -32,7 +32,7 @@ class Box:
         self.value = value
 
 
-def printers(scalar: str, *, nullable: bool = False) -> tuple[Any, Any]:
+def serializers(scalar: str, *, nullable: bool = False) -> tuple[Any, Any]:
     """Of a Box, by C and by Python."""
     leaf: Any = SCALARS[scalar]
     type_ = leaf if nullable else GraphQLNonNull(leaf)
@@ -44,18 +44,18 @@ def printers(scalar: str, *, nullable: bool = False) -> tuple[Any, Any]:
     return made[0], made[1]
 
 
-def printed_alike(scalar: str, value: object) -> object:
-    by_c, by_python = printers(scalar)
-    printed = by_c(Box(value))
-    assert printed == by_python(Box(value))
-    assert list(printed) == ["before", "value"]
-    assert printed["value"].__class__ is str
-    return printed["value"]
+def serialized_alike(scalar: str, value: object) -> object:
+    by_c, by_python = serializers(scalar)
+    serialized = by_c(Box(value))
+    assert serialized == by_python(Box(value))
+    assert list(serialized) == ["before", "value"]
+    assert serialized["value"].__class__ is str
+    return serialized["value"]
 
 
 def test_it_is_compiled_here() -> None:
     """Or the tests of this folder would compare Python with itself."""
-    assert PRINTS
+    assert IS_COMPILED
     assert isinstance(native.best_writer(), ShapeWriter)
 
 
@@ -63,7 +63,7 @@ def test_it_is_compiled_here() -> None:
     st.integers(min_value=-(2**63) - 2, max_value=2**63 + 2) | st.integers(-(10**12), 10**12).map(lambda n: n * 10**7)
 )
 def test_amounts(nanos: int) -> None:
-    assert printed_alike("Decimal", nanos) == format_nanos(nanos)
+    assert serialized_alike("Decimal", nanos) == format_nanos(nanos)
 
 
 def _shown(value: object) -> str:
@@ -73,22 +73,22 @@ def _shown(value: object) -> str:
 
 @pytest.mark.parametrize("nanos", [0, 1, -1, 10**9, -(10**9), 10**7, -(10**7), 135, 2**63 - 1, -(2**63), 2**63, 10**30])
 def test_amounts_at_the_edges(nanos: int) -> None:
-    assert printed_alike("Decimal", nanos) == format_nanos(nanos)
+    assert serialized_alike("Decimal", nanos) == format_nanos(nanos)
 
 
 @given(st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 28), timezones=ZONES))  # noqa: DTZ001
 def test_times(moment: datetime) -> None:
-    assert printed_alike("DateTime", moment) == format_time(moment)
+    assert serialized_alike("DateTime", moment) == format_time(moment)
 
 
 @given(st.dates())
 def test_days(day: date) -> None:
-    assert printed_alike("Date", day) == format_day(day) == day.isoformat()
+    assert serialized_alike("Date", day) == format_day(day) == day.isoformat()
 
 
 @given(st.integers())
 def test_large_integers(number: int) -> None:
-    assert printed_alike("BigInt", number) == str(number)
+    assert serialized_alike("BigInt", number) == str(number)
 
 
 ODD = [
@@ -112,12 +112,12 @@ ODD = [
 )
 @pytest.mark.parametrize("value", ODD, ids=_shown)
 @pytest.mark.parametrize("nullable", [True, False])
-def test_odd_values_are_refused_or_printed_alike(scalar: str, value: object, nullable: bool) -> None:
-    by_c, by_python = printers(scalar, nullable=nullable)
+def test_odd_values_are_refused_or_serialized_alike(scalar: str, value: object, nullable: bool) -> None:
+    by_c, by_python = serializers(scalar, nullable=nullable)
     answers = []
-    for printer in (by_c, by_python):
+    for serializer in (by_c, by_python):
         try:
-            answers.append(printer(Box(value)))
+            answers.append(serializer(Box(value)))
         except Exception:  # noqa: BLE001  of whatever kind: the reference executor is asked then
             answers.append("refused")
     assert answers[0] == answers[1]
@@ -132,59 +132,59 @@ def test_what_is_no_object_is_refused_however_little_is_asked_of_it(value: objec
     for writer in (ShapeWriter(), SubtreeWriter()):
         type_ = GraphQLObjectType("Box", {}, is_type_of=OfClass(Box))
         name = writer.object_function(type_, [LaterField("later")])
-        printer = writer.built()[name]
-        assert printer(Box(7)) == printer(Box(8)) == {"later": None}
+        serializer = writer.built()[name]
+        assert serializer(Box(7)) == serializer(Box(8)) == {"later": None}
         with pytest.raises(Exception):  # noqa: B017  of whatever kind
-            printer(value)
+            serializer(value)
 
 
-def test_a_list_that_shrinks_while_it_is_printed() -> None:
+def test_a_list_that_shrinks_while_it_is_serialized() -> None:
     values: list[Any] = []
 
     def shrink(_value: object) -> str:
         values.clear()
         return "one"
 
-    shape = (_printing.LIST, False, (_printing.CALL, False, shrink, None, str))
+    shape = (_serializer.LIST, False, (_serializer.CALL, False, shrink, None, str))
     values += [object() for _ in range(5)]
     with pytest.raises(TypeError):
-        _printing.Printer(shape)(values)
+        _serializer.Serializer(shape)(values)
 
 
 @pytest.mark.parametrize(
     "shape",
     [
         (),
-        (_printing.TEXT,),
+        (_serializer.TEXT,),
         (99, False),
         (-1, False),
         ("TEXT", False),
-        (_printing.ENUM, False),
-        (_printing.ENUM, False, []),
-        (_printing.LIST, False, 7),
-        (_printing.LIST, False, ()),
-        (_printing.FIXED_POINT, False, str, None, str, 19, 2),
-        (_printing.FIXED_POINT, False, str, None, str, 2, 3),
-        (_printing.OBJECT, False, set(), str, None, {}, ((),)),
-        (_printing.OBJECT, False, set(), str, None, {}, (("key", "attribute", (99, False)),)),
+        (_serializer.ENUM, False),
+        (_serializer.ENUM, False, []),
+        (_serializer.LIST, False, 7),
+        (_serializer.LIST, False, ()),
+        (_serializer.FIXED_POINT, False, str, None, str, 19, 2),
+        (_serializer.FIXED_POINT, False, str, None, str, 2, 3),
+        (_serializer.OBJECT, False, set(), str, None, {}, ((),)),
+        (_serializer.OBJECT, False, set(), str, None, {}, (("key", "attribute", (99, False)),)),
         (
-            _printing.OBJECT,
+            _serializer.OBJECT,
             False,
             set(),
             str,
             None,
             {},
-            (("key", "a", (_printing.TEXT, False)), ("key", "b", (99, False))),
+            (("key", "a", (_serializer.TEXT, False)), ("key", "b", (99, False))),
         ),
     ],
 )
 def test_shapes_that_are_none(shape: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):
-        _printing.Printer(shape)
+        _serializer.Serializer(shape)
 
 
-def test_nothing_is_left_of_what_was_printed() -> None:
-    by_c, _ = printers("Decimal")
+def test_nothing_is_left_of_what_was_serialized() -> None:
+    by_c, _ = serializers("Decimal")
     box, wrong = Box(-1_234_567_890), Box("text")
 
     def work() -> None:
@@ -192,7 +192,7 @@ def test_nothing_is_left_of_what_was_printed() -> None:
             by_c(box)
             with pytest.raises(Exception):  # noqa: B017
                 by_c(wrong)
-            _printing.Printer((_printing.LIST, True, (_printing.TEXT, False)))(["a", "b"])
+            _serializer.Serializer((_serializer.LIST, True, (_serializer.TEXT, False)))(["a", "b"])
 
     work()
     gc.collect()
@@ -204,7 +204,7 @@ def test_nothing_is_left_of_what_was_printed() -> None:
 
 def test_without_it_python_prints() -> None:
     program = (
-        "import sys; sys.modules['execution._printing'] = None\n"
+        "import sys; sys.modules['execution._serializer'] = None\n"
         "from execution.native import best_writer; import schema.build\n"
         "print(type(best_writer()).__name__)"
     )

@@ -17,7 +17,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from execution.pending import Begun
 
 if TYPE_CHECKING:
-    from execution.attributes import Reading
+    from execution.attributes import Projection
     from execution.documents import Document
     from execution.plans import Field
 
@@ -34,7 +34,7 @@ def is_pending(value: object) -> bool:
 
 
 async def answered(context: object) -> None:
-    """Waits until what was asked for ahead is there, where the context has a method `answered` that tells."""
+    """Waits until what was prefetched is there, where the context has a method `answered` that tells."""
     wait: Callable[[], Awaitable[None]] | None = getattr(context, "answered", None)
     if wait is not None:
         await wait()
@@ -112,8 +112,8 @@ class FieldInfo(Info[Any, Any]):
         return self._run.context
 
     @property
-    def reading(self) -> Reading:
-        return self._compiled_field.reading
+    def projection(self) -> Projection:
+        return self._compiled_field.projection
 
     @property
     def _field(self) -> Any:  # type: ignore[override]

@@ -11,7 +11,7 @@ from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from execution.documents import Document
-from execution.runs import Run, around_field, is_pending
+from execution.operation_run import Run, around_field, is_pending
 
 
 class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -59,8 +59,8 @@ async def run(
     data: Any = None
     try:
         plan = operation.plan(schema, values)
-        if plan.asks_ahead:
-            await plan.ask_ahead(running)
+        if plan.prefetches:
+            await plan.prefetch(running)
         data = plan.execute(running, source)
         if is_pending(data):
             data = await data

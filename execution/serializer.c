@@ -1,7 +1,7 @@
-/* Prints whole subtrees of an answer, as the functions that execution/subtrees.py makes of Python source do.
+/* Serializes whole subtrees of an answer, as the functions that execution/subtrees.py makes of Python source do.
 
-   A Printer is made of a shape: nested tuples, which execution/native.py builds and describes. They are read once into
-   the structs below, which borrow from the tuples; the Printer keeps those. Whatever it is not sure about raises, and
+   A Serializer is made of a shape: nested tuples, which execution/native.py builds and describes. They are read once into
+   the structs below, which borrow from the tuples; the Serializer keeps those. Whatever it is not sure about raises, and
    the caller goes through the same fields one by one: no error of this file ever reaches a client. */
 
 #define PY_SSIZE_T_CLEAN
@@ -15,7 +15,7 @@ enum kind {
     KIND_INT,         /* exactly an int of 32 bits */
     KIND_ENUM,        /* the name in a dict */
     KIND_TEXT_OF_INT, /* an int or a str, as a str */
-    KIND_CALL,        /* what a function prints */
+    KIND_CALL,        /* what a function serializes */
     KIND_FIXED_POINT, /* an int as a plain decimal */
     KIND_TIME,        /* RFC 3339 in UTC with six fraction digits */
     KIND_DAY,         /* YYYY-MM-DD */
@@ -33,9 +33,9 @@ struct value {
     bool nullable;
     /* Of leaves */
     PyObject *names;    /* KIND_ENUM: a dict */
-    PyObject *function; /* prints what is not printed here */
+    PyObject *function; /* serializes what is not serialized here */
     PyObject *plain;    /* the classes that the function may be given, or NULL for any */
-    PyObject *unusual;  /* what is called with a printed value that is no str */
+    PyObject *unusual;  /* what is called with a serialized value that is no str */
     long digits, least;
     unsigned long long scale;
     /* Of lists */
@@ -58,12 +58,12 @@ typedef struct {
     PyObject_HEAD
     PyObject *shape;
     struct value value;
-} Printer;
+} Serializer;
 
 static PyObject *
 surprise(void)
 {
-    PyErr_SetString(PyExc_TypeError, "not a value that is printed here");
+    PyErr_SetString(PyExc_TypeError, "not a value that is serialized here");
     return NULL;
 }
 
@@ -88,7 +88,7 @@ ascii(const char *text, Py_ssize_t length)
 }
 
 static PyObject *
-print_fixed_point(const struct value *how, long long number)
+serialize_fixed_point(const struct value *how, long long number)
 {
     char text[64];
     char *end = text + sizeof text, *at = end;
@@ -123,7 +123,7 @@ put_day(char *at, PyObject *day)
 }
 
 static PyObject *
-print_time(PyObject *moment)
+serialize_time(PyObject *moment)
 {
     char text[27];
     put_day(text, moment);
@@ -139,23 +139,23 @@ print_time(PyObject *moment)
 }
 
 static PyObject *
-print_by_call(const struct value *how, PyObject *value)
+serialize_by_call(const struct value *how, PyObject *value)
 {
     if (how->plain != NULL) {
         int found = PySet_Contains(how->plain, (PyObject *)Py_TYPE(value));
         if (found <= 0)
             return found < 0 ? NULL : surprise();
     }
-    PyObject *printed = PyObject_CallOneArg(how->function, value);
-    if (printed == NULL || PyUnicode_CheckExact(printed))
-        return printed;
-    PyObject *checked = PyObject_CallOneArg(how->unusual, printed);
-    Py_DECREF(printed);
+    PyObject *serialized = PyObject_CallOneArg(how->function, value);
+    if (serialized == NULL || PyUnicode_CheckExact(serialized))
+        return serialized;
+    PyObject *checked = PyObject_CallOneArg(how->unusual, serialized);
+    Py_DECREF(serialized);
     return checked;
 }
 
 static PyObject *
-print_int(PyObject *value)
+serialize_int(PyObject *value)
 {
     if (!PyLong_CheckExact(value))
         return surprise();
@@ -167,7 +167,7 @@ print_int(PyObject *value)
 }
 
 static PyObject *
-print_leaf(const struct value *how, PyObject *value)
+serialize_leaf(const struct value *how, PyObject *value)
 {
     switch (how->kind) {
     case KIND_TEXT:
@@ -175,7 +175,7 @@ print_leaf(const struct value *how, PyObject *value)
     case KIND_BOOLEAN:
         return PyBool_Check(value) ? Py_NewRef(value) : surprise();
     case KIND_INT:
-        return print_int(value);
+        return serialize_int(value);
     case KIND_ENUM: {
         PyObject *name = PyDict_GetItemWithError(how->names, value);
         if (name == NULL)
@@ -191,12 +191,12 @@ print_leaf(const struct value *how, PyObject *value)
             int overflow;
             long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
             if (!overflow)
-                return print_fixed_point(how, number);
+                return serialize_fixed_point(how, number);
         }
         break;
     case KIND_TIME:
         if (PyDateTime_CheckExact(value) && PyDateTime_DATE_GET_TZINFO(value) == PyDateTime_TimeZone_UTC)
-            return print_time(value);
+            return serialize_time(value);
         break;
     case KIND_DAY:
         if (PyDate_CheckExact(value)) {
@@ -208,39 +208,39 @@ print_leaf(const struct value *how, PyObject *value)
     default:
         break;
     }
-    return print_by_call(how, value);
+    return serialize_by_call(how, value);
 }
 
 /* Lists and objects */
 
-static PyObject *print_value(struct value *how, PyObject *value);
+static PyObject *serialize_value(struct value *how, PyObject *value);
 
 static PyObject *
-print_list(struct value *how, PyObject *values)
+serialize_list(struct value *how, PyObject *values)
 {
     bool is_list = PyList_CheckExact(values);
     if (!is_list && !PyTuple_CheckExact(values))
         return surprise();
     Py_ssize_t count = is_list ? PyList_GET_SIZE(values) : PyTuple_GET_SIZE(values);
-    PyObject *printed = PyList_New(count);
-    if (printed == NULL)
+    PyObject *serialized = PyList_New(count);
+    if (serialized == NULL)
         return NULL;
     for (Py_ssize_t index = 0; index < count; index++) {
         /* What is called meanwhile may have changed the list. */
         if (is_list && index >= PyList_GET_SIZE(values)) {
-            Py_DECREF(printed);
+            Py_DECREF(serialized);
             return surprise();
         }
         PyObject *value = Py_NewRef(is_list ? PyList_GET_ITEM(values, index) : PyTuple_GET_ITEM(values, index));
-        PyObject *one = print_value(how->item, value);
+        PyObject *one = serialize_value(how->item, value);
         Py_DECREF(value);
         if (one == NULL) {
-            Py_DECREF(printed);
+            Py_DECREF(serialized);
             return NULL;
         }
-        PyList_SET_ITEM(printed, index, one);
+        PyList_SET_ITEM(serialized, index, one);
     }
-    return printed;
+    return serialized;
 }
 
 static bool
@@ -275,44 +275,44 @@ is_of_type(const struct value *how, PyObject *object)
 }
 
 static PyObject *
-print_object(struct value *how, PyObject *object)
+serialize_object(struct value *how, PyObject *object)
 {
     if (Py_TYPE(object) != how->last && !is_admitted(how, object))
         return NULL;
     if (how->is_type_of != NULL && !is_of_type(how, object))
         return NULL;
-    PyObject *printed = PyDict_Copy(how->template);
-    if (printed == NULL)
+    PyObject *serialized = PyDict_Copy(how->template);
+    if (serialized == NULL)
         return NULL;
     for (struct field *field = how->fields; field < how->fields + how->field_count; field++) {
         PyObject *value = field->attribute != NULL ? PyObject_GetAttr(object, field->attribute)
                                                    : PyObject_CallOneArg(field->method, object);
-        PyObject *one = value == NULL ? NULL : print_value(&field->value, value);
+        PyObject *one = value == NULL ? NULL : serialize_value(&field->value, value);
         Py_XDECREF(value);
-        if (one == NULL || PyDict_SetItem(printed, field->key, one) < 0) {
+        if (one == NULL || PyDict_SetItem(serialized, field->key, one) < 0) {
             Py_XDECREF(one);
-            Py_DECREF(printed);
+            Py_DECREF(serialized);
             return NULL;
         }
         Py_DECREF(one);
     }
-    return printed;
+    return serialized;
 }
 
 static PyObject *
-print_value(struct value *how, PyObject *value)
+serialize_value(struct value *how, PyObject *value)
 {
     if (value == Py_None && how->kind != KIND_CALL)
         return how->nullable ? Py_NewRef(value) : surprise();
     switch (how->kind) {
     case KIND_LIST:
-        return print_list(how, value);
+        return serialize_list(how, value);
     case KIND_OBJECT:
-        return print_object(how, value);
+        return serialize_object(how, value);
     default:
         if (value == Py_None && how->nullable)
             return Py_NewRef(value);
-        return print_leaf(how, value);
+        return serialize_leaf(how, value);
     }
 }
 
@@ -439,12 +439,12 @@ printer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *shape;
     if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
-        PyErr_SetString(PyExc_TypeError, "a Printer takes its shape alone");
+        PyErr_SetString(PyExc_TypeError, "a Serializer takes its shape alone");
         return NULL;
     }
     if (!PyArg_ParseTuple(args, "O!", &PyTuple_Type, &shape))
         return NULL;
-    Printer *self = (Printer *)type->tp_alloc(type, 0);
+    Serializer *self = (Serializer *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
     self->shape = Py_NewRef(shape);
@@ -456,7 +456,7 @@ printer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 static int
-printer_traverse(Printer *self, visitproc visit, void *arg)
+printer_traverse(Serializer *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->shape);
@@ -464,7 +464,7 @@ printer_traverse(Printer *self, visitproc visit, void *arg)
 }
 
 static void
-printer_dealloc(Printer *self)
+printer_dealloc(Serializer *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
@@ -475,16 +475,16 @@ printer_dealloc(Printer *self)
 }
 
 static PyObject *
-printer_call(Printer *self, PyObject *args, PyObject *kwargs)
+printer_call(Serializer *self, PyObject *args, PyObject *kwargs)
 {
     PyObject *value;
     if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
-        PyErr_SetString(PyExc_TypeError, "a Printer takes a value alone");
+        PyErr_SetString(PyExc_TypeError, "a Serializer takes a value alone");
         return NULL;
     }
-    if (!PyArg_UnpackTuple(args, "Printer", 1, 1, &value))
+    if (!PyArg_UnpackTuple(args, "Serializer", 1, 1, &value))
         return NULL;
-    return print_value(&self->value, value);
+    return serialize_value(&self->value, value);
 }
 
 static PyType_Slot printer_slots[] = {
@@ -496,8 +496,8 @@ static PyType_Slot printer_slots[] = {
 };
 
 static PyType_Spec printer_spec = {
-    .name = "execution._printing.Printer",
-    .basicsize = sizeof(Printer),
+    .name = "execution._serializer.Serializer",
+    .basicsize = sizeof(Serializer),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = printer_slots,
 };
@@ -532,14 +532,14 @@ static PyModuleDef_Slot module_slots[] = {
 
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "execution._printing",
-    .m_doc = "Prints whole subtrees of an answer.",
+    .m_name = "execution._serializer",
+    .m_doc = "Serializes whole subtrees of an answer.",
     .m_size = 0,
     .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC
-PyInit__printing(void)
+PyInit__serializer(void)
 {
     return PyModuleDef_Init(&module_def);
 }
