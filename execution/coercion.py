@@ -33,6 +33,8 @@ from strawberry.types.enum import StrawberryEnumDefinition, has_enum_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.lazy_type import LazyType
 
+from execution.limits import MAX_LIST_ITEMS, ListTooLong
+
 Read = Callable[[Any], Any]
 
 _SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
@@ -79,9 +81,16 @@ def _list_coercer(item: Read) -> Read:
     def read(value: Any) -> Any:
         if value.__class__ is not list:
             return Undefined
-        found = [item(one) for one in value]
-        # By identity: graphql-core's Undefined is equal to None.
-        return Undefined if any(one is Undefined for one in found) else found
+        if len(value) > MAX_LIST_ITEMS:
+            raise ListTooLong(len(value))
+        found = []
+        for one in value:
+            coerced = item(one)
+            # By identity: graphql-core's Undefined is equal to None.
+            if coerced is Undefined:
+                return Undefined
+            found.append(coerced)
+        return found
 
     return read
 

@@ -174,6 +174,9 @@ class Documents:
         self._capacity = capacity
         self._kept: OrderedDict[str, Document] = OrderedDict()
 
+    def knows(self, text: str) -> bool:
+        return text in self._kept
+
     def get(self, text: str) -> Document:
         """Raises DocumentRefused."""
         document = self._kept.get(text)
@@ -192,6 +195,9 @@ class Documents:
         return document
 
     def _checked(self, text: str) -> Document:
+        if len(text) > self._limits.max_bytes or len(text.encode()) > self._limits.max_bytes:
+            msg = f"the document is longer than {self._limits.max_bytes} bytes"
+            raise DocumentRefused(Refusal.TOO_COMPLEX, [GraphQLError(msg)])
         ast = self._parsed(text)
         too_much = exceeded(ast, self._limits)
         if too_much:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from inspect import isawaitable
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError, GraphQLObjectType, GraphQLSchema, OperationType, execute
 from graphql.execution.collect_fields import FieldDetails
+from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from execution.documents import Document
+from execution.costs import PlanCost, Weights
+from execution.documents import Document, Operation
 from execution.operation_run import Run, around_field, is_pending
+from execution.plans import Field, Plan
 
 
 class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -37,28 +42,80 @@ class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
             return self.handle_field_error(error, field.type, details, path)
 
 
-async def run(
+class Prepared(NamedTuple):
+    """An operation that is ready to run: its variables are checked, and its cost is known."""
+
+    document: Document
+    operation: Operation
+    given: Mapping[str, Any]
+    """The variables as they came."""
+    variables: VariableValues
+    plan: Plan | None
+    """None if graphql-core's own executor is to run the operation."""
+    arguments: dict[Field, Mapping[str, Any]]
+    """Arguments that were made of variables on the way."""
+    cost: int
+    """Points; 0 without weights."""
+
+
+class NotPrepared(Exception):
+    """The operation cannot run: its name or its variables are refused."""
+
+    def __init__(self, errors: Sequence[GraphQLError]) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+
+def prepare(
     schema: GraphQLSchema,
     document: Document,
     *,
     operation_name: str | None,
     variables: dict[str, Any] | None,
-    context: object,
-    source: object = None,
+    weights: Weights | None = None,
+    account_rows: int = 0,
+) -> Prepared:
+    """`account_rows`: number of rows of the account, for the cost of a scan. Raises NotPrepared."""
+    given = variables or {}
+    try:
+        operation = document.operation(operation_name)
+        values = operation.variables(schema).values(given)
+        if isinstance(values, list):
+            raise NotPrepared(values)
+        if operation.has_null_condition(values):
+            return Prepared(
+                document, operation, given, values, None, {}, math.ceil(weights.operation if weights else 0)
+            )
+        plan = operation.plan(schema, values)
+    except GraphQLError as error:
+        raise NotPrepared([error]) from error
+    arguments: dict[Field, Mapping[str, Any]] = {}
+    cost = 0
+    if weights is not None:
+        if plan.cost is None:
+            plan.cost = PlanCost(plan, weights)
+        cost = plan.cost.points(Run(schema, document, operation.definition, values, None, arguments), account_rows)
+    return Prepared(document, operation, given, values, plan, arguments, cost)
+
+
+async def run_prepared(
+    schema: GraphQLSchema, prepared: Prepared, *, context: object, source: object = None
 ) -> ExecutionResult:
     """`source` is what the fields of the root are asked of: a subscription's event."""
-    operation = document.operation(operation_name)
-    values = operation.variables(schema).values(variables or {})
-    if isinstance(values, list):
-        return ExecutionResult(None, values)
-    if operation.has_null_condition(values):
+    document, operation, plan = prepared.document, prepared.operation, prepared.plan
+    if plan is None:
+        name = operation.definition.name
         return await run_by_reference(
-            schema, document, operation_name=operation_name, variables=variables, context=context, source=source
+            schema,
+            document,
+            operation_name=None if name is None else name.value,
+            variables=dict(prepared.given),
+            context=context,
+            source=source,
         )
-    running = Run(schema, document, operation.definition, values, context)
+    running = Run(schema, document, operation.definition, prepared.variables, context, prepared.arguments)
     data: Any = None
     try:
-        plan = operation.plan(schema, values)
         if plan.prefetches:
             await plan.prefetch(running)
         data = plan.execute(running, source)
@@ -68,6 +125,23 @@ async def run(
         data = None
         running.reference.collected_errors.add(error, None)
     return ExecutionResult(data, running.errors)
+
+
+async def run(
+    schema: GraphQLSchema,
+    document: Document,
+    *,
+    operation_name: str | None,
+    variables: dict[str, Any] | None,
+    context: object,
+    source: object = None,
+) -> ExecutionResult:
+    """Prepares the operation, and runs it."""
+    try:
+        prepared = prepare(schema, document, operation_name=operation_name, variables=variables)
+    except NotPrepared as refused:
+        return ExecutionResult(None, refused.errors)
+    return await run_prepared(schema, prepared, context=context, source=source)
 
 
 async def run_by_reference(

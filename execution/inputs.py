@@ -32,6 +32,7 @@ from strawberry.types.arguments import convert_argument, convert_arguments
 from strawberry.types.field import StrawberryField
 
 from execution.coercion import Read, Unconvertible, coercer, converter
+from execution.limits import ListTooLong
 
 MAX_VARIABLE_ERRORS: Final = 50
 
@@ -67,9 +68,12 @@ class Variables:
         return Undefined if isinstance(alone, list) else alone.coerced.get(signature.name, Undefined)
 
     def values(self, given: Mapping[str, Any]) -> VariableValues | list[GraphQLError]:
-        return self._quick(given) or get_variable_values(
-            self._schema, self._definitions, dict(given), max_errors=MAX_VARIABLE_ERRORS
-        )
+        try:
+            return self._quick(given) or get_variable_values(
+                self._schema, self._definitions, dict(given), max_errors=MAX_VARIABLE_ERRORS
+            )
+        except ListTooLong as error:
+            return [GraphQLError(str(error), original_error=error)]
 
     def _quick(self, given: Mapping[str, Any]) -> VariableValues | None:
         if self._strange:

@@ -6,7 +6,8 @@ it has tokens, however large its expansion would be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -27,8 +28,23 @@ MAX_NUMBER_LENGTH: Final = 100
 """Far more than any type holds. graphql-core reads all that there are, and Python refuses those of thousands."""
 
 
+MAX_REPETITIONS: Final = 20
+"""Of a field in one selection. Fragments that a selection spreads count by themselves."""
+
+MAX_LIST_ITEMS: Final = 10_000
+"""Of a list in variables. Lists in a document are bounded by its tokens."""
+
+
+class ListTooLong(Exception):
+    """A list in the variables has too many items: it is refused before they are looked at."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"a list in the variables has {length} items, at most {MAX_LIST_ITEMS} are allowed")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
+    max_bytes: int = 65_536
     max_depth: int = 10
     max_aliases: int = 15
     max_directives: int = 50
@@ -40,18 +56,27 @@ class _Size(NamedTuple):
     depth: int
     aliases: int
     directives: int
+    repetitions: int = 0
+    """How often a selection has the same field, for the field that it has most often."""
 
 
 _NOTHING = _Size(0, 0, 0)
 
 
-def _together(sizes: Iterator[_Size]) -> _Size:
+def _together(sizes: Iterator[_Size], repetitions: int = 0) -> _Size:
     depth = aliases = directives = 0
     for size in sizes:
         depth = max(depth, size.depth)
+        repetitions = max(repetitions, size.repetitions)
         aliases += size.aliases
         directives += size.directives
-    return _Size(depth, aliases, directives)
+    return _Size(depth, aliases, directives, repetitions)
+
+
+def _repetitions(selections: Sequence[SelectionNode]) -> int:
+    """Validation compares every two fields of a selection that have the same name."""
+    names = Counter((one.alias or one.name).value for one in selections if isinstance(one, FieldNode))
+    return max(names.values(), default=0)
 
 
 class _Measure:
@@ -66,7 +91,10 @@ class _Measure:
         return inner._replace(directives=inner.directives + _count(operation.directives))
 
     def _selections(self, selections: SelectionSetNode | None) -> _Size:
-        return _together(self._selection(one) for one in selections.selections) if selections else _NOTHING
+        if selections is None:
+            return _NOTHING
+        nodes = selections.selections
+        return _together((self._selection(one) for one in nodes), _repetitions(nodes) if len(nodes) > 1 else 1)
 
     def _selection(self, node: SelectionNode) -> _Size:
         own = _count(node.directives)
@@ -80,7 +108,7 @@ class _Measure:
             # Introspection is as deep as its well-known query; tokens bound it.
             return _Size(1, bool(node.alias), own)
         inner = self._selections(node.selection_set)
-        return _Size(inner.depth + 1, inner.aliases + bool(node.alias), inner.directives + own)
+        return _Size(inner.depth + 1, inner.aliases + bool(node.alias), inner.directives + own, inner.repetitions)
 
     def _fragment(self, name: str) -> _Size:
         if name not in self._known:
@@ -115,6 +143,7 @@ def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
         check(size.depth, limits.max_depth, "levels of fields", operation)
         check(size.aliases, limits.max_aliases, "aliases", operation)
         check(size.directives, limits.max_directives, "directives", operation)
+        check(size.repetitions, MAX_REPETITIONS, "fields of the same name in one selection", operation)
     return errors
 
 

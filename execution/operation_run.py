@@ -65,11 +65,12 @@ class Run:
         operation: OperationDefinitionNode,
         variables: VariableValues,
         context: object,
+        arguments: dict[Field, Mapping[str, Any]] | None = None,
     ) -> None:
         self.schema = schema
         self.variables = variables
         self.context = context
-        self.arguments: dict[Field, Mapping[str, Any]] = {}
+        self.arguments: dict[Field, Mapping[str, Any]] = {} if arguments is None else arguments
         """Those made of variables, by field: they are the same for all of its sources."""
         self._document = document
         self._operation = operation

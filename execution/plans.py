@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import CoroutineType
-from typing import Any
+from typing import Any, Protocol
 
 from graphql import (
     GraphQLAbstractType,
@@ -136,6 +136,10 @@ class Field:
         else:
             self._call = self._resolver_call(ResolverCall(definition))
         self._arguments = Arguments(schema, self._field, self.details[0].node, definition)
+
+    @property
+    def name(self) -> str:
+        return self.details[0].node.name.value
 
     @property
     def may_read_below(self) -> bool:
@@ -379,11 +383,18 @@ class AbstractCompletion(Completion):
             selection.prefetch(run, key)
 
 
+class CostFormula(Protocol):
+    def points(self, run: Run, account_rows: int) -> int: ...
+
+
 class Plan:
     """One operation, for one outcome of its conditions."""
 
+    cost: CostFormula | None = None
+    """Worked out when it is first asked for."""
+
     def __init__(self, root: Selection, operation: OperationDefinitionNode, fields: int, compiled: int) -> None:
-        self._root = root
+        self.root = root
         self._serial = operation.operation == OperationType.MUTATION
         self.fields = fields
         """Number of fields, those of every possible type counted."""
@@ -395,11 +406,11 @@ class Plan:
     async def prefetch(self, run: Run) -> None:
         """Asks for what can be told before any resolver has run, and waits for the answers: with them, most resolvers
         are done at their first step."""
-        self._root.prefetch(run, None)
+        self.root.prefetch(run, None)
         await answered(run.context)
 
     def execute(self, run: Run, source: Any) -> Any:
         """The data, or a coroutine of it. Raises the error that leaves no data."""
         if self._serial:
-            return self._root.execute_serially(run, source)
-        return self._root.execute(run, source, None)
+            return self.root.execute_serially(run, source)
+        return self.root.execute(run, source, None)

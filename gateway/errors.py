@@ -7,6 +7,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from db.errors import ClockWrong, DatabaseUnavailable, NumberOutOfRange, SchemaMismatch, StatementTimeout
+from execution.limits import ListTooLong
+from gateway.rates import RateExceeded, TooCostly
+from gateway.slots import QueueFull
 from ledger.errors import BillingError, Lagged
 from ledger.stripe.failures import StripeUnavailable, TooManyRequests
 
@@ -55,8 +58,10 @@ STATUS: Final[dict[str, HTTPStatus]] = {
 def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Lagged):
         return Problem(error.code, str(error), details={"cursor": error.cursor})
-    if isinstance(error, TooManyRequests):
-        return Problem(error.code, str(error), details={"retryAfter": error.retry_after_seconds})
+    if isinstance(error, TooManyRequests | RateExceeded):
+        return Problem("RATE_LIMITED", str(error), details={"retryAfter": error.retry_after_seconds})
+    if isinstance(error, TooCostly | ListTooLong | QueueFull):
+        return _not_admitted(error)
     if isinstance(error, StripeUnavailable):
         return Problem(error.code, str(error), internal=True)
     if isinstance(error, BillingError | RequestError):
@@ -72,6 +77,12 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, NumberOutOfRange):
         return Problem("BAD_USER_INPUT", "a sum exceeds the 64-bit range: narrow the filter, or split the call")
     return Problem("INTERNAL", "internal error", internal=True)
+
+
+def _not_admitted(error: TooCostly | ListTooLong | QueueFull) -> Problem:
+    if not isinstance(error, QueueFull):
+        return Problem("QUERY_TOO_COMPLEX", str(error))
+    return Problem("UNAVAILABLE", f"{error}: try again in a second", details={"retryAfter": 1})
 
 
 def extensions_of(problem: Problem, request_id: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ class GraphQLRequest(NamedTuple):
     query: str
     operation_name: str | None
     variables: dict[str, Any] | None
+    wants_cost: bool = False
+    """Whether the answer is to tell the cost, as `extensions.cost`."""
 
 
 def parsed_json(text: bytes | str, what: str) -> object:
@@ -37,6 +39,7 @@ def checked_request(given: object) -> GraphQLRequest:
         raise RequestError("BAD_USER_INPUT", "operationName must be a string or null")
     if variables is not None and not isinstance(variables, dict):
         raise RequestError("BAD_USER_INPUT", "variables must be an object or null")
-    if not isinstance(given.get("extensions"), dict | None):
+    extensions = given.get("extensions")
+    if not isinstance(extensions, dict | None):
         raise RequestError("BAD_USER_INPUT", "extensions must be an object or null")
-    return GraphQLRequest(query, name or None, variables)
+    return GraphQLRequest(query, name or None, variables, bool(extensions and extensions.get("cost")))

@@ -16,7 +16,7 @@ from gateway.json_bodies import JSON, posted_json
 from gateway.media_types import accepted, takes_html, weight_of
 from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
-from gateway.requests import OPERATION, authenticate, query_of
+from gateway.requests import OPERATION, RATE, authenticate, query_of
 from gateway.services import SERVICES
 from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
 from gateway.streams.event_stream import serve_events
@@ -114,11 +114,12 @@ async def graphql(request: web.Request) -> web.StreamResponse:
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
     request[OPERATION] = given.operation_name
     try:
-        document, operation = find_operation(services, given)
+        document, operation = find_operation(services, principal, given)
         _check_method(request, operation.kind)
         if not _is_streamed(request, operation.kind):
-            body = await run_operation(services, principal, document, operation, given)
-            return _response(request, body, executed=True)
+            answer = await run_operation(services, principal, document, operation, given)
+            request[RATE] = answer.balance
+            return _response(request, answer.body, executed=True)
     except Refused as refused:
         if not _is_streamed(request, None):
             return _response(request, {"errors": refused.errors}, executed=False)

@@ -65,6 +65,12 @@ class Metrics:
         )
         self.requests = RequestTally(requests, seconds, running)
         self.errors = Counter("billing_errors", "Number of errors sent to clients", ["code"], registry=self.registry)
+        self.refused = Counter(
+            "billing_refused",
+            "Number of operations refused before they ran, by reason: too_costly, rate, queue",
+            ["reason"],
+            registry=self.registry,
+        )
         self.subscribers = Gauge(
             "billing_subscribers",
             "Operations in progress over WebSockets and event streams",

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError, OperationType
 
 from access.keys import Principal
 from execution.documents import Document, DocumentRefused, Operation
-from execution.executor import run, run_by_reference
+from execution.executor import NotPrepared, Prepared, prepare, run_by_reference, run_prepared
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.logs import request_id
+from gateway.rates import Balance
 from gateway.requests import report
 from gateway.services import Services
 from resolvers.context import QueryContext
 from resolvers.mutations.context import MutationContext
+from schema.costs import WEIGHTS, document_points
 
 MAX_MESSAGE: Final = 500
 
@@ -76,8 +78,11 @@ def errors_of(services: Services, error: Exception) -> list[dict[str, Any]]:
     return [{"message": problem.message, "extensions": extensions_of(problem, request_id.get())}]
 
 
-def find_operation(services: Services, given: GraphQLRequest) -> tuple[Document, Operation]:
-    """Raises Refused."""
+def find_operation(services: Services, principal: Principal, given: GraphQLRequest) -> tuple[Document, Operation]:
+    """A document that this process does not know costs points, valid or not. Raises Refused, and what `Admission`
+    raises."""
+    if not services.documents.knows(given.query):
+        services.admission.spend(principal, document_points(len(given.query)))
     try:
         document = services.documents.get(given.query)
         return document, document.operation(given.operation_name)
@@ -87,38 +92,43 @@ def find_operation(services: Services, given: GraphQLRequest) -> tuple[Document,
         raise Refused(formatted_errors(services, [error], "BAD_USER_INPUT")) from error
 
 
+def prepare_operation(services: Services, principal: Principal, document: Document, given: GraphQLRequest) -> Prepared:
+    """Checks the variables, and works out the cost. Raises Refused."""
+    try:
+        return prepare(
+            services.documents.schema,
+            document,
+            operation_name=given.operation_name,
+            variables=given.variables,
+            weights=WEIGHTS,
+            account_rows=services.sizes.rows(principal.account_id),
+        )
+    except NotPrepared as refused:
+        raise Refused(formatted_errors(services, refused.errors, "BAD_USER_INPUT")) from refused
+
+
 async def execute_operation(
-    services: Services,
-    principal: Principal,
-    document: Document,
-    operation: Operation,
-    given: GraphQLRequest,
-    source: object = None,
+    services: Services, principal: Principal, prepared: Prepared, source: object = None
 ) -> ExecutionResult:
     """`source` is a subscription's event. A mutation's fields have transactions of their own.
 
     What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
     expected to do so again, and run anew in a transaction where it does not.
     """
-    executed = run if services.settings.compiled_execution else run_by_reference
+    operation = prepared.operation
     if operation.kind == OperationType.MUTATION:
-        return await executed(
-            services.documents.schema,
-            document,
-            operation_name=given.operation_name,
-            variables=given.variables,
-            context=MutationContext(services.ledger, principal, services.clock, services.top_ups),
-        )
+        writing = MutationContext(services.ledger, principal, services.clock, services.top_ups)
+        return await _executed(services, prepared, writing)
     for brief in (True, False) if operation.reads_once else (False,):
         async with services.database.snapshot(brief=brief) as snapshot:
-            result = await executed(
-                services.documents.schema,
-                document,
-                operation_name=given.operation_name,
-                variables=given.variables,
-                context=QueryContext(snapshot, principal, services.clock(), has_payments=services.top_ups.has_payments),
-                source=source,
+            context = QueryContext(
+                snapshot,
+                principal,
+                services.clock(),
+                has_payments=services.top_ups.has_payments,
+                sizes=services.sizes,
             )
+            result = await _executed(services, prepared, context, source)
         if not snapshot.inconsistent:
             break
         operation.reads_once = False
@@ -127,16 +137,58 @@ async def execute_operation(
     return result
 
 
+async def _executed(
+    services: Services, prepared: Prepared, context: QueryContext, source: object = None
+) -> ExecutionResult:
+    schema = services.documents.schema
+    if services.settings.compiled_execution:
+        return await run_prepared(schema, prepared, context=context, source=source)
+    name = prepared.operation.definition.name
+    return await run_by_reference(
+        schema,
+        prepared.document,
+        operation_name=None if name is None else name.value,
+        variables=dict(prepared.given),
+        context=context,
+        source=source,
+    )
+
+
+class Answer(NamedTuple):
+    body: dict[str, Any]
+    balance: Balance
+    """What the key may still spend."""
+
+
 async def run_operation(
     services: Services, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
-) -> dict[str, Any]:
-    """The answer of a query or mutation: its data, and its errors where it has some. Raises Refused, and RequestError
-    for a subscription."""
+) -> Answer:
+    """Answers a query or mutation: its data, and its errors where it has some. Raises Refused, RequestError for a
+    subscription, and what `Admission` raises."""
     if operation.kind == OperationType.SUBSCRIPTION:
         raise RequestError("BAD_USER_INPUT", "a subscription requires a WebSocket, or Accept: text/event-stream")
-    result = await execute_operation(services, principal, document, operation, given)
+    prepared = prepare_operation(services, principal, document, given)
+    balance = services.admission.spend(principal, prepared.cost)
+    if operation.kind == OperationType.MUTATION:
+        result = await execute_operation(services, principal, prepared)
+    else:
+        async with services.admission.slot(principal, prepared.cost):
+            result = await execute_operation(services, principal, prepared)
     errors = formatted_errors(services, result.errors, "BAD_USER_INPUT") if result.errors else []
-    # Without data and without a path, the variables were refused: nothing was executed.
+    # Without data and without a path, the arguments were refused: nothing was executed.
     if result.data is None and all(error.path is None for error in result.errors or ()):
         raise Refused(errors)
-    return {"errors": errors, "data": result.data} if errors else {"data": result.data}
+    body = {"errors": errors, "data": result.data} if errors else {"data": result.data}
+    if given.wants_cost:
+        body["extensions"] = {"cost": _told(prepared.cost, balance)}
+    return Answer(body, balance)
+
+
+def _told(cost: int, balance: Balance) -> dict[str, Any]:
+    rate = balance.rate
+    return {
+        "points": cost,
+        "remaining": int(balance.remaining),
+        "pointsPerSecond": int(rate.points_per_second),
+        "burst": int(rate.burst),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -23,6 +24,7 @@ from gateway.logs import request_id
 from gateway.media_types import takes_html
 from gateway.metrics import Metrics
 from gateway.pages import not_found_page
+from gateway.rates import Balance, RateExceeded
 from gateway.services import SERVICES, Services
 from ledger.errors import Unauthenticated
 
@@ -34,6 +36,8 @@ NAME: Final = "billing-gateway"
 """What the `Server` header says: no versions, which would tell what the server can be attacked with."""
 
 KEY_PREFIX: Final = web.RequestKey("key_prefix", str)
+RATE: Final = web.RequestKey("rate", Balance)
+"""What the key may still spend, for the headers of the answer."""
 OPERATION: Final = web.RequestKey[str | None]("operation", str)
 
 REQUEST_ID: Final = "X-Request-Id"
@@ -48,6 +52,16 @@ _HTTP_CODES: Final = {
     413: ("PAYLOAD_TOO_LARGE", "the request body is too large"),
     415: ("UNSUPPORTED_MEDIA_TYPE", "this media type is not supported"),
 }
+
+
+def rate_headers(balance: Balance) -> dict[str, str]:
+    """`RateLimit` headers as draft-ietf-httpapi-ratelimit-headers has them: points, and seconds."""
+    rate = balance.rate
+    seconds = math.ceil(rate.burst / rate.points_per_second)
+    return {
+        "RateLimit-Policy": f'"points";q={rate.burst:.0f};w={seconds}',
+        "RateLimit": f'"points";r={max(0, int(balance.remaining))};t={balance.reset_seconds}',
+    }
 
 
 def own_headers() -> dict[str, str]:
@@ -113,8 +127,9 @@ def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] |
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     if problem.code == "UNAUTHENTICATED":
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="billing"'
-    if problem.code == "UNAVAILABLE":
-        response.headers[hdrs.RETRY_AFTER] = "1"
+    retry_after = problem.details.get("retryAfter", 1 if problem.code == "UNAVAILABLE" else None)
+    if retry_after is not None:
+        response.headers[hdrs.RETRY_AFTER] = str(retry_after)
     return response
 
 
@@ -172,6 +187,8 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
     except ClientLeft:
         return web.Response(status=499)
     except Exception as error:  # noqa: BLE001  the edge: nothing beyond it knows the codes
+        if isinstance(error, RateExceeded):
+            request[RATE] = error.balance
         problem = problem_of(error)
         report(problem, error)
         services.metrics.errors.labels(problem.code).inc()
@@ -236,6 +253,9 @@ def edge(services: Services) -> Middleware:
             status = response.status
             if not response.prepared:
                 response.headers.update(own_headers())
+                balance = request.get(RATE)
+                if balance is not None:
+                    response.headers.update(rate_headers(balance))
             return response
         finally:
             answering.end(status)

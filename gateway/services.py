@@ -11,6 +11,7 @@ from access.tokens import Tokens
 from db.database import Database
 from execution.documents import Documents
 from execution.limits import Limits
+from gateway.admission import Admission
 from gateway.databases import open_database
 from gateway.metrics import Metrics
 from gateway.settings import Settings
@@ -20,6 +21,7 @@ from ledger.posting import Clock, Ledger, utc_now
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents
 from ledger.top_ups import TopUps
+from resolvers.sizes import AccountSizes
 from schema.build import graphql_schema
 
 
@@ -35,6 +37,8 @@ class Services:
     """None where no secret key is set."""
     top_ups: TopUps
     documents: Documents
+    admission: Admission
+    sizes: AccountSizes
     metrics: Metrics
     clock: Clock
     clock_watch: ClockWatch
@@ -49,6 +53,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
     metrics = Metrics()
     watch = ClockWatch(machine_clock, metrics.clock_ahead.set)
     limits = Limits(
+        max_bytes=settings.max_document_bytes,
         max_depth=settings.max_depth,
         max_aliases=settings.max_aliases,
         max_directives=settings.max_directives,
@@ -66,6 +71,8 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         stripe_api=stripe_api,
         top_ups=TopUps(database, stripe_api, clock),
         documents=Documents(graphql_schema(), limits, settings.document_cache_size),
+        admission=Admission(settings, metrics),
+        sizes=AccountSizes(),
         metrics=metrics,
         clock=clock,
         clock_watch=watch,

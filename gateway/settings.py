@@ -47,6 +47,40 @@ class Settings(BaseSettings):
     max_aliases: int = Field(15, ge=0, le=1000, description="Maximum number of aliases in an operation.")
     max_directives: int = Field(50, ge=0, le=1000, description="Maximum number of directives in an operation.")
     max_tokens: int = Field(1_000, ge=100, le=100_000, description="Maximum number of tokens in a document.")
+    max_document_bytes: int = Field(
+        65_536,
+        ge=1_024,
+        le=1_048_576,
+        description="Maximum size of a GraphQL document in bytes, without its variables.",
+    )
+    max_cost: int = Field(
+        12_000,
+        ge=1_000,
+        le=10_000_000,
+        description="Maximum cost of an operation in points. 100 points are about 1 ms.",
+    )
+    points_per_second: int = Field(
+        10_000,
+        ge=100,
+        le=100_000_000,
+        description="Points that a read or manage key may spend each second in each process. Ten times as many can be"
+        " spent at once.",
+    )
+    service_points_per_second: int = Field(
+        200_000, ge=100, le=100_000_000, description="Points that a service key may spend each second in each process."
+    )
+    operator_points_per_second: int = Field(
+        50_000, ge=100, le=100_000_000, description="Points that an operator key may spend each second in each process."
+    )
+    slots_per_key: int = Field(
+        4, ge=1, le=500, description="Number of reading operations that a read or manage key runs at the same time."
+    )
+    slots_per_account: int = Field(
+        6, ge=1, le=500, description="Number of reading operations that all keys of an account run at the same time."
+    )
+    queue_per_key: int = Field(
+        200, ge=0, le=100_000, description="Number of reading operations of a key that wait for a slot."
+    )
     document_cache_size: int = Field(
         1_000, ge=0, le=100_000, description="Number of parsed and validated documents that each process caches."
     )

@@ -11,6 +11,7 @@ from db.feed.feed import ChangeFeed
 from ledger.errors import BadUserInput, Forbidden, NotFound, QueryTooComplex
 from ledger.ids import parse_account_id
 from resolvers.loaders import Loaders
+from resolvers.sizes import AccountSizes
 
 MAX_NESTED_ROWS: Final = 10_000
 
@@ -20,11 +21,22 @@ _KEEPERS: Final = frozenset({KeyScope.MANAGE, KeyScope.OPERATOR})
 class QueryContext:
     """One snapshot, its loaders, the time of the request and who asks. Made anew for each operation."""
 
+    sizes: AccountSizes | None = None
+    """Learns how many rows the accounts have; None if nobody asks."""
     nested_rows = 0
     """Asked for so far in lists that stand in the objects of other lists."""
 
-    def __init__(self, snapshot: Snapshot, principal: Principal, now: datetime, *, has_payments: bool = False) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        principal: Principal,
+        now: datetime,
+        *,
+        has_payments: bool = False,
+        sizes: AccountSizes | None = None,
+    ) -> None:
         self.snapshot = snapshot
+        self.sizes = sizes
         self.principal = principal
         self.now = now
         self.has_payments = has_payments

@@ -10,7 +10,7 @@ from multidict import MultiDict, MultiMapping
 
 from access.keys import Principal, valid_keys
 from access.tokens import Purpose, Token
-from gateway.requests import KEY_PREFIX, authenticate, query_of
+from gateway.requests import KEY_PREFIX, RATE, authenticate, query_of
 from gateway.services import SERVICES
 from ledger.errors import BadUserInput, Unauthenticated
 from resolvers.context import QueryContext
@@ -55,9 +55,11 @@ async def _principal(request: web.Request) -> Principal:
 
 
 @contextlib.asynccontextmanager
-async def reading(request: web.Request, *, brief: bool = False) -> AsyncIterator[QueryContext]:
-    """One read for the key of the request. Its connection is taken at the first statement; `brief` allows no other."""
+async def reading(request: web.Request, points: float, *, brief: bool = False) -> AsyncIterator[QueryContext]:
+    """One read for the key of the request, which spends the points. Its connection is taken at the first statement;
+    `brief` allows no other."""
     services = request.app[SERVICES]
     principal = await _principal(request)
-    async with services.database.snapshot(brief=brief) as snapshot:
-        yield QueryContext(snapshot, principal, services.clock())
+    request[RATE] = services.admission.spend(principal, points)
+    async with services.admission.slot(principal, points), services.database.snapshot(brief=brief) as snapshot:
+        yield QueryContext(snapshot, principal, services.clock(), sizes=services.sizes)

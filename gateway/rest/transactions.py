@@ -40,6 +40,7 @@ from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
 from resolvers.reads.accounts import MAX_SEARCH, MIN_SEARCH
 from resolvers.reads.texts import SEARCH_RULE
 from resolvers.reads.transactions import transaction_filter, transaction_page_in
+from schema.costs import EXPORT, REST_PAGE, REST_ROW, SEARCH, STEP
 
 PATH: Final = "/billing/transactions"
 EXPORT_PATH: Final = "/billing/transactions.csv"
@@ -180,8 +181,15 @@ def _next_link(request: web.Request, limit: int, oldest: TransactionRow) -> str:
     return f'<{request.rel_url.update_query(limit=str(limit), before=before)}>; rel="next"'
 
 
+def _points(request: web.Request) -> float:
+    """The cost of a page. Parameters that are not valid are refused later."""
+    limit = request.query.get("limit", "")
+    rows = min(int(limit), MAX_PAGE) if limit.isdecimal() and len(limit) < 10 else DEFAULT_PAGE
+    return REST_PAGE + rows * REST_ROW + (SEARCH if "search" in request.query else 0)
+
+
 async def page(request: web.Request) -> web.Response:
-    async with reading(request) as context:
+    async with reading(request, _points(request)) as context:
         given = read_parameters(query_of(request), PARAMETERS)
         row_filter = _row_filter(given)
         limit = given.get("limit", DEFAULT_PAGE)
@@ -205,8 +213,8 @@ async def _lines(context: QueryContext, account_id: int, row_filter: Transaction
 
 
 async def _step(request: web.Request, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
-    """The key is checked anew at each step."""
-    async with reading(request, brief=True) as context:
+    """The key is checked anew at each step. The export was paid for at its start."""
+    async with reading(request, STEP, brief=True) as context:
         return await _lines(context, account_id, row_filter, window)
 
 
@@ -235,7 +243,7 @@ async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[Accoun
 
 async def export(request: web.Request) -> web.StreamResponse:
     query = await export_query(request)
-    async with reading(request, brief=True) as context:
+    async with reading(request, EXPORT, brief=True) as context:
         account, row_filter = await asked(context, query)
     filename = f"transactions-{account_id_text(account.id)}.csv"
     return await stream_csv(request, filename, COLUMNS, _steps(request, account, row_filter))

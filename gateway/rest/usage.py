@@ -29,6 +29,7 @@ from ledger.money import format_nanos
 from resolvers.context import QueryContext
 from resolvers.cursors import UsagePosition
 from resolvers.reads.usage import MAX_MODELS, usage_filter
+from schema.costs import EXPORT, STEP
 
 EXPORT_PATH: Final = "/billing/usage.csv"
 
@@ -91,8 +92,8 @@ async def _lines(context: QueryContext, account_id: int, row_filter: UsageFilter
 
 
 async def _step(request: web.Request, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
-    """The key is checked anew at each step."""
-    async with reading(request, brief=True) as context:
+    """The key is checked anew at each step. The export was paid for at its start."""
+    async with reading(request, STEP, brief=True) as context:
         return await _lines(context, account_id, row_filter, window)
 
 
@@ -120,7 +121,7 @@ async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[Accoun
 
 async def export(request: web.Request) -> web.StreamResponse:
     query = await export_query(request)
-    async with reading(request) as context:
+    async with reading(request, EXPORT) as context:
         account, row_filter = await asked(context, query)
         newest = await context.loaders.usage_page.load((account.id, (row_filter, Window(limit=1))))
     steps = _steps(request, account.id, row_filter, newest[0][1:5] if newest else None)

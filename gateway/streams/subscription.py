@@ -15,11 +15,19 @@ from graphql import ExecutionResult, OperationType
 
 from access.keys import Principal
 from db.feed.changes import Change
-from execution.documents import Document, Operation
+from execution.executor import Prepared
 from execution.pending import Begun, begin
 from execution.subscriptions import source_of
 from gateway.graphql_request import GraphQLRequest
-from gateway.operations import Refused, errors_of, execute_operation, find_operation, formatted_errors, run_operation
+from gateway.operations import (
+    Refused,
+    errors_of,
+    execute_operation,
+    find_operation,
+    formatted_errors,
+    prepare_operation,
+    run_operation,
+)
 from gateway.services import Services
 from gateway.streams.finishing import finished
 from ledger.errors import Lagged
@@ -72,19 +80,15 @@ class Subscription:
         self,
         services: Services,
         principal: Principal,
-        document: Document,
-        operation: Operation,
-        given: GraphQLRequest,
+        prepared: Prepared,
         source: BalanceChanges | LowBalances,
     ) -> None:
         self._services = services
         self._principal = principal
-        self._document = document
-        self._operation = operation
-        self._given = given
+        self._prepared = prepared
         self._source = source
         # Everything below the root that an answer depends on, besides the event.
-        variables = given.variables or {}
+        operation, variables = prepared.operation, prepared.given
         values = {name: variables.get(name) for name in operation.event_variables if name in variables}
         # As text: the bytes that orjson returns keep its buffer of 4 KiB, for as long as the subscription lasts. One
         # text for all who ask the same: it is compared with each event.
@@ -140,9 +144,7 @@ class Subscription:
         return made
 
     async def _printed(self, event: BalanceEvent | LowBalanceEvent) -> Event:
-        result = await execute_operation(
-            self._services, self._principal, self._document, self._operation, self._given, event
-        )
+        result = await execute_operation(self._services, self._principal, self._prepared, event)
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             answer = {"errors": formatted_errors(self._services, result.errors, "BAD_USER_INPUT"), **answer}
@@ -189,10 +191,13 @@ async def answers(
 
     `last_event_id` is the cursor of the newest event that the client got: it goes on from there.
     """
-    document, operation = find_operation(services, given)
+    document, operation = find_operation(services, principal, given)
     if operation.kind != OperationType.SUBSCRIPTION:
         running = run_operation(services, principal, document, operation, given)
-        return _Once(orjson.dumps(await (finished(running) if operation.kind == OperationType.MUTATION else running)))
+        answer = await (finished(running) if operation.kind == OperationType.MUTATION else running)
+        return _Once(orjson.dumps(answer.body))
+    prepared = prepare_operation(services, principal, document, given)
+    services.admission.spend(principal, prepared.cost)
     async with services.database.snapshot() as snapshot:
         source = await source_of(
             services.documents.schema,
@@ -208,4 +213,4 @@ async def answers(
     assert isinstance(source, BalanceChanges | LowBalances)
     if source.goes_on:
         services.metrics.replays.inc()
-    return Subscription(services, principal, document, operation, given, source)
+    return Subscription(services, principal, prepared, source)

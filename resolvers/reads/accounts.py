@@ -20,6 +20,8 @@ async def account(context: QueryContext, account_id: str | None) -> AccountRow:
     row = await context.loaders.account.load(context.account_in_scope(account_id))
     if row is None:
         raise NotFound("there is no such account")
+    if context.sizes is not None:
+        context.sizes.note(row.id, row.head_seq)
     return row
 
 

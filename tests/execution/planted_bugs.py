@@ -108,8 +108,8 @@ BUGS: Final = (
     Bug(
         "an item of the wrong type is let in",
         "coercion",
-        "return Undefined if any(one is Undefined for one in found) else found",
-        "return found",
+        "            if coerced is Undefined:\n                return Undefined\n            found.append(coerced)",
+        "            found.append(coerced)",
     ),
     Bug(
         "a field of the wrong type is left out",

@@ -50,10 +50,19 @@ def test_the_limits_are_exact(within: str, beyond: str, message: str) -> None:
 
 def test_tokens_are_counted_before_anything_is_parsed() -> None:
     documents = _documents(max_tokens=100)
-    documents.get("{ " + "name " * 98 + "}")
+    documents.get("{ " + ("me { " + "name " * 19 + "} ") * 4 + "name " * 10 + "}")
     refusal, (message,) = _refused(documents, "{ " + "name " * 99 + "}")
     assert refusal == Refusal.TOO_COMPLEX
     assert "100 tokens" in message
+
+
+def test_a_field_is_not_selected_again_and_again() -> None:
+    """Validation compares each with each."""
+    documents = _documents()
+    documents.get("{ " + "name " * 20 + "}")
+    refusal, (message,) = _refused(documents, "{ me { " + "name " * 21 + "} }")
+    assert refusal == Refusal.TOO_COMPLEX
+    assert message == "the operation has 21 fields of the same name in one selection, at most 20 are allowed"
 
 
 def test_fragments_in_fragments_are_measured_in_linear_time() -> None:

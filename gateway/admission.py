@@ -1,0 +1,66 @@
+"""What a key may take of this process: points a second (`gateway/rates.py`) and slots (`gateway/slots.py`)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from access.keys import KeyScope, Principal
+from gateway.metrics import Metrics
+from gateway.rates import Balance, Buckets, Rate, RateExceeded, TooCostly
+from gateway.settings import Settings
+from gateway.slots import Claim, SlotLimits, Slots
+
+HEAVY_POINTS = 500
+"""Operations that cost more are heavy: a key runs few of them at the same time."""
+
+BURST_SECONDS = 10
+"""A bucket holds the points of this many seconds."""
+
+
+class Admission:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._max_points = settings.max_cost
+        self._rates = {scope: _rate(settings.points_per_second) for scope in (KeyScope.READ, KeyScope.MANAGE)}
+        self._rates[KeyScope.OPERATOR] = _rate(settings.operator_points_per_second)
+        self._rates[KeyScope.SERVICE] = _rate(settings.service_points_per_second)
+        self._buckets = Buckets()
+        self.slots = Slots(_limits(settings))
+        self._metrics = metrics
+
+    def rate_of(self, principal: Principal) -> Rate:
+        return self._rates[principal.scope]
+
+    def balance(self, principal: Principal) -> Balance:
+        return self._buckets.balance(principal.key_prefix, self.rate_of(principal))
+
+    def spend(self, principal: Principal, points: float) -> Balance:
+        """Raises TooCostly and RateExceeded."""
+        if points > self._max_points:
+            self._metrics.refused.labels("too_costly").inc()
+            raise TooCostly(int(points), self._max_points)
+        try:
+            return self._buckets.spend(principal.key_prefix, points, self.rate_of(principal))
+        except RateExceeded:
+            self._metrics.refused.labels("rate").inc()
+            raise
+
+    def slot(self, principal: Principal, points: float) -> AbstractAsyncContextManager[None]:
+        """Runs what is read within. Raises QueueFull."""
+        return self.slots.taken(Claim(principal.key_prefix, principal.account_id, is_heavy=points > HEAVY_POINTS))
+
+
+def _rate(points_per_second: int) -> Rate:
+    return Rate(points_per_second, points_per_second * BURST_SECONDS)
+
+
+def _limits(settings: Settings) -> SlotLimits:
+    total = settings.pool_size
+    return SlotLimits(
+        total=total,
+        of_key=min(settings.slots_per_key, total),
+        of_account=min(settings.slots_per_account, total),
+        heavy_of_key=1,
+        heavy_of_account=min(2, total),
+        queue=settings.queue_per_key,
+        wait_seconds=settings.lock_timeout_seconds,
+    )

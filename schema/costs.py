@@ -1,0 +1,121 @@
+"""The table of weights by which an operation's cost is worked out before it runs (`execution/costs.py`).
+
+A point is about ten microseconds of processor time. `benchmarks/costs.py` compares the table with measured time, and
+docs/limits.md explains it to users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from execution.costs import Weight, Weights
+from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
+
+Arguments = Mapping[str, Any]
+
+
+def _page_length(arguments: Arguments) -> int:
+    given = arguments.get("first") or arguments.get("last") or DEFAULT_PAGE
+    return min(int(given), MAX_PAGE)
+
+
+def _months(arguments: Arguments) -> int:
+    return min(int(arguments.get("last") or 12), 120)
+
+
+def _requests(arguments: Arguments) -> int:
+    return len(arguments["input"].requests)
+
+
+def _is_filtered(arguments: Arguments) -> bool:
+    return bool(arguments.get("filter"))
+
+
+def _page(points: float = 12.0, is_scan: Callable[[Arguments], bool] | None = None) -> Weight:
+    return Weight(points, length=_page_length, is_scan=is_scan)
+
+
+_POSTING: Final = Weight(60.0)
+_WRITE: Final = Weight(100.0)
+
+WEIGHTS: Final = Weights(
+    operation=12.0,
+    leaf=0.06,
+    object=0.06,
+    unknown_length=10,
+    max_scan=4_000.0,
+    fields={
+        "Query.__schema": Weight(1_500.0),
+        "Query.__type": Weight(150.0),
+        "Query.account": Weight(5.0),
+        "Query.accounts": _page(),
+        "Query.auditEntries": _page(),
+        "Query.stripeEvents": _page(),
+        "Query.transaction": Weight(5.0),
+        "Query.node": Weight(5.0),
+        "Account.balance": Weight(0.5),
+        "Account.monthlySummary": Weight(5.0),
+        "Account.monthlySummaries": Weight(5.0, length=_months),
+        "Account.transactions": _page(is_scan=_is_filtered),
+        "Account.usage": _page(is_scan=_is_filtered),
+        "Account.charges": _page(is_scan=_is_filtered),
+        "Account.apiKeys": _page(),
+        "Account.autoRecharge": Weight(8.0),
+        "Account.hasSavedCard": Weight(5.0),
+        "Charge.transactions": _page(5.0),
+        "Transaction.charge": Weight(3.2),
+        "Transaction.corrects": Weight(0.6),
+        "Transaction.explanation": Weight(5.0),
+        "TransactionEdge.cursor": Weight(0.2),
+        "UsageDayEdge.cursor": Weight(0.2),
+        "ChargeEdge.cursor": Weight(0.2),
+        "TransactionConnection.totalCount": Weight(10.0, scanned=0.02),
+        "TransactionConnection.totals": Weight(50.0, scanned=0.04),
+        "UsageDayConnection.totalCount": Weight(10.0, scanned=0.02),
+        "UsageDayConnection.totals": Weight(50.0, scanned=0.04),
+        "ChargeConnection.totalCount": Weight(10.0, scanned=0.02),
+        "AuditEntry.account": Weight(2.0),
+        "AuditEntry.transactions": Weight(2.0),
+        "StripeEvent.account": Weight(2.0),
+        "Mutation.openHold": _POSTING,
+        "Mutation.renewHold": _POSTING,
+        "Mutation.settleHold": _POSTING,
+        "Mutation.grantBonus": _POSTING,
+        "Mutation.recordUsage": Weight(60.0, length=_requests, of_each=2.0),
+        "Mutation.createAccount": _WRITE,
+        "Mutation.suspendAccount": _WRITE,
+        "Mutation.reactivateAccount": _WRITE,
+        "Mutation.correctBalance": _WRITE,
+        "Mutation.grantContract": _WRITE,
+        "Mutation.setVolume": _WRITE,
+        "Mutation.deleteVolume": _WRITE,
+        "Mutation.setInstanceRate": _WRITE,
+        "Mutation.createTopUp": _WRITE,
+        "Mutation.setAutoRecharge": _WRITE,
+        "Mutation.createApiKey": _WRITE,
+        "Mutation.rotateApiKey": _WRITE,
+        "Mutation.revokeApiKey": _WRITE,
+        "Mutation.linkStripeCustomer": _WRITE,
+        "Mutation.dismissStripeEvent": _WRITE,
+        "Subscription.balanceChanged": Weight(30.0),
+        "Subscription.lowBalance": Weight(30.0),
+    },
+)
+
+
+def document_points(length: int) -> float:
+    """Points for parsing and validating a document of so many letters."""
+    return 50 + min(length, 10_000) * 0.2
+
+
+REST_PAGE: Final = 15.0
+"""Points of a REST page without its rows."""
+REST_ROW: Final = 0.6
+"""Points for each row of a REST page."""
+SEARCH: Final = 500.0
+"""Points for `search` in a REST page."""
+EXPORT: Final = 500.0
+"""Points for the start of an export, however long it is."""
+STEP: Final = 0.0
+"""Points for the further steps of an export: the start paid for them."""

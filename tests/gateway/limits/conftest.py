@@ -1,0 +1,1 @@
+from tests.gateway.mutations.conftest import office as office

@@ -1,0 +1,122 @@
+"""Slots, against a model: whatever comes and goes, no limit is exceeded and nobody is left waiting for a free slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.slots import Claim, QueueFull, SlotLimits, Slots
+
+LIMITS = SlotLimits(total=5, of_key=2, of_account=3, heavy_of_key=1, heavy_of_account=1, queue=3, wait_seconds=5)
+
+ACCOUNTS = {"a": 1, "b": 1, "c": 2, "d": None}
+claims = st.builds(
+    lambda key, is_heavy: Claim(key, ACCOUNTS[key], is_heavy), st.sampled_from(sorted(ACCOUNTS)), st.booleans()
+)
+
+
+class Visit:
+    """An operation that holds its slot until it is told to end."""
+
+    def __init__(self, slots: Slots, claim: Claim) -> None:
+        self.claim = claim
+        self.running = False
+        self.end = asyncio.Event()
+        self.task = asyncio.create_task(self._run(slots))
+
+    async def _run(self, slots: Slots) -> None:
+        async with slots.taken(self.claim):
+            self.running = True
+            await self.end.wait()
+            self.running = False
+
+
+def _within(running: list[Claim]) -> bool:
+    of_key = Counter(one.key for one in running if one.account is not None)
+    of_account = Counter(one.account for one in running if one.account is not None)
+    heavy_of_key = Counter(one.key for one in running if one.is_heavy)
+    heavy_of_account = Counter(one.account for one in running if one.is_heavy and one.account is not None)
+    return (
+        len(running) <= LIMITS.total
+        and all(count <= LIMITS.of_key for count in of_key.values())
+        and all(count <= LIMITS.of_account for count in of_account.values())
+        and all(count <= LIMITS.heavy_of_key for count in heavy_of_key.values())
+        and all(count <= LIMITS.heavy_of_account for count in heavy_of_account.values())
+    )
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def _play(steps: list[tuple[str, Claim, int]]) -> None:
+    slots = Slots(LIMITS)
+    visits: list[Visit] = []
+    for action, claim, number in steps:
+        alive = [one for one in visits if not one.task.done()]
+        if action == "come":
+            visits.append(Visit(slots, claim))
+        elif alive:
+            one = alive[number % len(alive)]
+            one.end.set() if action == "end" else one.task.cancel()
+        await _settle()
+        alive = [one for one in visits if not one.task.done()]
+        running = [one.claim for one in alive if one.running]
+        waiting = [one.claim for one in alive if not one.running]
+        assert _within(running)
+        assert (slots.running, slots.waiting) == (len(running), len(waiting))
+        assert all(not _within([*running, one]) for one in waiting), "a slot is free that somebody waits for"
+        assert max(Counter(one.key for one in waiting).values(), default=0) <= LIMITS.queue
+    for one in visits:
+        one.end.set()
+    await asyncio.gather(*(one.task for one in visits), return_exceptions=True)
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["come", "come", "end", "cancel"]), claims, st.integers(0, 20)), max_size=60))
+def test_no_limit_is_exceeded_and_no_free_slot_is_left(steps: list[tuple[str, Claim, int]]) -> None:
+    asyncio.run(_play(steps))
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    slots = Slots(LIMITS)
+    held = [Visit(slots, Claim("a", 1, is_heavy=False)) for _ in range(2 + LIMITS.queue)]
+    await _settle()
+    with pytest.raises(QueueFull, match="too many operations of this key are waiting"):
+        async with slots.taken(Claim("a", 1, is_heavy=False)):
+            pass
+    for one in held:
+        one.end.set()
+    await asyncio.gather(*(one.task for one in held))
+
+
+async def test_a_wait_has_an_end() -> None:
+    slots = Slots(LIMITS._replace(wait_seconds=0.05))
+    held = [Visit(slots, Claim("a", 1, is_heavy=False)) for _ in range(2)]
+    await _settle()
+    with pytest.raises(QueueFull, match="waited too long"):
+        async with slots.taken(Claim("a", 1, is_heavy=False)):
+            pass
+    for one in held:
+        one.end.set()
+    await asyncio.gather(*(one.task for one in held))
+    assert (slots.running, slots.waiting) == (0, 0)
+
+
+async def test_keys_take_turns() -> None:
+    """A key with a long queue gets the next slot after the key with a short one."""
+    slots = Slots(LIMITS._replace(total=1, queue=10))
+    order: list[str] = []
+
+    async def visit(key: str) -> None:
+        async with slots.taken(Claim(key, None, is_heavy=False)):
+            order.append(key)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(visit(key) for key in ["a"] * 6 + ["b"] * 2))
+    assert order == ["a", "a", "b", "a", "b", "a", "a", "a"]
