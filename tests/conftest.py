@@ -12,6 +12,7 @@ import pytest
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from tests import postgres
+from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
 from tests.scheduling import FileScheduling
 
@@ -59,12 +60,18 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+async def module_database(postgres_server: Postgres, postgres_template: str) -> AsyncIterator[ModuleDatabase]:
+    database = ModuleDatabase(postgres_server, postgres_template)
+    yield database
+    # Dozens of them would fill the disk, and be written to it when the server stops.
+    await database.drop()
+
+
 @pytest.fixture
-async def postgresql_url(postgres_server: Postgres, postgres_template: str) -> AsyncIterator[str]:
-    name = await postgres_server.new_database(postgres_template)
-    yield postgres_server.url(name)
-    # Hundreds of them would fill the disk, and be written to it when the server stops.
-    await postgres_server.drop(name)
+async def postgresql_url(module_database: ModuleDatabase) -> AsyncIterator[str]:
+    yield await module_database.lend()
+    await module_database.take_back()
 
 
 @pytest.fixture

@@ -34,6 +34,9 @@ class Postgres:
         self.user = parts.username or "postgres"
         self._numbers = itertools.count(1)
 
+    def _new_name(self) -> str:
+        return f"billing_{os.getpid()}_{next(self._numbers)}"
+
     def url(self, database: str) -> str:
         return f"postgresql://{self.user}@/{database}?host={quote(self.host)}"
 
@@ -53,9 +56,15 @@ class Postgres:
 
     async def new_database(self, template: str | None = None, options: str = "") -> str:
         """The name of a new database; its URL is `url(name)`. `options` of CREATE DATABASE, such as its locale."""
-        name = f"billing_{os.getpid()}_{next(self._numbers)}"
+        name = self._new_name()
         suffix = f' TEMPLATE "{template}" {options}' if template else ""
         await self.execute(f'CREATE DATABASE "{name}"{suffix}')
+        return name
+
+    async def rename(self, database: str) -> str:
+        """Gives the database a new name and returns it. Nobody may be connected."""
+        name = self._new_name()
+        await self.execute(f'ALTER DATABASE "{database}" RENAME TO "{name}"')
         return name
 
     async def drop(self, database: str) -> None:
