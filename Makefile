@@ -33,15 +33,17 @@ test-nightly: export POSTING_KILLS = 20
 test-nightly: export STREAM_KILLS = 20
 test-nightly: export STREAM_IDLE_SECONDS = 60
 test-nightly: export PRODUCERS_MODEL_EXAMPLES = 20
+test-nightly: export PAGE_COST_ROWS = 1000000
 test-nightly: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 
-# Nothing is counted in processes of their own: tests of browsers and of the README are left out.
+# Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`
+# measure the process, which coverage changes.
 coverage: system-packages $(VENV)/.installed-dev pages
-	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder --cov --cov-report=term --cov-report=html \
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --cov --cov-report=term --cov-report=html \
 	  tests/ledger tests/resolvers tests/schema tests/gateway --ignore=tests/gateway/streams/clients \
 	  --ignore=tests/gateway/test_graphiql_browser.py --ignore=tests/gateway/test_readme.py
 

@@ -1,13 +1,18 @@
-"""A ledger of a million rows, written by the server itself: posting it row by row would take an hour."""
+"""A long ledger, written by the server itself: posting a million rows one by one would take an hour.
+
+`PAGE_COST_ROWS` is the number of rows of its big account. All shares, the time from the first row to the last and the
+number of rare rows are the same for each number.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import asyncpg
 
 BIG: Final = 1
-BIG_ROWS: Final = 1_000_000
+BIG_ROWS: Final = int(os.environ.get("PAGE_COST_ROWS", "600000"))
 
 SMALL: Final = 2
 """An account of few rows, which lie among others' as densely as the big account's do."""
@@ -18,7 +23,7 @@ OTHERS: Final = 200
 
 # Of four rows that follow each other in the table, three are the big account's and one is another account's. In one
 # stretch the small account stands in for the big one: from this row of the big account on.
-_SMALL_FROM: Final = 800_000
+_SMALL_FROM: Final = BIG_ROWS * 8 // 10
 _GROUPS: Final = (BIG_ROWS + SMALL_ROWS + 2) // 3
 
 # (rows of 1,000, type, source, ref type, number of resources, smallest and largest amount in cents)
@@ -40,17 +45,24 @@ _RARE_KINDS: Final = (
     (250, "bonus", "promotion", "promotion", 5, 1_000, 1_000),
     (250, "contract_grant", "contract", "contract", 7, 100_000, 200_000),
 )
-RARE_EVERY: Final = 8_000
+RARE_EVERY: Final = BIG_ROWS // 125
+
+DISPUTED_EVERY: Final = BIG_ROWS // 200
+"""Each of so many rows has the word "Disputed" in its description."""
+
+_SECONDS_BETWEEN: Final = 43 * 1_000_000 // BIG_ROWS
 
 _FILL: Final = f"""
 INSERT INTO transactions (account_id, seq, created_at, type, amount_nanos, balance_after_nanos, description, source,
                           ref_type, ref_id, actor, hash)
-SELECT account_id, seq, timestamptz '2024-01-01 00:00:00+00' + position * interval '43 seconds', type,
+SELECT account_id, seq, timestamptz '2024-01-01 00:00:00+00' + position * interval '{_SECONDS_BETWEEN} seconds', type,
        -- The price of inference instances was once fixed: one amount, of old rows alone.
-       CASE WHEN ref_type = 'inference_instance' AND amount < 0 AND position < 300000 THEN -31111 ELSE amount END
+       CASE WHEN ref_type = 'inference_instance' AND amount < 0 AND position < {BIG_ROWS * 3 // 10} THEN -31111
+            ELSE amount END
            * 10000000::bigint,
        0,
-       type || ' for ' || ref_type || ' #' || resource || CASE WHEN seq % 5000 = 1 THEN ', Disputed' ELSE '' END,
+       type || ' for ' || ref_type || ' #' || resource
+           || CASE WHEN seq % {DISPUTED_EVERY} = 1 THEN ', Disputed' ELSE '' END,
        source, ref_type, ref_type || '-' || resource, 'eco_services', decode(repeat('00', 32), 'hex')
 FROM (
     SELECT placed.*, kinds.type, kinds.source, kinds.ref_type,

@@ -1,4 +1,7 @@
-"""What a page costs on a ledger of a million rows, in PostgreSQL's buffers: the pages of 8 KiB that it looks at.
+"""What a page costs on a long ledger, in PostgreSQL's buffers: the pages of 8 KiB that it looks at.
+
+The bounds are those of a million rows, which `make test-nightly` fills in (`PAGE_COST_ROWS`), and hold from half of it
+on. Below, PostgreSQL's generic plans of charges that are filtered by time read up to ten times as much.
 
 The statements are those that the reading functions hand to the driver, explained with the very same parameters,
 once planned for their values and once as the generic plan that a prepared statement may end up with.
@@ -26,7 +29,7 @@ from ledger.kinds import KINDS, ChargeState, RefType, TransactionSource, Transac
 from resolvers.reads.charges import charge_filter
 from resolvers.reads.transactions import transaction_filter
 from tests.db import bulk_rows
-from tests.db.bulk_rows import BIG, BIG_ROWS, FIRST_OTHER, SMALL
+from tests.db.bulk_rows import BIG, BIG_ROWS, DISPUTED_EVERY, FIRST_OTHER, SMALL
 from tests.postgres import Postgres
 from tests.statements import Sent, watched
 
@@ -149,7 +152,7 @@ BY_SEQ: Final = (PAGE + 1) * RUN + CHANCE
 
 # Up to 1,001 entries of the index by amount, and the visibility map at every jump from one of its pages to another.
 PROBE: Final = 12 + 100
-# Where more rows than can be sorted lie in a range of amounts, the next one is 1,000 rows of a million away at most if
+# Where more rows than can be sorted lie in a range of amounts, the next one is 1 in 1,000 rows away at most if
 # they are spread evenly: a page of 50 looks at 50,000 entries of the key, of 160 to a leaf.
 WALK: Final = PAGE * BIG_ROWS // SORTED_AMOUNTS // 160
 
@@ -299,7 +302,7 @@ async def test_a_search_reads_the_rows_between_the_cursor_and_the_end_of_the_pag
     for start in (0, 100, len(disputed) - size - 1):
         after = disputed[start]
         rows = after - disputed[start + size]
-        assert rows == size * 5_000
+        assert rows == size * DISPUTED_EVERY
         pages = await buffers(bulk, page_of([BIG], row_filter, after, size=size - 1), "force_generic_plan")
         assert pages <= rows / 16
         near = page_of([BIG], transaction_filter(search="gpu instance"[:3]), after)
@@ -325,7 +328,7 @@ def billing_page(account_id: int) -> Read:
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_the_billing_page_costs_the_same_for_a_thousand_rows_and_a_million(
+async def test_the_billing_page_costs_the_same_for_a_short_ledger_and_a_long_one(
     bulk: Server, planner: Planner
 ) -> None:
     small, big = [await buffers(bulk, billing_page(account_id), planner) for account_id in (SMALL, BIG)]
