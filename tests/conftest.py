@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from db.database import Database, DatabaseOptions, sqlite_url
@@ -18,6 +19,10 @@ from tests.scheduling import FileScheduling
 
 COUNTED = "counted"
 """The property of a test with what it counted: printed in the end, whichever process ran it."""
+
+# Tests do not measure speed: on a busy machine, or on mutants, an example may take its time.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
