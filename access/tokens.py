@@ -86,7 +86,7 @@ class Tokens:
 
     async def _use(self, token: TokenRow, now: datetime) -> None:
         async with self._database.write() as connection:
-            if not await rows.use_token(connection, token.digest, now):
+            if not await rows.use_token(connection, token.digest, now):  # pragma: no branch  the end of `async with`
                 raise Unauthenticated(_REFUSED)
 
     async def give_up(self, token: str) -> None:

@@ -155,7 +155,7 @@ class GroupCommit:
             answers = [await _carried_out(one.batch, states) for one in group]
             changes = states.changes()
             stale: set[int] = set()
-            if changes.heads:
+            if changes.heads:  # pragma: no branch  the end of `async with`
                 held = await keep_unlocked(connection, stored, changes, together=len(group) == 1)
                 stale = {head.id for head in changes.heads}.difference(held)
         return answers, account_ids - stale, changes.posted_accounts - stale

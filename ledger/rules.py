@@ -276,6 +276,6 @@ def apply(state: AccountState, writer: Writer, command: Command) -> bool:
             _settle_hold(state, writer, command)
         case ExpireHold():
             _expire_hold(state, command)
-        case EndCharge():
+        case EndCharge():  # pragma: no branch  the last kind
             _end_charge(state, command)
     return False

@@ -58,7 +58,7 @@ class _Gathering(Generic[Key, Found]):
         self._ask(keys)
 
     def _ask(self, keys: list[Key]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover  each loader has its own
 
 
 class Loader(_Gathering[Key, Found]):

@@ -151,7 +151,7 @@ class Importer:
                 created = await self._lock_all(connection, names)
                 for source, file in pairs:
                     outcomes.append(await self._record_all(connection, source, file))
-                if any(outcome.refusals for outcome in outcomes):
+                if any(outcome.refusals for outcome in outcomes):  # pragma: no branch  the end of `async with`
                     raise _RolledBack
         except _RolledBack:
             for (_, file), outcome in zip(pairs, outcomes, strict=True):

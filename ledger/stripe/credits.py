@@ -80,7 +80,7 @@ class _Crediting(Booking):
             case CustomerChange.CARD_REMOVED:
                 # Another one may still be saved.
                 await stripe_customers.put_news(self._connection, changed.customer, ask_at=self._now)
-            case CustomerChange.DELETED:
+            case CustomerChange.DELETED:  # pragma: no branch  the last kind
                 gone = {"deleted_at": self._now, "has_card": False, "ask_at": None}
                 await stripe_customers.put_news(self._connection, changed.customer, **gone)
         return Applied(account_id)
@@ -146,7 +146,7 @@ async def _refunded(refunding: Refunding, notice: Refund | FailedRefund | Charge
             return await refunding.refunds([notice], notice.payment_intent, notice.customer)
         case FailedRefund():
             return await refunding.failed_refund(notice)
-        case ChargeRefunded():
+        case ChargeRefunded():  # pragma: no branch  the last kind
             return await refunding.charge_refunded(notice)
 
 

@@ -66,7 +66,7 @@ def settled(row: StripeEventRow, verdict: Verdict, now: datetime) -> StripeEvent
         case NeedsAttention():
             told = _for_a_person(tried, verdict.reason, verdict.account_id)
             return told._replace(retry_at=retry_at(row.attempts, now)) if verdict.is_retried else told
-        case Waiting():
+        case Waiting():  # pragma: no branch  the last kind
             return _waiting(tried, verdict, now)
 
 

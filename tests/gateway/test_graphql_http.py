@@ -429,6 +429,7 @@ async def test_values_of_any_length_are_refused_and_not_repeated_in_full(
         ("{ account { transactions(first: 1, last: 1) { nodes { id } } } }", "BAD_USER_INPUT"),
         ('{ account { transactions(after: "x") { nodes { id } } } }', "BAD_CURSOR"),
         ('{ account { monthlySummary(month: "2026-13") { month } } }', "BAD_USER_INPUT"),
+        ("{ account { monthlySummary(month: 202611) { month } } }", "BAD_USER_INPUT"),
         ("{ account { transactions(filter: {amount: {gte: 1.5}}) { nodes { id } } } }", "BAD_USER_INPUT"),
         ("{ " + " ".join(f"a{number}: viewer {{ scope }}" for number in range(16)) + " }", "QUERY_TOO_COMPLEX"),
         ("{ " + "viewer { scope } " * 400 + "}", "QUERY_TOO_COMPLEX"),

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from db.database import Database
 from db.instances import InstanceRow
@@ -14,15 +15,17 @@ from ledger.cycles import CycleSettlement, HoldExpiry
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.instances import InstanceRate, set_rate
 from ledger.kinds import RefType
-from ledger.money import format_nanos
+from ledger.money import MAX_NANOS, format_nanos
 from ledger.posting import Ledger
 from tests.ledger.desk import (
     DAY,
     HOUR,
     INFERENCE,
+    OPERATOR,
     START,
     Desk,
     brief,
+    correction,
     open_hold,
     period,
     renew,
@@ -219,3 +222,28 @@ async def test_two_workers_at_once(hall: Hall) -> None:
         assert len(await hall.holds(account_id, INFERENCE)) == 4
         assert (await hall.charge(account_id, Ref(RefType.GPU_INSTANCE, f"{number}"))).state == "expired"
     assert await differences(hall.database) == []
+
+
+async def test_a_cycle_that_the_ledger_refuses_keeps_no_other_back(hall: Hall) -> None:
+    full, other = await hall.started("100.00"), await hall.started("100.00")
+    await hall.post(full, correction(MAX_NANOS - usd("52.00")), writer=OPERATOR)
+    hall.now += DAY
+    await hall.execute(f"UPDATE rates SET price_nanos = 0 WHERE account_id = {full}")
+    with capture_logs() as logs:
+        assert await hall.cycles.run() == 1
+    assert [(one["account"], one["log_level"]) for one in logs] == [(f"acct_{full}", "error")]
+    assert len(await hall.holds(other, INFERENCE)) == 2
+
+
+async def test_a_hold_whose_rate_changed_meanwhile_is_left_alone(hall: Hall) -> None:
+    """Whether the worker renews an instance is asked again under the account's lock."""
+    rated = await hall.started("100.00")
+    (hold,) = await hall.holds(rated, INFERENCE)
+    ref = Ref(RefType.INFERENCE_INSTANCE, "i-8")
+    unrated = await hall.account("100.00")
+    await hall.post(unrated, OpenHold(ref, PRICE, None, period()))
+    (other,) = await hall.holds(unrated, ref)
+    before = await hall.tables()
+    assert not await hall.ledger.within(lambda transaction: hall.expiry._act(transaction, hold))
+    assert not await hall.ledger.within(lambda transaction: hall.cycles._act(transaction, other))
+    assert await hall.tables() == before

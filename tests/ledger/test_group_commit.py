@@ -15,7 +15,7 @@ from db.errors import NumberOutOfRange
 from ledger.batches import Batch
 from ledger.commands import Command, Entry, Posting, Ref, digest_of_payload
 from ledger.errors import BadUserInput, InsufficientBalance, NotFound
-from ledger.group_commit import GroupCommit
+from ledger.group_commit import GroupCommit, _Waiting
 from ledger.kinds import RefType, TransactionType
 from ledger.money import MAX_NANOS, MIN_NANOS
 from ledger.posting import utc_now
@@ -184,3 +184,17 @@ async def test_a_call_that_writes_no_row_on_an_account_without_rows_is_remembere
     call = Posting(account_id, SERVICE, (), "recordUsage", "k", payload=["free"], result=3)
     assert [(await desk.ledger.post(call))[0].replayed for _ in range(2)] == [False, True]
     assert await differences(desk.database) == []
+
+
+async def test_a_process_that_stops_answers_no_call(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    account_id = await desk.account("1.00")
+    group_commit = GroupCommit(desk.database)
+    waiting = _Waiting(Batch([order(account_id, api_usage(1))], utc_now))
+
+    async def stop(*_arguments: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(group_commit, "_kept", stop)
+    with pytest.raises(asyncio.CancelledError):
+        await group_commit._post([waiting], {account_id})
+    assert waiting.answer.cancelled()

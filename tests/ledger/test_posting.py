@@ -11,7 +11,7 @@ import pytest
 
 from db.errors import NumberOutOfRange
 from ledger.batches import MAX_COMMANDS
-from ledger.commands import Command, Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
+from ledger.commands import Command, EndCharge, Entry, ExpireHold, OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.errors import (
     BadUserInput,
     Conflict,
@@ -668,3 +668,10 @@ async def test_an_unknown_account(desk: Desk) -> None:
         await desk.writes_nothing(
             desk.post(account_id, api_usage(1)), NotFound, f"there is no account acct_{account_id}"
         )
+
+
+async def test_a_charge_with_a_hold_is_not_ended_but_settled(desk: Desk) -> None:
+    account_id = await desk.account("10.00")
+    await desk.post(account_id, open_hold(5))
+    refused = desk.post(account_id, EndCharge(GPU), writer=STORAGE)
+    await desk.writes_nothing(refused, BadUserInput, "GPU_INSTANCE 132 has a hold: settle it instead")

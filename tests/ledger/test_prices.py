@@ -8,12 +8,13 @@ from io import BytesIO
 
 import pytest
 from genai_prices import Usage, calc_price
+from genai_prices.types import ModelPrice
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import BadUserInput
 from ledger.money import round_nanos
-from ledger.prices import Prices, Rate, read_prices
+from ledger.prices import Prices, Rate, _rate_of, read_prices
 
 _AT = datetime(2026, 11, 9, 12, tzinfo=UTC)
 _FIRST, _LAST = datetime(2023, 1, 1), datetime(2026, 11, 22)  # noqa: DTZ001 - Hypothesis draws between naive ones
@@ -109,3 +110,7 @@ def test_a_cost_beyond_the_range_is_refused() -> None:
 def test_a_bad_price_file_is_refused_by_name(text: str, named: str) -> None:
     with pytest.raises(BadUserInput, match=named):
         read_prices(BytesIO(text.encode("latin-1")))
+
+
+def test_a_model_that_is_not_priced_by_tokens_or_calls_has_no_price() -> None:
+    assert _rate_of(ModelPrice()) is None

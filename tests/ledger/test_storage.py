@@ -257,3 +257,15 @@ async def test_each_day_once_however_the_worker_comes(database: Database, seed: 
     # A GiB costs a nano-dollar a second, so nothing is rounded.
     assert billed == {key: nanos for key, nanos in expected.items() if key[1] < "11-10" and nanos}
     assert await differences(database) == []
+
+
+async def test_a_day_of_many_sizes_names_the_first_three(depot: Depot) -> None:
+    account_id = await depot.account("5.00")
+    for hours in (0, 6, 12, 18, 21):
+        depot.now = START + hours * HOUR
+        await depot.put(account_id, 100 + hours)
+    depot.now = START + DAY
+    assert await depot.billing.run() == 1
+    assert (await depot.rows(account_id))[-1].description.endswith(
+        ", then 106 GiB × $0.0033 a day (6h of it), then 112 GiB × $0.0033 a day (6h of it), then and 2 more sizes"
+    )

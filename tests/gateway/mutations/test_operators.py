@@ -265,6 +265,11 @@ async def test_the_audit_list_is_paged_and_filtered_and_kept_from_others(office:
         (office.keys["operator"], {"after": after}, "BAD_CURSOR"),
         (office.keys["operator"], {"filter": {"accountId": "nobody"}}, "NOT_FOUND"),
         (office.keys["operator"], {"filter": {"act": "\x00"}}, "BAD_USER_INPUT"),
+        (
+            office.keys["operator"],
+            {"filter": {"at": {"gte": "2026-11-02T00:00:00Z", "lt": "2026-11-01T00:00:00Z"}}},
+            "BAD_USER_INPUT",
+        ),
     ):
         answer = await office.send(LIST, key, variables)
         assert [error["extensions"]["code"] for error in answer["errors"]] == [code]

@@ -130,6 +130,7 @@ async def test_refusals_come_before_the_stream_begins(services: Services, desk: 
     assert await refusal(services, mine, after=usage) == ("BAD_CURSOR", "after is a cursor of another list")
     foreign = f'subscription {{ balanceChanged(accountId: "acct_{other}") {{ cursor }} }}'
     assert await refusal(services, mine, foreign) == ("NOT_FOUND", "there is no such account")
+    assert await refusal(services, other + 1) == ("NOT_FOUND", "there is no such account")
     assert (await refusal(services, mine, LOW))[0] == "BAD_USER_INPUT"
     assert (await refusal(services, mine, LOW, threshold="1.0000000001"))[0] == "BAD_USER_INPUT"
     assert (await refusal(services, mine, "subscription { balanceChanged { nothing } }"))[

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.errors import BadUserInput
-from ledger.imports.fields import parse_timestamp
+from ledger.imports.fields import parse_seconds, parse_timestamp
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,14 @@ def test_timestamps_are_exact(written: str, nanos: int) -> None:
 def test_what_is_no_timestamp_is_refused(written: str) -> None:
     with pytest.raises(BadUserInput):
         parse_timestamp(written)
+
+
+@pytest.mark.parametrize(("written", "nanos"), [("0", 5), ("12.5", 12_500_000_005)])
+def test_seconds_since_the_start_are_exact(written: str, nanos: int) -> None:
+    assert parse_seconds(written, 5) == nanos
+
+
+@pytest.mark.parametrize("written", ["", "soon", "-1", "1e3", "0.0000000001", "٣"])
+def test_what_is_no_number_of_seconds_is_refused(written: str) -> None:
+    with pytest.raises(BadUserInput, match="must be a number of seconds since --start"):
+        parse_seconds(written, 0)

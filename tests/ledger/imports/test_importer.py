@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,9 +22,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseError, DatabaseFull, NumberOutOfRange
-from ledger.imports import sources
+from ledger.imports import importer, sources
 from ledger.imports.columns import Format
 from ledger.imports.importer import Importer
+from ledger.imports.numbering import Numbering
 from ledger.imports.options import ImportOptions
 from ledger.imports.reports import FileReport, ImportReport
 from ledger.imports.sources import Refusal, Source, SourceUnreadable
@@ -580,3 +582,39 @@ async def test_the_real_logs_import_whole(database: Database, strict: bool) -> N
     assert (await _import(database, *files, options=options)).counts == [(0, 8819, 0), (0, 19366, 0)]
     assert await _rows(database, "SELECT sum(calls) FROM usage_days") == [(28_185,)]
     assert await _rows(database, "SELECT platform_calls FROM monthly_figures") == [(28_185,)]
+
+
+async def test_a_line_too_far_out_of_order_is_refused(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "Numbering", partial(Numbering, 4))
+    lines = [f"2026-11-{day:02d}T00:00:00Z,one,m,chat,1,1,1" for day in (*range(1, 12), 1)]
+    result = await _import(sqlite_database, _log(*lines))
+    assert result.counts == [(11, 0, 1)]
+    ((_, number, reason),) = result.refusals
+    assert number == 13
+    assert reason.startswith("the line is too far out of time order to tell whether it is a duplicate")
+
+
+async def test_a_cancelled_import_counts_the_batch_that_is_kept(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importing = Importer(sqlite_database, _CREATE, _PRICES, _now)
+    record = importing._recorded
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(*given: Any) -> Any:
+        begun.set()
+        await may_end.wait()
+        return await record(*given)
+
+    monkeypatch.setattr(importing, "_recorded", slow)
+    task = asyncio.create_task(importing.run([Source("1.csv", BytesIO(_rollups(_GOOD).encode()))]))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [file.taken for file in importing.report.files] == [1]
+    assert await _rows(sqlite_database, "SELECT count(*) FROM usage_days") == [(1,)]

@@ -18,6 +18,7 @@ from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from db.usage_writes import FedDayRow, put_usage_days
 from ledger.imports import records
+from ledger.imports.columns import delimiter_of
 from ledger.imports.importer import Importer
 from ledger.imports.options import ImportOptions
 from ledger.imports.records import Record, RecordReader
@@ -217,3 +218,21 @@ async def test_a_rollup_of_a_day_of_requests_is_known_if_its_figures_are_the_sam
     assert (await _import(database, log.replace("T08", "T09")))[0] == (1, 0, 0)
     counts, _ = await _import(database, same)
     assert counts == (0, 0, 1)
+
+
+async def test_a_broken_half_of_a_letter_in_utf_16_is_named(sqlite_database: Database) -> None:
+    line = "one,2026-10-20,m,chat,1,2,3,0.5"
+    file = f"{_HEADER}\n{line}\n".encode("utf-16") + "one,2026-10-20,".encode("utf-16-le") + b"\x00\xd8"
+    file += ",chat,1,2,3,0.5\n".encode("utf-16-le")
+    counts, ((number, refusal),) = await _import(sqlite_database, file)
+    assert (counts, number) == ((1, 0, 1), 3)
+    assert refusal == "invalid UTF-16 in the line: save the file as UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("line", "delimiter"),
+    [("account,day,model", ","), ("account;day,model;calls", ";"), ('account,"day";calls', ";"), ("", ",")],
+)
+def test_the_delimiter_is_the_one_that_finds_most_columns(line: str, delimiter: str) -> None:
+    """One with which the quotes of the line do not match finds none."""
+    assert delimiter_of(line) == delimiter

@@ -201,3 +201,8 @@ def test_an_invoice_that_does_not_explain_itself_is_refused(changed: Object, sai
 def test_what_was_paid_too_much_is_told() -> None:
     paid = paid_by_invoice(_invoice(subtotal=1_000) | {"amount_overpaid": 500, "amount_paid": 1_500})
     assert (format_nanos(paid.nanos), "the customer paid 5.00 more" in (paid.doubt or "")) == ("10.00", True)
+
+
+def test_what_the_invoice_says_was_paid_off_stripe_counts() -> None:
+    paid = paid_by_invoice(_invoice(subtotal=1_000_000) | {"amount_paid": 0, "amount_paid_off_stripe": 1_000_000})
+    assert (format_nanos(paid.nanos), paid.doubt) == ("10000.00", None)

@@ -398,6 +398,11 @@ async def test_a_refund_that_an_operator_corrected_by_hand_is_shown_to_a_person(
         (COMPLETED, session("cs_2", customer=CUSTOMER, currency="eur"), "the currency is eur, not usd"),
         (COMPLETED, session("cs_2", customer=None), "the object names no customer"),
         (
+            "invoice.paid",
+            invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1"}, currency="eur"),
+            "the currency is eur, not usd",
+        ),
+        (
             COMPLETED,
             session("cs_2", customer=CUSTOMER, payment_status="partly"),
             "unknown payment_status of the session: partly",
@@ -434,3 +439,80 @@ async def test_a_payment_that_waits_for_a_day_needs_a_person_and_is_still_tried(
     await till.events.link(account_id, "cus_9")
     assert (await till.event_row("evt_9")).state == "applied"
     assert await till.brief(account_id) == [("topup", "20.00")]
+
+
+async def test_a_charge_in_another_currency_is_left_to_the_events_of_its_refunds(till: Till) -> None:
+    of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=800) | {"currency": "eur"}
+    assert await till.tell("charge.refunded", of) == ignored(
+        "the currency is not the ledger's: the events of the refunds themselves are applied instead"
+    )
+
+
+async def test_a_failure_of_a_payment_that_is_not_auto_recharge_has_no_effect(till: Till) -> None:
+    failed = payment("pi_1", customer=CUSTOMER, status="requires_payment_method", failure="declined")
+    assert await till.tell("payment_intent.payment_failed", failed) == ignored("the payment is not an auto-recharge")
+
+
+async def test_a_negative_bonus_of_a_contract_is_kept_for_operators(till: Till) -> None:
+    account_id = await till.customer()
+    paid = invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1", "bonus": "-1.00"})
+    told = await till.tell("invoice.paid", paid)
+    assert told == Receipt(EventState.NEEDS_ATTENTION, "the amounts that a contract grants must not be negative")
+    assert await till.rows(account_id) == []
+
+
+async def test_the_payment_of_an_invoice_is_the_first_that_is_named(till: Till) -> None:
+    """A payment that was recorded by hand has none."""
+    account_id = await till.customer()
+    paid = invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1"}, payment_intent="pi_1")
+    paid["payments"]["data"].insert(0, {"status": "open", "payment": {"type": "payment_record"}})
+    assert await till.tell("invoice.paid", paid) == APPLIED
+    await till.tell("refund.created", refund("re_1", amount=40, payment_intent="pi_1"))
+    assert [row.corrects_seq for row in await till.rows(account_id)] == [None, 1]
+
+
+@pytest.mark.parametrize("name", ["id", "amount"])
+async def test_a_refund_without_what_it_must_have_is_kept_for_operators(till: Till, name: str) -> None:
+    await till.customer()
+    told = await till.tell("refund.created", refund("re_1", amount=5) | {name: None})
+    assert told == Receipt(EventState.NEEDS_ATTENTION, f"the refund has no {name}")
+
+
+async def test_a_failed_refund_of_nothing_takes_nothing_back(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    one = refund("re_1", amount=0, payment_intent="pi_1")
+    assert await till.tell("refund.created", one) == APPLIED
+    assert await till.tell("refund.failed", one | {"status": "failed"}) == APPLIED
+    assert await till.brief(account_id) == [("topup", "20.00")]
+
+
+async def test_a_charge_tells_of_every_refund_that_was_corrected_by_hand(till: Till) -> None:
+    """Each is shown to a person, in one event."""
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
+    refunds = [refund(f"re_{number}", amount=500, charge="ch_1", payment_intent="pi_1") for number in (1, 2)]
+    for number, one in enumerate(refunds):
+        await till.tell("refund.created", one)
+        by_hand = Entry(TransactionType.ADMIN_CORRECTION, -usd("5.00"), "By hand", corrects_seq=2 * number + 2)
+        await till.post(account_id, by_hand, writer=OPERATOR)
+    failed = [one | {"status": "failed"} for one in refunds]
+    of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=0, payment_intent="pi_1", refunds=failed)
+    told = await till.tell("charge.refunded", of)
+    assert told.state == EventState.NEEDS_ATTENTION
+    assert [name in (told.reason or "") for name in ("re_1", "re_2")] == [True, True]
+
+
+async def test_a_refusal_that_comes_after_the_event_was_applied_changes_nothing(till: Till) -> None:
+    account_id = await till.customer()
+    await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER), "evt_1")
+    row = await till.event_row("evt_1")
+    assert await till.events._refused(row, BadUserInput("out of range")) == row
+    assert await till.brief(account_id) == [("topup", "20.00")]
+
+
+async def test_a_refund_that_names_no_payment_waits(till: Till) -> None:
+    account_id = await till.customer()
+    told = await till.tell("refund.created", refund("re_1", amount=5, payment_intent=None))
+    assert told.state == EventState.WAITING
+    assert await till.rows(account_id) == []

@@ -12,8 +12,9 @@ import pytest
 from db.database import Database
 from ledger.errors import Conflict
 from ledger.recharge_payments import SETTLED, RechargePayments
-from ledger.recharges import MAX_DECLINES, NO_CARD, RechargeSettings
-from ledger.stripe.api import StripeApi
+from ledger.recharges import MAX_DECLINES, NO_CARD, RechargeSettings, succeed
+from ledger.stripe.api import Payment, StripeApi
+from ledger.stripe.failures import StripeRefused
 from tests.ledger.desk import OPERATOR, correction, usd
 from tests.ledger.stripe.recharger import SETTINGS, Recharger
 from tests.ledger.stripe.till import CUSTOMER
@@ -410,3 +411,36 @@ async def test_the_event_may_overtake_the_answer(recharger: Recharger) -> None:
     await recharger.post(account_id, correction(-usd("25.00"), "Spent"), writer=OPERATOR)
     await recharger.payments.run()
     assert await recharger.told_states(account_id) == ["submitted", "succeeded"]
+
+
+async def test_a_call_that_stripe_refuses_fails_the_attempt(
+    recharger: Recharger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id = await recharger.low_account()
+
+    async def refuse(*_arguments: object) -> None:
+        raise StripeRefused("No such payment method")
+
+    monkeypatch.setattr(StripeApi, "pay", refuse)
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    assert (attempt.state, attempt.failure) == ("failed", "No such payment method")
+
+
+async def test_what_is_learned_after_an_attempt_ended_changes_nothing(recharger: Recharger) -> None:
+    """Stripe's event, or another worker, may come first."""
+    account_id = await recharger.low_account()
+    await recharger.payments.run()
+    (attempt,) = await recharger.attempts(account_id)
+    await recharger.tell_of_payments()
+    before = await recharger.attempts(account_id), await recharger.setting(account_id)
+    for late in (attempt, attempt._replace(id="recharge_unknown")):
+        await recharger.payments._conclude(late, Payment("pi_late", "running", None))
+        await recharger.payments._postpone(late, MINUTE, "Stripe is busy")
+        await recharger.payments._fail(late, "declined")
+    assert (await recharger.attempts(account_id), await recharger.setting(account_id)) == before
+
+
+async def test_a_payment_of_an_attempt_that_does_not_exist_ends_none(recharger: Recharger) -> None:
+    async with recharger.database.write() as connection:
+        assert await succeed(connection, "recharge_unknown", "pi_1", recharger.now) is None

@@ -70,3 +70,12 @@ async def test_retries_come_less_and_less_often_and_never_end(till: Till) -> Non
     account_id = await till.account("1.00")
     assert await till.events.link(account_id, "cus_9") == 1
     assert (await till.rows(account_id))[-1].balance_after_nanos == usd("21.00")
+
+
+async def test_an_event_without_a_payload_has_nothing_more_to_learn(till: Till) -> None:
+    """Another worker may have applied it since it was found due."""
+    await till.customer()
+    await till.tell("checkout.session.completed", session("cs_1", customer=CUSTOMER), "evt_1")
+    row = await till.event_row("evt_1")
+    assert row.payload is None
+    assert await till.retries._notice(row) is None

@@ -11,9 +11,10 @@ import pytest
 
 from db.database import Database, DatabaseOptions
 from db.stripe_customers import read_customers_of_account
-from ledger.errors import IdempotencyConflict
+from ledger import top_ups
+from ledger.errors import IdempotencyConflict, NotFound
 from ledger.stripe.api import StripeApi
-from ledger.stripe.failures import StripeRefused
+from ledger.stripe.failures import CallInProgress, StripeRefused, StripeUnavailable
 from ledger.top_ups import KeptTopUp, NewTopUp, SessionState, TopUps, keep, state_of
 from tests.ledger.desk import usd
 from tests.ledger.stripe.till import Till
@@ -159,3 +160,30 @@ async def test_a_customer_that_stripe_refuses_is_looked_into(counter: Counter, s
     await counter.cards.run()
     await counter.start(new(account_id, "three"))
     assert stand_in.asked_for("/v1/checkout/sessions")[-1].form["customer"] != deleted
+
+
+async def test_an_account_that_does_not_exist_is_named(counter: Counter, stand_in: StandIn) -> None:
+    with pytest.raises(NotFound, match="there is no account acct_7"):
+        await counter.top_ups.start(new(7))
+    assert stand_in.customers == {}
+
+
+async def test_a_call_that_runs_elsewhere_for_long_is_asked_for_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_ups, "_PAUSES_SECONDS", (0, 0))
+    asked: list[int] = []
+
+    async def ask() -> str:
+        asked.append(len(asked))
+        raise CallInProgress("in progress")
+
+    with pytest.raises(CallInProgress):
+        await top_ups._answered(ask)
+    assert asked == [0, 1, 2]
+
+
+async def test_an_answer_that_cannot_be_read_is_none(counter: Counter, stand_in: StandIn) -> None:
+    account_id = await counter.account()
+    stand_in.sessions_expire_at = -1
+    with pytest.raises(StripeUnavailable) as refused:
+        await counter.start(new(account_id))
+    assert refused.value.reason == "expires_at must be a time"

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from db import keys as key_rows
+from db.errors import DatabaseFull
+from access.authenticator import Authenticator
+from ledger.errors import Unauthenticated
+from access.keys import Keys, KeyScope, NewKey, principal_of
+from tests.ledger.desk import HOUR, START, Desk
+
+
+@pytest.fixture
+def keys(desk: Desk) -> Keys:
+    return Keys(desk.database, lambda: desk.now)
+
+
+def _authenticator(desk: Desk, capacity: int = 10) -> Authenticator:
+    """Remembers keys for a day."""
+    return Authenticator(desk.database, ttl_seconds=86_400, capacity=capacity, clock=lambda: desk.now)
+
+
+async def test_a_remembered_key_expires_at_its_time(desk: Desk, keys: Keys) -> None:
+    authenticator = _authenticator(desk)
+    issued = await keys.create(NewKey(KeyScope.OPERATOR, "tests", expires_at=START + HOUR))
+    assert await authenticator.principal(issued.secret) == principal_of(issued.row)
+    desk.now += HOUR
+    with pytest.raises(Unauthenticated, match="the API key has expired"):
+        await authenticator.principal(issued.secret)
+
+
+async def test_the_key_that_was_read_longest_ago_is_forgotten_first(desk: Desk, keys: Keys) -> None:
+    authenticator = _authenticator(desk, capacity=2)
+    first, second, third = [await keys.create(NewKey(KeyScope.OPERATOR, "tests")) for _ in range(3)]
+    for one in (first, second, third):
+        await authenticator.principal(one.secret)
+    for one in (first, second, third):
+        await keys.revoke(one.row.prefix)
+    # The first one is read anew, and found revoked. The others are remembered.
+    with pytest.raises(Unauthenticated):
+        await authenticator.principal(first.secret)
+    for one in (second, third):
+        assert await authenticator.principal(one.secret) == principal_of(one.row)
+
+
+async def test_a_time_of_use_that_could_not_be_written_is_written_later(
+    desk: Desk, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authenticator = _authenticator(desk)
+    issued = await keys.create(NewKey(KeyScope.OPERATOR, "tests"))
+    await authenticator.principal(issued.secret)
+
+    async def fail(*_arguments: object) -> None:
+        raise DatabaseFull
+
+    with monkeypatch.context() as failing:
+        failing.setattr(key_rows, "touch_keys", fail)
+        with pytest.raises(DatabaseFull):
+            await authenticator.flush_last_used()
+    await authenticator.flush_last_used()
+    assert [row.last_used_at for row in await keys.list()] == [START]

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from db import accounts
+from db.filters import ALL_TRANSACTIONS
+from db.database import Database
+from db.errors import NumberOutOfRange
+from db.rows import AccountRow
+from db.connections.snapshots import Read, Snapshot
+from resolvers.loaders import Loader, Loaders, _hand_on
+from tests.resolvers.ledgers import new_account
+
+
+def _accounts(snapshot: Snapshot) -> Loader[int, AccountRow | None]:
+    return Loader(snapshot, partial(accounts.accounts_by_id, snapshot.is_postgresql), dict.get)
+
+
+async def test_a_key_that_is_no_longer_waited_for_keeps_no_other_back(ledgers: Database) -> None:
+    first, second = [await new_account(ledgers) for _ in range(2)]
+    async with ledgers.snapshot() as snapshot:
+        loader = _accounts(snapshot)
+        left, waited_for = loader.load(first.id), loader.load(second.id)
+        left.cancel()
+        assert await waited_for == second
+
+
+async def test_an_error_is_the_answer_to_all_keys_that_are_waited_for(ledgers: Database) -> None:
+    def refuse(_keys: list[int]) -> Read[dict[int, str]]:
+        raise NumberOutOfRange
+
+    async with ledgers.snapshot() as snapshot:
+        loader: Loader[int, str | None] = Loader(snapshot, refuse, dict.get)
+        left, first, second = [loader.load(key) for key in range(3)]
+        left.cancel()
+        for one in (first, second):
+            with pytest.raises(NumberOutOfRange):
+                await one
+
+
+async def test_totals_that_are_refused_leave_the_count(ledgers: Database) -> None:
+    account = await new_account(ledgers)
+    async with ledgers.snapshot() as snapshot:
+        loaders = Loaders(snapshot)
+        key = account.id, ALL_TRANSACTIONS
+        totals = loaders.transaction_totals.load(key)
+        count = loaders.transaction_count.load(key)
+        snapshot.before_reading(lambda: totals.set_exception(NumberOutOfRange()))
+        assert await count == 0
+        with pytest.raises(NumberOutOfRange):
+            await totals
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), NumberOutOfRange()])
+async def test_an_error_is_handed_on_to_who_still_waits(error: BaseException) -> None:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[int] = loop.create_future()
+    waiting: asyncio.Future[str] = loop.create_future()
+    left: asyncio.Future[str] = loop.create_future()
+    left.cancel()
+    if isinstance(error, asyncio.CancelledError):
+        done.cancel()
+    else:
+        done.set_exception(error)
+    for one in (waiting, left):
+        _hand_on(done, one, str)
+    with pytest.raises(type(error)):
+        await waiting
+    assert left.cancelled()
+
+
+async def test_an_answer_is_not_handed_on_to_who_left() -> None:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[int] = loop.create_future()
+    left: asyncio.Future[str] = loop.create_future()
+    done.set_result(5)
+    left.cancel()
+    _hand_on(done, left, str)
+    assert left.cancelled()
