@@ -1,7 +1,7 @@
 # make demo   set up and run the gateway on SQLite with demo data
 # make test   set up and run every test, PostgreSQL and browser included
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
-# make coverage  print the lines and branches of ledger, resolvers and schema that tests do not reach
+# make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
 # make mutation  change ledger and cursors in small ways and list what no test notices: make mutation MUTANTS='ledger.money*'
 # make check  lint, format and types of every language, import contracts, links of the documentation
 # make bench  measure side by side with peers: make bench BENCH='--quick'
@@ -44,7 +44,7 @@ test-nightly: system-packages $(VENV)/.installed-dev pages
 # measure the process, which coverage changes.
 coverage: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --cov --cov-report=term --cov-report=html \
-	  tests/ledger tests/resolvers tests/schema tests/gateway --ignore=tests/gateway/streams/clients \
+	  tests/access tests/ledger tests/resolvers tests/schema tests/gateway --ignore=tests/gateway/streams/clients \
 	  --ignore=tests/gateway/test_graphiql_browser.py --ignore=tests/gateway/test_readme.py
 
 mutation: $(VENV)/.installed-mutation

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from access.authenticator import Authenticator
+from access.keys import Keys, KeyScope, NewKey, principal_of
 from db import keys as key_rows
 from db.errors import DatabaseFull
-from access.authenticator import Authenticator
 from ledger.errors import Unauthenticated
-from access.keys import Keys, KeyScope, NewKey, principal_of
 from tests.ledger.desk import HOUR, START, Desk
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ledger.errors import BadUserInput, NotFound
 from access.keys import Keys, KeyScope, NewKey
+from ledger.errors import BadUserInput, NotFound
 from tests.ledger.desk import Desk
 
 

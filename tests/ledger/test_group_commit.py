@@ -189,12 +189,12 @@ async def test_a_call_that_writes_no_row_on_an_account_without_rows_is_remembere
 async def test_a_process_that_stops_answers_no_call(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     account_id = await desk.account("1.00")
     group_commit = GroupCommit(desk.database)
-    waiting = _Waiting(Batch([order(account_id, api_usage(1))], utc_now))
+    waiting = _Waiting(Batch([posting(account_id, api_usage(1))], utc_now))
 
     async def stop(*_arguments: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(group_commit, "_kept", stop)
+    monkeypatch.setattr(group_commit, "_changes", stop)
     with pytest.raises(asyncio.CancelledError):
         await group_commit._post([waiting], {account_id})
     assert waiting.answer.cancelled()

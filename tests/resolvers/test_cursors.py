@@ -241,7 +241,6 @@ def test_the_order_in_which_a_filter_is_written_does_not_matter() -> None:
     assert filter_digest(usage_filter(models=["b", "a", "a"])) == filter_digest(usage_filter(models=["a", "b"]))
 
 
-
 @given(account_id=ACCOUNTS, seqs=st.lists(SEQS), digest=st.binary(min_size=8, max_size=8))
 def test_cursors_of_a_page_are_those_of_each_row(account_id: int, seqs: list[int], digest: bytes) -> None:
     writer = CursorWriter(CursorKind.CHARGES, account_id, digest)

@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 
 from db import accounts
-from db.filters import ALL_TRANSACTIONS
+from db.connections.snapshots import Read, Snapshot
 from db.database import Database
 from db.errors import NumberOutOfRange
+from db.filters import ALL_TRANSACTIONS
 from db.rows import AccountRow
-from db.connections.snapshots import Read, Snapshot
 from resolvers.loaders import Loader, Loaders, _hand_on
 from tests.resolvers.ledgers import new_account
 
