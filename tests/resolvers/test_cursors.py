@@ -253,6 +253,7 @@ def test_cursors_of_a_page_are_those_of_each_row(account_id: int, seqs: list[int
 def test_cursors_of_a_page_of_usage_are_those_of_each_day(positions: list[UsagePosition]) -> None:
     texts = CursorWriter(CursorKind.USAGE, 7).of_usages(positions)
     assert [usage_position(read_cursor(text, "after"), "after") for text in texts] == positions
+    assert not set("+/=") & set("".join(texts))
 
 
 @given(row=st.tuples(SEQS, HASHES), digest=st.binary(min_size=8, max_size=8))
