@@ -27,7 +27,6 @@ from graphql import (
     Visitor,
     parse,
     specified_rules,
-    validate,
     visit,
 )
 from graphql.execution.collect_fields import FragmentDetails
@@ -40,6 +39,7 @@ from execution.limits import Limits, exceeded, overlong_numbers
 from execution.native import Writer, best_writer
 from execution.planner import Planner
 from execution.plans import Plan
+from execution.validation import validate
 
 MAX_KEPT_LENGTH: Final = 16_384
 MAX_ERRORS: Final = 20
@@ -132,6 +132,8 @@ class Document:
 
 def _condition_variables(ast: DocumentNode) -> tuple[str, ...]:
     """The variables that decide which fields there are."""
+    if ast.loc is not None and "@" not in ast.loc.source.body:
+        return ()
 
     class Finder(Visitor):
         def __init__(self) -> None:
@@ -215,4 +217,11 @@ class Documents:
             raise DocumentRefused(Refusal.TOO_COMPLEX if too_long else Refusal.SYNTAX, [error]) from error
 
 
-_RULES: Final = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
+_OF_DEFER_AND_STREAM: Final = "DeferStream", "StreamDirective"
+
+_RULES: Final = (
+    *(rule for rule in specified_rules if not rule.__name__.startswith(_OF_DEFER_AND_STREAM)),
+    MaybeNullValidationRule,
+    OneOfInputValidationRule,
+)
+"""The schema has no `@defer` and no `@stream`, so rules about them find nothing."""

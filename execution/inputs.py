@@ -15,16 +15,17 @@ from graphql import (
     GraphQLField,
     GraphQLScalarType,
     GraphQLSchema,
+    ListValueNode,
+    ObjectValueNode,
     Undefined,
+    ValueNode,
     VariableDefinitionNode,
     VariableNode,
-    Visitor,
     get_argument_values,
     get_nullable_type,
     get_variable_values,
     is_non_null_type,
     is_required_argument,
-    visit,
 )
 from graphql.execution.get_variable_signature import GraphQLVariableSignature, get_variable_signature
 from graphql.execution.values import VariableValues, VariableValueSource
@@ -99,17 +100,15 @@ class Variables:
 
 
 def uses_variables(arguments: Iterable[ArgumentNode]) -> bool:
+    return any(_has_variable(one.value) for one in arguments)
 
-    class Finder(Visitor):
-        found = False
 
-        def enter_variable(self, _node: VariableNode, *_args: Any) -> None:
-            self.found = True
-
-    finder = Finder()
-    for argument in arguments:
-        visit(argument, finder)
-    return finder.found
+def _has_variable(value: ValueNode) -> bool:
+    if isinstance(value, ListValueNode):
+        return any(map(_has_variable, value.values))
+    if isinstance(value, ObjectValueNode):
+        return any(_has_variable(field.value) for field in value.fields)
+    return isinstance(value, VariableNode)
 
 
 class _FromVariable(NamedTuple):

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, NoReturn
 
 from graphql import (
@@ -60,6 +61,7 @@ def form_of(coerce: Callable[[Any], Any]) -> Form | None:
     return getattr(coerce, _FORM, None)
 
 
+@lru_cache(maxsize=256)
 def is_strict(coerce: Callable[[Any], Any]) -> bool:
     """Whether it refuses by itself what no scalar is made of."""
 
