@@ -20,14 +20,14 @@ from schema.auto_recharge import AutoRecharge
 from schema.charge import ChargeConnection, prefetch_charges
 from schema.charge import FilterArgument as ChargeFilterArgument
 from schema.charge import filter_of as charge_filter_of
+from schema.connection import Words, connection
 from schema.kinds import AccountStatus
 from schema.monthly_summary import MonthlySummary
 from schema.node import Node
-from schema.page_info import PageInfo
 from schema.projection import page_projection
-from schema.scalars import BigInteger, Month, Nanos
-from schema.transaction import EdgeRow, TransactionConnection, edge_rows, prefetch_transactions
+from schema.scalars import Month, Nanos
 from schema.transaction import FilterArgument as TransactionFilterArgument
+from schema.transaction import TransactionConnection, prefetch_transactions
 from schema.transaction import filter_of as transaction_filter_of
 from schema.usage import FilterArgument as UsageFilterArgument
 from schema.usage import UsageDayConnection, prefetch_usage
@@ -202,26 +202,9 @@ class Account(Node):
     is_type_of = OfClass(AccountRow)
 
 
-@strawberry.type(description="An account and its cursor.")
-class AccountEdge:
-    cursor: str = strawberry.field(description="Opaque cursor, valid only in the list of accounts.")
-    node: Account = strawberry.field(description="The account.")
-
-
-@strawberry.type(description="A page of accounts, newest first.")
-class AccountConnection:
-    @strawberry.field(description="The page's accounts with their cursors.", graphql_type=list[AccountEdge])
-    def edges(self: Page[AccountRow]) -> list[EdgeRow]:
-        return edge_rows(self)
-
-    @strawberry.field(description="The page's accounts.", graphql_type=list[Account])
-    def nodes(self: Page[AccountRow]) -> tuple[AccountRow, ...]:
-        return self.rows
-
-    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
-    def page_info(self: Page[AccountRow]) -> Page[AccountRow]:
-        return self
-
-    @strawberry.field(description="Number of accounts that match the search. Computed only when requested.")
-    async def total_count(self: Page[AccountRow], info: Info[QueryContext, None]) -> BigInteger:
-        return BigInteger(await accounts.account_count(info.context, self))
+AccountConnection = connection(
+    Account,
+    "A page of accounts, newest first.",
+    Words("An account", "accounts", "accounts that match the search", cursors_of="the list of accounts"),
+    count=accounts.account_count,
+)

@@ -3,17 +3,12 @@ from __future__ import annotations
 from datetime import datetime
 
 import strawberry
-from strawberry import Info
 
 from db.rows import ApiKeyRow
 from ledger.ids import account_id_text
-from resolvers.context import QueryContext
-from resolvers.pages import Page
 from resolvers.reads import api_keys
+from schema.connection import Words, connection
 from schema.kinds import KeyScope, ServiceOperation
-from schema.page_info import PageInfo
-from schema.scalars import BigInteger
-from schema.transaction import EdgeRow, edge_rows
 
 
 @strawberry.type(description="An API key without its secret. The secret is shown once, when the key is created.")
@@ -46,26 +41,9 @@ class ApiKey:
     revoked_at: datetime | None = strawberry.field(description="When the key was revoked; null if it was not.")
 
 
-@strawberry.type(description="A key and its cursor.")
-class ApiKeyEdge:
-    cursor: str = strawberry.field(description="Opaque cursor, valid only in this account's list of keys.")
-    node: ApiKey = strawberry.field(description="The key.")
-
-
-@strawberry.type(description="A page of an account's keys, newest first, including revoked and expired keys.")
-class ApiKeyConnection:
-    @strawberry.field(description="The page's keys with their cursors.", graphql_type=list[ApiKeyEdge])
-    def edges(self: Page[ApiKeyRow]) -> list[EdgeRow]:
-        return edge_rows(self)
-
-    @strawberry.field(description="The page's keys.", graphql_type=list[ApiKey])
-    def nodes(self: Page[ApiKeyRow]) -> tuple[ApiKeyRow, ...]:
-        return self.rows
-
-    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
-    def page_info(self: Page[ApiKeyRow]) -> Page[ApiKeyRow]:
-        return self
-
-    @strawberry.field(description="Number of the account's keys. Computed only when requested.")
-    async def total_count(self: Page[ApiKeyRow], info: Info[QueryContext, None]) -> BigInteger:
-        return BigInteger(await api_keys.key_count(info.context, self))
+ApiKeyConnection = connection(
+    ApiKey,
+    "A page of an account's keys, newest first, including revoked and expired keys.",
+    Words("A key", "keys", "the account's keys", cursors_of="this account's list of keys"),
+    count=api_keys.key_count,
+)

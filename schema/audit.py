@@ -9,12 +9,10 @@ from strawberry import Info
 from db.filters import AuditFilter
 from db.rows import AccountRow, AuditEntryRow, TransactionRow
 from resolvers.context import QueryContext
-from resolvers.pages import Page
 from resolvers.reads import audit
 from schema.account import Account
-from schema.page_info import PageInfo
-from schema.scalars import BigInteger
-from schema.transaction import DateTimeRange, EdgeRow, Transaction, edge_rows
+from schema.connection import Words, connection
+from schema.transaction import DateTimeRange, Transaction
 
 
 @strawberry.type(
@@ -51,29 +49,12 @@ class AuditEntry:
         return await audit.rows_of(info.context, self)
 
 
-@strawberry.type(description="An entry and its cursor.")
-class AuditEntryEdge:
-    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
-    node: AuditEntry = strawberry.field(description="The entry.")
-
-
-@strawberry.type(description="A page of the audit list, newest first.")
-class AuditEntryConnection:
-    @strawberry.field(description="The page's entries with their cursors.", graphql_type=list[AuditEntryEdge])
-    def edges(self: Page[AuditEntryRow]) -> list[EdgeRow]:
-        return edge_rows(self)
-
-    @strawberry.field(description="The page's entries.", graphql_type=list[AuditEntry])
-    def nodes(self: Page[AuditEntryRow]) -> tuple[AuditEntryRow, ...]:
-        return self.rows
-
-    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
-    def page_info(self: Page[AuditEntryRow]) -> Page[AuditEntryRow]:
-        return self
-
-    @strawberry.field(description="Number of entries that match the filter. Computed only when requested.")
-    async def total_count(self: Page[AuditEntryRow], info: Info[QueryContext, None]) -> BigInteger:
-        return BigInteger(await audit.audit_count(info.context, self))
+AuditEntryConnection = connection(
+    AuditEntry,
+    "A page of the audit list, newest first.",
+    Words("An entry", "entries", "entries that match the filter"),
+    count=audit.audit_count,
+)
 
 
 @strawberry.input(name="AuditFilter", description="Conditions that must all match.")

@@ -9,17 +9,17 @@ from strawberry import Info
 from db.filters import ALL_CHARGES, ChargeFilter
 from db.rows import ChargeRow, TransactionRow
 from execution.attributes import ROWS, projection_of
-from execution.calls import PREFETCH, OfClass
+from execution.calls import OfClass
 from ledger.ids import charge_id_text
 from resolvers.context import MAX_NESTED_ROWS, QueryContext
 from resolvers.pages import Page, PageProjection
 from resolvers.reads import charges
 from schema.arguments import After, Before, First, Last
+from schema.connection import Words, connection
 from schema.kinds import ChargeState, RefType
 from schema.node import Node
-from schema.page_info import PageInfo
 from schema.scalars import BigInteger, Nanos
-from schema.transaction import DateTimeRange, EdgeRow, TransactionConnection, edge_rows
+from schema.transaction import DateTimeRange, TransactionConnection
 
 
 @strawberry.type(
@@ -89,32 +89,13 @@ class Charge(Node):
     is_type_of = OfClass(ChargeRow)
 
 
-@strawberry.type(description="A charge and its cursor.")
-class ChargeEdge:
-    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
-    node: Charge = strawberry.field(description="The charge.")
-
-
-@strawberry.type(description="A page of charges, newest first in either direction.")
-class ChargeConnection:
-    @strawberry.field(description="The page's charges with their cursors.", graphql_type=list[ChargeEdge])
-    def edges(self: Page[ChargeRow]) -> list[EdgeRow]:
-        return edge_rows(self)
-
-    @strawberry.field(description="The page's charges.", graphql_type=list[Charge])
-    def nodes(self: Page[ChargeRow]) -> tuple[ChargeRow, ...]:
-        return self.rows
-
-    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
-    def page_info(self: Page[ChargeRow]) -> Page[ChargeRow]:
-        return self
-
-    @strawberry.field(
-        description="Number of charges that match the filter. Computed only when requested.",
-        metadata={PREFETCH: charges.prefetch_count},
-    )
-    async def total_count(self: Page[ChargeRow], info: Info[QueryContext, None]) -> BigInteger:
-        return BigInteger(await charges.charge_count(info.context, self))
+ChargeConnection = connection(
+    Charge,
+    "A page of charges, newest first in either direction.",
+    Words("A charge", "charges", "charges that match the filter"),
+    count=charges.charge_count,
+    prefetch_count=charges.prefetch_count,
+)
 
 
 @strawberry.input(name="ChargeFilter", description="Conditions that must all match.")

@@ -13,14 +13,12 @@ from resolvers.context import QueryContext
 from resolvers.mutations.calls import CallOutcome
 from resolvers.mutations.context import MutationContext
 from resolvers.mutations.stripe_events import EventOutcome, dismiss, link
-from resolvers.pages import Page
 from resolvers.reads import stripe_events
 from schema.account import Account
+from schema.connection import Words, connection
 from schema.kinds import EventState
-from schema.page_info import PageInfo
 from schema.payload import ACCOUNT, MutationInput, Payload
-from schema.scalars import BigInteger
-from schema.transaction import EdgeRow, Transaction, edge_rows
+from schema.transaction import Transaction
 
 
 @strawberry.type(description="An event that Stripe sent. Each event id is recorded once.")
@@ -49,29 +47,12 @@ class StripeEvent:
         return await stripe_events.account_of(info.context, self)
 
 
-@strawberry.type(description="An event and its cursor.")
-class StripeEventEdge:
-    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
-    node: StripeEvent = strawberry.field(description="The event.")
-
-
-@strawberry.type(description="A page of Stripe's events, newest first.")
-class StripeEventConnection:
-    @strawberry.field(description="The page's events with their cursors.", graphql_type=list[StripeEventEdge])
-    def edges(self: Page[StripeEventRow]) -> list[EdgeRow]:
-        return edge_rows(self)
-
-    @strawberry.field(description="The page's events.", graphql_type=list[StripeEvent])
-    def nodes(self: Page[StripeEventRow]) -> tuple[StripeEventRow, ...]:
-        return self.rows
-
-    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
-    def page_info(self: Page[StripeEventRow]) -> Page[StripeEventRow]:
-        return self
-
-    @strawberry.field(description="Number of events that match the filter. Computed only when requested.")
-    async def total_count(self: Page[StripeEventRow], info: Info[QueryContext, None]) -> BigInteger:
-        return BigInteger(await stripe_events.event_count(info.context, self))
+StripeEventConnection = connection(
+    StripeEvent,
+    "A page of Stripe's events, newest first.",
+    Words("An event", "events", "events that match the filter"),
+    count=stripe_events.event_count,
+)
 
 
 @strawberry.input(description="A Stripe customer and the account to link it to.")

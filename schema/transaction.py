@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry import Info
 
 from db.filters import ALL_TRANSACTIONS, TransactionFilter
-from db.rows import ChargeRow, TransactionRow, named
+from db.rows import ChargeRow, TransactionRow
 from db.transactions import TransactionTotalsRow
 from execution.attributes import ANY, PROJECTION, WRITTEN, Projection
 from execution.calls import PREFETCH, OfClass
@@ -16,9 +16,9 @@ from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import charges, stripe_links, transactions
 from resolvers.reads.texts import SEARCH_RULE
+from schema.connection import Words, connection
 from schema.kinds import RefType, TransactionSource, TransactionType
 from schema.node import Node
-from schema.page_info import CURSORS, PageInfo
 from schema.projection import OF_THE_LIST, page_projection
 from schema.scalars import BigInteger, Nanos
 
@@ -122,52 +122,24 @@ class TransactionTotals:
         return Nanos(self.credits_nanos + self.debits_nanos)
 
 
-class EdgeRow(NamedTuple):
-    cursor: str
-    node: Any
+@strawberry.field(
+    description="Sums over all rows that match the filter. Computed only when requested; the cost grows with the"
+    " number of rows.",
+    graphql_type=TransactionTotals,
+    metadata={PREFETCH: transactions.prefetch_totals, PROJECTION: OF_THE_LIST},
+)
+async def totals(self: Page[TransactionRow], info: Info[QueryContext, None]) -> TransactionTotalsRow:
+    return await transactions.transaction_totals(info.context, self)
 
 
-def edge_rows(page: Page[Any]) -> list[EdgeRow]:
-    return named(EdgeRow, zip(page.cursors_of(page.rows), page.rows, strict=True))
-
-
-@strawberry.type(description="A row and its cursor.")
-class TransactionEdge:
-    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
-    node: Transaction = strawberry.field(description="The row.")
-
-
-@strawberry.type(description="A page of ledger rows, newest first in either direction.")
-class TransactionConnection:
-    @strawberry.field(
-        description="The page's rows with their cursors.", graphql_type=list[TransactionEdge], metadata=CURSORS
-    )
-    def edges(self: Page[TransactionRow]) -> list[EdgeRow]:
-        return edge_rows(self)
-
-    @strawberry.field(description="The page's rows.", graphql_type=list[Transaction])
-    def nodes(self: Page[TransactionRow]) -> tuple[TransactionRow, ...]:
-        return self.rows
-
-    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
-    def page_info(self: Page[TransactionRow]) -> Page[TransactionRow]:
-        return self
-
-    @strawberry.field(
-        description="Number of rows that match the filter. Computed only when requested.",
-        metadata={PREFETCH: transactions.prefetch_count, PROJECTION: OF_THE_LIST},
-    )
-    async def total_count(self: Page[TransactionRow], info: Info[QueryContext, None]) -> BigInteger:
-        return BigInteger(await transactions.transaction_count(info.context, self))
-
-    @strawberry.field(
-        description="Sums over all rows that match the filter. Computed only when requested; the cost grows with the"
-        " number of rows.",
-        graphql_type=TransactionTotals,
-        metadata={PREFETCH: transactions.prefetch_totals, PROJECTION: OF_THE_LIST},
-    )
-    async def totals(self: Page[TransactionRow], info: Info[QueryContext, None]) -> TransactionTotalsRow:
-        return await transactions.transaction_totals(info.context, self)
+TransactionConnection = connection(
+    Transaction,
+    "A page of ledger rows, newest first in either direction.",
+    Words("A row", "rows", "rows that match the filter"),
+    count=transactions.transaction_count,
+    prefetch_count=transactions.prefetch_count,
+    others=[totals],
+)
 
 
 @strawberry.input(description="A range of time.")

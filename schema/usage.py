@@ -14,11 +14,10 @@ from execution.calls import PREFETCH
 from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import usage
+from schema.connection import Words, connection
 from schema.kinds import UsageCategory, UsageOrigin
-from schema.page_info import PageInfo
 from schema.projection import OF_THE_LIST, page_projection
 from schema.scalars import BigInteger, Nanos
-from schema.transaction import EdgeRow, edge_rows
 
 
 @strawberry.type(description="Calls of one model on one UTC day, in one category and from one origin.")
@@ -57,43 +56,24 @@ class UsageTotals:
     cost_nanos: Nanos = strawberry.field(name="cost", description="Cost of the calls in US dollars.")
 
 
-@strawberry.type(description="A usage day and its cursor.")
-class UsageDayEdge:
-    cursor: str = strawberry.field(description="Opaque cursor, valid only in this list with the same filter.")
-    node: UsageDay = strawberry.field(description="The usage day.")
-
-
-@strawberry.type(
-    description="A page of usage days, newest first in either direction. Rows of one day are in descending order of"
-    " model, category and origin."
+@strawberry.field(
+    description="Sums over all rows that match the filter. Computed only when requested.",
+    graphql_type=UsageTotals,
+    metadata={PREFETCH: usage.prefetch_totals, PROJECTION: OF_THE_LIST},
 )
-class UsageDayConnection:
-    @strawberry.field(description="The page's rows with their cursors.", graphql_type=list[UsageDayEdge])
-    def edges(self: Page[UsageDayRow]) -> list[EdgeRow]:
-        return edge_rows(self)
+async def totals(self: Page[UsageDayRow], info: Info[QueryContext, None]) -> UsageTotalsRow:
+    return await usage.usage_totals(info.context, self)
 
-    @strawberry.field(description="The page's rows.", graphql_type=list[UsageDay])
-    def nodes(self: Page[UsageDayRow]) -> tuple[UsageDayRow, ...]:
-        return self.rows
 
-    @strawberry.field(description="Position of the page in the list.", graphql_type=PageInfo)
-    def page_info(self: Page[UsageDayRow]) -> Page[UsageDayRow]:
-        return self
-
-    @strawberry.field(
-        description="Number of rows that match the filter. Computed only when requested.",
-        metadata={PREFETCH: usage.prefetch_totals, PROJECTION: OF_THE_LIST},
-    )
-    async def total_count(self: Page[UsageDayRow], info: Info[QueryContext, None]) -> BigInteger:
-        return BigInteger(await usage.usage_count(info.context, self))
-
-    @strawberry.field(
-        description="Sums over all rows that match the filter. Computed only when requested.",
-        graphql_type=UsageTotals,
-        metadata={PREFETCH: usage.prefetch_totals, PROJECTION: OF_THE_LIST},
-    )
-    async def totals(self: Page[UsageDayRow], info: Info[QueryContext, None]) -> UsageTotalsRow:
-        return await usage.usage_totals(info.context, self)
+UsageDayConnection = connection(
+    UsageDay,
+    "A page of usage days, newest first in either direction. Rows of one day are in descending order of model,"
+    " category and origin.",
+    Words("A usage day", "rows", "rows that match the filter"),
+    count=usage.usage_count,
+    prefetch_count=usage.prefetch_totals,
+    others=[totals],
+)
 
 
 @strawberry.input(description="A range of UTC days.")
