@@ -76,10 +76,11 @@ class Cursor:
     version: int = _VERSION
 
 
+ListFilter = TransactionFilter | UsageFilter | AccountFilter | AuditFilter | ChargeFilter | StripeEventFilter
+
+
 @lru_cache(maxsize=4_096)
-def filter_digest(
-    row_filter: TransactionFilter | UsageFilter | AccountFilter | AuditFilter | ChargeFilter | StripeEventFilter,
-) -> bytes:
+def filter_digest(row_filter: ListFilter) -> bytes:
     """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
     given = [(field.name, getattr(row_filter, field.name)) for field in fields(row_filter)]
     given = [(name, value) for name, value in given if value is not None]

@@ -14,6 +14,11 @@ MAX_PAGE: Final = 1_000
 
 Row = TypeVar("Row")
 
+PageRows = tuple[tuple[Row, ...], bool, bool]
+"""The rows newest first, and whether the list has older and newer ones."""
+
+CursorsOf = Callable[[Sequence[Row]], list[str]]
+
 
 class PageProjection(NamedTuple):
     """What an operation reads of a page."""
@@ -36,7 +41,7 @@ class Page(Generic[Row]):
     rows: tuple[Row, ...]
     has_next: bool
     has_previous: bool
-    cursors_of: Callable[[Sequence[Row]], list[str]]
+    cursors_of: CursorsOf[Row]
 
     @classmethod
     def unread(cls, account_id: int, row_filter: Any) -> Self:
@@ -66,10 +71,8 @@ def window_of(first: int | None, last: int | None, after: object | None, before:
     return Window(limit=(first or last or DEFAULT_PAGE) + 1, after=after, before=before, oldest=last is not None)
 
 
-def page_rows(found: Sequence[Row], window: Window) -> tuple[tuple[Row, ...], bool, bool]:
-    """The rows newest first, and whether the list has older and newer ones.
-
-    The row that a cursor stands for is never deleted, and matches the cursor's filter: it is itself the proof
+def page_rows(found: Sequence[Row], window: Window) -> PageRows[Row]:
+    """The row that a cursor stands for is never deleted, and matches the cursor's filter: it is itself the proof
     that the list goes on beyond that end.
     """
     more = len(found) >= window.limit

@@ -36,10 +36,11 @@ from ledger.kinds import RefType, TransactionSource, TransactionType
 from ledger.money import format_nanos
 from ledger.texts import REF_ID
 from resolvers.context import QueryContext
+from resolvers.pager import Stretch
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
 from resolvers.reads.accounts import MAX_SEARCH, MIN_SEARCH
 from resolvers.reads.texts import SEARCH_RULE
-from resolvers.reads.transactions import transaction_filter, transaction_page_in
+from resolvers.reads.transactions import PAGER, transaction_filter
 from schema.costs import EXPORT, REST_PAGE, REST_ROW, SEARCH, STEP
 
 PATH: Final = "/billing/transactions"
@@ -196,7 +197,7 @@ async def page(request: web.Request) -> web.Response:
         account = await account_in(context, given)
         # One row more than was asked for, which tells whether there are older ones.
         window = Window(limit=limit + 1, after=_position(given.get("before"), account))
-        found = await transaction_page_in(context, account.id, row_filter, window)
+        found = await PAGER.page_in(context, account.id, row_filter, Stretch(window))
     rows = [dict(zip(_NAMES, _cells(row), strict=True)) for row in found.rows]
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
     if found.has_next and found.rows:

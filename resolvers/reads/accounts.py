@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
+from typing import Final
 
 from db import accounts
 from db.filters import AccountFilter
@@ -8,12 +10,15 @@ from db.rows import AccountRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_account_id
 from resolvers.context import QueryContext
-from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter, filter_digest, position_in
-from resolvers.pages import Page, page_rows, window_of
+from resolvers.cursors import CursorKind, LedgerCursorWriter
+from resolvers.pager import NumberedList
+from resolvers.pages import Page
 from resolvers.reads.texts import checked_characters
 
 MIN_SEARCH = 3
 MAX_SEARCH = 200
+
+_LIST: Final = NumberedList[AccountRow](CursorKind.ACCOUNTS, attrgetter("id"))
 
 
 async def account(context: QueryContext, account_id: str | None) -> AccountRow:
@@ -60,21 +65,20 @@ async def account_page(
     context: QueryContext, first: int | None, after: str | None, search: str | None
 ) -> Page[AccountRow]:
     context.require_operator()
-    digest = filter_digest(AccountFilter(checked_search(search)))
-    position = position_in(after, "after", CursorKind.ACCOUNTS, 0, digest)
-    window = window_of(first, None, position, None)
-    found = await accounts.account_page(
-        context.snapshot,
-        limit=window.limit,
-        after=position,
-        search=search,
-        search_id=None if search is None else parse_account_id(search),
-    )
-    rows, has_next, has_previous = page_rows(found, window)
-    writer = CursorWriter(CursorKind.ACCOUNTS, 0, digest)
-    return Page(0, search, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))
+    row_filter = AccountFilter(checked_search(search))
+
+    async def read(limit: int, after: int | None) -> list[AccountRow]:
+        return await accounts.account_page(
+            context.snapshot, limit=limit, after=after, search=search, search_id=_search_id(search)
+        )
+
+    return await _LIST.page(read, first, after, row_filter)
+
+
+def _search_id(search: str | None) -> int | None:
+    return None if search is None else parse_account_id(search)
 
 
 async def account_count(context: QueryContext, page: Page[AccountRow]) -> int:
-    search: str | None = page.row_filter
-    return await accounts.account_count(context.snapshot, search, None if search is None else parse_account_id(search))
+    search: str | None = page.row_filter.search
+    return await accounts.account_count(context.snapshot, search, _search_id(search))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from operator import attrgetter
+from typing import Final
 
+from db.filters import Window
 from db.rows import AccountRow, ApiKeyRow
 from ledger.ids import account_id_text
 from resolvers.context import QueryContext
-from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, position_in
-from resolvers.pages import Page, page_rows, window_of
+from resolvers.cursors import CursorKind
+from resolvers.pager import NumberedList
+from resolvers.pages import Page
+
+_LIST: Final = NumberedList[ApiKeyRow](CursorKind.KEYS, attrgetter("id"))
 
 
 def account_ids(row: ApiKeyRow) -> list[str] | None:
@@ -22,13 +28,12 @@ def operations(row: ApiKeyRow) -> list[str] | None:
 async def key_page(context: QueryContext, account: AccountRow, first: int | None, after: str | None) -> Page[ApiKeyRow]:
     """Newest first. Raises Forbidden for keys that keep none."""
     context.require_keeper()
-    position = position_in(after, "after", CursorKind.KEYS, account.id, NO_FILTER)
-    writer = CursorWriter(CursorKind.KEYS, account.id)
-    window = window_of(first, None, position, None)
-    context.take_nested_rows(window.limit - 1)
-    found = await context.loaders.key_page.load((account.id, window))
-    rows, has_next, has_previous = page_rows(found, window)
-    return Page(account.id, None, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))
+
+    async def read(limit: int, after: int | None) -> list[ApiKeyRow]:
+        context.take_nested_rows(limit - 1)
+        return await context.loaders.key_page.load((account.id, Window(limit=limit, after=after)))
+
+    return await _LIST.page(read, first, after, account_id=account.id)
 
 
 async def key_count(context: QueryContext, page: Page[ApiKeyRow]) -> int:

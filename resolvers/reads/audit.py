@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from operator import attrgetter
+from typing import Final
 
 from db import audit
 from db.filters import AuditFilter
 from db.rows import AccountRow, AuditEntryRow, TransactionRow
 from ledger.errors import BadUserInput
 from resolvers.context import QueryContext
-from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
-from resolvers.pages import Page, page_rows, window_of
+from resolvers.cursors import CursorKind
+from resolvers.pager import NumberedList
+from resolvers.pages import Page
 from resolvers.reads.texts import checked_characters
+
+_LIST: Final = NumberedList[AuditEntryRow](CursorKind.AUDIT, attrgetter("id"))
 
 
 def audit_filter(
@@ -38,13 +43,10 @@ def audit_filter(
 async def audit_page(
     context: QueryContext, row_filter: AuditFilter, first: int | None, after: str | None
 ) -> Page[AuditEntryRow]:
-    digest = filter_digest(row_filter)
-    position = position_in(after, "after", CursorKind.AUDIT, 0, digest)
-    window = window_of(first, None, position, None)
-    found = await audit.audit_page(context.snapshot, row_filter, limit=window.limit, after=position)
-    rows, has_next, has_previous = page_rows(found, window)
-    writer = CursorWriter(CursorKind.AUDIT, 0, digest)
-    return Page(0, row_filter, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.id for row in rows]))
+    async def read(limit: int, after: int | None) -> list[AuditEntryRow]:
+        return await audit.audit_page(context.snapshot, row_filter, limit=limit, after=after)
+
+    return await _LIST.page(read, first, after, row_filter)
 
 
 async def audit_count(context: QueryContext, page: Page[AuditEntryRow]) -> int:

@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from operator import attrgetter
+from typing import Final, Unpack
 
 from db.filters import ChargeFilter, TransactionFilter, Window
 from db.rows import ChargeRow, TransactionRow
@@ -11,8 +12,9 @@ from ledger.errors import BadCursor, BadUserInput, NotFound
 from ledger.ids import parse_charge_id
 from ledger.kinds import RESOURCES, ChargeState, RefType
 from resolvers.context import QueryContext, covers
-from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
-from resolvers.pages import ALL, Page, PageProjection, page_rows, window_of
+from resolvers.cursors import CursorKind, position_in
+from resolvers.pager import Asked, Pager, Paging, Stretch, numbered_cursors
+from resolvers.pages import ALL, Page, PageProjection, PageRows, page_rows
 from resolvers.reads import transactions
 from resolvers.reads.texts import checked_ref_id
 
@@ -49,40 +51,19 @@ def _position(text: str | None, argument: str, account_id: int, digest: bytes) -
     return first_seq
 
 
-def _window(
-    account_id: int,
-    row_filter: ChargeFilter,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-) -> Window:
-    digest = filter_digest(row_filter)
-    return window_of(
-        first,
-        last,
-        _position(after, "after", account_id, digest),
-        _position(before, "before", account_id, digest),
-    )
-
-
-PageKey = tuple[int, ChargeFilter]
-"""What the count of a page is of."""
-
-
-class _Asked:
+class _Asked(Asked[ChargeRow]):
     """A page, and what lies beyond its cursors.
 
     A charge that a cursor stands for may have left the list since, where that is one of a state: then it is no proof
     that the list goes on there, and one charge is looked for.
     """
 
-    def __init__(self, context: QueryContext, account_id: int, row_filter: ChargeFilter, window: Window) -> None:
+    def __init__(self, context: QueryContext, account_id: int, row_filter: ChargeFilter, stretch: Stretch) -> None:
         def charges(part: Window) -> Awaitable[list[ChargeRow]]:
             return context.loaders.charge_page.load((account_id, (row_filter, part)))
 
-        self._window = window
-        self._found = charges(window)
+        window = stretch.window
+        super().__init__(charges(window), window)
         self._newer = self._older = None
         if row_filter.states is not None and len(row_filter.states) == 1:
             if isinstance(window.after, int):
@@ -90,7 +71,7 @@ class _Asked:
             if isinstance(window.before, int):
                 self._older = charges(Window(limit=1, after=window.before + 1))
 
-    async def page(self) -> tuple[tuple[ChargeRow, ...], bool, bool]:
+    async def rows(self) -> PageRows[ChargeRow]:
         window, found = self._window, await self._found
         if self._newer is not None and not await self._newer:
             window = replace(window, after=None)
@@ -99,43 +80,15 @@ class _Asked:
         return page_rows(found, window)
 
 
-async def charge_page(
-    context: QueryContext,
-    account_id: int,
-    row_filter: ChargeFilter,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-) -> Page[ChargeRow]:
-    """Newest first; `after` means older, `before` newer."""
-    window = _window(account_id, row_filter, first, after, last, before)
-    rows, has_next, has_previous = await _Asked(context, account_id, row_filter, window).page()
-    writer = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(row_filter))
-    return Page(
-        account_id,
-        row_filter,
-        rows,
-        has_next,
-        has_previous,
-        lambda rows: writer.of_seqs([row.first_seq for row in rows]),
-    )
+_PAGER: Final = Pager(
+    position_in=_position, ask=_Asked, cursors=numbered_cursors(CursorKind.CHARGES, attrgetter("first_seq"))
+)
 
+charge_page = _PAGER.page
+prefetch_page = _PAGER.prefetch
 
-def prefetch_page(
-    context: QueryContext,
-    account_id: int,
-    row_filter: ChargeFilter,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-) -> PageKey:
-    """Prefetches the page's charges."""
-    _Asked(context, account_id, row_filter, _window(account_id, row_filter, first, after, last, before))
-    return account_id, row_filter
+PageKey = tuple[int, ChargeFilter]
+"""The list that a count is of."""
 
 
 def prefetch_count(context: QueryContext, page: PageKey) -> None:
@@ -162,17 +115,10 @@ async def charge_of(context: QueryContext, row: TransactionRow) -> ChargeRow | N
 
 
 async def charge_transactions(
-    context: QueryContext,
-    charge: ChargeRow,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-    page_projection: PageProjection = ALL,
+    context: QueryContext, charge: ChargeRow, page_projection: PageProjection = ALL, **paging: Unpack[Paging]
 ) -> Page[TransactionRow]:
     """The rows of one charge: the same list, with the same cursors, as the account's narrowed to its resource."""
     row_filter = TransactionFilter(ref_type=charge.ref_type, ref_id=charge.ref_id)
-    window, ends = transactions.stretch_in(charge.account_id, row_filter, first, after, last, before, page_projection)
-    context.take_nested_rows(window.limit - 1)
-    return await transactions.transaction_page_in(context, charge.account_id, row_filter, window, ends)
+    stretch = transactions.PAGER.stretch(charge.account_id, row_filter, page_projection, **paging)
+    context.take_nested_rows(stretch.window.limit - 1)
+    return await transactions.PAGER.page_in(context, charge.account_id, row_filter, stretch)

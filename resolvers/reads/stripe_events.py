@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+from typing import Final
+
 from db import stripe_events
 from db.filters import StripeEventFilter
 from db.rows import AccountRow
 from db.stripe_events import StripeEventRow
 from ledger.stripe.events import EventState
 from resolvers.context import QueryContext
-from resolvers.cursors import CursorKind, CursorWriter, filter_digest, position_in
-from resolvers.pages import Page, page_rows, window_of
+from resolvers.cursors import CursorKind
+from resolvers.pager import NumberedList
+from resolvers.pages import Page
+
+_LIST: Final = NumberedList[StripeEventRow](CursorKind.STRIPE_EVENTS, attrgetter("number"))
 
 
 async def event_page(
@@ -17,13 +23,11 @@ async def event_page(
 ) -> Page[StripeEventRow]:
     context.require_operator()
     row_filter = StripeEventFilter(None if state is None else state.value)
-    digest = filter_digest(row_filter)
-    position = position_in(after, "after", CursorKind.STRIPE_EVENTS, 0, digest)
-    window = window_of(first, None, position, None)
-    found = await stripe_events.event_page(context.snapshot, row_filter.state, limit=window.limit, after=position)
-    rows, has_next, has_previous = page_rows(found, window)
-    writer = CursorWriter(CursorKind.STRIPE_EVENTS, 0, digest)
-    return Page(0, row_filter, rows, has_next, has_previous, lambda rows: writer.of_seqs([row.number for row in rows]))
+
+    async def read(limit: int, after: int | None) -> list[StripeEventRow]:
+        return await stripe_events.event_page(context.snapshot, row_filter.state, limit=limit, after=after)
+
+    return await _LIST.page(read, first, after, row_filter)
 
 
 async def event_count(context: QueryContext, page: Page[StripeEventRow]) -> int:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
-from db.filters import TransactionFilter, Window
+from db.filters import TransactionFilter
 from db.position import Position
 from db.rows import TransactionRow
 from db.transactions import TransactionTotalsRow
@@ -14,8 +12,9 @@ from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_transaction_id
 from ledger.kinds import HOLDABLE, KINDS, RefType, TransactionSource, TransactionType
 from resolvers.context import QueryContext, covers
-from resolvers.cursors import LedgerCursorWriter, diverged, filter_digest, ledger_position_in
-from resolvers.pages import ALL, Page, PageProjection, page_rows, window_of
+from resolvers.cursors import LedgerCursorWriter, diverged, ledger_position_in
+from resolvers.pager import Asked, Pager, Stretch
+from resolvers.pages import CursorsOf, Page, PageRows
 from resolvers.reads.accounts import checked_search
 from resolvers.reads.explanations import Facts, explain
 from resolvers.reads.texts import checked_ref_id
@@ -62,42 +61,44 @@ def _kinds(
     return None if len(kinds) == len(KINDS) and not all_named else kinds
 
 
+class _Asked(Asked[TransactionRow]):
+    def __init__(self, context: QueryContext, account_id: int, row_filter: TransactionFilter, stretch: Stretch) -> None:
+        loaders, window = context.loaders, stretch.window
+        super().__init__(loaders.transaction_page.load((account_id, (row_filter, window))), window)
+        self._newer = loaders.transaction_count.load((account_id, row_filter)) if window.after == 0 else None
+        # Cursors of version 1 have nothing to compare, and position 0 has no row.
+        self._hashes = [
+            (end, loaders.row_hash.load((account_id, end.position.seq)))
+            for end in stretch.ends
+            if end.position.seq and end.position.hash is not None
+        ]
+
+    async def rows(self) -> PageRows[TransactionRow]:
+        """Raises BadCursor if the ledger has another row at one of the ends than its cursor was made of."""
+        for end, row_hash in self._hashes:
+            if not end.position.is_at(await row_hash):
+                raise diverged(f"{end.argument} is a cursor of a row that is not in the ledger")
+        rows, has_next, has_previous = await super().rows()
+        return rows, has_next, has_previous if self._newer is None else await self._newer > 0
+
+
+def _bounds(after: Position | None, before: Position | None) -> tuple[int | None, int | None]:
+    """Position 0 is where an empty account's balance stood: every row is newer, and no row is there."""
+    return None if after is None else after.seq, None if before is None else before.seq or None
+
+
+def _cursors(account_id: int, digest: bytes) -> CursorsOf[TransactionRow]:
+    writer = LedgerCursorWriter(account_id, digest)
+    return lambda rows: writer.of_rows([(row.seq, row.hash) for row in rows])
+
+
+PAGER: Final = Pager(position_in=ledger_position_in, ask=_Asked, cursors=_cursors, bounds=_bounds)
+
+transaction_page = PAGER.page
+prefetch_page = PAGER.prefetch
+
 PageKey = tuple[int, TransactionFilter]
-"""What the count and the totals of a page are of."""
-
-
-async def transaction_page(
-    context: QueryContext,
-    account_id: int,
-    row_filter: TransactionFilter,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-    page_projection: PageProjection = ALL,
-) -> Page[TransactionRow]:
-    """Newest first; `after` means older, `before` newer."""
-    stretch = stretch_in(account_id, row_filter, first, after, last, before, page_projection)
-    return await transaction_page_in(context, account_id, row_filter, stretch.window, stretch.ends)
-
-
-def prefetch_page(
-    context: QueryContext,
-    account_id: int,
-    row_filter: TransactionFilter,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-    page_projection: PageProjection = ALL,
-) -> PageKey:
-    """Prefetches the page's rows."""
-    stretch = stretch_in(account_id, row_filter, first, after, last, before, page_projection)
-    context.loaders.transaction_page.load((account_id, (row_filter, stretch.window)))
-    _ask_hashes(context, account_id, stretch.ends)
-    return account_id, row_filter
+"""The list that a count and totals are of."""
 
 
 def prefetch_count(context: QueryContext, page: PageKey) -> None:
@@ -106,79 +107,6 @@ def prefetch_count(context: QueryContext, page: PageKey) -> None:
 
 def prefetch_totals(context: QueryContext, page: PageKey) -> None:
     context.loaders.transaction_totals.load(page)
-
-
-class End(NamedTuple):
-    """A cursor that a page was asked for with."""
-
-    argument: str
-    position: Position
-
-
-class Stretch(NamedTuple):
-    window: Window
-    ends: tuple[End, ...]
-
-
-# Asked for twice: by the prefetch and by the resolver.
-@lru_cache(maxsize=1_024)
-def stretch_in(
-    account_id: int,
-    row_filter: TransactionFilter,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-    page_projection: PageProjection,
-) -> Stretch:
-    digest = filter_digest(row_filter)
-    older = ledger_position_in(after, "after", account_id, digest)
-    newer = ledger_position_in(before, "before", account_id, digest)
-    window = window_of(
-        first,
-        last,
-        None if older is None else older.seq,
-        # Position 0 is where an empty account's balance stood: every row is newer, none lies there.
-        None if newer is None else newer.seq or None,
-    )
-    ends = tuple(End(name, position) for name, position in (("after", older), ("before", newer)) if position)
-    return Stretch(replace(window, columns=page_projection.columns, unread=not page_projection.rows), ends)
-
-
-def _ask_hashes(
-    context: QueryContext, account_id: int, ends: Sequence[End]
-) -> list[tuple[End, Awaitable[bytes | None]]]:
-    """Cursors of version 1 have nothing to compare, and position 0 has no row."""
-    return [
-        (end, context.loaders.row_hash.load((account_id, end.position.seq)))
-        for end in ends
-        if end.position.seq and end.position.hash is not None
-    ]
-
-
-async def transaction_page_in(
-    context: QueryContext, account_id: int, row_filter: TransactionFilter, window: Window, ends: Sequence[End] = ()
-) -> Page[TransactionRow]:
-    """Raises BadCursor if the ledger has another row at one of the ends than its cursor was made of."""
-    found = context.loaders.transaction_page.load((account_id, (row_filter, window)))
-    newer = context.loaders.transaction_count.load((account_id, row_filter)) if window.after == 0 else None
-    for end, row_hash in _ask_hashes(context, account_id, ends):
-        if not end.position.is_at(await row_hash):
-            raise diverged(f"{end.argument} is a cursor of a row that is not in the ledger")
-    rows, has_next, has_previous = page_rows(await found, window)
-    if newer is not None:
-        has_previous = await newer > 0
-    writer = LedgerCursorWriter(account_id, filter_digest(row_filter))
-    if window.unread:
-        return Page.unread(account_id, row_filter)
-    return Page(
-        account_id,
-        row_filter,
-        rows,
-        has_next,
-        has_previous,
-        lambda rows: writer.of_rows([(row.seq, row.hash) for row in rows]),
-    )
 
 
 async def transaction_count(context: QueryContext, page: Page[TransactionRow]) -> int:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
-from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
-from db.filters import UsageFilter, Window
+from db.filters import UsageFilter
 from db.rows import UsageDayRow
 from db.usage import UsageTotalsRow
 from ledger.errors import BadUserInput
@@ -18,11 +16,11 @@ from resolvers.cursors import (
     CursorWriter,
     UsagePosition,
     check_cursor,
-    filter_digest,
     read_cursor,
     usage_position,
 )
-from resolvers.pages import ALL, Page, PageProjection, page_rows, window_of
+from resolvers.pager import Asked, Pager, Stretch
+from resolvers.pages import CursorsOf, Page
 from resolvers.reads.texts import checked_characters
 
 MAX_MODELS: Final = 100
@@ -60,79 +58,28 @@ def _position(text: str | None, argument: str, account_id: int, digest: bytes) -
     return usage_position(cursor, argument)
 
 
+def _ask(context: QueryContext, account_id: int, row_filter: UsageFilter, stretch: Stretch) -> Asked[UsageDayRow]:
+    window = stretch.window
+    return Asked(context.loaders.usage_page.load((account_id, (row_filter, window))), window)
+
+
+def _cursors(account_id: int, digest: bytes) -> CursorsOf[UsageDayRow]:
+    writer = CursorWriter(CursorKind.USAGE, account_id, digest)
+    return lambda rows: writer.of_usages(map(_POSITION, rows))
+
+
+_PAGER: Final = Pager(position_in=_position, ask=_ask, cursors=_cursors)
+
+usage_page = _PAGER.page
+prefetch_page = _PAGER.prefetch
+
 PageKey = tuple[int, UsageFilter]
-"""What the totals of a page are of."""
-
-
-async def usage_page(
-    context: QueryContext,
-    account_id: int,
-    row_filter: UsageFilter,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-    page_projection: PageProjection = ALL,
-) -> Page[UsageDayRow]:
-    """Newest first; `after` means older, `before` newer."""
-    window = _window(account_id, row_filter, first, after, last, before, page_projection)
-    found = await context.loaders.usage_page.load((account_id, (row_filter, window)))
-    rows, has_next, has_previous = page_rows(found, window)
-    writer = CursorWriter(CursorKind.USAGE, account_id, filter_digest(row_filter))
-    if window.unread:
-        return Page.unread(account_id, row_filter)
-    return Page(
-        account_id,
-        row_filter,
-        rows,
-        has_next,
-        has_previous,
-        lambda rows: writer.of_usages(map(_POSITION, rows)),
-    )
-
-
-def prefetch_page(
-    context: QueryContext,
-    account_id: int,
-    row_filter: UsageFilter,
-    *,
-    first: int | None = None,
-    after: str | None = None,
-    last: int | None = None,
-    before: str | None = None,
-    page_projection: PageProjection = ALL,
-) -> PageKey:
-    """Prefetches the page's rows."""
-    window = _window(account_id, row_filter, first, after, last, before, page_projection)
-    context.loaders.usage_page.load((account_id, (row_filter, window)))
-    return account_id, row_filter
+"""The list that totals are of."""
 
 
 def prefetch_totals(context: QueryContext, page: PageKey) -> None:
     """The count comes along with them."""
     context.loaders.usage_totals.load(page)
-
-
-# Asked for twice: by the prefetch and by the resolver.
-@lru_cache(maxsize=1_024)
-def _window(
-    account_id: int,
-    row_filter: UsageFilter,
-    first: int | None,
-    after: str | None,
-    last: int | None,
-    before: str | None,
-    page_projection: PageProjection,
-) -> Window:
-    digest = filter_digest(row_filter)
-    window = window_of(
-        first,
-        last,
-        _position(after, "after", account_id, digest),
-        _position(before, "before", account_id, digest),
-    )
-    return replace(window, columns=page_projection.columns, unread=not page_projection.rows)
 
 
 async def usage_count(context: QueryContext, page: Page[UsageDayRow]) -> int:

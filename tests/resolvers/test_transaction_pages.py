@@ -21,6 +21,7 @@ from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionSource, TransactionType
 from resolvers.context import QueryContext
 from resolvers.cursors import LedgerCursorWriter, filter_digest
+from resolvers.pager import Stretch
 from resolvers.reads import accounts, transactions
 from resolvers.reads.transactions import transaction_filter, transaction_page
 from tests.resolvers.ledgers import (
@@ -184,7 +185,7 @@ async def test_accounts_read_together_get_what_each_gets_alone(
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
         pages = await asyncio.gather(
-            *(transactions.transaction_page_in(context, account_id, row_filter, window) for account_id in made)
+            *(transactions.PAGER.page_in(context, account_id, row_filter, Stretch(window)) for account_id in made)
         )
         counts = await asyncio.gather(*(transactions.transaction_count(context, page) for page in pages))
         totals = await asyncio.gather(*(transactions.transaction_totals(context, page) for page in pages))

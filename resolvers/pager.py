@@ -1,0 +1,163 @@
+"""One way to read a page: from paging arguments to a window, asked for by prefetches and by resolvers alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, Unpack
+
+from db.filters import Window
+from resolvers.context import QueryContext
+from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, ListFilter, filter_digest, position_in
+from resolvers.pages import ALL, CursorsOf, Page, PageProjection, PageRows, page_rows, window_of
+
+Row = TypeVar("Row")
+Filter = TypeVar("Filter", bound=ListFilter)
+
+
+class Paging(TypedDict, total=False):
+    """The arguments that all connections share: `after` means older, `before` newer."""
+
+    first: int | None
+    after: str | None
+    last: int | None
+    before: str | None
+
+
+class End(NamedTuple):
+    """A cursor that a page was asked for with."""
+
+    argument: str
+    position: Any
+
+
+class Stretch(NamedTuple):
+    window: Window
+    ends: tuple[End, ...] = ()
+
+
+class Asked(Generic[Row]):
+    """The rows of a page: asked for as soon as it is made, and waited for by `rows`."""
+
+    def __init__(self, found: Awaitable[Sequence[Row]], window: Window) -> None:
+        self._found = found
+        self._window = window
+
+    async def rows(self) -> PageRows[Row]:
+        return page_rows(await self._found, self._window)
+
+
+class Pager(Generic[Row, Filter]):
+    """Reads the pages of one kind of list of an account. A page's rows are newest first."""
+
+    def __init__(
+        self,
+        *,
+        position_in: Callable[[str | None, str, int, bytes], Any],
+        ask: Callable[[QueryContext, int, Filter, Stretch], Asked[Row]],
+        cursors: Callable[[int, bytes], CursorsOf[Row]],
+        bounds: Callable[[Any, Any], tuple[object, object]] = lambda after, before: (after, before),
+    ) -> None:
+        """`position_in` reads the text of an argument's cursor, `bounds` makes those of a window from two positions,
+        and `cursors` writes the cursors of an account's list whose filter has this digest."""
+        self._position_in = position_in
+        self._ask = ask
+        self._cursors = cursors
+        self._bounds = bounds
+        # Asked for twice: by the prefetch and by the resolver.
+        self._cached_stretch = lru_cache(maxsize=1_024)(self._stretch)
+
+    def stretch(
+        self,
+        account_id: int,
+        row_filter: Filter,
+        projection: PageProjection = ALL,
+        *,
+        first: int | None = None,
+        after: str | None = None,
+        last: int | None = None,
+        before: str | None = None,
+    ) -> Stretch:
+        return self._cached_stretch(account_id, row_filter, projection, first, after, last, before)
+
+    def _stretch(
+        self,
+        account_id: int,
+        row_filter: Filter,
+        projection: PageProjection,
+        first: int | None,
+        after: str | None,
+        last: int | None,
+        before: str | None,
+    ) -> Stretch:
+        digest = filter_digest(row_filter)
+        older = self._position_in(after, "after", account_id, digest)
+        newer = self._position_in(before, "before", account_id, digest)
+        window = window_of(first, last, *self._bounds(older, newer))
+        ends = tuple(End(name, end) for name, end in (("after", older), ("before", newer)) if end is not None)
+        return Stretch(replace(window, columns=projection.columns, unread=not projection.rows), ends)
+
+    def prefetch(
+        self,
+        context: QueryContext,
+        account_id: int,
+        row_filter: Filter,
+        page_projection: PageProjection = ALL,
+        **paging: Unpack[Paging],
+    ) -> tuple[int, Filter]:
+        """Prefetches the page's rows. Returns the key by which the whole list is counted and added up."""
+        self._ask(context, account_id, row_filter, self.stretch(account_id, row_filter, page_projection, **paging))
+        return account_id, row_filter
+
+    async def page(
+        self,
+        context: QueryContext,
+        account_id: int,
+        row_filter: Filter,
+        page_projection: PageProjection = ALL,
+        **paging: Unpack[Paging],
+    ) -> Page[Row]:
+        """Raises BadUserInput for paging arguments that contradict each other, and BadCursor."""
+        stretch = self.stretch(account_id, row_filter, page_projection, **paging)
+        return await self.page_in(context, account_id, row_filter, stretch)
+
+    async def page_in(self, context: QueryContext, account_id: int, row_filter: Filter, stretch: Stretch) -> Page[Row]:
+        found = await self._ask(context, account_id, row_filter, stretch).rows()
+        if stretch.window.unread:
+            return Page.unread(account_id, row_filter)
+        return Page(account_id, row_filter, *found, self._cursors(account_id, filter_digest(row_filter)))
+
+
+def numbered_cursors(kind: CursorKind, number: Callable[[Row], int]) -> Callable[[int, bytes], CursorsOf[Row]]:
+    """Writes the cursors of rows that a number tells apart."""
+
+    def cursors(account_id: int, digest: bytes) -> CursorsOf[Row]:
+        writer = CursorWriter(kind, account_id, digest)
+        return lambda rows: writer.of_seqs(map(number, rows))
+
+    return cursors
+
+
+class NumberedList(Generic[Row]):
+    """A list that is read one way only, newest first, by a number of its rows: those of operators, and of keys."""
+
+    def __init__(self, kind: CursorKind, number: Callable[[Row], int]) -> None:
+        self._kind = kind
+        self._cursors = numbered_cursors(kind, number)
+
+    async def page(
+        self,
+        read: Callable[[int, int | None], Awaitable[Sequence[Row]]],
+        first: int | None,
+        after: str | None,
+        row_filter: ListFilter | None = None,
+        account_id: int = 0,
+    ) -> Page[Row]:
+        """`read` returns a limited number of rows, those after a position if there is one. Raises BadUserInput and
+        BadCursor."""
+        digest = NO_FILTER if row_filter is None else filter_digest(row_filter)
+        position = position_in(after, "after", self._kind, account_id, digest)
+        window = window_of(first, None, position, None)
+        found = page_rows(await read(window.limit, position), window)
+        return Page(account_id, row_filter, *found, self._cursors(account_id, digest))
