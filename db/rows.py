@@ -132,7 +132,22 @@ class ChargeRow(NamedTuple):
     closed_at: datetime | None
 
 
+class UsageFigures(NamedTuple):
+    """Of one usage day, or of several added up."""
+
+    calls: int
+    input_tokens: int
+    output_tokens: int
+    cost_nanos: int
+
+
+DayKey = tuple[int, date, str, str, str]
+
+
 class UsageDayRow(NamedTuple):
+    """The figures of a key: account, day, model, category and origin. They stand in the row itself, because fields are
+    read straight off it."""
+
     account_id: int
     day: date
     model: str
@@ -142,6 +157,14 @@ class UsageDayRow(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost_nanos: int
+
+    @property
+    def key(self) -> DayKey:
+        return self[:5]
+
+    @property
+    def figures(self) -> UsageFigures:
+        return UsageFigures._make(self[5:])
 
 
 class MonthlyFiguresRow(NamedTuple):

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Date, Select, String, bindparam, func, select, tuple_
 
 from db import tables
 from db.connections.snapshots import Read, Rows
 from db.filters import UsageFilter, Window
-from db.rows import UsageDayRow, named, row_of
+from db.rows import UsageDayRow, UsageFigures, named, row_of
 from db.statements import (
     THE_ACCOUNT,
     column_names,
@@ -110,17 +110,8 @@ def _page(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
     )
 
 
-class UsageTotalsRow(NamedTuple):
-    account_id: int
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_nanos: int
-
-
 def _totals(account: ColumnElement[int], shape: _Shape) -> Select[Any]:
-    figures = (_ROW.c.calls, _ROW.c.input_tokens, _ROW.c.output_tokens, _ROW.c.cost_nanos)
-    sums = [exact_sum(figure, postgresql=shape.postgresql) for figure in figures]
+    sums = [exact_sum(_ROW.c[name], postgresql=shape.postgresql) for name in UsageFigures._fields]
     return select(account.label("account_id"), *chain.from_iterable(sums), func.count()).where(
         *_conditions(account, shape)
     )
@@ -163,13 +154,13 @@ def usage_pages(
 
 def usage_totals(
     postgresql: bool, account_ids: Sequence[int], row_filter: UsageFilter
-) -> Read[dict[int, tuple[UsageTotalsRow, int]]]:
+) -> Read[dict[int, tuple[UsageFigures, int]]]:
     """The totals of each account, and the number of usage days that they are over."""
     one, each = _statements(_shape(postgresql, row_filter), totals=True)
 
-    def totals(found: Mapping[int, Rows]) -> dict[int, tuple[UsageTotalsRow, int]]:
+    def totals(found: Mapping[int, Rows]) -> dict[int, tuple[UsageFigures, int]]:
         return {
-            account: (UsageTotalsRow(account, *exact_sums(rows[0][1:-1], postgresql=postgresql)), int(rows[0][-1]))
+            account: (UsageFigures._make(exact_sums(rows[0][1:-1], postgresql=postgresql)), int(rows[0][-1]))
             for account, rows in found.items()
         }
 

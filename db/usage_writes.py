@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import date, datetime
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
 from db.keyed_rows import is_postgresql, key_arrays, listed_keys, rows_with_keys
-from db.statements import columns
+from db.rows import DayKey, UsageDayRow, UsageFigures
 from db.writes import upsert
 
-DayKey = tuple[int, date, str, str, str]
 RequestKey = tuple[int, bytes]
 
 
-class FedDayRow(NamedTuple):
-    """A usage day with what it is fed by: its first five columns are its key, the next four its figures."""
+class FedDay(NamedTuple):
+    """A usage day with what it is fed by."""
 
-    account_id: int
-    day: date
-    model: str
-    category: str
-    origin: str
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_nanos: int
+    row: UsageDayRow
     fed_by: str
 
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        return *self.row, self.fed_by
 
-async def usage_days(connection: AsyncConnection, keys: Collection[DayKey]) -> dict[DayKey, FedDayRow]:
+    @classmethod
+    def of_columns(cls, columns: Sequence[Any]) -> Self:
+        return cls(UsageDayRow._make(columns[:-1]), columns[-1])
+
+
+FED_DAY_COLUMNS: Final = (*UsageDayRow._fields, "fed_by")
+CHANGING_OF_DAYS: Final = (*UsageFigures._fields, "fed_by")
+
+
+async def usage_days(connection: AsyncConnection, keys: Collection[DayKey]) -> dict[DayKey, FedDay]:
     table = tables.usage_days
-    rows = await rows_with_keys(connection, tuple(columns(table, FedDayRow)), tuple(table.primary_key), keys)
-    return {tuple(row[:5]): FedDayRow._make(row) for row in rows}
+    found = tuple(table.c[name] for name in FED_DAY_COLUMNS)
+    days = map(FedDay.of_columns, await rows_with_keys(connection, found, tuple(table.primary_key), keys))
+    return {day.row.key: day for day in days}
 
 
-async def put_usage_days(connection: AsyncConnection, rows: Collection[FedDayRow]) -> None:
-    if not rows:
+async def put_usage_days(connection: AsyncConnection, days: Collection[FedDay]) -> None:
+    if not days:
         return
     table = tables.usage_days
     statement = upsert(connection, table)
-    figures = ("calls", "input_tokens", "output_tokens", "cost_nanos", "fed_by")
     await connection.execute(
         statement.on_conflict_do_update(
             index_elements=list(table.primary_key.columns),
-            set_={name: statement.excluded[name] for name in figures},
+            set_={name: statement.excluded[name] for name in CHANGING_OF_DAYS},
         ),
-        [row._asdict() for row in rows],
+        [dict(zip(FED_DAY_COLUMNS, day.columns, strict=True)) for day in days],
     )
 
 

@@ -7,12 +7,13 @@ from datetime import date, datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
+from db.rows import UsageFigures
 from demo.scenes import Posted, Scene
 from ledger.commands import Period, Writer
 from ledger.descriptions import dollars
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin, WriterKind
-from ledger.metering import UsageSums, usage_entry
+from ledger.metering import usage_entry
 from ledger.money import format_nanos
 
 _API_METERING: Final = Writer(WriterKind.SERVICE, "api-metering")
@@ -103,8 +104,8 @@ def billed(calls: Calls, batch: Batch) -> Scene:
     model = calls.model
     tokens = f"{calls.input_tokens:,} in + {calls.output_tokens:,} out tokens, " if calls.input_tokens else ""
     description = f"API usage {model.name}: {calls.calls:,} calls, {tokens}{_RATES[model]}"
-    usage = UsageSums({model.name}, calls.calls, calls.input_tokens, calls.output_tokens, calls.cost_nanos)
-    move = usage_entry(f"{batch.name}-{model.name}", usage, batch.period, description)
+    figures = UsageFigures(calls.calls, calls.input_tokens, calls.output_tokens, calls.cost_nanos)
+    move = usage_entry(f"{batch.name}-{model.name}", {model.name}, figures, batch.period, description)
     return Scene(batch.posted_at, Posted(_API_METERING, move), move.amount_nanos, 1)
 
 

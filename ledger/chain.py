@@ -29,11 +29,13 @@ def format_time(moment: datetime) -> str:
     return text if len(text) == 27 else f"{text[:19]}.000000Z"
 
 
-def canonical_text(row: TransactionRow) -> bytes:
-    def time(moment: datetime | None) -> str | None:
-        return None if moment is None else format_time(moment)
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)
 
-    columns = [
+
+def canonical_columns(row: TransactionRow) -> list[object]:
+    """The values of a row as REST and CSV have them, without its hash."""
+    return [
         transaction_id_text(row.account_id, row.seq),
         account_id_text(row.account_id),
         row.seq,
@@ -47,10 +49,13 @@ def canonical_text(row: TransactionRow) -> bytes:
         row.ref_id,
         row.actor,
         None if row.corrects_seq is None else transaction_id_text(row.account_id, row.corrects_seq),
-        time(row.period_start),
-        time(row.period_end),
+        _time(row.period_start),
+        _time(row.period_end),
     ]
-    return orjson.dumps(columns)
+
+
+def canonical_text(row: TransactionRow) -> bytes:
+    return orjson.dumps(canonical_columns(row))
 
 
 def row_hash(previous: bytes, row: TransactionRow) -> bytes:

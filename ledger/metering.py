@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from db.rows import UsageFigures
 from ledger import descriptions
 from ledger.commands import Entry, Period, Posting, Recording, Ref, Writer
 from ledger.errors import BadUserInput, Conflict
@@ -29,14 +30,6 @@ class MeteredRequest(NamedTuple):
     model: str
     category: UsageCategory
     origin: UsageOrigin
-    input_tokens: int
-    output_tokens: int
-    cost_nanos: int
-
-
-class UsageSums(NamedTuple):
-    models: Collection[str]
-    calls: int
     input_tokens: int
     output_tokens: int
     cost_nanos: int
@@ -124,19 +117,20 @@ def _check_verdicts(verdicts: Sequence[Verdict], batch: UsageBatch) -> None:
 def _charge(requests: Sequence[MeteredRequest], ref_id: str, batch: UsageBatch) -> tuple[Entry, ...]:
     if not any(one.cost_nanos for one in requests):
         return ()
-    usage = UsageSums(
-        {one.model for one in requests},
+    figures = UsageFigures(
         len(requests),
         sum(one.input_tokens for one in requests),
         sum(one.output_tokens for one in requests),
         sum(one.cost_nanos for one in requests),
     )
     period = Period(min(one.at for one in requests), max(one.at for one in requests) + _MICROSECOND)
-    return (usage_entry(ref_id, usage, period, batch.description),)
+    return (usage_entry(ref_id, {one.model for one in requests}, figures, period, batch.description),)
 
 
-def usage_entry(ref_id: str, usage: UsageSums, period: Period, description: str | None = None) -> Entry:
+def usage_entry(
+    ref_id: str, models: Collection[str], figures: UsageFigures, period: Period, description: str | None = None
+) -> Entry:
     """The row of some calls that cost something."""
     if description is None:
-        description = descriptions.api_usage(usage.models, usage.calls, usage.input_tokens, usage.output_tokens)
-    return Entry(TransactionType.GPU_USAGE, -usage.cost_nanos, description, Ref(RefType.API_USAGE, ref_id), period)
+        description = descriptions.api_usage(models, figures.calls, figures.input_tokens, figures.output_tokens)
+    return Entry(TransactionType.GPU_USAGE, -figures.cost_nanos, description, Ref(RefType.API_USAGE, ref_id), period)

@@ -21,8 +21,8 @@ from typing import Final, NamedTuple
 from db import usage_writes, writes
 from db.database import WriteConnection
 from db.errors import NumberOutOfRange
-from db.rows import MonthlyFiguresRow
-from db.usage_writes import DayKey, FedDayRow, RequestKey
+from db.rows import DayKey, MonthlyFiguresRow, UsageDayRow, UsageFigures
+from db.usage_writes import FedDay, RequestKey
 from ledger.errors import NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
@@ -62,15 +62,7 @@ class UsageRequest(NamedTuple):
 
 
 class Rollup(NamedTuple):
-    account_id: int
-    day: date
-    model: str
-    category: str
-    origin: str
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    cost_nanos: int
+    row: UsageDayRow
     replace: bool = False
     """Takes the place of other figures, and of requests."""
 
@@ -108,8 +100,8 @@ async def record_rollups(connection: WriteConnection, rollups: Sequence[Rollup])
 
     Raises as `record_requests` does.
     """
-    await _lock(connection, {rollup.account_id for rollup in rollups})
-    days = _Rollups(await usage_writes.usage_days(connection, {one[:5] for one in rollups}))
+    await _lock(connection, {rollup.row.account_id for rollup in rollups})
+    days = _Rollups(await usage_writes.usage_days(connection, {one.row.key for one in rollups}))
     verdicts = [days.put(rollup) for rollup in rollups]
     await _write(connection, days.recorded())
     return verdicts
@@ -134,7 +126,7 @@ class Recorded(NamedTuple):
     """What is to be written."""
 
     requests: Sequence[RequestKey]
-    days: Sequence[FedDayRow]
+    days: Sequence[FedDay]
     months: Sequence[MonthlyFiguresRow]
     """What is added to them."""
 
@@ -146,7 +138,7 @@ def request_key(request: UsageRequest) -> RequestKey:
 class Recorder:
     """Counts requests in memory, each once: from what is known of them and of their days to what is to be written."""
 
-    def __init__(self, known: set[RequestKey], stored: dict[DayKey, FedDayRow]) -> None:
+    def __init__(self, known: set[RequestKey], stored: dict[DayKey, FedDay]) -> None:
         """`stored` are all days of the requests that are recorded, as far as they are there."""
         self._known = known
         self._stored = stored
@@ -185,13 +177,13 @@ class Recorder:
             self._add(request, -1)
         del self._taken[mark:]
 
-    def _days(self) -> list[FedDayRow]:
+    def _days(self) -> list[FedDay]:
         rows = []
         for key, sums in self._sums.items():
             if sums[0]:
                 stored = self._stored.get(key)
-                before = (0, 0, 0, 0) if stored is None else stored[5:9]
-                rows.append(FedDayRow._make((*key, *map(add, before, sums), _REQUESTS)))
+                before = _figures(stored)
+                rows.append(FedDay(UsageDayRow(*key, *map(add, before, sums)), _REQUESTS))
         return rows
 
     def recorded(self) -> Recorded:
@@ -202,19 +194,19 @@ class Recorder:
 class _Rollups:
     """The days that rollups touch: as they are stored, and as they will be."""
 
-    def __init__(self, stored: dict[DayKey, FedDayRow]) -> None:
+    def __init__(self, stored: dict[DayKey, FedDay]) -> None:
         self._stored = stored
-        self._rollups: dict[DayKey, FedDayRow] = {}
+        self._rollups: dict[DayKey, FedDay] = {}
 
     def put(self, rollup: Rollup) -> Verdict:
-        key = rollup[:5]
+        key = rollup.row.key
         known = self._rollups.get(key) or self._stored.get(key)
         if known is not None:
-            if known[5:9] == rollup[5:9]:
+            if known.row == rollup.row:
                 return Verdict.KNOWN
             if not rollup.replace:
                 return Verdict.DIFFERS if known.fed_by == _ROLLUP else Verdict.FED_BY_REQUESTS
-        self._rollups[key] = FedDayRow(*rollup[:9], fed_by=_ROLLUP)
+        self._rollups[key] = FedDay(rollup.row, _ROLLUP)
         return Verdict.TAKEN
 
     def recorded(self) -> Recorded:
@@ -222,12 +214,14 @@ class _Rollups:
         return _recorded([], self._rollups.values(), self._stored)
 
 
-def _recorded(
-    requests: Sequence[RequestKey], changed: Iterable[FedDayRow], stored: dict[DayKey, FedDayRow]
-) -> Recorded:
+def _figures(stored: FedDay | None) -> UsageFigures:
+    return UsageFigures(0, 0, 0, 0) if stored is None else stored.row.figures
+
+
+def _recorded(requests: Sequence[RequestKey], changed: Iterable[FedDay], stored: dict[DayKey, FedDay]) -> Recorded:
     days = sorted(changed)
-    for row in days:
-        _check_range(row[5:9], f"{row.model} on {row.day}", row.account_id)
+    for row, _ in days:
+        _check_range(row.figures, f"{row.model} on {row.day}", row.account_id)
     return Recorded(requests, days, _increments(days, stored))
 
 
@@ -238,16 +232,15 @@ def _check_range(figures: Sequence[int], what: str, account_id: int) -> None:
         raise NumberOutOfRange(msg)
 
 
-def _increments(rows: Sequence[FedDayRow], stored: dict[DayKey, FedDayRow]) -> list[MonthlyFiguresRow]:
+def _increments(days: Sequence[FedDay], stored: dict[DayKey, FedDay]) -> list[MonthlyFiguresRow]:
     """What the months gain, or lose, by the change of their days."""
     months: dict[tuple[int, str], list[int]] = {}
-    for row in rows:
+    for row, _ in days:
         sums = months.setdefault((row.account_id, row.day.isoformat()[:7]), [0, 0, 0])
-        before = stored.get(row[:5])
-        old = (0, 0, 0, 0) if before is None else before[5:9]
-        sums[1 if row.origin == UsageOrigin.USER_INFERENCE else 0] += row.calls - old[0]
+        old = _figures(stored.get(row.key))
+        sums[1 if row.origin == UsageOrigin.USER_INFERENCE else 0] += row.calls - old.calls
         if row.category in TOKEN_CATEGORIES:
-            sums[2] += row.input_tokens + row.output_tokens - old[1] - old[2]
+            sums[2] += row.input_tokens + row.output_tokens - old.input_tokens - old.output_tokens
     for (account_id, month), sums in months.items():
         _check_range(sums, month, account_id)
     return [

@@ -18,9 +18,17 @@ from db.errors import DatabaseError
 from db.filters import ChargeFilter, TransactionFilter, UsageFilter, Window
 from db.recharges import RechargeViewRow
 from db.resources import Resource
-from db.rows import AccountRow, ApiKeyRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.rows import (
+    AccountRow,
+    ApiKeyRow,
+    ChargeRow,
+    HoldRow,
+    MonthlyFiguresRow,
+    TransactionRow,
+    UsageDayRow,
+    UsageFigures,
+)
 from db.transactions import TransactionTotalsRow
-from db.usage import UsageTotalsRow
 
 Arguments = TypeVar("Arguments", bound=Hashable)
 Key = TypeVar("Key", bound=Hashable)
@@ -264,7 +272,7 @@ class Loaders:
         return ResourceLoader(self._snapshot, transactions.transaction_totals, _resource_totals, _filter_alone)
 
     @_made_once
-    def usage_totals(self) -> GroupedLoader[UsageFilter, tuple[UsageTotalsRow, int]]:
+    def usage_totals(self) -> GroupedLoader[UsageFilter, tuple[UsageFigures, int]]:
         return GroupedLoader(self._snapshot, usage.usage_totals)
 
     @_made_once

@@ -7,8 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.filters import ALL_USAGE, UsageFilter
-from db.rows import UsageDayRow
-from db.usage import UsageTotalsRow
+from db.rows import UsageDayRow, UsageFigures
 from execution.attributes import ANY, PROJECTION, Projection
 from execution.calls import PREFETCH
 from resolvers.context import QueryContext
@@ -50,7 +49,7 @@ class UsageTotals:
     output_tokens: BigInteger = strawberry.field(description="Tokens that the models generated.")
 
     @strawberry.field(description="Input plus output tokens.")
-    def tokens(self: UsageTotalsRow) -> BigInteger:
+    def tokens(self: UsageFigures) -> BigInteger:
         return BigInteger(self.input_tokens + self.output_tokens)
 
     cost_nanos: Nanos = strawberry.field(name="cost", description="Cost of the calls in US dollars.")
@@ -61,7 +60,7 @@ class UsageTotals:
     graphql_type=UsageTotals,
     metadata={PREFETCH: usage.prefetch_totals, PROJECTION: OF_THE_LIST},
 )
-async def totals(self: Page[UsageDayRow], info: Info[QueryContext, None]) -> UsageTotalsRow:
+async def totals(self: Page[UsageDayRow], info: Info[QueryContext, None]) -> UsageFigures:
     return await usage.usage_totals(info.context, self)
 
 

@@ -45,7 +45,7 @@ from db.rows import (
     folded_of_transaction,
 )
 from db.statements import columns, is_one_of
-from db.usage_writes import FedDayRow
+from db.usage_writes import CHANGING_OF_DAYS, FED_DAY_COLUMNS, FedDay
 
 _ACCOUNT: Final = tables.accounts
 _VERSION: Final = literal_column("accounts.xmin::text", String())
@@ -91,7 +91,8 @@ def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
         reads.append((keyed_statement(key, key), key_arrays(key, keys.requests)))
     if keys.days:
         table = tables.usage_days
-        reads.append((_by_key(table, FedDayRow), key_arrays(tuple(table.primary_key), keys.days)))
+        key, found = tuple(table.primary_key), tuple(table.c[name] for name in FED_DAY_COLUMNS)
+        reads.append((keyed_statement(found, key), key_arrays(key, keys.days)))
     return reads
 
 
@@ -108,14 +109,14 @@ async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, 
     charges = [ChargeRow._make(row) for row in next(found)] if keys.charges else []
     holds = [HoldRow._make(row) for row in next(found)] if keys.charges else []
     requests = {(row[0], bytes(row[1])) for row in next(found)} if keys.requests else set()
-    days = [FedDayRow._make(row) for row in next(found)] if keys.days else []
+    days = [FedDay.of_columns(row) for row in next(found)] if keys.days else []
     return StoredState(
         {row[0]: AccountRow._make(row[:-2]) for row in accounts},
         {call[:3]: call for call in calls},
         {charge[:3]: charge for charge in charges},
         {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds},
         requests,
-        {day[:5]: day for day in days},
+        {day.row.key: day for day in days},
         {row[0]: row[-2] for row in accounts},
         reading_between(before, accounts[0][-1], after) if accounts else None,
     )
@@ -202,7 +203,7 @@ _PARTS: Final = {
     ),
     "calls": _Part(tables.idempotency_keys, IdempotencyRow._fields),
     "requests": _Part(tables.usage_requests, ("account_id", "digest")),
-    "days": _Part(tables.usage_days, FedDayRow._fields, _replacing(tables.usage_days, FedDayRow._fields[5:])),
+    "days": _Part(tables.usage_days, FED_DAY_COLUMNS, _replacing(tables.usage_days, CHANGING_OF_DAYS)),
 }
 
 
@@ -210,6 +211,8 @@ def _written(changes: ChangeSet, name: str) -> Sequence[tuple[Any, ...]]:
     """The rows of a part, as its columns are."""
     if name == "rows":
         return [(*row, *folded_of_transaction(row)) for row in changes.rows]
+    if name == "days":
+        return [day.columns for day in changes.days]
     rows: Sequence[tuple[Any, ...]] = getattr(changes, name)
     return rows
 

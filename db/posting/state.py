@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from db.clocks import ClockReading
-from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
-from db.usage_writes import DayKey, FedDayRow, RequestKey
+from db.rows import AccountRow, ChargeRow, DayKey, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+from db.usage_writes import FedDay, RequestKey
 
 Key = tuple[int, str, str]
 """Account, ref type and ref id of a charge; account, operation and key of a call."""
@@ -38,7 +38,7 @@ class StoredState:
     """The newest of each charge: only that one can be open."""
     requests: set[RequestKey] = field(default_factory=set)
     """Those that were counted before."""
-    days: dict[DayKey, FedDayRow] = field(default_factory=dict)
+    days: dict[DayKey, FedDay] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=dict)
     """PostgreSQL: of each account."""
     clock: ClockReading | None = None
@@ -56,7 +56,7 @@ class ChangeSet:
     """What is added to them."""
     calls: Sequence[IdempotencyRow]
     requests: Sequence[RequestKey] = ()
-    days: Sequence[FedDayRow] = ()
+    days: Sequence[FedDay] = ()
 
     @property
     def posted_accounts(self) -> set[int]:

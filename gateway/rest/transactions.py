@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -29,11 +28,10 @@ from gateway.rest.parameters import (
     word_parameter,
 )
 from gateway.rest.reading import export_query, reading
-from ledger.chain import format_time
+from ledger.chain import canonical_columns
 from ledger.errors import NotFound
 from ledger.ids import account_id_text, parse_transaction_id, transaction_id_text
 from ledger.kinds import RefType, TransactionSource, TransactionType
-from ledger.money import format_nanos
 from ledger.texts import REF_ID
 from resolvers.context import QueryContext
 from resolvers.pager import Stretch
@@ -139,31 +137,9 @@ def _row_filter(given: Mapping[str, Any]) -> TransactionFilter:
     )
 
 
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else format_time(moment)
-
-
 def _cells(row: TransactionRow) -> Cells:
     """In the order of COLUMNS."""
-    account_id, seq = row.account_id, row.seq
-    return [
-        transaction_id_text(account_id, seq),
-        account_id_text(account_id),
-        seq,
-        format_time(row.created_at),
-        row.type,
-        format_nanos(row.amount_nanos),
-        format_nanos(row.balance_after_nanos),
-        row.description,
-        row.source,
-        row.ref_type,
-        row.ref_id,
-        row.actor,
-        None if row.corrects_seq is None else transaction_id_text(account_id, row.corrects_seq),
-        _time(row.period_start),
-        _time(row.period_end),
-        row.hash.hex(),
-    ]
+    return [*canonical_columns(row), row.hash.hex()]
 
 
 def _position(before: str | None, account: AccountRow) -> int | None:

@@ -11,6 +11,7 @@ from typing import Final
 from db import writes
 from db.database import Database, WriteConnection
 from db.errors import NumberOutOfRange
+from db.rows import UsageDayRow
 from ledger.imports.accounts import NamedAccounts
 from ledger.imports.columns import FileRefused
 from ledger.imports.fields import DAY_NANOS, day_of
@@ -237,7 +238,7 @@ class Importer:
                 outcome.refusals.append(Refusal(line.number, self._accounts.refusal(line.account)))
                 continue
             taken.append(line)
-            rollups.append(Rollup(account_id, *line[2:], replace=self._replaces(account_id, line, state)))
+            rollups.append(Rollup(UsageDayRow(account_id, *line[2:]), self._replaces(account_id, line, state)))
         if rollups:
             for line, verdict in zip(taken, await record_rollups(connection, rollups), strict=True):
                 outcome.judge(line.number, verdict, line.calls, replacing=self._options.replace)

@@ -6,8 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from db.filters import UsageFilter
-from db.rows import UsageDayRow
-from db.usage import UsageTotalsRow
+from db.rows import UsageDayRow, UsageFigures
 from ledger.errors import BadUserInput
 from ledger.kinds import UsageCategory, UsageOrigin
 from resolvers.context import QueryContext
@@ -86,5 +85,5 @@ async def usage_count(context: QueryContext, page: Page[UsageDayRow]) -> int:
     return (await context.loaders.usage_totals.load((page.account_id, page.row_filter)))[1]
 
 
-async def usage_totals(context: QueryContext, page: Page[UsageDayRow]) -> UsageTotalsRow:
+async def usage_totals(context: QueryContext, page: Page[UsageDayRow]) -> UsageFigures:
     return (await context.loaders.usage_totals.load((page.account_id, page.row_filter)))[0]

@@ -25,11 +25,11 @@ from db.rows import (
     MonthlyFiguresRow,
     TransactionRow,
     UsageDayRow,
+    UsageFigures,
 )
 from db.stripe_events import StripeEventRow
 from db.top_ups import TopUpRow
 from db.transactions import TransactionTotalsRow
-from db.usage import UsageTotalsRow
 from ledger.commands import Posting
 from ledger.kinds import (
     AccountStatus,
@@ -198,7 +198,7 @@ def _transaction_totals(key: tuple[int, object], chances: Chances) -> tuple[obje
 
 def _usage_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
     number = chances.number("usage totals", key)
-    return (key[0], number % 100, number % 10**11, number % 10**9, number % 10**10)
+    return (number % 100, number % 10**11, number % 10**9, number % 10**10)
 
 
 _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
@@ -212,7 +212,7 @@ _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     UsageDayRow: _usage_day,
     MonthlyFiguresRow: _month,
     TransactionTotalsRow: _transaction_totals,
-    UsageTotalsRow: _usage_totals,
+    UsageFigures: _usage_totals,
     RechargeViewRow: _recharge,
 }
 
@@ -341,7 +341,7 @@ class _Loaders:
         self.balance_as_of = answers("balance", lambda key: chances.number("balance", key) % 10**12)
         self.transaction_count = answers("count", lambda key: chances.number("count", key) % 10)
         self.transaction_totals = answers("sums", lambda key: row_of(chances, TransactionTotalsRow, key))
-        self.usage_totals = answers("usage sums", lambda key: (row_of(chances, UsageTotalsRow, key), 3))
+        self.usage_totals = answers("usage sums", lambda key: (row_of(chances, UsageFigures, key), 3))
         self.transaction_page = _Pages(chances, "page", lambda key: _listed(chances, TransactionRow, key), guard=guard)
         self.usage_page = _Pages(chances, "usage page", lambda key: _listed(chances, UsageDayRow, key), guard=guard)
         self.charge = answers("charge", lambda key: row_of(chances, ChargeRow, key))

@@ -19,7 +19,7 @@ from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
 from db.filters import ALL_TRANSACTIONS, ALL_USAGE, TransactionFilter, UsageFilter, Window
 from db.rows import TransactionRow, UsageDayRow
-from db.usage_writes import FedDayRow, put_usage_days
+from db.usage_writes import FedDay, put_usage_days
 from gateway.rest import exports, transactions, usage
 from ledger.kinds import SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
 from resolvers.context import QueryContext
@@ -136,7 +136,7 @@ async def _new_usage(database: Database, days: dict[Any, tuple[int, int, int, in
         for (day, model, category, origin), figures in days.items()
     ]
     async with database.write() as connection:
-        await put_usage_days(connection, [FedDayRow(*row, "rollup") for row in rows])
+        await put_usage_days(connection, [FedDay(row, "rollup") for row in rows])
     return sorted(rows, key=lambda row: (row.day, row.model.encode(), row.category, row.origin))
 
 

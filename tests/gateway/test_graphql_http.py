@@ -18,7 +18,8 @@ from yarl import URL
 from access.keys import Keys, KeyScope, NewKey
 from db.connections.snapshots import Snapshot
 from db.database import Database
-from db.usage_writes import FedDayRow, put_usage_days
+from db.rows import UsageDayRow
+from db.usage_writes import FedDay, put_usage_days
 from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.services import Services, build_services
@@ -133,7 +134,7 @@ async def test_a_field_alone_says_what_it_says_among_all_others(gateway: Gateway
     """Only the columns that an operation reads are fetched: each field must have named those that it reads."""
     day = (int(gateway.account.removeprefix("acct_")), date(2026, 11, 2), "model", "chat", "platform", 1, 2, 3, 4)
     async with gateway.services.database.write() as writing:
-        await put_usage_days(writing, [FedDayRow(*day, "rollup")])
+        await put_usage_days(writing, [FedDay(UsageDayRow(*day), "rollup")])
     for connection, type_name in (("transactions", "Transaction"), ("usage", "UsageDay")):
         type_ = gateway.services.documents.schema.type_map[type_name]
         assert isinstance(type_, GraphQLObjectType)

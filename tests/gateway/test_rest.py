@@ -28,7 +28,7 @@ from db import writes
 from db.database import Database
 from db.errors import DatabaseUnavailable
 from db.rows import TransactionRow, UsageDayRow
-from db.usage_writes import FedDayRow, put_usage_days
+from db.usage_writes import FedDay, put_usage_days
 from gateway.requests import edge
 from gateway.rest import add_rest_routes, exports, transactions, usage
 from gateway.services import SERVICES, Services, build_services
@@ -191,7 +191,7 @@ def usage_row(row: UsageDayRow) -> Row:
 async def fill_usage(database: Database, account_id: int) -> list[Row]:
     rows = [UsageDayRow(account_id, *values) for values in USAGE_STORY]
     async with database.write() as connection:
-        await put_usage_days(connection, [FedDayRow(*row, "rollup") for row in rows])
+        await put_usage_days(connection, [FedDay(row, "rollup") for row in rows])
     return [usage_row(row) for row in sorted(rows)]
 
 
@@ -426,7 +426,7 @@ async def test_usage_export(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_usage_export_ends_at_the_newest_day_of_its_start(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = [FedDayRow(rest.mine, date(2026, 11, 4 + number), "new", "chat", "platform", 1, 1, 1, 1, "rollup")
+    later = [FedDay(UsageDayRow(rest.mine, date(2026, 11, 4 + number), "new", "chat", "platform", 1, 1, 1, 1), "rollup")
              for number in range(20)]  # fmt: skip
 
     async def put(number: int) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from db import writes
 from db.database import Database
 from db.errors import NumberOutOfRange
+from db.rows import UsageDayRow
 from ledger.errors import NotFound
 from ledger.usage import (
     MAX_COUNT,
@@ -42,7 +43,9 @@ def _request(account_id: int, request_id: str, **changes: Any) -> UsageRequest:
 
 
 def _rollup(account_id: int, **changes: Any) -> Rollup:
-    return Rollup(account_id, _DAY, "m", "chat", "platform", 5, 50, 10, 1500)._replace(**changes)
+    replace = changes.pop("replace", False)
+    row = UsageDayRow(account_id, _DAY, "m", "chat", "platform", 5, 50, 10, 1500)
+    return Rollup(row._replace(**changes), replace)
 
 
 async def _requests(database: Database, *requests: UsageRequest) -> list[Verdict]:

@@ -15,7 +15,7 @@ from db import writes
 from db.database import Database
 from db.filters import Window
 from db.rows import AccountRow, TransactionRow, UsageDayRow
-from db.usage_writes import FedDayRow, put_usage_days
+from db.usage_writes import FedDay, put_usage_days
 from ledger.kinds import KINDS, SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
@@ -133,7 +133,7 @@ async def new_usage(database: Database, days: dict[UsageKey, int]) -> tuple[int,
     account = await new_account(database)
     rows = [UsageDayRow(account.id, *key, calls, 2 * calls, 3 * calls, 4 * calls) for key, calls in days.items()]
     async with database.write() as connection:
-        await put_usage_days(connection, [FedDayRow(*row, "rollup") for row in rows])
+        await put_usage_days(connection, [FedDay(row, "rollup") for row in rows])
     return account.id, sorted(rows, key=lambda row: row[1:5], reverse=True)
 
 

@@ -7,7 +7,8 @@ from datetime import date
 from io import BytesIO
 from typing import Any
 
-from db.usage_writes import FedDayRow, put_usage_days
+from db.rows import UsageDayRow
+from db.usage_writes import FedDay, put_usage_days
 from ledger.imports.importer import Importer
 from ledger.imports.options import ImportOptions
 from ledger.imports.sources import Source
@@ -123,7 +124,7 @@ async def test_usage_that_is_refused(office: Office) -> None:
     account = await office.account("1.00")
     async with office.services.database.write() as connection:
         key = number_of(account), date(2026, 10, 30), "m-large", "chat", "platform"
-        await put_usage_days(connection, [FedDayRow(*key, 1, 1, 1, 1, "rollup")])
+        await put_usage_days(connection, [FedDay(UsageDayRow(*key, 1, 1, 1, 1), "rollup")])
     good = request("good")
     for requests, code, message in (
         ([], "BAD_USER_INPUT", "requests must have 1 to 1000 elements, not 0"),
@@ -184,7 +185,10 @@ async def test_totals_beyond_64_bits_are_exact_and_keep_the_page(office: Office)
     account = await office.account("1.00")
     most = 2**63 - 1
     days = [
-        FedDayRow(number_of(account), date(2026, 10, day), "m", "chat", "platform", most, most, most, most, "rollup")
+        FedDay(
+            UsageDayRow(number_of(account), date(2026, 10, day), "m", "chat", "platform", most, most, most, most),
+            "rollup",
+        )
         for day in (1, 2, 3)
     ]
     async with office.services.database.write() as connection:
@@ -221,7 +225,9 @@ async def test_calls_and_an_import_of_the_same_day_at_once_count_each_request_on
 
 async def test_requests_of_one_day_are_recorded_together_and_those_of_a_rollup_s_day_refused(office: Office) -> None:
     account = await office.account("1.00")
-    rollup = FedDayRow(number_of(account), date(2026, 10, 31), "rolled", "chat", "platform", 1, 1, 1, 1, "rollup")
+    rollup = FedDay(
+        UsageDayRow(number_of(account), date(2026, 10, 31), "rolled", "chat", "platform", 1, 1, 1, 1), "rollup"
+    )
     async with office.services.database.write() as connection:
         await put_usage_days(connection, [rollup])
     key = office.keys["service"]

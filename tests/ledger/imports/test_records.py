@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from db.database import Database, DatabaseOptions, sqlite_url
+from db.rows import UsageDayRow
 from db.schema_version import migrate
-from db.usage_writes import FedDayRow, put_usage_days
+from db.usage_writes import FedDay, put_usage_days
 from ledger.imports import records
 from ledger.imports.columns import delimiter_of
 from ledger.imports.importer import Importer
@@ -183,7 +184,10 @@ async def test_an_export_is_imported_unchanged(database_url: str, tmp_path: Path
     async with opened(database_url) as office:
         database = office.services.database
         assert (await _import(database, lines.getvalue()))[0] == (len(_MODELS), 0, 0)
-        spaced = [FedDayRow(1, date(2026, 10, 20), one, "chat", "platform", 99, 1, 1, 1, "rollup") for one in _SPACED]
+        spaced = [
+            FedDay(UsageDayRow(1, date(2026, 10, 20), one, "chat", "platform", 99, 1, 1, 1), "rollup")
+            for one in _SPACED
+        ]
         async with database.write() as connection:
             await put_usage_days(connection, spaced)
         models = [*_MODELS, *sorted(_SPACED)]
