@@ -16,7 +16,7 @@ from db.filters import ChargeFilter, Window
 from db.keyed_rows import read_with_keys
 from db.rows import ChargeRow, HoldRow, named
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, read_each
-from db.transactions import NEVER, first_seq_since
+from db.transactions.conditions import NEVER, first_seq_since
 
 _CHARGE: Final = tables.charges
 _CHARGE_COLUMNS: Final = tuple(columns(_CHARGE, ChargeRow))

@@ -15,7 +15,7 @@ from sqlalchemy.sql.selectable import FromClause
 from db.connections.snapshots import Snapshot
 from db.filters import TransactionFilter, UsageFilter, Window
 from db.statements import THE_ACCOUNT
-from db.transactions import transaction_page_statement
+from db.transactions.pages import transaction_page_statement
 from db.usage import usage_page_statement
 
 _TO_QUOTE: Final = '",\r\n'

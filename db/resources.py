@@ -16,7 +16,7 @@ from db.filters import Window
 from db.keyed_rows import key_arrays, listed_keys
 from db.rows import TransactionRow, named, row_of
 from db.statements import column_names, exact_sum, exact_sums
-from db.transactions import TransactionTotalsRow
+from db.transactions.totals import TransactionTotalsRow
 
 _ROW: Final = tables.transactions
 _PLACE: Final = ("account_id", "seq", "ref_type", "ref_id")

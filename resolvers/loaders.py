@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from db import accounts, charges, keys, recharges, resources, stripe_customers, transactions, usage
+from db import accounts, charges, keys, recharges, resources, stripe_customers, usage
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
 from db.filters import ChargeFilter, TransactionFilter, UsageFilter, Window
@@ -28,7 +28,9 @@ from db.rows import (
     UsageDayRow,
     UsageFigures,
 )
-from db.transactions import TransactionTotalsRow
+from db.transactions.by_id import hashes_by_id, transactions_by_id
+from db.transactions.pages import transaction_pages
+from db.transactions.totals import TransactionTotalsRow, balances_as_of, transaction_counts, transaction_totals
 
 Arguments = TypeVar("Arguments", bound=Hashable)
 Key = TypeVar("Key", bound=Hashable)
@@ -247,12 +249,12 @@ class Loaders:
 
     @_made_once
     def transaction(self) -> TransactionLoader:
-        read = partial(transactions.transactions_by_id, self._snapshot.is_postgresql)
+        read = partial(transactions_by_id, self._snapshot.is_postgresql)
         return TransactionLoader(self._snapshot, read, dict.get)
 
     @_made_once
     def row_hash(self) -> Loader[tuple[int, int], bytes | None]:
-        return self._by_key(transactions.hashes_by_id)
+        return self._by_key(hashes_by_id)
 
     @_made_once
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
@@ -260,16 +262,16 @@ class Loaders:
 
     @_made_once
     def balance_as_of(self) -> GroupedLoader[datetime, int]:
-        return GroupedLoader(self._snapshot, transactions.balances_as_of)
+        return GroupedLoader(self._snapshot, balances_as_of)
 
     @_made_once
     def transaction_count(self) -> CountLoader:
-        counts = ResourceLoader(self._snapshot, transactions.transaction_counts, _resource_counts, _filter_alone)
+        counts = ResourceLoader(self._snapshot, transaction_counts, _resource_counts, _filter_alone)
         return CountLoader(self._snapshot, counts, self.transaction_totals)
 
     @_made_once
     def transaction_totals(self) -> ResourceLoader[TransactionFilter, TransactionTotalsRow]:
-        return ResourceLoader(self._snapshot, transactions.transaction_totals, _resource_totals, _filter_alone)
+        return ResourceLoader(self._snapshot, transaction_totals, _resource_totals, _filter_alone)
 
     @_made_once
     def usage_totals(self) -> GroupedLoader[UsageFilter, tuple[UsageFigures, int]]:
@@ -277,7 +279,7 @@ class Loaders:
 
     @_made_once
     def transaction_page(self) -> ResourceLoader[tuple[TransactionFilter, Window], list[TransactionRow]]:
-        pages = _of_window(transactions.transaction_pages)
+        pages = _of_window(transaction_pages)
         return ResourceLoader(self._snapshot, pages, resources.resource_pages, _filter_and_window)
 
     @_made_once

@@ -8,7 +8,7 @@ from strawberry import Info
 
 from db.filters import ALL_TRANSACTIONS, TransactionFilter
 from db.rows import ChargeRow, TransactionRow
-from db.transactions import TransactionTotalsRow
+from db.transactions.totals import TransactionTotalsRow
 from execution.attributes import ANY, PROJECTION, WRITTEN, Projection
 from execution.calls import PREFETCH, OfClass
 from ledger.ids import transaction_id_text

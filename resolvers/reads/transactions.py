@@ -7,7 +7,7 @@ from typing import Final
 from db.filters import TransactionFilter
 from db.position import Position
 from db.rows import TransactionRow
-from db.transactions import TransactionTotalsRow
+from db.transactions.totals import TransactionTotalsRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_transaction_id
 from ledger.kinds import HOLDABLE, KINDS, RefType, TransactionSource, TransactionType

@@ -20,11 +20,12 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db import accounts, charges, resources, transactions, usage
+from db import accounts, charges, resources, usage
 from db.connections.snapshots import Snapshot
 from db.database import Database, DatabaseOptions
 from db.filters import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE, ChargeFilter, TransactionFilter, Window
-from db.transactions import SORTED_AMOUNTS
+from db.transactions import pages, totals
+from db.transactions.pages import SORTED_AMOUNTS
 from ledger.kinds import KINDS, ChargeState, RefType, TransactionSource, TransactionType
 from resolvers.reads.charges import charge_filter
 from resolvers.reads.transactions import transaction_filter
@@ -115,7 +116,7 @@ def page_of(
 ) -> Read:
     window = Window(limit=size + 1, after=after, oldest=oldest)
     return lambda snapshot: snapshot.read(
-        transactions.transaction_pages(snapshot.is_postgresql, account_ids, row_filter, window)
+        pages.transaction_pages(snapshot.is_postgresql, account_ids, row_filter, window)
     )
 
 
@@ -253,9 +254,7 @@ async def three_pages(server: Server, one: Filter, planner: Planner) -> tuple[in
     for after, seqs in zip(cursors, expected, strict=True):
         window = Window(limit=size + 1, after=after)
         async with server.database.snapshot() as snapshot:
-            page = await snapshot.read(
-                transactions.transaction_pages(snapshot.is_postgresql, [BIG], one.row_filter, window)
-            )
+            page = await snapshot.read(pages.transaction_pages(snapshot.is_postgresql, [BIG], one.row_filter, window))
         assert [row.seq for row in page[BIG]][:size] == seqs
         costs.append(await buffers(server, page_of([BIG], one.row_filter, after, size=size), planner))
     return costs[0], costs[1], costs[2]
@@ -318,9 +317,7 @@ def billing_page(account_id: int) -> Read:
         await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [account_id]))
         await snapshot.read(accounts.monthly_figures(snapshot.is_postgresql, [account_id], "2024-11", "2025-10"))
         window = Window(limit=PAGE + 1)
-        await snapshot.read(
-            transactions.transaction_pages(snapshot.is_postgresql, [account_id], ALL_TRANSACTIONS, window)
-        )
+        await snapshot.read(pages.transaction_pages(snapshot.is_postgresql, [account_id], ALL_TRANSACTIONS, window))
         await snapshot.read(usage.usage_pages(snapshot.is_postgresql, [account_id], ALL_USAGE, window))
         await snapshot.read(usage.usage_totals(snapshot.is_postgresql, [account_id], ALL_USAGE))
 
@@ -359,13 +356,13 @@ async def test_counts_and_balances_of_a_stretch_of_time_are_look_ups(bulk: Serve
     whole = transaction_filter(created_gte=MIDDLE, created_lt=LATER)
 
     def counts(snapshot: Snapshot) -> Awaitable[object]:
-        return snapshot.read(transactions.transaction_counts(snapshot.is_postgresql, [BIG], whole))
+        return snapshot.read(totals.transaction_counts(snapshot.is_postgresql, [BIG], whole))
 
     def balances(snapshot: Snapshot) -> Awaitable[object]:
-        return snapshot.read(transactions.balances_as_of(snapshot.is_postgresql, [BIG], MIDDLE))
+        return snapshot.read(totals.balances_as_of(snapshot.is_postgresql, [BIG], MIDDLE))
 
     async with bulk.database.snapshot() as snapshot:
-        assert await snapshot.read(transactions.transaction_counts(snapshot.is_postgresql, [BIG], whole)) == {
+        assert await snapshot.read(totals.transaction_counts(snapshot.is_postgresql, [BIG], whole)) == {
             BIG: len(await matching(bulk, _BETWEEN))
         }
     assert await buffers(bulk, counts, planner) <= 6 * RUN

@@ -29,7 +29,7 @@ from db.rows import (
 )
 from db.stripe_events import StripeEventRow
 from db.top_ups import TopUpRow
-from db.transactions import TransactionTotalsRow
+from db.transactions.totals import TransactionTotalsRow
 from ledger.commands import Posting
 from ledger.kinds import (
     AccountStatus,

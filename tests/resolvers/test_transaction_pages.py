@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from db import transactions as statements
 from db.database import Database
 from db.filters import ALL_TRANSACTIONS, TransactionFilter, Window
 from db.folding import fold
 from db.rows import TransactionRow
+from db.transactions import pages as statements
 from ledger.errors import BadUserInput
 from ledger.kinds import RefType, TransactionSource, TransactionType
 from resolvers.context import QueryContext

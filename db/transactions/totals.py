@@ -1,0 +1,140 @@
+"""Counts and totals of an account's rows, and its balance in the past."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, true
+
+from db.connections.snapshots import Read, Rows
+from db.filters import TransactionFilter
+from db.statements import THE_ACCOUNT, counts_of_each, exact_sum, exact_sums, for_each_account, read_each
+from db.tables import timestamp
+from db.transactions.conditions import ROW, Shape, amount_limits, bounds, details_of, of_kinds, parameters_of, shape_of
+
+
+class TransactionTotalsRow(NamedTuple):
+    account_id: int
+    row_count: int
+    credits_nanos: int
+    debits_nanos: int
+
+
+def _conditions(shape: Shape, account: ColumnElement[int]) -> list[ColumnElement[bool]]:
+    found = [*bounds(ROW, account, shape), *details_of(ROW, shape), *amount_limits(ROW.c.amount_nanos, shape)]
+    return [*found, of_kinds(ROW, shape)]
+
+
+def _totals(account: ColumnElement[int], shape: Shape) -> Select[Any]:
+    """What `_sums` or, for a stretch of time, `_sums_of_stretch` makes the totals of."""
+    if shape.bounds_time_alone:
+        return _totals_of_stretch(account, shape)
+    amount = ROW.c.amount_nanos
+    return select(
+        account.label("account_id"),
+        func.count(),
+        *exact_sum(amount, postgresql=shape.postgresql, only=amount > 0),
+        *exact_sum(amount, postgresql=shape.postgresql, only=amount < 0),
+    ).where(*_conditions(shape, account))
+
+
+def _end(account: ColumnElement[int], shape: Shape, *, oldest: bool) -> Any:
+    """The oldest or the newest row of a stretch of time."""
+    row = ROW.alias()
+    columns = (row.c.seq, row.c.amount_nanos, row.c.balance_after_nanos)
+    order = row.c.seq.asc() if oldest else row.c.seq.desc()
+    return select(*columns).where(*bounds(row, account, shape)).order_by(order).limit(1).subquery()
+
+
+def _totals_of_stretch(account: ColumnElement[int], shape: Shape) -> Select[Any]:
+    """`seq` has no gaps and balances add up, so the two ends tell the count and the net: what is left to add up is
+    the credits, which are fewer than the debits and lie together in the index by amount."""
+    oldest, newest = _end(account, shape, oldest=True), _end(account, shape, oldest=False)
+    row = ROW.alias()
+    of_credits = (*bounds(row, account, shape), row.c.amount_nanos > 0)
+    credited = select(*exact_sum(row.c.amount_nanos, postgresql=shape.postgresql)).where(*of_credits).subquery()
+    return select(
+        account.label("account_id"), *oldest.c, newest.c.seq, newest.c.balance_after_nanos, *credited.c
+    ).select_from(oldest.outerjoin(newest, true()).join(credited, true()))
+
+
+def _sums(account_id: int, rows: Rows, *, postgresql: bool) -> TransactionTotalsRow:
+    ((_, count, *sums),) = rows
+    return TransactionTotalsRow(account_id, count, *exact_sums(sums, postgresql=postgresql))
+
+
+def _sums_of_stretch(account_id: int, rows: Rows, *, postgresql: bool) -> TransactionTotalsRow:
+    if not rows:
+        return TransactionTotalsRow(account_id, 0, 0, 0)
+    ((_, first_seq, first_amount, first_balance, last_seq, last_balance, *credited),) = rows
+    (credits_nanos,) = exact_sums(credited, postgresql=postgresql)
+    net_nanos = last_balance - (first_balance - first_amount)
+    return TransactionTotalsRow(account_id, last_seq - first_seq + 1, credits_nanos, net_nanos - credits_nanos)
+
+
+def _count(account: ColumnElement[int], shape: Shape) -> Any:
+    """`seq` has no gaps: the rows of a stretch of time are counted by its two ends."""
+    if shape.bounds_time_alone:
+        ends = (_end(account, shape, oldest=oldest) for oldest in (False, True))
+        newest, oldest = (select(end.c.seq).scalar_subquery() for end in ends)
+        return select(account.label("account_id"), func.coalesce(newest - oldest + 1, 0))
+    return select(account.label("account_id"), func.count()).where(*_conditions(shape, account))
+
+
+@lru_cache(maxsize=256)
+def _figures_statements(shape: Shape, counting: bool) -> tuple[Select[Any], Select[Any] | None]:
+    build = _count if counting else _totals
+    one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), shape)
+    if not shape.postgresql:
+        return one, None
+    return one, for_each_account(lambda account: build(account, shape))
+
+
+def transaction_totals(
+    postgresql: bool, account_ids: Sequence[int], row_filter: TransactionFilter
+) -> Read[dict[int, TransactionTotalsRow]]:
+    shape = shape_of(postgresql, row_filter)
+    sums = _sums_of_stretch if shape.bounds_time_alone else _sums
+
+    def totals(found: Mapping[int, Rows]) -> dict[int, TransactionTotalsRow]:
+        return {account: sums(account, rows, postgresql=postgresql) for account, rows in found.items()}
+
+    one, each = _figures_statements(shape, counting=False)
+    return read_each(account_ids, parameters_of(row_filter), totals, one=one, each=each)
+
+
+def transaction_counts(
+    postgresql: bool, account_ids: Sequence[int], row_filter: TransactionFilter
+) -> Read[dict[int, int]]:
+    one, each = _figures_statements(shape_of(postgresql, row_filter), counting=True)
+    return read_each(account_ids, parameters_of(row_filter), counts_of_each, one=one, each=each)
+
+
+def _balance(account: ColumnElement[int]) -> Select[Any]:
+    return (
+        select(ROW.c.account_id, ROW.c.balance_after_nanos)
+        .where(ROW.c.account_id == account, ROW.c.created_at <= bindparam("as_of", type_=timestamp()))
+        .order_by(ROW.c.created_at.desc(), ROW.c.seq.desc())
+        .limit(1)
+    )
+
+
+@lru_cache(maxsize=2)
+def _balance_statements(postgresql: bool) -> tuple[Select[Any], Select[Any] | None]:
+    one = _balance(bindparam(THE_ACCOUNT, type_=BigInteger()))
+    if not postgresql:
+        return one, None
+    return one, for_each_account(_balance)
+
+
+def balances_as_of(postgresql: bool, account_ids: Sequence[int], as_of: datetime) -> Read[dict[int, int]]:
+    """The nano-dollars of each account after its newest row of that moment or before; 0 before the first."""
+
+    def balances(found: Mapping[int, Rows]) -> dict[int, int]:
+        return {account: rows[0][1] if rows else 0 for account, rows in found.items()}
+
+    one, each = _balance_statements(postgresql)
+    return read_each(account_ids, {"as_of": as_of}, balances, one=one, each=each)
