@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,14 +15,12 @@ from db.errors import DuplicateKey
 from db.folding import folded_column
 from db.keyed_rows import is_postgresql, rows_with_keys
 from db.rows import (
-    FOLDED_OF_TRANSACTIONS,
     AccountRow,
     ChargeRow,
     HoldRow,
     IdempotencyRow,
     MonthlyFiguresRow,
     TransactionRow,
-    folded_of_transaction,
 )
 from db.statements import columns
 
@@ -134,76 +132,6 @@ async def newest_holds(
     rows = await rows_with_keys(connection, tuple(columns(table, HoldRow)), tuple(table.primary_key), keys)
     holds = [HoldRow._make(row) for row in rows]
     return {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds}
-
-
-async def _insert_all(connection: AsyncConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
-    if values:
-        await connection.execute(insert(table), values)
-
-
-def _with_folded(row: TransactionRow) -> dict[str, Any]:
-    return row._asdict() | dict(zip(FOLDED_OF_TRANSACTIONS, folded_of_transaction(row), strict=True))
-
-
-async def insert_transactions(connection: AsyncConnection, rows: Iterable[TransactionRow]) -> None:
-    await _insert_all(connection, tables.transactions, [_with_folded(row) for row in rows])
-
-
-async def insert_idempotent_calls(connection: AsyncConnection, rows: Iterable[IdempotencyRow]) -> None:
-    await _insert_all(connection, tables.idempotency_keys, [row._asdict() for row in rows])
-
-
-async def update_heads(connection: AsyncConnection, heads: Sequence[AccountRow]) -> None:
-    if not heads:
-        return
-    table = tables.accounts
-    statement = (
-        update(table)
-        .where(table.c.id == bindparam("of_id"))
-        .values(
-            head_seq=bindparam("seq"),
-            head_at=bindparam("at"),
-            head_hash=bindparam("digest"),
-            balance_nanos=bindparam("balance"),
-        )
-    )
-    await connection.execute(
-        statement,
-        [
-            {
-                "of_id": head.id,
-                "seq": head.head_seq,
-                "at": head.head_at,
-                "digest": head.head_hash,
-                "balance": head.balance_nanos,
-            }
-            for head in heads
-        ],
-    )
-
-
-async def _replace_all(
-    connection: AsyncConnection, table: Table, rows: Iterable[NamedTuple], changing: Sequence[str]
-) -> None:
-    values = [row._asdict() for row in rows]
-    if not values:
-        return
-    statement = upsert(connection, table)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns),
-            set_={name: statement.excluded[name] for name in changing},
-        ),
-        values,
-    )
-
-
-async def put_holds(connection: AsyncConnection, rows: Iterable[HoldRow]) -> None:
-    await _replace_all(connection, tables.holds, rows, CHANGING_OF_HOLDS)
-
-
-async def put_charges(connection: AsyncConnection, rows: Iterable[ChargeRow]) -> None:
-    await _replace_all(connection, tables.charges, rows, CHANGING_OF_CHARGES)
 
 
 async def add_to_months(connection: AsyncConnection, increments: Iterable[MonthlyFiguresRow]) -> None:

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from db import usage_writes, writes
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table, bindparam, update
+from sqlalchemy.dialects.sqlite import insert
+
+from db import tables, usage_writes, writes
 from db.database import WriteConnection
 from db.posting.state import ChangeSet, PostingKeys, StoredState
+from db.rows import (
+    FOLDED_OF_TRANSACTIONS,
+    AccountRow,
+    ChargeRow,
+    HoldRow,
+    IdempotencyRow,
+    TransactionRow,
+    folded_of_transaction,
+)
 
 
 async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> StoredState:
@@ -20,11 +35,81 @@ async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> Store
 
 
 async def keep(connection: WriteConnection, changes: ChangeSet) -> None:
-    await writes.insert_transactions(connection, changes.rows)
-    await writes.update_heads(connection, changes.heads)
-    await writes.put_charges(connection, changes.charges)
-    await writes.put_holds(connection, changes.holds)
+    await _insert_transactions(connection, changes.rows)
+    await _update_heads(connection, changes.heads)
+    await _put_charges(connection, changes.charges)
+    await _put_holds(connection, changes.holds)
     await writes.add_to_months(connection, changes.months)
-    await writes.insert_idempotent_calls(connection, changes.calls)
+    await _insert_idempotent_calls(connection, changes.calls)
     await usage_writes.insert_requests(connection, changes.requests)
     await usage_writes.put_usage_days(connection, changes.days)
+
+
+async def _insert_all(connection: WriteConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
+    if values:
+        await connection.execute(insert(table), values)
+
+
+def _with_folded(row: TransactionRow) -> dict[str, Any]:
+    return row._asdict() | dict(zip(FOLDED_OF_TRANSACTIONS, folded_of_transaction(row), strict=True))
+
+
+async def _insert_transactions(connection: WriteConnection, rows: Iterable[TransactionRow]) -> None:
+    await _insert_all(connection, tables.transactions, [_with_folded(row) for row in rows])
+
+
+async def _insert_idempotent_calls(connection: WriteConnection, rows: Iterable[IdempotencyRow]) -> None:
+    await _insert_all(connection, tables.idempotency_keys, [row._asdict() for row in rows])
+
+
+async def _update_heads(connection: WriteConnection, heads: Sequence[AccountRow]) -> None:
+    if not heads:
+        return
+    table = tables.accounts
+    statement = (
+        update(table)
+        .where(table.c.id == bindparam("of_id"))
+        .values(
+            head_seq=bindparam("seq"),
+            head_at=bindparam("at"),
+            head_hash=bindparam("digest"),
+            balance_nanos=bindparam("balance"),
+        )
+    )
+    await connection.execute(
+        statement,
+        [
+            {
+                "of_id": head.id,
+                "seq": head.head_seq,
+                "at": head.head_at,
+                "digest": head.head_hash,
+                "balance": head.balance_nanos,
+            }
+            for head in heads
+        ],
+    )
+
+
+async def _replace_all(
+    connection: WriteConnection, table: Table, rows: Iterable[NamedTuple], changing: Sequence[str]
+) -> None:
+    values = [row._asdict() for row in rows]
+    if not values:
+        return
+    statement = insert(table)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={name: statement.excluded[name] for name in changing},
+        ),
+        values,
+    )
+
+
+async def _put_holds(connection: WriteConnection, rows: Iterable[HoldRow]) -> None:
+    await _replace_all(connection, tables.holds, rows, writes.CHANGING_OF_HOLDS)
+
+
+async def _put_charges(connection: WriteConnection, rows: Iterable[ChargeRow]) -> None:
+    await _replace_all(connection, tables.charges, rows, writes.CHANGING_OF_CHARGES)

@@ -24,6 +24,7 @@ from gateway.rest import exports, transactions, usage
 from ledger.kinds import SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
 from resolvers.context import QueryContext
 from resolvers.reads.transactions import transaction_filter
+from tests.ledger_rows import insert_transactions
 from tests.postgres import Postgres
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
@@ -125,7 +126,7 @@ async def _new_ledger(database: Database, drafts: Sequence[Draft]) -> list[Trans
     account_id = await _new_account(database)
     rows = [draft.row(account_id, seq) for seq, draft in enumerate(drafts, 1)]
     async with database.write() as connection:
-        await writes.insert_transactions(connection, rows)
+        await insert_transactions(connection, rows)
     return rows
 
 

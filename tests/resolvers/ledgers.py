@@ -17,6 +17,7 @@ from db.filters import Window
 from db.rows import AccountRow, TransactionRow, UsageDayRow
 from db.usage_writes import FedDay, put_usage_days
 from ledger.kinds import KINDS, SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
+from tests.ledger_rows import insert_transactions, update_account
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
 START: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -101,8 +102,8 @@ async def append(database: Database, account: AccountRow, drafts: Sequence[RowDr
             balance_nanos=rows[-1].balance_after_nanos,
         )
         async with database.write() as connection:
-            await writes.insert_transactions(connection, rows)
-            await writes.update_heads(connection, [head])
+            await insert_transactions(connection, rows)
+            await update_account(connection, head)
     return rows
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from db import writes
 from db.database import Database
 from db.filters import ALL_CHARGES, ChargeFilter, TransactionFilter, Window
 from db.rows import ChargeRow
@@ -22,6 +21,7 @@ from resolvers.context import MAX_NESTED_ROWS, QueryContext
 from resolvers.cursors import CursorKind, CursorWriter, filter_digest
 from resolvers.reads import charges, transactions
 from resolvers.reads.charges import charge_filter, charge_page
+from tests.ledger_rows import insert_charges, update_charge
 from tests.resolvers.ledgers import (
     NOW,
     SECOND,
@@ -85,7 +85,7 @@ async def new_charges(database: Database, drafts: Sequence[ChargeDraft]) -> tupl
         for draft, row in zip(drafts, rows[: len(drafts)], strict=True)
     ]
     async with database.write() as connection:
-        await writes.put_charges(connection, made)
+        await insert_charges(connection, made)
     return account.id, made[::-1]
 
 
@@ -182,7 +182,7 @@ async def test_following_after_meets_every_charge_once_while_charges_are_settled
         met += page.rows
         more, after = page.has_next, page.cursor_of(page.rows[-1])
         async with ledgers.write() as connection:
-            await writes.put_charges(connection, [page.rows[-1]._replace(state="settled")])
+            await update_charge(connection, page.rows[-1]._replace(state="settled"))
     assert met == made
 
 

@@ -1,0 +1,32 @@
+"""Writes rows as they are, on either database: no rule is applied, and no hash is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import insert, update
+
+from db import tables
+from db.database import WriteConnection
+from db.rows import FOLDED_OF_TRANSACTIONS, AccountRow, ChargeRow, TransactionRow, folded_of_transaction
+
+
+async def insert_transactions(connection: WriteConnection, rows: Sequence[TransactionRow]) -> None:
+    names = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
+    values = [dict(zip(names, (*row, *folded_of_transaction(row)), strict=True)) for row in rows]
+    await connection.execute(insert(tables.transactions), values)
+
+
+async def update_account(connection: WriteConnection, row: AccountRow) -> None:
+    table = tables.accounts
+    await connection.execute(update(table).where(table.c.id == row.id).values(row._asdict()))
+
+
+async def insert_charges(connection: WriteConnection, rows: Sequence[ChargeRow]) -> None:
+    await connection.execute(insert(tables.charges), [row._asdict() for row in rows])
+
+
+async def update_charge(connection: WriteConnection, row: ChargeRow) -> None:
+    table = tables.charges
+    same = [column == getattr(row, column.name) for column in table.primary_key]
+    await connection.execute(update(table).where(*same).values(row._asdict()))
