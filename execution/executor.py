@@ -16,7 +16,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from execution.costs import PlanCost, Weights
 from execution.documents import Document, Operation
 from execution.operation_run import Run, around_field, is_pending
-from execution.plans import Field, Plan
+from execution.plans import Plan
 
 
 class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -52,7 +52,7 @@ class Prepared(NamedTuple):
     variables: VariableValues
     plan: Plan | None
     """None if graphql-core's own executor is to run the operation."""
-    arguments: dict[Field, Mapping[str, Any]]
+    arguments: dict[object, Mapping[str, Any]]
     """Arguments that were made of variables on the way."""
     cost: int
     """Points; 0 without weights."""
@@ -89,12 +89,12 @@ def prepare(
         plan = operation.plan(schema, values)
     except GraphQLError as error:
         raise NotPrepared([error]) from error
-    arguments: dict[Field, Mapping[str, Any]] = {}
+    arguments: dict[object, Mapping[str, Any]] = {}
     cost = 0
     if weights is not None:
         if plan.cost is None:
             plan.cost = PlanCost(plan, weights)
-        cost = plan.cost.points(Run(schema, document, operation.definition, values, None, arguments), account_rows)
+        cost = plan.cost.points(Run(schema, document.fragments, operation.definition, values, None, arguments), account_rows)
     return Prepared(document, operation, given, values, plan, arguments, cost)
 
 
@@ -113,7 +113,7 @@ async def run_prepared(
             context=context,
             source=source,
         )
-    running = Run(schema, document, operation.definition, prepared.variables, context, prepared.arguments)
+    running = Run(schema, document.fragments, operation.definition, prepared.variables, context, prepared.arguments)
     data: Any = None
     try:
         if plan.prefetches:

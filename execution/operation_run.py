@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from graphql import GraphQLError, GraphQLSchema, OperationDefinitionNode
+from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.execute import default_field_resolver, default_type_resolver
 from graphql.execution.values import VariableValues
-from graphql.pyutils import Path, is_awaitable
-from strawberry import Info
+from graphql.pyutils import is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from execution.pending import Begun
-
-if TYPE_CHECKING:
-    from execution.attributes import Projection
-    from execution.documents import Document
-    from execution.plans import Field
 
 _PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
 """What answers are made of: no awaitable is among these."""
@@ -61,18 +56,18 @@ class Run:
     def __init__(
         self,
         schema: GraphQLSchema,
-        document: Document,
+        fragments: dict[str, FragmentDetails],
         operation: OperationDefinitionNode,
         variables: VariableValues,
         context: object,
-        arguments: dict[Field, Mapping[str, Any]] | None = None,
+        arguments: dict[object, Mapping[str, Any]] | None = None,
     ) -> None:
         self.schema = schema
         self.variables = variables
         self.context = context
-        self.arguments: dict[Field, Mapping[str, Any]] = {} if arguments is None else arguments
+        self.arguments: dict[object, Mapping[str, Any]] = {} if arguments is None else arguments
         """Those made of variables, by field: they are the same for all of its sources."""
-        self._document = document
+        self._fragments = fragments
         self._operation = operation
         self._reference: Reference | None = None
 
@@ -82,8 +77,8 @@ class Run:
         if self._reference is None:
             self._reference = Reference(
                 self.schema,
-                self._document.fragment_definitions,
-                self._document.fragments,
+                {name: fragment.definition for name, fragment in self._fragments.items()},
+                self._fragments,
                 None,
                 self.context,
                 self._operation,
@@ -97,31 +92,3 @@ class Run:
     @property
     def errors(self) -> list[GraphQLError] | None:
         return None if self._reference is None else self._reference.collected_errors.errors or None
-
-
-class FieldInfo(Info[Any, Any]):
-    """Strawberry's Info, whose graphql-core part is made when a resolver looks at more than the context."""
-
-    def __init__(self, run: Run, field: Field, path: Path) -> None:
-        self._run = run
-        self._compiled_field = field
-        self._at = path
-        self._made: Any = None
-
-    @property
-    def context(self) -> Any:
-        return self._run.context
-
-    @property
-    def projection(self) -> Projection:
-        return self._compiled_field.projection
-
-    @property
-    def _field(self) -> Any:  # type: ignore[override]
-        return self._compiled_field.definition
-
-    @property
-    def _raw_info(self) -> Any:  # type: ignore[override]
-        if self._made is None:
-            self._made = self._compiled_field.info(self._run, self._at)
-        return self._made

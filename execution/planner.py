@@ -14,15 +14,18 @@ from graphql import (
     GraphQLOutputType,
     GraphQLSchema,
     OperationDefinitionNode,
+    OperationType,
     is_abstract_type,
     is_leaf_type,
 )
 from graphql.execution.collect_fields import FieldDetails, FragmentDetails, collect_fields, collect_subfields
 from graphql.execution.values import VariableValues
 
+from execution.attributes import ROWS
 from execution.calls import attribute_of, definition_of, method_of
 from execution.native import Writer
 from execution.plans import AbstractCompletion, Completion, Field, ListCompletion, ObjectCompletion, Plan, Selection
+from execution.projections import may_read_below, projection_below
 from execution.subtrees import LaterField, PureField
 
 
@@ -62,6 +65,9 @@ class Planner:
         functions = self._writer.built()
         for one, name in self._to_bind:
             one.quick = functions[name]
+        if self._operation.operation == OperationType.MUTATION:
+            for field in root.fields:
+                field.may_read_below = may_read_below(field)
         return Plan(root, self._operation, self._fields, self._compiled)
 
     def _selection(
@@ -94,6 +100,9 @@ class Planner:
         self._compiled += 1
         completion, whole = self._completion(field.type, details)
         made.compile(definition, completion, self._schema)
+        rows = definition.metadata.get(ROWS)
+        if rows is not None:
+            made.narrow(projection_below(made, rows))
         attribute, method = attribute_of(definition), method_of(definition)
         if (attribute is not None or method is not None) and whole is not None:
             made.pure = PureField(key, field.type, attribute, method, None, whole.selection)

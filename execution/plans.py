@@ -28,12 +28,13 @@ from graphql import (
 from graphql.execution.collect_fields import FieldDetails
 from graphql.execution.executor import invalid_return_type_error
 from graphql.pyutils import Path, is_awaitable
+from strawberry import Info
 from strawberry.types.field import StrawberryField
 
-from execution.attributes import ANY, ROWS, Projection, may_read_below, projection_below
+from execution.attributes import ANY, Projection
 from execution.calls import PREFETCH, ResolverCall, attribute_of, method_of
 from execution.inputs import Arguments
-from execution.operation_run import FieldInfo, Run, answered, around_field, is_pending
+from execution.operation_run import Run, answered, around_field, is_pending
 from execution.pending import all_of, begin
 from execution.subtrees import Function, PureField
 
@@ -111,22 +112,18 @@ class Field:
         self.pure: PureField | None = None
         self.projection: Projection = ANY
         """What the operation reads below a field that loads rows."""
+        self.may_read_below = True
+        """Whether a resolver below a mutation's field may read."""
         self._parent = parent
         self._field = field
         self._call: Callable[[Run, Any, Path], Any] = self._refuse
         self._arguments: Arguments | None = None
         self._prefetch: Callable[..., Any] | None = None
-        self._may_read_below: bool | None = None
 
     def compile(self, definition: StrawberryField, completion: Completion, schema: GraphQLSchema) -> None:
         self.definition = definition
         self.completion = completion
         self._prefetch = definition.metadata.get(PREFETCH)
-        rows = definition.metadata.get(ROWS)
-        if rows is not None:
-            self.projection = projection_below(self, rows)
-            if self._prefetch is not None:
-                self._prefetch = partial(self._prefetch, projection=self.projection)
         attribute = attribute_of(definition)
         method = method_of(definition)
         if attribute is not None:
@@ -141,11 +138,11 @@ class Field:
     def name(self) -> str:
         return self.details[0].node.name.value
 
-    @property
-    def may_read_below(self) -> bool:
-        if self._may_read_below is None:
-            self._may_read_below = may_read_below(self)
-        return self._may_read_below
+    def narrow(self, projection: Projection) -> None:
+        """To what the operation reads below a field that loads rows: all that is below it must have been compiled."""
+        self.projection = projection
+        if self._prefetch is not None:
+            self._prefetch = partial(self._prefetch, projection=projection)
 
     def _refuse(self, _run: Run, _source: Any, _path: Path) -> Any:
         raise AssertionError("the field was not compiled")
@@ -223,6 +220,34 @@ class Field:
             return
         if below is not None and self.completion is not None:
             self.completion.prefetch(run, below)
+
+
+class FieldInfo(Info[Any, Any]):
+    """Strawberry's Info, whose graphql-core part is made when a resolver looks at more than the context."""
+
+    def __init__(self, run: Run, field: Field, path: Path) -> None:
+        self._run = run
+        self._compiled_field = field
+        self._at = path
+        self._made: Any = None
+
+    @property
+    def context(self) -> Any:
+        return self._run.context
+
+    @property
+    def projection(self) -> Projection:
+        return self._compiled_field.projection
+
+    @property
+    def _field(self) -> Any:  # type: ignore[override]
+        return self._compiled_field.definition
+
+    @property
+    def _raw_info(self) -> Any:  # type: ignore[override]
+        if self._made is None:
+            self._made = self._compiled_field.info(self._run, self._at)
+        return self._made
 
 
 class Completion:

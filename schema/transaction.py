@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Final
 
 import strawberry
 from strawberry import Info
+from strawberry.types.lazy_type import LazyType
 
 from db.filters import ALL_TRANSACTIONS, TransactionFilter
 from db.rows import ChargeRow, TransactionRow
@@ -22,8 +23,9 @@ from schema.node import Node
 from schema.projection import OF_THE_LIST, page_projection
 from schema.scalars import BigInteger, Nanos
 
-if TYPE_CHECKING:
-    from schema.charge import Charge
+CHARGE: Final = LazyType[str, str]("Charge", "schema.charge")
+"""The types refer to each other: a charge has the rows that have it. Strawberry finds this one when it builds the
+schema, so the modules need not import each other."""
 
 
 @strawberry.type(description="A ledger row: one money movement. Rows never change.")
@@ -83,7 +85,7 @@ class Transaction(Node):
     @strawberry.field(
         description="The charge of the resource that the row is about: everything held, returned and charged for it."
         " Null if the row is not about a resource, such as a top-up or a batch of API calls.",
-        graphql_type=Annotated["Charge", strawberry.lazy("schema.charge")] | None,
+        graphql_type=CHARGE | None,
         metadata={PROJECTION: ("account_id", "ref_type", "ref_id"), WRITTEN: True},
     )
     async def charge(self: TransactionRow, info: Info[QueryContext, None]) -> ChargeRow | None:

@@ -344,10 +344,10 @@ BUGS: Final = (
     Bug("the first of a list for all", "serializer.c", "PyList_GET_ITEM(values, index)", "PyList_GET_ITEM(values, 0)"),
     Bug("one dict for all objects", "serializer.c", "PyDict_Copy(how->template)", "Py_NewRef(how->template)"),
     # Columns
-    Bug("columns that a resolver reads are not read", "attributes", "return names\n", "return names or ()\n"),
+    Bug("columns that a resolver reads are not read", "projections", "return names\n", "return names or ()\n"),
     Bug(
         "columns of the first selection alone",
-        "attributes",
+        "projections",
         "for selection in selections:\n",
         "for selection in [*selections][:1]:\n",
     ),
