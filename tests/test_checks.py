@@ -49,6 +49,15 @@ def test_a_planted_fault_is_refused(folder: Path, file: str, text: str, told: st
     assert told in found.stdout + found.stderr
 
 
+def test_a_cycle_of_imports_is_refused(folder: Path) -> None:
+    for one, other in (("One", "Two"), ("Two", "One")):
+        planted = f'import type {{ {other} }} from "./{other}";\nexport type {one} = {other} | string;\n'
+        (folder / "console" / f"{one}.ts").write_text(planted)
+    found = _checked(folder)
+    assert found.returncode == 1
+    assert "noImportCycles" in found.stdout + found.stderr
+
+
 def test_a_wrong_type_is_refused(folder: Path) -> None:
     page = folder / "console" / "graphiql"
     (page / "src").mkdir(parents=True)

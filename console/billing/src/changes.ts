@@ -1,3 +1,4 @@
+import type { BalanceChangesSubscription } from "../generated/BalanceChanges";
 import { MonthCards } from "../generated/MonthCards";
 import { account, currency } from "./account";
 import { announce } from "./announcer";
@@ -5,7 +6,6 @@ import { matches, usageFilter } from "./criteria";
 import { ask } from "./gateway";
 import { TYPES } from "./kinds";
 import { addRows, refreshTotals } from "./ledger";
-import type { Change } from "./live";
 import { moneyText } from "./money";
 import { address } from "./navigation";
 import { readAt } from "./page";
@@ -14,6 +14,8 @@ import { now } from "./times";
 import { refreshUsage } from "./usage";
 
 // What a change of the balance changes on the page. Changes that come close together are drawn together.
+
+export type Change = BalanceChangesSubscription["balanceChanged"];
 
 const TOGETHER_MS = 50;
 /** Cards and usage are sums that the gateway works out: asked for at most this often. */

@@ -2,14 +2,12 @@ import { effect, signal, untracked } from "@preact/signals";
 import { type Client, createClient } from "graphql-ws";
 import { BalanceChanges, type BalanceChangesSubscription } from "../generated/BalanceChanges";
 import { account } from "./account";
-import { applyChanges } from "./changes";
+import { type Change, applyChanges } from "./changes";
 import { openAnew } from "./page";
 import { key, signOut } from "./session";
 
 // The stream of balance changes. It is opened from the cursor of what is shown, and after a break from that of the
 // last change, so that none is missed however long the break was.
-
-export type Change = BalanceChangesSubscription["balanceChanged"];
 
 export type Link = "opening" | "live" | "broken";
 export const link = signal<Link>("opening");
