@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import orjson
 import structlog
 import uvloop
 from aiohttp import web
+from prometheus_client.multiprocess import mark_process_dead
 from pydantic import SecretStr
 
 from db.schema_version import check
@@ -72,44 +74,85 @@ def serve_here(settings: Settings, started: Callable[[str], None]) -> None:
     uvloop.run(_serve(settings, started))
 
 
+class WorkerFailed(OSError):
+    """A worker process ended before it listened. Its log lines say why."""
+
+
+class _Worker:
+    """A process of `gateway.http_process`. It gets its settings over one pipe and says over another that it listens."""
+
+    def __init__(self, settings: bytes, environment: dict[str, str]) -> None:
+        self._listening, told = os.pipe()
+        command = [sys.executable, "-m", "gateway.http_process", str(told)]
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, pass_fds=(told,))  # noqa: S603  our own module
+        os.close(told)
+        # Arguments could be read by every user of the machine, and settings hold passwords.
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self.process.stdin as given:
+            given.write(settings)
+
+    def listens(self) -> bool:
+        """Waits until it does; False if it ended before."""
+        with os.fdopen(self._listening, "rb") as listening:
+            return listening.read() != b""
+
+    def unawaited(self) -> _Worker:
+        os.close(self._listening)
+        return self
+
+
 class _Workers:
     """Worker processes on one port (SO_REUSEPORT): the kernel spreads connections over them."""
 
     def __init__(self, settings: Settings, metrics_dir: str) -> None:
         self._settings = settings
-        self._environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics_dir}
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._metrics_dir = metrics_dir
+        self._workers: list[_Worker] = []
         self._stopping = False
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "gateway.http_process"]
-        process = subprocess.Popen(command, env=self._environment, stdin=subprocess.PIPE)  # noqa: S603  our own module
-        assert process.stdin is not None
-        # Over a pipe: arguments could be read by every user of the machine, and hold passwords.
-        process.stdin.write(dump_settings(self._settings))
-        process.stdin.close()
-        return process
+    def _start(self) -> _Worker:
+        return _Worker(dump_settings(self._settings), os.environ | {"PROMETHEUS_MULTIPROC_DIR": self._metrics_dir})
 
     def stop(self, *_: object) -> None:
         self._stopping = True
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGTERM)
 
-    def run(self) -> None:
-        self._processes = [self._start() for _ in range(self._settings.workers)]
+    def run(self, started: Callable[[], None]) -> None:
+        """Raises WorkerFailed if one of the first processes ends before it listens."""
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
+        for _ in range(self._settings.workers):
+            self._workers.append(self._start())
+        try:
+            self._await_all()
+            if not self._stopping:
+                started()
+            self._replace_ended()
+        finally:
+            self.stop()
+            for worker in self._workers:
+                worker.process.wait()
+
+    def _await_all(self) -> None:
+        listen = [worker.listens() for worker in self._workers]
+        if not self._stopping and not all(listen):
+            raise WorkerFailed("a worker process ended before it listened: its log lines say why")
+
+    def _replace_ended(self) -> None:
         while not self._stopping:
             time.sleep(0.2)
-            for number, process in enumerate(self._processes):
-                if process.poll() is not None and not self._stopping:
-                    log.error("worker process ended: starting another", status=process.returncode)
-                    time.sleep(RESTART_SECONDS)
-                    self._processes[number] = self._start()
-        self.stop()
-        for process in self._processes:
-            process.wait()
+            for number, worker in enumerate(self._workers):
+                if worker.process.poll() is not None and not self._stopping:
+                    self._workers[number] = self._replaced(worker)
+
+    def _replaced(self, ended: _Worker) -> _Worker:
+        log.error("worker process ended: starting another", status=ended.process.returncode)
+        # Its gauges, such as the number of its subscribers, would be counted for ever.
+        mark_process_dead(ended.process.pid, self._metrics_dir)  # type: ignore[no-untyped-call]
+        time.sleep(RESTART_SECONDS)
+        return self._start().unawaited()
 
 
 def dump_settings(settings: Settings) -> bytes:
@@ -123,7 +166,6 @@ def serve_workers(settings: Settings, started: Callable[[str], None]) -> None:
     metrics_dir = tempfile.mkdtemp(prefix="billing-metrics-")
     try:
         with reserved(settings.host, settings.port):
-            started(f"http://{settings.host}:{settings.port}")
-            _Workers(settings, metrics_dir).run()
+            _Workers(settings, metrics_dir).run(lambda: started(f"http://{settings.host}:{settings.port}"))
     finally:
         shutil.rmtree(metrics_dir, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, WSMsgType
+from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, WSMsgType
 
 from access.keys import Keys, KeyScope, NewKey
 from db.database import Database, DatabaseOptions
+from gateway.serve import WorkerFailed, serve_workers
+from gateway.settings import Settings
 from ledger.accounts import Accounts
 from tests.ledger.desk import OPERATOR, Desk, correction
 
@@ -43,6 +46,10 @@ class Process:
                 return found[1]
             await asyncio.sleep(0.05)
         raise AssertionError(self._log.read_text())
+
+    def children(self) -> list[int]:
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -135,12 +142,6 @@ async def test_workers_count_their_subscribers_together(start: Start, key: str) 
     process = start("--port", str(port), "--workers", "2")
     address, headers = f"{await process.address()}/graphql", {"Authorization": f"Bearer {key}"}
     async with ClientSession() as session:
-        for _ in range(300):
-            try:
-                async with session.get(f"{address.removesuffix('/graphql')}/healthz"):
-                    break
-            except OSError:
-                await asyncio.sleep(0.05)
         sockets = []
         for _ in range(8):
             ws = await session.ws_connect(address, protocols=["graphql-transport-ws"], headers=headers)
@@ -154,3 +155,62 @@ async def test_workers_count_their_subscribers_together(start: Start, key: str) 
             await ws.close()
     process.terminate()
     assert await process.ended() == 0
+
+
+async def test_serving_is_logged_once_workers_listen_and_a_killed_one_is_not_counted(start: Start, key: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start("--port", str(port), "--workers", "2")
+    address, headers = await process.address(), {"Authorization": f"Bearer {key}"}
+    socket.create_connection(("127.0.0.1", port)).close()
+    async with ClientSession() as session:
+        sockets = [await _subscribed(session, address, headers) for _ in range(16)]
+        os.kill(process.children()[0], signal.SIGKILL)
+        left = [ws for ws in sockets if await _lives(ws)]
+        assert 0 < len(left) < 16
+        expected = f'billing_subscribers{{transport="websocket"}} {len(left)}.0'
+        async with asyncio.timeout(30):
+            while expected not in await _metrics(session, address):  # noqa: ASYNC110  the gauge is another process's
+                await asyncio.sleep(0.1)
+        for ws in left:
+            await ws.close()
+    process.terminate()
+    assert await process.ended() == 0
+
+
+async def _subscribed(session: ClientSession, address: str, headers: dict[str, str]) -> ClientWebSocketResponse:
+    ws = await session.ws_connect(f"{address}/graphql", protocols=["graphql-transport-ws"], headers=headers)
+    await ws.send_json({"type": "connection_init"})
+    await ws.send_json({"type": "subscribe", "id": "a", "payload": {"query": SUBSCRIPTION}})
+    assert [(await ws.receive_json(timeout=30))["type"] for _ in range(2)] == ["connection_ack", "next"]
+    return ws
+
+
+async def _lives(ws: ClientWebSocketResponse) -> bool:
+    try:
+        await ws.send_json({"type": "ping"})
+        return bool((await ws.receive_json(timeout=30))["type"] == "pong")
+    except (ClientError, ConnectionError, TypeError):
+        return False
+
+
+async def _metrics(session: ClientSession, address: str) -> str:
+    """Empty if the worker that is asked has just been killed."""
+    with contextlib.suppress(ClientError):
+        async with session.get(f"{address}/metrics") as response:
+            return await response.text()
+    return ""
+
+
+def test_a_worker_that_ends_before_it_listens_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    started: list[str] = []
+    try:
+        with pytest.raises(WorkerFailed, match="before it listened"):
+            serve_workers(Settings.model_construct(workers=2, port=0), started.append)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert started == []
