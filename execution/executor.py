@@ -94,7 +94,9 @@ def prepare(
     if weights is not None:
         if plan.cost is None:
             plan.cost = PlanCost(plan, weights)
-        cost = plan.cost.points(Run(schema, document.fragments, operation.definition, values, None, arguments), account_rows)
+        cost = plan.cost.points(
+            Run(schema, document.fragments, operation.definition, values, None, arguments), account_rows
+        )
     return Prepared(document, operation, given, values, plan, arguments, cost)
 
 

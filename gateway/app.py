@@ -15,7 +15,6 @@ from db.schema_version import check
 from gateway.errors import RequestError
 from gateway.graphql_view import graphql
 from gateway.media_types import takes_html
-from gateway.memory import use_huge_pages
 from gateway.metrics import may_read_metrics
 from gateway.pages import STATIC, add_page_routes
 from gateway.requests import edge
@@ -93,18 +92,12 @@ async def metrics(request: web.Request) -> web.Response:
     )
 
 
-async def _use_huge_pages() -> None:
-    await asyncio.to_thread(use_huge_pages)
-
-
 async def _run_background_tasks(services: Services) -> None:
     tasks_by_name: dict[str, Callable[[], Awaitable[object]]] = {
         "compare the clock": partial(services.clock_watch.measure, services.database),
         "write the times of last use": services.authenticator.flush_last_used,
         "delete expired tokens": services.tokens.delete_expired,
     }
-    if services.settings.huge_pages:
-        tasks_by_name["move what was added to the heap to huge pages"] = _use_huge_pages
     while True:
         await asyncio.sleep(BACKGROUND_TASK_SECONDS)
         for name, task in tasks_by_name.items():

@@ -25,7 +25,7 @@ from db.schema_version import check
 from gateway.app import build_app
 from gateway.databases import open_database
 from gateway.listening import listening, reserved
-from gateway.memory import settle, use_huge_pages
+from gateway.memory import settle
 from gateway.protocol import Runner
 from gateway.services import build_services
 from gateway.settings import Settings
@@ -49,8 +49,6 @@ async def check_schema(settings: Settings) -> None:
 async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
     runner = Runner(build_app(build_services(settings)), shutdown_timeout=settings.shutdown_seconds)
     await runner.setup()
-    if settings.huge_pages:
-        use_huge_pages()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -87,11 +87,6 @@ class Settings(BaseSettings):
     compiled_execution: bool = Field(
         True, description="Run operations as compiled code. If false, use graphql-core's executor."
     )
-    huge_pages: bool = Field(
-        True,
-        description="Keep the heap of each server process in huge pages of memory, if Linux (6.1 or newer) supports"
-        " it. Answers take up to a third less time.",
-    )
     shutdown_seconds: float = Field(
         20.0, ge=0, le=600, description="Maximum time for running requests and streams to finish after SIGTERM."
     )
