@@ -17,6 +17,7 @@ _MODULES: Final = {
     "migrate": "serve",
     "serve": "serve",
     "stripe": "stripe",
+    "verify": "verify",
     "worker": "worker",
 }
 """Where in gateway/commands each command is."""

@@ -17,7 +17,7 @@ from access.tokens import Tokens
 from db.database import Database
 from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
-from gateway.metrics import StripeEventGauges
+from gateway.metrics import StripeEventGauges, VerificationGauges
 from gateway.settings import Settings
 from ledger.clock_watch import ClockWatch
 from ledger.cycles import CycleSettlement, HoldExpiry
@@ -28,6 +28,8 @@ from ledger.stripe.api import StripeApi
 from ledger.stripe.customers import SavedCards
 from ledger.stripe.events import StripeEvents
 from ledger.stripe.retries import EventRetries
+from ledger.verification.checkpoints import Checkpoints
+from ledger.verification.nightly import NightlyVerification, Report, ignore
 
 log = structlog.get_logger()
 
@@ -47,6 +49,7 @@ def build_jobs(
     api: StripeApi | None,
     clock: Clock = utc_now,
     watch: ClockWatch | None = None,
+    report: Report = ignore,
 ) -> tuple[Job, ...]:
     ledger = Ledger(database, clock, watch)
     events = StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock)
@@ -58,6 +61,8 @@ def build_jobs(
         Job("expiry", HoldExpiry(database, ledger, grace, clock).run),
         Job("stripe-events", EventRetries(database, events, api, clock).run),
         Job("tokens", Tokens(database, clock).delete_expired),
+        Job("checkpoints", Checkpoints(database, clock).run),
+        Job("verification", NightlyVerification(database, settings.verify_hour, clock, report).run),
     ]
     if api is not None:
         jobs.append(Job("saved-cards", SavedCards(database, api, clock).run))
@@ -79,6 +84,7 @@ class JobMetrics:
             "billing_worker_active", "Whether this worker holds the lock: 1 or 0", registry=self.registry
         )
         self.stripe_events = StripeEventGauges(self.registry)
+        self.verification = VerificationGauges(self.registry)
         self.clock_ahead = Gauge(
             "billing_clock_ahead_seconds",
             "How far this machine's clock was ahead of the database's clock at the last posting",

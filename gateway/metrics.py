@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from db.database import Database
 from db.stripe_events import open_counts
+from db.verification_runs import VerificationRunRow
 from gateway.errors import RequestError
 from gateway.tally import REQUEST_SECONDS, BulkHistogram, RequestTally, Tally
 from ledger.stripe.events import EventState
@@ -37,6 +38,34 @@ class StripeEventGauges:
         counts = await open_counts(database)
         self._waiting.set(counts.get(EventState.WAITING, 0))
         self._needing_attention.set(counts.get(EventState.NEEDS_ATTENTION, 0))
+
+
+class VerificationGauges:
+    """Of the worker: how the newest runs of verification went, as they are kept in the database."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._accounts = Gauge(
+            "billing_verification_accounts", "Accounts that the newest run has verified so far", registry=registry
+        )
+        self._faults = Gauge(
+            "billing_verification_faults",
+            "Faults that the newest run has found so far, and no less than the last complete run found until it is"
+            " complete",
+            registry=registry,
+        )
+        self._completed = Gauge(
+            "billing_verification_completed_timestamp_seconds",
+            "Time at which all accounts were verified last, in seconds since 1970; 0 if they never were",
+            registry=registry,
+        )
+        self._faults_before = 0
+
+    def set(self, run: VerificationRunRow) -> None:
+        self._accounts.set(run.accounts)
+        if run.finished_at is not None:
+            self._faults_before = run.faults
+            self._completed.set(run.finished_at.timestamp())
+        self._faults.set(run.faults if run.finished_at else max(run.faults, self._faults_before))
 
 
 class Metrics:

@@ -158,6 +158,12 @@ class Settings(BaseSettings):
         le=30 * 86_400,
         description="How long after its end an open hold expires if it was not settled.",
     )
+    verify_hour: int = Field(
+        3,
+        ge=-1,
+        le=23,
+        description="Hour of the day (UTC) from which the worker verifies all accounts, once a day; -1 disables it.",
+    )
     worker_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port for the worker's /metrics and /healthz; 0 disables them."
     )

@@ -34,7 +34,7 @@ def month_of(moment: datetime) -> str:
     return _month_text(moment.year, moment.month)
 
 
-def _cost_increment(row: TransactionRow) -> MonthlyFiguresRow | None:
+def cost_increment(row: TransactionRow) -> MonthlyFiguresRow | None:
     if row.type in _COST:
         return MonthlyFiguresRow(row.account_id, month_of(row.created_at), gross_nanos=-row.amount_nanos)
     if row.type == TransactionType.REFUND and row.source == TransactionSource.METERING:
@@ -147,7 +147,7 @@ class AccountState:
         row = TransactionRow(*row[:-1], row_hash(self.head_hash or GENESIS, row))
         self.head_seq, self.head_at, self.head_hash, self.balance_nanos = row.seq, row.created_at, row.hash, balance
         self.rows.append(row)
-        increment = _cost_increment(row)
+        increment = cost_increment(row)
         if increment is not None:
             self.increments.append(increment)
         return row

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from db import stripe_tables, volume_tables  # noqa: F401  their tables are of the metadata
+from db import integrity_tables, stripe_tables, volume_tables  # noqa: F401  their tables are of the metadata
 from db.tables import metadata
 
 context.configure(

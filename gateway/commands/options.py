@@ -18,7 +18,7 @@ SECRETS: Final = frozenset(
 
 
 WORKERS_ALONE: Final = frozenset(
-    {"worker_interval_seconds", "worker_metrics_port", "settlement_delay_seconds", "hold_grace_seconds"}
+    {"worker_interval_seconds", "worker_metrics_port", "settlement_delay_seconds", "hold_grace_seconds", "verify_hour"}
 )
 """Settings of `billing-gateway worker`, which no server needs."""
 

@@ -34,7 +34,7 @@ async def _built(settings: Settings) -> AsyncIterator[tuple[Database, Worker]]:
         await check(database)
         metrics = JobMetrics()
         watch = ClockWatch(report=metrics.clock_ahead.set)
-        jobs = build_jobs(settings, database, api, watch=watch)
+        jobs = build_jobs(settings, database, api, watch=watch, report=metrics.verification.set)
         yield database, Worker(database, jobs, settings.worker_interval_seconds, metrics)
     finally:
         if api is not None:
@@ -109,6 +109,7 @@ async def _once(settings: Settings) -> bool | None:
     "worker_interval_seconds",
     "settlement_delay_seconds",
     "hold_grace_seconds",
+    "verify_hour",
     "worker_metrics_port",
     "stripe_api_base",
     "stripe_timeout_seconds",

@@ -25,6 +25,8 @@ from db import tables
 from db.database import Database
 from db.folding import fold
 from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+from ledger.verification.accounts import verify_account
+from ledger.verification.calls import other_call_faults
 
 RestRow = dict[str, Any]
 Figures = dict[tuple[object, ...], object]
@@ -110,7 +112,19 @@ async def read_tables(database: Database) -> Stored:
 
 async def differences(database: Database) -> list[str]:
     """Empty where every table agrees with the ledger's rows."""
+    return await recomputed_differences(database) + await _verification_faults(database)
+
+
+async def recomputed_differences(database: Database) -> list[str]:
+    """By what is written here alone."""
     return differences_of(await read_tables(database)) + await _folding_problems(database)
+
+
+async def _verification_faults(database: Database) -> list[str]:
+    """What the gateway's own verification finds: wherever the tables agree it must find nothing."""
+    ids = [row[0] for row in await database.read(select(tables.accounts.c.id).order_by(tables.accounts.c.id))]
+    found = [fault for account_id in ids for fault in (await verify_account(database, account_id)).faults]
+    return [str(fault) for fault in [*found, *[fault async for fault in other_call_faults(database.read)]]]
 
 
 async def _folding_problems(database: Database) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 from ledger.commands import Entry
 from ledger.kinds import TransactionType
 from tests.ledger.desk import DAY, INFERENCE, START, STORAGE, VOLUME, Desk, api_usage, open_hold, renew, settle, usd
-from tests.ledger.recompute import differences
+from tests.ledger.recompute import differences, recomputed_differences
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -92,4 +92,4 @@ async def test_every_change_is_noticed(unguarded: Desk, change: str) -> None:
     before = await unguarded.tables()
     await unguarded.execute(change)
     assert await unguarded.tables() != before, "the statement changed nothing"
-    assert await differences(unguarded.database) != []
+    assert await recomputed_differences(unguarded.database) != []

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import click
+import orjson
+
+from db.database import Database
+from db.recount.ledger_rows import account_ids_after
+from gateway.commands.accounts import AccountId, command_line, with_database
+from gateway.commands.options import with_settings
+from gateway.settings import Settings
+from ledger.ids import account_id_text
+from ledger.verification.accounts import verify_account
+from ledger.verification.calls import other_call_faults
+from ledger.verification.faults import Fault
+from ledger.verification.repair import repair_months
+
+ACCOUNTS_AT_ONCE = 1_000
+
+
+class _Report:
+    """Prints each fault when it is found, and in the end how many there were."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self.accounts = 0
+        self.rows = 0
+        self.faults = 0
+
+    def fault(self, fault: Fault) -> None:
+        self.faults += 1
+        account = account_id_text(fault.account_id)
+        named = {"account": account, "kind": fault.kind.value, "row": fault.subject, "message": fault.message}
+        self._print(named, "\t".join(named.values()))
+
+    def repaired(self, account_id: int, month: str, change: str) -> None:
+        account = account_id_text(account_id)
+        named = {"account": account, "repaired": "month", "row": month, "message": change}
+        self._print(named, f"{account}\trepaired month\t{month}\t{change}")
+
+    def summary(self) -> None:
+        counts = {"accounts": self.accounts, "rows": self.rows, "faults": self.faults}
+        self._print(counts, f"accounts: {self.accounts}, rows: {self.rows}, faults: {self.faults}")
+
+    def _print(self, named: dict[str, Any], line: str) -> None:
+        click.echo(orjson.dumps(named).decode() if self._as_json else line)
+
+
+async def _accounts(database: Database, only: int | None) -> AsyncIterator[int]:
+    if only is not None:
+        yield only
+        return
+    after = 0
+    while ids := await account_ids_after(database.read, after, ACCOUNTS_AT_ONCE):
+        for account_id in ids:
+            yield account_id
+        after = ids[-1]
+
+
+async def _verify(database: Database, only: int | None, report: _Report, *, repair: bool) -> None:
+    async for account_id in _accounts(database, only):
+        if repair:
+            for month, change in (await repair_months(database, account_id, command_line())).items():
+                report.repaired(account_id, month, change)
+        verified = await verify_account(database, account_id)
+        report.accounts += 1
+        report.rows += verified.rows
+        for fault in verified.faults:
+            report.fault(fault)
+    async for fault in other_call_faults(database.read, only):
+        report.fault(fault)
+    report.summary()
+
+
+@click.command()
+@click.option("--account", type=AccountId(), default=None, help="Only this account.")
+@click.option(
+    "--repair",
+    type=click.Choice(["months"]),
+    default=None,
+    help="Rebuild monthly figures that do not fit. Ledger rows are never changed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@with_settings("database_url")
+def verify(settings: Settings, *, account: int | None, repair: str | None, as_json: bool) -> None:
+    """Recount the ledger from its rows, and print what does not fit: account, kind, row, message, separated by tabs.
+
+    The exit code is 1 if anything does not fit.
+    """
+    report = _Report(as_json=as_json)
+    with_database(settings, lambda database: _verify(database, account, report, repair=repair is not None))
+    if report.faults:
+        click.get_current_context().exit(1)

@@ -1,0 +1,151 @@
+"""Verifies one account on a running system.
+
+Ledger rows never change, so they are read in short steps up to a head that was read before. Whatever changes is
+compared in one snapshot, or in an order in which a change between two reads cannot look like a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from db.database import Database
+from db.recount import Read
+from db.recount.holds import holds_after, holds_of_rows
+from db.recount.ledger_rows import StoredTransaction, account, first_seq_after, first_without_charge, rows_after
+from ledger.errors import NotFound
+from ledger.ids import account_id_text, transaction_id_text
+from ledger.verification.charges import check_charges
+from ledger.verification.checkpoints import check_checkpoints
+from ledger.verification.faults import Fault, FaultKind, Faults
+from ledger.verification.holds import check_hold, check_row
+from ledger.verification.months import changes_of_months, note_changes, recounted_months
+from ledger.verification.rows import Rows, check_account
+from ledger.verification.usage import check_usage
+
+ROWS_AT_ONCE: Final = 500
+HOLDS_AT_ONCE: Final = 500
+CATCH_UP_ROWS: Final = 5_000
+"""Rows that may be written after the head was read: so many are read within the snapshot that compares it."""
+
+UNREADABLE: Final = (ArithmeticError, TypeError, ValueError)
+"""What a driver raises for a value that its column cannot have."""
+
+
+class Verified(NamedTuple):
+    account_id: int
+    rows: int
+    faults: list[Fault]
+
+
+class _RowUnreadable(Exception):
+    """The row after those that were read has a value that its column cannot have."""
+
+
+class AccountVerification:
+    def __init__(self, database: Database, account_id: int) -> None:
+        self._database = database
+        self._id = account_id
+        self.faults = Faults(account_id)
+        self.rows = Rows(self.faults)
+
+    async def run(self) -> Verified:
+        """Raises NotFound."""
+        async with self._readable("rows"):
+            await self.read_rows()
+            async with self._database.snapshot() as snapshot:
+                await self.compare_head(snapshot.rows)
+                note_changes(await self.changes_of_months(snapshot.rows), self.faults)
+        async with self._readable("checkpoints"):
+            await check_checkpoints(self._database.read, self._id, self.faults)
+        async with self._readable("holds"):
+            await self._check_holds()
+        async with self._readable("charges"):
+            await check_charges(self._database, self._id, self.faults)
+        async with self._readable("usage"):
+            await self._check_usage()
+        return Verified(self._id, self.rows.count, self.faults.found)
+
+    @asynccontextmanager
+    async def _readable(self, what: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except _RowUnreadable as error:
+            name = transaction_id_text(self._id, self.rows.seq + 1)
+            self.faults.add(FaultKind.UNREADABLE, name, f"the row cannot be read: {error.__cause__!r}")
+        except UNREADABLE as error:
+            self.faults.add(FaultKind.UNREADABLE, what, f"a row cannot be read: {error!r}")
+
+    async def read_rows(self) -> None:
+        """Up to a head that is only a few rows behind."""
+        read = self._database.read
+        before = -1
+        while self.rows.seq != before:
+            before = self.rows.seq
+            found = await account(read, self._id)
+            if found is None:
+                msg = f"there is no account {account_id_text(self._id)}"
+                raise NotFound(msg)
+            if before > 0 and found.row.head_seq - before <= CATCH_UP_ROWS:
+                return
+            await self._read_rows(read, found.row.head_seq)
+
+    async def _read_rows(self, read: Read, last_seq: int) -> None:
+        while rows := await self._next_rows(read, last_seq):
+            after, last = self.rows.seq, rows[-1].row.seq
+            holds = await holds_of_rows(read, self._id, after, last)
+            for stored in rows:
+                self.rows.take(stored)
+                check_row(stored.row, holds, self.faults)
+            without = await first_without_charge(read, self._id, after, last)
+            if without is not None:
+                message = "the row is of a resource, but its charge is missing or does not reach to it"
+                self.faults.add(FaultKind.CHARGE, transaction_id_text(self._id, without), message)
+
+    async def _next_rows(self, read: Read, last_seq: int) -> list[StoredTransaction]:
+        """One by one where one of them cannot be read, so that it can be named. Raises _RowUnreadable."""
+        try:
+            return await rows_after(read, self._id, self.rows.seq, last_seq, ROWS_AT_ONCE)
+        except UNREADABLE:
+            pass
+        try:
+            return await rows_after(read, self._id, self.rows.seq, last_seq, 1)
+        except UNREADABLE as error:
+            raise _RowUnreadable from error
+
+    async def compare_head(self, read: Read) -> None:
+        """`read` must see one moment."""
+        stored = await account(read, self._id)
+        assert stored is not None, "accounts are never deleted"
+        await self._read_rows(read, stored.row.head_seq)
+        beyond = await first_seq_after(read, self._id, stored.row.head_seq)
+        check_account(stored, self.rows, beyond, self.faults)
+
+    async def changes_of_months(self, read: Read) -> dict[str, str]:
+        """What the stored figures differ in. `read` must see one moment, and `compare_head` have come before."""
+        postgresql = self._database.is_postgresql
+        expected = await recounted_months(read, self._id, self.rows.months, postgresql=postgresql)
+        return await changes_of_months(read, self._id, expected)
+
+    async def _check_holds(self) -> None:
+        """Each by itself: a hold and the rows that it names are read in one statement."""
+        after = 0
+        while page := await holds_after(self._database.read, self._id, after, HOLDS_AT_ONCE):
+            for stored in page:
+                check_hold(stored, self.faults)
+            after = page[-1].hold.hold_seq
+
+    async def _check_usage(self) -> None:
+        """In short steps first; only what seems wrong is read again in one snapshot."""
+        postgresql = self._database.is_postgresql
+        suspected = Faults(self._id)
+        await check_usage(self._database.read, self._id, suspected, postgresql=postgresql)
+        if suspected.found:
+            async with self._database.snapshot() as snapshot:
+                await check_usage(snapshot.rows, self._id, self.faults, postgresql=postgresql)
+
+
+async def verify_account(database: Database, account_id: int) -> Verified:
+    """Raises NotFound."""
+    return await AccountVerification(database, account_id).run()

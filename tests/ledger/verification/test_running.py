@@ -1,0 +1,96 @@
+"""Verification on a running system: nothing that fits is ever accused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Final
+
+import pytest
+
+from db.database import Database
+from ledger.errors import BillingError
+from ledger.kinds import TransactionType
+from ledger.metering import usage_posting
+from ledger.commands import Entry
+from ledger.posting import Ledger
+from ledger.usage import Rollup, record_rollups
+from ledger.verification import accounts, charges
+from ledger.verification.accounts import verify_account
+from ledger.verification.checkpoints import Checkpoints
+from tests.ledger.desk import SERVICE, Desk
+from tests.ledger.test_posting_properties import WildClock, _random_calls
+from tests.ledger.verification.filled import requests
+
+WRITERS: Final = 16
+VERIFICATIONS: Final = 12
+
+
+@pytest.fixture(autouse=True)
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that much is written between two steps."""
+    monkeypatch.setattr(accounts, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(accounts, "HOLDS_AT_ONCE", 3)
+    monkeypatch.setattr(accounts, "CATCH_UP_ROWS", 20)
+    monkeypatch.setattr(charges, "CHARGES_AT_ONCE", 3)
+
+
+async def _post_calls(ledger: Ledger, random: Random, account_ids: list[int]) -> None:
+    for call in _random_calls(random, account_ids):
+        with suppress(BillingError):
+            await ledger.post(*call)
+
+
+async def _record(database: Database, ledger: Ledger, random: Random, account_ids: list[int]) -> None:
+    now = datetime.now(UTC)
+    for number in range(200):
+        account_id, day = random.choice(account_ids), now - timedelta(days=random.randint(0, 50))
+        batch = requests(number + random.randint(0, 10**6), day)
+        with suppress(BillingError):
+            await ledger.post(usage_posting(account_id, SERVICE, f"batch {random.random()}", batch, now))
+        if number % 10 == 0:
+            rollup = Rollup(account_id, day.date(), "large", "chat", "platform", 1, number, 3, 4, replace=True)
+            async with database.write() as connection:
+                await record_rollups(connection, [rollup])
+
+
+async def test_a_ledger_that_is_written_to_is_never_accused(database: Database) -> None:
+    random, desk = Random(3), Desk(database)
+    account_ids = [await desk.account("1.00") for _ in range(2)]
+    ledger = Ledger(database, WildClock(random))
+    work = [_post_calls(ledger, Random(number), account_ids) for number in range(WRITERS)]
+    work += [_record(database, ledger, Random(number), account_ids) for number in range(2)]
+    writing = asyncio.gather(*work)
+    heads: set[int] = set()
+    verified = 0
+    while not writing.done() or verified < VERIFICATIONS:
+        await Checkpoints(database, lambda: datetime.now(UTC) + timedelta(days=len(heads))).run()
+        for account_id in account_ids:
+            found = await verify_account(database, account_id)
+            assert found.faults == []
+            heads.add(found.rows)
+            verified += 1
+    await writing
+    assert len(heads) > 2, "nothing was written meanwhile"
+
+
+async def test_constant_reads_of_a_step(database: Database) -> None:
+    """However many rows, no read asks for more of them than a step has."""
+    desk = Desk(database)
+    account_id = await desk.account("1.00")
+    for _ in range(5):
+        await desk.post(account_id, *(Entry(TransactionType.BONUS, 1, "Goodwill") for _ in range(20)))
+    asked: list[int] = []
+    read: Callable[..., Awaitable[object]] = database.read
+
+    async def counted(statement: object, parameters: dict[str, int] | None = None) -> object:
+        rows = await read(statement, parameters)
+        asked.append(len(rows))  # type: ignore[arg-type]
+        return rows
+
+    database.read = counted  # type: ignore[method-assign, assignment]
+    assert (await verify_account(database, account_id)).rows == 101
+    assert max(asked) == 7
