@@ -80,7 +80,9 @@ _OTHER_CALLS: Final = (
         _OTHER.c.balance_nanos,
         _ROW.c.balance_after_nanos,
     )
-    .select_from(_OTHER.outerjoin(_ROW, and_(_ROW.c.account_id == _OTHER.c.account_id, _ROW.c.seq == _OTHER.c.last_seq)))
+    .select_from(
+        _OTHER.outerjoin(_ROW, and_(_ROW.c.account_id == _OTHER.c.account_id, _ROW.c.seq == _OTHER.c.last_seq))
+    )
     .where(tuple_(bindparam("scope"), bindparam("operation"), bindparam("key")) < _POSITION)
     .order_by(_OTHER.c.scope, _OTHER.c.operation, _OTHER.c.key)
     .limit(_LIMIT)

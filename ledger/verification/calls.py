@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from db.recount import Read
-from db.recount.calls import StoredOtherCall, StoredCall, other_calls_after, calls_after
+from db.recount.calls import StoredCall, StoredOtherCall, calls_after, other_calls_after
 from ledger.chain import format_time
 from ledger.ids import transaction_id_text
 from ledger.metering import OPERATION as RECORD_USAGE
@@ -73,22 +73,22 @@ async def other_call_faults(read: Read, account_id: int | None = None) -> AsyncI
     known: set[int] = set()
     while page := await other_calls_after(read, *position, CALLS_AT_ONCE):
         for call in page:
-            fault = _other_call_fault(act)
+            fault = _other_call_fault(call)
             if fault and fault.account_id not in known and account_id in {None, fault.account_id}:
                 known.add(fault.account_id)
                 yield fault
         position = page[-1][:3]
 
 
-def _other_call_fault(act: StoredOtherCall) -> Fault | None:
-    if act.account_id is None or act.last_seq is None:
+def _other_call_fault(call: StoredOtherCall) -> Fault | None:
+    if call.account_id is None or call.last_seq is None:
         return None
-    expected = 0 if act.last_seq == 0 else act.row_balance_nanos
+    expected = 0 if call.last_seq == 0 else call.row_balance_nanos
     if expected is None:
-        name = transaction_id_text(act.account_id, act.last_seq)
+        name = transaction_id_text(call.account_id, call.last_seq)
         message = f"the row {name} of the call does not exist"
-    elif act.balance_nanos != expected:
-        message = f"balance_nanos is {act.balance_nanos}, expected {expected}"
+    elif call.balance_nanos != expected:
+        message = f"balance_nanos is {call.balance_nanos}, expected {expected}"
     else:
         return None
-    return Fault(FaultKind.IDEMPOTENCY, act.account_id, f"{act.operation} {act.key}", message)
+    return Fault(FaultKind.IDEMPOTENCY, call.account_id, f"{call.operation} {call.key}", message)

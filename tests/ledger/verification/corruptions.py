@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from random import Random
@@ -15,7 +16,7 @@ from db.database import Database
 from db.integrity_tables import ledger_checkpoints
 from ledger.kinds import ChargeState, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
 
-WORDS: Final = {
+WORDS: Final[dict[str, Iterable[str]]] = {
     "type": list(TransactionType),
     "source": list(TransactionSource),
     "ref_type": list(RefType),
@@ -25,7 +26,7 @@ WORDS: Final = {
     "fed_by": ["rollup", "requests"],
 }
 
-UNSEEN: Final = {
+UNSEEN: Final[dict[str, set[str]]] = {
     "accounts": {"id", "external_id", "name", "currency", "status", "created_at", "external_id_folded"},
     # A request is kept as a digest only: of the days only sums are known, by month, and of what was recorded live.
     "usage_days": {"day", "model", "input_tokens", "output_tokens", "cost_nanos", "category", "fed_by"},

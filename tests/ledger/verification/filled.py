@@ -9,10 +9,10 @@ from typing import Final
 from sqlalchemy import text
 
 from db.database import Database
+from ledger.commands import EndCharge, Entry, ExpireHold, Ref
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
 from ledger.metering import MeteredRequest, UsageBatch, usage_posting
-from ledger.commands import EndCharge, Entry, ExpireHold, Ref
 from ledger.posting import LedgerTransaction
 from ledger.usage import Rollup, record_rollups
 from ledger.verification.accounts import verify_account

@@ -28,14 +28,14 @@ def _names_of(table: str, row: dict[str, Any]) -> set[str]:
         case "transactions":
             return {transaction_id_text(row["account_id"], row["seq"])}
         case "holds":
-            seqs = (row["hold_seq"], row["settled_seq"])
             # How the newest hold ended is in its charge too, and in no row: the two contradict each other.
-            rows = {transaction_id_text(row["account_id"], seq) for seq in seqs if seq}
+            both = (row["hold_seq"], row["settled_seq"])
+            rows = {transaction_id_text(row["account_id"], seq) for seq in both if seq}
             return rows | {f"{row['ref_type']} {row['ref_id']}"}
         case "charges":
-            seqs = range(row["first_seq"], row["last_seq"] + 1)
             # A charge whose key was changed is missed where its rows are.
-            rows = {transaction_id_text(row["account_id"], seq) for seq in seqs[:50]}
+            seqs = range(row["first_seq"], min(row["last_seq"], row["first_seq"] + 50) + 1)
+            rows = {transaction_id_text(row["account_id"], seq) for seq in seqs}
             return rows | {f"{row['ref_type']} {row['ref_id']}"}
         case "monthly_figures":
             return {row["month"]}
@@ -54,9 +54,8 @@ def _is_beyond_recounting(corruption: Corruption) -> bool:
             return row["cycles"] == 0 and value is not None and value >= row["opened_at"]
         case "holds", "expired_at":
             # Of one that was settled in the end; a cycle that was renewed cannot have expired.
-            return bool(
-                row["ref_type"] == "gpu_instance" and row["state"] == "settled" and value >= row["period_start"]
-            )
+            is_last = row["ref_type"] == "gpu_instance" and row["state"] == "settled"
+            return is_last and bool(value >= row["period_start"])
         case "idempotency_keys", "first_seq":
             # The call then seems to have written no rows, or fewer of those of its time.
             return bool(row["first_seq"] <= value <= row["last_seq"] + 1)

@@ -12,10 +12,10 @@ from typing import Final
 import pytest
 
 from db.database import Database
+from ledger.commands import Entry
 from ledger.errors import BillingError
 from ledger.kinds import TransactionType
 from ledger.metering import usage_posting
-from ledger.commands import Entry
 from ledger.posting import Ledger
 from ledger.usage import Rollup, record_rollups
 from ledger.verification import accounts, charges
@@ -25,7 +25,7 @@ from tests.ledger.desk import SERVICE, Desk
 from tests.ledger.test_posting_properties import WildClock, _random_calls
 from tests.ledger.verification.filled import requests
 
-WRITERS: Final = 16
+WRITERS: Final = 3
 VERIFICATIONS: Final = 12
 
 
