@@ -13,7 +13,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from db import stripe_tables, volume_tables  # noqa: F401  their tables are of the metadata
+from db import integrity_tables, stripe_tables, volume_tables  # noqa: F401  their tables are of the metadata
 from db.tables import metadata
 
 _ACCOUNT_COLUMN: Final = {

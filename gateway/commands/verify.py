@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from db.recount.ledger_rows import account_ids_after
 from gateway.commands.accounts import AccountId, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
+from ledger.errors import Conflict
 from ledger.ids import account_id_text
 from ledger.verification.accounts import verify_account
 from ledger.verification.calls import other_call_faults
@@ -59,11 +61,17 @@ async def _accounts(database: Database, only: int | None) -> AsyncIterator[int]:
         after = ids[-1]
 
 
+async def _repair(database: Database, account_id: int, report: _Report) -> None:
+    # Rows that months cannot be rebuilt from are among the faults that are printed next.
+    with contextlib.suppress(Conflict):
+        for month, change in (await repair_months(database, account_id, command_line())).items():
+            report.repaired(account_id, month, change)
+
+
 async def _verify(database: Database, only: int | None, report: _Report, *, repair: bool) -> None:
     async for account_id in _accounts(database, only):
         if repair:
-            for month, change in (await repair_months(database, account_id, command_line())).items():
-                report.repaired(account_id, month, change)
+            await _repair(database, account_id, report)
         verified = await verify_account(database, account_id)
         report.accounts += 1
         report.rows += verified.rows

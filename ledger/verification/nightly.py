@@ -79,12 +79,14 @@ class NightlyVerification:
 
     async def _go_on(self, run: VerificationRunRow) -> int:
         until, before = time.monotonic() + ROUND_SECONDS, run.accounts
-        while run.finished_at is None and time.monotonic() < until:
+        is_over = False
+        while not is_over:
             run = await self._step(run, until)
             async with self._database.write() as connection:
                 await put_run(connection, run)
             self._run = run
             self._report(run)
+            is_over = run.finished_at is not None or time.monotonic() > until
         return run.accounts - before
 
     async def _step(self, run: VerificationRunRow, until: float) -> VerificationRunRow:

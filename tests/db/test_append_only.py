@@ -1,4 +1,4 @@
-"""The database itself refuses every change of a ledger row and of an audit entry, whoever asks."""
+"""The database itself refuses every change of a ledger row, an audit entry and a checkpoint, whoever asks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ _ROWS = {
         "INTO audit_entries (id, at, act, actor, owner, account_id, description)"
         " VALUES (1, {time}, 'createAccount', 'eco_test', 'tests', 1, 'Signup bonus')"
     ),
+    "ledger_checkpoints": "INTO ledger_checkpoints (account_id, day, seq, hash) VALUES (1, '2026-11-01', 1, {digest})",
+}
+_CHANGES = {
+    "transactions": "description = 'changed'",
+    "audit_entries": "description = 'changed'",
+    "ledger_checkpoints": "seq = 2",
 }
 
 
@@ -38,16 +44,15 @@ async def _with_one_row(database: Database, table: str) -> str:
 async def test_update_and_delete_are_refused(database: Database, table: str) -> None:
     await _with_one_row(database, table)
     for statement in (
-        f"UPDATE {table} SET description = 'changed'",
+        f"UPDATE {table} SET {_CHANGES[table]}",
         f"UPDATE {table} SET account_id = account_id",
         f"DELETE FROM {table}",
     ):
         with pytest.raises(exc.DBAPIError, match="append-only"):
             async with database.write() as connection:
                 await connection.execute(text(statement))
-    assert [tuple(row) for row in await database.read(text(f"SELECT account_id, description FROM {table}"))] == [
-        (1, "Signup bonus")
-    ]
+    unchanged = f"SELECT account_id FROM {table} WHERE NOT ({_CHANGES[table]})"
+    assert [tuple(row) for row in await database.read(text(unchanged))] == [(1,)]
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)

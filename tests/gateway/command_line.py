@@ -25,8 +25,8 @@ def _called(arguments: tuple[str, ...]) -> int:
     return 0
 
 
-def run(*arguments: str, url: str, status: int = 0) -> str:
-    """Returns what the command printed: on standard error if it is expected to fail.
+def run(*arguments: str, url: str, status: int = 0, output_of_failure: bool = False) -> str:
+    """Returns what the command printed: on standard error if it is expected to fail, unless its output is asked for.
 
     It runs in a thread of its own, as it starts an event loop.
     """
@@ -35,4 +35,4 @@ def run(*arguments: str, url: str, status: int = 0) -> str:
     with _one_at_a_time, environment, redirect_stdout(output), redirect_stderr(errors), ThreadPoolExecutor(1) as thread:
         ended = thread.submit(_called, arguments).result(60)
     assert ended == status, errors.getvalue()
-    return (output if status == 0 else errors).getvalue()
+    return (output if status == 0 or output_of_failure else errors).getvalue()
