@@ -14,6 +14,8 @@ from pathlib import Path
 from build import ROOT, find_node, install
 
 LINTERS = ROOT / ".ci" / "linters"
+EXAMPLES = Path("docs") / "examples"
+"""They are checked by the compiler, and with the types of Node.js, of the Billing page."""
 
 
 def _program(package: Path, script: str) -> str:
@@ -32,6 +34,9 @@ def types(page: Path) -> Iterator[tuple[str, ...]]:
 def checks(folder: Path) -> Iterator[tuple[str, ...]]:
     for package in sorted((folder / "console").glob("*/tsconfig.json")):
         yield from types(package.parent)
+    if (folder / EXAMPLES / "tsconfig.json").is_file():
+        compiler = _program(ROOT / "console" / "billing", "typescript/bin/tsc")
+        yield compiler, "--noEmit", "--project", str(folder / EXAMPLES)
     yield _program(LINTERS, "@biomejs/biome/bin/biome"), "lint", "--error-on-warnings"
     rules = ("--rc-path", str(LINTERS / "remark.json"), "--ignore-pattern", "mutants")
     yield _program(LINTERS, "remark-cli/cli.js"), *rules, "--frail", "--quiet", "--no-color", "."
