@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from db.database import Database
 from db.recount import Read
-from db.recount.holds import holds_after, holds_of_rows
+from db.recount.holds import HoldsOfRows, holds_after, holds_of_rows
 from db.recount.ledger_rows import StoredTransaction, account, first_seq_after, first_without_charge, rows_after
 from ledger.errors import NotFound
 from ledger.ids import account_id_text, transaction_id_text
@@ -96,12 +96,19 @@ class AccountVerification:
             after, last = self.rows.seq, rows[-1].row.seq
             holds = await holds_of_rows(read, self._id, after, last)
             for stored in rows:
-                self.rows.take(stored)
-                check_row(stored.row, holds, self.faults)
+                self._take(stored, holds)
             without = await first_without_charge(read, self._id, after, last)
             if without is not None:
                 message = "the row is of a resource, but its charge is missing or does not reach to it"
                 self.faults.add(FaultKind.CHARGE, transaction_id_text(self._id, without), message)
+
+    def _take(self, stored: StoredTransaction, holds: HoldsOfRows) -> None:
+        """Raises _RowUnreadable."""
+        try:
+            self.rows.take(stored)
+        except UNREADABLE as error:
+            raise _RowUnreadable from error
+        check_row(stored.row, holds, self.faults)
 
     async def _next_rows(self, read: Read, last_seq: int) -> list[StoredTransaction]:
         """One by one where one of them cannot be read, so that it can be named. Raises _RowUnreadable."""
