@@ -138,7 +138,9 @@ async def test_it_ends_at_sigterm_and_tells_what_it_did(shop: Shop, workers: Wor
         await until(is_counted)
     status, logged = await workers.ended(process)
     assert status == 0
-    assert [(one["job"], one["done"]) for one in logged if one["event"] == "job done"] == [("storage", 2)]
+    done = [(one["job"], one["done"]) for one in logged if one["event"] == "job done"]
+    # Whether verification is due depends on the hour.
+    assert {one for one in done if one[0] != "verification"} == {("storage", 2), ("checkpoints", 1)}
 
 
 async def test_of_two_one_works_and_the_other_takes_over(shop: Shop, workers: Workers) -> None:
