@@ -49,9 +49,6 @@ class Faults:
         """Keeps the fault, unless one of its kind is known already."""
         self._first.setdefault(kind, Fault(kind, self.account_id, subject, message))
 
-    def drop(self, kind: FaultKind) -> None:
-        self._first.pop(kind, None)
-
     @property
     def found(self) -> list[Fault]:
         return list(self._first.values())
