@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
+from db.connections.snapshots import Snapshot
 from db.database import Database
 from ledger.commands import Entry
 from ledger.errors import BillingError
@@ -38,6 +39,20 @@ def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charges, "CHARGES_AT_ONCE", 3)
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that others write between any two reads."""
+    for reader, name in ((Database, "read"), (Snapshot, "rows")):
+        read = getattr(reader, name)
+
+        async def slow(*arguments: Any, read: Any = read) -> Any:
+            found = await read(*arguments)
+            await asyncio.sleep(0.003)
+            return found
+
+        monkeypatch.setattr(reader, name, slow)
+
+
 async def _post_calls(ledger: Ledger, random: Random, account_ids: list[int]) -> None:
     for call in _random_calls(random, account_ids):
         with suppress(BillingError):
@@ -57,6 +72,7 @@ async def _record(database: Database, ledger: Ledger, random: Random, account_id
                 await record_rollups(connection, [rollup])
 
 
+@pytest.mark.usefixtures("pauses")
 async def test_a_ledger_that_is_written_to_is_never_accused(database: Database) -> None:
     random, desk = Random(3), Desk(database)
     account_ids = [await desk.account("1.00") for _ in range(2)]
