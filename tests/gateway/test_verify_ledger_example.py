@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text, update
 
 from access.keys import KeyScope, NewKey
 from console.build import find_node, install
-from db import writes
+from db import tables, writes
 from ledger.chain import row_hash
 from ledger.commands import Entry, Ref
 from ledger.errors import BadUserInput
@@ -70,10 +70,9 @@ async def _append_unchecked(desk: Desk, account_id: int, description: str) -> No
         balance = newest.balance_after_nanos + newest.amount_nanos
         row = newest._replace(seq=newest.seq + 1, balance_after_nanos=balance, description=description)
         row = row._replace(hash=row_hash(account.head_hash or bytes(32), row))
-        await writes.insert_transactions(connection, [row])
-        await writes.update_heads(
-            connection, [account._replace(head_seq=row.seq, head_hash=row.hash, balance_nanos=balance)]
-        )
+        await connection.execute(insert(tables.transactions), row._asdict())
+        head = {"head_seq": row.seq, "head_hash": row.hash, "balance_nanos": balance}
+        await connection.execute(update(tables.accounts).where(tables.accounts.c.id == account_id).values(head))
 
 
 async def _filled(desk: Desk) -> int:

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import text
 
 from db.database import Database
+from db.rows import UsageDayRow
 from ledger.commands import EndCharge, Entry, ExpireHold, Ref
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
@@ -111,7 +112,7 @@ async def _fill_metered(desk: Desk, account_id: int) -> None:
 async def _fill_imported(desk: Desk, account_id: int) -> None:
     async with desk.database.write() as connection:
         days = [(START + timedelta(days=number)).date() for number in (0, 1, 35)]
-        rollups = [Rollup(account_id, day, "small", "chat", "user_inference", 3, 4, 5, 6) for day in days]
+        rollups = [Rollup(UsageDayRow(account_id, day, "small", "chat", "user_inference", 3, 4, 5, 6)) for day in days]
         await record_rollups(connection, rollups)
     await desk.post(account_id, api_usage(9), key="usage")
 

@@ -13,6 +13,7 @@ import pytest
 
 from db.connections.snapshots import Snapshot
 from db.database import Database
+from db.rows import UsageDayRow
 from ledger.commands import Entry
 from ledger.errors import BillingError
 from ledger.kinds import TransactionType
@@ -67,9 +68,9 @@ async def _record(database: Database, ledger: Ledger, random: Random, account_id
         with suppress(BillingError):
             await ledger.post(usage_posting(account_id, SERVICE, f"batch {random.random()}", batch, now))
         if number % 10 == 0:
-            rollup = Rollup(account_id, day.date(), "large", "chat", "platform", 1, number, 3, 4, replace=True)
+            usage = UsageDayRow(account_id, day.date(), "large", "chat", "platform", 1, number, 3, 4)
             async with database.write() as connection:
-                await record_rollups(connection, [rollup])
+                await record_rollups(connection, [Rollup(usage, replace=True)])
 
 
 @pytest.mark.usefixtures("pauses")
