@@ -51,7 +51,7 @@ class MutationContext(QueryContext):
         async with AsyncExitStack() as self._ends:
             yield
 
-    async def act(self, work: Work[Result], account_id: int | None = None) -> Result:
+    async def run(self, work: Work[Result], account_id: int | None = None) -> Result:
         """What the work came to. Until the field ends the transaction stays open, and all reads go to it.
 
         `account_id` is the account that the work locks, where it is known before: calls on it take turns.
@@ -74,7 +74,7 @@ class MutationContext(QueryContext):
             self._ends = None
             self._know_alone(outcomes[0])
             return outcomes[0]
-        (outcome,) = await self.act(lambda transaction: transaction.post(posting), posting.account_id)
+        (outcome,) = await self.run(lambda transaction: transaction.post(posting), posting.account_id)
         return outcome
 
     def _know_alone(self, outcome: Outcome) -> None:
@@ -94,7 +94,7 @@ class MutationContext(QueryContext):
         async def acted(transaction: LedgerTransaction) -> Result:
             return await work(transaction, await acting_key(transaction, self.principal))
 
-        return await self.act(acted, account_id)
+        return await self.run(acted, account_id)
 
     async def post_as_service(
         self, operation: ServiceOperation, account_id: str, idempotency_key: str, *commands: Command
