@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import Table, insert, update
 
 from db import tables
 from db.database import WriteConnection
 from db.rows import FOLDED_OF_TRANSACTIONS, AccountRow, ChargeRow, TransactionRow, folded_of_transaction
 
 
+async def _insert(connection: WriteConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
+    if values:
+        await connection.execute(insert(table), values)
+
+
 async def insert_transactions(connection: WriteConnection, rows: Sequence[TransactionRow]) -> None:
     names = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
     values = [dict(zip(names, (*row, *folded_of_transaction(row)), strict=True)) for row in rows]
-    await connection.execute(insert(tables.transactions), values)
+    await _insert(connection, tables.transactions, values)
 
 
 async def update_account(connection: WriteConnection, row: AccountRow) -> None:
@@ -23,7 +29,7 @@ async def update_account(connection: WriteConnection, row: AccountRow) -> None:
 
 
 async def insert_charges(connection: WriteConnection, rows: Sequence[ChargeRow]) -> None:
-    await connection.execute(insert(tables.charges), [row._asdict() for row in rows])
+    await _insert(connection, tables.charges, [row._asdict() for row in rows])
 
 
 async def update_charge(connection: WriteConnection, row: ChargeRow) -> None:
