@@ -31,6 +31,9 @@ MAX_NUMBER_LENGTH: Final = 100
 MAX_REPETITIONS: Final = 20
 """Of a field in one selection. Fragments that a selection spreads count by themselves."""
 
+MAX_INTROSPECTION_ALIASES: Final = 0
+"""Below `__schema` and `__type`. Their weights are those of the schema read once, and no client reads it twice."""
+
 MAX_LIST_ITEMS: Final = 10_000
 """Of a list in variables. Lists in a document are bounded by its tokens."""
 
@@ -58,19 +61,21 @@ class _Size(NamedTuple):
     directives: int
     repetitions: int = 0
     """How often a selection has the same field, for the field that it has most often."""
+    introspection_aliases: int = 0
 
 
 _NOTHING = _Size(0, 0, 0)
 
 
 def _together(sizes: Iterator[_Size], repetitions: int = 0) -> _Size:
-    depth = aliases = directives = 0
+    depth = aliases = directives = introspection_aliases = 0
     for size in sizes:
         depth = max(depth, size.depth)
         repetitions = max(repetitions, size.repetitions)
         aliases += size.aliases
         directives += size.directives
-    return _Size(depth, aliases, directives, repetitions)
+        introspection_aliases += size.introspection_aliases
+    return _Size(depth, aliases, directives, repetitions, introspection_aliases)
 
 
 def _repetitions(selections: Sequence[SelectionNode]) -> int:
@@ -104,11 +109,13 @@ class _Measure:
         if not isinstance(node, FieldNode):
             inner = self._selections(getattr(node, "selection_set", None))
             return inner._replace(directives=inner.directives + own)
+        inner = self._selections(node.selection_set)
         if node.name.value in {"__schema", "__type"}:
             # Introspection is as deep as its well-known query; tokens bound it.
-            return _Size(1, bool(node.alias), own)
-        inner = self._selections(node.selection_set)
-        return _Size(inner.depth + 1, inner.aliases + bool(node.alias), inner.directives + own, inner.repetitions)
+            return _Size(1, bool(node.alias), inner.directives + own, inner.repetitions, inner.aliases)
+        return inner._replace(
+            depth=inner.depth + 1, aliases=inner.aliases + bool(node.alias), directives=inner.directives + own
+        )
 
     def _fragment(self, name: str) -> _Size:
         if name not in self._known:
@@ -142,6 +149,7 @@ def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
         size = measure.operation(operation)
         check(size.depth, limits.max_depth, "levels of fields", operation)
         check(size.aliases, limits.max_aliases, "aliases", operation)
+        check(size.introspection_aliases, MAX_INTROSPECTION_ALIASES, "aliases in introspection", operation)
         check(size.directives, limits.max_directives, "directives", operation)
         check(size.repetitions, MAX_REPETITIONS, "fields of the same name in one selection", operation)
     return errors

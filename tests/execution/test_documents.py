@@ -103,3 +103,25 @@ def test_introspection_is_within_the_limits() -> None:
     from graphql import get_introspection_query
 
     _documents().get(get_introspection_query(input_value_deprecation=True, specified_by_url=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{ __schema { a: types { name } types { name } } }", "1 aliases in introspection, at most 0 are allowed"),
+        (
+            "{ __schema { types { ...F ...F } } } fragment F on __Type { a: fields { name } }",
+            "2 aliases in introspection, at most 0 are allowed",
+        ),
+        (
+            "{ __schema { types { " + "name " * 21 + "} } }",
+            "21 fields of the same name in one selection, at most 20 are allowed",
+        ),
+        ("{ __schema { types { name " + "@skip(if: false) " * 51 + "} } }", "51 directives, at most 50 are allowed"),
+    ],
+    ids=["aliases", "fragments", "repetitions", "directives"],
+)
+def test_introspection_multiplies_nothing(text: str, message: str) -> None:
+    """Its weight is that of the schema read once."""
+    assert _refused(_documents(), text) == (Refusal.TOO_COMPLEX, [f"the operation has {message}"])
+    _documents().get('{ a: __type(name: "Query") { name } b: __type(name: "String") { name } }')
