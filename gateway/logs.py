@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, Final, TextIO, cast
 
 import orjson
 import structlog
@@ -14,6 +15,13 @@ from gateway.settings import Settings
 from ledger.chain import format_time
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+_SECRET: Final = re.compile(r"(eco_[a-z2-7]{8})_[A-Za-z0-9_-]+", re.ASCII)
+
+
+def without_keys(text: str) -> str:
+    """The text with only the prefix of each API key in it: a client may put its key into a path by mistake."""
+    return _SECRET.sub(r"\1_…", text) if "eco_" in text else text
 
 
 def _with_request_id(_logger: Any, _method: str, event: Any) -> Any:

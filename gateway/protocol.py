@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 
 from gateway.errors import Problem
+from gateway.logs import without_keys
 from gateway.requests import begin, error_response, http_problem, own_headers
 from gateway.services import SERVICES, Services
 
@@ -46,7 +47,7 @@ def _refused(services: Services, problem: Problem, *, method: str, path: str) ->
     response.headers.update(own_headers())
     services.metrics.errors.labels(problem.code).inc()
     services.metrics.requests.count(_UNKNOWN, method, response.status)
-    log.info("request", method=method, path=path, status=response.status, reason=problem.message)
+    log.info("request", method=method, path=without_keys(path), status=response.status, reason=problem.message)
     return response
 
 

@@ -20,7 +20,7 @@ from yarl import URL
 
 from access.keys import Principal
 from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
-from gateway.logs import request_id
+from gateway.logs import request_id, without_keys
 from gateway.media_types import takes_html
 from gateway.metrics import Metrics
 from gateway.pages import not_found_page
@@ -226,7 +226,7 @@ class _Answering:
         log.info(
             "request",
             method=request.method,
-            path=request.path,
+            path=without_keys(request.path),
             status=status,
             milliseconds=round(seconds * 1000, 1),
             key=request.get(KEY_PREFIX),
