@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Final
+
+from tests.gateway.threats.probes import FORBIDDEN, NO_KEY, Group, Held, Probe, get, query
+
+OPERATORS: Final = Group(
+    "Operators",
+    [
+        Probe(
+            "audit by a customer",
+            "A customer reads what operators did.",
+            "`auditEntries` with a MANAGE key",
+            query("{ auditEntries { nodes { id } } }", key="<manage>"),
+            FORBIDDEN,
+        ),
+        Probe(
+            "metrics without a token",
+            "Anyone reads the metrics.",
+            "`GET /metrics` without the token of `BILLING_METRICS_TOKEN`",
+            get("/metrics", key=None),
+            NO_KEY,
+        ),
+        Probe(
+            "metrics by another spelling",
+            "Another spelling of a path passes a proxy's rule.",
+            "`GET /%6Detrics`",
+            get("/%6Detrics", key=None),
+            NO_KEY,
+        ),
+        Probe(
+            "metrics with a key",
+            "An API key reads the metrics.",
+            "`GET /metrics` with an OPERATOR key",
+            get("/metrics", key="<operator>"),
+            NO_KEY,
+        ),
+        Held(
+            "A scope does more than it should.",
+            "every mutation with a key of every scope",
+            "`FORBIDDEN`, or the payload",
+            "tests/gateway/mutations/test_scopes.py::test_who_may_call_what",
+        ),
+        Held(
+            "A new mutation is open to every scope.",
+            "every mutation of the schema",
+            "a line in the table of scopes",
+            "tests/gateway/mutations/test_scopes.py::test_every_mutation_is_in_the_matrix_and_fails_as_a_whole",
+        ),
+        Held(
+            "An operator whose key was revoked goes on.",
+            "a mutation within the time that keys are cached",
+            "`UNAUTHENTICATED`",
+            "tests/gateway/mutations/test_operators.py::test_a_key_that_was_revoked_a_moment_ago_does_nothing_more",
+        ),
+        Held(
+            "A command leaves no trace.",
+            "commands that create accounts and keys",
+            "entries in `auditEntries`",
+            "tests/gateway/mutations/test_operators.py::test_what_the_command_line_does_is_listed_too",
+        ),
+        Held(
+            "A key is shown again.",
+            "`createApiKey`, sent again with the same idempotency key",
+            "the key is shown once",
+            "tests/gateway/mutations/test_api_keys.py::test_a_key_is_made_and_shown_once",
+        ),
+    ],
+)
