@@ -90,7 +90,9 @@ class Tokens:
                 raise Unauthenticated(_REFUSED)
 
     async def give_up(self, token: str) -> None:
-        """Nothing happens to a token that is none."""
+        """Nothing happens to a token that is none: anybody may send one, and it must not take a turn at the writer."""
+        if _TOKEN.fullmatch(token) is None or await rows.token_by_digest(self._database, _digest_of(token)) is None:
+            return
         async with self._database.write() as connection:
             await rows.delete_token(connection, _digest_of(token))
 

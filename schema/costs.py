@@ -118,6 +118,8 @@ REST_PAGE: Final = 15.0
 """Points of a REST page without its rows."""
 REST_ROW: Final = 0.6
 """Points for each row of a REST page."""
+TOKEN: Final = 100.0
+"""Points for a token, of an export link or of event streams: it is written to the database, as by a mutation."""
 SEARCH: Final = 500.0
 """Points for `search` in a REST page."""
 EXPORT: Final = 500.0

@@ -20,7 +20,7 @@ from gateway.services import SERVICES
 from ledger.chain import format_time
 from ledger.errors import BadUserInput
 from resolvers.context import QueryContext
-from schema.costs import REST_PAGE
+from schema.costs import TOKEN as TOKEN_POINTS
 
 PATH: Final = "/billing/export-links"
 LIFETIME: Final = timedelta(minutes=5)
@@ -47,7 +47,7 @@ def _parsed(address: str) -> tuple[str, str]:
 async def create(request: web.Request) -> web.Response:
     principal = await authenticate(request)
     path, query = _parsed(await posted_text(request, "address"))
-    async with reading(request, REST_PAGE) as context:
+    async with reading(request, TOKEN_POINTS) as context:
         await _EXPORTS[path](context, parsed_query(query))
     services = request.app[SERVICES]
     expires_at = services.clock() + LIFETIME

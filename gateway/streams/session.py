@@ -14,9 +14,10 @@ from aiohttp import hdrs, web
 from access.keys import Principal
 from access.tokens import Purpose
 from gateway.errors import RequestError
-from gateway.requests import KEY_PREFIX, authenticate
+from gateway.requests import KEY_PREFIX, RATE, authenticate
 from gateway.same_origin import check_origin
 from gateway.services import SERVICES
+from schema.costs import TOKEN
 
 COOKIE: Final = "billing_stream"
 PATH: Final = "/graphql/session"
@@ -39,10 +40,11 @@ def _is_https(request: web.Request) -> bool:
 
 
 async def begin_session(request: web.Request) -> web.Response:
-    """Raises Unauthenticated and RequestError."""
+    """Raises Unauthenticated, RequestError and RateExceeded."""
     _check_page(request)
-    principal = await authenticate(request)
-    tokens = request.app[SERVICES].tokens
+    principal, services = await authenticate(request), request.app[SERVICES]
+    request[RATE] = services.admission.spend(principal, TOKEN)
+    tokens = services.tokens
     token = await tokens.issue(principal, Purpose.STREAM, LIFETIME)
     former = request.cookies.get(COOKIE)
     if former is not None:

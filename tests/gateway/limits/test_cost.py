@@ -106,6 +106,24 @@ async def test_a_key_that_spent_its_points_is_told_when_to_come_back(database_ur
         assert await _cost(office, query, other) == cost  # each key has its own points
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/graphql/session", None), ("/billing/export-links", {"address": "/billing/transactions.csv"})],
+)
+async def test_a_token_costs_as_much_as_a_mutation(database_url: str, path: str, body: object) -> None:
+    """Each is a row that is written: a key must not fill the database, nor keep its writer busy."""
+    async with opened(database_url, points_per_second=100, max_cost=1_000) as office:
+        headers = {"Authorization": f"Bearer {await _reader(office, await office.account())}"}
+        statuses = []
+        for _ in range(20):
+            async with office.session.post(office.url + path, json=body, headers=headers) as response:
+                statuses.append(response.status)
+        assert response.headers["RateLimit-Policy"] == '"points";q=1000;w=10'
+        # The burst, and what came back meanwhile.
+        assert 10 <= len([status for status in statuses if status < 300]) < 20
+        assert set(statuses) <= {201, 204, 429}
+
+
 async def test_the_billing_page_costs_little(office: Office) -> None:
     """Fifty people of one account open it at the same moment, with one key."""
     key = await _reader(office, await office.account("5.00"))

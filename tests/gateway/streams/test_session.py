@@ -18,6 +18,7 @@ from tests.chromium import launched
 from tests.gateway.streams.conftest import Gateway
 from tests.gateway.streams.event_client import COMPLETE, requested
 from tests.gateway.streams.tap import SUBSCRIPTION, event
+from tests.statements import watched
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -150,6 +151,17 @@ async def test_ending_a_session_clears_the_cookie(gateway: Gateway) -> None:
             cookie = response.cookies["billing_stream"]
             assert (response.status, cookie.value, cookie["max-age"], cookie["path"]) == (204, "", "0", "/graphql")
     assert await _status(gateway, token) == 401
+
+
+@pytest.mark.parametrize("token", ["A" * 32, "nonsense"])
+async def test_ending_no_session_writes_nothing(gateway: Gateway, token: str) -> None:
+    """Anybody may send that, without a key."""
+    with watched(gateway.services.database) as sent:
+        headers = {"Cookie": f"billing_stream={token}"}
+        async with gateway.session.delete(f"{gateway.url}/session", headers=headers) as response:
+            assert response.status == 204
+    assert [statement for statement, _ in sent if not statement.startswith("SELECT")] == []
+    assert len(sent) == (1 if len(token) == 32 else 0)
 
 
 async def test_a_stream_by_cookie_ends_with_its_key(gateway: Gateway) -> None:

@@ -105,6 +105,18 @@ COST: Final = Group(
             "tests/gateway/limits/test_slots.py::test_a_full_queue_refuses_at_once",
         ),
         Held(
+            "A key fills the database with tokens.",
+            "export links and cookies of streams beyond the points of a key",
+            "429 `RATE_LIMITED`",
+            "tests/gateway/limits/test_cost.py::test_a_token_costs_as_much_as_a_mutation",
+        ),
+        Held(
+            "A client without a key keeps the database's writer busy.",
+            "`DELETE /graphql/session` with a cookie that was made up",
+            "204, nothing is written",
+            "tests/gateway/streams/test_session.py::test_ending_no_session_writes_nothing",
+        ),
+        Held(
             "One key's queue delays other keys.",
             "operations of several keys that wait for a slot",
             "keys take turns",

@@ -20,6 +20,12 @@ DATABASE: Final = Group(
             "tests/gateway/test_rest.py::test_the_guides_example_checks_the_hash_chain",
         ),
         Held(
+            "A row is changed behind the gateway's back.",
+            "`billing-gateway verify` on a ledger with faults",
+            "each fault is printed, exit code 1",
+            "tests/gateway/test_verify.py::test_faults_are_printed_and_the_exit_code_says_so",
+        ),
+        Held(
             "A killed gateway loses a row that it acknowledged.",
             "gateways killed while they post",
             "every acknowledged row is there",
