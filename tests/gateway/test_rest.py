@@ -242,10 +242,10 @@ def before_each_read(monkeypatch: pytest.MonkeyPatch, module: Any, step: Step) -
     numbers: list[int] = []
 
     @contextlib.asynccontextmanager
-    async def watched(request: web.Request, **more: bool) -> AsyncIterator[QueryContext]:
+    async def watched(request: web.Request, points: float, **more: bool) -> AsyncIterator[QueryContext]:
         numbers.append(len(numbers))
         await step(numbers[-1])
-        async with reading(request, **more) as context:
+        async with reading(request, points, **more) as context:
             yield context
 
     monkeypatch.setattr(module, "reading", watched)
