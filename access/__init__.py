@@ -1,1 +1,1 @@
-"""Who may call: keys, their authentication, and the tokens that stand for a key for a short time."""
+"""Access control: API keys, their authentication, and tokens that stand for a key for a short time."""

@@ -1,4 +1,4 @@
-"""From a key to who asks."""
+"""Authentication: finds the principal that an API key belongs to."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _KEY: Final = re.compile(r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}", re.ASCII)
 
 
 class Authenticator:
-    """From a key to its principal, with a cache so short that a revocation takes effect within seconds.
+    """Finds the principal of a key. Its cache is short-lived, so a revocation takes effect within seconds.
 
-    Unknown keys are not remembered: guessing must not push valid keys out. Times of last use are gathered and
-    written by `flush_last_used`, not at every request.
+    Unknown keys are not cached: guessed keys must not push valid keys out. Times of last use are collected and written
+    by `flush_last_used`, not at every request.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Authenticator:
         self._used: dict[int, datetime] = {}
 
     async def principal(self, key: str) -> Principal:
-        """Raises Unauthenticated, without saying what is wrong with the key."""
+        """Returns the principal of the key. Raises Unauthenticated, which does not say what is wrong with the key."""
         if _KEY.fullmatch(key) is None:
             raise Unauthenticated("the API key is not valid")
         now, digest = self._clock(), digest_of(key)
@@ -48,7 +48,7 @@ class Authenticator:
         return principal
 
     def note_use(self, principal: Principal) -> None:
-        """Of a key that was not sent itself, but a token that stands for it."""
+        """Notes the use of a key whose token was sent instead of the key."""
         self._used[principal.key_id] = self._clock()
 
     async def _look_up(self, digest: bytes, now: datetime) -> Principal:

@@ -1,6 +1,6 @@
-"""API keys: `eco_`, a visible prefix, and a secret that is shown once and kept as its SHA-256 alone.
+"""API keys: `eco_`, a visible prefix, and a secret that is shown once. Only the secret's SHA-256 is stored.
 
-The secret has 192 random bits, so a fast digest is enough: there is nothing to guess or to look up in a table.
+The secret has 192 random bits, so a fast digest is enough: it cannot be guessed or looked up in a table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ledger.texts import OWNER
 
 MAX_ACCOUNTS: Final = 1_000
 MAX_VALID_KEYS: Final = 100
-"""Of one account."""
+"""Maximum per account."""
 MAX_GRACE: Final = timedelta(days=7)
 
 _PREFIX: Final = re.compile(r"eco_[a-z2-7]{8}", re.ASCII)
@@ -44,7 +44,7 @@ class KeyScope(StrEnum):
 
 
 class ServiceOperation(StrEnum):
-    """What a service key may be narrowed to: the names of mutations."""
+    """Names of the mutations that a service key can be restricted to."""
 
     OPEN_HOLD = "openHold"
     RENEW_HOLD = "renewHold"
@@ -61,16 +61,16 @@ OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: what one valid key may see and do."""
+    """The caller: what one valid key may see and do."""
 
     key_id: int
     key_prefix: str
     scope: KeyScope
     account_id: int | None
     account_ids: frozenset[int] | None
-    """The accounts of a service key; None for all."""
+    """Accounts of a service key; None means all."""
     operations: frozenset[str] | None
-    """The operations of a service key; None for all."""
+    """Operations of a service key; None means all."""
     expires_at: datetime | None
 
 
@@ -86,7 +86,7 @@ class NewKey:
 
 class IssuedKey(NamedTuple):
     secret: str
-    """The whole key. It is not kept: whoever loses it rotates it."""
+    """The whole key. It is not stored: an owner who loses the key must rotate it."""
     row: ApiKeyRow
 
 
@@ -171,7 +171,8 @@ def _no_account(account_id: int) -> NotFound:
 
 
 async def create_key(transaction: LedgerTransaction, new: NewKey, actor: Actor) -> IssuedKey:
-    """Raises BadUserInput, NotFound for an account that is not there, Conflict for one that has too many keys."""
+    """Creates a key. Raises BadUserInput, NotFound for an unknown account, and Conflict if the account has too many
+    keys."""
     now = transaction.clock()
     _check_new(new, now)
     await _check_accounts(transaction, new, now)
@@ -195,7 +196,7 @@ async def create_key(transaction: LedgerTransaction, new: NewKey, actor: Actor) 
 
 
 async def locked_key(transaction: LedgerTransaction, prefix: str) -> ApiKeyRow:
-    """Raises NotFound."""
+    """Locks the key and returns it. Raises NotFound."""
     row = await rows.key_by_prefix(transaction.connection, prefix) if _PREFIX.fullmatch(prefix) else None
     if row is None:
         raise no_key(prefix)
@@ -213,7 +214,7 @@ def check_grace(grace: timedelta) -> None:
 
 
 async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: timedelta, actor: Actor) -> IssuedKey:
-    """A new key with the rights of the old one, which goes on for `grace`. Raises BadUserInput, and Conflict."""
+    """Creates a key with the rights of the old key, which stays valid for `grace`. Raises BadUserInput and Conflict."""
     check_grace(grace)
     now = transaction.clock()
     if not is_valid(old, now):
@@ -237,7 +238,7 @@ async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: time
 
 
 async def revoke_key(transaction: LedgerTransaction, row: ApiKeyRow, actor: Actor) -> ApiKeyRow:
-    """Revoking twice keeps the first time, and is noted once."""
+    """Revokes the key. Revoking a key again keeps the first time and adds no audit entry."""
     if row.revoked_at is not None:
         return row
     now = transaction.clock()
@@ -247,7 +248,8 @@ async def revoke_key(transaction: LedgerTransaction, row: ApiKeyRow, actor: Acto
 
 
 class Keys:
-    """Keys in transactions of their own: for those who have the database at hand."""
+    """Creates, rotates and revokes keys, each in its own transaction, for callers with direct access to the database.
+    """
 
     def __init__(self, database: Database, clock: Clock = utc_now, actor: Actor = COMMAND_LINE) -> None:
         self._database = database
@@ -280,7 +282,8 @@ class Keys:
 
 
 async def acting_key(transaction: LedgerTransaction, principal: Principal) -> Actor:
-    """Who acts, by the key as it is now: what is noted for ever is not done by a key that was revoked a second ago.
+    """Returns the actor of the key, as the key is now: an audit entry must not name a key that was revoked a second
+    ago.
 
     Raises Unauthenticated.
     """
@@ -295,5 +298,5 @@ def is_valid(row: ApiKeyRow, now: datetime) -> bool:
 
 
 async def valid_keys(database: Database, key_ids: Collection[int], now: datetime) -> set[int]:
-    """Those of the keys that are valid, by one statement."""
+    """Returns the keys that are valid. Takes one statement."""
     return await rows.valid_key_ids(database, key_ids, now)

@@ -1,7 +1,7 @@
-"""Tokens: random tokens that stand for an API key where the key itself must not stand, in a cookie or an address.
+"""Tokens: random texts that stand for an API key in a place where the key must not appear, such as a cookie or a URL.
 
-A token is good for one purpose, for a short time, and for no longer than its key: a token whose key is revoked or
-has expired is no row. It is kept as its SHA-256 alone, as keys are.
+A token has one purpose and a short lifetime, and never outlives its key: a token is invalid if its key was revoked or
+has expired. Only its SHA-256 is stored, as for keys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
 MAX_LIVE: Final = 1_000
-"""Tokens of one key and purpose: one more, and the oldest is given up."""
+"""Maximum number of tokens per key and purpose. One more deletes the oldest."""
 
 MAX_LIFETIME: Final = timedelta(days=1)
 BATCH: Final = 1_000
@@ -33,11 +33,11 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32}", re.ASCII)
 
 class Purpose(StrEnum):
     STREAM = "stream"
-    """A browser's event streams, from a cookie."""
+    """The event streams of a browser. The token is in a cookie."""
     EXPORT = "export"
-    """One download, from its address; the payload says of what."""
+    """One download. The token is in its URL; the payload says what is downloaded."""
     SIGN_IN = "sign_in"
-    """A link that signs in. It can be redeemed once."""
+    """A link that signs in. The token can be redeemed once."""
 
 
 _ONCE: Final = frozenset({Purpose.SIGN_IN})
@@ -62,7 +62,8 @@ class Tokens:
     async def issue(
         self, principal: Principal, purpose: Purpose, lifetime: timedelta, payload: str | None = None
     ) -> str:
-        """The token, which is not kept. Raises Unauthenticated where the key has ended meanwhile."""
+        """Returns a new token, which is not stored. Raises Unauthenticated if the key has been revoked or has expired.
+        """
         assert timedelta() < lifetime <= MAX_LIFETIME
         now, token = self._clock(), secrets.token_urlsafe(24)
         row = TokenRow(_digest_of(token), purpose.value, principal.key_id, payload, now, now + lifetime, None)
@@ -75,7 +76,7 @@ class Tokens:
         return token
 
     async def redeem(self, token: str, purpose: Purpose) -> Token:
-        """Raises Unauthenticated, without saying what is wrong with the token."""
+        """Redeems the token. Raises Unauthenticated, which does not say what is wrong with the token."""
         found = await rows.token_by_digest(self._database, _digest_of(token)) if _TOKEN.fullmatch(token) else None
         now = self._clock()
         if found is None or found[0].purpose != purpose or found[0].expires_at <= now or not is_valid(found[1], now):
@@ -97,7 +98,7 @@ class Tokens:
             await rows.delete_token(connection, _digest_of(token))
 
     async def delete_expired(self) -> int:
-        """How many there were, deleted in short transactions."""
+        """Deletes expired tokens in short transactions. Returns how many."""
         total, deleted = 0, BATCH
         while deleted == BATCH:
             async with self._database.write() as connection:
