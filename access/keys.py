@@ -248,8 +248,8 @@ async def revoke_key(transaction: LedgerTransaction, row: ApiKeyRow, actor: Acto
 
 
 class Keys:
-    """Creates, rotates and revokes keys, each in its own transaction, for callers with direct access to the database.
-    """
+    """Creates, rotates and revokes keys, each in its own transaction, for callers with direct access to the
+    database."""
 
     def __init__(self, database: Database, clock: Clock = utc_now, actor: Actor = COMMAND_LINE) -> None:
         self._database = database

@@ -62,8 +62,8 @@ class Tokens:
     async def issue(
         self, principal: Principal, purpose: Purpose, lifetime: timedelta, payload: str | None = None
     ) -> str:
-        """Returns a new token, which is not stored. Raises Unauthenticated if the key has been revoked or has expired.
-        """
+        """Returns a new token, which is not stored. Raises Unauthenticated if the key has been revoked or has
+        expired."""
         assert timedelta() < lifetime <= MAX_LIFETIME
         now, token = self._clock(), secrets.token_urlsafe(24)
         row = TokenRow(_digest_of(token), purpose.value, principal.key_id, payload, now, now + lifetime, None)

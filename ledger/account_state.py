@@ -1,4 +1,5 @@
-"""What posting writes of one account, worked out in memory: its rows, and what follows from each."""
+"""Account state: the rows that posting will write for one account, computed in memory, and what follows from each
+row."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFigures
         known = sums.get(key)
         sums[key] = MonthlyFiguresRow(*key, *map(add, known[2:], one[2:])) if known else one
     for (account_id, month), total in sums.items():
-        # The database checks too, but a driver can't even bind a larger number.
+        # The database checks this too, but a driver cannot even bind a larger number.
         if max(map(abs, total[2:])) > MAX_NANOS:
             msg = f"the figures of {month} of {account_id_text(account_id)} exceed the 64-bit range"
             raise NumberOutOfRange(msg)
@@ -57,7 +58,7 @@ def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFigures
 
 
 class AccountMark(NamedTuple):
-    """Where a state stood: see `AccountState.undo`."""
+    """A saved point of an account state, for `AccountState.undo`."""
 
     head: tuple[int, datetime | None, bytes | None, int]
     rows: int
@@ -69,7 +70,7 @@ class AccountMark(NamedTuple):
 
 
 class AccountState:
-    """One account, its head, and what is to be written for it."""
+    """One account, its head, and what will be written for it."""
 
     __slots__ = (
         *("account", "head_seq", "head_at", "head_hash", "balance_nanos", "now"),
@@ -95,7 +96,7 @@ class AccountState:
         return bool(self.rows or self.changed_charges or self.changed_holds)
 
     def head(self) -> AccountRow:
-        """As it is to be written."""
+        """Returns the head that will be written."""
         return AccountRow(*self.account[:6], self.head_seq, self.head_at, self.head_hash, self.balance_nanos)
 
     def mark(self) -> AccountMark:
@@ -110,14 +111,15 @@ class AccountState:
         )
 
     def undo(self, mark: AccountMark) -> None:
-        """All that was done since."""
+        """Undoes all changes since the mark."""
         self.head_seq, self.head_at, self.head_hash, self.balance_nanos = mark.head
         del self.rows[mark.rows :], self.increments[mark.increments :]
         self.charges, self.holds = mark.charges, mark.holds
         self.changed_charges, self.changed_holds = mark.changed_charges, mark.changed_holds
 
     def begin(self, moment: datetime) -> None:
-        """Every row of a posting has the same time: the clock's, or the newest row's if that is later."""
+        """Sets the time of a posting. All its rows have the same time: the clock's, or the newest row's if that is
+        later."""
         self.now = max(moment, self.head_at or moment)
 
     def append(self, writer: Writer, entry: Entry) -> TransactionRow:

@@ -25,7 +25,10 @@ class NewAccount:
 
 
 async def create_account(transaction: LedgerTransaction, new: NewAccount, actor: Actor) -> AccountRow:
-    """As it is with its signup bonus. Raises BadUserInput, and Conflict for an external id that is taken."""
+    """Creates an account and posts its signup bonus. Returns the account after the bonus.
+
+    Raises BadUserInput, and Conflict if the external id is taken.
+    """
     row = await _insert(transaction, new)
     rows: tuple[TransactionRow, ...] = ()
     if new.signup_bonus_nanos is not None:
@@ -54,7 +57,7 @@ async def _insert(transaction: LedgerTransaction, new: NewAccount) -> AccountRow
 
 
 async def locked_account(transaction: LedgerTransaction, account_id: int) -> AccountRow:
-    """Raises NotFound."""
+    """Locks the account and returns it. Raises NotFound."""
     found = await writes.lock_accounts(transaction.connection, [account_id])
     if account_id not in found:
         msg = f"there is no account {account_id_text(account_id)}"
@@ -68,7 +71,8 @@ STATUS_ACTS: Final = {AccountStatus.SUSPENDED: "suspendAccount", AccountStatus.A
 async def change_status(
     transaction: LedgerTransaction, account_id: int, status: AccountStatus, reason: str, actor: Actor
 ) -> AccountRow:
-    """As it is afterwards. Raises NotFound, and Conflict where it has that status already."""
+    """Changes the status. Returns the account after the change. Raises NotFound, and Conflict if the status is the
+    same."""
     REASON.checked(reason, "reason")
     row = await locked_account(transaction, account_id)
     if row.status == status:
@@ -80,7 +84,7 @@ async def change_status(
 
 
 class Accounts:
-    """Accounts in transactions of their own: for those who have the database at hand."""
+    """Creates and changes accounts, each in its own transaction, for callers with direct access to the database."""
 
     def __init__(self, database: Database, clock: Clock = utc_now, actor: Actor = COMMAND_LINE) -> None:
         self._database = database

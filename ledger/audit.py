@@ -1,4 +1,4 @@
-"""The audit list: who did what to accounts and keys by hand, noted in the transaction of the act itself."""
+"""Audit list: who changed accounts and keys by hand. Each entry is written in the transaction of its change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ledger.posting import LedgerTransaction
 @dataclass(frozen=True, slots=True)
 class Actor:
     name: str
-    """The visible prefix of a key, or another way to act."""
+    """The visible prefix of a key, or the name of another way to act."""
     owner: str
 
 
@@ -24,16 +24,16 @@ COMMAND_LINE = Actor("command-line", "")
 @dataclass(frozen=True, slots=True)
 class AuditedAction:
     name: str
-    """That of the mutation, though it came by the command line."""
+    """The mutation's name, even if the command line was used."""
     actor: Actor
     account_id: int | None = None
     key_prefix: str | None = None
-    """Of the key that the act was about."""
+    """The key that was changed."""
     description: str | None = None
 
 
 async def note(transaction: LedgerTransaction, act: AuditedAction, rows: Sequence[TransactionRow] = ()) -> None:
-    """Adds an entry. It must be the last thing that the act does: it takes the list's lock."""
+    """Adds an entry. Must be the last step of the change, because it takes the list's lock."""
     await audit.lock_audit_entries(transaction.connection)
     entry = {
         "at": transaction.clock(),
@@ -50,7 +50,7 @@ async def note(transaction: LedgerTransaction, act: AuditedAction, rows: Sequenc
 
 
 async def post_audited(transaction: LedgerTransaction, posting: Posting, act: str, actor: Actor) -> Outcome:
-    """Posts an operator's rows, and notes the act unless it was done before."""
+    """Posts an operator's rows and adds an audit entry, unless the call is a replay."""
     (outcome,) = await transaction.post(posting)
     if not outcome.replayed:
         rows = outcome.transactions

@@ -1,4 +1,4 @@
-"""Carries out postings in memory, on the states of their accounts."""
+"""Batches of postings, carried out in memory on the states of their accounts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _requests(posting: Posting) -> int:
 
 
 def _check_size(postings: Sequence[Posting]) -> int:
-    """The number of commands and of requests to record."""
+    """Returns the number of commands plus the number of requests to record."""
     commands = sum(len(posting.commands) + _requests(posting) for posting in postings)
     if commands > MAX_COMMANDS or not (commands or any(posting.payload for posting in postings)):
         msg = f"a call must have 1 to {MAX_COMMANDS} commands, not {commands}"
@@ -96,7 +96,7 @@ async def _replayed(
 
 
 class Mark(NamedTuple):
-    """Where account states stood before a batch: see `AccountStates.undo`."""
+    """A saved point of all account states, for `AccountStates.undo`."""
 
     states: list[tuple[AccountState, AccountMark]]
     calls: int
@@ -104,7 +104,7 @@ class Mark(NamedTuple):
 
 
 class AccountStates:
-    """Of the accounts that were opened, and the calls on them that are known."""
+    """The states of the opened accounts, and the known calls on them."""
 
     def __init__(self, stored: StoredState) -> None:
         self.of_accounts = {account.id: AccountState(account) for account in stored.accounts.values()}
@@ -117,7 +117,7 @@ class AccountStates:
         self._new_calls: list[IdempotencyRow] = []
 
     def of(self, posting: Posting) -> AccountState:
-        """Raises NotFound."""
+        """Returns the state of the posting's account. Raises NotFound."""
         state = self.of_accounts.get(posting.account_id)
         if state is None:
             msg = f"there is no account {account_id_text(posting.account_id)}"
@@ -134,7 +134,7 @@ class AccountStates:
         return Mark(states, len(self._new_calls), self.recorder.mark())
 
     def undo(self, mark: Mark) -> None:
-        """What a batch did before it was refused."""
+        """Undoes all changes since the mark, for a batch that was refused."""
         for state, of_book in mark.states:
             state.undo(of_book)
         for call in self._new_calls[mark.calls :]:
@@ -143,7 +143,7 @@ class AccountStates:
         self.recorder.undo(mark.recorded)
 
     def changes(self) -> ChangeSet:
-        """Raises NumberOutOfRange."""
+        """Returns all changes to write. Raises NumberOutOfRange."""
         states = list(self.of_accounts.values())
         recorded = self.recorder.recorded()
         called = {call.account_id for call in self._new_calls} | {key[0] for key in recorded.requests}
@@ -161,7 +161,7 @@ class AccountStates:
 
 
 class Batch:
-    """The postings of one call. All of them are carried out, or none."""
+    """The postings of one call. Either all of them are carried out, or none."""
 
     def __init__(self, postings: Sequence[Posting], clock: Clock) -> None:
         """Raises BadUserInput."""
@@ -192,8 +192,11 @@ class Batch:
         return not self.keys.calls.isdisjoint(calls)
 
     async def carried_out(self, states: AccountStates, connection: WriteConnection | None = None) -> list[Outcome]:
-        """The connection is for calls that were made before, whose rows have to be read. What was done to the states
-        before an error is not undone."""
+        """Carries out the postings and returns their outcomes. An error leaves the changes made before it in the
+        states.
+
+        The connection is needed to read the rows of calls that are replayed.
+        """
         for posting, _ in self._postings:
             states.of(posting)
         outcomes: list[Outcome] = []

@@ -1,4 +1,4 @@
-"""The hash chain: each row's SHA-256 covers the row before it, so no row can be changed or dropped unnoticed.
+"""The hash chain: each row's SHA-256 covers the row before it, so a changed or dropped row is always noticed.
 
 A row's canonical text is a JSON array of its columns as REST prints them, in the order below, without white
 space and with non-ASCII characters as they are. `hash = SHA-256(previous hash + UTF-8 of the text)`; the hash
@@ -21,10 +21,10 @@ GENESIS: Final = bytes(32)
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z"."""
+    """Formats a time as RFC 3339 in UTC with six fraction digits: "2026-11-23T16:02:40.000000Z"."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    # Six times as fast as isoformat; it leaves a fraction of zero out.
+    # Six times as fast as isoformat, but omits a zero fraction.
     text = orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()
     return text if len(text) == 27 else f"{text[:19]}.000000Z"
 

@@ -1,8 +1,9 @@
-"""Keeps a wrong clock out of the ledger.
+"""Clock watch: keeps a wrong clock out of the ledger.
 
-`created_at` is the later of the clock and the row before, so one row that is ahead in time takes all later rows of its
-account into its month. PostgreSQL has a clock of its own: a process whose clock differs posts nothing. SQLite has none:
-a clock that is behind the newest row is reported, since either the clock or that row is wrong, and rows are posted.
+`created_at` is the later of the clock and the row before, so one row with a time in the future moves all later rows of
+its account into the wrong month. PostgreSQL has its own clock: a process whose clock differs from it posts nothing.
+SQLite has no clock: if the clock is behind the newest row, either the clock or that row is wrong. The difference is
+reported and rows are still posted.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ def _ignore(_seconds: float) -> None:
 
 
 class ClockWatch:
-    """One for a process: the log is told when the clock becomes wrong and when it is right again, not at each post."""
+    """One per process. Logs when the clock becomes wrong and when it is right again, not at each post."""
 
     def __init__(self, clock: Clock = utc_now, report: Callable[[float], None] = _ignore) -> None:
-        """`report` gets the seconds by which the clock is ahead; negative if it is behind."""
+        """`report` is called with the seconds by which the clock is ahead; negative if it is behind."""
         self.clock = clock
         self._report = report
         self._was_wrong = False
 
     def check(self, reading: ClockReading | None) -> None:
-        """Raises ClockWrong, before anything is written. None: the database has no clock."""
+        """Raises ClockWrong before anything is written. `reading` is None if the database has no clock."""
         if reading is None:
             return
         problem = _problem(reading, "the database server's") if abs(reading.ahead) > TOLERANCE else None
@@ -55,13 +56,16 @@ class ClockWatch:
             raise ClockWrong(msg)
 
     async def measure(self, database: Database) -> str | None:
-        """What is wrong with the clock but keeps no row from being posted (SQLite). Raises ClockWrong (PostgreSQL)."""
+        """Compares the clock with the database. Raises ClockWrong on PostgreSQL.
+
+        On SQLite a wrong clock does not stop posting: returns a text about the problem, or None.
+        """
         if database.is_postgresql:
             self.check(await read_server_clock(database, self.clock))
             return None
         newest = await newest_row_time(database)
         now = self.clock()
-        # The newest row may be old: only one that is ahead of the clock tells anything.
+        # The newest row may be old, so it says something about the clock only if it is ahead of the clock.
         reading = ClockReading(now, newest if newest is not None and newest > now else now)
         problem = _problem(reading, "the newest row was recorded at") if -reading.ahead > TOLERANCE else None
         self._note(reading.ahead, problem)

@@ -1,4 +1,4 @@
-"""What a caller may ask of the ledger. `ledger.posting` turns commands into rows."""
+"""Commands: what a caller may ask of the ledger. `ledger.posting` turns commands into rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row, as it stands."""
+    """Posts one row with exactly these values."""
 
     type: TransactionType
     amount_nanos: int
@@ -49,52 +49,52 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class OpenHold:
-    """Takes the price of the whole estimated time, or of an inference instance's first cycle, in advance."""
+    """Charges the price of the whole estimated time, or of an inference instance's first cycle, in advance."""
 
     ref: Ref
     amount_nanos: int
-    """What is held; positive."""
+    """The amount to hold; positive."""
     description: str | None
-    """None has it composed, as in the commands below."""
+    """If None, the description is generated. The same applies to the commands below."""
     period: Period
 
 
 @dataclass(frozen=True, slots=True)
 class RenewHold:
-    """Ends an inference instance's cycle and holds the price of the next one, if the balance then covers it."""
+    """Settles an inference instance's cycle and holds the price of the next cycle, if the balance then covers it."""
 
     ref: Ref
     used_nanos: int
-    """What the cycle that ended came to."""
+    """Cost of the cycle that ended."""
     settlement: str | None
-    """Describes the refund or overage row of the cycle that ended."""
+    """Description of the refund or overage row of the cycle that ended."""
     amount_nanos: int
     description: str | None
     period: Period | None = None
-    """That of the next cycle; the 24 hours after the one that ended if it is None."""
+    """Period of the next cycle. If None, the 24 hours after the cycle that ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettleHold:
-    """Returns what was not used of the open hold, or charges what was used beyond it."""
+    """Refunds the unused part of the open hold, or charges the overage."""
 
     ref: Ref
     used_nanos: int
     description: str | None
     ended_at: datetime | None = None
-    """When the instance stopped; the time of posting if it is not known."""
+    """When the instance stopped. If None, the time of posting."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpireHold:
-    """Settles a hold whose owner vanished at exactly what was held. It writes no row."""
+    """Settles a hold whose owner vanished at exactly the held amount. Writes no row."""
 
     ref: Ref
 
 
 @dataclass(frozen=True, slots=True)
 class EndCharge:
-    """Says that what was billed without holds, such as a volume, is gone. It writes no row."""
+    """Ends the charge of a resource that is billed without holds, such as a deleted volume. Writes no row."""
 
     ref: Ref
 
@@ -103,13 +103,16 @@ Command = Entry | OpenHold | RenewHold | SettleHold | ExpireHold | EndCharge
 
 
 def digest_of_payload(payload: Any) -> bytes:
-    """By which a call that is sent again is told from another one with its idempotency key."""
+    """Returns a digest that tells a repeated call from another call with the same idempotency key."""
     return hashlib.sha256(json.dumps(payload, default=datetime.isoformat, separators=(",", ":")).encode()).digest()
 
 
 def _digest_of_commands(commands: Sequence[Command]) -> bytes:
-    """Digest of each command's type and fields. Digests are kept for ever, and were made of what `json.dumps` writes.
-    orjson is twenty times as fast and writes the same, except for letters beyond ASCII and numbers beyond 64 bits."""
+    """Returns the digest of each command's type and fields.
+
+    Stored digests never change. They were computed from the output of `json.dumps`. orjson is twenty times as fast and
+    writes the same text, except for non-ASCII characters and numbers beyond 64 bits.
+    """
     named = [(type(command).__name__, command) for command in commands]
     try:
         text = orjson.dumps(named, default=datetime.isoformat, option=orjson.OPT_PASSTHROUGH_DATETIME)
@@ -122,11 +125,11 @@ def _digest_of_commands(commands: Sequence[Command]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Requests that a call counts, and what it charges for those that are new."""
+    """The requests that a call counts, and the charge for the new ones."""
 
     requests: Sequence[UsageRequest]
     charge: Callable[[Sequence[Verdict]], tuple[Sequence[Command], int]]
-    """The commands, and the posting's result, by the requests' verdicts. Raises BillingError."""
+    """Returns the commands and the posting's result, given the verdicts on the requests. Raises BillingError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,11 @@ class Posting:
     operation: str
     idempotency_key: str | None = None
     payload: Any = None
-    """What the caller gave, as JSON would have it, where the commands were made of it and of what the ledger knows."""
+    """The caller's input as JSON values. Set if the commands depend on it and on the state of the ledger."""
     result: int | None = None
-    """A number of the operation's own, which replays have too."""
+    """A number that belongs to the operation. Replays return it too."""
     recording: Recording | None = None
-    """Usage of the account, which is recorded first. The commands and the result are then those of its charge."""
+    """The account's usage to record first. The commands and the result then come from its charge."""
 
     def payload_digest(self) -> bytes:
         return digest_of_payload(self.payload) if self.payload else _digest_of_commands(self.commands)
@@ -153,14 +156,14 @@ class Posting:
 class Outcome:
     account_id: int
     transactions: tuple[TransactionRow, ...]
-    """In the order of their `seq`; empty where a hold came out even."""
+    """The rows in order of `seq`; empty if a hold was settled at exactly the held amount."""
     balance_nanos: int
-    """After the call."""
+    """The balance after the call."""
     replayed: bool
-    """The idempotency key was known: this is the first call's outcome and nothing was written."""
+    """The idempotency key was known: this is the first call's outcome, and nothing was written."""
     to_stop: bool
-    """The next cycle's hold could not be paid: the ended cycle is settled, the instance is to be stopped."""
+    """The next cycle's hold could not be paid: the ended cycle is settled, and the instance must be stopped."""
     result: int | None = None
-    """The posting's result, as the first call had it."""
+    """The posting's result, as the first call returned it."""
     charges: tuple[ChargeRow, ...] = ()
-    """Charges of the resources that the posting names, as they are after it; empty if it is replayed."""
+    """Charges of the posting's resources, after the posting; empty if the call is a replay."""

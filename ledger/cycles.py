@@ -1,4 +1,4 @@
-"""What ends by the clock: the 24-hour cycles of inference instances, and holds whose owner vanished."""
+"""Billing by the clock: ends the 24-hour cycles of inference instances and expires holds whose owner vanished."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Read = Callable[[Database, datetime, int], Awaitable[list[ResourceKey]]]
 
 
 def _next_amount(rates: Sequence[RateRow], at: datetime) -> int:
-    """What the next cycle costs at the rate that is in force when it begins."""
+    """Returns the cost of the next cycle at the rate that is in force when the cycle begins."""
     in_force = ([rate for rate in rates if rate.since <= at] or list(rates[:1]))[-1]
     return in_force.quantity * in_force.price_nanos * CYCLE_HOURS
 
 
 async def _renewed_instance(connection: WriteConnection, hold: HoldRow) -> InstanceRow | None:
-    """The instance of the hold, if it is one that the worker renews: `db.instances` asks the same of many."""
+    """Returns the hold's instance if the worker renews it. `db.instances` applies the same rule to many instances."""
     if hold.ref_type != RefType.INFERENCE_INSTANCE:
         return None
     found = await instances.instance(connection, hold.account_id, hold.ref_id)
@@ -46,13 +46,13 @@ async def _renewed_instance(connection: WriteConnection, hold: HoldRow) -> Insta
 
 
 class _EndedHolds(ABC):
-    """Holds whose time is over, one transaction each."""
+    """Base of the jobs that end holds whose time is over, each in its own transaction."""
 
     def __init__(self, database: Database, ledger: Ledger, delay: timedelta, clock: Clock) -> None:
         self._database = database
         self._ledger = ledger
         self._delay = delay
-        """How long after its end a hold is dealt with."""
+        """How long after its end a hold is processed."""
         self._clock = clock
         self._patience_seconds = PATIENCE * database.lock_timeout_seconds
         self._unbilled = Unbilled("hold not ended")
@@ -80,7 +80,7 @@ class _EndedHolds(ABC):
         async def work(transaction: LedgerTransaction) -> bool:
             await writes.lock_accounts(transaction.connection, [key[0]])
             hold = await instances.newest_hold(transaction.connection, key)
-            # Its service, or another worker, may have been here since the keys were read.
+            # The instance's service or another worker may have changed the hold since the keys were read.
             if hold is None or hold.state != ChargeState.OPEN or hold.period_end > self._clock() - self._delay:
                 return False
             return await self._act(transaction, hold)
@@ -89,11 +89,12 @@ class _EndedHolds(ABC):
 
     @abstractmethod
     async def _act(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
-        """Whether the hold, whose account is locked, was ended."""
+        """Returns whether the hold was ended. Its account is locked."""
 
 
 class CycleSettlement(_EndedHolds):
-    """Renews the instances that have a rate: the next hold, then the refund or overage of the cycle that ended."""
+    """Renews the instances that have a rate: posts the next hold, then the refund or overage of the cycle that
+    ended."""
 
     def __init__(
         self, database: Database, ledger: Ledger, delay: timedelta = timedelta(), clock: Clock = utc_now
@@ -101,7 +102,7 @@ class CycleSettlement(_EndedHolds):
         super().__init__(database, ledger, delay, clock)
 
     async def run(self) -> int:
-        """All cycles that are over; returns how many."""
+        """Processes all cycles that are over. Returns how many."""
         return await self._run(instances.ended_cycles)
 
     async def _act(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
@@ -123,7 +124,10 @@ class CycleSettlement(_EndedHolds):
 
 
 class HoldExpiry(_EndedHolds):
-    """Settles holds that nobody settled for so long at exactly what was held. A late settlement can still follow."""
+    """Settles holds that nobody settled during the grace period, at exactly the held amount.
+
+    A late settlement can still follow.
+    """
 
     def __init__(self, database: Database, ledger: Ledger, grace: timedelta, clock: Clock = utc_now) -> None:
         super().__init__(database, ledger, grace, clock)

@@ -1,5 +1,5 @@
-"""What a row says of itself where its writer gives no description: the resource and the computation, as far as the
-ledger knows them."""
+"""Default descriptions of rows, used if the writer gives none: the resource and the computation, as far as the ledger
+knows them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def title(ref: Ref) -> str:
-    """Of a resource: "GPU Instance #132"."""
+    """Returns the title of a resource: "GPU Instance #132"."""
     return f"{_TITLES[ref.type]} #{ref.id}"
 
 
@@ -30,7 +30,7 @@ def dollars(nanos: int) -> str:
 
 
 def duration(time: timedelta) -> str:
-    """Whole seconds as "24h", "2d 1h 30m", "0s": two days and more are counted in days."""
+    """Formats whole seconds as "24h", "2d 1h 30m" or "0s". Days are used from two days on."""
     rest = int(time.total_seconds())
     parts = []
     for seconds, unit in _UNITS if rest >= 2 * 86_400 else _UNITS[1:]:
@@ -45,13 +45,14 @@ def _cycle(ref: Ref, cycle: int) -> str:
 
 
 def hold(ref: Ref, period: Period, cycle: int) -> str:
-    """GPU Instance #132: hold for 1h; Inference Instance #7: hold for 24h, cycle 2"""
+    """Example: GPU Instance #132: hold for 1h; Inference Instance #7: hold for 24h, cycle 2"""
     of_cycle = _cycle(ref, cycle)
     return f"{title(ref)}: hold for {duration(period.end - period.start)}" + (f", {of_cycle}" if of_cycle else "")
 
 
 def settlement(ref: Ref, held_nanos: int, used_nanos: int, cycle: int) -> str:
-    """GPU Instance #132: used $0.83 of the $2.49 held; Inference Instance #7: cycle 2 used $25.00, $1.00 beyond …"""
+    """Example: GPU Instance #132: used $0.83 of the $2.49 held; Inference Instance #7: cycle 2 used $25.00, $1.00
+    beyond …"""
     of_cycle = _cycle(ref, cycle)
     subject = f"{title(ref)}: {of_cycle} used" if of_cycle else f"{title(ref)}: used"
     if used_nanos <= held_nanos:
@@ -60,7 +61,7 @@ def settlement(ref: Ref, held_nanos: int, used_nanos: int, cycle: int) -> str:
 
 
 def api_usage(models: Collection[str], calls: int, input_tokens: int, output_tokens: int) -> str:
-    """API usage m-large: 812 calls, 1,204,000 in + 310,500 out tokens; API usage of 3 models: 1 call"""
+    """Example: API usage m-large: 812 calls, 1,204,000 in + 310,500 out tokens; API usage of 3 models: 1 call"""
     subject = f"API usage {next(iter(models))}" if len(models) == 1 else f"API usage of {len(models)} models"
     counted = f"{calls:,} call{'' if calls == 1 else 's'}"
     if not (input_tokens or output_tokens):
@@ -73,7 +74,7 @@ def bonus(promotion: str, amount_nanos: int) -> str:
 
 
 def contract(name: str, cash_nanos: int, bonus_nanos: int) -> tuple[str, str]:
-    """Of the cash row and of the bonus row."""
+    """Returns the descriptions of the cash row and of the bonus row."""
     subject = f"Enterprise contract {name}:"
     if not bonus_nanos:
         return f"{subject} {dollars(cash_nanos)} of credit", ""

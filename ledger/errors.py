@@ -1,4 +1,4 @@
-"""Every refusal that a client can meet, with the code that it carries.
+"""Refusals: every error that a client can receive, with its code.
 
     BillingError
     ├── Unauthenticated        UNAUTHENTICATED         no key, or one that is unknown, expired or revoked
@@ -21,7 +21,8 @@ from typing import ClassVar
 
 
 class BillingError(Exception):
-    """Its text is meant for the client: it names the argument or object and says what was expected."""
+    """Base of all refusals. The text is meant for the client: it names the argument or object and says what was
+    expected."""
 
     code: ClassVar[str]
 
@@ -64,7 +65,7 @@ class Lagged(BillingError):
     def __init__(self, message: str, cursor: str) -> None:
         super().__init__(message)
         self.cursor = cursor
-        """Of the newest event that was given out: nothing after it was."""
+        """The cursor of the last event that was sent. No later event was sent."""
 
 
 class QueryTooComplex(BillingError):

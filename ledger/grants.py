@@ -1,4 +1,4 @@
-"""Credit that nobody pays for by card: what each kind of it looks like in the ledger."""
+"""Grants: the ledger rows of credit that is not paid by card."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ledger.texts import REF_ID
 
 
 def bonus(amount_nanos: int, promotion: str, description: str | None = None) -> Entry:
-    """Promotional credit. Raises BadUserInput unless it is positive."""
+    """Returns the row of promotional credit. Raises BadUserInput unless the amount is positive."""
     if amount_nanos <= 0:
         raise BadUserInput("the amount of a bonus must be positive")
     REF_ID.checked(promotion, "promotion")
@@ -19,7 +19,7 @@ def bonus(amount_nanos: int, promotion: str, description: str | None = None) -> 
 
 
 def signup_bonus(amount_nanos: int) -> Entry:
-    """Raises BadUserInput unless it is positive."""
+    """Returns the row of a signup bonus. Raises BadUserInput unless the amount is positive."""
     if amount_nanos <= 0:
         raise BadUserInput("the signup bonus must be positive; omit it for no bonus")
     text = f"Signup bonus: {descriptions.dollars(amount_nanos)} of credit for a new account"
@@ -27,9 +27,9 @@ def signup_bonus(amount_nanos: int) -> Entry:
 
 
 def contract(name: str, cash_nanos: int, bonus_nanos: int | None, description: str | None = None) -> list[Entry]:
-    """The cash part of a signed contract, and its bonus if there is one. Raises BadUserInput unless both are positive.
+    """Returns the cash row of a signed contract and, if there is a bonus, its bonus row.
 
-    A description is that of both rows.
+    A description applies to both rows. Raises BadUserInput unless both amounts are positive.
     """
     if cash_nanos <= 0:
         raise BadUserInput("the cash part of a contract must be positive")

@@ -1,8 +1,9 @@
-"""Calls that wait at the same time are kept together: one reading, one writing statement and one commit for all.
+"""Group commit: calls that wait at the same time share one read, one write statement and one commit. PostgreSQL only.
 
-PostgreSQL alone. They share the round trips, not their fate: each is worked out by itself, one that is refused is cut
-out of the states before the next, and one whose account was posted to by somebody else meanwhile is left out of what is
-kept, and tried again. Nothing is answered before its commit, refusals included: they may rest on a row before them.
+The calls share round trips, not outcomes. Each call is computed by itself. If a call is refused, its changes are
+removed from the states before the next call. If another transaction posted to a call's account in the meantime, the
+call is not written and is tried again. No call is answered before the commit, not even a refusal: a refusal may depend
+on a row of the same group.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _MAX_TRIES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _MAX_GROUP: Final = 64
 _MAX_MOVES: Final = 256
-"""Of a group; a call with more goes alone."""
+"""Maximum number of commands in a group. A call with more forms its own group."""
 _MAX_PASSED_OVER: Final = 256
-"""Calls that wait for their account are looked at again each time a group is made."""
+"""Maximum number of calls to pass over: calls that wait for a busy account are examined again for each group."""
 
 
 class _Waiting:
@@ -53,26 +54,29 @@ class GroupCommit:
     def __init__(
         self, database: Database, max_slots: int = POSTING_CONNECTIONS, watch: ClockWatch | None = None
     ) -> None:
-        """A slot is a group under way: while one waits for the disk, the next is worked out."""
+        """`max_slots` is the number of groups in progress: one group waits for the disk while the next is computed."""
         self._database = database
         self._watch = watch or ClockWatch()
         self._max_slots = max_slots
         self._waiting: deque[_Waiting] = deque()
         self._busy: set[int] = set()
-        """Accounts of the groups that are under way."""
+        """Accounts of the groups in progress."""
         self._slots = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def post(self, batch: Batch) -> list[Outcome] | None:
-        """None where it must be posted under the locks of its accounts: one of its calls was made before, somebody
-        was in the way again and again, or what it was kept with could not be kept."""
+        """Posts the batch. Returns None if the batch must be posted under the locks of its accounts.
+
+        This is so if one of its calls is a replay, if other transactions posted to its accounts at each try, or if its
+        group could not be written.
+        """
         waiting = _Waiting(batch)
         self._let_wait(waiting)
         return await waiting.answer
 
     def _let_wait(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
-        # Whoever makes a busy account free looks for its next calls himself.
+        # If the account is busy, the group that frees it starts the next group.
         if self._slots < self._max_slots and self._busy.isdisjoint(waiting.batch.account_ids):
             self._slots += 1
             task = asyncio.create_task(self._work(), context=Context())
@@ -89,11 +93,12 @@ class GroupCommit:
                 finally:
                     self._busy -= account_ids
         finally:
-            # At once, not when the task is known to be done: a call that comes between would wait for nobody.
+            # Free the slot here, not when the task is done: a call that arrives in between would never be started.
             self._slots -= 1
 
     def _next_group(self) -> list[_Waiting]:
-        """The calls that have waited longest, but for those whose account is busy: nobody overtakes them there."""
+        """Returns the calls that have waited longest. Skips calls on busy accounts; calls on one account keep their
+        order."""
         group: list[_Waiting] = []
         passed_over: list[_Waiting] = []
         blocked = self._busy.copy()
@@ -117,7 +122,7 @@ class GroupCommit:
         return group
 
     async def _post(self, group: Sequence[_Waiting], account_ids: set[int]) -> None:
-        """Answers all but those that are to be tried again."""
+        """Answers all calls of the group except those that must be tried again."""
         try:
             with translated():
                 answers, held, posted = await self._changes(group, account_ids)
@@ -135,7 +140,7 @@ class GroupCommit:
                 self._try_again(one)
 
     def _try_again(self, waiting: _Waiting) -> None:
-        """A little later, when whoever was in the way has probably committed."""
+        """Tries again after a pause, when the other transaction has probably committed."""
         waiting.tries += 1
         if waiting.tries == _MAX_TRIES:
             waiting.give(None)
@@ -146,7 +151,7 @@ class GroupCommit:
     async def _changes(
         self, group: Sequence[_Waiting], account_ids: set[int]
     ) -> tuple[list[list[Outcome] | BillingError | None], set[int], set[int]]:
-        """What each came to, the accounts to which nothing happened meanwhile, and those of them that got rows."""
+        """Returns each call's outcome, the accounts that nobody else changed, and those of them that got rows."""
         async with self._database.lent() as connection:
             keys = PostingKeys.together(one.batch.keys for one in group)
             stored = await open_unlocked(connection, keys, self._watch.clock)
@@ -173,8 +178,12 @@ async def _carried_out(batch: Batch, states: AccountStates) -> list[Outcome] | B
 
 
 def _fail(group: Sequence[_Waiting], error: BaseException) -> None:
-    """What the database refuses it has undone whole: each call is then posted by itself, so that one takes nobody
-    along. But where the database is gone, nobody knows what was kept."""
+    """Answers the calls of a group that failed.
+
+    If the database refused the write, nothing of the group was written: each call is then posted by itself, so that one
+    call does not make the others fail. If the database is unavailable, the outcome is unknown and each call gets the
+    error.
+    """
     is_undone = not isinstance(error, DatabaseUnavailable) or isinstance(error, LockUnavailable | TransactionConflict)
     for one in group:
         if not isinstance(error, Exception):

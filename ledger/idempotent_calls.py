@@ -1,7 +1,6 @@
-"""Calls that only an idempotency key of their own can tell from a repetition: they write no ledger rows, or open the
-account that these are of.
+"""Idempotent calls: calls that write no ledger rows, or that create the account, and so need a stored idempotency key.
 
-The key is claimed before anything else is done, so a call that is sent twice at once waits for itself.
+The key is claimed before anything else is done, so if a call is sent twice at once, the second waits for the first.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ class IdempotentCall:
     operation: str
     idempotency_key: str
     payload: Any
-    """What the caller gave, as JSON would have it."""
+    """The caller's input as JSON values."""
     account_id: int | None = None
-    """The account that it is about, to which its key is scoped. Keys of calls about none are everybody's."""
+    """The account that the key is scoped to. If None, all calls without an account share one scope."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What came of a call: enough to answer it again."""
+    """The result of a call: enough to answer a replay."""
 
     account_id: int | None
     balance_nanos: int | None
@@ -46,7 +45,7 @@ def _scope(call: IdempotentCall) -> str:
 
 
 def _came_before(call: IdempotentCall, known: IdempotentCallRow) -> CallResult:
-    """Raises IdempotencyConflict."""
+    """Returns the result of the first call. Raises IdempotencyConflict."""
     if known.payload_digest != digest_of_payload(call.payload):
         msg = f"the idempotency key was used for another {call.operation} call with another payload"
         raise IdempotencyConflict(msg)
@@ -56,7 +55,7 @@ def _came_before(call: IdempotentCall, known: IdempotentCallRow) -> CallResult:
 async def run_once(
     transaction: LedgerTransaction, call: IdempotentCall, work: Callable[[], Awaitable[CallResult]]
 ) -> CallResult:
-    """What came of the call: now, or when it was made first. Raises IdempotencyConflict, and what the work raises."""
+    """Does the work, or returns the result of the first call. Raises IdempotencyConflict and the errors of the work."""
     IDEMPOTENCY_KEY.checked(call.idempotency_key, "idempotencyKey")
     claimed = IdempotentCallRow(
         scope=_scope(call),
@@ -84,6 +83,6 @@ async def run_once(
 
 
 async def made_before(database: Database, call: IdempotentCall) -> bool:
-    """Whether the call has an outcome. Raises IdempotencyConflict."""
+    """Returns whether the call has a stored result. Raises IdempotencyConflict."""
     known = await idempotent_calls.read_call(database, _scope(call), call.operation, call.idempotency_key)
     return known is not None and _came_before(call, known).replayed

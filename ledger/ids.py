@@ -13,7 +13,10 @@ _MAX = 2**63 - 1
 
 
 def is_shaped_like_account_id(text: str) -> bool:
-    """Also of no id that there can be, such as `acct_0`: what is so shaped never names an account in another way."""
+    """Returns whether the text has the form of an account id. No other name of an account may have this form.
+
+    This includes impossible ids such as `acct_0`.
+    """
     return _SHAPED_LIKE_ACCOUNT.fullmatch(text) is not None
 
 
@@ -36,12 +39,12 @@ def parse_account_id(text: str) -> int | None:
 
 
 def parse_transaction_id(text: str) -> tuple[int, int] | None:
-    """(account, seq), or None for what is no transaction id."""
+    """Returns (account, seq), or None if the text is not a transaction id."""
     return _pair(_TRANSACTION.fullmatch(text))
 
 
 def parse_charge_id(text: str) -> tuple[int, int] | None:
-    """(account, first seq), or None for what is no charge id."""
+    """Returns (account, first seq), or None if the text is not a charge id."""
     return _pair(_CHARGE.fullmatch(text))
 
 

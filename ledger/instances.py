@@ -1,7 +1,8 @@
-"""What services say of inference instances: how many GPUs they have, at what price, and that they still run.
+"""Inference instances: what services report about them, which is the number of GPUs, the price, and that they still
+run.
 
-An instance that has a rate is renewed by the worker (`ledger.cycles`): the price of its GPUs' time is what a cycle
-comes to. One without is renewed by its service, which knows its usage, through `renewHold`.
+The worker (`ledger.cycles`) renews an instance that has a rate: a cycle costs the price of its GPUs' time. An instance
+without a rate is renewed by its service, which knows its usage, through `renewHold`.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ class InstanceRate:
     ref_id: str
     gpus: int
     price_nanos: int
-    """For a GPU and an hour."""
+    """Price per GPU and hour."""
     since: datetime | None = None
-    """Now if it is None."""
+    """None means now."""
 
 
 async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceRate, now: datetime) -> InstanceRow:
-    """Changes the rate from a moment of the running cycle on; the same rate again says that the instance still runs.
+    """Changes the rate from a moment in the running cycle on. The same rate again reports that the instance still runs.
 
-    Raises BadUserInput, NotFound for an instance without a hold, and Conflict where it is settled or the moment lies
-    in a cycle that is. Where its next cycle could not be paid nothing is changed: `to_stop_since` says so.
+    Raises BadUserInput, NotFound for an instance without a hold, and Conflict if the hold is settled or the moment is
+    in a settled cycle. If the next cycle could not be paid, nothing is changed: see `to_stop_since`.
     """
     checked_rate(rate.gpus, rate.price_nanos, HOUR, "gpus", "pricePerGpuHour")
     if not rate.price_nanos:

@@ -1,4 +1,4 @@
-"""The words of the ledger, and which of them go together."""
+"""Kinds: the enumerations of the ledger, and which of their values go together."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ChargeState(StrEnum):
 
 
 class WriterKind(StrEnum):
-    """Who writes a row. The row's source derives from it."""
+    """The kind of writer of a row. It determines the row's source."""
 
     WEBHOOK = "webhook"
     SERVICE = "service"
@@ -99,7 +99,7 @@ SOURCE_BY_WRITER: Final[dict[WriterKind, dict[TransactionType, TransactionSource
 KINDS: Final[tuple[tuple[TransactionType, TransactionSource], ...]] = tuple(
     sorted({pair for by_type in SOURCE_BY_WRITER.values() for pair in by_type.items()})
 )
-"""Every (type, source) that a row can have; what filters by type and by source are read as."""
+"""Every (type, source) that a row can have. Filters by type and source are translated to these pairs."""
 
 SIGN: Final[dict[TransactionType, int]] = {
     _T.TOPUP: 1,
@@ -112,10 +112,10 @@ SIGN: Final[dict[TransactionType, int]] = {
     _T.CONTRACT_GRANT: 1,
     _T.BONUS_GRANT: 1,
 }
-"""The sign that an amount must have; 0 where both are right."""
+"""The sign that an amount must have; 0 if both are allowed."""
 
 HOLDABLE: Final = frozenset({RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE})
-"""What is paid by holds. Its rows come from opening, renewing and settling them alone."""
+"""Resources that are paid by holds. Only opening, renewing and settling holds writes their rows."""
 
 RESOURCES: Final = HOLDABLE | {RefType.VOLUME, RefType.SHARED_FILESYSTEM}
-"""What has a charge: one record over all rows of a resource's life."""
+"""Resources that have a charge: one record for all rows of the resource."""

@@ -1,4 +1,4 @@
-"""Usage as it happens: requests counted once each and, in the same transaction, charged as one row a batch."""
+"""Metering: counts live requests once each and, in the same transaction, charges each batch as one row."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class MeteredRequest(NamedTuple):
 class UsageBatch:
     requests: Sequence[MeteredRequest]
     batch_id: str | None = None
-    """What the row's ref names; the idempotency key if it is None."""
+    """The ref id of the row. If None, the idempotency key."""
     description: str | None = None
-    """None has it composed."""
+    """If None, the description is generated."""
 
 
 def usage_posting(account_id: int, writer: Writer, idempotency_key: str, batch: UsageBatch, now: datetime) -> Posting:
-    """Records the batch, and charges what is new in it by one row, or by none if that costs nothing.
+    """Records the batch and charges its new requests by one row, or by no row if they cost nothing.
 
-    The outcome's `result` is the number of requests that were new. Raises BadUserInput. Posting it raises Conflict
-    where a request's day is known from a rollup.
+    The outcome's `result` is the number of new requests. Raises BadUserInput. Posting raises Conflict if a request's
+    day is known from a rollup.
     """
     _check(batch, now)
 

@@ -6,10 +6,10 @@ from ledger.errors import BadUserInput
 
 
 def check_moment(moment: datetime, what: str) -> None:
-    """Raises BadUserInput, whose message begins with `what`, for a moment that cannot be kept.
+    """Raises BadUserInput for a time that cannot be stored. The message begins with `what`.
 
-    In the years at either end of the calendar a moment of another zone may have no time in UTC, and PostgreSQL's
-    driver takes the first and the last moment of all for infinity.
+    A time in the first or last year of the calendar may have no equivalent in UTC, and PostgreSQL's driver reads the
+    first and the last possible time as infinity.
     """
     if moment.tzinfo is None or not MINYEAR < moment.year < MAXYEAR:
         msg = f"{what} must have a time zone, and its year must be {MINYEAR + 1} to {MAXYEAR - 1}"

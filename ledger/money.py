@@ -14,7 +14,7 @@ MIN_NANOS: Final = -(2**63 - 1)
 
 _NANOS_PER_CENT: Final = NANOS // 100
 _CENTS: Final = tuple(f".{cents:02}" for cents in range(100))
-"""Most amounts are whole cents, and there are hundreds on a page."""
+"""Precomputed because most amounts are whole cents, and a page has hundreds of amounts."""
 
 _AMOUNT = re.compile(r"([+-]?)(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
@@ -28,9 +28,10 @@ def in_range(nanos: int, what: str) -> int:
 
 
 def parse_nanos(value: object, what: str = "the amount") -> int:
-    """Nano-dollars of a decimal string, or of an integer count of dollars.
+    """Parses a decimal string, or an integer number of dollars, into nano-dollars.
 
-    Raises BadUserInput for anything else: floats, exponents, more than nine fraction digits, ±$9.2 billion.
+    Raises BadUserInput for anything else: floats, exponents, more than nine fraction digits, or more than ±$9.2
+    billion.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         msg = f'{what} must be a decimal string such as "12.50", not {type(value).__name__}'
@@ -48,7 +49,7 @@ def parse_nanos(value: object, what: str = "the amount") -> int:
 
 
 def format_nanos(nanos: int) -> str:
-    """A plain decimal with at least two fraction digits: "-1.25", "0.00", "0.000000135"."""
+    """Formats a plain decimal with at least two fraction digits: "-1.25", "0.00", "0.000000135"."""
     sign, size = ("-", -nanos) if nanos < 0 else ("", nanos)
     cents, rest = divmod(size, _NANOS_PER_CENT)
     if not rest:
@@ -57,5 +58,5 @@ def format_nanos(nanos: int) -> str:
 
 
 def round_nanos(dollars: Decimal) -> int:
-    """A computed amount in nano-dollars, rounded half-even: once, where it is computed."""
+    """Rounds a computed amount half-even to nano-dollars. Call it once per amount, where the amount is computed."""
     return in_range(int((_EXACT.multiply(dollars, NANOS)).to_integral_value(context=_EXACT)), "a computed amount")

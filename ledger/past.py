@@ -6,11 +6,11 @@ from typing import Final
 from ledger.errors import BadUserInput
 
 MAX_AHEAD: Final = timedelta(minutes=5)
-"""By how much another machine's clock may be ahead of ours."""
+"""How far another machine's clock may be ahead of ours."""
 
 
 def checked_past(moment: datetime, now: datetime, what: str) -> datetime:
-    """The moment itself. Raises BadUserInput where it is still to come."""
+    """Returns the time itself. Raises BadUserInput if it is in the future by more than MAX_AHEAD."""
     if moment > now + MAX_AHEAD:
         minutes = MAX_AHEAD.seconds // 60
         msg = f"{what} must not be more than {minutes} minutes ahead of the server's clock"

@@ -1,8 +1,8 @@
-"""The one way in which ledger rows are written.
+"""Posting: the only way to write ledger rows.
 
-What the accounts of a call are found to be is read (`db/posting`), its commands are carried out in memory
-(`ledger/rules.py`) on a state for each account (`ledger/account_state.py`), and rows, heads, holds, charges and
-monthly figures are kept: all of it or nothing. On PostgreSQL, calls that wait at the same time share a commit
+The stored state of a call's accounts is read (`db/posting`). The commands are carried out in memory (`ledger/rules.py`)
+on an account state for each account (`ledger/account_state.py`). Then rows, heads, holds, charges and monthly figures
+are written: all of them or none. On PostgreSQL, calls that wait at the same time share a commit
 (`ledger/group_commit.py`).
 """
 
@@ -29,7 +29,7 @@ from ledger.turns import Turns
 
 MAX_TRIES: Final = 3
 _LOCK_SECONDS: Final = 0.02
-"""How long a transaction waits for a lock before it gives its connection back and comes again."""
+"""How long a transaction waits for a lock before it gives its connection back and tries again."""
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.5
 
@@ -49,11 +49,11 @@ async def _posted(connection: WriteConnection, batch: Batch, watch: ClockWatch) 
 async def post(
     connection: WriteConnection, postings: Sequence[Posting], clock: Clock = utc_now, watch: ClockWatch | None = None
 ) -> list[Outcome]:
-    """Carries out the postings in their sequence; the outcomes have the same sequence.
+    """Carries out the postings in order and returns their outcomes in the same order.
 
-    The rows get their time from `clock`. What is compared with the database's clock is this machine's, in `watch`.
-    Raises ClockWrong, Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The
-    caller's transaction must then be rolled back: `Ledger.post` does.
+    Rows get their time from `clock`. The clock in `watch`, this machine's, is compared with the database's. Raises
+    ClockWrong, Forbidden, BadUserInput, NotFound, Conflict, IdempotencyConflict or InsufficientBalance. The caller must
+    then roll back the transaction, as `Ledger.post` does.
     """
     return await _posted(connection, Batch(postings, clock), watch or ClockWatch())
 
@@ -67,11 +67,11 @@ class LedgerTransaction:
         self._watch = watch
 
     def snapshot(self) -> Snapshot:
-        """Reads what was done so far. Where it has a `failure` afterwards, the transaction must not be kept."""
+        """Returns a snapshot that includes what was written so far. If it has a `failure` afterwards, roll back."""
         return Database.snapshot_within(self.connection)
 
     async def post(self, *postings: Posting) -> list[Outcome]:
-        """As `post` above; whatever it raises, the transaction must be rolled back."""
+        """Posts as the function `post` does. If it raises, the transaction must be rolled back."""
         return await post(self.connection, postings, self.clock, self._watch)
 
 
@@ -79,10 +79,10 @@ Work = Callable[[LedgerTransaction], Awaitable[Result]]
 
 
 class Ledger:
-    """Posts in transactions of its own."""
+    """Posts in its own transactions."""
 
     def __init__(self, database: Database, clock: Clock = utc_now, watch: ClockWatch | None = None) -> None:
-        """The rows get their time from `clock`, which may be a simulated one; `watch` has this machine's."""
+        """Rows get their time from `clock`, which may be simulated. `watch` has this machine's clock."""
         self._database = database
         self._clock = clock
         self._watch = watch or ClockWatch()
@@ -95,12 +95,12 @@ class Ledger:
         return await self._post_locked(batch) if outcomes is None else outcomes
 
     async def post_shared(self, *postings: Posting) -> list[Outcome] | None:
-        """Posts them with the calls that wait beside them, or not at all: None where they must be posted in a
+        """Posts in one commit with other waiting calls. Returns None if nothing was posted because the postings need a
         transaction of their own."""
         return await self._shared(Batch(postings, self._clock))
 
     async def _shared(self, batch: Batch) -> list[Outcome] | None:
-        # SQLite has one writer: there is no commit to share.
+        # SQLite has only one writer, so there is no commit to share.
         return await self._group_commit.post(batch) if self._database.is_postgresql else None
 
     async def _post_locked(self, batch: Batch) -> list[Outcome]:
@@ -112,9 +112,10 @@ class Ledger:
     async def within(
         self, work: Work[Result], account_ids: Collection[int] = (), *, patience_seconds: float | None = None
     ) -> Result:
-        """What the work came to, committed. It must do nothing outside the transaction: it may be begun again.
+        """Does the work in a transaction and returns its result after the commit.
 
-        `account_ids` are the accounts that it locks, as far as they are known: calls on them take turns.
+        The work may be run again, so it must have no effect outside the transaction. `account_ids` are the accounts
+        that it locks, as far as they are known: calls on one account take turns.
         """
         async with self.left_open(work, account_ids, patience_seconds=patience_seconds) as (_, result):
             return result
@@ -123,11 +124,11 @@ class Ledger:
     async def left_open(
         self, work: Work[Result], account_ids: Collection[int] = (), *, patience_seconds: float | None = None
     ) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
-        """Does the work and leaves its transaction open for the block to read in; committed at the block's end.
+        """Does the work and leaves its transaction open for reads in the block. Commits at the end of the block.
 
-        Work that another transaction was in the way of is begun anew; what the block raises is not. While a lock is
-        waited for no connection is held: the others may need it. Raises LockUnavailable where that takes longer than
-        `patience_seconds`, the setting for locks if it is None, and TransactionConflict after `MAX_TRIES`.
+        The work is run again after a conflict with another transaction; the block is not. No connection is held while
+        waiting for a lock, because other calls may need it. Raises LockUnavailable if the lock is not free within
+        `patience_seconds` (None means the lock timeout from the settings), and TransactionConflict after `MAX_TRIES`.
         """
         async with AsyncExitStack() as ends:
             await ends.enter_async_context(self._turns.taken(account_ids))

@@ -1,4 +1,4 @@
-"""What a request costs when its log does not say: one's own price file, then the models genai-prices knows.
+"""Prices: the cost of a request whose log has no cost, from the operator's price file or from genai-prices.
 
 The price file is TOML, a table for each model, named exactly as in the log:
 
@@ -39,21 +39,21 @@ Tokens = Decimal | TieredPrices
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Dollars per million tokens, and per call."""
+    """Prices in dollars per million tokens, and per call."""
 
     input: Tokens = Decimal(0)
     output: Tokens = Decimal(0)
     call: Decimal = Decimal(0)
 
     def cost_nanos(self, input_tokens: int, output_tokens: int) -> int:
-        """Rounded once, half-even. Raises BadUserInput beyond ±$9.2 billion."""
+        """Returns the cost, rounded half-even once. Raises BadUserInput beyond ±$9.2 billion."""
         of_input = _EXACT.multiply(_step(self.input, input_tokens), input_tokens)
         of_output = _EXACT.multiply(_step(self.output, input_tokens), output_tokens)
         return round_nanos(_EXACT.add(_EXACT.add(of_input, of_output).scaleb(-6, _EXACT), self.call))
 
 
 def _step(price: Tokens, input_tokens: int) -> Decimal:
-    """A request beyond a threshold pays that step's price for all of its tokens."""
+    """Returns the price of the step. A request beyond a threshold pays that step's price for all of its tokens."""
     if isinstance(price, Decimal):
         return price
     reached = [tier.price for tier in price.tiers if input_tokens > tier.start]
@@ -61,7 +61,7 @@ def _step(price: Tokens, input_tokens: int) -> Decimal:
 
 
 def _rate_of(price: ModelPrice) -> Rate | None:
-    """None for what isn't priced by tokens or calls: seconds of audio, images by size."""
+    """Returns None if the model is not priced by tokens or calls, such as seconds of audio or images by size."""
     by_call = price.requests_kcount
     if price.input_mtok is None and price.output_mtok is None and by_call is None:
         return None
@@ -83,7 +83,7 @@ class Prices:
         self._rates: dict[int, Rate | None] = {}
 
     def rate(self, model: str, at: datetime) -> Rate | None:
-        """None for a model without a price."""
+        """Returns None if the model has no price."""
         own = self._own.get(model)
         if isinstance(own, Rate):
             return own
@@ -129,7 +129,7 @@ def _entry(model: str, table: object) -> Rate | str:
 
 
 def _resolved(entries: Mapping[str, Rate | str], model: str) -> Rate | str:
-    """Follows `price_as` to a rate of the file, or to the name of a model outside it."""
+    """Follows `price_as` to a rate in the file, or to the name of a model outside it."""
     passed = {model}
     found = entries[model]
     while isinstance(found, str) and found in entries:
@@ -145,7 +145,7 @@ def _resolved(entries: Mapping[str, Rate | str], model: str) -> Rate | str:
 
 
 def read_prices(file: BinaryIO) -> Prices:
-    """Raises BadUserInput that names the key at fault."""
+    """Reads a price file. Raises BadUserInput with the name of the invalid key."""
     try:
         document = tomllib.loads(file.read().decode(), parse_float=Decimal)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError, ArithmeticError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What a resource costs for a time: a quantity and a price for each stretch of it, added up and rounded once.
+"""Rates: the cost of a resource over time. Each stretch of time has a quantity and a price; the sum is rounded once.
 
 A volume has GiB, priced by the day; an inference instance has GPUs, priced by the hour.
 """
@@ -19,19 +19,19 @@ from ledger.money import NANOS, format_nanos, in_range
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 UNITS: Final = {RefType.VOLUME: DAY, RefType.SHARED_FILESYSTEM: DAY, RefType.INFERENCE_INSTANCE: HOUR}
-"""The time that a price is for."""
+"""The unit of time that a price is for."""
 
 MAX_QUANTITY: Final = 1_000_000_000
 MAX_PRICE_NANOS: Final = 10_000 * NANOS
 MAX_DAY_NANOS: Final = 1_000_000 * NANOS
-"""What a resource may cost in a day: the longest hold at this rate stays far within what a row can hold."""
+"""Maximum cost of a resource per day. It keeps the longest hold well within the range of an amount."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time with one rate."""
+    """A period with one rate."""
 
     start: datetime
     end: datetime
@@ -40,7 +40,7 @@ class Stretch:
 
 
 def checked_rate(quantity: int, price_nanos: int, unit: timedelta, quantity_name: str, price_name: str) -> None:
-    """Raises BadUserInput, for what could never be billed too."""
+    """Raises BadUserInput for a rate that is out of range or too expensive to be billed."""
     if not 1 <= quantity <= MAX_QUANTITY:
         msg = f"{quantity_name} must be 1 to {MAX_QUANTITY:,}, not {quantity:,}"
         raise BadUserInput(msg)
@@ -57,8 +57,10 @@ def checked_rate(quantity: int, price_nanos: int, unit: timedelta, quantity_name
 
 
 def stretches(rates: Sequence[RateRow], start: datetime, end: datetime) -> list[Stretch]:
-    """The rates in force from the start to before the end. `rates` stand in the order of their time; the first is in
-    force before its time too, since something has to be."""
+    """Returns the rates in force from the start to before the end.
+
+    `rates` are in order of time. The first rate also applies to the time before it, so that no time is without a rate.
+    """
     ends = [later.since for _, later in pairwise(rates)] + [end]
     found = []
     for number, (rate, until) in enumerate(zip(rates, ends, strict=True)):
@@ -70,7 +72,7 @@ def stretches(rates: Sequence[RateRow], start: datetime, end: datetime) -> list[
 
 
 def cost_nanos(parts: Sequence[Stretch], unit: timedelta, what: str) -> int:
-    """Rounded half-even, once. Raises BadUserInput beyond ±$9.2 billion."""
+    """Returns the cost, rounded half-even once. Raises BadUserInput beyond ±$9.2 billion."""
     exact = sum(one.quantity * one.price_nanos * ((one.end - one.start) // _MICROSECOND) for one in parts)
     whole, rest = divmod(exact, per := unit // _MICROSECOND)
     if 2 * rest > per or (2 * rest == per and whole % 2):

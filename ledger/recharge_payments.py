@@ -1,12 +1,12 @@
-"""Asking Stripe for the payments of auto-recharge.
+"""Recharge payments: asks Stripe for the payments of auto-recharge.
 
-An attempt is committed before Stripe is called, and its id is Stripe's idempotency key: whatever happens in between,
-the call is made again with the same key, and the card is charged once. Stripe forgets keys, so an attempt that is
-older than `RESEND` is looked for among the customer's payments instead. Credit comes of the webhook alone.
+An attempt is committed before Stripe is called, and its id is the idempotency key at Stripe. If the process dies in
+between, the call is repeated with the same key and the card is charged once. Stripe forgets keys, so an attempt that is
+older than `RESEND` is looked up among the customer's payments instead. Only the webhook writes credit.
 
-What must hold when an attempt is made must hold each time that it is sent. An attempt that is not wanted any more is
-withdrawn; if it was sent before, only after Stripe was asked whether the card was charged. No other attempt is made
-before that is known.
+The conditions for an attempt are checked each time that it is sent. An attempt that is no longer wanted is withdrawn.
+If it was already sent, it is withdrawn only after asking Stripe whether the card was charged. No other attempt starts
+before the answer is known.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from ledger.stripe.failures import PaymentFailed, StripeRefused, StripeUnavailab
 log = structlog.get_logger()
 
 RESEND: Final = timedelta(hours=1)
-"""So long a payment is asked for again by its key; Stripe keeps keys for a day at least."""
+"""How long a payment is requested again with the same key. Stripe keeps keys for at least a day."""
 FIRST_RETRY: Final = timedelta(minutes=2)
 LAST_RETRY: Final = timedelta(minutes=15)
 CHECK: Final = timedelta(hours=1)
-"""How often Stripe is asked what became of a payment whose event hasn't come."""
+"""How often Stripe is asked about a payment whose event has not arrived."""
 NO_CARD_WAIT: Final = timedelta(hours=1)
 AT_ONCE: Final = 8
 SETTLED: Final = timedelta(minutes=15)
-"""So long after it was asked for, a payment that Stripe does not list was not made."""
+"""If Stripe does not list a payment this long after it was requested, no payment was made."""
 
 
 class Unwanted(Exception):
-    """The attempt must not be sent again, and may have charged the card."""
+    """The attempt must not be sent again, but may have charged the card."""
 
 
 def next_day(moment: datetime) -> datetime:
@@ -79,7 +79,7 @@ class RechargePayments:
         self._clock = clock
 
     async def run(self, limit: int = 100) -> int:
-        """Starts what is due and brings on what is in flight; returns how many attempts were touched."""
+        """Starts the attempts that are due and continues those in flight. Returns how many attempts were processed."""
         now = self._clock()
         for account_id in await recharges.accounts_below(self._database, now, limit):
             await self._start(account_id)
@@ -96,7 +96,7 @@ class RechargePayments:
         return len(attempts)
 
     async def _start(self, account_id: int) -> None:
-        """Commits an attempt, if the account still needs one and may have one."""
+        """Commits an attempt, if the account still needs one and is allowed one."""
         async with self._database.write() as connection:
             settings = await recharges.lock_settings(connection, account_id)
             now = self._clock()
@@ -150,8 +150,8 @@ class RechargePayments:
         await self._conclude(attempt, await self._api.payment(attempt.payment_intent))
 
     async def _look_for(self, attempt: RechargeAttemptRow, objection: str | None = None) -> None:
-        """Finds out what became of an attempt that is not sent again: because of the objection, or since Stripe has
-        forgotten its key."""
+        """Asks Stripe about an attempt that is not sent again, because of the objection or because Stripe forgot its
+        key."""
         assert attempt.customer is not None
         found = await self._api.payment_of_attempt(attempt.customer, attempt.id, attempt.started_at)
         if found is None:
@@ -160,7 +160,7 @@ class RechargePayments:
             await self._conclude(attempt, found)
 
     async def _give_up(self, attempt: RechargeAttemptRow, objection: str | None) -> None:
-        """Ends an attempt for which Stripe lists no payment, once a payment would be listed."""
+        """Ends an attempt without a payment at Stripe, after waiting until a payment would be listed."""
         async with self._database.write() as connection:
             found = await locked(connection, attempt.id)
             now = self._clock()
@@ -193,13 +193,13 @@ class RechargePayments:
         try:
             payment = await self._api.pay(new)
         except IdempotencyConflict:
-            # Asked for by a release that put the call otherwise: it may have been paid.
+            # An older release sent this key with other arguments: the payment may have been made.
             await self._look_for(claimed)
             return
         await self._conclude(claimed, payment)
 
     async def _saved_card(self, attempt: RechargeAttemptRow) -> str | None:
-        """The payment method to charge, as Stripe says now."""
+        """Returns the payment method to charge, as Stripe reports it now."""
         assert attempt.customer is not None
         customer = await stripe_customers.read_customer(self._database, attempt.customer)
         cards = await self._api.cards_of(attempt.customer)
@@ -208,10 +208,10 @@ class RechargePayments:
         return cards.payment_method
 
     async def _claim(self, attempt: RechargeAttemptRow, method: str) -> RechargeAttemptRow | None:
-        """Commits that the attempt is sent now, and returns it. None if it must not be: another worker has it, its
-        event has come, or it is not wanted any more and was withdrawn.
+        """Commits that the attempt is being sent, and returns it.
 
-        Raises Unwanted for an attempt that was sent before.
+        Returns None if it must not be sent: another worker has it, its event has arrived, or it is no longer wanted and
+        was withdrawn. Raises Unwanted if an unwanted attempt was sent before.
         """
         async with self._database.write() as connection:
             found = await locked(connection, attempt.id)
@@ -287,7 +287,7 @@ def _limit_reached(settings: AutoRechargeRow) -> str:
 
 
 async def _objection(connection: WriteConnection, settings: AutoRechargeRow) -> str | None:
-    """Why no payment may be asked for now."""
+    """Returns why no payment may be requested now, or None."""
     account = await accounts.account_now(connection, settings.account_id)
     if settings.state != RechargeState.ACTIVE:
         return f"auto-recharge is {settings.state}"
@@ -301,7 +301,8 @@ async def _objection(connection: WriteConnection, settings: AutoRechargeRow) -> 
 async def _objection_to(
     connection: WriteConnection, settings: AutoRechargeRow, attempt: RechargeAttemptRow, now: datetime
 ) -> str | None:
-    """Why this attempt may not be sent now. It counts for the limit of the day on which it was started."""
+    """Returns why this attempt may not be sent now, or None. It counts towards the limit of the day on which it
+    started."""
     objection = await _objection(connection, settings)
     if objection is not None:
         return objection

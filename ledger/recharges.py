@@ -1,6 +1,6 @@
-"""Auto-recharge: what an account's owner sets, and what becomes of the payments that it asks for.
+"""Auto-recharge: its settings, and the state of the payments that it requests.
 
-`ledger.recharge_payments` asks Stripe for them. Whoever changes an attempt has locked its account's settings before.
+`ledger.recharge_payments` asks Stripe for the payments. Before changing an attempt, lock its account's settings.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MAX_DAILY_NANOS: Final = 100_000 * NANOS
 MAX_THRESHOLD_NANOS: Final = 100_000 * NANOS
 
 MAX_DECLINES: Final = 3
-"""So many in a row stop auto-recharge until it is set anew."""
+"""This many declines in a row stop auto-recharge until its owner sets it again."""
 DECLINE_WAIT: Final = timedelta(hours=1)
-"""From a decline to the next payment; twice that after the second."""
+"""Wait between a decline and the next payment; twice as long after the second decline."""
 MAX_FAILURE: Final = 300
 
 NO_CARD: Final = "no card is saved: top up once through Stripe Checkout"
 DAILY_LIMIT: Final = "the daily limit of"
-"""What a failure begins with that is none but the limit."""
+"""The text at the start of each failure that was caused by the limit, and of no other failure."""
 
 
 class RechargeState(StrEnum):
@@ -47,7 +47,7 @@ class AttemptState(StrEnum):
 
 
 class RechargeBlock(StrEnum):
-    """What keeps a card from being charged. Where there are several, the first of them is told."""
+    """Reasons why a card is not charged. If several apply, the first one is reported."""
 
     OFF = "off"
     STOPPED = "stopped"
@@ -66,7 +66,7 @@ class RechargeSettings:
 
 
 def checked_payment(nanos: int, what: str) -> int:
-    """What Stripe can be asked for. Raises BadUserInput."""
+    """Returns the amount if Stripe accepts it as a payment. Raises BadUserInput."""
     if not MIN_PAYMENT_NANOS <= nanos <= MAX_PAYMENT_NANOS:
         msg = f"{what} must be {format_nanos(MIN_PAYMENT_NANOS)} to {format_nanos(MAX_PAYMENT_NANOS)}"
         raise BadUserInput(f"{msg}, not {format_nanos(nanos)}")
@@ -78,7 +78,7 @@ def checked_payment(nanos: int, what: str) -> int:
 def block_of(
     row: RechargeViewRow, now: datetime, *, has_payments: bool, is_suspended: bool, has_card: bool
 ) -> RechargeBlock | None:
-    """Why no payment would be asked for if the balance were below the threshold; None if one would be."""
+    """Returns why no payment would be requested if the balance were below the threshold, or None."""
     blocks = {
         RechargeBlock.OFF: row.state == RechargeState.OFF,
         RechargeBlock.STOPPED: row.state == RechargeState.STOPPED,
@@ -102,7 +102,10 @@ def _check(settings: RechargeSettings) -> None:
 async def put_settings(
     connection: WriteConnection, account_id: int, settings: RechargeSettings, now: datetime
 ) -> AutoRechargeRow:
-    """Switches it on. It forgets declines: so a stopped one is started again. Raises BadUserInput."""
+    """Switches auto-recharge on, or changes it. Clears declines, so a stopped auto-recharge starts again.
+
+    Raises BadUserInput.
+    """
     _check(settings)
     known = await recharges.lock_settings(connection, account_id)
     row = AutoRechargeRow(
@@ -118,13 +121,13 @@ async def put_settings(
         changed_at=now,
     )
     await recharges.put_settings(connection, row)
-    # Whoever sets it may have saved a card where no event tells of it.
+    # The owner may have saved a card without an event about it.
     await stripe_customers.ask_about_cards(connection, account_id, now)
     return row
 
 
 async def switch_off(connection: WriteConnection, account_id: int, now: datetime) -> None:
-    """Raises Conflict where it was never set."""
+    """Raises Conflict if auto-recharge was never set."""
     known = await recharges.lock_settings(connection, account_id)
     if known is None:
         raise Conflict("auto-recharge was never set")
@@ -145,7 +148,8 @@ async def locked(connection: WriteConnection, attempt_id: str) -> tuple[AutoRech
 async def succeed(
     connection: WriteConnection, attempt_id: str, payment_intent: str, now: datetime
 ) -> RechargeAttemptRow | None:
-    """The attempt whose payment is credited now; None if there is none. One that was given up can still be paid."""
+    """Records that the attempt was paid and returns it, or None if it does not exist. A withdrawn attempt can still be
+    paid."""
     found = await locked(connection, attempt_id)
     if found is None:
         return None
@@ -163,7 +167,7 @@ async def succeed(
 
 
 async def end(connection: WriteConnection, attempt: RechargeAttemptRow, reason: str, now: datetime) -> None:
-    """Ends an attempt, which has been locked, without a payment."""
+    """Ends a locked attempt without a payment."""
     ended = attempt._replace(state=AttemptState.FAILED.value, ended_at=now, failure=reason[:MAX_FAILURE])
     await recharges.update_attempt(connection, ended)
 
@@ -171,7 +175,10 @@ async def end(connection: WriteConnection, attempt: RechargeAttemptRow, reason: 
 async def fail(
     connection: WriteConnection, attempt_id: str, failure: str, now: datetime, *, is_decline: bool = True
 ) -> AutoRechargeRow | None:
-    """The settings after it, if the attempt was in flight: a reply and an event may both tell of one decline."""
+    """Records a failed attempt. Returns the new settings, or None if the attempt is not in flight.
+
+    Both a reply and an event may report the same decline.
+    """
     found = await locked(connection, attempt_id)
     if found is None or found[1].ended_at is not None:
         return None

@@ -1,4 +1,4 @@
-"""What each command does to the state of its account."""
+"""Rules: what each command does to an account state."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from ledger.money import format_nanos
 from ledger.texts import DESCRIPTION
 
 CYCLE: Final = timedelta(hours=24)
-"""How long an inference instance is held for at a time."""
+"""Length of an inference instance's cycle."""
 LONGEST_HOLD: Final = timedelta(days=1_096)
-"""How far from now a hold may end: three years, the longest time that is sold at once."""
+"""How far in the future a hold may end: three years, the longest period that is sold at once."""
 
 
 def _describe(ref: Ref) -> str:
@@ -152,15 +152,16 @@ def _hold_to_settle(state: AccountState, ref: Ref) -> HoldRow:
 
 
 def _used_period(hold: HoldRow, ended_at: datetime) -> Period:
-    """The time that was used: it may outlast a GPU instance's hold, but never an inference instance's cycle."""
+    """Returns the used period. It may exceed the hold of a GPU instance, but never the cycle of an inference
+    instance."""
     if hold.ref_type == RefType.INFERENCE_INSTANCE:
         ended_at = min(ended_at, hold.period_end)
     return Period(hold.period_start, max(hold.period_start, ended_at))
 
 
 def _settle(state: AccountState, writer: Writer, hold: HoldRow, settlement: SettleHold) -> None:
-    """Posts what was used against what was held, and closes the hold, but not yet its charge."""
-    # However it comes out: even writes no row, and a refund by the webhook would be one of Stripe.
+    """Posts the difference between used and held, and closes the hold but not its charge."""
+    # Check the writer even if no row is written. A refund by the webhook would be a Stripe refund.
     source_of(writer, TransactionType.GPU_USAGE)
     if settlement.ended_at is not None:
         check_moment(settlement.ended_at, "the end")
@@ -220,7 +221,7 @@ def _settle_hold(state: AccountState, writer: Writer, command: SettleHold) -> No
 
 
 def _renew_hold(state: AccountState, writer: Writer, command: RenewHold) -> bool:
-    """Whether the instance is to be stopped, since its next cycle could not be paid."""
+    """Returns whether the instance must be stopped because its next cycle could not be paid."""
     if command.ref.type != RefType.INFERENCE_INSTANCE:
         raise BadUserInput("only an INFERENCE_INSTANCE is held in cycles")
     check_used(command.used_nanos)
@@ -258,13 +259,13 @@ def _end_charge(state: AccountState, command: EndCharge) -> None:
     if command.ref.type in HOLDABLE:
         msg = f"{_describe(command.ref)} has a hold: settle it instead"
         raise BadUserInput(msg)
-    # What never cost anything has no charge.
+    # A resource that never cost anything has no charge.
     if state.key(command.ref) in state.charges:
         _close_charge(state, state.key(command.ref), ChargeState.SETTLED)
 
 
 def apply(state: AccountState, writer: Writer, command: Command) -> bool:
-    """Whether the resource is to be stopped."""
+    """Applies the command. Returns whether the resource must be stopped."""
     match command:
         case Entry():
             _enter(state, writer, command)

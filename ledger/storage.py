@@ -1,8 +1,8 @@
-"""Daily storage billing: one row for each volume and UTC day, whenever the worker gets to it.
+"""Storage billing: one row per volume and UTC day, whenever the worker gets to it.
 
-A day is billed by the time that the volume was there, at the sizes and prices that it had, and rounded once. How far a
-volume is billed moves on in the transaction that writes its rows; the idempotency key, which is the volume and the day,
-would refuse a second row even if it didn't.
+A day is billed for the time that the volume existed, at its sizes and prices at that time, and rounded once. The
+transaction that writes a volume's rows also moves its next day to bill. The idempotency key, made of the volume and the
+day, refuses a second row in any case.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ WRITER: Final = Writer(WriterKind.STORAGE_WORKER, "storage-worker")
 OPERATION: Final = "billStorage"
 
 AT_ONCE: Final = 200
-"""Volumes of one transaction: their accounts are locked while it runs."""
+"""Volumes per transaction. Their accounts are locked while it runs."""
 DAYS_AT_ONCE: Final = 31
-"""Of one volume in one transaction, when it catches up."""
+"""Maximum number of days of one volume per transaction, when billing catches up."""
 
 
 def _midnight(day: date) -> datetime:
@@ -35,7 +35,7 @@ def _midnight(day: date) -> datetime:
 
 
 def last_ended_day(now: datetime, delay: timedelta) -> date:
-    """The newest UTC day that is over for so long that what happened in it has been told."""
+    """Returns the newest UTC day that ended at least `delay` ago, so that all its changes have been reported."""
     return (now - delay).astimezone(UTC).date() - timedelta(days=1)
 
 
@@ -46,7 +46,7 @@ def _lived(volume: VolumeRow, day: date) -> Period | None:
 
 
 def _describe(ref: Ref, day: date, parts: Sequence[Stretch]) -> str:
-    """Cloud drive #v-1 on 2026-11-20: 100 GiB × $0.0033 a day; the part of a day in brackets."""
+    """Example: Cloud drive #v-1 on 2026-11-20: 100 GiB × $0.0033 a day; the used part of a day in brackets."""
 
     def one(part: Stretch) -> str:
         time = part.end - part.start
@@ -60,7 +60,7 @@ def _describe(ref: Ref, day: date, parts: Sequence[Stretch]) -> str:
 
 
 def _posting(volume: VolumeRow, rates: Sequence[RateRow], day: date) -> Posting | None:
-    """None for a day that costs nothing."""
+    """Returns None if the day costs nothing."""
     lived = _lived(volume, day)
     if lived is None:
         return None
@@ -74,14 +74,14 @@ def _posting(volume: VolumeRow, rates: Sequence[RateRow], day: date) -> Posting 
 
 
 def _last_day(volume: VolumeRow) -> date | None:
-    """The day that the volume's last moment is in; None while it is there."""
+    """Returns the day of the volume's last moment; None if the volume still exists."""
     if volume.deleted_at is None:
         return None
     return (max(volume.deleted_at - timedelta(microseconds=1), volume.created_at)).date()
 
 
 def _billed(volume: VolumeRow, rates: Sequence[RateRow], last_day: date) -> tuple[list[Posting], VolumeRow]:
-    """What is due of it, and how it stands afterwards."""
+    """Returns the postings that are due for the volume, and the volume after them."""
     assert volume.next_day is not None
     ends = _last_day(volume)
     last = min(last_day, volume.next_day + timedelta(days=DAYS_AT_ONCE - 1), ends or date.max)
@@ -107,7 +107,7 @@ class StorageBilling:
         self._unbilled = Unbilled("volume not billed")
 
     async def run(self) -> int:
-        """Bills all days that are over; returns how many rows were written."""
+        """Bills all days that are over. Returns how many rows were written."""
         rows = 0
         last_day = last_ended_day(self._clock(), self._delay)
         refused: set[ResourceKey] = set()
@@ -120,7 +120,8 @@ class StorageBilling:
         return rows
 
     async def _bill_one_by_one(self, keys: Sequence[ResourceKey], last_day: date, refused: set[ResourceKey]) -> int:
-        """So that a volume whose row the ledger refuses keeps no other from being billed."""
+        """Bills each volume in its own transaction, so that a refused row does not stop the billing of other
+        volumes."""
         rows = 0
         for key in keys:
             try:
@@ -139,7 +140,7 @@ class StorageBilling:
             rates = await volumes.rates_by_key(connection, keys)
             postings: list[Posting] = []
             for key, volume in sorted(found.items()):
-                # Another worker may have been here since the keys were read.
+                # Another worker may have billed the volume since the keys were read.
                 if volume.next_day is not None and volume.next_day <= last_day:
                     of_volume, after = _billed(volume, rates[key], last_day)
                     postings += of_volume

@@ -1,6 +1,6 @@
-"""The kinds of text that callers give. Each has one check, whichever way the text comes in.
+"""Texts: the kinds of text that callers send. Each kind has one check for all ways in.
 
-Texts are kept as they are given: they are not trimmed and not normalized. Characters are Unicode code points.
+Texts are stored unchanged: they are not trimmed and not normalized. Characters are Unicode code points.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Final
 
 from ledger.errors import BadUserInput
 
-# Control characters, line and paragraph separators. Joiners, which many scripts are written with, are format
-# characters (Cf) and welcome; those that reorder what is read are not.
+# Control characters and line and paragraph separators are refused. Joiners, which many scripts need, are format
+# characters (Cf) and allowed; format characters that reorder text are refused.
 _REFUSED: Final = frozenset({"Cc", "Zl", "Zp"})
 _REORDERING: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -22,15 +22,15 @@ class TextKind:
     name: str
     """For the table in docs/mutations.md."""
     longest: int
-    """In characters; the shortest has one that is not a space."""
+    """Maximum length in characters. The minimum is one character that is not a space."""
 
     @property
     def bounds(self) -> str:
-        """For descriptions."""
+        """Returns the limits as text for descriptions."""
         return f"1 to {self.longest} characters"
 
     def checked(self, value: str, what: str) -> str:
-        """Returns the text itself. Raises BadUserInput, whose message begins with `what`."""
+        """Returns the text unchanged. Raises BadUserInput, whose message begins with `what`."""
         if not value.strip():
             msg = f"{what} is required"
             raise BadUserInput(msg)
@@ -50,7 +50,7 @@ def _check_letters(value: str, what: str) -> None:
 
 
 def check_unicode(value: str, what: str) -> None:
-    """Raises BadUserInput for half of a surrogate pair, which has no place in UTF-8."""
+    """Raises BadUserInput for an unpaired surrogate, which UTF-8 cannot encode."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -63,7 +63,7 @@ REQUEST_ID: Final = TextKind("request id", 255)
 ACCOUNT_NAME: Final = TextKind("account name", 200)
 EXTERNAL_ID: Final = TextKind("external id", 200)
 REF_ID: Final = TextKind("ref id", 200)
-"""Also the names that become one: of a promotion, a contract, a batch of usage."""
+"""Also for names that become a ref id: of a promotion, a contract, or a batch of usage."""
 DESCRIPTION: Final = TextKind("description", 500)
 REASON: Final = TextKind("reason", 500)
 OWNER: Final = TextKind("owner of a key", 200)

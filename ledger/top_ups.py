@@ -1,4 +1,4 @@
-"""Top-ups: a Checkout session of Stripe's for an account. What it is credited comes of Stripe's event alone."""
+"""Top-ups: creates a Stripe Checkout session for an account. Only Stripe's event credits the account."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPERATION: Final = "createTopUp"
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _MAX_STRIPE_KEY: Final = 255
 _PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Between calls with a key whose first call Stripe still carries out."""
+"""Pauses between repeated calls, while Stripe still carries out the first call with the same key."""
 
 Answer = TypeVar("Answer")
 
@@ -64,7 +64,7 @@ class KeptTopUp:
 
 
 def checked_url(given: str, what: str) -> str:
-    """An address that a browser may be sent to. Raises BadUserInput."""
+    """Returns the URL if a browser may be sent to it. Raises BadUserInput."""
     ADDRESS.checked(given, what)
     try:
         parts = urlsplit(given)
@@ -79,7 +79,7 @@ def checked_url(given: str, what: str) -> str:
 
 
 def _stripe_key(account_id: int, key: str) -> str:
-    """Stripe takes 255 characters of ASCII, and doesn't know accounts."""
+    """Returns a key that Stripe accepts: ASCII, at most 255 characters, and different for each account."""
     full = f"{OPERATION}/{account_id_text(account_id)}/{key}"
     if full.isascii() and len(full) <= _MAX_STRIPE_KEY:
         return full
@@ -87,8 +87,10 @@ def _stripe_key(account_id: int, key: str) -> str:
 
 
 def _customer_key(account: AccountRow, number: int) -> str:
-    """The same for all calls that find the account without a customer, in whichever process. An account of another
-    database with the same id was created at another time."""
+    """Returns the key for creating the customer. It is the same for all calls, in any process, that find no customer.
+
+    The creation time separates accounts with the same id in different databases.
+    """
     return f"customer/{account_id_text(account.id)}/{account.created_at.isoformat()}/{number}"
 
 
@@ -99,7 +101,7 @@ def state_of(row: TopUpRow, now: datetime) -> SessionState:
 
 
 async def keep(transaction: LedgerTransaction, new: NewTopUp, session: CheckoutSession | None) -> KeptTopUp:
-    """Keeps the session as the outcome of the call, or finds the one that was kept first.
+    """Stores the session as the result of the call, or returns the session that was stored first.
 
     Raises IdempotencyConflict.
     """
@@ -135,13 +137,13 @@ class TopUps:
 
     @property
     def has_payments(self) -> bool:
-        """Whether Stripe can be asked at all."""
+        """Whether calls to Stripe are configured."""
         return self._api is not None
 
     async def start(self, new: NewTopUp) -> CheckoutSession | None:
-        """The session, for `keep`; None where the call was made before.
+        """Creates the session to pass to `keep`. Returns None if the call is a replay.
 
-        Raises BadUserInput, NotFound, IdempotencyConflict, and what `ledger.stripe.failures` lists.
+        Raises BadUserInput, NotFound, IdempotencyConflict, and the errors in `ledger.stripe.failures`.
         """
         checked_payment(new.amount_nanos, "amount")
         checked_url(new.success_url, "successUrl")
@@ -160,13 +162,15 @@ class TopUps:
         try:
             return await _answered(lambda: api.create_session(session, key))
         except StripeRefused:
-            # The customer may have been deleted there: the worker finds out, and the next top-up makes another.
+            # The customer may have been deleted at Stripe. The worker finds out, and the next top-up creates another
+            # customer.
             async with self._database.write() as connection:
                 await stripe_customers.put_news(connection, customer, ask_at=self._clock())
             raise
 
     async def _customer(self, api: StripeApi, account_id: int) -> str:
-        """The account's paying customer, made where it has none. Calls at the same time get the same one."""
+        """Returns the account's paying customer, and creates one if there is none. Concurrent calls get the same
+        customer."""
         customers = await stripe_customers.read_customers_of_account(self._database, account_id)
         known = paying(customers)
         if known is not None:
@@ -174,14 +178,14 @@ class TopUps:
         account = await self._account(account_id)
         key = _customer_key(account, len(customers))
         made = await _answered(lambda: api.create_customer(account.id, account.name, key))
-        # Linked before it can pay: its events then find their account.
+        # Link the customer before it can pay, so that its events find their account.
         async with self._database.write() as connection:
             await stripe_customers.link_customer(connection, made, account_id, self._clock())
             found = paying(await stripe_customers.customers_of_account(connection, account_id))
         return made if found is None else found.id
 
     async def _account(self, account_id: int) -> AccountRow:
-        """Raises NotFound."""
+        """Returns the account. Raises NotFound."""
         async with self._database.snapshot() as snapshot:
             found = await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [account_id]))
         if account_id not in found:
@@ -191,7 +195,7 @@ class TopUps:
 
 
 async def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Asks again while Stripe carries out the same call for another caller, who may be in another process."""
+    """Repeats the call while Stripe carries out the same call for another caller, possibly in another process."""
     for seconds in _PAUSES_SECONDS:
         try:
             return await ask()

@@ -1,4 +1,4 @@
-"""Turns of the calls of this process: those on one account go one after the other, and wait without a connection."""
+"""Turns: calls of this process on the same account run one after the other, and wait without a connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Turns:
 
     @asynccontextmanager
     async def taken(self, account_ids: Collection[int]) -> AsyncIterator[None]:
-        """Raises LockUnavailable where the calls before this one take too long."""
+        """Holds the turns of the accounts. Raises LockUnavailable if the calls before this one take too long."""
         async with AsyncExitStack() as turns:
             try:
                 async with asyncio.timeout(self._longest_wait_seconds):

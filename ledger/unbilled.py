@@ -1,4 +1,4 @@
-"""What the worker could not bill, logged once until the reason changes or it is billed."""
+"""Unbilled: logs what the worker could not bill, once until the reason changes or it is billed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ledger.ids import account_id_text
 log = structlog.get_logger()
 
 REFUSALS = (BillingError, NumberOutOfRange, LockUnavailable)
-"""What concerns one account alone. Whatever else is raised ends the round."""
+"""Errors that concern only one account. Any other error ends the round."""
 
 PATIENCE: Final = 0.1
-"""The part of the longest wait for a lock that the worker waits: the next round bills what it left out."""
+"""Fraction of the lock timeout that the worker waits for a lock. The next round bills what was skipped."""
 
 
 class Unbilled:
@@ -26,7 +26,7 @@ class Unbilled:
         self._reasons: dict[ResourceKey, str] = {}
 
     def refused(self, key: ResourceKey, reason: Exception) -> None:
-        """Logs it, unless the round before logged the same."""
+        """Logs the refusal, unless the previous round logged the same."""
         if self._reasons.get(key) != str(reason):
             self._reasons[key] = str(reason)
             log.error(self._event, account=account_id_text(key[0]), resource=key[2], reason=str(reason))

@@ -1,12 +1,12 @@
-"""Recording usage: requests one by one or days rolled up, into usage days and monthly figures.
+"""Usage: records requests one by one or as daily rollups, into usage days and monthly figures.
 
-It never writes ledger rows: whoever records usage live posts its charge beside it.
+Recording usage writes no ledger rows. The caller that records live usage posts its charge in the same transaction.
 
-A day's key (account, day, model, category, origin) is fed by requests or by one rollup, never by both, since the
-same calls would then count twice. A rollup with the same figures says nothing new, whatever fed the day. What makes
-a request count once is a digest of 16 bytes (BLAKE2b), kept per account: of the request's id, or of (timestamp,
-model, category, tokens) and how many such lines its file had before. Digests outlive a rollup that replaces their
-day, so the log stays known.
+A usage day's key is (account, day, model, category, origin). The day is fed by requests or by one rollup, never by
+both, because the same calls would then count twice. A rollup with the same figures changes nothing, whatever fed the
+day. A request counts once because of its digest, 16 bytes (BLAKE2b) stored per account: of the request's id, or of
+(timestamp, model, category, tokens) and the number of equal lines before it in its file. Digests are kept when a rollup
+replaces their day, so the log stays known.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _DIGEST_BYTES: Final = 16
 
 
 class Verdict(StrEnum):
-    """What became of a request or rollup."""
+    """What happened to a request or rollup."""
 
     TAKEN = "taken"
     KNOWN = "known"
     DIFFERS = "differs"
-    """The day is known with other figures."""
+    """The day has other figures."""
     FED_BY_REQUESTS = "fed_by_requests"
     """A rollup for a day whose requests were recorded."""
     FED_BY_ROLLUP = "fed_by_rollup"
@@ -64,7 +64,7 @@ class UsageRequest(NamedTuple):
 class Rollup(NamedTuple):
     row: UsageDayRow
     replace: bool = False
-    """Takes the place of other figures, and of requests."""
+    """Replaces other figures, and requests."""
 
 
 def id_digest(request_id: str) -> bytes:
@@ -72,7 +72,8 @@ def id_digest(request_id: str) -> bytes:
 
 
 def line_digest(timestamp_nanos: int, model: str, category: str, input_tokens: int, output_tokens: int) -> bytes:
-    """Of the first such line of a file; `nth_digest` makes that of the others. The account is kept beside it."""
+    """Returns the digest of the first such line of a file; `nth_digest` returns that of the others. The account is
+    stored separately."""
     text = f"line\0{timestamp_nanos}\0{category}\0{input_tokens}\0{output_tokens}\0{model}"
     return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
@@ -82,10 +83,10 @@ def nth_digest(first: bytes, number: int) -> bytes:
 
 
 async def record_requests(connection: WriteConnection, requests: Sequence[UsageRequest]) -> list[Verdict]:
-    """The verdicts stand in the order of the requests: TAKEN, KNOWN or FED_BY_ROLLUP.
+    """Records requests. Returns the verdicts in the order of the requests: TAKEN, KNOWN or FED_BY_ROLLUP.
 
-    Raises NotFound for an account that does not exist and NumberOutOfRange for sums beyond 64 bits; the caller's
-    transaction must then be rolled back.
+    Raises NotFound for an account that does not exist and NumberOutOfRange for sums beyond 64 bits. The caller must
+    then roll back the transaction.
     """
     await _lock(connection, {request.account_id for request in requests})
     known = await usage_writes.known_requests(connection, {request_key(one) for one in requests})
@@ -96,9 +97,9 @@ async def record_requests(connection: WriteConnection, requests: Sequence[UsageR
 
 
 async def record_rollups(connection: WriteConnection, rollups: Sequence[Rollup]) -> list[Verdict]:
-    """The verdicts stand in the order of the rollups: TAKEN, KNOWN, DIFFERS or FED_BY_REQUESTS.
+    """Records rollups. Returns the verdicts in the order of the rollups: TAKEN, KNOWN, DIFFERS or FED_BY_REQUESTS.
 
-    Raises as `record_requests` does.
+    Raises the same errors as `record_requests`.
     """
     await _lock(connection, {rollup.row.account_id for rollup in rollups})
     days = _Rollups(await usage_writes.usage_days(connection, {one.row.key for one in rollups}))
@@ -123,12 +124,12 @@ async def _lock(connection: WriteConnection, account_ids: Collection[int]) -> No
 
 
 class Recorded(NamedTuple):
-    """What is to be written."""
+    """The changes to write."""
 
     requests: Sequence[RequestKey]
     days: Sequence[FedDay]
     months: Sequence[MonthlyFiguresRow]
-    """What is added to them."""
+    """Increments to add to the months."""
 
 
 def request_key(request: UsageRequest) -> RequestKey:
@@ -136,7 +137,7 @@ def request_key(request: UsageRequest) -> RequestKey:
 
 
 class Recorder:
-    """Counts requests in memory, each once: from what is known of them and of their days to what is to be written."""
+    """Counts requests in memory, each once, starting from the known requests and the stored days."""
 
     def __init__(self, known: set[RequestKey], stored: dict[DayKey, FedDay]) -> None:
         """`stored` are all days of the requests that are recorded, as far as they are there."""
@@ -171,7 +172,7 @@ class Recorder:
         return len(self._taken)
 
     def undo(self, mark: int) -> None:
-        """All that was recorded since."""
+        """Undoes what was recorded since the mark."""
         for request in self._taken[mark:]:
             self._known.discard(request_key(request))
             self._add(request, -1)
@@ -187,12 +188,12 @@ class Recorder:
         return rows
 
     def recorded(self) -> Recorded:
-        """Raises NumberOutOfRange for sums beyond 64 bits."""
+        """Returns the changes to write. Raises NumberOutOfRange for sums beyond 64 bits."""
         return _recorded([request_key(one) for one in self._taken], self._days(), self._stored)
 
 
 class _Rollups:
-    """The days that rollups touch: as they are stored, and as they will be."""
+    """The days that rollups change: their stored and their new figures."""
 
     def __init__(self, stored: dict[DayKey, FedDay]) -> None:
         self._stored = stored
@@ -210,7 +211,7 @@ class _Rollups:
         return Verdict.TAKEN
 
     def recorded(self) -> Recorded:
-        """Raises NumberOutOfRange for sums beyond 64 bits."""
+        """Returns the changes to write. Raises NumberOutOfRange for sums beyond 64 bits."""
         return _recorded([], self._rollups.values(), self._stored)
 
 
@@ -226,7 +227,7 @@ def _recorded(requests: Sequence[RequestKey], changed: Iterable[FedDay], stored:
 
 
 def _check_range(figures: Sequence[int], what: str, account_id: int) -> None:
-    # The database checks too, but a driver can't even bind a larger number.
+    # The database checks this too, but a driver cannot even bind a larger number.
     if any(abs(figure) > MAX_COUNT for figure in figures):
         msg = f"the sum of usage for {what} of {account_id_text(account_id)} exceeds the 64-bit range"
         raise NumberOutOfRange(msg)

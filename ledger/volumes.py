@@ -1,4 +1,4 @@
-"""What services say of volumes: that one is there, of what size and at what price, and that it is gone."""
+"""Volumes: what services report about them, which is that a volume exists, its size and price, and its deletion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ledger.rates import DAY, checked_rate
 from ledger.texts import REF_ID
 
 MAX_BACK: Final = timedelta(days=366)
-"""How long ago a volume that is only told of now may have begun."""
+"""How long ago a newly reported volume may have been created."""
 
 KINDS: Final = (RefType.VOLUME, RefType.SHARED_FILESYSTEM)
 
@@ -28,9 +28,9 @@ class VolumeRate:
     ref: Ref
     gib: int
     price_nanos: int
-    """For a GiB and a day."""
+    """Price per GiB and day."""
     since: datetime | None = None
-    """Now if it is None."""
+    """None means now."""
 
 
 def _key(account_id: int, ref: Ref) -> ResourceKey:
@@ -41,7 +41,7 @@ def _key(account_id: int, ref: Ref) -> ResourceKey:
 
 
 async def _locked(connection: WriteConnection, key: ResourceKey) -> VolumeRow | None:
-    """By its account's row, as the worker that bills it does. Raises NotFound."""
+    """Locks the volume by its account's row, as the billing worker does. Raises NotFound."""
     if not await writes.lock_accounts(connection, [key[0]]):
         raise NotFound("there is no such account")
     return (await volumes.volumes_by_key(connection, [key])).get(key)
@@ -64,7 +64,7 @@ def _check_unbilled(volume: VolumeRow, moment: datetime, what: str) -> None:
 async def set_volume(connection: WriteConnection, account_id: int, rate: VolumeRate, now: datetime) -> VolumeRow:
     """Registers the volume, or changes its size or price from a moment on.
 
-    Raises BadUserInput, and Conflict for a volume that was deleted, a day that is billed, or a moment before the
+    Raises BadUserInput, and Conflict if the volume was deleted, the day is already billed, or the moment is before the
     newest change.
     """
     checked_rate(rate.gib, rate.price_nanos, DAY, "gib", "pricePerGibDay")
@@ -89,7 +89,7 @@ async def set_volume(connection: WriteConnection, account_id: int, rate: VolumeR
 async def delete_volume(
     connection: WriteConnection, account_id: int, ref: Ref, deleted_at: datetime | None, now: datetime
 ) -> VolumeRow:
-    """Its last day is billed up to this moment. Raises NotFound, BadUserInput and Conflict."""
+    """Deletes the volume. Its last day is billed up to this moment. Raises NotFound, BadUserInput and Conflict."""
     key = _key(account_id, ref)
     volume = await _locked(connection, key)
     if volume is None:

@@ -18,7 +18,7 @@ class NamedAccounts:
         self.ids: dict[str, int] = {}
 
     async def find(self, connection: WriteConnection, names: Set[str]) -> int:
-        """Looks up those that are not known yet, and creates what may be created; how many it created."""
+        """Looks up unknown names and, if allowed, creates accounts for them. Returns how many accounts were created."""
         missing = names - self.ids.keys()
         if not missing:
             return 0

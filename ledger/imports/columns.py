@@ -1,4 +1,4 @@
-"""The columns that a file may have, and the format that they tell."""
+"""Columns: the columns that a file may have, and the format that they identify."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Format(StrEnum):
 
 
 class FileRefused(Exception):
-    """The first line already shows that no line of the file can be taken."""
+    """The file's first line shows that none of its lines can be imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Shape:
         return {self.column(one) for one in self.required | self.optional} | self.ignored
 
     def column(self, one: str) -> str:
-        """The header of what the line calls `one`."""
+        """Returns the header in the file for the column named `one`."""
         return next((header for header, renamed in self.renamed.items() if renamed == one), one)
 
 
@@ -74,7 +74,7 @@ _TELLING: Final[tuple[tuple[frozenset[str], Format], ...]] = (
     (frozenset({"timestamp"}), Format.REQUESTS),
     (frozenset({"input_tokens"}), Format.REQUESTS),
 )
-"""Columns, and the format that a file with all of them has: the first that fits."""
+"""Columns that identify a format. The first format whose columns are all in the file applies."""
 
 _LEDGER_COLUMNS: Final = frozenset({"seq", "balance_after"})
 _COLUMNS: Final = frozenset[str]().union(*(shape.columns for shape in SHAPES.values())) | _LEDGER_COLUMNS
@@ -89,7 +89,7 @@ def _columns_on(delimiter: str, line: str) -> list[str]:
 
 
 def delimiter_of(line: str) -> str:
-    """Returns the delimiter that splits a first line into most columns that are known, a comma if none does."""
+    """Returns the delimiter that splits the first line into the most known columns; a comma if no column is known."""
     return max(_DELIMITERS, key=lambda delimiter: len(_COLUMNS.intersection(_columns_on(delimiter, line))))
 
 

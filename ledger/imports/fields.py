@@ -1,4 +1,4 @@
-"""The fields of a line, each read exactly or refused with a reason."""
+"""Fields of a line. Each field is parsed exactly or refused with a reason."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _COUNT = re.compile(r"\d{1,19}", re.ASCII)
 _OTHER_DAY = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}", re.ASCII)
 _SCIENTIFIC = re.compile(r"-?\d+(?:[.,]\d*)?[Ee][+-]?\d+", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+", re.ASCII)
-# An export puts an apostrophe before text that a spreadsheet would take for a formula, and before text that
-# already begins with such apostrophes: gateway/rest/exports.py.
+# An export puts an apostrophe before text that a spreadsheet would take for a formula, and before text that already
+# begins with such apostrophes: gateway/rest/exports.py.
 _FORMULA_MARK = re.compile("'(?='*[=+\\-@\t\r\n＝＋－＠])")
 
 
@@ -44,7 +44,7 @@ def parse_name(text: str, kind: TextKind, what: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """The text without the apostrophe that an export put before it."""
+    """Returns the text without the apostrophe that an export put before it."""
     return _FORMULA_MARK.sub("", text, count=1) if text.startswith("'") else text
 
 
@@ -122,7 +122,7 @@ def parse_day(text: str) -> date:
 
 
 def day_number(day: date) -> int:
-    """Days since 1970."""
+    """Returns the number of days since 1970."""
     return day.toordinal() - _EPOCH_DAY
 
 
@@ -136,7 +136,7 @@ def _fraction_nanos(digits: str | None) -> int:
 
 
 def parse_timestamp(text: str) -> int:
-    """Nanoseconds since 1970, UTC unless the text names an offset. Raises BadUserInput."""
+    """Parses a timestamp into nanoseconds since 1970. UTC unless the text names an offset. Raises BadUserInput."""
     match = _TIME.fullmatch(text)
     if match is None:
         msg = f"the timestamp must have a form like 2026-11-09T12:30:00.25Z, not {shown(text)}"

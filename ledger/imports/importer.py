@@ -1,4 +1,4 @@
-"""Records what the files say, in batches or all at once."""
+"""Importer: records the usage of files, in batches or all at once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _FileState:
 
 
 class _RolledBack(Exception):
-    """Takes a strict import out of its transaction."""
+    """Rolls back a strict import."""
 
 
 def _keep_quiet(*_: object) -> None:
@@ -66,7 +66,7 @@ class Importer:
         on_refusals: Callable[[str, Sequence[Refusal]], None] = _keep_quiet,
         on_bytes: Callable[[int], None] = _keep_quiet,
     ) -> None:
-        """`on_bytes` hears of every byte read: twice of each with `strict`."""
+        """`on_bytes` is called with the number of bytes read. With `strict`, every byte is read and reported twice."""
         self._database = database
         self._options = options
         self._prices = prices
@@ -78,7 +78,7 @@ class Importer:
         self.report = ImportReport()
 
     async def run(self, sources: Sequence[Source]) -> ImportReport:
-        """Raises DatabaseError or SourceUnreadable; `report` then says what is committed."""
+        """Imports the files. Raises DatabaseError or SourceUnreadable; `report` then shows what was committed."""
         self.report.files = [FileReport(source.name) for source in sources]
         pairs = list(zip(sources, self.report.files, strict=True))
         try:
@@ -123,7 +123,7 @@ class Importer:
             try:
                 outcome = await asyncio.shield(recording)
             except asyncio.CancelledError:
-                # Ended while it is committed, a batch could be kept without being counted.
+                # A batch that is cancelled during its commit could be written without being counted.
                 self._book(file, await recording)
                 raise
             self._book(file, outcome)
@@ -138,8 +138,9 @@ class Importer:
         return outcome
 
     async def _all_or_nothing(self, pairs: Sequence[tuple[Source, FileReport]]) -> None:
-        """Reads all files before it writes, so that the accounts are known and locked in the order of their ids:
-        an account locked batch by batch and kept to the end would wait for others in a circle.
+        """Reads all files before it writes, so that all accounts are known and can be locked in the order of their ids.
+
+        Locking accounts batch by batch until the end of the transaction could deadlock with other transactions.
         """
         names: set[str] = set()
         for source, file in pairs:
@@ -163,7 +164,7 @@ class Importer:
             self._book(file, outcome)
 
     def _checked(self, source: Source, file: FileReport) -> set[str]:
-        """The accounts that the file names; its refusals are reported."""
+        """Returns the accounts that the file names. Reports its refusals."""
         names: set[str] = set()
         reader = self._open(source, file)
         if reader is not None:
@@ -244,7 +245,8 @@ class Importer:
                 outcome.judge(line.number, verdict, line.calls, replacing=self._options.replace)
 
     def _replaces(self, account_id: int, line: RollupLine, state: _FileState) -> bool:
-        """A second line with the same key never replaces the first: the file contradicts itself."""
+        """Returns whether the line replaces the stored figures. Only the first line with a key does: a second one
+        contradicts it."""
         if not self._options.replace:
             return False
         key = blake2b(repr((account_id, *line[2:6])).encode(), digest_size=16).digest()
@@ -254,7 +256,7 @@ class Importer:
 
 
 def _digest(line: LogLine, account_id: int, numbering: Numbering) -> bytes | None:
-    """None where it can't be told which of the equal lines of its file this is."""
+    """Returns the digest of the line, or None if it is unknown which of the equal lines of its file this is."""
     if line.request_id:
         return id_digest(line.request_id)
     first = line_digest(line.timestamp_nanos, line.model, line.category, line.input_tokens, line.output_tokens)

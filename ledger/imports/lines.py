@@ -1,4 +1,4 @@
-"""What a line says, parsed by the columns that its file's first line names."""
+"""Lines: parses records by the columns in the file's first line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class LogLine(NamedTuple):
     request_id: str
     cost_nanos: int
     unpriced: str
-    """Why the line has no cost, and so is refused. It still counts as one of the equal lines of its file."""
+    """Why the line has no cost and is therefore refused. The line still counts as one of the equal lines of its file.
+    """
 
 
 class RollupLine(NamedTuple):
@@ -61,7 +62,7 @@ class RollupLine(NamedTuple):
 
 
 class Parser:
-    """Turns the lines of one file into what they say; it is made from the file's first line."""
+    """Parses the lines of one file. Created from the file's first line."""
 
     def __init__(self, header: Sequence[str], options: ImportOptions, prices: Prices, today: date) -> None:
         self.format = options.format or format_of(header)
@@ -78,7 +79,8 @@ class Parser:
         self._places = {shape.renamed.get(column, column): place for place, column in enumerate(header)}
         self._constants = [value for one, value in given.items() if one not in self._places and value is not None]
         absent = [one for one, value in given.items() if one not in self._places and value is not None]
-        # A field that no column has lies behind the line's own: that of an option, or the empty last one.
+        # A field without a column is placed after the fields of the line: the value of an option, or the empty last
+        # field.
         self._places |= {one: self._width + place for place, one in enumerate(absent)}
         self._constants.append("")
         self._today = day_number(today)
@@ -147,7 +149,7 @@ class Parser:
         return LogLine(record.line, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced)
 
     def _priced(self, cost: str, model: str, nanos: int, input_tokens: int, output_tokens: int) -> tuple[int, str]:
-        """The cost, or why there is none."""
+        """Returns the cost and an empty text, or 0 and the reason why there is no cost."""
         try:
             if cost:
                 return parse_cost(cost, "cost"), ""

@@ -6,11 +6,11 @@ WINDOW: Final = 200_000
 
 
 class Numbering:
-    """Which of the equal lines of its file a line is: 1, 2, 3 …
+    """Numbers the equal lines of a file: 1, 2, 3 …
 
-    Kept are the lines around the present one in time, so a file in order of time, either way, or nearly so, is
-    numbered exactly however long it is. Where lines that were dropped might be needed, the answer is None, never
-    a guess: the line would be lost or count twice.
+    The lines around the current line in time are remembered. A file that is ordered by time in either direction, or
+    nearly so, is therefore numbered exactly, however long it is. The number is None, never a guess, if dropped lines
+    might be needed: a wrong number would lose the line or count it twice.
     """
 
     def __init__(self, window: int = WINDOW) -> None:
@@ -32,7 +32,7 @@ class Numbering:
         return number
 
     def _drop_far_from(self, timestamp_nanos: int) -> None:
-        """Drops the half that lies farthest, but nothing of the present timestamp."""
+        """Drops the half that is farthest in time, but no line with this timestamp."""
         by_distance = sorted(self._seen, key=lambda key: abs((key >> 64) - timestamp_nanos))
         half = by_distance[len(by_distance) // 2 :]
         for key in half:

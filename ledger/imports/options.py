@@ -9,12 +9,12 @@ from ledger.imports.columns import Format
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
     model: str | None = None
-    """Model, account, category and origin stand in for a column that a file lacks."""
+    """Model, account, category and origin are used if the file lacks the column."""
     account: str | None = None
     category: str | None = None
     origin: str | None = None
     start: datetime | None = None
-    """What BurstGPT's seconds are counted from."""
+    """The time from which BurstGPT's seconds are counted."""
     format: Format | None = None
     strict: bool = False
     create_accounts: bool = False

@@ -1,8 +1,8 @@
-"""Splits a CSV file into records, each with the number of its first line.
+"""Records: splits a CSV file into records, each with the number of its first line.
 
-A quoted field may hold line breaks, so a line of the file is not always a record. Where the quotes of several
-lines don't match, nobody can tell where the next record begins: the rest of the file is then refused unread, since
-a line that was part of a text could otherwise be taken for usage.
+A quoted field may contain line breaks, so a line of the file is not always a record. If the quotes of several lines do
+not match, the start of the next record is unknown. The rest of the file is then refused unread, because a line inside a
+text could be taken for usage.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Record(NamedTuple):
     """The number of the record's first line."""
     fields: list[str]
     refusal: str = ""
-    """Why the record can't be split; it then has no fields."""
+    """Why the record cannot be split. It then has no fields."""
 
 
 class _TooLong(Exception):
@@ -37,7 +37,7 @@ class _TooLong(Exception):
 
 
 class _Bytes(io.RawIOBase):
-    """Counts the bytes that are read of a stream, and leaves the stream open."""
+    """Counts the bytes that are read from a stream, and leaves the stream open."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -60,7 +60,7 @@ class _Bytes(io.RawIOBase):
 
 
 def split_on(delimiter: str, lines: Iterable[str]) -> list[str]:
-    """The fields of the record that the lines begin with. Raises csv.Error where its quotes don't match."""
+    """Returns the fields of the first record in the lines. Raises csv.Error if its quotes do not match."""
     return next(csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True), [])
 
 
@@ -69,7 +69,8 @@ def _has_odd_quotes(lines: Sequence[str]) -> bool:
 
 
 def _may_leave_quotes_open(lines: Sequence[str]) -> bool:
-    """Whether some way of writing quotes has one open at the end: other programs escape them by a backslash."""
+    """Returns whether the lines end within quotes by any common way of quoting: some programs escape quotes by a
+    backslash."""
     return _has_odd_quotes(lines) or any('\\"' in line for line in lines)
 
 
@@ -87,9 +88,9 @@ def _check_encoding(text: str, encoding: str) -> None:
 
 
 class RecordReader:
-    """Reads UTF-8, with or without a byte order mark, or UTF-16 with one.
+    """Reads UTF-8 with or without a byte order mark, or UTF-16 with a byte order mark.
 
-    The delimiter is that of a first line `sep=;`, else the one that `delimiter_of` finds in the first line.
+    The delimiter is the one in a first line `sep=;`, else the one that `delimiter_of` finds in the first line.
     """
 
     def __init__(self, stream: BinaryIO, delimiter_of: Callable[[str], str]) -> None:
@@ -125,14 +126,14 @@ class RecordReader:
         return self._record(first) if first else Record(1, [])
 
     def __iter__(self) -> Iterator[Record]:
-        """The records after the header; blank lines and rows of empty cells are none."""
+        """Yields the records after the header. Skips blank lines and rows of empty cells."""
         while not self._is_lost and (text := self._next_line()):
             record = self._record(text)
             if record.refusal or any(field.strip(" ") for field in record.fields):
                 yield record
 
     def _next_line(self) -> str:
-        """With its line break; cut off one character after the longest that a record may be."""
+        """Returns the next line with its line break. Cuts it one character after the maximum length of a record."""
         text = self._text.readline(MAX_RECORD_CHARACTERS + 1)
         self._line += bool(text)
         return text
@@ -165,7 +166,7 @@ class RecordReader:
         except _TooLong:
             msg = f"the record on lines {first} to {self._line} is longer than {MAX_RECORD_CHARACTERS:,} characters"
             raise self._lost(msg) from None
-        # A quote within a field that does not begin with one is a letter to a reader of CSV, and a quote to others.
+        # A quote inside an unquoted field is an ordinary character to some CSV readers and a quote to others.
         if _has_odd_quotes(lines):
             raise self._unmatched(first)
         for one in lines:
@@ -177,7 +178,7 @@ class RecordReader:
         return self._lost(f"unbalanced quotes in {where}")
 
     def _lines_from(self, lines: list[str]) -> Iterator[str]:
-        """The lines of a record, for as long as the quotes are open. They are kept in `lines`."""
+        """Yields the lines of a record until its quotes are closed. Appends them to `lines`."""
         length = len(lines[0])
         yield lines[0]
         while text := self._next_line():

@@ -1,4 +1,4 @@
-"""What an import came to: batch by batch, file by file."""
+"""Import reports: the results by batch and by file."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class FileReport:
     known: int = 0
     refused: int = 0
     calls: int = 0
-    """Of the lines taken."""
+    """Number of calls in the lines taken."""
 
 
 @dataclass(slots=True)
 class ImportReport:
-    """What is committed so far; complete once `Importer.run` returns."""
+    """What has been committed so far; complete when `Importer.run` returns."""
 
     files: list[FileReport] = field(default_factory=list)
     accounts_created: int = 0
@@ -50,7 +50,7 @@ class ImportReport:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch came to, to be reported once it is committed."""
+    """The result of a batch, reported when it is committed."""
 
     taken: int = 0
     known: int = 0
@@ -59,7 +59,10 @@ class Outcome:
     refusals: list[Refusal] = field(default_factory=list)
 
     def judge(self, line: int, verdict: Verdict, calls: int, *, replacing: bool = False) -> None:
-        """`replacing` lines take the place of whatever is known, but for what their own file said before."""
+        """Counts a line by its verdict. `replacing` means that the line may replace stored figures.
+
+        A line never replaces figures from earlier lines of its own file.
+        """
         if verdict == Verdict.TAKEN:
             self.taken += 1
             self.calls += calls

@@ -1,4 +1,4 @@
-"""Reads a file in batches of records. A record that can't be read is refused with the number of its first line."""
+"""Sources: reads a file in batches of records. An unreadable record is refused with the number of its first line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH_RECORDS: Final = 5_000
 class Source:
     name: str
     stream: BinaryIO
-    """Read from its start to its end; twice, and so seekable, with `strict`."""
+    """Read from start to end. With `strict` it is read twice and must be seekable."""
 
 
 class Refusal(NamedTuple):
@@ -32,12 +32,12 @@ class Refusal(NamedTuple):
 
 
 class SourceUnreadable(Exception):
-    """Reading a file failed half-way: a broken disk or pipe. The database is not to blame."""
+    """Reading a file failed, for example because of a broken disk or pipe. The database is not the cause."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Up to BATCH_RECORDS records that follow each other."""
+    """Up to BATCH_RECORDS consecutive records."""
 
     requests: list[LogLine] = field(default_factory=list)
     rollups: list[RollupLine] = field(default_factory=list)
@@ -87,7 +87,7 @@ def _parse_into(batch: Batch, parser: Parser, record: Record) -> None:
 
 
 class SourceReader:
-    """Reads one file in batches. Raises FileRefused when its first line is no header of usage."""
+    """Reads one file in batches. Raises FileRefused if its first line is not a header of usage."""
 
     def __init__(self, source: Source, options: ImportOptions, prices: Prices, today: date) -> None:
         self._name = source.name

@@ -1,1 +1,1 @@
-"""Stripe: what its events mean to the ledger, and what is asked of its API."""
+"""Stripe: what its events mean to the ledger, and the calls of its API."""

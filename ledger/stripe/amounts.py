@@ -1,8 +1,8 @@
-"""What a Checkout session or an invoice is credited with, worked out from Stripe's amounts.
+"""Amounts: the credit for a Checkout session or an invoice, computed from Stripe's amounts.
 
-The rule: what was bought, before tax, after discounts and without shipping, as far as it was paid in money. It is the
-total less all tax and shipping, so it does not matter whether prices included their tax. Why each amount counts as it
-does, with examples: docs/stripe.md.
+The credit is what was bought, before tax, after discounts and without shipping, as far as it was paid in money. This is
+the total minus all tax and shipping, so it does not matter whether prices included tax. docs/stripe.md explains each
+amount, with examples.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ledger.stripe.shapes import (
 )
 
 _RECORDED_BY_HAND: Final = frozenset({"payment_record", "out_of_band_payment"})
-"""Types of an invoice's payments that moved outside Stripe."""
+"""Types of an invoice's payments that were made outside Stripe."""
 
 _BILLING_CREDIT: Final = "credit_balance_transaction"
 
 
 @dataclass(frozen=True, slots=True)
 class Shipping:
-    """Both in nano-dollars."""
+    """Shipping and its tax, both in nano-dollars."""
 
     net_nanos: int
     tax_nanos: int
@@ -42,13 +42,14 @@ class Shipping:
 @dataclass(frozen=True, slots=True)
 class Paid:
     nanos: int
-    """What is credited."""
+    """The credit."""
     doubt: str | None
-    """Why more may be due, which only a person can tell."""
+    """Why more credit may be due, which a person must decide."""
 
 
 def bought_in_session(of: Object) -> int:
-    """Nano-dollars of a paid session of the mode `payment`, all of which is paid in money. Raises UnexpectedShape."""
+    """Returns the nano-dollars of a paid session of mode `payment`. All of it was paid in money. Raises
+    UnexpectedShape."""
     details = {"object": "checkout.session's total_details", **object_of(of, "total_details")}
     discounts = nanos_of(details, "amount_discount")
     shipping = _shipping(of, optional_nanos(details, "amount_shipping"))
@@ -56,7 +57,7 @@ def bought_in_session(of: Object) -> int:
 
 
 def paid_by_invoice(of: Object) -> Paid:
-    """Of a paid invoice. Raises UnexpectedShape."""
+    """Returns the credit for a paid invoice. Raises UnexpectedShape."""
     shipping = _shipping(of, optional_nanos(of, "amount_shipping"))
     tax = _tax_of_invoice(of, shipping)
     bought = _bought(of, "subtotal", "total", _discounts_of_invoice(of), tax, shipping)
@@ -66,7 +67,10 @@ def paid_by_invoice(of: Object) -> Paid:
 
 
 def _bought(of: Object, subtotal: str, total: str, discounts: int, tax: int, shipping: Shipping) -> int:
-    """Before tax, after discounts, without shipping; refused where it is more than its subtotal allows."""
+    """Returns the amount bought: before tax, after discounts, without shipping.
+
+    Raises UnexpectedShape if it is more than the subtotal allows.
+    """
     before, after = nanos_of(of, subtotal), nanos_of(of, total)
     bought = after - tax - shipping.net_nanos
     if min(discounts, tax, shipping.net_nanos, bought) < 0 or bought > before - discounts:
@@ -84,7 +88,7 @@ def _bought(of: Object, subtotal: str, total: str, discounts: int, tax: int, shi
 
 
 def _shipping(of: Object, amount_nanos: int | None) -> Shipping:
-    """Where its tax is not told apart, all of the amount is taken off."""
+    """Returns the shipping. If its tax is not listed separately, the whole amount counts as shipping without tax."""
     cost = object_of(of, "shipping_cost")
     if not cost:
         return Shipping(amount_nanos or 0, 0)
@@ -97,7 +101,8 @@ def _sum(amounts: Iterable[Object]) -> int:
 
 
 def _listed_tax(of: Object) -> int | None:
-    """By API version, the newest first: `total_taxes`, `total_tax_amounts` or `tax`, where null is none."""
+    """Returns the listed tax: `total_taxes`, `total_tax_amounts` or `tax`, newest API version first; null means
+    none."""
     for name in ("total_taxes", "total_tax_amounts"):
         if isinstance(of.get(name), list):
             return _sum(objects_of(of, name))
@@ -105,7 +110,7 @@ def _listed_tax(of: Object) -> int | None:
 
 
 def _tax_of_invoice(of: Object, shipping: Shipping) -> int:
-    """All tax: that on top of prices, that within prices, and that of shipping."""
+    """Returns all tax: on top of prices, included in prices, and on shipping."""
     listed_tax, excluding = _listed_tax(of), optional_nanos(of, "total_excluding_tax")
     if excluding is None:
         if listed_tax is None:
@@ -119,7 +124,10 @@ def _tax_of_invoice(of: Object, shipping: Shipping) -> int:
 
 
 def _discounts_of_invoice(of: Object) -> int:
-    """What is taken off the subtotal: billing credits, and discounts but those of an item, which it is without."""
+    """Returns what is deducted from the subtotal: billing credits and discounts.
+
+    Discounts on single items are not counted, because the subtotal already excludes them.
+    """
     of_items = {one for line in listed(object_of(of, "lines")) for one in ids_of(line, "discounts")}
     discounts = [one for one in objects_of(of, "total_discount_amounts") if id_of(one, "discount") not in of_items]
     pretax = objects_of(of, "total_pretax_credit_amounts")
@@ -127,7 +135,7 @@ def _discounts_of_invoice(of: Object) -> int:
 
 
 def _recorded_by_hand(of: Object) -> int:
-    """What was paid outside Stripe, such as a bank transfer that somebody entered: it is money all the same."""
+    """Returns what was paid outside Stripe, such as a bank transfer that was entered by hand. This counts as money."""
     told = optional_nanos(of, "amount_paid_off_stripe")
     if told is not None:
         return told
@@ -137,7 +145,8 @@ def _recorded_by_hand(of: Object) -> int:
 
 
 def _money(of: Object) -> int:
-    """What was paid in money for this invoice. Raises UnexpectedShape where nothing says by what all of it was paid."""
+    """Returns what was paid in money for this invoice. Raises UnexpectedShape if Stripe does not say how all was
+    paid."""
     due, paid = nanos_of(of, "amount_due"), nanos_of(of, "amount_paid")
     known = due if of.get("paid_out_of_band") is True else paid + _recorded_by_hand(of)
     if known < due:
@@ -145,7 +154,7 @@ def _money(of: Object) -> int:
         msg = f"the invoice is paid, but it does not state how the last {rest} of {format_nanos(due)} were paid"
         raise UnexpectedShape(msg)
     starting, ending = optional_nanos(of, "starting_balance") or 0, optional_nanos(of, "ending_balance") or 0
-    # A debt of earlier invoices is collected with this one, and is not paid for it.
+    # A debt from earlier invoices is collected with this invoice, but is not payment for it.
     debt = max(starting - max(ending, 0), 0)
     return min(due - debt, nanos_of(of, "total"))
 
@@ -153,7 +162,7 @@ def _money(of: Object) -> int:
 def _doubt(of: Object, paid: int, unpaid: int, tax: int) -> str | None:
     notes = optional_nanos(of, "pre_payment_credit_notes_amount") or 0
     found = []
-    # Without tax, a credit note takes as much off what was bought as off what was due.
+    # Without tax, a credit note reduces what was bought by the same amount as what was due.
     if unpaid and not (unpaid == notes and tax == 0):
         found.append(
             f"a credit note or the customer's balance paid {format_nanos(unpaid)} of the invoice: at least"

@@ -1,4 +1,4 @@
-"""What the ledger asks of Stripe's API. Every answer is read as `shapes` reads events."""
+"""Stripe API: the calls that the ledger makes. Answers are read by `shapes`, as events are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ledger.stripe.shapes import (
 )
 
 ACCOUNT: Final = "billing_gateway_account"
-"""Metadata of the customers and sessions that the gateway makes."""
+"""Metadata of the customers and sessions that the gateway creates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class NewPayment:
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """What a customer has saved."""
+    """The payment methods that a customer has saved."""
 
     payment_method: str | None
-    """What is charged while the owner is away; None where nothing is saved."""
+    """The payment method to charge while the owner is away; None if nothing is saved."""
     is_deleted: bool = False
 
 
@@ -87,7 +87,7 @@ def _payment(of: Object) -> Payment:
 
 
 class StripeApi:
-    """Raises what `failures` lists."""
+    """Calls Stripe. Raises the errors in `failures`."""
 
     def __init__(self, client: StripeClient, http: HTTPClient) -> None:
         self._client = client.v1
@@ -125,9 +125,9 @@ class StripeApi:
                     "success_url": new.success_url,
                     "cancel_url": new.cancel_url,
                     "metadata": metadata,
-                    # The card is kept, for auto-recharge to charge.
+                    # Save the card, so that auto-recharge can charge it.
                     "payment_intent_data": {"setup_future_usage": "off_session", "metadata": metadata},
-                    # The ledger is in dollars: nobody is to pay in anything else.
+                    # The ledger is in dollars, so payment in other currencies is disabled.
                     "adaptive_pricing": {"enabled": False},
                 },
                 {"idempotency_key": key},
@@ -137,7 +137,7 @@ class StripeApi:
             return CheckoutSession(text_of(found, "id"), text_of(found, "url"), moment_of(found, "expires_at"))
 
     async def cards_of(self, customer: str) -> Cards:
-        """The customer's default, or else the payment method that was saved last."""
+        """Returns the customer's default payment method, or else the one saved last."""
         with translated():
             found = _read(await self._client.customers.retrieve_async(customer))
             if found.get("deleted") is True:
@@ -171,7 +171,7 @@ class StripeApi:
             return _payment(_read(await self._client.payment_intents.retrieve_async(payment_intent)))
 
     async def payment_of_attempt(self, customer: str, attempt: str, since: datetime) -> Payment | None:
-        """The one that this attempt asked for, if Stripe ever got to hear of it."""
+        """Returns the payment that this attempt requested, or None if Stripe never received the request."""
         after: str | None = None
         with translated():
             while True:
@@ -197,7 +197,10 @@ class StripeApi:
             return id_of(_read(await self._client.charges.retrieve_async(charge)), "customer")
 
     async def refunds_of_charge(self, charge: str) -> list[Refund | FailedRefund]:
-        """Those that ended, well or not: the newest hundred, more than a charge has. Raises UnexpectedShape."""
+        """Returns the ended refunds, successful or not. Lists the newest hundred, more than any charge has.
+
+        Raises UnexpectedShape.
+        """
         with translated():
             page = _read(await self._client.refunds.list_async({"charge": charge, "limit": 100}))
         found = [read_refund(one) for one in listed(page)]
@@ -210,7 +213,7 @@ def _first_id(page: Object) -> str | None:
 
 @contextlib.contextmanager
 def _as_unavailable() -> Iterator[None]:
-    """An answer that cannot be read is none."""
+    """Treats an unreadable answer as no answer."""
     try:
         yield
     except (UnexpectedShape, BadUserInput) as error:

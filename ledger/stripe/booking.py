@@ -1,4 +1,4 @@
-"""What crediting payments and refunds have in common: the transaction that records an event, and who writes in it."""
+"""Booking: the shared part of crediting payments and refunds, which is the transaction of an event and its writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPERATION: Final = "stripe"
 
 
 class Booking:
-    """What one event comes to."""
+    """Writes the effects of one event."""
 
     def __init__(self, transaction: LedgerTransaction, received_at: datetime, now: datetime) -> None:
         self._transaction = transaction

@@ -1,4 +1,4 @@
-"""Turning notices into ledger rows, in the transaction that records their event."""
+"""Credits: turns notices into ledger rows, in the transaction that records their event."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Crediting(Booking):
     async def _credit(
         self, account_id: int, credit: StripeCreditRow, entries: Sequence[Entry], doubt: str | None = None
     ) -> Applied:
-        """Posts the entries, unless the object that they are for was credited before."""
+        """Posts the entries, unless their Stripe object was credited before."""
         if credit.id not in await stripe_credits.claim(self._connection, [credit]):
             return Applied(account_id)
         await self._post(account_id, entries)
@@ -62,7 +62,7 @@ class _Crediting(Booking):
         applied = await self._credit(account_id, credit, [entry])
         await top_ups.complete_top_up(self._connection, paid.session, self._now)
         if applied.payment_intent is not None and paid.customer is not None:
-            # Checkout has saved the card.
+            # Checkout saved the card.
             await note_card(self._connection, account_id, paid.customer, self._now, paid_at=self._now)
         return applied
 
@@ -78,7 +78,7 @@ class _Crediting(Booking):
             case CustomerChange.CARD_SAVED:
                 await note_card(self._connection, account_id, changed.customer, self._now)
             case CustomerChange.CARD_REMOVED:
-                # Another one may still be saved.
+                # Another card may still be saved.
                 await stripe_customers.put_news(self._connection, changed.customer, ask_at=self._now)
             case CustomerChange.DELETED:  # pragma: no branch  the last kind
                 gone = {"deleted_at": self._now, "has_card": False, "ask_at": None}
@@ -151,7 +151,7 @@ async def _refunded(refunding: Refunding, notice: Refund | FailedRefund | Charge
 
 
 async def apply(transaction: LedgerTransaction, notice: Notice, received_at: datetime, now: datetime) -> Verdict:
-    """Raises BillingError where the ledger refuses the rows; the transaction must then be rolled back."""
+    """Applies the notice. Raises BillingError if the ledger refuses the rows: roll back the transaction then."""
     crediting = _Crediting(transaction, received_at, now)
     match notice:
         case TopUp():

@@ -1,7 +1,7 @@
-"""The customers at Stripe of an account: which of them pays, and whether a card is saved.
+"""Customers: an account's customers at Stripe, which of them pays, and whether a card is saved.
 
-Events only tell that something has changed, since they come in any order: `SavedCards` asks Stripe how it stands.
-A transaction that changes auto-recharge too locks that first.
+Events arrive in any order, so they only tell that something changed: `SavedCards` asks Stripe for the current state. A
+transaction that also changes auto-recharge locks auto-recharge first.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from ledger.stripe.failures import StripeRefused, StripeUnavailable, TooManyRequ
 log = structlog.get_logger()
 
 AT_MOST: Final = 100
-"""Customers that one round asks Stripe about."""
+"""Maximum number of customers to ask Stripe about per round."""
 
 
 def paying(customers: Sequence[StripeCustomerRow]) -> StripeCustomerRow | None:
-    """The customer that an account's top-ups and auto-recharge are charged to, of all in the order of `db`."""
+    """Returns the customer that top-ups and auto-recharge are charged to. The customers must be in the order of
+    `db`."""
     return next((one for one in customers if one.deleted_at is None), None)
 
 
 async def note_card(
     connection: WriteConnection, account_id: int, customer: str, now: datetime, **more: datetime
 ) -> None:
-    """An event tells that a card was saved: auto-recharge need not wait for one any more."""
+    """Records from an event that a card was saved, so that auto-recharge stops waiting for a card."""
     await recharges.forget_failure(connection, account_id, NO_CARD)
     await stripe_customers.put_news(connection, customer, has_card=True, ask_at=now, **more)
 
 
 async def learn(connection: WriteConnection, asked: StripeCustomerRow, cards: Cards, now: datetime) -> None:
-    """Keeps what Stripe answered about the customer."""
+    """Stores Stripe's answer about the customer."""
     has_card = cards.payment_method is not None
     if has_card:
         await recharges.forget_failure(connection, asked.account_id, NO_CARD)
@@ -58,7 +59,7 @@ class SavedCards:
         self._clock = clock
 
     async def run(self) -> int:
-        """Returns how many customers Stripe answered about. The rest is asked for in the next round."""
+        """Returns how many customers Stripe answered about. The rest is asked about in the next round."""
         done = 0
         for customer in await stripe_customers.customers_to_ask(self._database, self._clock(), AT_MOST):
             try:
@@ -75,7 +76,7 @@ class SavedCards:
         try:
             return await self._api.cards_of(customer.id)
         except StripeRefused as refused:
-            # Such as a customer of another Stripe account, linked by hand.
+            # For example a customer of another Stripe account, linked by hand.
             account = account_id_text(customer.account_id)
             log.warning(
                 "Stripe does not know this customer", account=account, customer=customer.id, reason=str(refused)

@@ -1,4 +1,5 @@
-"""Receiving Stripe's events: each is recorded once, and applied, ignored, or kept until it or a person settles it."""
+"""Stripe events: each event is recorded once, then applied, ignored, or kept until a later try or a person settles
+it."""
 
 from __future__ import annotations
 
@@ -24,10 +25,10 @@ from ledger.texts import REASON, STRIPE_ID
 
 FIRST_RETRY: Final = timedelta(minutes=1)
 LAST_RETRY: Final = timedelta(hours=6)
-"""The longest from one try to the next: the time doubles with each."""
+"""Maximum time between two tries. The time doubles with each try."""
 
 PATIENCE: Final = timedelta(days=1)
-"""How long an event may wait until it needs a person."""
+"""How long an event may wait before it needs a person."""
 
 
 class EventState(StrEnum):
@@ -38,7 +39,7 @@ class EventState(StrEnum):
 
 
 OPEN: Final = frozenset({EventState.WAITING, EventState.NEEDS_ATTENTION})
-"""States of events that are kept as they came, and that an operator can dismiss."""
+"""States of events whose payload is kept, and that an operator can dismiss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def retry_at(attempts: int, now: datetime) -> datetime:
 
 
 def settled(row: StripeEventRow, verdict: Verdict, now: datetime) -> StripeEventRow:
-    """The event after it was tried."""
+    """Returns the event after a try."""
     tried = row._replace(waits_for=None, retry_at=None, reason=None, attempts=row.attempts + 1)
     match verdict:
         case Applied(doubt=None):
@@ -90,9 +91,9 @@ def _can_be_tried(row: StripeEventRow) -> bool:
 
 
 async def link_customer(transaction: LedgerTransaction, account_id: int, customer: str, actor: Actor) -> AccountRow:
-    """Makes Stripe's customer one of the account; what waits for that is due. Returns the account.
+    """Links a Stripe customer to the account and makes the events that wait for the customer due. Returns the account.
 
-    Raises NotFound, and Conflict where the customer is another account's.
+    Raises NotFound, and Conflict if the customer belongs to another account.
     """
     STRIPE_ID.checked(customer, "the customer")
     account = await locked_account(transaction, account_id)
@@ -107,7 +108,7 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
 
 
 async def dismiss_event(transaction: LedgerTransaction, event_id: str, reason: str, actor: Actor) -> StripeEventRow:
-    """Ends an open event, as an operator decided. Raises BadUserInput, NotFound, and Conflict where it is not open."""
+    """Ends an open event by an operator's decision. Raises BadUserInput, NotFound, and Conflict if it is not open."""
     STRIPE_ID.checked(event_id, "eventId")
     REASON.checked(reason, "reason")
     row = await stripe_events.locked(transaction.connection, event_id)
@@ -129,11 +130,11 @@ class StripeEvents:
         self._database = database
         self._ledger = ledger
         self._livemode = livemode
-        """Whether real money moves; None where the key doesn't say. Events of the other kind are ignored."""
+        """Whether real money moves; None if the key does not tell. Events of the other mode are ignored."""
         self._clock = clock
 
     def read(self, event: Event) -> Notice:
-        """Raises UnexpectedShape, and BillingError for amounts that the ledger can't hold."""
+        """Reads the event. Raises UnexpectedShape, and BillingError for amounts that the ledger cannot store."""
         if self._livemode is not None and event.livemode != self._livemode:
             return Nothing(
                 "the event is from Stripe's test mode" if self._livemode else "the event is from Stripe's live mode"
@@ -141,7 +142,8 @@ class StripeEvents:
         return notice_of(event)
 
     async def receive(self, body: str) -> Receipt:
-        """What becomes of an event whose signature was checked. Raises BadUserInput for what is no event."""
+        """Receives an event whose signature was checked. Returns its state. Raises BadUserInput if the body is not an
+        event."""
         event = read_event(body)
         now = self._clock()
         new = StripeEventRow(
@@ -161,7 +163,7 @@ class StripeEvents:
         return await self._settle(new, event)
 
     async def retry(self, event_id: str, notice: Notice | None = None) -> Receipt | None:
-        """Tries an event again, as the notice that more was learned for; None where it is not to be tried."""
+        """Tries an event again, with the notice if more was learned. Returns None if the event must not be tried."""
         async with self._database.write() as connection:
             row = await stripe_events.locked(connection, event_id)
         if row is None or row.payload is None or not _can_be_tried(row):
@@ -181,7 +183,7 @@ class StripeEvents:
         try:
             row, verdict = await self._ledger.within(settle)
         except BillingError as refusal:
-            # The ledger refused: nothing of the transaction was kept, but the event must be.
+            # The ledger refused and the transaction was rolled back, but the event must be recorded.
             row, verdict = await self._refused(new, refusal), Ignored("")
         if isinstance(verdict, Applied) and verdict.payment_intent is not None:
             await self.retry_waiting_for(verdict.payment_intent)
@@ -209,14 +211,14 @@ class StripeEvents:
             return row
 
     async def retry_waiting_for(self, name: str) -> int:
-        """Tries what waits for this customer or payment, one after the other; returns how many there were."""
+        """Tries the events that wait for this customer or payment, one after the other. Returns how many."""
         event_ids = await stripe_events.waiting_for(self._database, name)
         for event_id in event_ids:
             await self.retry(event_id)
         return len(event_ids)
 
     async def link(self, account_id: int, customer: str, actor: Actor = COMMAND_LINE) -> int:
-        """As `link_customer`, and tries what waited for it; returns how many events that were."""
+        """Links the customer as `link_customer` does, and tries the events that waited for it. Returns how many."""
 
         async def work(transaction: LedgerTransaction) -> None:
             await link_customer(transaction, account_id, customer, actor)

@@ -1,4 +1,4 @@
-"""What calls of Stripe's API fail with, as the layers above see it.
+"""Failures: errors of calls of Stripe's API, as the layers above see them.
 
 PaymentFailed          PAYMENT_FAILED         the card was declined, or its bank wants its owner to confirm (402)
 TooManyRequests        RATE_LIMITED           Stripe is asked too often (429)
@@ -41,7 +41,7 @@ class TooManyRequests(BillingError):
 
 
 class StripeUnavailable(BillingError):
-    """Whether the call was carried out isn't known: it may be made again with the same idempotency key."""
+    """It is unknown whether the call was carried out. It may be repeated with the same idempotency key."""
 
     code = "UNAVAILABLE"
 
@@ -51,11 +51,11 @@ class StripeUnavailable(BillingError):
 
 
 class CallInProgress(StripeUnavailable):
-    """Made again in a moment, the call gets the answer of the one that runs."""
+    """The same call is still running. If repeated in a moment, the call gets the answer of the running one."""
 
 
 class StripeRefused(Exception):
-    """Its text is Stripe's: for logs and operators."""
+    """Stripe refused the call. The text is Stripe's, for logs and operators."""
 
 
 def _retry_after(headers: Mapping[str, str] | None) -> float:
@@ -84,7 +84,7 @@ def failure_of(error: stripe.StripeError) -> Exception:
             )
         case stripe.InvalidRequestError():
             return StripeRefused(str(error)[:MAX_MESSAGE])
-    # Connections and time-outs, errors of Stripe's, keys that it refuses.
+    # Connection errors, timeouts, errors of Stripe, and keys that Stripe refuses.
     reason = f"{type(error).__name__}: {str(error)[:MAX_MESSAGE]}"
     return CallInProgress(reason) if error.http_status == HTTPStatus.CONFLICT else StripeUnavailable(reason)
 

@@ -1,4 +1,4 @@
-"""What an event means to the ledger, read from the event alone."""
+"""Notices: what an event means to the ledger, read from the event only."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from ledger.texts import REF_ID, STRIPE_ID
 CURRENCY: Final = "usd"
 
 RECHARGE: Final = "billing_gateway_recharge"
-"""Metadata of the payments that auto-recharge asks for: the attempt's id."""
+"""Metadata of auto-recharge payments: the attempt's id."""
 CONTRACT: Final = "contract"
-"""Metadata of a contract's invoice: its name."""
+"""Metadata of a contract's invoice: the contract's name."""
 BONUS: Final = "bonus"
-"""Metadata of a contract's invoice: what is granted on top, in dollars."""
+"""Metadata of a contract's invoice: the bonus in dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Event:
     livemode: bool
     object: Object
     previous: Object = field(default_factory=dict)
-    """What has changed of the object, as it was before."""
+    """Changed fields of the object with their previous values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class TopUp:
 
 @dataclass(frozen=True, slots=True)
 class UnpaidSession:
-    """Its customer has gone through Checkout; the money is still to come, or none was due."""
+    """The customer finished Checkout. The money has not arrived yet, or none was due."""
 
     session: str
     reason: str
@@ -88,7 +88,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class FailedRefund:
-    """A refund that did not happen after all, for good: Stripe makes another one rather than try it again."""
+    """A refund that failed for good. Stripe does not try it again, but creates another refund."""
 
     id: str
     payment_intent: str | None
@@ -102,7 +102,7 @@ class FailedRefund:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRefunded:
-    """A charge with the refunds that it has by now. Newer API versions say how much, but not which refunds."""
+    """A charge and its refunds so far. Newer API versions give the refunded amount, but not the refunds."""
 
     charge: str
     payment_intent: str | None
@@ -111,7 +111,7 @@ class ChargeRefunded:
     refunds: tuple[Refund, ...]
     failed_refunds: tuple[FailedRefund, ...] = ()
     nobody_to_ask: bool = False
-    """Stripe can't be asked which refunds they are."""
+    """Stripe cannot be asked for the refunds."""
 
     @property
     def names_less_than_all(self) -> bool:
@@ -138,12 +138,12 @@ class ContractPaid:
     cash_nanos: int
     bonus_nanos: int
     doubt: str | None = None
-    """Why more may be due than is credited."""
+    """Why more credit may be due than was credited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """Something that only a person can answer: money moved, and the ledger does not follow by itself."""
+    """Money moved in a way that the ledger does not follow by itself. A person must decide."""
 
     reason: str
     customer: str | None = None
@@ -164,7 +164,7 @@ class CustomerChanged:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """Recorded and acknowledged, and that is all."""
+    """The event is recorded and acknowledged, without further effect."""
 
     reason: str
 
@@ -185,7 +185,7 @@ Notice = (
 
 
 def read_event(body: str | bytes) -> Event:
-    """Raises BadUserInput for what is no event of Stripe's."""
+    """Reads an event. Raises BadUserInput if the body is not a Stripe event."""
     found = read_object(body)
     event_id, kind = id_of(found, "id"), id_of(found, "type")
     data = object_of(found, "data")
@@ -199,7 +199,7 @@ def read_event(body: str | bytes) -> Event:
 
 
 def notice_of(event: Event) -> Notice:
-    """Raises UnexpectedShape."""
+    """Returns the notice of an event. Raises UnexpectedShape."""
     read = _READERS.get(event.type)
     if read is not None:
         return read(event.object)
@@ -267,7 +267,7 @@ _NOT_DONE: Final = frozenset({"failed", "canceled"})
 
 
 def read_refund(of: Object) -> Refund | FailedRefund | Concern | Nothing:
-    """Raises UnexpectedShape."""
+    """Reads a refund. Raises UnexpectedShape."""
     status = of.get("status")
     if status in _UNDER_WAY:
         return Nothing(f"the refund's status is {status}, not succeeded")
@@ -319,7 +319,7 @@ def _dispute(of: Object) -> Notice:
 
 
 def _payment_of_invoice(of: Object) -> str | None:
-    """Newer API versions list an invoice's payments; older ones name the one."""
+    """Returns the invoice's payment. Newer API versions list the payments, older ones name one."""
     for one in listed(object_of(of, "payments")):
         found = id_of(object_of(one, "payment"), "payment_intent")
         if found:
@@ -358,7 +358,7 @@ def _attached(of: Object) -> Notice:
 
 
 def _detached(event: Event) -> Notice:
-    """The payment method itself is of no customer any more."""
+    """Reads a detached payment method. Its customer is only in the previous values."""
     return _changed(id_of(event.previous, "customer"), CustomerChange.CARD_REMOVED)
 
 
@@ -386,4 +386,4 @@ _READERS: Final[Mapping[str, Callable[[Object], Notice]]] = {
 }
 
 EVENT_TYPES: Final = tuple(sorted([*_READERS, _DETACHED]))
-"""What the webhook's endpoint must be sent."""
+"""Event types that the webhook endpoint must receive."""

@@ -1,4 +1,7 @@
-"""Refunds in Stripe: each is credited once, and taken back once if it fails or is canceled, whatever comes first."""
+"""Refunds in Stripe: credits each refund once, and takes the credit back once if the refund fails or is canceled.
+
+Events may arrive in any order.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from ledger.stripe.notices import ChargeRefunded, FailedRefund, Refund
 from ledger.stripe.verdicts import Applied, Ignored, Verdict, Waiting, unknown_customer
 
 REFUND_WAIT: Final = timedelta(hours=1)
-"""How long a refund waits for the payment that it returns: events come out of order. After it, the customer is asked
-for instead, since the payment may be older than this ledger."""
+"""How long a refund waits for its payment, because events arrive out of order. After this time the account is found by
+the customer instead, because the payment may be older than this ledger."""
 
 
 class Refunding(Booking):
@@ -50,7 +53,7 @@ class Refunding(Booking):
         return Applied(account_id, payment_intent)
 
     async def failed_refund(self, failed: FailedRefund) -> Verdict:
-        """Takes back what the refund was credited with. From now on it is never credited."""
+        """Takes back the credit of a failed refund. The refund is never credited from now on."""
         row = StripeCreditRow(
             failed.id, None, True, failed.payment_intent, failed.amount_nanos, self._now, failed_at=self._now
         )
@@ -93,9 +96,9 @@ class Refunding(Booking):
         return await self._unnamed(charge)
 
     async def _knows_all(self, charge: ChargeRefunded) -> bool:
-        """Whether the refunds that are known add up to what the charge says, with or without those that failed."""
+        """Returns whether the known refunds add up to the charge's refunded amount, with or without failed refunds."""
         known, lasting = await stripe_credits.refunded_nanos(self._connection, charge.payment_intent or "")
-        # More is known where a later refund came first: then one of these may be missing all the same.
+        # The known sum is larger if a later refund arrived first. One of these refunds may then still be missing.
         return charge.refunded_nanos in (known, lasting) or (charge.nobody_to_ask and known > charge.refunded_nanos)
 
     async def _unnamed(self, charge: ChargeRefunded) -> Waiting:

@@ -1,4 +1,4 @@
-"""Trying events again, with what Stripe's API adds to them."""
+"""Retries: tries events again, with additional data from Stripe's API."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EventRetries:
         self._clock = clock
 
     async def run(self) -> int:
-        """Tries those whose time has come; returns how many of them are done with."""
+        """Tries the events that are due. Returns how many of them are done."""
         done = 0
         for row in await stripe_events.due(self._database, self._clock(), AT_MOST):
             receipt = await self._events.retry(row.id, await self._notice(row))
@@ -43,7 +43,7 @@ class EventRetries:
         return done
 
     async def _notice(self, row: StripeEventRow) -> Notice | None:
-        """With what was missing; None where nothing more can be learned."""
+        """Returns the notice with the missing data; None if nothing more can be learned."""
         if row.payload is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Reading Stripe's objects: they differ by API version and by what was expanded, so nothing is taken for granted."""
+"""Shapes: reads Stripe's objects. They differ by API version and expanded fields, so every field is checked."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ Object = Mapping[str, Any]
 
 
 class UnexpectedShape(Exception):
-    """A signed event that lacks something, or contradicts itself: kept, for a person or a program that can read it."""
+    """A signed event lacks a field or contradicts itself. It is kept for a person, or for a program that can read
+    it."""
 
 
 def read_object(text: str | bytes) -> Object:
-    """With U+FFFD for NUL, which PostgreSQL has no place for: such an event is kept too. Raises BadUserInput for what
-    is no JSON object."""
+    """Parses a JSON object. Raises BadUserInput for anything else.
+
+    NUL is replaced by U+FFFD, because PostgreSQL cannot store NUL and the event must be recorded.
+    """
     text = text.replace(r"\u0000", r"\ufffd") if isinstance(text, str) else text.replace(rb"\u0000", rb"\ufffd")
     try:
         found = orjson.loads(text)
@@ -49,7 +52,7 @@ def optional_text(of: Object, name: str) -> str | None:
 
 
 def id_of(of: Object, name: str) -> str | None:
-    """Of what is named: Stripe gives its id, or where it was expanded, all of it."""
+    """Returns the id of a field that is either an id or, if expanded, the whole object."""
     found = of.get(name)
     if isinstance(found, Mapping):
         found = found.get("id")
@@ -65,7 +68,7 @@ def nanos_of(of: Object, name: str) -> int:
 
 
 def optional_nanos(of: Object, name: str) -> int | None:
-    """Stripe counts cents."""
+    """Converts Stripe's cents to nano-dollars."""
     cents = of.get(name)
     if not isinstance(cents, int) or isinstance(cents, bool):
         return None
@@ -91,12 +94,12 @@ def objects_of(of: Object, name: str) -> list[Object]:
 
 
 def listed(found: Object) -> list[Object]:
-    """The objects of one of Stripe's lists."""
+    """Returns the objects of a Stripe list."""
     return objects_of(found, "data")
 
 
 def ids_of(of: Object, name: str) -> set[str]:
-    """Of several things, each named by its id or expanded."""
+    """Returns the ids of a list whose items are either ids or, if expanded, whole objects."""
     found = of.get(name)
     ids = [id_of({name: one}, name) for one in found] if isinstance(found, list) else []
     return {one for one in ids if one is not None}

@@ -1,4 +1,4 @@
-"""Whether a webhook's body comes from Stripe, and lately."""
+"""Signatures: checks that a webhook's body was sent by Stripe recently."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _TOO_OLD = "Timestamp outside the tolerance zone"
 
 
 def check_signature(body: bytes, header: str | None, secrets: Sequence[str], tolerance_seconds: int) -> None:
-    """One of the secrets must have made it. Raises Unauthenticated, which repeats nothing of what was sent."""
+    """Checks that one of the secrets signed the body. Raises Unauthenticated, whose text contains nothing that was
+    sent."""
     if not header:
         raise Unauthenticated("the Stripe-Signature header is missing")
     problem = "the Stripe-Signature header does not match this body with any of the webhook's secrets"

@@ -1,4 +1,4 @@
-"""What an event turned out to mean for the ledger, by which its state is set."""
+"""Verdicts: what an event meant to the ledger. The verdict determines the event's state."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 class Applied:
     account_id: int | None
     payment_intent: str | None = None
-    """Of a payment, or refund, that was credited now: others may wait for it."""
+    """The payment, or refunded payment, that was just credited. Other events may wait for it."""
     doubt: str | None = None
-    """What a person must look at, though the rows are written."""
+    """What a person must check, although the rows are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Cannot be applied yet. It is tried again."""
+    """The event cannot be applied yet. It is tried again."""
 
     reason: str
     waits_for: str | None = None
     account_id: int | None = None
     is_harmless: bool = False
-    """However long it waits, no credit is missing and none is wrong. Otherwise it needs a person after a day."""
+    """However long the event waits, no credit is missing or wrong. Other events need a person after a day."""
 
 
 @dataclass(frozen=True, slots=True)
 class NeedsAttention:
-    """Only a person can decide. It is kept, and shown to operators until one of them dismisses it."""
+    """Only a person can decide. The event is kept, and shown to operators until one of them dismisses it."""
 
     reason: str
     account_id: int | None = None
     is_retried: bool = False
-    """It is tried again all the same: the ledger's state, or a newer program, may come to allow it."""
+    """The event is tried again anyway: a later state of the ledger, or a newer program, may allow it."""
 
 
 @dataclass(frozen=True, slots=True)
