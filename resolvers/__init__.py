@@ -1,1 +1,1 @@
-"""What fields do, without GraphQL types or HTTP: `reads` for queries, `mutations` for writes."""
+"""Resolvers: what fields do, without GraphQL types or HTTP. `reads` is for queries, `mutations` for writes."""

@@ -1,4 +1,4 @@
-"""What every read of one operation shares."""
+"""Query context: what all reads of one operation share."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _KEEPERS: Final = frozenset({KeyScope.MANAGE, KeyScope.OPERATOR})
 
 
 class QueryContext:
-    """One snapshot, its loaders, the time of the request and who asks. Made anew for each operation."""
+    """One snapshot, its loaders, the time of the request and the caller. Created for each operation."""
 
     sizes: AccountSizes | None = None
     """Learns how many rows the accounts have; None if nobody asks."""
     nested_rows = 0
-    """Asked for so far in lists that stand in the objects of other lists."""
+    """Rows requested so far in lists nested in other lists."""
 
     def __init__(
         self,
@@ -40,18 +40,18 @@ class QueryContext:
         self.principal = principal
         self.now = now
         self.has_payments = has_payments
-        """Whether Stripe can be asked for payments."""
+        """Whether payments through Stripe are configured."""
         self.loaders = Loaders(snapshot)
 
     async def answered(self) -> None:
-        """Waits for what was asked for so far."""
+        """Waits until all reads requested so far are answered."""
         await self.snapshot.settled()
 
     def account_in_scope(self, account_id: str | None, argument: str = "id") -> int:
-        """The number of the account that a read is about: the one way from an argument to an account.
+        """Returns the number of the account that a read is for. All account arguments must go through this method.
 
-        Raises NotFound for an account that the key does not cover, whether it exists or not, and BadUserInput
-        where the key covers many and none is named.
+        Raises NotFound for an account that the key does not cover, whether it exists or not, and BadUserInput if the
+        key covers several accounts and none is named.
         """
         principal = self.principal
         if account_id is None:
@@ -66,7 +66,8 @@ class QueryContext:
         return number
 
     def take_nested_rows(self, count: int) -> None:
-        """Lists in lists multiply: raises QueryTooComplex where all that an operation asks for are too many."""
+        """Counts rows of nested lists. Raises QueryTooComplex if an operation asks for too many, since nested lists
+        multiply."""
         self.nested_rows += count
         if self.nested_rows > MAX_NESTED_ROWS:
             msg = (
@@ -76,7 +77,7 @@ class QueryContext:
             raise QueryTooComplex(msg)
 
     def require_keeper(self) -> None:
-        """Raises Forbidden for keys that may not manage keys."""
+        """Raises Forbidden if the key may not manage keys."""
         if self.principal.scope not in _KEEPERS:
             raise Forbidden("this requires a manage key or an operator key")
 
@@ -86,7 +87,7 @@ class QueryContext:
 
 
 class SubscriptionContext(QueryContext):
-    """What the opening of a subscription shares."""
+    """The context in which a subscription is opened."""
 
     def __init__(
         self, snapshot: Snapshot, principal: Principal, now: datetime, changes: ChangeFeed, resume_after: str | None
@@ -94,11 +95,12 @@ class SubscriptionContext(QueryContext):
         super().__init__(snapshot, principal, now)
         self.changes = changes
         self.resume_after = resume_after
-        """The cursor of the newest event that the client got, by its transport's own word: it beats `after`."""
+        """The cursor of the last event that the client received, as its transport reports it. Used instead of
+        `after`."""
 
 
 def covers(principal: Principal, account_id: int) -> bool:
-    """Whether the key may read the account."""
+    """Returns whether the key may read the account."""
     if principal.scope in OF_ACCOUNTS:
         return principal.account_id == account_id
     return principal.account_ids is None or account_id in principal.account_ids

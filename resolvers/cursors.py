@@ -1,12 +1,11 @@
 """Cursors: one opaque format for paging, subscriptions, event ids and exports.
 
 A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position, CRC-32 (4).
-The position is 8 bytes for a number, such as the `seq` of a charge's first row, or text for a usage day. That of a
-ledger row is its `seq` (8) and the first bytes of its hash (6), and the version is 2: a ledger that was restored to
-another state has another hash there. Ledger cursors of version 1 have no hash, and are still read.
+The position is 8 bytes for a number, such as the `seq` of a charge's first row, or text for a usage day. The position
+of a ledger row is its `seq` (8) and the first bytes of its hash (6), with version 2: if the ledger was restored to
+another state, the row's hash differs. Ledger cursors of version 1 have no hash and are still accepted.
 
-Nobody is kept from making a cursor up: it opens nothing, as the account is checked against the key whenever a cursor
-comes in.
+A client can forge a cursor, but gains no access by it: the account in a cursor is always checked against the key.
 """
 
 from __future__ import annotations
@@ -46,14 +45,14 @@ _HASHED: Final = struct.Struct(">q6sI")
 _HASHED_TEXT: Final = 24
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_LENGTH: Final = 1_400
-"""A usage day's cursor holds its model's name, of at most 200 characters."""
+"""The cursor of a usage day contains its model's name of at most 200 characters."""
 
 NO_FILTER: Final = bytes(8)
 
 UsagePosition = tuple[date, str, str, str]
 
 
-# A page has many rows of a day.
+# Cached because a page has many rows with the same day.
 format_day = lru_cache(maxsize=4_096)(date.isoformat)
 
 
@@ -102,9 +101,9 @@ def _url_safe(coded: bytes) -> str:
 
 
 class CursorWriter:
-    """Makes the cursors of one list, other than those of ledger rows.
+    """Creates the cursors of one list, except the list of ledger rows.
 
-    The head is 18 bytes, a multiple of 3: its text is the beginning of every cursor's text, and made once.
+    The head is 18 bytes, a multiple of 3, so its encoded text is the start of every cursor and is computed only once.
     """
 
     def __init__(self, kind: CursorKind, account_id: int, digest: bytes = NO_FILTER) -> None:
@@ -116,13 +115,13 @@ class CursorWriter:
         return self.of_seqs([seq])[0]
 
     def of_seqs(self, seqs: Iterable[int]) -> list[str]:
-        """A position and its CRC are 12 bytes, a multiple of 3 too: those of a page become text together."""
+        """Encodes all cursors of a page at once: a position and its CRC are 12 bytes, a multiple of 3."""
         head, crc, numbered = self._head_text, self._head_crc, _NUMBERED.pack
         text = _text(b"".join([numbered(seq, zlib.crc32(_SEQ.pack(seq), crc)) for seq in seqs]))
         return [head + text[start : start + _NUMBERED_TEXT] for start in range(0, len(text), _NUMBERED_TEXT)]
 
     def of_usages(self, positions: Iterable[UsagePosition]) -> list[str]:
-        """Their bytes are of any length, so each is made text by itself, and all are made safe for URLs together."""
+        """Encodes each cursor by itself, because their lengths differ, and makes all of them safe for URLs at once."""
         head, crc, packed = self._head_text, self._head_crc, _CRC.pack
         texts = [
             f"{format_day(day)}\x00{model}\x00{category}\x00{origin}".encode()
@@ -133,7 +132,7 @@ class CursorWriter:
 
 
 class LedgerCursorWriter:
-    """Makes the cursors of an account's ledger rows. A row is its `seq` and its hash."""
+    """Creates the cursors of an account's ledger rows. A row is identified by its `seq` and its hash."""
 
     def __init__(self, account_id: int, digest: bytes = NO_FILTER) -> None:
         head = _HEAD.pack(_HASHED_VERSION, CursorKind.LEDGER, account_id, digest)
@@ -141,12 +140,12 @@ class LedgerCursorWriter:
         self._head_crc = zlib.crc32(head)
 
     def of_row(self, seq: int, row_hash: bytes | None) -> str:
-        """The hash is None or empty at position 0, before the first row, and there alone."""
+        """Returns the cursor of a row. The hash is None or empty only at position 0, before the first row."""
         assert row_hash or seq == 0, f"row {seq} has no hash"
         return self.of_rows([(seq, row_hash or b"")])[0]
 
     def of_rows(self, rows: Iterable[tuple[int, bytes]]) -> list[str]:
-        """A position and its CRC are 18 bytes, a multiple of 3: those of a page become text together."""
+        """Encodes all cursors of a page at once: a position and its CRC are 18 bytes, a multiple of 3."""
         head, crc, pack_row, pack = self._head_text, self._head_crc, _ROW.pack, _HASHED.pack
         parts = [pack(seq, row_hash, zlib.crc32(pack_row(seq, row_hash), crc)) for seq, row_hash in rows]
         text = _text(b"".join(parts))
@@ -154,7 +153,7 @@ class LedgerCursorWriter:
 
 
 def read_cursor(text: str, argument: str) -> Cursor:
-    """Raises BadCursor, naming the argument, for anything that this module did not make."""
+    """Decodes a cursor. Raises BadCursor, which names the argument, for any text that this module did not create."""
     bad = BadCursor(f"{argument} is not a cursor of this API")
     if len(text) > MAX_LENGTH:
         raise bad
@@ -172,7 +171,7 @@ def read_cursor(text: str, argument: str) -> Cursor:
 
 
 def check_cursor(cursor: Cursor, argument: str, kind: CursorKind, account_id: int, digest: bytes) -> None:
-    """Raises BadCursor for a cursor of another list, account or filter, never showing which."""
+    """Raises BadCursor for a cursor of another list, account or filter. The error does not reveal the other one."""
     if cursor.kind != kind:
         msg = f"{argument} is a cursor of another list"
         raise BadCursor(msg)
@@ -205,7 +204,8 @@ def ledger_position(cursor: Cursor, argument: str) -> Position:
 
 
 def ledger_position_in(text: str | None, argument: str, account_id: int, digest: bytes) -> Position | None:
-    """The position of a ledger list's cursor; None where none is given. Raises BadCursor, as above."""
+    """Returns the position of a ledger cursor, or None if no cursor is given. Raises BadCursor as `check_cursor`
+    does."""
     if text is None:
         return None
     cursor = read_cursor(text, argument)
@@ -214,7 +214,7 @@ def ledger_position_in(text: str | None, argument: str, account_id: int, digest:
 
 
 def diverged(subject: str) -> BadCursor:
-    """The error for a cursor or a stream whose row is not in the ledger any more."""
+    """Returns the error for a cursor or stream whose row is no longer in the ledger."""
     return BadCursor(
         f"{subject}: the ledger was restored to another state. Read balance and balanceCursor again, reload the"
         " transactions, and subscribe from the new cursor"
@@ -222,7 +222,10 @@ def diverged(subject: str) -> BadCursor:
 
 
 def position_in(text: str | None, argument: str, kind: CursorKind, account_id: int, digest: bytes) -> int | None:
-    """Where in a list of numbered rows a cursor stands; None where none is given. Raises BadCursor, as above."""
+    """Returns a cursor's position in a list of numbered rows, or None if no cursor is given.
+
+    Raises BadCursor as `check_cursor` does.
+    """
     if text is None:
         return None
     cursor = read_cursor(text, argument)

@@ -1,7 +1,7 @@
-"""Dataloaders: reads that siblings ask for one by one, made as one statement.
+"""Dataloaders: combine single reads of sibling fields into one statement.
 
-A key is (account, arguments). Keys of the same arguments are read together, so ten aliased accounts cost as many
-statements as one. Loaders live as long as one operation.
+A key is (account, arguments). Keys with the same arguments are read together, so ten aliased accounts need as many
+statements as one. Loaders are created for each operation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Found = TypeVar("Found")
 
 
 class _Gathering(Generic[Key, Found]):
-    """Keys asked for before the snapshot reads next are asked for together then, each once."""
+    """Collects keys until the next read of the snapshot, then requests all of them at once, each key once."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -49,7 +49,8 @@ class _Gathering(Generic[Key, Found]):
         return key in self._futures
 
     def load(self, key: Key) -> asyncio.Future[Found]:
-        """Nobody may cancel what several wait for: an operation that is given up is given up as a whole."""
+        """Returns the future of the key. Do not cancel it: other fields may wait for it. Operations are cancelled as a
+        whole."""
         future = self._futures.get(key)
         if future is None:
             if not self._wanted:
@@ -59,7 +60,7 @@ class _Gathering(Generic[Key, Found]):
         return future
 
     def know(self, key: Key, found: Found) -> None:
-        """What a key stands for, which need not be read then."""
+        """Stores a known value, so that the key is not read."""
         future = self._futures[key] = asyncio.get_running_loop().create_future()
         future.set_result(found)
 
@@ -72,7 +73,8 @@ class _Gathering(Generic[Key, Found]):
 
 
 class Loader(_Gathering[Key, Found]):
-    """`read` says what to ask for; `found_of` gets what a key stands for out of what came of it."""
+    """Loads values by key. `read` returns the read for a list of keys; `found_of` takes a key's value from its
+    result."""
 
     def __init__(
         self, snapshot: Snapshot, read: Callable[[list[Key]], Read[Any]], found_of: Callable[[Any, Key], Found]
@@ -101,7 +103,8 @@ class Loader(_Gathering[Key, Found]):
 
 
 class TransactionLoader(Loader[tuple[int, int], TransactionRow | None]):
-    """Rows that come along unasked, those that the asked ones answer, need no reading either."""
+    """Loads ledger rows. Also stores the corrected rows that come with the requested rows, so they are not read
+    again."""
 
     def _answered(self, keys: list[tuple[int, int]], found: dict[tuple[int, int], TransactionRow]) -> None:
         for key in found.keys() - self._futures.keys():
@@ -117,7 +120,7 @@ def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
 
 
 class GroupedLoader(Generic[Arguments, Found]):
-    """Keys are (account, arguments). Each group of the same arguments is read by itself, all of them together."""
+    """Loads values by (account, arguments). Keys with the same arguments are read together."""
 
     def __init__(
         self, snapshot: Snapshot, read: Callable[[bool, Sequence[int], Arguments], Read[dict[int, Found]]]
@@ -142,9 +145,9 @@ class GroupedLoader(Generic[Arguments, Found]):
 
 
 class ResourceLoader(Generic[Arguments, Found]):
-    """As a grouped one; but resources, which differ only by their filter, are read together.
+    """Loads like GroupedLoader, but reads all filters by resource together, although their arguments differ.
 
-    `split` makes of the arguments the filter, and the rest that `read_resources` takes.
+    `split` splits the arguments into the filter and the remaining arguments for `read_resources`.
     """
 
     def __init__(
@@ -181,7 +184,7 @@ CountKey = tuple[int, TransactionFilter]
 
 
 class CountLoader(_Gathering[CountKey, int]):
-    """The totals tell how many rows they are over: where they are asked for too, nothing is read twice."""
+    """Loads counts. Takes the count from the totals if those are requested too, so that nothing is read twice."""
 
     def __init__(
         self,
@@ -205,7 +208,7 @@ class CountLoader(_Gathering[CountKey, int]):
 
     def _told(self, key: CountKey, totals: asyncio.Future[TransactionTotalsRow]) -> None:
         if not totals.cancelled() and isinstance(totals.exception(), DatabaseError):
-            # A sum may be out of range: the rows can be counted all the same.
+            # A sum may be out of range; the rows can still be counted.
             self._counts.load(key).add_done_callback(partial(self._counted, key))
         else:
             _hand_on(totals, self._futures[key], lambda row: row.row_count)
@@ -223,7 +226,7 @@ Made = TypeVar("Made")
 
 
 class _made_once(Generic[Made]):  # noqa: N801  a decorator
-    """functools.cached_property without its lock, which it had before Python 3.12."""
+    """Works as functools.cached_property, but without the lock that it has before Python 3.12."""
 
     def __init__(self, make: Callable[[Any], Made]) -> None:
         self._make = make
@@ -237,8 +240,8 @@ class _made_once(Generic[Made]):  # noqa: N801  a decorator
 
 
 class Loaders:
-    """None of the loaders refers back to this: what an operation read goes when it is done, not when garbage is next
-    looked for."""
+    """All loaders of an operation. No loader refers back to this object, so rows are freed without the garbage
+    collector."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -304,17 +307,17 @@ class Loaders:
 
     @_made_once
     def opened_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
-        """By the row that opened it."""
+        """Holds by the row that opened them."""
         return self._by_key(charges.opened_holds)
 
     @_made_once
     def settled_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
-        """By the row that settled it."""
+        """Holds by the row that settled them."""
         return self._by_key(charges.settled_holds)
 
     @_made_once
     def auto_recharge(self) -> GroupedLoader[tuple[datetime, datetime], RechargeViewRow | None]:
-        """By account and the day that its payments are added up for."""
+        """Auto-recharge by account and the day whose payments are summed."""
         return GroupedLoader(self._snapshot, recharges.recharge_views)
 
     @_made_once
@@ -363,13 +366,13 @@ MonthsKey = tuple[int, tuple[str, ...]]
 
 
 def _months(postgresql: bool, keys: list[MonthsKey]) -> Read[dict[tuple[int, str], MonthlyFiguresRow]]:
-    """A stretch of months from the first to the last that any key names."""
+    """Reads one range of months, from the first to the last month in any key."""
     account_ids = sorted({account_id for account_id, _ in keys})
     first, last = min(months[0] for _, months in keys), max(months[-1] for _, months in keys)
     return accounts.monthly_figures(postgresql, account_ids, first, last)
 
 
 def _months_of(found: dict[tuple[int, str], MonthlyFiguresRow], key: MonthsKey) -> list[MonthlyFiguresRow]:
-    """A month without data is zeros."""
+    """Returns the key's months; a month without data has zeros."""
     account_id, months = key
     return [found.get((account_id, month)) or MonthlyFiguresRow(account_id, month) for month in months]

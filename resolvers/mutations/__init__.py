@@ -1,1 +1,1 @@
-"""Writes: plain arguments and a MutationContext in, outcomes out. No GraphQL types, no HTTP."""
+"""Mutations: take plain arguments and a MutationContext, return outcomes. No GraphQL types, no HTTP."""

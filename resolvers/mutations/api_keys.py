@@ -1,4 +1,4 @@
-"""Keys created, rotated and revoked through the API."""
+"""API key mutations: create, rotate and revoke keys."""
 
 from __future__ import annotations
 
@@ -29,24 +29,25 @@ from resolvers.mutations.context import MutationContext
 class KeyOutcome:
     key: ApiKeyRow
     secret: str | None
-    """The whole key, the first time."""
+    """The whole key. Returned by the first call only."""
     replaced: ApiKeyRow | None
-    """The key whose place it takes."""
+    """The key that the new key replaces."""
     balance_nanos: int | None
-    """Of the key's account, if it has one."""
+    """Balance of the key's account, if it has one."""
     replayed: bool
     transactions: tuple[TransactionRow, ...] = ()
 
 
 def _outlives(principal: Principal, scope: str, expires_at: datetime | None) -> bool:
-    """Whether a key of the asker's own scope would go on when the asker's has ended."""
+    """Returns whether the new key has the caller's scope and would outlive the caller's key."""
     if principal.expires_at is None or scope != principal.scope:
         return False
     return expires_at is None or expires_at > principal.expires_at
 
 
 def listed_accounts(context: MutationContext, account_ids: Sequence[str] | None) -> tuple[int, ...] | None:
-    """Raises Forbidden for keys that keep none, and NotFound for what is no account's id."""
+    """Returns the accounts' numbers. Raises Forbidden if the key may not manage keys, and NotFound for an unknown
+    id."""
     context.require_keeper()
     if account_ids is None:
         return None
@@ -54,7 +55,7 @@ def listed_accounts(context: MutationContext, account_ids: Sequence[str] | None)
 
 
 async def create(context: MutationContext, idempotency_key: str, new: NewKey, account_id: str | None) -> KeyOutcome:
-    """`account_id` is that of a read or manage key; a manage key's own if it is None."""
+    """Creates a key. `account_id` is the account of a read or manage key; if None, the manage key's own account."""
     context.require_keeper()
     own = context.principal.account_id
     if own is not None and new.scope not in OF_ACCOUNTS:
@@ -105,7 +106,7 @@ async def revoke(context: MutationContext, idempotency_key: str, prefix: str) ->
 
 
 async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, prefix: str) -> ApiKeyRow:
-    """Raises NotFound for a key that is not the asker's to keep, whether it exists or not."""
+    """Returns the locked key. Raises NotFound for a key that the caller may not manage, whether it exists or not."""
     row = await locked_key(transaction, prefix)
     if principal.account_id not in (None, row.account_id):
         raise no_key(prefix)
@@ -115,7 +116,7 @@ async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, pr
 async def _kept(
     transaction: LedgerTransaction, call: IdempotentCall, make: Callable[[], Awaitable[tuple[str | None, ApiKeyRow]]]
 ) -> KeyOutcome:
-    """`make` returns the secret, where there is a new one, and the key."""
+    """Runs `make` unless the call is a replay. `make` returns the key and, for a new key, its secret."""
     secret: str | None = None
 
     async def work() -> CallResult:

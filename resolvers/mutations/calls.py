@@ -1,4 +1,4 @@
-"""Acts that write no ledger rows: what a service or an account's owner sets."""
+"""Calls without ledger rows: settings that a service or an account's owner changes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class CallOutcome:
     balance_nanos: int
     replayed: bool
     to_stop: bool = False
-    """Of an inference instance: its service is to stop it."""
+    """For an inference instance: its service must stop it."""
     transactions: tuple[TransactionRow, ...] = ()
 
 
 async def run_once_on_account(
     transaction: LedgerTransaction, call: IdempotentCall, work: Callable[[], Awaitable[object]]
 ) -> CallOutcome:
-    """Does the work, unless the call was made before. Its account is locked meanwhile."""
+    """Does the work unless the call is a replay. The account is locked meanwhile."""
     assert call.account_id is not None
     account_id = call.account_id
 

@@ -1,4 +1,4 @@
-"""What every field of one mutation shares."""
+"""Mutation context: what every field of one mutation shares."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from resolvers.loaders import Loaders
 
 @asynccontextmanager
 async def _sound(snapshot: Snapshot) -> AsyncIterator[None]:
-    """Raises at the end what a read raised: PostgreSQL would otherwise say that it committed, and keep nothing."""
+    """Raises the error of a failed read at the end. Otherwise PostgreSQL would report a commit but roll back."""
     async with snapshot:
         yield
     if snapshot.failure is not None:
@@ -27,8 +27,10 @@ async def _sound(snapshot: Snapshot) -> AsyncIterator[None]:
 
 
 class MutationContext(QueryContext):
-    """The context of a mutation. Each of its fields is one transaction: its resolver acts in it, and what is selected
-    of its payload is read in it, so it sees what the act did and nothing that others did to the account afterwards."""
+    """The context of a mutation. Each field is one transaction, from its resolver to the last read of its payload.
+
+    The payload therefore shows the effect of the field, and no later changes by other callers.
+    """
 
     _may_read = True
 
@@ -43,9 +45,9 @@ class MutationContext(QueryContext):
 
     @asynccontextmanager
     async def around_field(self, *, may_read: bool = True) -> AsyncIterator[None]:
-        """Ends the transaction that the field's act leaves open: the executor enters this around the whole field.
+        """Ends the transaction that the field leaves open. The executor enters this around the whole field.
 
-        `may_read` is false where what is selected of the payload is what the act writes.
+        `may_read` is false if the selected payload needs only what the field writes.
         """
         self._may_read = may_read
         async with AsyncExitStack() as self._ends:
@@ -54,7 +56,7 @@ class MutationContext(QueryContext):
     async def run(self, work: Work[Result], account_id: int | None = None) -> Result:
         """What the work came to. Until the field ends the transaction stays open, and all reads go to it.
 
-        `account_id` is the account that the work locks, where it is known before: calls on it take turns.
+        `account_id` is the account that the work locks, if known: calls on one account take turns.
         """
         ends, self._ends = self._ends, None
         assert ends is not None, "a field of a mutation acts once"
@@ -63,12 +65,12 @@ class MutationContext(QueryContext):
         self.snapshot = transaction.snapshot()
         await ends.enter_async_context(_sound(self.snapshot))
         self.loaders = Loaders(self.snapshot)
-        # The rows have a time after the wait for the account's lock: what is of "this month" must be of theirs.
+        # The clock is read after the wait for the account's lock, so that "this month" is the month of the new rows.
         self.now = self._clock()
         return result
 
     async def post(self, posting: Posting) -> Outcome:
-        """Shares a commit with the calls that wait beside it, unless its payload is to be read in its transaction."""
+        """Posts in a shared commit, unless the payload must be read in the posting's transaction."""
         outcomes = None if self._may_read else await self._ledger.post_shared(posting)
         if outcomes is not None:
             self._ends = None
@@ -78,7 +80,7 @@ class MutationContext(QueryContext):
         return outcome
 
     def _know_alone(self, outcome: Outcome) -> None:
-        """What was written answers the payload: it is committed, and nothing is to be read any more."""
+        """Answers the payload from what was written. It is committed, so nothing more may be read."""
         self.snapshot = Snapshot(NothingToRead())
         self.loaders = Loaders(self.snapshot)
         for charge in outcome.charges:
@@ -88,7 +90,8 @@ class MutationContext(QueryContext):
     async def run_as_operator(
         self, work: Callable[[LedgerTransaction, Actor], Awaitable[Result]], account_id: int | None = None
     ) -> Result:
-        """Raises Forbidden for other keys, and Unauthenticated for one that was revoked a moment ago."""
+        """Does the work as an operator. Raises Forbidden for other keys, and Unauthenticated if the key was just
+        revoked."""
         self.require_operator()
 
         async def acted(transaction: LedgerTransaction) -> Result:
@@ -106,14 +109,15 @@ class MutationContext(QueryContext):
         return Writer(WriterKind.SERVICE, self.principal.key_prefix)
 
     def account_of_manager(self, operation: str, account_id: str | None) -> int:
-        """The number of a manage key's own account. Raises Forbidden for other keys."""
+        """Returns the number of a manage key's own account. Raises Forbidden for other keys."""
         if self.principal.scope != KeyScope.MANAGE:
             msg = f"{operation} requires a manage key"
             raise Forbidden(msg)
         return self.account_in_scope(account_id, "accountId")
 
     def account_of_service(self, operation: ServiceOperation, account_id: str) -> int:
-        """The number of an account that the key may do this to. Raises Forbidden, or NotFound as reads do."""
+        """Returns the number of an account on which the key may call the operation. Raises Forbidden, or NotFound as
+        reads do."""
         principal = self.principal
         if principal.scope != KeyScope.SERVICE:
             msg = f"{operation.value} requires a service key"

@@ -50,5 +50,5 @@ async def settle_hold(
 
 
 async def charge_of(context: MutationContext, outcome: HoldOutcome) -> ChargeRow | None:
-    """There is one: the call opened, renewed or settled it."""
+    """Returns the charge of the hold. It exists, because the call opened, renewed or settled it."""
     return await context.loaders.charge.load((outcome.account_id, outcome.ref.type.value, outcome.ref.id))

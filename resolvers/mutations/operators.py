@@ -1,4 +1,4 @@
-"""What operators do to accounts, each act with its entry in the audit list."""
+"""Operator mutations: change accounts. Each change gets an entry in the audit list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Auto-recharge as its owner sets it."""
+"""Auto-recharge settings, as the account's owner changes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPERATION = "setAutoRecharge"
 async def set_auto_recharge(
     context: MutationContext, account_id: str | None, idempotency_key: str, settings: RechargeSettings | None
 ) -> CallOutcome:
-    """None switches it off."""
+    """Sets auto-recharge. If `settings` is None, switches it off."""
     number = context.account_of_manager(OPERATION, account_id)
 
     async def work(transaction: LedgerTransaction) -> CallOutcome:

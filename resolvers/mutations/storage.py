@@ -1,4 +1,4 @@
-"""What services tell of volumes and inference instances."""
+"""Storage mutations: what services report about volumes and inference instances."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def set_instance_rate(
         outcome = await run_once_on_account(
             transaction, call, lambda: set_rate(connection, number, rate, transaction.clock())
         )
-        # As it is now, though the call be an old one: the service is to know.
+        # Use the current state, even for a replay, because the service must learn about it.
         instance = await instances.instance(connection, number, rate.ref_id)
         return replace(outcome, to_stop=instance is not None and instance.to_stop_since is not None)
 

@@ -1,4 +1,4 @@
-"""What operators do about Stripe's events that wait for a person."""
+"""Stripe event mutations: what operators do about events that wait for a person."""
 
 from __future__ import annotations
 

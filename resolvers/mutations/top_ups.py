@@ -28,7 +28,7 @@ async def create_top_up(
     success_url: str,
     cancel_url: str,
 ) -> TopUpOutcome:
-    """No transaction is open while Stripe is waited for."""
+    """Creates a Checkout session. No transaction is open during the call to Stripe."""
     number = context.account_of_manager(OPERATION, account_id)
     new = NewTopUp(number, amount_nanos, success_url, cancel_url, idempotency_key)
     session = await context.top_ups.start(new)

@@ -1,1 +1,1 @@
-"""Reads: plain arguments and a QueryContext in, rows or a frozen page out. No GraphQL types, no HTTP."""
+"""Reads: take plain arguments and a QueryContext, return rows or a frozen page. No GraphQL types, no HTTP."""

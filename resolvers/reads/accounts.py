@@ -31,7 +31,7 @@ async def account(context: QueryContext, account_id: str | None) -> AccountRow:
 
 
 def prefetch_account(context: QueryContext, _above: None, id: str | None = None) -> int:  # noqa: A002  GraphQL's name
-    """Prefetches the account's row. The account's number is the key for the fields below."""
+    """Prefetches the account's row. Returns the account's number, the key for the fields below."""
     number = context.account_in_scope(id)
     context.loaders.account.load(number)
     return number

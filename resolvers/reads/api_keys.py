@@ -1,4 +1,4 @@
-"""The list of an account's keys."""
+"""API keys of an account."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def operations(row: ApiKeyRow) -> list[str] | None:
 
 
 async def key_page(context: QueryContext, account: AccountRow, first: int | None, after: str | None) -> Page[ApiKeyRow]:
-    """Newest first. Raises Forbidden for keys that keep none."""
+    """Returns a page, newest first. Raises Forbidden if the key may not manage keys."""
     context.require_keeper()
 
     async def read(limit: int, after: int | None) -> list[ApiKeyRow]:

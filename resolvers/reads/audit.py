@@ -27,7 +27,8 @@ def audit_filter(
     at_gte: datetime | None = None,
     at_lt: datetime | None = None,
 ) -> AuditFilter:
-    """Raises Forbidden unless an operator asks, NotFound for what is no account, BadUserInput for bad values."""
+    """Raises Forbidden unless the caller is an operator, NotFound for an unknown account, BadUserInput for invalid
+    values."""
     context.require_operator()
     if at_gte is not None and at_lt is not None and at_lt < at_gte:
         raise BadUserInput("at has an invalid range: lt must not be before gte")
@@ -58,7 +59,7 @@ async def account_of(context: QueryContext, entry: AuditEntryRow) -> AccountRow 
 
 
 async def rows_of(context: QueryContext, entry: AuditEntryRow) -> list[TransactionRow | None]:
-    """Oldest first."""
+    """Returns the entry's ledger rows, oldest first."""
     if entry.account_id is None or entry.first_seq is None or entry.last_seq is None:
         return []
     seqs = range(entry.first_seq, entry.last_seq + 1)

@@ -1,4 +1,4 @@
-"""What subscriptions follow: the changes of one account's balance, from a cursor on."""
+"""Balance changes: the streams of subscriptions to one account, each from a cursor on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LowBalanceEvent(NamedTuple):
 
 
 def _position_of(after: str, account_id: int) -> Position:
-    """Streams take the cursor of any list of the account's ledger, and its position alone."""
+    """Returns the position of a cursor of any list of the account's ledger. Only the position is used."""
     cursor = read_cursor(after, "after")
     if cursor.kind != CursorKind.LEDGER:
         raise BadCursor("after is a cursor of another list")
@@ -57,7 +57,7 @@ def _row_of(change: Change) -> TransactionRow:
 
 
 class _Stream:
-    """Events until `aclose`, which ends it at once, begun or not."""
+    """Yields events until `aclose`, which ends the stream at once, even before its first event."""
 
     def __init__(self, follower: Follower, account_id: int) -> None:
         self._follower = follower
@@ -65,17 +65,17 @@ class _Stream:
 
     @property
     def goes_on(self) -> bool:
-        """Whether it began at a cursor."""
+        """Whether the stream began at a cursor."""
         return self._follower.goes_on
 
     @property
     def is_live(self) -> bool:
-        """Whether the newest event was new when it was given out."""
+        """Whether the newest event was new when it was sent."""
         return self._follower.live
 
     @property
     def cursor(self) -> str:
-        """Where to go on from."""
+        """The cursor from which to resume."""
         return self._writer.of_row(*self._follower.position)
 
     async def _next(self) -> Change:
@@ -96,10 +96,11 @@ class _Stream:
 
 class BalanceChanges(_Stream):
     shared: dict[object, object]
-    """Belongs to the newest event: what is made of it for one subscriber may serve the others."""
+    """Data of the newest event that subscribers share: a result computed for one of them serves the others."""
 
     def attach(self, sink: Sink) -> None:
-        """While the next event is waited for, its change goes there at once. What is not taken comes by iteration."""
+        """Sends the next change to the sink at once while `next` waits. Changes that the sink refuses come by
+        iteration."""
         self._follower.attach(sink)
 
     async def __anext__(self) -> BalanceEvent:
@@ -129,7 +130,7 @@ class LowBalances(_Stream):
 
     @classmethod
     def from_now(cls, follower: Follower, account_id: int, threshold_nanos: int) -> Self:
-        """The newest row, which the follower begins with, tells how it stands; an empty ledger stands at zero."""
+        """Starts at the current balance, from the newest row. The balance of an empty ledger is zero."""
         stream = cls(follower, account_id, threshold_nanos, is_below=False)
         if follower.is_at_beginning and threshold_nanos > 0:
             stream._is_below = True
@@ -149,7 +150,7 @@ class LowBalances(_Stream):
         )
 
     def _passes(self, change: Change) -> bool:
-        """Without an event, as most rows do."""
+        """Returns whether the change has no event, as is true for most rows."""
         is_below = _row_of(change).balance_after_nanos < self._threshold_nanos
         if is_below and not self._is_below:
             return False
@@ -158,7 +159,7 @@ class LowBalances(_Stream):
 
 
 async def balance_changes(context: SubscriptionContext, account_id: str | None, after: str | None) -> BalanceChanges:
-    """With `after`, the rows since then come first; without it, the newest row."""
+    """Opens a stream. With `after`, it begins with the rows since then; otherwise with the newest row."""
     number = context.account_in_scope(account_id, "accountId")
     after = context.resume_after or after
     position = None if after is None else _position_of(after, number)
@@ -168,7 +169,10 @@ async def balance_changes(context: SubscriptionContext, account_id: str | None, 
 async def low_balances(
     context: SubscriptionContext, account_id: str | None, threshold_nanos: int, after: str | None
 ) -> LowBalances:
-    """With `after`, what was crossed since then; without it, an event at once if the balance is below already."""
+    """Opens a stream. With `after`, it begins with the crossings since then.
+
+    Without `after`, it begins with an event if the balance is already below the threshold.
+    """
     number = context.account_in_scope(account_id, "accountId")
     after = context.resume_after or after
     if after is None:

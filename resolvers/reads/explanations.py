@@ -1,6 +1,7 @@
-"""What a ledger row did, in words: worked out from the row, its holds and the row that it answers, never from its
-description. And what auto-recharge does at present. Every figure is exact, but for a length of time that says "about"
-and times of day, cut to the second.
+"""Explanations: sentences about what a ledger row did, and about the current state of auto-recharge.
+
+An explanation is computed from the row, its holds and the row that it corrects, never from its description. All figures
+are exact, except durations with "about", and times of day, which are cut to the second.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from resolvers.reads.phrases import day, duration, money, part_of, period, since
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a row is explained from."""
+    """The data that explains a row."""
 
     row: TransactionRow
     currency: str
@@ -29,14 +30,14 @@ class Facts:
     settled: HoldRow | None = None
     """The hold that the row settled."""
     corrected: TransactionRow | None = None
-    """The row that it answers."""
+    """The row that this row corrects."""
 
     def money(self, nanos: int) -> str:
         return money(nanos, self.currency)
 
     @property
     def amount(self) -> str:
-        """Without its sign, which the words tell."""
+        """Formats the amount without its sign, which the words express."""
         return self.money(abs(self.row.amount_nanos))
 
     @property
@@ -55,12 +56,12 @@ class Facts:
 
 
 def explain(facts: Facts) -> str:
-    """One or two sentences."""
+    """Returns one or two sentences."""
     return _BY_TYPE[facts.row.type](facts)
 
 
 def _held_thing(hold: HoldRow) -> str:
-    """What is held for: of an inference instance, one cycle."""
+    """Names the object of the hold: the resource, or one cycle of an inference instance."""
     name = thing(hold.ref_type, hold.ref_id)
     return f"cycle {hold.cycle} of {name}" if hold.ref_type == RefType.INFERENCE_INSTANCE else name
 
@@ -78,7 +79,7 @@ def _hold(facts: Facts, hold: HoldRow) -> str:
 
 
 def _outcome(facts: Facts, hold: HoldRow) -> str:
-    """What has become of a hold until now."""
+    """Describes the state of the hold."""
     if hold.used_nanos is None:
         return "What is not used is returned at the settlement."
     if hold.state == ChargeState.EXPIRED and hold.expired_at is not None:
@@ -153,7 +154,7 @@ def _refund(facts: Facts) -> str:
 
 
 def _answered(facts: Facts) -> str:
-    """The row that this one answers: its id, and what it did."""
+    """Describes the row that this row corrects: its id and its effect."""
     row = facts.row
     name = transaction_id_text(row.account_id, row.corrects_seq or 0)
     if facts.corrected is None:
@@ -193,7 +194,7 @@ def _bonus(facts: Facts) -> str:
 
 
 def _contract(facts: Facts) -> str:
-    """The contract that a grant is of, or the invoice that paid it."""
+    """Names the contract of a grant, or the invoice that paid it."""
     if facts.row.ref_type == RefType.CONTRACT:
         return str(facts.thing)
     return f"an enterprise contract{f', paid by {facts.thing}' if facts.thing else ''}"
@@ -223,7 +224,7 @@ _BY_TYPE: Final[dict[str, Callable[[Facts], str]]] = {
 def explain_recharge(
     row: RechargeViewRow, currency: str, block: RechargeBlock | None, next_try_at: datetime | None
 ) -> str:
-    """What auto-recharge does at present, in a few sentences."""
+    """Describes the current state of auto-recharge in a few sentences."""
     said = [_recharging(row, currency, block)]
     if row.in_flight:
         said.append("A payment is in progress.")
@@ -255,6 +256,6 @@ _BLOCKED: Final = {
 
 
 def _is_said(failure: str, block: RechargeBlock | None) -> bool:
-    """Whether the block tells the same already."""
+    """Returns whether the block already says the same as the failure."""
     is_limit = block == RechargeBlock.DAILY_LIMIT_REACHED and failure.startswith(DAILY_LIMIT)
     return is_limit or (block == RechargeBlock.NO_SAVED_CARD and failure == NO_CARD)

@@ -23,7 +23,7 @@ def parse_month(text: str) -> str:
 
 @lru_cache(maxsize=64)
 def months_until(year: int, month: int, count: int) -> tuple[str, ...]:
-    """The newest `count` months, oldest first."""
+    """Returns the newest `count` months, oldest first."""
     last = year * 12 + month - 1
     return tuple(f"{number // 12:04d}-{number % 12 + 1:02d}" for number in range(last - count + 1, last + 1))
 
@@ -49,5 +49,5 @@ async def monthly_summary(context: QueryContext, row: AccountRow, month: str | N
 
 
 async def monthly_summaries(context: QueryContext, row: AccountRow, last: int | None) -> list[MonthlyFiguresRow]:
-    """Oldest first."""
+    """Returns the summaries, oldest first."""
     return await context.loaders.months.load((row.id, _newest_months(context, last)))

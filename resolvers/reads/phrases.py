@@ -1,4 +1,4 @@
-"""How money, time and things are put in sentences. English, and the same for the same figures, wherever it runs."""
+"""Phrases: money, times and resources as English text. The same figures always give the same text."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 _UNITS: Final = ((_DAY, "day"), (_HOUR, "hour"), (_MINUTE, "minute"), (_SECOND, "second"))
-# From here on days say more than hours: a cycle is of 24 hours, not of a day.
+# From this duration on, days are clearer than hours: a cycle is 24 hours, not one day.
 _MANY_HOURS: Final = timedelta(hours=48)
-# Two times are told in one unit as long as its numbers are small ones: 15 of 60 minutes, not 270 of 1440.
+# Two durations share one unit only if the numbers are small: 15 of 60 minutes, not 270 of 1440.
 _SMALL: Final = 120
 
 
 def money(nanos: int, currency: str) -> str:
-    """Like "$1,234.50", "-$0.05", "12.00 EUR": exact, however many digits that takes."""
+    """Example: "$1,234.50", "-$0.05", "12.00 EUR". Exact, with as many digits as needed."""
     whole, _, fraction = format_nanos(abs(nanos)).partition(".")
     sign, amount = "-" if nanos < 0 else "", f"{int(whole):,}.{fraction}"
     return f"{sign}${amount}" if currency == "USD" else f"{sign}{amount} {currency}"
 
 
 def thing(ref_type: str, ref_id: str) -> str:
-    """Like "GPU instance #132", "volume v-1"."""
+    """Example: "GPU instance #132", "volume v-1"."""
     number = "#" if ref_id.isascii() and ref_id.isdecimal() else ""
     return f"{_THINGS[ref_type]} {number}{ref_id}"
 
@@ -55,7 +55,8 @@ def _counted(count: int, unit: str) -> str:
 
 
 def duration(length: timedelta) -> str:
-    """Like "1 hour 23 minutes", "24 hours", "3 days 1 hour"; to the second, with "about" where that is not exact."""
+    """Example: "1 hour 23 minutes", "24 hours", "3 days 1 hour". Rounded to the second, with "about" if that is not
+    exact."""
     seconds = (length + _SECOND / 2) // _SECOND
     about = "" if seconds * _SECOND == length else "about "
     parts, rest = [], seconds * _SECOND
@@ -69,7 +70,7 @@ def duration(length: timedelta) -> str:
 
 
 def part_of(part: timedelta, whole: timedelta) -> str:
-    """Like "15 of 60 minutes", "6 of 24 hours", "1 hour 23 minutes of 2 hours". Neither may be zero."""
+    """Example: "15 of 60 minutes", "6 of 24 hours", "1 hour 23 minutes of 2 hours". Neither may be zero."""
     for unit, name in _UNITS:
         if unit is _DAY and whole < _MANY_HOURS:
             continue
@@ -79,17 +80,17 @@ def part_of(part: timedelta, whole: timedelta) -> str:
 
 
 def day(moment: date) -> str:
-    """Like "23 November 2026"."""
+    """Example: "23 November 2026"."""
     return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}"
 
 
 def _clock(moment: datetime) -> str:
-    """As a clock shows it: cut to the second, and to the minute where the seconds are none."""
+    """Formats a time of day, cut to the second; without seconds if they are zero."""
     return f"{moment:%H:%M:%S}" if moment.second else f"{moment:%H:%M}"
 
 
 def period(start: datetime, end: datetime) -> str:
-    """Like "for 23 November 2026 UTC", "from 10:00 to 11:00 UTC on 23 November 2026"."""
+    """Example: "for 23 November 2026 UTC", "from 10:00 to 11:00 UTC on 23 November 2026"."""
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     if start.time() == end.time() == time() and start < end:
         days = (end - start).days
@@ -100,5 +101,5 @@ def period(start: datetime, end: datetime) -> str:
 
 
 def since(moment: datetime) -> str:
-    """Like "23 November 2026, 10:00", of UTC."""
+    """Example: "23 November 2026, 10:00". The time is UTC."""
     return f"{day(moment)}, {_clock(moment)}"

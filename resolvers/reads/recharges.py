@@ -1,4 +1,4 @@
-"""Auto-recharge as its owner sees it."""
+"""Auto-recharge, as the account's owner sees it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from resolvers.reads.explanations import explain_recharge
 
 
 def prefetch_auto_recharge(context: QueryContext, account_id: int) -> int:
-    """Prefetches the view. The account is the key for the fields below."""
+    """Prefetches the view. Returns the account, the key for the fields below."""
     context.loaders.auto_recharge.load((account_id, _day(context.now)))
     return account_id
 
 
 async def auto_recharge(context: QueryContext, account_id: int) -> RechargeViewRow | None:
-    """None where it was never set."""
+    """Returns None if auto-recharge was never set."""
     return await context.loaders.auto_recharge.load((account_id, _day(context.now)))
 
 
@@ -43,7 +43,7 @@ def prefetch_block(context: QueryContext, account_id: int) -> None:
 
 
 async def block(context: QueryContext, row: RechargeViewRow) -> RechargeBlock | None:
-    """Why no payment would be asked for; None if one would be."""
+    """Returns why no payment would be requested; None if one would be."""
     account = context.loaders.account.load(row.account_id)
     has_card = await has_saved_card(context, row.account_id)
     return block_of(
@@ -56,7 +56,7 @@ async def block(context: QueryContext, row: RechargeViewRow) -> RechargeBlock | 
 
 
 async def next_try_at(context: QueryContext, row: RechargeViewRow) -> datetime | None:
-    """None where it does not wait for a time."""
+    """Returns the time of the next try; None if auto-recharge does not wait for a time."""
     return _next_try_at(row, context.now, await block(context, row))
 
 

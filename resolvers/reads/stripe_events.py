@@ -1,4 +1,4 @@
-"""Stripe's events as operators see them."""
+"""Stripe events, as operators see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an operator looks at what caused a row: the pages of Stripe's dashboard, by kind of object."""
+"""Stripe links: the page of Stripe's dashboard for the object that caused a row."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PATHS: Final[dict[str, str]] = {
 
 
 def stripe_url(principal: Principal, row: TransactionRow) -> str | None:
-    """None for customers, who have no way into the dashboard, and for what is no object of Stripe's."""
+    """Returns None for customers, who cannot open the dashboard, and if the row was not caused by a Stripe object."""
     path = _PATHS.get(row.ref_type or "")
     if principal.scope != KeyScope.OPERATOR or path is None or row.ref_id is None:
         return None
-    # Ids of test mode that tell so have pages of their own; those that don't tell are found by the live page.
+    # Test-mode ids that contain `_test_` have their own pages. Other ids are found by the live page.
     mode = "/test" if "_test_" in row.ref_id else ""
     return f"{_DASHBOARD}{mode}/{path}/{quote(row.ref_id, safe='')}"

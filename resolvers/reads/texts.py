@@ -1,4 +1,4 @@
-"""Texts that are looked for. What nothing can be called matches nothing, unless no database can look for it."""
+"""Search texts. A text that no object can contain matches nothing, unless no database can search for it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SEARCH_RULE: Final = (
     "Search ignores case and compatibility forms: both texts are folded by Unicode's full case folding and NFKC, and"
     " a dot above an i is dropped. `STRASSE` finds `Straße`, and `istanbul` finds `İstanbul`. Accents count."
 )
-"""For descriptions; docs/rest.md says it at length."""
+"""For descriptions; docs/rest.md has the full rule."""
 
 
 def checked_characters(text: str, argument: str) -> str:
-    """Returns the text itself. Raises BadUserInput for NUL and for half of a surrogate pair."""
+    """Returns the text unchanged. Raises BadUserInput for NUL and for an unpaired surrogate."""
     check_unicode(text, argument)
     if "\x00" in text:
         msg = f"{argument} must not contain NUL characters"
@@ -24,7 +24,7 @@ def checked_characters(text: str, argument: str) -> str:
 
 
 def checked_length(text: str, argument: str, shortest: int, longest: int) -> str:
-    """Returns the text itself. Raises BadUserInput for another length too."""
+    """Returns the text unchanged. Raises BadUserInput also for an invalid length."""
     if not shortest <= len(text) <= longest:
         msg = f"{argument} must have {shortest} to {longest} characters, not {len(text)}"
         raise BadUserInput(msg)
