@@ -1,4 +1,4 @@
-"""What operators, and manage keys of an account, do to API keys. Each act is kept in the audit list."""
+"""API key mutations, for operators and for manage keys of an account. Each change is kept in the audit list."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ from schema.transaction import Transaction
 
 
 def _drop_null_defaults(schema: GraphQLSchema) -> None:
-    """An argument that may be left out says so by its type; `= null` on each would be noise in the SDL."""
+    """Removes `= null` defaults, which would be noise in the SDL: a nullable type already says that it may be
+    omitted."""
     for kind in schema.type_map.values():
         inputs: list[GraphQLArgument | GraphQLInputField] = []
         if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
@@ -50,7 +51,7 @@ def build_schema() -> strawberry.Schema:
 
 
 def graphql_schema() -> GraphQLSchema:
-    """What graphql-core executes."""
+    """Returns the schema that graphql-core executes."""
     return build_schema()._schema  # noqa: SLF001
 
 

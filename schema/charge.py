@@ -82,7 +82,7 @@ class Charge(Node):
             after=after,
             last=last,
             before=before,
-            # Where only their number is asked for, the rows are read all the same: they are few.
+            # The rows are read even if only their number is needed: there are few.
             page_projection=PageProjection(projection_of(info).of_rows),
         )
 

@@ -1,4 +1,4 @@
-"""The enumerations: the ledger's own words, with what they mean to a client."""
+"""Enumerations: the values of the ledger, with their meaning to a client."""
 
 from __future__ import annotations
 

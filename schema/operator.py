@@ -1,4 +1,4 @@
-"""What operators do to accounts. Each act is kept in the audit list (`Query.auditEntries`)."""
+"""Operator mutations: change accounts. Each change is kept in the audit list (`Query.auditEntries`)."""
 
 from __future__ import annotations
 

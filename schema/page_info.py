@@ -8,7 +8,7 @@ from execution.attributes import ROW_PROJECTION
 from resolvers.pages import Page
 
 CURSORS = {ROW_PROJECTION: ("hash",)}
-"""Of a field that makes cursors: those of ledger rows hold bytes of their hash."""
+"""Metadata of a field that creates cursors. Cursors of ledger rows contain bytes of their hash."""
 
 
 @strawberry.type(description="Position of a page in its list. Both flags are exact.")

@@ -1,4 +1,4 @@
-"""What the inputs and payloads of all mutations have."""
+"""The shared part of the inputs and payloads of all mutations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a page an operation reads, as the resolvers want to know it."""
+"""Page projection: what an operation reads of a page, as the resolvers take it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from execution.attributes import Projection
 from resolvers.pages import PageProjection
 
 OF_THE_LIST = ("account_id", "row_filter")
-"""What fields about the whole list read of its page: no row."""
+"""Attributes that fields about the whole list read from its page. They need no row."""
 
 
 def page_projection(projection: Projection) -> PageProjection:

@@ -33,7 +33,7 @@ def _shown(value: object) -> str:
 
 
 def parse_date_time(value: object) -> datetime:
-    """Raises BadUserInput for anything but RFC 3339 with a zone and at most six fraction digits."""
+    """Parses a DateTime. Raises BadUserInput for anything but RFC 3339 with a zone and at most six fraction digits."""
     if isinstance(value, str) and _DATE_TIME.fullmatch(value):
         try:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
@@ -71,7 +71,7 @@ def _parse_month_value(value: object) -> str:
 
 
 def _literal_parser(parse_value: Callable[[Any], Any]) -> Callable[..., Any]:
-    """Literals in a document go the way of variables; a float literal reaches it as text that it can refuse."""
+    """Parses literals in a document like variables. A float literal is passed as text, so that it can be refused."""
 
     def parse_literal(node: ValueNode, _variables: object = None) -> Any:
         if isinstance(node, StringValueNode):

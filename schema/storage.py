@@ -1,4 +1,4 @@
-"""What services tell of what is billed by time: volumes by the day, inference instances by the hour."""
+"""Storage mutations, for resources that are billed by time: volumes by the day, inference instances by the hour."""
 
 from __future__ import annotations
 

@@ -85,5 +85,6 @@ class Subscription:
 
 
 def _events(stream: object) -> AsyncGenerator[Any, None]:
-    """Strawberry wants this annotation; what is iterated is the stream, whose `aclose` works before the first event."""
+    """Casts the stream to the type that Strawberry requires. Unlike a generator, its `aclose` works before the first
+    event."""
     return cast("AsyncGenerator[Any, None]", stream)
