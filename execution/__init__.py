@@ -1,1 +1,1 @@
-"""From a document's text to a result. Knows nothing of billing."""
+"""Execution: turns the text of a document into a result. Knows nothing of billing."""

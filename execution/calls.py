@@ -1,4 +1,4 @@
-"""How the value of a field is got: what of Strawberry's own resolving is needed, and nothing else of it."""
+"""Field calls: how a field gets its value, with no more of Strawberry's resolving than needed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from strawberry.types.field import StrawberryField
 _DEFINITION: Final = "strawberry-definition"
 
 PREFETCH: Final = "prefetch"
-"""The key of a field's metadata for a function that asks for the field's rows before its parent is known.
+"""Metadata key for a function that requests the field's rows before its parent is known.
 
-Called with the context, the key that the parent's own function returned (None for a field of the root) and the
-field's arguments. It asks for rows and waits for none; it returns the key for the fields below, or None if there is
-nothing to ask for. What it raises is dropped: the resolver meets the same, and reports it.
+The function is called with the context, the key that the parent's function returned (None for a root field) and the
+field's arguments. It requests rows without waiting, and returns the key for the fields below, or None if there is
+nothing to request. Its errors are ignored: the resolver meets the same error and reports it.
 """
 
 
 def definition_of(field: GraphQLField) -> StrawberryField | None:
-    """Strawberry's field, if calling its resolver is all that Strawberry would do."""
+    """Returns Strawberry's field if Strawberry would do nothing but call its resolver, else None."""
     definition = field.extensions.get(_DEFINITION)
     if not isinstance(definition, StrawberryField) or definition.extensions or definition.permission_classes:
         return None
@@ -30,12 +30,12 @@ def definition_of(field: GraphQLField) -> StrawberryField | None:
 
 
 def attribute_of(definition: StrawberryField) -> str | None:
-    """The attribute that is the field's value, for a field that has no resolver."""
+    """Returns the attribute with the field's value, for a field without a resolver."""
     return definition.python_name if definition.base_resolver is None else None
 
 
 def method_of(definition: StrawberryField) -> Callable[[Any], Any] | None:
-    """The function of the source alone that gives the field's value at once."""
+    """Returns a function that takes only the source and returns the field's value without waiting, if there is one."""
     if definition.is_subscription:
         return _itself
     resolver = definition.base_resolver
@@ -47,12 +47,12 @@ def method_of(definition: StrawberryField) -> Callable[[Any], Any] | None:
 
 
 def _itself(event: Any) -> Any:
-    """A subscription's resolver gave the events; the field's value is the event."""
+    """Returns the event itself as the field's value: a subscription's resolver returned the events."""
     return event
 
 
 class OfClass:
-    """An `is_type_of` that looks at the class of an object alone, so that it need be asked once for each class."""
+    """An `is_type_of` that depends only on the object's class, so it need be called only once per class."""
 
     __slots__ = ("_class",)
 
@@ -64,7 +64,7 @@ class OfClass:
 
 
 class ResolverCall:
-    """A resolver with its parameters sorted out."""
+    """A resolver and how its parameters are passed."""
 
     __slots__ = ("_function", "_parent", "_self", "info")
 

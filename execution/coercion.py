@@ -1,7 +1,7 @@
-"""Functions that read input values, made once for their type: what is not as expected they leave to graphql-core.
+"""Coercion: functions that read input values, created once per type. Unexpected values are left to graphql-core.
 
-`coercer` does what graphql-core's `coerce_input_value` does, and `converter` what Strawberry's `convert_argument` does:
-those look at the type anew for each value, and an input object costs as much as a page of rows.
+`coercer` does the same as graphql-core's `coerce_input_value`, and `converter` the same as Strawberry's
+`convert_argument`. Those inspect the type again for each value, and an input object costs as much as a page of rows.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def _unexpected(_value: object) -> Any:
 
 @lru_cache(maxsize=1_024)
 def coercer(type_: GraphQLInputType) -> Read:
-    """From a variable's value to that of the type; to Undefined for any other value, and for some that are right."""
+    """Returns a function that coerces a variable's value to the type.
+
+    The function returns Undefined for invalid values, and for some valid ones.
+    """
     return _coercer(type_, ())
 
 
@@ -62,7 +65,7 @@ def _certain(type_: Any, above: tuple[GraphQLInputObjectType, ...]) -> Read:
     if isinstance(type_, GraphQLList):
         return _list_coercer(_coercer(type_.of_type, above))
     if isinstance(type_, GraphQLInputObjectType):
-        # Of one that can hold itself, graphql-core bounds the depth.
+        # If the type can contain itself, graphql-core limits the depth.
         return _unexpected if type_ in above or type_.is_one_of else _object_coercer(type_, (*above, type_))
     return _leaf_coercer(type_)
 
@@ -98,10 +101,10 @@ def _list_coercer(item: Read) -> Read:
 class _InputField(NamedTuple):
     name: str
     key: str
-    """In the value that is made."""
+    """The key in the new value."""
     read: Read
     default: Any
-    """Undefined where there is none."""
+    """Undefined if there is no default."""
     may_be_left_out: bool
 
 
@@ -135,11 +138,11 @@ def _object_coercer(type_: GraphQLInputObjectType, above: tuple[GraphQLInputObje
 
 
 class Unconvertible(Exception):
-    """A type that Strawberry's own function has to convert."""
+    """Only Strawberry's own function can convert this type."""
 
 
 def converter(type_: Any, config: StrawberryConfig, scalars: Mapping[object, object]) -> Read:
-    """From a coerced value to what a resolver takes. Raises Unconvertible."""
+    """Returns a function that converts a coerced value to the resolver's argument. Raises Unconvertible."""
     if isinstance(type_, StrawberryMaybe):
         raise Unconvertible
     if isinstance(type_, StrawberryOptional):
@@ -167,7 +170,7 @@ def _object_converter(type_: Any, config: StrawberryConfig, scalars: Mapping[obj
     if definition.from_input is not None or not definition.is_input:
         raise Unconvertible
     fields: list[StrawberryField] = definition.fields
-    # Strawberry has null for those that have no default of their own.
+    # Strawberry uses null for fields without a default.
     left_out = {field.python_name: None for field in fields if not _has_default(field)}
     read = [
         (

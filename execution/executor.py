@@ -1,4 +1,4 @@
-"""Executing one operation of a checked document."""
+"""Executor: executes one operation of a checked document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from execution.plans import Plan
 
 
 class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor by itself, each field of a mutation within what its context wants around it."""
+    """graphql-core's executor. Runs each field of a mutation inside the context's `around_field`."""
 
     def execute_field(
         self, parent_type: GraphQLObjectType, source: Any, details: list[FieldDetails], path: Path, position: Any
@@ -155,7 +155,7 @@ async def run_by_reference(
     context: object,
     source: object = None,
 ) -> ExecutionResult:
-    """The same by graphql-core's own executor."""
+    """Runs an operation with graphql-core's own executor."""
     found = execute(
         schema,
         document.ast,

@@ -1,6 +1,6 @@
-"""Values from outside: those of an operation's variables and of a field's arguments, their types worked out once.
+"""Inputs: values of an operation's variables and of a field's arguments. Their types are inspected once.
 
-What is not as expected is left to graphql-core, which then makes its errors.
+Unexpected values are left to graphql-core, which creates its own errors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_VARIABLE_ERRORS: Final = 50
 class _Variable(NamedTuple):
     signature: GraphQLVariableSignature
     default: Any
-    """Undefined where leaving the variable out needs a closer look; `_ABSENT` where it stays without a value."""
+    """Undefined if an omitted variable needs closer inspection; `_ABSENT` if it stays without a value."""
     read: Read
 
 
@@ -115,12 +115,12 @@ class _FromVariable(NamedTuple):
     variable: str
     python_name: str
     convert: Read | None
-    """None where the value is what the resolver takes."""
+    """None if the resolver takes the value unchanged."""
     required: bool
 
 
 class Arguments:
-    """The arguments of one field, under their Python names, input objects as Strawberry's instances."""
+    """The arguments of one field, by their Python names, with input objects as Strawberry instances."""
 
     def __init__(
         self, schema: GraphQLSchema, field: GraphQLField, node: FieldNode, definition: StrawberryField
@@ -131,9 +131,11 @@ class Arguments:
         self._node = node
         self._definition = definition
         self.constant: Mapping[str, Any] | None = None
-        """All of them, where no variable is among them; None too where they are refused, whenever the field is run."""
+        """All arguments, if none is a variable. None also if they are invalid, which each run of the field then
+        reports."""
         self._others: Mapping[str, Any] | None = None
-        """Those that are not a variable's value, and the defaults of those that are; None: look again at every run."""
+        """Arguments that are not variables, and defaults of those that are. None means that each run inspects them
+        again."""
         self._from_variables: list[_FromVariable] = []
         try:
             if not uses_variables(node.arguments or ()):
@@ -144,7 +146,7 @@ class Arguments:
             pass
 
     def _without_variables(self) -> Mapping[str, Any]:
-        """The arguments that are no variable's value, and the defaults of those that are."""
+        """Returns the arguments that are not variables, and the defaults of those that are."""
         ours = [one for one in self._node.arguments or () if not isinstance(one.value, VariableNode)]
         required = {
             one.name.value
@@ -158,7 +160,7 @@ class Arguments:
         return self._converted(get_argument_values(field, node, VariableValues({}, {})))
 
     def _all_direct(self) -> bool:
-        """Whether each variable is an argument's whole value; notes which."""
+        """Returns whether each variable is the whole value of an argument. Also notes these arguments."""
         by_name = {self._config.name_converter.from_argument(one): one for one in self._definition.arguments}
         for argument in self._node.arguments or ():
             value, name = argument.value, argument.name.value
@@ -186,7 +188,7 @@ class Arguments:
             return lambda value: convert_argument(value, type_, self._registry, self._config)
 
     def values(self, variables: VariableValues) -> Mapping[str, Any]:
-        """Raises what graphql-core and Strawberry raise for values that don't fit."""
+        """Returns the arguments. Raises the errors of graphql-core and Strawberry for invalid values."""
         if self._others is None:
             return self._made(variables)
         coerced = variables.coerced

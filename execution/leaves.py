@@ -1,4 +1,4 @@
-"""Source code that serializes the leaves of an answer."""
+"""Leaves: generates source code that serializes scalars and enums."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from graphql.pyutils import is_awaitable
 
 
 class Surprise(Exception):
-    """A value that compiled code is not sure about. The reference executor is asked, and makes any error of it."""
+    """Compiled code cannot handle a value. The reference executor is asked instead, and creates any error."""
 
 
 def surprise(_value: object = None) -> NoReturn:
@@ -30,29 +30,31 @@ def surprise(_value: object = None) -> NoReturn:
 
 
 def unusual(serialized: Any) -> Any:
-    """What is no string may be right too: a number, or an object of JSON."""
+    """Accepts a serialized value that is not a string, such as a number or a JSON object. Raises Surprise for no
+    value."""
     if serialized is None or serialized is Undefined or is_awaitable(serialized):
         raise Surprise
     return serialized
 
 
 class FixedPoint(NamedTuple):
-    """An integer of the smallest unit as a plain decimal, without the zeros at its end beyond the `least` digits."""
+    """Serializes an integer of the smallest unit as a plain decimal, without trailing zeros beyond the `least`
+    digits."""
 
     digits: int
-    """After the point: up to 18."""
+    """Number of fraction digits, at most 18."""
     least: int
 
 
 Form = FixedPoint | Literal["time", "day"]
-"""How a scalar serializes what compiled C code can serialize too: integers as `FixedPoint`, datetimes in UTC as RFC
-3339 with six fraction digits ("time"), dates as YYYY-MM-DD ("day")."""
+"""A form that compiled C code can serialize too: integers as `FixedPoint`, datetimes in UTC as RFC 3339 with six
+fraction digits ("time"), dates as YYYY-MM-DD ("day")."""
 
 _FORM: Final = "serialized_form"
 
 
 def serialized_as(form: Form, coerce: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Says of a scalar's function which form its strings have, so that it need not be called for them."""
+    """Marks a scalar's function with the form of its strings, so that it need not be called for them."""
     setattr(coerce, _FORM, form)
     return coerce
 
@@ -63,10 +65,10 @@ def form_of(coerce: Callable[[Any], Any]) -> Form | None:
 
 @lru_cache(maxsize=256)
 def is_strict(coerce: Callable[[Any], Any]) -> bool:
-    """Whether it refuses by itself what no scalar is made of."""
+    """Returns whether the function itself refuses values that no scalar serializes."""
 
     async def awaitable() -> None:
-        """Never awaited."""
+        """A coroutine that is never awaited."""
 
     coroutine = awaitable()
     try:
@@ -81,7 +83,7 @@ def is_strict(coerce: Callable[[Any], Any]) -> bool:
     return True
 
 
-# What custom scalars are given: no coroutine, no exception and no None is among these.
+# Classes of values that custom scalars get. They include no coroutine, no exception and not None.
 PLAIN: Final = frozenset(
     {
         str,
@@ -101,7 +103,7 @@ PLAIN: Final = frozenset(
 
 
 def enum_names(enum: GraphQLEnumType) -> dict[Any, str]:
-    """The names by what resolvers return: the values, and the members of a Python enum that stands behind them."""
+    """Returns the enum's names by resolver result: the values, and the members of the Python enum, if any."""
     values = [value.value for value in enum.values.values()]
     values += list(getattr(enum, "wrapped_cls", ()))
     names: dict[Any, str] = {}
@@ -114,7 +116,7 @@ def enum_names(enum: GraphQLEnumType) -> dict[Any, str]:
 
 
 class Scope:
-    """The names that generated code uses for objects of this program."""
+    """The names of this program's objects in generated code."""
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {"surprise": surprise, "unusual": unusual, "PLAIN": PLAIN}
@@ -143,7 +145,7 @@ _BUILT_IN: Final[dict[GraphQLLeafType, Callable[[str], str]]] = {
 
 
 def leaf_code(leaf: GraphQLLeafType, value: str, scope: Scope) -> str:
-    """An expression that serializes what the variable `value` holds, and raises for None."""
+    """Returns an expression that serializes the variable `value` and raises for None."""
     if leaf in _BUILT_IN:
         return _BUILT_IN[leaf](value)
     if isinstance(leaf, GraphQLEnumType):

@@ -1,7 +1,7 @@
-"""Bounds on what a document may ask for, counted over its fragments as they are spread.
+"""Limits: bounds on a document, counted with its fragments expanded where they are spread.
 
-Each fragment is measured once, so a document that spreads fragments within fragments costs no more to measure than
-it has tokens, however large its expansion would be.
+Each fragment is measured only once, so measuring nested fragments costs no more than the document has tokens, however
+large the expansion would be.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from graphql import (
 )
 
 MAX_NUMBER_LENGTH: Final = 100
-"""Far more than any type holds. graphql-core reads all that there are, and Python refuses those of thousands."""
+"""Far more than any type can hold. graphql-core parses all digits, and Python refuses numbers with thousands of
+digits."""
 
 
 MAX_REPETITIONS: Final = 20
@@ -132,7 +133,7 @@ def _count(directives: tuple[DirectiveNode, ...] | None) -> int:
 
 
 def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
-    """What the document has too much of; empty where it is within the limits."""
+    """Returns an error for each limit that the document exceeds."""
     operations = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
     measure = _Measure(document)
     errors: list[GraphQLError] = []
@@ -156,7 +157,7 @@ def exceeded(document: DocumentNode, limits: Limits) -> list[GraphQLError]:
 
 
 def overlong_numbers(document: DocumentNode) -> list[GraphQLError]:
-    """Numbers that are too long for any type to look at."""
+    """Returns an error for each number that is too long for any type."""
     assert document.loc is not None
     errors = []
     token = document.loc.start_token.next

@@ -1,20 +1,25 @@
-"""Shapes of whole subtrees of an answer, by which compiled C code serializes them (`serializer.c`).
+"""Native shapes: descriptions of whole subtrees of an answer, by which compiled C code serializes them
+(`serializer.c`).
 
-It does what the functions do that `execution.subtrees` makes of Python source, object by object and value by value,
-and raises as they do for whatever it is not sure about. A shape is a tuple; it begins with its kind, and whether there
-may be a null in its place:
+The C code does the same as the functions that `execution.subtrees` generates, object by object and value by value, and
+raises as they do for values that it cannot handle. A shape is a tuple. It begins with its kind and whether it may be
+null:
 
     (TEXT | BOOLEAN | INT | TEXT_OF_INT, nullable)
-    (ENUM, nullable, names)                         the names by what resolvers return
+    (ENUM, nullable, names)
     (CALL | TIME | DAY, nullable, serialize, plain, unusual)
     (FIXED_POINT, nullable, serialize, plain, unusual, digits, least)
     (LIST, nullable, shape of an item)
     (OBJECT, nullable, known, admit, is_type_of, template, ((key, getter, shape), …))
 
-`serialize` is the scalar's own function, for what C does not serialize itself; `plain` are the classes that it may be
-given, None for any; `unusual` is given its result when that is not a string. `known` are the classes of objects that
-`admit` let through; `is_type_of`, or None, is asked of every object; `template` is the object's dict with nulls in the
-places of the fields, whose getter is an attribute's name or a function of the object.
+- `names`: the enum's names by resolver result.
+- `serialize`: the scalar's own function, for values that C does not serialize itself.
+- `plain`: the classes of values that `serialize` may get; None means any.
+- `unusual`: gets the result of `serialize` if it is not a string.
+- `known`: classes of objects that `admit` has accepted.
+- `is_type_of`: called for every object, unless it is None.
+- `template`: the object's dict, with null for each field.
+- `getter`: the name of an attribute, or a function of the object.
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ from execution.leaves import PLAIN, enum_names, form_of, is_strict, unusual
 from execution.subtrees import Function, LaterField, PureField, SubtreeWriter, admit
 
 IS_COMPILED: Final = find_spec("execution._serializer") is not None
-"""Not where it was installed without a C compiler."""
+"""False if the package was installed without a C compiler."""
 
 if TYPE_CHECKING or IS_COMPILED:
     from execution import _serializer
@@ -52,7 +57,7 @@ Shape = tuple[Any, ...]
 
 
 class ShapeWriter:
-    """As a SubtreeWriter; names stand for shapes."""
+    """Does the same as SubtreeWriter, with names of shapes instead of functions."""
 
     def __init__(self) -> None:
         self._objects: dict[str, Shape] = {}
@@ -119,5 +124,5 @@ Writer = ShapeWriter | SubtreeWriter
 
 
 def best_writer() -> Writer:
-    """What serializes by C, where that is compiled."""
+    """Returns the writer for C code if it is compiled, else the one for Python."""
     return ShapeWriter() if IS_COMPILED else SubtreeWriter()

@@ -1,8 +1,9 @@
-"""Coroutines that are begun at once, and waited for only where they really wait.
+"""Pending values: coroutines that start at once and are awaited only if they really wait.
 
-A resolver that needs nothing from outside, or whose rows are there already, is done at its first step: it costs no
-task. One that waits goes on later, in a task of its own where it has siblings: so it may wait for futures, locks and
-other coroutines, but must not hold what belongs to the task it began in (`asyncio.timeout`, a task group) meanwhile.
+A resolver that needs nothing from outside, or whose rows are already read, ends at its first step and costs no task. A
+resolver that waits continues later, in its own task if it has siblings. So it may wait for futures, locks and other
+coroutines. While it waits it must not hold anything bound to the task in which it started (`asyncio.timeout`, a task
+group).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 
 class Begun:
-    """A coroutine that has run up to its first wait. Awaited once, it goes on from there."""
+    """A coroutine that has run until its first wait. Await it once to continue."""
 
     __slots__ = ("_coroutine", "_waits_for")
 
@@ -29,7 +30,7 @@ class Begun:
             try:
                 yield waits_for
             except GeneratorExit:
-                # Nobody waits any more: the coroutine, left behind beside this, may have been closed before.
+                # Nobody waits any more. The coroutine may already be closed, because both may be abandoned at once.
                 self._coroutine.close()
                 raise
             except BaseException as error:  # noqa: BLE001  cancellation too goes to the coroutine, as by `await`
@@ -42,22 +43,22 @@ class Begun:
 
 
 def begin(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """The coroutine's result, or a `Begun` if it has to wait. Raises what it raises."""
+    """Starts the coroutine. Returns its result, or a `Begun` if it has to wait. Raises the coroutine's error."""
     try:
         waits_for = coroutine.send(None)
     except StopIteration as stop:
         return stop.value
     if waits_for is not None:
-        # By this a future tells the task that it was yielded to, that `await` did so. No task has seen it yet, and
-        # another coroutine may come to wait for the same future meanwhile: it is set again when a task does.
+        # This flag tells a task that the future was yielded by `await`. No task has seen the future yet, and another
+        # coroutine may wait for it in the meantime. It is set again before a task sees it.
         waits_for._asyncio_future_blocking = False  # noqa: SLF001
     return Begun(coroutine, waits_for)
 
 
 async def all_of(awaitables: Sequence[Awaitable[Any]]) -> Sequence[Any]:
-    """Their results in order, when all have come to an end; raises the first one's error then.
+    """Returns the results in order when all have ended. If any failed, raises the error of the first one in order.
 
-    None is cancelled because another failed: they may wait for the same read as fields that go on.
+    None is cancelled if another fails, because fields that continue may wait for the same read.
     """
     if len(awaitables) == 1:
         return [await awaitables[0]]

@@ -1,4 +1,4 @@
-"""Subscriptions: a source of events, and each event's answer as a run of its own."""
+"""Subscriptions: a source of events, and a separate run for each event's answer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ async def source_of(
     variables: dict[str, Any] | None,
     context: object,
 ) -> AsyncIterator[Any] | ExecutionResult:
-    """The events of a subscription, or the errors that kept it from beginning.
+    """Returns the events of a subscription, or the errors that kept it from starting.
 
-    It begins once, so graphql-core does it; the events' answers are made by `run` or `run_by_reference`.
+    A subscription starts only once, so graphql-core starts it. `run` or `run_by_reference` answers its events.
     """
     executor = Executor.build(
         schema,

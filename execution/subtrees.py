@@ -1,6 +1,6 @@
-"""Source code that serializes whole subtrees of an answer: objects whose fields need nothing but the object itself.
+"""Subtrees: generates source code that serializes whole subtrees of an answer, whose fields need only the object.
 
-Of each such selection one Python function is made, which takes the source and returns the dict, like
+Each such selection becomes one Python function that takes the source and returns the dict, such as
 
     def object_7(v):
         if v.__class__ not in known_8:
@@ -12,8 +12,8 @@ Of each such selection one Python function is made, which takes the source and r
             "id": (x1 if x1.__class__ is str else surprise()),
         }
 
-It raises for whatever it is not sure about. It makes no error of its own: the caller drops what was raised and goes
-through the same fields one by one.
+The function raises for any value that it cannot handle. Its error is never reported: the caller ignores the error and
+executes the same fields one by one.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ LISTS = frozenset({list, tuple})
 
 @dataclass(frozen=True, slots=True)
 class PureField:
-    """A field that the object alone gives the value of."""
+    """A field whose value depends only on the object."""
 
     key: str
     type: GraphQLOutputType
     attribute: str | None
     method: Function | None
     serialized: str | None
-    """What every object has here: the name of its type."""
+    """The value for every object: the name of its type."""
     selection: str | None
-    """The name of the function that serializes the objects in it."""
+    """The name of the function that serializes the objects in the field's value."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaterField:
-    """A field of a selection that is filled in afterwards: its place in the answer is kept."""
+    """A field that is filled in later. Its place in the answer is reserved."""
 
     key: str
 
 
 def admit(known: set[type], value: object, is_type_of: OfClass | None = None) -> None:
-    """Lets objects of this class be read; exceptions, awaitables and nothing at all are not for reading."""
+    """Adds the object's class to the known classes. Raises Surprise for exceptions, awaitables, None and Undefined."""
     if value is None or value is Undefined or isinstance(value, Exception) or is_awaitable(value):
         raise Surprise
     if is_type_of is not None and not is_type_of(value, None):
@@ -71,7 +71,7 @@ def admit(known: set[type], value: object, is_type_of: OfClass | None = None) ->
 
 
 class SubtreeWriter:
-    """Collects the functions of one plan; `built` makes them all."""
+    """Collects the functions of one plan. `built` compiles all of them."""
 
     def __init__(self) -> None:
         self._scope = Scope()
@@ -79,7 +79,7 @@ class SubtreeWriter:
         self._functions: list[str] = []
 
     def object_function(self, type_: GraphQLObjectType, fields: Sequence[PureField | LaterField]) -> str:
-        """The name of the function that serializes the fields of an object."""
+        """Adds a function that serializes the fields of an object, and returns its name."""
         known = self._scope.name("known_", set())
         lines = [f"if v.__class__ not in {known}:", f"    admit({known}, v)"]
         if type_.is_type_of is not None:
@@ -100,11 +100,11 @@ class SubtreeWriter:
         return self._function("object_", [*lines, "return {", *serialized, "}"])
 
     def value_function(self, type_: GraphQLOutputType, selection: str | None) -> str:
-        """The name of the function that serializes a value of the type."""
+        """Adds a function that serializes a value of the type, and returns its name."""
         return self._function("value_", [f"return {self._serialized(type_, 'v', selection)}"])
 
     def built(self) -> dict[str, Any]:
-        """Each function by its name."""
+        """Compiles the functions and returns them by name."""
         space = dict(self._scope.names)
         exec("\n".join(self._functions), space)  # noqa: S102  nothing of a client's is in it but names that were parsed
         return space
