@@ -1,1 +1,1 @@
-"""Tables, statements and transactions: the only place that holds SQL."""
+"""Database: tables, statements and transactions. The only place that contains SQL."""

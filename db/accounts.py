@@ -1,4 +1,4 @@
-"""Reading accounts and their monthly figures."""
+"""Accounts: reads accounts and their monthly figures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _months_statement(postgresql: bool) -> Select[Any]:
 def monthly_figures(
     postgresql: bool, account_ids: Sequence[int], first: str, last: str
 ) -> Read[dict[tuple[int, str], MonthlyFiguresRow]]:
-    """By (account, month), of the months from first to last; a month without data has none."""
+    """Reads figures by (account, month), from the first month to the last. A month without data has no entry."""
     given = {"account_ids": list(account_ids), "first": first, "last": last}
     wanted = Wanted(_months_statement(postgresql), given)
     return Read((wanted,), lambda found: {(row[0], row[1]): MonthlyFiguresRow._make(row) for row in found[0]})
@@ -73,7 +73,8 @@ def _search_parameters(search: str | None, search_id: int | None) -> dict[str, A
 async def account_page(
     snapshot: Snapshot, *, limit: int, after: int | None, search: str | None, search_id: int | None
 ) -> list[AccountRow]:
-    """Newest first. `search` is part of a name or external id; `search_id` an account it may name outright."""
+    """Returns a page, newest first. `search` is a part of a name or external id; `search_id` is the number of an
+    account."""
     parameters: dict[str, Any] = {"rows": limit} | _search_parameters(search, search_id)
     if after is not None:
         parameters["after"] = after
@@ -94,6 +95,6 @@ async def account_count(snapshot: Snapshot, search: str | None, search_id: int |
 
 
 async def account_now(connection: WriteConnection, account_id: int) -> AccountRow:
-    """As it was committed last; others may be posting meanwhile."""
+    """Returns the account as committed. It is not locked, so others may post to it."""
     statement = select(*columns(_ACCOUNT, AccountRow)).where(_ACCOUNT.c.id == account_id)
     return AccountRow._make((await connection.execute(statement)).one())

@@ -1,4 +1,4 @@
-"""The audit list: entries are added to it in the acts' own transactions, and read newest first."""
+"""Audit list: entries are added in the transaction of the change, and read newest first."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from db.tables import timestamp
 
 _ENTRY = tables.audit_entries
 
-# Entries get their numbers under this lock, so they are committed in the order of their numbers: whoever has read up to
-# one will not find another below it later. It is the last lock that an act takes.
+# Entries get their numbers under this lock, so they are committed in order: a reader who has read up to a number never
+# finds a smaller one later. It is always the last lock of a transaction.
 _NUMBERING_LOCK: Final = 7_245_310_905
 
 
 async def lock_audit_entries(connection: AsyncConnection) -> None:
-    """Until the transaction ends, no other adds an entry."""
+    """Locks the list: until the transaction ends, no other transaction adds an entry."""
     if is_postgresql(connection):
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({_NUMBERING_LOCK})"))
 
 
 async def insert_audit_entry(connection: AsyncConnection, values: dict[str, Any]) -> None:
-    """The list must be locked. `values` are those of an `AuditEntryRow` but its id."""
+    """Adds an entry. The list must be locked. `values` are those of an `AuditEntryRow` except its id."""
     await connection.execute(insert(_ENTRY).values(**values))
 
 

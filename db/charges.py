@@ -1,4 +1,4 @@
-"""Reading charges and holds: pages and counts of charges, and those that ledger rows belong to."""
+"""Charges: reads charges and holds, as pages, as counts, and by their ledger rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOLD_COLUMNS: Final = tuple(columns(_HOLD, HoldRow))
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """All that a statement's text depends on."""
+    """Everything that determines a statement's text."""
 
     postgresql: bool
     states: int | None
@@ -67,7 +67,8 @@ def _parameters(row_filter: ChargeFilter, window: Window | None = None) -> dict[
 
 
 def _bounds(charge: Any, account: ColumnElement[int], shape: _Shape) -> list[ColumnElement[bool]]:
-    """A charge is opened when its first row is written, so a bound in time is a bound of `first_seq`."""
+    """Returns the bounds of the list. A charge opens with its first row, so a bound in time is a bound of
+    `first_seq`."""
     first_seq = charge.c.first_seq
     bounds: list[ColumnElement[bool]] = [charge.c.account_id == account]
     if shape.after:
@@ -82,7 +83,7 @@ def _bounds(charge: Any, account: ColumnElement[int], shape: _Shape) -> list[Col
 
 
 def _runs(account: ColumnElement[int], shape: _Shape) -> list[Select[Any]]:
-    """Stretches of an index that hold the list together, each in the order of `first_seq`."""
+    """Returns ranges of an index that together make up the list, each in the order of `first_seq`."""
 
     def run(*numbers: tuple[str, int]) -> Select[Any]:
         charge = _CHARGE.alias()
@@ -92,7 +93,7 @@ def _runs(account: ColumnElement[int], shape: _Shape) -> list[Select[Any]]:
         )
 
     def look_up(ref_type: int) -> Select[Any]:
-        """By the primary key: one charge at most."""
+        """Finds at most one charge, by the primary key."""
         charge = _CHARGE.alias()
         states = (charge.c.state == bindparam(f"state_{number}") for number in range(shape.states or 0))
         return select(*(charge.c[name] for name in ChargeRow._fields)).where(
@@ -143,7 +144,7 @@ def _statements(shape: _Shape, counting: bool) -> tuple[Select[Any], Select[Any]
 def charge_pages(
     postgresql: bool, account_ids: Sequence[int], row_filter: ChargeFilter, window: Window
 ) -> Read[dict[int, list[ChargeRow]]]:
-    """Up to `window.limit` charges of each account: newest first, or oldest first if the window wants the oldest."""
+    """Reads up to `window.limit` charges per account, newest first, or oldest first if the window is `oldest`."""
     one, each = _statements(_shape(postgresql, row_filter, window), counting=False)
 
     def pages(found: Mapping[int, Rows]) -> dict[int, list[ChargeRow]]:
@@ -160,7 +161,7 @@ def charge_counts(postgresql: bool, account_ids: Sequence[int], row_filter: Char
 def charges_by_ref(
     postgresql: bool, refs: Collection[tuple[int, str, str]]
 ) -> Read[dict[tuple[int, str, str], ChargeRow]]:
-    """By (account, ref type, ref id)."""
+    """Reads charges by (account, ref type, ref id)."""
     key = (_CHARGE.c.account_id, _CHARGE.c.ref_type, _CHARGE.c.ref_id)
 
     def by_ref(rows: Iterable[Any]) -> dict[tuple[int, str, str], ChargeRow]:
@@ -170,7 +171,7 @@ def charges_by_ref(
 
 
 def charges_by_first_row(postgresql: bool, ids: Collection[tuple[int, int]]) -> Read[dict[tuple[int, int], ChargeRow]]:
-    """By (account, first seq)."""
+    """Reads charges by (account, first seq)."""
     key = (_CHARGE.c.account_id, _CHARGE.c.first_seq)
 
     def by_first_row(rows: Iterable[Any]) -> dict[tuple[int, int], ChargeRow]:
@@ -180,7 +181,7 @@ def charges_by_first_row(postgresql: bool, ids: Collection[tuple[int, int]]) -> 
 
 
 def opened_holds(postgresql: bool, ids: Collection[tuple[int, int]]) -> Read[dict[tuple[int, int], HoldRow]]:
-    """By the (account, seq) of the row that opened it."""
+    """Reads holds by the (account, seq) of the row that opened them."""
     key = (_HOLD.c.account_id, _HOLD.c.hold_seq)
 
     def by_first_row(rows: Iterable[Any]) -> dict[tuple[int, int], HoldRow]:
@@ -190,7 +191,7 @@ def opened_holds(postgresql: bool, ids: Collection[tuple[int, int]]) -> Read[dic
 
 
 def settled_holds(postgresql: bool, ids: Collection[tuple[int, int]]) -> Read[dict[tuple[int, int], HoldRow]]:
-    """By the (account, seq) of the row that settled it."""
+    """Reads holds by the (account, seq) of the row that settled them."""
     key = (_HOLD.c.account_id, _HOLD.c.settled_seq)
 
     def by_last_row(rows: Iterable[Any]) -> dict[tuple[int, int], HoldRow]:

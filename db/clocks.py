@@ -1,4 +1,4 @@
-"""This machine's clock beside the database's."""
+"""Clocks: compares this machine's clock with the database's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], datetime]
 
 SERVER_TIME: Final = func.clock_timestamp(type_=DateTime(timezone=True))
-"""PostgreSQL: the time at which it is read, whenever the transaction began."""
+"""PostgreSQL: the time when it is read, not the time when the transaction began."""
 
 
 _SERVER_CLOCK: Final = select(SERVER_TIME)
@@ -37,31 +37,35 @@ class ClockReading(NamedTuple):
 
     @property
     def ahead(self) -> timedelta:
-        """By how much our clock is ahead, at the least; negative if it is behind."""
+        """The minimum by which our clock is ahead; negative if it is behind."""
         return self.ours - self.theirs
 
 
 def reading_between(before: datetime, server: datetime, after: datetime) -> ClockReading:
-    """The server was read between our two readings, nobody knows when: ours is taken for the time that fits best."""
+    """Returns a reading of both clocks, given our time before and after reading the server's.
+
+    Of our times in between, the one closest to the server's time is used.
+    """
     return ClockReading(max(before, min(server, after)), server)
 
 
 async def read_server_clock(database: Database, clock: Clock) -> ClockReading:
-    """PostgreSQL."""
+    """Reads the server's clock. PostgreSQL only."""
     before = clock()
     [[server]] = await database.read(_SERVER_CLOCK)
     return reading_between(before, server, clock())
 
 
 async def lock_briefly(connection: AsyncConnection, seconds: float, clock: Clock) -> ClockReading:
-    """PostgreSQL: bounds each wait for a lock in this transaction, and reads the server's clock on the way."""
+    """Limits each wait for a lock in this transaction, and reads the server's clock in the same statement. PostgreSQL
+    only."""
     before = clock()
     server = (await connection.execute(_LOCK_BRIEFLY, {"milliseconds": str(round(seconds * 1000))})).one()[0]
     return reading_between(before, server, clock())
 
 
 async def newest_row_time(database: Database) -> datetime | None:
-    """Of all accounts; None if there are no rows. It reads the accounts, not their rows."""
+    """Returns the time of the newest row of all accounts, or None if there is no row. Reads only the accounts."""
     rows: Sequence[Any] = await database.read(_NEWEST_ROW)
     newest: datetime | None = rows[0][0]
     return newest

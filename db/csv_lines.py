@@ -1,7 +1,7 @@
-"""Lines of CSV (RFC 4180) as PostgreSQL prints them: a row costs a fraction of what it takes to bring it to Python.
+"""CSV lines (RFC 4180), built by PostgreSQL: this costs a fraction of transferring the rows to Python.
 
-They are to the byte what `gateway/rest` prints of the same rows, which SQLite leaves to it:
-`tests/gateway/test_csv_lines.py`. Words of ours (types, ids, times) need no quotes; free text may.
+The lines are byte for byte those that `gateway/rest` builds from the same rows for SQLite
+(`tests/gateway/test_csv_lines.py`). Types, ids and times need no quotes; free text may need them.
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ from db.transactions.pages import transaction_page_statement
 from db.usage import usage_page_statement
 
 _TO_QUOTE: Final = '",\r\n'
-# What spreadsheets take for a formula: gateway/rest/exports.py says why.
+# Text that spreadsheets take for a formula: see gateway/rest/exports.py.
 _FORMULA: Final = "^'*[=+@\t\r\n＝＋－＠-]"
 
 Part = ColumnElement[Any]
 Cell = tuple[str | Part, ...]
-"""What is printed one after the other, null for nothing: text of ours, and whatever PostgreSQL prints by itself."""
+"""The parts of a cell, concatenated. A str is constant text, any other part is formatted by PostgreSQL, and null is
+empty."""
 
 
 class Lines(NamedTuple):
-    """Of some rows that follow each other."""
+    """The lines of consecutive rows."""
 
     text: bytes
     row_count: int
     last: Any
-    """The position of the last row; None where there is none."""
+    """Position of the last row; None if there is no row."""
 
 
 def _constant(text: str) -> ColumnElement[str]:
-    """Written into the statement as it is, rather than sent along as a parameter each time."""
+    """Returns a constant that is written into the statement instead of sent as a parameter each time."""
     quoted = text.replace("'", "''")
     return literal_column(f"'{quoted}'", String())
 
 
 def _money(nanos: Part) -> Part:
-    """Two fraction digits, or as many more as it takes."""
+    """Formats money with two fraction digits, or more if needed."""
     dollars = nanos * literal_column("0.000000001", Numeric())
     is_whole_cents = nanos % literal_column("10000000") == literal_column("0")
     return case((is_whole_cents, func.round(dollars, literal_column("2"))), else_=func.trim_scale(dollars))
@@ -58,7 +59,8 @@ def _matches(text: Part, pattern: str) -> ColumnElement[bool]:
 
 
 def _is_plain(text: Part) -> ColumnElement[bool]:
-    """Begins with a letter and has nothing to quote, as nearly all: this costs half of a regular expression."""
+    """Whether the text begins with a letter and needs no quotes, as most texts. Costs half as much as a regular
+    expression."""
     first = collate(text, "C")
     return and_(
         first >= _constant("A"),
@@ -107,14 +109,14 @@ def _usage_day(row: Any) -> list[Cell]:
         (row.calls,),
         (row.input_tokens,),
         (row.output_tokens,),
-        # Both may be as large as 64 bits allow.
+        # Each of the two may be as large as 64 bits allow.
         (row.input_tokens.cast(Numeric()) + row.output_tokens,),
         (_money(row.cost_nanos),),
     ]
 
 
 def _line(cells: list[Cell]) -> Part:
-    """All in one call: each part costs its printing alone, and each text of ours that follows another one nothing."""
+    """Returns the line as one call. A part costs only its formatting, and constant texts in a row are merged."""
     parts: list[Part] = []
     ours = ""
     for cell in cells:
@@ -129,8 +131,8 @@ def _line(cells: list[Cell]) -> Part:
 
 
 def _lines(page: FromClause, cells: list[Cell], position: list[Part]) -> Select[Any]:
-    """One row: the lines of the page in its order, their number, and the position of the last."""
-    # As the bytes that are sent to a client: to Python they need not become text.
+    """Selects one row: the lines of the page in order, their number, and the position of the last line."""
+    # Return the bytes that are sent to the client, so that Python need not decode them.
     text = func.textsend(func.string_agg(_line(cells), _constant("")))
     return select(text, func.count(), *(func.array_agg(one)[func.count()] for one in position)).select_from(page)
 
@@ -150,14 +152,14 @@ def _usage_lines(page_statement: Select[Any]) -> Select[Any]:
 async def transaction_lines(
     snapshot: Snapshot, account_id: int, row_filter: TransactionFilter, window: Window
 ) -> Lines:
-    """The lines of `transaction_pages`' rows; their position is the `seq`."""
+    """Reads the lines of `transaction_pages`' rows. Their position is the `seq`."""
     statement, parameters = transaction_page_statement(snapshot.is_postgresql, row_filter, window)
     ((text, count, seq),) = await snapshot.rows(_transaction_lines(statement), parameters | {THE_ACCOUNT: account_id})
     return Lines(text or b"", count, seq)
 
 
 async def usage_lines(snapshot: Snapshot, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
-    """The lines of `usage_pages`' rows; their position is that of a window."""
+    """Reads the lines of `usage_pages`' rows. Their position is that of a window."""
     statement, parameters = usage_page_statement(snapshot.is_postgresql, row_filter, window)
     ((text, count, *position),) = await snapshot.rows(_usage_lines(statement), parameters | {THE_ACCOUNT: account_id})
     return Lines(text or b"", count, tuple(position) if count else None)

@@ -1,4 +1,4 @@
-"""What can go wrong in the database, as the layers above see it.
+"""Database errors, as the layers above see them.
 
     DatabaseError
     ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
@@ -31,12 +31,12 @@ CONNECTION_LOST: Final = (
     OSError,
     TimeoutError,
 )
-"""What asyncpg raises where a connection has ended. `InternalClientError`: the server has announced the end, and has
-not hung up yet."""
+"""Errors of asyncpg when a connection has ended. `InternalClientError`: the server has announced the end, but has not
+closed the connection yet."""
 
 
 class DatabaseError(Exception):
-    """Base of the errors of this module; its text is safe to show to an operator, not to a client."""
+    """Base of the errors of this module. The text may be shown to an operator, but not to a client."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -44,7 +44,7 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class ClockWrong(DatabaseUnavailable):
-    """Its text may be shown to a client: it has the two times, and nothing else."""
+    """The text may be shown to a client: it contains only the two times."""
 
 
 class DatabaseFull(DatabaseUnavailable):
@@ -150,7 +150,7 @@ def _from_connecting(cause: BaseException) -> DatabaseError | None:
     if isinstance(cause, asyncpg.InterfaceError) and "connection" in str(cause):
         return DatabaseUnavailable("the database closed the connection")
     if isinstance(cause, asyncpg.InternalClientError):
-        # What the driver says of a connection that was ended between the two messages of a statement.
+        # The driver raises this if a connection ends between the two messages of a statement.
         return DatabaseUnavailable("the database closed the connection")
     if isinstance(cause, ssl.SSLError):
         return DatabaseUnavailable(f"TLS with the database failed ({cause.reason})")
@@ -168,7 +168,7 @@ def _from_cause(cause: BaseException) -> DatabaseError | None:
 
 
 def translate(error: BaseException) -> DatabaseError | None:
-    """The error of this module that a driver's or SQLAlchemy's error means; None where it means none."""
+    """Returns the error of this module for an error of a driver or of SQLAlchemy; None if there is none."""
     if isinstance(error, DatabaseError):
         return error
     for cause in _causes(error):
@@ -193,7 +193,7 @@ _DRIVERS_ERRORS: Final = (
 
 
 class translated:  # noqa: N801  a context manager; of a generator, each read would take four times as long to enter it
-    """Raises the error of this module in place of a driver's that means it."""
+    """Replaces an error of a driver by the error of this module."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What a page of rows is narrowed to, and where it lies: plain values, hashable, so that reads can be batched."""
+"""Filters: the conditions and the range of a page of rows. Plain hashable values, so that reads can be batched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of a list that runs from the newest row to the oldest; both ends are left out."""
+    """A range of a list from its newest row to its oldest. Both ends are exclusive."""
 
     limit: int
     after: object | None = None
@@ -16,17 +16,17 @@ class Window:
     before: object | None = None
     """Only rows newer than this position."""
     oldest: bool = False
-    """The oldest rows of the stretch rather than its newest."""
+    """The oldest rows of the range instead of its newest."""
     columns: frozenset[str] | None = None
-    """What is read of each row beside its account and position; None for all. Reading another raises."""
+    """Columns to read besides the account and the position; None means all. Reading another column raises."""
     unread: bool = False
-    """The rows are not read at all: nobody looks at them."""
+    """The rows are not read at all, because nobody uses them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionFilter:
     kinds: tuple[tuple[str, str], ...] | None = None
-    """(type, source) pairs; None for all, empty for no row at all."""
+    """(type, source) pairs; None means all, empty matches no row."""
     created_gte: datetime | None = None
     created_lt: datetime | None = None
     amount_gte: int | None = None
@@ -37,7 +37,7 @@ class TransactionFilter:
 
     @property
     def resource(self) -> tuple[str, str] | None:
-        """Its (ref type, ref id) where all rows of one resource are asked for, and nothing narrows them further."""
+        """The (ref type, ref id), if the filter selects all rows of one resource without other conditions."""
         if self.ref_type is None or self.ref_id is None:
             return None
         alone = TransactionFilter(ref_type=self.ref_type, ref_id=self.ref_id)
@@ -48,7 +48,8 @@ class TransactionFilter:
 class ChargeFilter:
     states: tuple[str, ...] | None = None
     ref_types: tuple[str, ...] | None = None
-    """Where one of the two narrows the list, or a ref id does, both are named: it is read run by run of an index."""
+    """If a state, ref type or ref id filters the list, all states and ref types are listed: the list is read as ranges
+    of an index."""
     ref_id: str | None = None
     opened_gte: datetime | None = None
     opened_lt: datetime | None = None

@@ -1,11 +1,11 @@
-"""The folding that every search goes by: a text is found where it is part of another one once both are folded.
+"""Folding: a search finds a text if the folded search text is part of the folded text.
 
 Folding is Unicode's compatibility caseless matching (full case folding and NFKC, D146 in the Unicode Standard). It also
 removes the dot above a small i, so that "istanbul" finds "İstanbul". `console/billing/src/folding.ts` is the same for
 the page.
 
-What is folded is stored, and read by other versions of Python and by browsers. So only the characters of Unicode 14,
-the version of Python 3.11, are folded: their folding never changes. Others are compared as they are.
+Folded texts are stored, and are compared by other versions of Python and by browsers. So only the characters of Unicode
+14, the version of Python 3.11, are folded: their folding never changes. Other characters are compared as they are.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _NOT_FOLDED: Final = (
     "3 6,78 f,9d w,g 1n,158 h,14 25,xf 5 s 3 2,1 2 b 5 2 2,5 2,3 2 2 2 4 3 2,1 2 2 2 2 2 3 2,1 5 8 5 5 2 b i,4 4 "
     "6 i,g3 4v,1j u,c 19,3 a,6 3,1wd b,1ds5 f3,jp41"
 )
-"""All code points that Unicode 14 does not assign, and between them some that it does, which fold to themselves and
-combine with nothing. For each range: the distance of its start from the end of the range before, and its length less
+"""All code points that Unicode 14 does not assign, and between them some assigned ones that fold to themselves and
+combine with nothing. For each range: the distance of its start from the end of the previous range, and its length minus
 one unless that is zero; in base 36."""
 
 
@@ -55,7 +55,7 @@ def _caseless(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Returns the folded text; folding it again changes nothing."""
+    """Returns the folded text. Folding it again changes nothing."""
     if text.isascii():
         return text.lower()
     if max(text) < _ALL_FOLDED_BELOW:
@@ -64,7 +64,7 @@ def fold(text: str) -> str:
 
 
 def folded_column(text: str | None) -> str | None:
-    """Returns None where a database's lower() of the letters of ASCII folds the text, as it does most: see
+    """Returns None if a database's lower() of ASCII letters gives the same result, as for most texts: see
     `db.statements.contains_text`."""
     if text is None or text.isascii():
         return None

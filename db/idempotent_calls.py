@@ -1,4 +1,4 @@
-"""Calls that write no ledger rows, by their idempotency keys. All statements run in the caller's transaction."""
+"""Idempotency keys of calls that write no ledger rows. All statements run in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ACT = tables.idempotent_acts
 
 
 async def claim_call(connection: AsyncConnection, row: IdempotentCallRow) -> IdempotentCallRow | None:
-    """None where the key was free and is the caller's now; else the row of the call that had it.
+    """Claims the key. Returns None if it was free, else the row of the call that has it.
 
-    Waits for a transaction that claimed it and has not ended.
+    Waits for a transaction that has claimed the key and has not ended.
     """
     statement = upsert(connection, _ACT).values(**row._asdict()).on_conflict_do_nothing().returning(_ACT.c.key)
     if (await connection.execute(statement)).first() is not None:
@@ -29,14 +29,14 @@ async def claim_call(connection: AsyncConnection, row: IdempotentCallRow) -> Ide
 
 
 async def read_call(database: Database, scope: str, operation: str, key: str) -> IdempotentCallRow | None:
-    """The row of the call that has this key."""
+    """Returns the row of the call that has this key."""
     is_it = (_ACT.c.scope == scope, _ACT.c.operation == operation, _ACT.c.key == key)
     rows = await database.read(select(*columns(_ACT, IdempotentCallRow)).where(*is_it))
     return IdempotentCallRow._make(rows[0]) if rows else None
 
 
 async def finish_call(connection: AsyncConnection, row: IdempotentCallRow) -> None:
-    """Fills in what came of a claimed call."""
+    """Stores the result of a claimed call."""
     came = ("account_id", "key_prefix", "balance_nanos", "last_seq")
     values = {name: getattr(row, name) for name in came}
     await connection.execute(update(_ACT).where(*_is(row)).values(**values))

@@ -1,4 +1,4 @@
-"""Inference instances whose cycles the worker ends, and open holds whose time is over."""
+"""Instances: inference instances whose cycles the worker ends, and open holds whose time is over."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _INSTANCE_BY_KEY = select(*columns(_INSTANCE, InstanceRow)).where(
 
 
 def _ended() -> Select[Any]:
-    """Open holds, those that ended first come first."""
+    """Selects open holds that have ended, earliest end first."""
     return (
         select(_HOLD.c.account_id, _HOLD.c.ref_type, _HOLD.c.ref_id)
         .where(_HOLD.c.state == "open", _HOLD.c.period_end <= bindparam("ended", type_=timestamp()))
@@ -42,7 +42,7 @@ def _ended() -> Select[Any]:
     )
 
 
-# One that nobody spoke of since its cycle began is not renewed, but left to expire.
+# An instance that its service has not reported since its cycle began is not renewed, but expires.
 _RENEWED = (
     exists()
     .where(
@@ -70,16 +70,16 @@ async def put_instance(connection: WriteConnection, row: InstanceRow) -> None:
 
 
 async def newest_hold(connection: WriteConnection, key: ResourceKey) -> HoldRow | None:
-    """The resource's; its account must be locked."""
+    """Returns the resource's newest hold. Its account must be locked."""
     charges = await writes.charges_by_ref(connection, [key])
     return (await writes.newest_holds(connection, charges.values())).get(key)
 
 
 async def ended_cycles(database: Database, ended: datetime, limit: int) -> list[ResourceKey]:
-    """Inference instances with a rate whose cycle ended by this moment."""
+    """Returns inference instances with a rate whose cycle has ended."""
     return [tuple(row) for row in await database.read(_ENDED_CYCLES, {"ended": ended, "rows": limit})]
 
 
 async def abandoned_holds(database: Database, ended: datetime, limit: int) -> list[ResourceKey]:
-    """Whatever else has an open hold whose time was over by this moment."""
+    """Returns all other resources with an open hold whose time is over."""
     return [tuple(row) for row in await database.read(_ABANDONED, {"ended": ended, "rows": limit})]

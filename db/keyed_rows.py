@@ -1,4 +1,4 @@
-"""Rows by many keys at once, found through the primary key on both databases."""
+"""Keyed rows: reads rows by many keys at once, through the primary key on both databases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from db.connections.snapshots import Read, Wanted
 _Columns = tuple[Column[Any], ...]
 Found = TypeVar("Found")
 
-# The numbers of keys that SQLite is asked for at once: it takes 32,766 parameters a statement, a key has at most five.
+# Numbers of keys per SQLite statement. SQLite allows 32,766 parameters per statement, and a key has at most five.
 _SIZES = (1_000, 100, 10)
 
 
@@ -24,7 +24,8 @@ def is_postgresql(connection: AsyncConnection) -> bool:
 
 
 def listed_keys(key: _Columns) -> Any:
-    """The keys as rows, each of their columns an array parameter (PostgreSQL): one text for any number of keys."""
+    """Returns the keys as rows, from one array parameter per column, so that the text is the same for any number of
+    keys. PostgreSQL only."""
     arrays = [bindparam(column.name, type_=ARRAY(column.type)) for column in key]
     names = [column.name for column in key]
     return func.unnest(*arrays).table_valued(*names, name="listed").render_derived()
@@ -36,7 +37,8 @@ def key_arrays(key: _Columns, values: Collection[tuple[Any, ...]]) -> dict[str, 
 
 @lru_cache(maxsize=64)
 def _sqlite_statement(result: _Columns, key: _Columns, size: int) -> TextualSelect:
-    """Written out, since `(a, b) IN (VALUES …)` makes SQLite walk the whole table; CROSS JOIN keeps it to the keys."""
+    """Returns the statement for SQLite. It is written as text, because `(a, b) IN (VALUES …)` scans the whole table in
+    SQLite; CROSS JOIN reads only the keys."""
     table = result[0].table
     names = ", ".join(column.name for column in key)
     rows = ", ".join("(" + ", ".join(f":{column.name}_{row}" for column in key) + ")" for row in range(size))
@@ -49,7 +51,7 @@ def _sqlite_statement(result: _Columns, key: _Columns, size: int) -> TextualSele
 
 
 def _portions(values: Collection[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    """In a few sizes, so that few statements are built; the last is filled up with its last key."""
+    """Splits the values into a few sizes, so that few statements are built. Pads the last portion with its last key."""
     ordered = sorted(values)
     while ordered:
         size = next((size for size in _SIZES if size <= len(ordered)), _SIZES[-1])
@@ -59,7 +61,7 @@ def _portions(values: Collection[tuple[Any, ...]]) -> Iterator[list[tuple[Any, .
 
 @lru_cache(maxsize=64)
 def keyed_statement(result: _Columns, key: _Columns) -> Select[Any]:
-    """PostgreSQL: with the parameters of `key_arrays`."""
+    """Returns the statement for PostgreSQL. Its parameters come from `key_arrays`."""
     listed = listed_keys(key)
     return select(*result).join_from(
         listed, result[0].table, and_(*(column == listed.c[column.name] for column in key))
@@ -69,7 +71,7 @@ def keyed_statement(result: _Columns, key: _Columns) -> Select[Any]:
 def _reads(
     result: _Columns, key: _Columns, values: Collection[tuple[Any, ...]], *, postgresql: bool
 ) -> Iterator[tuple[Executable, dict[str, Any]]]:
-    """The statements, with their parameters, that find the rows together."""
+    """Yields the statements and parameters that together find the rows."""
     if not values:
         return
     if postgresql:
@@ -102,7 +104,7 @@ def read_with_keys(
     postgresql: bool,
     immutable: bool = False,
 ) -> Read[Found]:
-    """What is made of the rows."""
+    """Returns a read of the rows with these keys. `made` computes its result from the rows."""
     found = _reads(result, key, values, postgresql=postgresql)
     wanted = [Wanted(statement, parameters, immutable) for statement, parameters in found]
     return Read(wanted, lambda of_each: made(chain.from_iterable(of_each)))

@@ -1,4 +1,4 @@
-"""API keys at rest: found by the digest of their secret, never by an account."""
+"""Stored API keys. A key is found by the digest of its secret, never by its account."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ async def key_by_digest(database: Database, digest: bytes) -> ApiKeyRow | None:
 
 
 async def key_by_prefix(connection: WriteConnection, prefix: str) -> ApiKeyRow | None:
-    """Locked until the transaction ends."""
+    """Returns the key, locked until the transaction ends."""
     statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.prefix == prefix).with_for_update()
     row = (await connection.execute(statement)).first()
     return ApiKeyRow._make(row) if row else None
 
 
 async def key_by_id(connection: WriteConnection, key_id: int, *, lock: bool = True) -> ApiKeyRow | None:
-    """Locked until the transaction ends, unless it is only looked at."""
+    """Returns the key, locked until the transaction ends if `lock` is true."""
     statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == key_id)
     if lock:
         statement = statement.with_for_update(key_share=True)
@@ -43,7 +43,7 @@ async def key_by_id(connection: WriteConnection, key_id: int, *, lock: bool = Tr
 
 
 async def valid_key_ids(database: Database, key_ids: Collection[int], now: datetime) -> set[int]:
-    """Those that are neither revoked nor expired."""
+    """Returns the keys that are neither revoked nor expired."""
     statement = _VALID[database.is_postgresql]
     return {row[0] for row in await database.read(statement, {"key_ids": list(key_ids), "moment": now})}
 
@@ -90,7 +90,7 @@ def _statements(postgresql: bool, count: bool, after: bool) -> tuple[Select[Any]
 
 
 def key_pages(postgresql: bool, account_ids: Sequence[int], window: Window) -> Read[dict[int, list[ApiKeyRow]]]:
-    """Up to `window.limit` keys of each account, newest first."""
+    """Reads up to `window.limit` keys per account, newest first."""
     one, each = _statements(postgresql, count=False, after=window.after is not None)
     parameters = {"rows": window.limit} | ({} if window.after is None else {"after": window.after})
 
@@ -115,7 +115,7 @@ async def update_key(connection: WriteConnection, key_id: int, values: Mapping[s
 
 
 async def touch_keys(connection: WriteConnection, used: Sequence[tuple[int, datetime]]) -> None:
-    """Moves the keys' times of last use forward, never back."""
+    """Sets the keys' times of last use, unless a later time is stored."""
     at = bindparam("used_at", type_=timestamp())
     statement = (
         update(_KEY)

@@ -1,7 +1,7 @@
-"""A position in an account's ledger, and whether the ledger still is the one that the position was taken from.
+"""Position: a place in an account's ledger. Tells whether the ledger still has the row of the position.
 
-A ledger that was restored from a backup, or failed over to a server that lacked the newest rows, may have other rows
-of the same `seq`. Their hashes differ, and so do those of all rows after them.
+A ledger that was restored from a backup, or failed over to a server without the newest rows, may have other rows with
+the same `seq`. The hashes of these rows and of all later rows differ.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ NO_HASH: Final = b""
 
 class Position(NamedTuple):
     seq: int
-    """Of the newest row that lies before it; 0 for the beginning."""
+    """The `seq` of the newest row before the position; 0 for the beginning."""
     hash: bytes | None = None
-    """That row's hash, or its first bytes; None if unknown."""
+    """The hash of that row, or its first bytes; None if unknown."""
 
     def is_at(self, found: bytes | None) -> bool:
-        """Whether the row of this `seq`, whose hash was found, is the row that was meant. None: there is no row."""
+        """Returns whether a row with this `seq` is the row of the position, by its hash. None means that there is no
+        such row."""
         if self.seq == 0:
             return True
         return found is not None and (self.hash is None or found.startswith(self.hash))

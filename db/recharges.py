@@ -1,4 +1,4 @@
-"""Auto-recharge: what each account has set, and the payments that were asked for."""
+"""Auto-recharge: the settings of accounts, and the payments that were requested."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ async def put_settings(connection: WriteConnection, row: AutoRechargeRow) -> Non
 
 
 async def lock_settings(connection: WriteConnection, account_id: int) -> AutoRechargeRow | None:
-    """Whoever changes an attempt locks its account's settings first, so that no two wait for each other in a circle."""
+    """Locks the account's settings. Lock them before changing an attempt, so that transactions do not deadlock."""
     statement = select(*columns(_SET, AutoRechargeRow)).where(_SET.c.account_id == account_id).with_for_update()
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else AutoRechargeRow._make(row)
 
 
 async def forget_failure(connection: WriteConnection, account_id: int, failure: str) -> None:
-    """The failure has lost its cause: nothing waits because of it any more."""
+    """Clears the failure, because its cause is gone: auto-recharge no longer waits because of it."""
     waits = (_SET.c.account_id == account_id, _SET.c.state == "active", _SET.c.last_failure == failure)
     cleared = {"retry_at": None, "last_failure": None, "last_failure_at": None}
     await connection.execute(update(_SET).where(*waits).values(**cleared))
 
 
 def _started_in(first: str, last: str) -> Any:
-    """What a day's limit counts: what was paid, and what may yet be."""
+    """Selects the attempts that count for a day's limit: those that were paid or may still be paid."""
     return and_(
         _ATTEMPT.c.started_at >= bindparam(first, type_=timestamp()),
         _ATTEMPT.c.started_at < bindparam(last, type_=timestamp()),
@@ -108,7 +108,7 @@ _IN_FLIGHT_OF = select(*columns(_ATTEMPT, RechargeAttemptRow)).where(
 
 
 async def accounts_below(database: Database, now: datetime, limit: int) -> list[int]:
-    """Accounts whose balance is below the threshold that they set, with no payment in flight."""
+    """Returns active accounts below their threshold without a payment in flight."""
     return [row[0] for row in await database.read(_BELOW, {"now": now, "rows": limit})]
 
 
@@ -123,13 +123,13 @@ async def in_flight(connection: WriteConnection, account_id: int) -> RechargeAtt
 
 
 async def nanos_of_day(connection: WriteConnection, account_id: int, first: datetime, last: datetime) -> int:
-    """What was asked for from the first moment to before the last, and didn't fail."""
+    """Returns the sum requested from the first moment to before the last, without failed attempts."""
     parameters = {"account_id": account_id, "first": first, "last": last}
     return int((await connection.execute(_DAY, parameters)).scalar_one())
 
 
 class RechargeViewRow(NamedTuple):
-    """What an account has set, and what has come of it today."""
+    """An account's settings and today's payments."""
 
     account_id: int
     state: str
@@ -141,7 +141,7 @@ class RechargeViewRow(NamedTuple):
     last_failure: str | None
     last_failure_at: datetime | None
     charged_nanos: int
-    """Paid, or under way, from the first moment to before the last."""
+    """Sum paid or in flight, from the first moment to before the last."""
     in_flight: bool
 
 
@@ -162,7 +162,7 @@ def _views_statement(postgresql: bool) -> Select[Any]:
 def recharge_views(
     postgresql: bool, account_ids: Sequence[int], day: tuple[datetime, datetime]
 ) -> Read[dict[int, RechargeViewRow | None]]:
-    """None for an account that never set it."""
+    """Reads the views. None for an account that never set auto-recharge."""
 
     def views(found: Sequence[Rows]) -> dict[int, RechargeViewRow | None]:
         of_each: dict[int, RechargeViewRow | None] = dict.fromkeys(account_ids)

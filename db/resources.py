@@ -1,4 +1,4 @@
-"""Reading the ledger rows of resources: those of many at once, each a page or the totals of its own."""
+"""Resources: reads pages and totals of the ledger rows of many resources at once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Shape:
 
 
 class _Ref(NamedTuple):
-    """The columns or parameters that say which resource it is."""
+    """The columns or parameters that identify a resource."""
 
     account: ColumnElement[int]
     type: ColumnElement[str]
@@ -77,7 +77,7 @@ def _count(ref: _Ref) -> Select[Any]:
 
 
 def _of_each(one: Callable[[_Ref], Select[Any]]) -> Select[Any]:
-    """What `one` selects of a resource, of all that are listed (PostgreSQL)."""
+    """Returns the statement that runs `one` for each listed resource. PostgreSQL only."""
     listed = listed_keys(_KEY)
     lateral = one(_Ref(*listed.c)).lateral("one")
     return select(*lateral.c).select_from(listed.join(lateral, true()))
@@ -103,11 +103,11 @@ def _read(
     parameters: dict[str, Any],
     made: Callable[[Iterable[Any]], Found],
 ) -> Read[Found]:
-    """What is made of the rows of all of them."""
+    """Returns a read of all resources. `made` computes its result from the rows."""
     if postgresql:
         wanted = [Wanted(_statement(build, of_each=True), parameters | key_arrays(_KEY, resources))]
     else:
-        # SQLite has no LATERAL, but no network to cross either.
+        # SQLite has no LATERAL, but its statements cross no network.
         statement = _statement(build, of_each=False)
         each = (dict(zip(("account_id", "ref_type", "ref_id"), resource, strict=True)) for resource in resources)
         wanted = [Wanted(statement, parameters | given) for given in each]
@@ -117,7 +117,7 @@ def _read(
 def resource_pages(
     postgresql: bool, resources: Sequence[Resource], window: Window
 ) -> Read[dict[Resource, list[TransactionRow]]]:
-    """Up to `window.limit` rows of each: newest first, or oldest first if the window wants the oldest."""
+    """Reads up to `window.limit` rows per resource, newest first, or oldest first if the window is `oldest`."""
     columns = column_names(TransactionRow, _PLACE, window.columns)
     shape = _Shape(window.after is not None, window.before is not None, window.oldest, columns)
     given = {"rows": window.limit, "after": window.after, "before": window.before}

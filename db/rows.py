@@ -1,4 +1,4 @@
-"""Rows as they come from the tables: plain tuples with names, in the order of their columns."""
+"""Rows of tables: named tuples, in the order of their columns."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 def named(row_type: type[Row], rows: Iterable[Sequence[Any]]) -> list[Row]:
-    """Rows of as many columns as the type has: `_make` without its check, which costs more than all the rest."""
+    """Converts rows with as many columns as the type. Skips the check of `_make`, which costs more than everything
+    else."""
     return list(map(tuple.__new__, repeat(row_type), rows))
 
 
 class ColumnNotRead(Exception):
-    """A column was asked of a row that was read without it: the reader did not say that it would."""
+    """A column was read that the reader did not ask for."""
 
 
 class _NotRead:
@@ -48,7 +49,8 @@ _BY_POSITION: Final = (
 
 @lru_cache(maxsize=512)
 def row_of(row_type: type[Row], names: tuple[str, ...]) -> type[Row]:
-    """The row type for rows that have these columns alone, in this order; reading any other raises ColumnNotRead."""
+    """Returns the row type for rows with only these columns, in this order. Reading another column raises
+    ColumnNotRead."""
     fields: tuple[str, ...] = row_type._fields  # type: ignore[attr-defined]
     if names == fields:
         return row_type
@@ -91,7 +93,7 @@ class TransactionRow(NamedTuple):
 
 
 FOLDED_OF_TRANSACTIONS: Final = ("description_folded", "ref_id_folded")
-"""What is stored beside a row for searches."""
+"""Columns that are stored with a row for searches."""
 
 
 def folded_of_transaction(row: TransactionRow) -> tuple[str | None, str | None]:
@@ -168,7 +170,7 @@ class UsageDayRow(NamedTuple):
 
 
 class MonthlyFiguresRow(NamedTuple):
-    """Of one account and UTC month; as increments, what a write adds to them."""
+    """Figures of one account and UTC month. Also used for increments, which a write adds to them."""
 
     account_id: int
     month: str

@@ -1,8 +1,8 @@
-"""Bringing the tables to this program's version, and telling whether it can work on tables of another.
+"""Schema version: migrates the tables to this program's version, and checks whether it can work on other versions.
 
-A newer release migrates while processes of the one before still serve. They do not know its migrations, so each
-migration names the oldest program that can still work on the tables after it, and the database keeps that name
-(`schema_compatibility`): a program finds itself there, or something newer than itself.
+A new release migrates while processes of the release before still serve. They do not know its migrations. So each
+migration names the oldest program that can work on the tables after it, and the database stores that name
+(`schema_compatibility`). A program can work on the tables if it knows that name.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from db.database import Database
 
-# Migrations that start at the same moment from several processes wait for each other.
+# Concurrent migrations of several processes wait for this lock.
 _MIGRATION_LOCK = 7_245_310_904
 
 _NOT_OURS = "the database's tables are not those of this program: check the database's URL"
@@ -40,7 +40,7 @@ class Tables:
 
     version: str
     program: str
-    """The version of the tables that this program would make."""
+    """The version to which this program would migrate the tables."""
 
     @property
     def are_newer(self) -> bool:
@@ -63,7 +63,7 @@ def _config() -> Config:
 
 @lru_cache(maxsize=1)
 def _migrations() -> Sequence[Script]:
-    """Oldest first."""
+    """Returns the migrations, oldest first."""
     return tuple(ScriptDirectory.from_config(_config()).walk_revisions())[::-1]
 
 
@@ -77,7 +77,7 @@ def newest() -> str:
 
 
 def oldest_program() -> str:
-    """The version of the oldest program that can work on the tables of this one."""
+    """Returns the version of the oldest program that can work on this program's tables."""
     named = [getattr(script.module, "OLDEST_PROGRAM", script.revision) for script in _migrations()]
     return max(named, key=_known().index)
 
@@ -88,13 +88,13 @@ def _upgrade(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except (exc.ProgrammingError, exc.OperationalError) as error:
-        # A table of the same name is there already, or another one than was expected.
+        # A table of the same name already exists, or differs from what was expected.
         raise translate(error) or SchemaMismatch(_NOT_OURS) from error
     connection.execute(update(schema_compatibility).values(oldest_program=oldest_program()))
 
 
 def _current(connection: Connection) -> str | None:
-    """None where there are no tables. Raises SchemaMismatch where they are another program's."""
+    """Returns the tables' version; None without tables. Raises SchemaMismatch if they belong to another program."""
     try:
         versions = MigrationContext.configure(connection).get_current_heads()
     except exc.DBAPIError as error:
@@ -105,7 +105,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _check_newer(connection: Connection, version: str) -> None:
-    """Raises SchemaMismatch unless tables of an unknown version are marked as fit for this program."""
+    """Raises SchemaMismatch unless tables of an unknown version are marked as compatible with this program."""
     if not inspect(connection).has_table(schema_compatibility.name):
         raise SchemaMismatch(_NOT_OURS)
     if connection.scalar(select(schema_compatibility.c.oldest_program)) not in _known():
@@ -117,7 +117,7 @@ def _check_newer(connection: Connection, version: str) -> None:
 
 
 def _tables(connection: Connection) -> Tables | None:
-    """None where there are none."""
+    """Returns the tables; None if there are none."""
     version = _current(connection)
     if version is None:
         return None
@@ -127,9 +127,9 @@ def _tables(connection: Connection) -> Tables | None:
 
 
 async def migrate(database: Database) -> tuple[str | None, Tables]:
-    """The version before, and the tables as they are now.
+    """Migrates the tables. Returns their version before, and the tables after.
 
-    Newer tables that this program can work on are left as they are; raises SchemaMismatch for those that it cannot.
+    Newer tables are not changed. Raises SchemaMismatch if this program cannot work on them.
     """
     async with database.write() as connection:
         if database.is_postgresql:
@@ -144,9 +144,9 @@ async def migrate(database: Database) -> tuple[str | None, Tables]:
 
 
 async def check(database: Database) -> Tables:
-    """Raises SchemaMismatch, which says what to do, unless this program can work on the tables."""
+    """Returns the tables. Raises SchemaMismatch, which says what to do, if this program cannot work on them."""
     found: Tables | None = None
-    # To look into a file that is not there would make an empty one.
+    # Connecting to a missing file would create an empty one.
     if database.file is None or database.file.exists():
         with translated():
             async with database.engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""What of Stripe's was credited: each object once."""
+"""Stripe credits: what was credited for each object of Stripe. Each object counts once."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class StripeCreditRow(NamedTuple):
 
 
 async def claim(connection: WriteConnection, rows: Sequence[StripeCreditRow]) -> set[str]:
-    """The ids of those that weren't credited before; now they are, if the transaction commits.
+    """Claims the objects. Returns the ids that were not credited before; they are now, if the transaction commits.
 
-    Where another transaction claims one at the same time, waits for its end. In the order of ids, so that no two wait
-    for each other in a circle.
+    Waits for another transaction that claims the same object. Claims in the order of ids, so that two transactions do
+    not deadlock.
     """
     claimed: set[str] = set()
     for credit in sorted(rows):
@@ -45,7 +45,7 @@ async def claim(connection: WriteConnection, rows: Sequence[StripeCreditRow]) ->
 
 
 async def credited_payment(connection: WriteConnection, payment_intent: str) -> StripeCreditRow | None:
-    """What was credited for the payment, refunds of it apart."""
+    """Returns the credit for the payment, not for its refunds."""
     table = stripe_credits
     statement = select(*columns(table, StripeCreditRow)).where(
         table.c.payment_intent == payment_intent, table.c.is_refund.is_(False)
@@ -55,7 +55,7 @@ async def credited_payment(connection: WriteConnection, payment_intent: str) -> 
 
 
 async def refunded_nanos(connection: WriteConnection, payment_intent: str) -> tuple[int, int]:
-    """What is known of the payment's refunds: of all of them, and of those that have not failed."""
+    """Returns the known refunded sums of the payment: of all refunds, and of those that have not failed."""
     table = stripe_credits
     amounts = func.coalesce(func.sum(table.c.amount_nanos), 0)
     lasting = func.coalesce(func.sum(table.c.amount_nanos).filter(table.c.failed_at.is_(None)), 0)
@@ -65,14 +65,14 @@ async def refunded_nanos(connection: WriteConnection, payment_intent: str) -> tu
 
 
 async def failed_refunds(connection: WriteConnection, refunds: Sequence[str]) -> set[str]:
-    """The ids of those that are known to have failed."""
+    """Returns the ids of refunds that are known to have failed."""
     table = stripe_credits
     statement = select(table.c.id).where(table.c.id.in_(refunds), table.c.failed_at.is_not(None))
     return set((await connection.execute(statement)).scalars())
 
 
 async def fail_refund(connection: WriteConnection, refund: str, now: datetime) -> StripeCreditRow | None:
-    """Marks a known refund as failed. Returns it; None if it was marked before."""
+    """Marks a known refund as failed and returns it. Returns None if it was already marked."""
     table = stripe_credits
     statement = (
         update(table)
@@ -85,9 +85,9 @@ async def fail_refund(connection: WriteConnection, refund: str, now: datetime) -
 
 
 async def first_row_of(connection: WriteConnection, account_id: int, ref_id: str) -> int | None:
-    """The `seq` of the first row that a webhook wrote for this object of Stripe.
+    """Returns the `seq` of the first row that a webhook wrote for this Stripe object.
 
-    Services and operators name their own rows as they like: by a Stripe id, too.
+    Only rows of the webhook count, because services and operators may also use a Stripe id as ref id.
     """
     table = tables.transactions
     of_webhook = table.c.source == "stripe_webhook"
@@ -101,7 +101,7 @@ async def first_row_of(connection: WriteConnection, account_id: int, ref_id: str
 
 
 async def corrections_of(connection: WriteConnection, account_id: int, seq: int) -> list[int]:
-    """The `seq` of each row by which an operator corrected this one."""
+    """Returns the `seq` of each row by which an operator corrected this row."""
     table = tables.transactions
     statement = (
         select(table.c.seq)

@@ -1,4 +1,4 @@
-"""The customers at Stripe that an account has, which of them pays, and whether a card of theirs is saved."""
+"""Stripe customers of accounts: which of them pays, and whether it has a saved card."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class StripeCustomerRow(NamedTuple):
     account_id: int
     created_at: datetime
     has_card: bool
-    """Whether a card was saved, as far as is known."""
+    """Whether a card is saved, as far as is known."""
     paid_at: datetime | None
     """When the newest top-up of the customer was credited."""
     ask_at: datetime | None
-    """When Stripe is to be asked whether a card is saved; None while the answer is known."""
+    """When Stripe must be asked whether a card is saved; None while the answer is known."""
     deleted_at: datetime | None
 
 
@@ -55,13 +55,13 @@ def _compiled_with_names(rows: Sequence[Any]) -> list[StripeCustomerRow]:
 
 
 async def customers_of_account(connection: WriteConnection, account_id: int) -> list[StripeCustomerRow]:
-    """The one that pays comes first: one with a saved card, of several the one that topped up last, else the oldest.
-    Deleted ones come last."""
+    """Returns the account's customers, the paying one first. Customers with a saved card come first, then those that
+    topped up last, then the oldest. Deleted ones come last."""
     return _compiled_with_names((await connection.execute(_OF_ACCOUNT, {"account_id": account_id})).all())
 
 
 async def read_customers_of_account(database: Database, account_id: int) -> list[StripeCustomerRow]:
-    """As `customers_of_account`."""
+    """Does the same as `customers_of_account`, outside a transaction."""
     return _compiled_with_names(await database.read(_OF_ACCOUNT, {"account_id": account_id}))
 
 
@@ -73,7 +73,7 @@ async def read_customer(database: Database, customer: str) -> StripeCustomerRow:
 async def link_customer(
     connection: WriteConnection, customer: str, account_id: int, now: datetime, *, ask_at: datetime | None = None
 ) -> int:
-    """The account that the customer is of: this one, unless it was linked before."""
+    """Links the customer. Returns its account: this one, unless it was linked before."""
     values = {"id": customer, "account_id": account_id, "created_at": now, "has_card": False, "ask_at": ask_at}
     statement = upsert(connection, _CUSTOMER).values(**values)
     await connection.execute(statement.on_conflict_do_nothing(index_elements=["id"]))
@@ -83,12 +83,12 @@ async def link_customer(
 
 
 async def put_news(connection: WriteConnection, customer: str, **changed: Any) -> None:
-    """Sets columns of the customer, such as `has_card` and `ask_at`, to what an event tells."""
+    """Sets columns of the customer, such as `has_card` and `ask_at`, from an event."""
     await connection.execute(update(_CUSTOMER).where(_CUSTOMER.c.id == customer).values(**changed))
 
 
 async def ask_about_cards(connection: WriteConnection, account_id: int, now: datetime) -> None:
-    """Has Stripe asked again about the customers of the account that have no card."""
+    """Schedules a question to Stripe about each customer of the account without a card."""
     without = (_CUSTOMER.c.account_id == account_id, ~_CUSTOMER.c.has_card, _CUSTOMER.c.deleted_at.is_(None))
     await connection.execute(update(_CUSTOMER).where(*without).values(ask_at=now))
 
@@ -96,7 +96,7 @@ async def ask_about_cards(connection: WriteConnection, account_id: int, now: dat
 async def put_answer(
     connection: WriteConnection, asked: StripeCustomerRow, *, has_card: bool, deleted_at: datetime | None
 ) -> None:
-    """Keeps what Stripe answered, unless an event told of a change since the row was read."""
+    """Stores Stripe's answer, unless an event reported a change since the row was read."""
     is_current = (_CUSTOMER.c.id == asked.id, _CUSTOMER.c.ask_at.is_not_distinct_from(asked.ask_at))
     values = {"has_card": has_card, "deleted_at": deleted_at, "ask_at": None}
     await connection.execute(update(_CUSTOMER).where(*is_current).values(**values))
@@ -111,7 +111,7 @@ _TO_ASK = (
 
 
 async def customers_to_ask(database: Database, now: datetime, limit: int) -> list[StripeCustomerRow]:
-    """Customers that Stripe is to be asked about, those that wait longest first."""
+    """Returns customers to ask Stripe about, longest waiting first."""
     return _compiled_with_names(await database.read(_TO_ASK, {"now": now, "rows": limit}))
 
 
@@ -125,7 +125,7 @@ def _with_card_statement(postgresql: bool) -> Select[Any]:
 
 
 def saved_cards(postgresql: bool, account_ids: Sequence[int]) -> Read[dict[int, bool]]:
-    """Whether a customer of each account has a saved card."""
+    """Reads whether any customer of each account has a saved card."""
 
     def told(found: Sequence[Rows]) -> dict[int, bool]:
         having = {row[0] for row in found[0]}

@@ -1,4 +1,4 @@
-"""Stripe's events as they were received: each id once, and what became of it."""
+"""Stripe events as received: each id once, with its state."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class StripeEventRow(NamedTuple):
     attempts: int
     retry_at: datetime | None
     object_id: str | None = None
-    """Stripe's object that it tells of."""
+    """The Stripe object of the event."""
     number: int = 0
-    """Given by the database, in the order of their receipt."""
+    """Assigned by the database, in order of receipt."""
 
 
 def _values(event: StripeEventRow) -> dict[str, Any]:
@@ -43,9 +43,9 @@ def _values(event: StripeEventRow) -> dict[str, Any]:
 
 
 async def received(connection: WriteConnection, event: StripeEventRow) -> StripeEventRow:
-    """The event as it stands, locked: this one if its id was not known yet.
+    """Stores the event if its id is new. Returns the stored event, locked.
 
-    Where another transaction receives the same id at the same time, waits for its end.
+    Waits for another transaction that receives the same id.
     """
     statement = upsert(connection, _EVENT).values(**_values(event)).on_conflict_do_nothing(index_elements=["id"])
     await connection.execute(statement)
@@ -79,23 +79,23 @@ _OPEN = (
 
 
 async def due(database: Database, now: datetime, limit: int) -> list[StripeEventRow]:
-    """Events whose time to be tried again has come, the longest overdue first."""
+    """Returns events that are due for another try, longest overdue first."""
     return [StripeEventRow._make(row) for row in await database.read(_DUE, {"now": now, "rows": limit})]
 
 
 async def waiting_for(database: Database, name: str) -> list[str]:
-    """Ids of the events that wait for this customer or payment, in the order of their receipt."""
+    """Returns the ids of events that wait for this customer or payment, in order of receipt."""
     return [row[0] for row in await database.read(_WAITING_FOR, {"waits_for": name})]
 
 
 async def bring_forward(connection: WriteConnection, name: str, now: datetime) -> int:
-    """Has the events that wait for this customer or payment tried again at the next round; returns how many."""
+    """Makes the events that wait for this customer or payment due in the next round. Returns how many."""
     statement = update(_EVENT).where(_EVENT.c.waits_for == name).values(retry_at=now)
     return (await connection.execute(statement)).rowcount
 
 
 async def told_to_a_person(connection: WriteConnection, object_id: str, event_id: str) -> str | None:
-    """Another event of the same object that needs a person: its id, or None."""
+    """Returns the id of another event of the same object that needs a person, or None."""
     statement = (
         select(_EVENT.c.id)
         .where(_EVENT.c.state == "needs_attention", _EVENT.c.object_id == object_id, _EVENT.c.id != event_id)
@@ -128,7 +128,7 @@ def _given(**parameters: Any) -> dict[str, Any]:
 async def event_page(
     snapshot: Snapshot, state: str | None, *, limit: int, after: int | None = None
 ) -> list[StripeEventRow]:
-    """Newest first; `after` is a number."""
+    """Returns a page, newest first. `after` is a number."""
     statement = _page_statement(state is not None, after is not None)
     rows = await snapshot.rows(statement, _given(rows=limit, state=state, after=after))
     return [StripeEventRow._make(row) for row in rows]
@@ -145,5 +145,5 @@ async def newest(database: Database, state: str | None, limit: int) -> list[Stri
 
 
 async def open_counts(database: Database) -> dict[str, int]:
-    """How many events wait, and how many need a person, by state; a state without any is left out."""
+    """Returns how many events wait and how many need a person, by state. States without events are omitted."""
     return {row[0]: int(row[1]) for row in await database.read(_OPEN)}

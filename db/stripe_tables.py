@@ -1,7 +1,7 @@
-"""What Stripe's events came to, and the payments that auto-recharge asked for.
+"""Stripe tables: the effects of Stripe's events, and the payments that auto-recharge requested.
 
-Events, customers and credits are found by Stripe's own ids, before their account is known: these tables begin with
-them rather than with the account.
+Events, customers and credits are found by Stripe's own ids before their account is known. So the keys of these tables
+do not begin with the account.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _TO_ASK = text("ask_at IS NOT NULL")
 stripe_events = Table(
     "stripe_events",
     metadata,
-    # In the order of their receipt: what lists of them are paged by.
+    # In order of receipt. Lists are paged by this number.
     Column("number", identity(), primary_key=True, autoincrement=True),
     Column("id", name(), nullable=False),
     Column("type", name(), nullable=False),
     Column("created_at", timestamp(), nullable=False),
     Column("received_at", timestamp(), nullable=False),
     Column("state", name(), nullable=False),
-    # Why it was ignored, what it waits for, or what a person must look at, in words for operators.
+    # Why it was ignored, what it waits for, or what a person must check. Text for operators.
     Column("reason", String()),
     Column("account_id", BigInteger(), ForeignKey("accounts.id")),
-    # The customer or payment that isn't known yet.
+    # The customer or payment that is not known yet.
     Column("waits_for", name()),
-    # The event as it came, until it is done with: it has names and addresses in it.
+    # The event as received. Removed when the event is done, because it contains names and addresses.
     Column("payload", String()),
     Column("attempts", BigInteger(), nullable=False),
-    # An event that needs a person is tried again only where that may help.
+    # If it needs a person, it is tried again only if that may help.
     Column("retry_at", timestamp()),
-    # Stripe's object that the event tells of; null for events from before this column, and those that name none.
+    # The Stripe object of the event; null for events from before this column, and for events without an object.
     Column("object_id", name()),
     UniqueConstraint("id"),
     Index("ix_stripe_events_state", "state", "number"),
@@ -71,12 +71,12 @@ stripe_customers = Table(
     Column("id", name(), nullable=False),
     Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
     Column("created_at", timestamp(), nullable=False),
-    # As far as is known: reads must not ask Stripe. Which customer pays goes by it (db/stripe_customers.py).
+    # As far as is known: reads must not ask Stripe. It determines which customer pays (db/stripe_customers.py).
     Column("has_card", Boolean(), nullable=False, server_default=false()),
     # When the newest top-up of the customer was credited.
     Column("paid_at", timestamp()),
-    # Stripe is to be asked at this moment whether a card is saved: events come in any order, so they say no more
-    # than that something has changed.
+    # When Stripe must be asked whether a card is saved. Events come in any order, so they only say that something
+    # changed.
     Column("ask_at", timestamp()),
     Column("deleted_at", timestamp()),
     PrimaryKeyConstraint("id"),
@@ -89,13 +89,13 @@ top_ups = Table(
     "top_ups",
     metadata,
     Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
-    # The idempotency key of the call that made the session: Stripe forgets it after a day.
+    # The idempotency key of the call that created the session. Stripe forgets it after a day.
     Column("key", name(), nullable=False),
     Column("session_id", name(), nullable=False),
     Column("url", String(), nullable=False),
     Column("amount_nanos", BigInteger(), nullable=False),
     Column("expires_at", timestamp(), nullable=False),
-    # When Stripe told that the customer had gone through Checkout, whether the payment has arrived or not.
+    # When Stripe reported that the customer finished Checkout, whether the payment has arrived or not.
     Column("completed_at", timestamp()),
     Column("created_at", timestamp(), nullable=False),
     PrimaryKeyConstraint("account_id", "key"),
@@ -107,15 +107,15 @@ top_ups = Table(
 stripe_credits = Table(
     "stripe_credits",
     metadata,
-    # The session, payment, refund or invoice that was credited. Several events announce one; this makes it count once.
+    # The credited session, payment, refund or invoice. Several events may announce one, which must be credited once.
     Column("id", name(), nullable=False),
-    # Null for a refund that failed before it was credited: it is kept so that it never is.
+    # Null for a refund that failed before it was credited. The row ensures that it is never credited.
     Column("account_id", BigInteger(), ForeignKey("accounts.id")),
     Column("is_refund", Boolean(), nullable=False),
     Column("payment_intent", name()),
     Column("amount_nanos", BigInteger(), nullable=False),
     Column("created_at", timestamp(), nullable=False),
-    # When the refund turned out not to have happened, and what was credited for it was taken back.
+    # When the refund failed and its credit was taken back.
     Column("failed_at", timestamp()),
     PrimaryKeyConstraint("id"),
     Index("ix_stripe_credits_payment_intent", "payment_intent", "is_refund"),
@@ -133,7 +133,7 @@ auto_recharges = Table(
     Column("amount_nanos", BigInteger(), nullable=False),
     Column("daily_limit_nanos", BigInteger(), nullable=False),
     Column("declines", BigInteger(), nullable=False),
-    # No payment is tried before this moment: after a decline it is put off.
+    # No payment is tried before this moment, which is set after a decline.
     Column("retry_at", timestamp()),
     Column("last_failure", String()),
     Column("last_failure_at", timestamp()),
@@ -147,14 +147,15 @@ auto_recharges = Table(
 recharge_attempts = Table(
     "recharge_attempts",
     metadata,
-    # Stripe's idempotency key too.
+    # Also the idempotency key at Stripe.
     Column("id", name(), nullable=False),
     Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
     Column("state", name(), nullable=False),
     Column("amount_nanos", BigInteger(), nullable=False),
     Column("threshold_nanos", BigInteger(), nullable=False),
     Column("customer", name()),
-    # Committed before the payment is asked for: asking again with another card would be another payment to Stripe.
+    # Committed before the payment is requested: a repeated request with another card would be another payment to
+    # Stripe.
     Column("payment_method", name()),
     Column("payment_intent", name()),
     Column("started_at", timestamp(), nullable=False),
@@ -165,7 +166,7 @@ recharge_attempts = Table(
     Column("failure", String()),
     PrimaryKeyConstraint("id"),
     Index("ix_recharge_attempts_account_id", "account_id", "started_at"),
-    # One payment in flight an account, kept by the database itself.
+    # The database ensures that an account has at most one payment in flight.
     Index(
         "uq_recharge_attempts_in_flight",
         "account_id",

@@ -1,8 +1,8 @@
-"""The tables. Money is nano-dollars, times are UTC with microseconds, enumerations their lowercase names.
+"""Tables. Money is in nano-dollars, times are UTC with microseconds, enumerations are lowercase names.
 
-Every key and index of account data begins with the account, so that the tables can be distributed by it; the
-exceptions are API keys and tokens, which are looked up by their digest, what Stripe's ids are looked up in, the
-operators' list of accounts, and what they did to it. Tables of Stripe and of volumes: `db.stripe_tables` and
+Every key and index of account data begins with the account, so that the tables can be distributed by account.
+Exceptions are API keys and tokens, which are found by their digest, tables that are found by Stripe's ids, the
+operators' list of accounts, and the audit list. Tables of Stripe and of volumes are in `db.stripe_tables` and
 `db.volume_tables`.
 """
 
@@ -40,7 +40,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class EpochMicroseconds(TypeDecorator[datetime]):
-    """SQLite has no type for time: whole microseconds since 1970, which sort and compare exactly."""
+    """Stores times as whole microseconds since 1970, which sort and compare exactly. SQLite has no type for times."""
 
     impl = BigInteger
     cache_ok = True
@@ -57,7 +57,7 @@ def timestamp() -> TypeEngine[datetime]:
 
 
 def name() -> TypeEngine[str]:
-    """Text that is compared and ordered by its bytes, alike on both databases."""
+    """Text that both databases compare and order by its bytes."""
     return String().with_variant(String(collation="C"), "postgresql")
 
 
@@ -88,19 +88,19 @@ accounts = Table(
     Column("currency", name(), nullable=False, server_default="USD"),
     Column("status", name(), nullable=False, server_default="active"),
     Column("created_at", timestamp(), nullable=False),
-    # The head of the account's ledger. Whoever posts locks this row, so the head is always that of the newest
-    # committed row, and the balance costs one look-up however long the ledger is.
+    # The head of the account's ledger. Every posting transaction locks this row, so the head is always the newest
+    # committed row, and the balance needs one look-up however long the ledger is.
     Column("head_seq", BigInteger(), nullable=False, server_default="0"),
     Column("head_at", timestamp()),
     Column("head_hash", LargeBinary()),
     Column("balance_nanos", BigInteger(), nullable=False, server_default="0"),
-    # As `db.folding.folded_column` has them.
+    # Filled by `db.folding.folded_column`.
     Column("name_folded", name()),
     Column("external_id_folded", name()),
     UniqueConstraint("external_id"),
     CheckConstraint("status IN ('active', 'suspended')", name="status"),
     CheckConstraint("head_seq >= 0", name="head_seq"),
-    # Room for the head's updates on the same page (heap-only tuples).
+    # Leaves room for updates of the head on the same page (heap-only tuples).
     postgresql_with={"fillfactor": 70},
 )
 
@@ -122,17 +122,17 @@ transactions = Table(
     Column("period_start", timestamp()),
     Column("period_end", timestamp()),
     Column("hash", LargeBinary(), nullable=False),
-    # As `db.folding.folded_column` has them. They follow from the row, and its hash does not cover them.
+    # Filled by `db.folding.folded_column`. They are derived from the row and not covered by its hash.
     Column("description_folded", name()),
     Column("ref_id_folded", name()),
-    # The amount rides along so that an amount filter can walk the key without touching rows that it rejects.
+    # The amount is included so that an amount filter can scan the key without reading rows that it rejects.
     PrimaryKeyConstraint("account_id", "seq", postgresql_include=["amount_nanos"]),
     Index("ix_transactions_created_at", "account_id", "created_at", "seq"),
-    # A type fixes its few possible sources, so one index serves both filters: a list of types or sources is
-    # read as the merge of at most a dozen (type, source) runs, each in seq order.
+    # A type has few possible sources, so one index serves both filters: a list of types or sources is read by merging
+    # at most a dozen (type, source) ranges, each in seq order.
     Index("ix_transactions_kind", "account_id", "type", "source", "seq", postgresql_include=["amount_nanos"]),
     Index("ix_transactions_amount", "account_id", "amount_nanos", "seq"),
-    # What a row is about goes with any kind, so it is read in runs too: of one kind, or of each.
+    # Every kind of row may refer to a resource, so a filter by ref type is also read by merging ranges, one per kind.
     Index("ix_transactions_ref_type", "account_id", "ref_type", "type", "source", "seq"),
     Index("ix_transactions_ref_id", "account_id", "ref_id", "seq"),
     CheckConstraint("seq >= 1", name="seq"),
@@ -163,10 +163,10 @@ holds = Table(
     Column("period_start", timestamp(), nullable=False),
     Column("period_end", timestamp(), nullable=False),
     Column("used_nanos", BigInteger()),
-    # The row that returned the rest or charged the overage; null while open, and when it came out even.
+    # The row that refunded the rest or charged the overage; null while open, and if nothing was left to post.
     Column("settled_seq", BigInteger()),
     Column("settled_at", timestamp()),
-    # When it was given up because its owner had vanished. It stays when a late settlement follows.
+    # When the hold expired because its owner had vanished. Kept if a late settlement follows.
     Column("expired_at", timestamp()),
     PrimaryKeyConstraint("account_id", "hold_seq"),
     Index("ix_holds_ref", "account_id", "ref_type", "ref_id", "hold_seq"),
@@ -200,10 +200,10 @@ charges = Table(
     Column("held_nanos", BigInteger(), nullable=False),
     Column("refunded_nanos", BigInteger(), nullable=False),
     Column("overage_nanos", BigInteger(), nullable=False),
-    # Charged without a hold before it: the daily rows of a volume.
+    # Charged without a hold: the daily rows of a volume.
     Column("billed_nanos", BigInteger(), nullable=False),
     Column("cycles", BigInteger(), nullable=False),
-    # The newest hold's row; null for what is billed without holds.
+    # The newest hold's row; null for resources that are billed without holds.
     Column("hold_seq", BigInteger()),
     Column("first_seq", BigInteger(), nullable=False),
     Column("last_seq", BigInteger(), nullable=False),
@@ -211,7 +211,7 @@ charges = Table(
     Column("closed_at", timestamp()),
     PrimaryKeyConstraint("account_id", "ref_type", "ref_id"),
     Index("ix_charges_first_seq", "account_id", "first_seq"),
-    # States and kinds of resources are few: a list filtered by either, or both, is read as the merge of their runs.
+    # There are few states and ref types, so a list filtered by either or both is read by merging their ranges.
     Index("ix_charges_state", "account_id", "state", "ref_type", "first_seq"),
     CheckConstraint("state IN ('open', 'settled', 'expired')", name="state"),
     sqlite_with_rowid=False,
@@ -229,7 +229,7 @@ usage_days = Table(
     Column("input_tokens", BigInteger(), nullable=False),
     Column("output_tokens", BigInteger(), nullable=False),
     Column("cost_nanos", BigInteger(), nullable=False),
-    # 'rollup': the figures of one rollup line. 'requests': added up from requests, one by one.
+    # 'rollup': the figures of one rollup line. 'requests': the sum of single requests.
     Column("fed_by", name(), nullable=False),
     PrimaryKeyConstraint("account_id", "day", "model", "category", "origin"),
     Index("ix_usage_days_model", "account_id", "model", "day", "category", "origin"),
@@ -244,7 +244,7 @@ usage_days = Table(
 usage_requests = Table(
     "usage_requests",
     metadata,
-    # What makes a request count once: see ledger/usage.py for what the digest is made of.
+    # The digest of a request that has been counted: see ledger/usage.py.
     Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
     Column("digest", LargeBinary(), nullable=False),
     PrimaryKeyConstraint("account_id", "digest"),
@@ -263,7 +263,7 @@ monthly_figures = Table(
     Column("user_inference_calls", BigInteger(), nullable=False, server_default="0"),
     Column("tokens", BigInteger(), nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "month"),
-    # Counters are added to by the database. PostgreSQL refuses to overflow; SQLite would go on in floats.
+    # The database adds to these counters. PostgreSQL refuses to overflow; SQLite would continue in floats.
     CheckConstraint(_in_range("gross_nanos", "refunded_nanos", "open_holds_nanos"), name="money_range"),
     CheckConstraint(_in_range("platform_calls", "user_inference_calls", "tokens"), name="usage_range"),
     sqlite_with_rowid=False,
@@ -276,13 +276,13 @@ idempotency_keys = Table(
     Column("operation", name(), nullable=False),
     Column("key", name(), nullable=False),
     Column("payload_digest", LargeBinary(), nullable=False),
-    # The rows of the call stand together, since the account was locked: first to last, or none when last < first.
+    # The rows of the call are consecutive, because the account was locked: first to last, or none if last < first.
     Column("first_seq", BigInteger(), nullable=False),
     Column("last_seq", BigInteger(), nullable=False),
     Column("balance_nanos", BigInteger(), nullable=False),
     Column("to_stop", Boolean(), nullable=False),
     Column("created_at", timestamp(), nullable=False),
-    # A number that the operation answers with: of recordUsage, how many requests it counted.
+    # A number that the operation returns; for recordUsage, the number of counted requests.
     Column("result", BigInteger()),
     PrimaryKeyConstraint("account_id", "operation", "key"),
     sqlite_with_rowid=False,
@@ -321,7 +321,7 @@ tokens = Table(
     Column("payload", String()),
     Column("created_at", timestamp(), nullable=False),
     Column("expires_at", timestamp(), nullable=False),
-    # Of a token that can be redeemed once.
+    # Set when the token was redeemed, if it can be redeemed only once.
     Column("used_at", timestamp()),
     PrimaryKeyConstraint("digest"),
     Index("ix_tickets_expires_at", "expires_at"),
@@ -334,16 +334,16 @@ tokens = Table(
 idempotent_acts = Table(
     "idempotent_acts",
     metadata,
-    # The account that the call was about, as 'acct_7'; '' where it was about none.
+    # The account of the call, as 'acct_7'; '' for a call without account.
     Column("scope", name(), nullable=False),
     Column("operation", name(), nullable=False),
     Column("key", name(), nullable=False),
     Column("payload_digest", LargeBinary(), nullable=False),
-    # What came of it: null until the call's transaction ends.
+    # The result: null until the call's transaction ends.
     Column("account_id", BigInteger(), ForeignKey("accounts.id")),
     Column("key_prefix", name()),
     Column("balance_nanos", BigInteger()),
-    # A new account's rows stand from 1 to here.
+    # The rows of a new account are 1 to this number.
     Column("last_seq", BigInteger()),
     Column("created_at", timestamp(), nullable=False),
     PrimaryKeyConstraint("scope", "operation", "key"),
@@ -355,15 +355,15 @@ audit_entries = Table(
     metadata,
     Column("id", identity(), primary_key=True, autoincrement=True),
     Column("at", timestamp(), nullable=False),
-    # The name of the mutation, though it came by the command line.
+    # The name of the mutation, even if the command line was used.
     Column("act", name(), nullable=False),
-    # The prefix of the key that acted and its owner of that time; or another way to act, and who took it.
+    # The prefix of the key and its owner at that time; or the name of another way to act, and the person.
     Column("actor", name(), nullable=False),
     Column("owner", String(), nullable=False),
     Column("account_id", BigInteger(), ForeignKey("accounts.id")),
     Column("key_prefix", name()),
     Column("description", String()),
-    # The account's rows that the act wrote: first to last.
+    # The account's rows that the change wrote: first to last.
     Column("first_seq", BigInteger()),
     Column("last_seq", BigInteger()),
     Index("ix_audit_entries_account_id", "account_id", "id"),
@@ -377,8 +377,8 @@ schema_compatibility = Table(
     "schema_compatibility",
     metadata,
     Column("id", BigInteger(), primary_key=True, autoincrement=False),
-    # The version of the oldest program that can work on these tables: what a program that does not know their version
-    # goes by (db/schema_version.py).
+    # The version of the oldest program that can work on these tables. A program that does not know their version checks
+    # this one (db/schema_version.py).
     Column("oldest_program", name(), nullable=False),
     CheckConstraint("id = 1", name="one_row"),
 )

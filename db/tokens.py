@@ -1,4 +1,4 @@
-"""Tokens at rest: found by the digest of their token, and always together with the key that they stand for."""
+"""Stored tokens: found by the digest of the token, and always together with their key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def insert_token(connection: WriteConnection, row: TokenRow) -> None:
 
 
 async def use_token(connection: WriteConnection, digest: bytes, now: datetime) -> bool:
-    """False where another was first."""
+    """Marks the token as used. Returns False if it was already used."""
     statement = (
         update(_TOKEN)
         .where(_TOKEN.c.digest == digest, _TOKEN.c.used_at.is_(None))
@@ -46,7 +46,7 @@ async def delete_token(connection: WriteConnection, digest: bytes) -> None:
 
 
 async def delete_oldest_tokens(connection: WriteConnection, key_id: int, purpose: str, keep: int) -> None:
-    """Leaves the newest so many of the key and purpose. The key must be locked."""
+    """Deletes all but the newest `keep` tokens of the key and purpose. The key must be locked."""
     older = (
         select(_TOKEN.c.digest)
         .where(_TOKEN.c.key_id == key_id, _TOKEN.c.purpose == purpose)
@@ -57,13 +57,13 @@ async def delete_oldest_tokens(connection: WriteConnection, key_id: int, purpose
 
 
 async def delete_expired_tokens(connection: WriteConnection, now: datetime, limit: int) -> int:
-    """How many were deleted: of those that expired first, at most `limit`."""
+    """Deletes at most `limit` expired tokens, earliest expiry first. Returns how many."""
     expired = (
         select(_TOKEN.c.digest)
         .where(_TOKEN.c.expires_at <= now)
         .order_by(_TOKEN.c.expires_at)
         .limit(limit)
-        # Another process may be deleting too.
+        # Another process may be deleting tokens too.
         .with_for_update(skip_locked=True)
     )
     deleted = await connection.execute(delete(_TOKEN).where(_TOKEN.c.digest.in_(expired)))

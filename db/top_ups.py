@@ -1,4 +1,4 @@
-"""The Checkout session of each top-up, by the call that asked for it."""
+"""Top-ups: the Checkout session of each top-up, by the call that requested it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ async def top_up(connection: WriteConnection, account_id: int, key: str) -> TopU
 
 
 async def complete_top_up(connection: WriteConnection, session_id: str, now: datetime) -> None:
-    """The customer has gone through Checkout. Does nothing for a session of another system."""
+    """Marks the session as completed by the customer. Ignores sessions of other systems."""
     is_open = (top_ups.c.session_id == session_id, top_ups.c.completed_at.is_(None))
     await connection.execute(update(top_ups).where(*is_open).values(completed_at=now))

@@ -1,4 +1,4 @@
-"""Reading usage days: pages and totals."""
+"""Usage days: reads pages and totals."""
 
 from __future__ import annotations
 
@@ -129,16 +129,16 @@ def _statements(shape: _Shape, totals: bool) -> tuple[Select[Any], Select[Any] |
 def usage_page_statement(
     postgresql: bool, row_filter: UsageFilter, window: Window
 ) -> tuple[Select[Any], dict[str, Any]]:
-    """The page of one account, with the parameters but for the account's."""
+    """Returns the statement for a page of one account, and its parameters except the account."""
     return _statements(_shape(postgresql, row_filter, window), totals=False)[0], _parameters(row_filter, window)
 
 
 def usage_pages(
     postgresql: bool, account_ids: Sequence[int], row_filter: UsageFilter, window: Window
 ) -> Read[dict[int, list[UsageDayRow]]]:
-    """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest.
+    """Reads up to `window.limit` rows per account, newest first, or oldest first if the window is `oldest`.
 
-    Within a day the order is that of model, category and origin, backwards: one order, one key, one index.
+    Within a day, rows are in descending order of model, category and origin, so that one index serves the whole order.
     """
     if window.unread:
         return nothing_of_each(account_ids)

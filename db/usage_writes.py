@@ -1,4 +1,4 @@
-"""The statements of recording usage. All run in the caller's transaction; its accounts must be locked."""
+"""Statements that record usage. All run in the caller's transaction. Its accounts must be locked."""
 
 from __future__ import annotations
 
@@ -80,14 +80,15 @@ async def insert_requests(connection: AsyncConnection, keys: Collection[RequestK
 
 
 async def existing_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> set[int]:
-    """Without locking them: locks are taken once for all accounts of a batch, in the order of their ids."""
+    """Returns the accounts that exist. Locks nothing: all accounts of a batch are locked at once, in the order of their
+    ids."""
     key = (tables.accounts.c.id,)
     rows = await rows_with_keys(connection, key, key, [(account_id,) for account_id in account_ids])
     return {row[0] for row in rows}
 
 
 async def create_accounts(connection: AsyncConnection, external_ids: Collection[str], created_at: datetime) -> None:
-    """Those that another transaction has created in the meantime are left as they are."""
+    """Creates accounts. Accounts that another transaction created in the meantime are left unchanged."""
     if not external_ids:
         return
     statement = upsert(connection, tables.accounts).on_conflict_do_nothing(index_elements=["external_id"])

@@ -1,4 +1,4 @@
-"""Volumes and inference instances: what they cost from when on, and how far they are billed."""
+"""Volume tables: the rates of volumes and inference instances over time, and how far they are billed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ rates = Table(
     Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
     Column("ref_type", name(), nullable=False),
     Column("ref_id", name(), nullable=False),
-    # In force from this moment until the next rate of the same resource. Kept: a day or cycle that is billed late
-    # is billed at the rates that it had.
+    # In force from this moment until the next rate of the same resource. Kept, because a day or cycle that is billed
+    # late is billed at the rates of its time.
     Column("since", timestamp(), nullable=False),
     # GiB of a volume, GPUs of an instance.
     Column("quantity", BigInteger(), nullable=False),
-    # Nano-dollars for one of them: a day of a volume, an hour of an instance.
+    # Nano-dollars per unit: per day for a volume, per hour for an instance.
     Column("price_nanos", BigInteger(), nullable=False),
     PrimaryKeyConstraint("account_id", "ref_type", "ref_id", "since"),
     CheckConstraint("quantity > 0 AND price_nanos >= 0", name="not_negative"),
@@ -44,7 +44,7 @@ volumes = Table(
     Column("ref_id", name(), nullable=False),
     Column("created_at", timestamp(), nullable=False),
     Column("deleted_at", timestamp()),
-    # The oldest UTC day that isn't billed; null once a deleted volume's last day is.
+    # The oldest UTC day that is not billed; null once a deleted volume's last day is billed.
     Column("next_day", Date()),
     PrimaryKeyConstraint("account_id", "ref_type", "ref_id"),
     Index("ix_volumes_next_day", "next_day", "account_id", postgresql_where=_DUE, sqlite_where=_DUE),
@@ -59,9 +59,9 @@ inference_instances = Table(
     metadata,
     Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
     Column("ref_id", name(), nullable=False),
-    # When its service last said that it runs: an instance that nobody speaks of is not renewed.
+    # When its service last reported that it runs. An instance without reports is not renewed.
     Column("reported_at", timestamp(), nullable=False),
-    # When its next cycle could not be paid: its service is to stop it.
+    # When its next cycle could not be paid. Its service must stop it.
     Column("to_stop_since", timestamp()),
     PrimaryKeyConstraint("account_id", "ref_id"),
     sqlite_with_rowid=False,

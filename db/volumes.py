@@ -1,4 +1,4 @@
-"""Volumes, how far they are billed, and the rates of whatever is billed by time."""
+"""Volumes: how far they are billed, and the rates of all resources that are billed by time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _DUE = (
 
 
 async def due(database: Database, last_day: date, limit: int) -> list[ResourceKey]:
-    """Volumes with days to bill, up to this one; those that lag behind come first."""
+    """Returns volumes with unbilled days up to this day, those furthest behind first."""
     return [tuple(row) for row in await database.read(_DUE, {"last_day": last_day, "rows": limit})]
 
 
@@ -63,7 +63,7 @@ async def put_volume(connection: WriteConnection, row: VolumeRow) -> None:
 
 
 async def rates_by_key(connection: WriteConnection, keys: Collection[ResourceKey]) -> dict[ResourceKey, list[RateRow]]:
-    """Each resource's, the oldest first."""
+    """Returns the rates of each resource, oldest first."""
     key = tuple(_RATE.c[name] for name in RateRow._fields[:3])
     found: dict[ResourceKey, list[RateRow]] = {one: [] for one in keys}
     for row in await rows_with_keys(connection, tuple(columns(_RATE, RateRow)), key, keys):
@@ -76,7 +76,7 @@ async def rates_by_key(connection: WriteConnection, keys: Collection[ResourceKey
 
 
 async def put_rate(connection: WriteConnection, row: RateRow) -> None:
-    """Takes the place of one that began at the same moment."""
+    """Stores a rate. Replaces a rate that began at the same moment."""
     statement = upsert(connection, _RATE).values(**row._asdict())
     changing = {name: statement.excluded[name] for name in ("quantity", "price_nanos")}
     await connection.execute(statement.on_conflict_do_update(index_elements=list(_RATE.primary_key), set_=changing))

@@ -1,8 +1,8 @@
-"""Which of several workers works: the one that holds the lock, which its death sets free.
+"""Worker lock: one of several workers holds it and works. It is released if that worker dies.
 
-What a worker does is right without it too, since every piece of work is claimed in the transaction that does it; the
-lock keeps the others from looking for the same work. PostgreSQL: an advisory lock of a connection of its own. SQLite: a
-lock on a file beside the database.
+The work is correct without the lock too, because each piece of work is claimed in the transaction that does it. The
+lock only keeps other workers from looking for the same work. PostgreSQL: an advisory lock on its own connection.
+SQLite: a lock on a file beside the database.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _CHECK_SECONDS: Final = 10.0
 
 class WorkerLock(Protocol):
     async def acquire(self) -> bool:
-        """Whether it is held now. It doesn't wait. Raises DatabaseUnavailable."""
+        """Tries to acquire the lock without waiting. Returns whether it is held. Raises DatabaseUnavailable."""
 
     async def is_held(self) -> bool:
-        """Whether it still is: a connection can be lost, and the lock with it."""
+        """Returns whether the lock is still held: a lost connection loses the lock too."""
 
     async def release(self) -> None: ...
 

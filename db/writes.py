@@ -1,4 +1,4 @@
-"""The statements of posting. All run in the caller's transaction, on accounts that it has locked."""
+"""Statements that post. All run in the caller's transaction, on accounts that it has locked."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def upsert(connection: AsyncConnection, table: Table) -> postgresql.Insert | sql
 async def insert_account(
     connection: AsyncConnection, *, external_id: str | None, name: str, created_at: datetime
 ) -> AccountRow:
-    """Raises DuplicateKey where the external id is taken, by a transaction that runs at the same time too."""
+    """Creates an account. Raises DuplicateKey if the external id is taken, even by a concurrent transaction."""
     statement = (
         upsert(connection, tables.accounts)
         .values(
@@ -66,7 +66,7 @@ async def accounts_by_external_id(connection: AsyncConnection, external_ids: Col
 
 
 async def lock_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> dict[int, AccountRow]:
-    """Locked in the order of their ids, so that two batches never wait for each other in a circle.
+    """Locks the accounts and returns them. Locks them in the order of their ids, so that two batches do not deadlock.
 
     SQLite needs no lock: the transaction began IMMEDIATE and is the only writer.
     """
@@ -80,7 +80,8 @@ async def lock_accounts(connection: AsyncConnection, account_ids: Collection[int
 
 
 async def touch_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> None:
-    """Gives locked accounts a new version: what was worked out from the one before is not kept (`db/posting`)."""
+    """Gives locked accounts a new version, so that changes computed from the old version are not written
+    (`db/posting`)."""
     if is_postgresql(connection):
         table = tables.accounts
         touched = update(table).where(table.c.id.in_(sorted(account_ids))).values(status=table.c.status)
@@ -88,7 +89,7 @@ async def touch_accounts(connection: AsyncConnection, account_ids: Collection[in
 
 
 async def update_status(connection: AsyncConnection, account_id: int, status: str) -> None:
-    """Of a locked account."""
+    """Updates the status of a locked account."""
     table = tables.accounts
     await connection.execute(update(table).where(table.c.id == account_id).values(status=status))
 
@@ -96,7 +97,7 @@ async def update_status(connection: AsyncConnection, account_id: int, status: st
 async def idempotent_calls(
     connection: AsyncConnection, keys: Collection[tuple[int, str, str]]
 ) -> dict[tuple[int, str, str], IdempotencyRow]:
-    """By (account, operation, key)."""
+    """Reads calls by (account, operation, key)."""
     table = tables.idempotency_keys
     rows = await rows_with_keys(connection, tuple(columns(table, IdempotencyRow)), tuple(table.primary_key), keys)
     return {tuple(row[:3]): IdempotencyRow._make(row) for row in rows}
@@ -117,7 +118,7 @@ async def rows_between(
 async def charges_by_ref(
     connection: AsyncConnection, refs: Collection[tuple[int, str, str]]
 ) -> dict[tuple[int, str, str], ChargeRow]:
-    """By (account, ref type, ref id)."""
+    """Reads charges by (account, ref type, ref id)."""
     table = tables.charges
     rows = await rows_with_keys(connection, tuple(columns(table, ChargeRow)), tuple(table.primary_key), refs)
     return {tuple(row[:3]): ChargeRow._make(row) for row in rows}
@@ -126,7 +127,7 @@ async def charges_by_ref(
 async def newest_holds(
     connection: AsyncConnection, charges: Collection[ChargeRow]
 ) -> dict[tuple[int, str, str], HoldRow]:
-    """The newest hold of each charge, by its (account, ref type, ref id): only that one can be open."""
+    """Reads the newest hold of each charge, by (account, ref type, ref id): only that one can be open."""
     table = tables.holds
     keys = [(charge.account_id, charge.hold_seq) for charge in charges if charge.hold_seq is not None]
     rows = await rows_with_keys(connection, tuple(columns(table, HoldRow)), tuple(table.primary_key), keys)

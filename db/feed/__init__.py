@@ -1,5 +1,5 @@
-"""The change feed: rows of the ledger as they are posted, in the order of their `seq`, none missed.
+"""Change feed: ledger rows as they are posted, in the order of their `seq`, none missed.
 
-The ledger is the log. Whatever wakes the feed (a post of this process, a notification, a poll) says only that there
-may be more to read: it reads on from where it stands, so a signal that is lost or comes twice changes nothing.
+The ledger is the log. A signal (a post of this process, a notification, a poll) only says that there may be new rows:
+the feed continues to read from its position. So a signal that is lost or repeated changes nothing.
 """

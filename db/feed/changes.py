@@ -1,7 +1,7 @@
-"""The rows of one account as they pass by: a chain that each follower walks at its own pace.
+"""Changes: the new rows of one account, as a linked list that each follower reads at its own pace.
 
-A follower holds on to the change that it consumed last, and so to all that came after it. What every follower has
-consumed is held by nobody and goes by itself.
+A follower refers to the change that it consumed last, and so to all later ones. Changes that every follower has
+consumed are no longer referred to, and are freed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from db.position import NO_HASH, Position
 from db.rows import TransactionRow
 
 MAX_WAITING_ROWS: Final = 1_000
-"""Rows that may wait for a follower that once caught up."""
+"""Maximum number of rows that may wait for a follower that has caught up."""
 MAX_WAITING_BYTES: Final = 1_048_576
-"""The same in bytes, about as they are printed with all their fields."""
+"""The same limit in bytes, approximately as serialized with all fields."""
 
 AT_ONCE: Final = 4
-"""Rows that a follower takes before others have their turn: written to one client one after the other they cost half as
-much."""
+"""Rows that a follower takes before other followers have their turn. Written to one client in sequence, rows cost half
+as much."""
 SERVED_AT_ONCE: Final = 200
-"""Followers that are served before whatever else the process does has its turn."""
+"""Followers that are served before other work of the process has its turn."""
 
 _FIXED_BYTES: Final = 400
 
 
 class Change:
-    """A row, or the place before the first row of an empty ledger."""
+    """A row, or the position before the first row of an empty ledger."""
 
     __slots__ = ("bytes_so_far", "following", "hash", "made", "row", "seq")
 
@@ -39,7 +39,7 @@ class Change:
         self.bytes_so_far = bytes_so_far
         self.following: Change | None = None
         self.made: dict[Any, Any] = {}
-        """What was made of the row for one follower and serves others too. It goes with the change."""
+        """Results computed from the row for one follower that serve others too. They are freed with the change."""
 
 
 def _size(row: TransactionRow) -> int:
@@ -51,35 +51,36 @@ class Standing(Protocol):
 
     @property
     def place(self) -> Change:
-        """What it consumed last."""
+        """The change that it consumed last."""
 
     def serve(self) -> bool:
-        """Gives it what it waits for, if it does: `AT_ONCE` rows at most. Says whether it waits for more."""
+        """Gives it at most `AT_ONCE` rows, if it is waiting. Returns whether it is still waiting."""
 
     def drop(self, newest: Change) -> None:
-        """It fell too far behind, or the ledger diverged: it lets go of its part of the chain."""
+        """Ends the follower, because it fell too far behind or the ledger diverged. It releases its part of the
+        list."""
 
 
 class Tail:
-    """The end of one account's chain, and who follows it."""
+    """The end of one account's list, and its followers."""
 
     def __init__(self, account_id: int, newest: Change) -> None:
         self.account_id = account_id
         self.newest = newest
         self.has_diverged = False
-        """The ledger has other rows now: nothing is published here any more."""
+        """The ledger now has other rows: nothing more is published here."""
         self.followers = 0
-        """All of them, those that still read what was before."""
+        """Number of all followers, including those that still read older rows."""
         self._standing: set[Standing] = set()
         self._line: OrderedDict[Standing, None] = OrderedDict()
-        """Those to serve, in the order of their turns."""
+        """Followers to serve, in the order of their turns."""
 
     @property
     def position(self) -> Position:
         return Position(self.newest.seq, self.newest.hash)
 
     def stand(self, follower: Standing) -> None:
-        """At the end, as one who has consumed the newest."""
+        """Adds a follower at the end of the list: it has consumed the newest change."""
         self._standing.add(follower)
 
     def leave(self, follower: Standing) -> None:
@@ -87,7 +88,7 @@ class Tail:
         self._line.pop(follower, None)
 
     def publish(self, rows: Sequence[TransactionRow]) -> None:
-        """Fewer than may wait: those who were at the end before are not behind yet."""
+        """Adds rows, fewer than the maximum that may wait: followers that were at the end are not behind yet."""
         end = self.newest
         for row in rows:
             assert row.seq == self.newest.seq + 1, f"row {row.seq} after row {self.newest.seq}"
@@ -102,13 +103,13 @@ class Tail:
         self._line.update(dict.fromkeys(self._standing))
 
     def diverge(self) -> None:
-        """Ends all who follow: what was given out is not in the ledger any more."""
+        """Ends all followers, because rows that were sent are no longer in the ledger."""
         self.has_diverged = True
         for follower in self._standing:
             follower.drop(self.newest)
 
     def _serve(self) -> None:
-        """A part of those in line: whoever else waits for the process has a turn before the next part."""
+        """Serves some of the waiting followers. Other work of the process has its turn before the next ones."""
         for _ in range(min(SERVED_AT_ONCE, len(self._line))):
             follower, _ = self._line.popitem(last=False)
             if follower.serve():
@@ -118,12 +119,13 @@ class Tail:
 
     @property
     def is_crowded(self) -> bool:
-        """Half of what may wait waits for somebody: a burst of rows is better read a little later."""
+        """Whether some follower is half as far behind as allowed. A burst of rows is then better read a little
+        later."""
         end = self.newest
         return any(one.place is not end and self._waiting_share(one) > 0.5 for one in self._standing)
 
     def _waiting_share(self, follower: Standing) -> float:
-        """How much waits for it, of what may."""
+        """Returns how far the follower is behind, as a fraction of the maximum."""
         rows = self.newest.seq - follower.place.seq
         waiting_bytes = self.newest.bytes_so_far - follower.place.bytes_so_far
         return max(rows / MAX_WAITING_ROWS, waiting_bytes / MAX_WAITING_BYTES)

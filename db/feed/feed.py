@@ -15,15 +15,15 @@ from db.position import Position
 from db.rows import TransactionRow
 
 POLL_SECONDS: Final = 0.25
-"""How long a row stays unseen that nobody told of: written by hand, or by a process that died before it could."""
+"""How long a row stays unseen if nobody announced it: it was written by hand, or its process died before it could."""
 READ_ROWS: Final = 250
-"""Rows of one account read at once."""
+"""Rows of one account per read."""
 READ_ACCOUNTS: Final = 50
-"""Accounts read at once."""
+"""Accounts per read."""
 MAX_REPLAYS: Final = 4
-"""Reads at the same time by followers that catch up: they leave connections to requests."""
+"""Concurrent reads by followers that catch up. The limit leaves connections to requests."""
 PATIENCE_SECONDS: Final = 1.0
-"""How long the reading of a burst waits for followers that are slow, before they fall behind."""
+"""How long reading a burst waits for slow followers before they fall behind."""
 CROWDED_SECONDS: Final = 0.01
 LOOKED_AT: Final = 5_000
 """Accounts whose heads are read at once."""
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class ChangeFeed:
-    """The tails of all accounts that are followed, read on together."""
+    """The lists of all followed accounts, read together."""
 
     def __init__(self, reader: LedgerReader, signals: Signals) -> None:
         self._reader = reader
@@ -40,22 +40,23 @@ class ChangeFeed:
         self._tails: dict[int, Tail] = {}
         self._opening: dict[int, asyncio.Task[Tail | None]] = {}
         self._due: dict[int, float | None] = {}
-        """Accounts that may have more rows than their tail; how long they may wait if they were found crowded."""
+        """Accounts that may have new rows, each with a deadline if a slow follower delays its reading."""
         self._reading: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
         self._must_look = False
         self._replays = asyncio.Semaphore(MAX_REPLAYS)
 
     def announce(self, account_ids: Collection[int]) -> None:
-        """To be told of every commit that posted rows."""
+        """Announces new rows. Must be called after every commit that posted rows."""
         self._signals.announce(account_ids)
         self._read_on(account_ids)
 
     async def follow(self, account_id: int, after: Position | None) -> Follower | None:
-        """From the row after `after` on, or from the newest row on; None if there is no such account.
+        """Returns a follower of the rows after `after`, or of the newest row and later ones. None if there is no such
+        account.
 
-        Raises AheadOfLedger, Diverged, and DatabaseError where the account can't be read. A position before rows that
-        have to be read again is compared when they are: then the follower raises Diverged.
+        Raises AheadOfLedger, Diverged, and DatabaseError if the account cannot be read. If older rows must be read
+        first, the position is compared then, and the follower raises Diverged.
         """
         tail = self._tails.get(account_id) or await self._opened(account_id)
         if tail is None:
@@ -79,7 +80,7 @@ class ChangeFeed:
         self._due.pop(tail.account_id, None)
 
     async def replay(self, account_id: int, position: Position) -> list[TransactionRow] | None:
-        """Rows after the position; None if the ledger diverged. Waits as long as the database can't be reached."""
+        """Returns rows after the position; None if the ledger diverged. Waits until the database can be reached."""
         while True:
             try:
                 async with self._replays:
@@ -97,7 +98,7 @@ class ChangeFeed:
         await self._signals.close()
 
     async def _opened(self, account_id: int) -> Tail | None:
-        """Those who come at the same time share one reading."""
+        """Returns the account's tail. Concurrent callers share one read."""
         opening = self._opening.get(account_id)
         if opening is None:
             opening = self._opening[account_id] = asyncio.get_running_loop().create_task(self._open(account_id))
@@ -112,16 +113,16 @@ class ChangeFeed:
         tail = self._tails.get(account_id)
         if tail is None:
             tail = self._tails[account_id] = Tail(account_id, Change(row))
-            # What was posted between that reading and now was announced to no tail.
+            # Rows that were posted since that read were announced to no tail.
             self._read_on([account_id])
             self._start()
         return tail
 
     async def _checked(self, tail: Tail, after: Position) -> Position:
-        """The position, with its whole hash. Raises AheadOfLedger and Diverged."""
+        """Returns the position with its whole hash. Raises AheadOfLedger and Diverged."""
         found: bytes | None = tail.newest.hash
         if after.seq > tail.newest.seq:
-            # Another process may have posted it a moment ago.
+            # Another process may have just posted the row.
             found = await self._reader.hash_of(tail.account_id, after.seq)
             if found is None:
                 raise AheadOfLedger
@@ -159,7 +160,7 @@ class ChangeFeed:
     async def _look_at_heads(self) -> None:
         followed = list(self._tails.values())
         for start in range(0, len(followed), LOOKED_AT):
-            # A tail may be read on while the heads are: they are compared with where it stood before.
+            # A tail may read more rows while the heads are read, so compare them with its earlier position.
             before = [(tail, tail.position) for tail in followed[start : start + LOOKED_AT]]
             heads = await self._reader.heads([tail.account_id for tail, _ in before])
             for tail, position in before:
@@ -173,7 +174,7 @@ class ChangeFeed:
             self._read_on([tail.account_id])
 
     def _diverged(self, tail: Tail) -> None:
-        """Whoever follows from now on reads the account anew."""
+        """Ends the tail. New followers read the account again."""
         log.warning("the ledger has other rows than were followed", account=tail.account_id, seq=tail.newest.seq)
         self._forget(tail)
         tail.diverge()
@@ -203,7 +204,7 @@ class ChangeFeed:
             await asyncio.sleep(0)
 
     def _ready(self) -> dict[int, Position]:
-        """The accounts to read next, each with where to read on from. A signal from here on makes them due anew."""
+        """Returns the accounts to read next, with their positions. A signal after this makes them due again."""
         now = asyncio.get_running_loop().time()
         ready: dict[int, Position] = {}
         for account_id, deadline in list(self._due.items()):
@@ -219,7 +220,7 @@ class ChangeFeed:
         return ready
 
     def _publish(self, account_id: int, after: Position, rows: list[TransactionRow] | None) -> None:
-        """`rows` is None if the ledger has another row at `after`."""
+        """Publishes the rows. `rows` is None if the ledger has another row at `after`."""
         tail = self._tails.get(account_id)
         if tail is None or rows == []:
             return
@@ -228,6 +229,6 @@ class ChangeFeed:
                 self._diverged(tail)
                 return
             tail.publish(rows)
-        # The other way, everybody left and somebody came while it was read.
+        # Otherwise all followers left and new ones came during the read.
         if rows is None or tail.newest.seq < rows[-1].seq or len(rows) == READ_ROWS:
             self._read_on([account_id])

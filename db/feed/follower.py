@@ -14,26 +14,26 @@ class Feed(Protocol):
     """The feed that a follower belongs to."""
 
     async def replay(self, account_id: int, position: Position) -> Sequence[TransactionRow] | None:
-        """Rows after the position; None if the ledger has diverged from it."""
+        """Returns rows after the position; None if the ledger diverged from it."""
 
     def leave(self, tail: Tail) -> None:
-        """Says that the follower is gone."""
+        """Tells the feed that the follower is gone."""
 
 
 Sink = Callable[[Change], bool]
-"""Takes a change at once, or says that it must be taken by `Follower.next`. Raises nothing."""
+"""Accepts a change at once, or returns False: `Follower.next` then returns it. Raises nothing."""
 
 
 class AheadOfLedger(Exception):
-    """The place to go on from lies after the newest row."""
+    """The position is after the newest row."""
 
 
 class Diverged(Exception):
-    """The ledger has another row, or none, at the position: it was restored, or failed over with rows missing."""
+    """The ledger has another row, or no row, at the position: it was restored, or failed over with rows missing."""
 
 
 class Lagged(Exception):
-    """More rows waited than may. Nothing is lost: whoever follows from the position on gets them."""
+    """Too many rows waited. Nothing is lost: a follower from the position on gets them."""
 
     def __init__(self, position: Position) -> None:
         super().__init__(f"too many rows waited after row {position.seq}")
@@ -41,9 +41,9 @@ class Lagged(Exception):
 
 
 class Follower:
-    """One reader of an account's changes, in the order of `seq`, each once.
+    """Reads an account's changes in the order of `seq`, each once.
 
-    It reads what came before from the database, and when it has caught up it walks the chain that all share.
+    A follower reads older rows from the database. When it has caught up, it continues in the shared list.
     """
 
     __slots__ = (
@@ -65,12 +65,12 @@ class Follower:
 
     def __init__(self, feed: Feed, tail: Tail, after: Position | None) -> None:
         self.seq, self.hash = after or Position(max(tail.newest.seq - 1, 0))
-        """Of the change that was given out last, or that it began after."""
+        """Position of the change that was returned last, or after which the follower began."""
         self.goes_on = after is not None
         self.live = False
-        """Whether the change that was given out last was new then, and not one from before."""
+        """Whether the last change was new when it was returned, not read as an older row."""
         self.place = tail.newest
-        """In the chain: what was consumed of it last."""
+        """The change in the list that it consumed last."""
         self._feed = feed
         self._tail = tail
         self._before: deque[Change] = deque()
@@ -79,7 +79,7 @@ class Follower:
         """Set while `next` waits."""
         self._sink: Sink | None = None
         self._at_once = 0
-        """Rows that `next` gave out since others had their turn."""
+        """Rows that `next` has returned since others had their turn."""
         if after is None:
             self._stand()
             if tail.newest.row is not None:
@@ -87,7 +87,7 @@ class Follower:
 
     @property
     def is_at_beginning(self) -> bool:
-        """It began on an empty ledger, and still does."""
+        """Whether the follower began on an empty ledger and has no row yet."""
         return self.seq == 0 and not self._before
 
     @property
@@ -95,11 +95,14 @@ class Follower:
         return Position(self.seq, self.hash)
 
     def attach(self, sink: Sink) -> None:
-        """While `next` waits, changes go there at once, and wake nobody. What it does not take, `next` gives out."""
+        """Sends changes to the sink at once while `next` waits, without waking the caller of `next`.
+
+        Changes that the sink refuses are returned by `next`.
+        """
         self._sink = sink
 
     async def next(self) -> Change:
-        """Waits for it. Raises Lagged and Diverged."""
+        """Waits for the next change and returns it. Raises Lagged and Diverged."""
         while not self._before:
             if not self._has_caught_up:
                 await self._catch_up()
@@ -118,7 +121,7 @@ class Follower:
         return change
 
     async def _reach_following(self) -> None:
-        """Waits until a change is there to be taken, or too many were."""
+        """Waits until the follower has a next change, or was dropped."""
         if self.place.following is None and not self._dropped:
             self._woken = asyncio.get_running_loop().create_future()
             try:
@@ -127,13 +130,16 @@ class Follower:
                 self._woken = None
             self._at_once = 0
         elif self._at_once == AT_ONCE:
-            # A line of rows must not keep the others waiting.
+            # A sequence of rows must not keep other followers waiting.
             await asyncio.sleep(0)
             self._at_once = 0
         self._at_once += 1
 
     def serve(self) -> bool:
-        """Hands on what `next` waits for, or wakes it: from then on, as when it is cancelled, it alone goes on."""
+        """Sends the waiting changes to the sink, or wakes `next`.
+
+        Once `next` is woken or cancelled, only `next` continues.
+        """
         for _ in range(AT_ONCE):
             woken, change = self._woken, self.place.following
             if woken is None or woken.done() or change is None:
@@ -152,13 +158,13 @@ class Follower:
             self._woken.set_result(None)
 
     async def _catch_up(self) -> None:
-        # Nothing is waited for between the comparison and standing there: that is why there is no gap.
+        # There is no await between the comparison and the next call, so no row is missed.
         if self.seq >= self._tail.newest.seq:
             self._stand()
             return
         rows = await self._feed.replay(self._tail.account_id, self.position)
         if not rows:
-            # Rows that were read, up to the tail's newest, are there no more.
+            # Rows up to the tail's newest were there before, and are gone.
             raise Diverged
         self._before.extend(map(Change, rows))
 
@@ -168,11 +174,11 @@ class Follower:
         self._tail.stand(self)
 
     def close(self) -> None:
-        """Whoever follows must close, at once when nobody waits for the changes any more. Closing twice is as well."""
+        """Ends the follower. Call it as soon as nobody waits for the changes. Closing twice is allowed."""
         if self._closed:
             return
         self._closed = True
         self._tail.leave(self)
-        # It leads back here: without it the follower goes as soon as nobody holds it.
+        # The sink refers back to the follower. Without the sink, the follower is freed when nobody refers to it.
         self._sink = None
         self._feed.leave(self._tail)

@@ -1,8 +1,8 @@
-"""PostgreSQL: NOTIFY and LISTEN, each on a connection of its own.
+"""PostgreSQL signals: NOTIFY and LISTEN, each on its own connection.
 
-NOTIFY in the posting transaction would make all commits of the server wait for each other, since it takes one lock for
-the whole cluster until the commit is written: so it is sent after the commit, for all accounts of a few milliseconds
-together. What is lost by that when a process dies in between is found by the feed's poll.
+NOTIFY in a posting transaction would make all commits of the server wait for each other, because it holds one lock for
+the whole cluster until the commit is written. So it is sent after the commit, for all accounts of a few milliseconds
+together. If a process dies in between, its notification is lost, and the feed's poll finds the rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
 KEEPALIVE_SECONDS: Final = 30.0
 
-# A notification is a transaction, and need not be on disk: what a crash of the server loses, the poll finds.
+# A notification is a transaction, but need not be on disk: if a crash of the server loses it, the poll finds the rows.
 _NOTIFY: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
 
 _ACCOUNTS_IN_PAYLOAD: Final = 300
@@ -42,7 +42,7 @@ def _payloads(account_ids: Collection[int]) -> Iterator[str]:
 
 
 def _accounts_in(payload: str) -> list[int] | None:
-    """None for a payload that is none of ours: anybody may notify."""
+    """Returns None for an invalid payload: any program may notify."""
     try:
         return [int(one) for one in payload.split()]
     except ValueError:
@@ -68,7 +68,7 @@ class PostgresSignals:
             try:
                 await self._send_now()
             except CONNECTION_LOST as error:
-                # Whoever listens polls too: rather a late row than a line of waiting notifications.
+                # Listeners poll too: a late row is better than a queue of waiting notifications.
                 log.warning("notification not sent", reason=type(error).__name__)
                 self._unsent.clear()
                 self._drop_sender()
@@ -103,31 +103,31 @@ class PostgresSignals:
                     connection.terminate()
             except CONNECTION_LOST as error:
                 log.warning("not listening to the database: polling alone", reason=type(error).__name__)
-                # Spread, so that many processes don't come back to a restarted server at once.
+                # Random, so that many processes do not reconnect to a restarted server at once.
                 await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
             else:
                 backoff = FIRST_BACKOFF_SECONDS
 
     async def _listen_on(self, connection: asyncpg.Connection[Any], on_posted: OnPosted) -> None:
-        """Until the connection is lost."""
+        """Listens until the connection is lost."""
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _connection: lost.set())
 
         def posted(_connection: object, pid: int, _channel: str, payload: object) -> None:
-            # What this process posted, it knows without being told.
+            # This process already knows its own posts.
             if pid != self._sender_pid:
                 on_posted(_accounts_in(str(payload)))
 
         await connection.add_listener(CHANNEL, posted)
-        # Whatever was announced while nobody listened.
+        # Rows may have been announced while nobody listened.
         on_posted(None)
         while not lost.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(KEEPALIVE_SECONDS):
                     await lost.wait()
             if not lost.is_set():
-                # A connection that a firewall forgot tells so only when it is used.
+                # If a firewall has dropped the connection, only its use shows that.
                 await connection.execute("SELECT", timeout=KEEPALIVE_SECONDS)
 
     async def may_have_moved(self) -> bool:

@@ -1,4 +1,4 @@
-"""The statements of the feed. Each is read by itself: the feed needs no snapshot, rows once seen never change."""
+"""Feed statements. Each is read by itself: the feed needs no snapshot, because rows never change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def _heads_statement(postgresql: bool) -> Select[Any]:
 
 
 def _following(account: Any, seq: Any) -> Select[Any]:
-    """The row of this `seq` comes first: its hash tells whether the rows follow those that were read before."""
+    """Selects rows from this `seq` on. The hash of the first row tells whether the ledger still has the rows read
+    before."""
     return (
         select(*columns(_ROW, TransactionRow))
         .where(_ROW.c.account_id == account, _ROW.c.seq >= seq)
@@ -43,7 +44,7 @@ def _following_one() -> Select[Any]:
 
 @lru_cache(maxsize=1)
 def _following_each() -> Select[Any]:
-    """PostgreSQL: of each of the accounts from its own row on."""
+    """Selects the rows of several accounts, each from its own row on. PostgreSQL only."""
     arrays = [bindparam(name, type_=ARRAY(BigInteger())) for name in ("account_ids", "seqs")]
     listed = func.unnest(*arrays).table_valued("account_id", "seq", name="listed").render_derived()
     lateral = _following(listed.c.account_id, listed.c.seq).correlate(listed).lateral("one")
@@ -72,12 +73,12 @@ class LedgerReader:
         self._postgresql = postgresql
 
     async def heads(self, account_ids: Collection[int]) -> dict[int, Position]:
-        """The newest row of each account that exists."""
+        """Returns the position of the newest row of each account that exists."""
         rows = await self._read(_heads_statement(self._postgresql), {"account_ids": list(account_ids)})
         return {row[0]: Position(row[1], row[2] or NO_HASH) for row in rows}
 
     async def hash_of(self, account_id: int, seq: int) -> bytes | None:
-        """None if there is no such row."""
+        """Returns the hash of the row; None if there is no such row."""
         rows = await self._read(_hash_statement(), {"account_id": account_id, "seq": seq})
         return rows[0][0] if rows else None
 
@@ -86,7 +87,7 @@ class LedgerReader:
         return TransactionRow._make(rows[0]) if rows else None
 
     async def following(self, account_id: int, position: Position, rows: int) -> list[TransactionRow] | None:
-        """The account's next rows after the position, in order: at most `rows`. None if the ledger diverged."""
+        """Returns the account's next rows after the position, in order, at most `rows`. None if the ledger diverged."""
         parameters = {"account_id": account_id, "seq": position.seq, "rows": rows + 1}
         found = await self._read(_following_one(), parameters)
         return _after(position, [TransactionRow._make(row) for row in found], rows)
@@ -94,7 +95,7 @@ class LedgerReader:
     async def following_each(
         self, positions: Mapping[int, Position], rows: int
     ) -> dict[int, list[TransactionRow] | None]:
-        """The same of each account after its own position."""
+        """Returns the same for several accounts, each after its own position."""
         if not self._postgresql or len(positions) == 1:
             return {account_id: await self.following(account_id, at, rows) for account_id, at in positions.items()}
         found: dict[int, list[TransactionRow]] = {account_id: [] for account_id in positions}

@@ -1,4 +1,4 @@
-"""What tells the feed that rows were posted elsewhere. A signal may be lost: the feed looks for itself as well."""
+"""Signals: tell the feed that rows were posted elsewhere. A signal may be lost, so the feed also polls."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 OnPosted = Callable[[Collection[int] | None], None]
-"""Told which accounts have new rows; None where it may be any."""
+"""Called with the accounts that have new rows; with None if it may be any account."""
 
 
 class Signals(Protocol):
     def announce(self, account_ids: Collection[int]) -> None:
-        """Tells other processes, without waiting, of rows that this one committed."""
+        """Announces rows that this process committed to other processes, without waiting."""
 
     def listen(self, on_posted: OnPosted) -> None:
-        """Begins to pass on what other processes announce. Called once."""
+        """Starts to report what other processes announce. Called once."""
 
     async def may_have_moved(self) -> bool:
-        """Whether anybody may have posted since the last call. Asked every `POLL_SECONDS`; raises DatabaseError."""
+        """Whether rows may have been posted since the last call. Called every `POLL_SECONDS`. Raises DatabaseError."""
 
     async def close(self) -> None:
         """Sends what was announced, and ends."""

@@ -1,4 +1,4 @@
-"""SQLite: the file itself tells that another connection has written to it."""
+"""SQLite signals: the file itself shows that another connection has written to it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from db.feed.signals import OnPosted
 
 
 class SqliteSignals:
-    """`PRAGMA data_version` differs from its last answer when anybody but the connection that asks has committed. So
-    the connection that asks is kept for that, and does nothing else."""
+    """Polls `PRAGMA data_version`, which changes when any connection except the polling one commits. The polling
+    connection is therefore kept for this purpose only."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -21,10 +21,10 @@ class SqliteSignals:
         self._version: int | None = None
 
     def announce(self, account_ids: Collection[int]) -> None:
-        """Writing was the announcement."""
+        """Does nothing, because the write itself changed the file."""
 
     def listen(self, on_posted: OnPosted) -> None:
-        """There is nothing that comes by itself."""
+        """Does nothing, because SQLite does not send notifications."""
 
     async def may_have_moved(self) -> bool:
         with translated():

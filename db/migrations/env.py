@@ -1,4 +1,4 @@
-"""Run by Alembic with the connection that `db.schema_version` hands it."""
+"""Alembic environment. Alembic runs it with the connection from `db.schema_version`."""
 
 from alembic import context
 

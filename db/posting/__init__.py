@@ -1,4 +1,4 @@
-"""Reading what posting depends on, and keeping what it came to, in a transaction that has locked its accounts.
+"""Posting: reads the state that posting depends on, and writes its changes, in a transaction with locked accounts.
 
 `postgresql` also does both without locks, for calls that share a commit.
 """
@@ -25,11 +25,11 @@ async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
 
 
 async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clock = utc_now) -> StoredState:
-    """The accounts stay as they are until the transaction ends."""
+    """Locks the accounts until the transaction ends, and reads their state."""
     if not is_postgresql(connection):
         return await sqlite.open_accounts(connection, keys)
     await writes.lock_accounts(connection, keys.accounts)
-    # What was read together with waiting for the lock could be from before it.
+    # A read in the statement that waits for the lock could return data from before the lock.
     return await open_unlocked(await _driver(connection), keys, clock)
 
 

@@ -1,8 +1,8 @@
-"""Posting on PostgreSQL: one statement reads, and one writes, whatever it takes.
+"""Posting on PostgreSQL: one statement reads and one writes, whatever the number of rows.
 
-Rows travel as arrays, one for each column. Nobody holds a lock between the two where nobody else is in the way: an
-account's row has a `version` that changes with whatever is posted to the account, and what was worked out from one
-version is kept only if it is that version still.
+Rows are sent as arrays, one per column. No lock is held between the two statements. Each account's row has a `version`
+that changes with every post to the account. Changes computed from one version are written only if the account still has
+that version.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ _VERSION: Final = literal_column("accounts.xmin::text", String())
 
 @lru_cache(maxsize=2)
 def _accounts_statement(*, single: bool) -> Select[Any]:
-    """One account has a statement of its own: for a list of unknown length PostgreSQL would rather read a small table
-    whole, with all that updates left behind in it."""
+    """Returns the statement that reads accounts. A single account has its own statement: for a list of unknown length,
+    PostgreSQL would scan a small table whole, with all its dead rows."""
     found = _ACCOUNT.c.id == bindparam("account_id", type_=BigInteger())
     chosen = found if single else is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=True)
     return select(*columns(_ACCOUNT, AccountRow), _VERSION, SERVER_TIME).where(chosen)
@@ -77,7 +77,7 @@ def _by_key(table: Table, row_type: type[NamedTuple]) -> Select[Any]:
 
 
 def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
-    """The reads of what there are keys for, in the order of its fields."""
+    """Returns the reads for the keys that are given, in the order of the fields of `keys`."""
     reads: list[tuple[Executable, dict[str, Any]]] = []
     if keys.calls:
         table = tables.idempotency_keys
@@ -97,7 +97,7 @@ def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
 
 
 async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, clock: Clock = utc_now) -> StoredState:
-    """PostgreSQL: all of one moment, in one statement. The clock is read before and after it."""
+    """Reads the state in one statement, which sees one moment. Reads the clock before and after it. PostgreSQL only."""
     listed = list(keys.accounts)
     single = len(listed) == 1
     wanted: dict[str, Any] = {"account_id": listed[0]} if single else {"account_ids": listed}
@@ -137,7 +137,7 @@ def _text_array(texts: Sequence[str | None]) -> str:
 
 
 def _plain_array(values: Sequence[Any]) -> str:
-    """Of numbers, or of truth values: Python prints them as PostgreSQL reads them."""
+    """Formats an array of numbers or booleans. Python's text for them is valid in PostgreSQL."""
     return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
 
 
@@ -152,7 +152,7 @@ _WRITTEN: Final[dict[str, Callable[[Sequence[Any]], str]]] = {
 
 
 def _array(kind: str, values: Sequence[Any]) -> str:
-    """As PostgreSQL reads arrays from text: the driver takes ten times as long for its binary form of the same."""
+    """Formats an array as PostgreSQL's text form. The driver's binary form takes ten times as long."""
     return _WRITTEN[kind](values)
 
 
@@ -160,7 +160,7 @@ _SOUND: Final = "(SELECT id FROM sound)"
 
 
 class _Part:
-    """One table's part of the statement that keeps what was posted: `rows` as arrays, one for each column."""
+    """One table's part of the write statement. Its rows are sent as arrays, one per column."""
 
     def __init__(self, table: Table, columns: tuple[str, ...], conflict: str = "") -> None:
         self._table = table.name
@@ -208,7 +208,7 @@ _PARTS: Final = {
 
 
 def _written(changes: ChangeSet, name: str) -> Sequence[tuple[Any, ...]]:
-    """The rows of a part, as its columns are."""
+    """Returns the rows of a part, with the part's columns."""
     if name == "rows":
         return [(*row, *folded_of_transaction(row)) for row in changes.rows]
     if name == "days":
@@ -223,8 +223,10 @@ _HEAD_TYPES: Final = ("bigint", "text", "bigint", "timestamptz", "bytea", "bigin
 
 @lru_cache(maxsize=128)
 def _keeping_text(names: tuple[str, ...], *, together: bool) -> str:
-    """What belongs to accounts that still have their version; `together`, nothing unless all of them do. Nobody is
-    waited for here, so that two calls never wait for each other in a circle."""
+    """Returns the statement that writes changes of accounts that still have their version.
+
+    If `together`, it writes nothing unless all of them do. It never waits for a lock, so two calls cannot deadlock.
+    """
     changes = ", ".join(f"{name} = sound.{name}" for name in _HEAD[2:])
     held = "SELECT listed.* FROM listed JOIN accounts ON accounts.id = listed.id WHERE accounts.xmin::text = version"
     whole = " WHERE (SELECT count(*) FROM held) = (SELECT count(*) FROM listed)" if together else ""
@@ -244,8 +246,10 @@ def _keeping_text(names: tuple[str, ...], *, together: bool) -> str:
 async def keep_unlocked(
     connection: asyncpg.Connection[Any], stored: StoredState, changes: ChangeSet, *, together: bool
 ) -> Collection[int]:
-    """PostgreSQL: the accounts whose part was kept, whole; not those that anything was posted to since they were
-    opened, or that somebody has locked."""
+    """Writes the changes. Returns the accounts whose changes were written, each completely. PostgreSQL only.
+
+    An account is skipped if anything was posted to it since it was opened, or if another transaction has locked it.
+    """
     heads = [
         (head.id, stored.versions[head.id], head.head_seq, head.head_at, head.head_hash, head.balance_nanos)
         for head in changes.heads

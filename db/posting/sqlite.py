@@ -1,4 +1,4 @@
-"""Posting on SQLite: its transaction began IMMEDIATE and is the only writer, so nothing has to be locked."""
+"""Posting on SQLite: the transaction began IMMEDIATE and is the only writer, so it needs no locks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What posting reads of its accounts, and what it writes."""
+"""Posting state: what posting reads of its accounts, and what it writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = tuple[int, str, str]
 
 
 class PostingKeys(NamedTuple):
-    """What posting depends on."""
+    """Keys of the rows that posting depends on."""
 
     accounts: Set[int]
     calls: Set[Key] = frozenset()
@@ -32,28 +32,28 @@ class PostingKeys(NamedTuple):
 class StoredState:
     accounts: dict[int, AccountRow]
     calls: dict[Key, IdempotencyRow]
-    """Those that were made before."""
+    """Known calls."""
     charges: dict[Key, ChargeRow]
     holds: dict[Key, HoldRow]
-    """The newest of each charge: only that one can be open."""
+    """The newest hold of each charge: only that one can be open."""
     requests: set[RequestKey] = field(default_factory=set)
     """Those that were counted before."""
     days: dict[DayKey, FedDay] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=dict)
-    """PostgreSQL: of each account."""
+    """Version of each account. PostgreSQL only."""
     clock: ClockReading | None = None
-    """PostgreSQL: while the accounts were read, after their locks were waited for; None if there are no accounts."""
+    """The clocks when the accounts were read, after waiting for their locks; None without accounts. PostgreSQL only."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
     heads: Sequence[AccountRow]
-    """Of all accounts that anything was done to."""
+    """Heads of all changed accounts."""
     rows: Sequence[TransactionRow]
     charges: Sequence[ChargeRow]
     holds: Sequence[HoldRow]
     months: Sequence[MonthlyFiguresRow]
-    """What is added to them."""
+    """Increments to add to the months."""
     calls: Sequence[IdempotencyRow]
     requests: Sequence[RequestKey] = ()
     days: Sequence[FedDay] = ()

@@ -57,7 +57,7 @@ _POSTGRESQL_GUARDS = (
     CREATE TRIGGER transactions_refuse_truncate BEFORE TRUNCATE ON transactions
     FOR EACH STATEMENT EXECUTE FUNCTION transactions_refuse()
     """,
-    # Also where a session plays the part of a replica, which ordinary triggers sleep through.
+    # ALWAYS, so that the trigger also fires in a session with the role of a replica.
     "ALTER TABLE transactions ENABLE ALWAYS TRIGGER transactions_refuse_change",
     "ALTER TABLE transactions ENABLE ALWAYS TRIGGER transactions_refuse_truncate",
 )

@@ -1,4 +1,4 @@
-"""What lists of charges and explanations of rows are read by."""
+"""Indexes and columns for lists of charges and explanations of rows."""
 
 from __future__ import annotations
 

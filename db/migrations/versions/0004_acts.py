@@ -1,4 +1,4 @@
-"""What mutations need: results of calls, calls that write no rows, and the operators' audit list, append-only."""
+"""Mutations: results of calls, calls that write no rows, and the operators' audit list, append-only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _POSTGRESQL_GUARDS = (
     CREATE TRIGGER audit_entries_refuse_truncate BEFORE TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_refuse()
     """,
-    # Also where a session plays the part of a replica, which ordinary triggers sleep through.
+    # ALWAYS, so that the trigger also fires in a session with the role of a replica.
     "ALTER TABLE audit_entries ENABLE ALWAYS TRIGGER audit_entries_refuse_change",
     "ALTER TABLE audit_entries ENABLE ALWAYS TRIGGER audit_entries_refuse_truncate",
 )

@@ -1,4 +1,4 @@
-"""What an account's customers at Stripe have saved, and the Checkout session of each top-up."""
+"""Cards saved by an account's customers at Stripe, and the Checkout session of each top-up."""
 
 from __future__ import annotations
 

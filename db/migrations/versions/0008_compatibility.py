@@ -1,4 +1,4 @@
-"""Which programs can work on the tables, for a program that does not know their version."""
+"""Compatibility: tells programs that do not know the tables' version whether they can work on the tables."""
 
 from __future__ import annotations
 
