@@ -40,8 +40,8 @@ class TransactionFilter:
         """The (ref type, ref id), if the filter selects all rows of one resource without other conditions."""
         if self.ref_type is None or self.ref_id is None:
             return None
-        alone = TransactionFilter(ref_type=self.ref_type, ref_id=self.ref_id)
-        return (self.ref_type, self.ref_id) if self == alone else None
+        same_resource = TransactionFilter(ref_type=self.ref_type, ref_id=self.ref_id)
+        return (self.ref_type, self.ref_id) if self == same_resource else None
 
 
 @dataclass(frozen=True, slots=True)

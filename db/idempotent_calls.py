@@ -37,8 +37,8 @@ async def read_call(database: Database, scope: str, operation: str, key: str) ->
 
 async def finish_call(connection: AsyncConnection, row: IdempotentCallRow) -> None:
     """Stores the result of a claimed call."""
-    came = ("account_id", "key_prefix", "balance_nanos", "last_seq")
-    values = {name: getattr(row, name) for name in came}
+    results = ("account_id", "key_prefix", "balance_nanos", "last_seq")
+    values = {name: getattr(row, name) for name in results}
     await connection.execute(update(_ACT).where(*_is(row)).values(**values))
 
 

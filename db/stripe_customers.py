@@ -50,19 +50,19 @@ _OF_ACCOUNT = (
 )
 
 
-def _compiled_with_names(rows: Sequence[Any]) -> list[StripeCustomerRow]:
+def _customer_rows(rows: Sequence[Any]) -> list[StripeCustomerRow]:
     return [StripeCustomerRow._make(row) for row in rows]
 
 
 async def customers_of_account(connection: WriteConnection, account_id: int) -> list[StripeCustomerRow]:
     """Returns the account's customers, the paying one first. Customers with a saved card come first, then those that
     topped up last, then the oldest. Deleted ones come last."""
-    return _compiled_with_names((await connection.execute(_OF_ACCOUNT, {"account_id": account_id})).all())
+    return _customer_rows((await connection.execute(_OF_ACCOUNT, {"account_id": account_id})).all())
 
 
 async def read_customers_of_account(database: Database, account_id: int) -> list[StripeCustomerRow]:
     """Does the same as `customers_of_account`, outside a transaction."""
-    return _compiled_with_names(await database.read(_OF_ACCOUNT, {"account_id": account_id}))
+    return _customer_rows(await database.read(_OF_ACCOUNT, {"account_id": account_id}))
 
 
 async def read_customer(database: Database, customer: str) -> StripeCustomerRow:
@@ -112,7 +112,7 @@ _TO_ASK = (
 
 async def customers_to_ask(database: Database, now: datetime, limit: int) -> list[StripeCustomerRow]:
     """Returns customers to ask Stripe about, longest waiting first."""
-    return _compiled_with_names(await database.read(_TO_ASK, {"now": now, "rows": limit}))
+    return _customer_rows(await database.read(_TO_ASK, {"now": now, "rows": limit}))
 
 
 @lru_cache(maxsize=2)

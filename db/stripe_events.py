@@ -88,13 +88,13 @@ async def waiting_for(database: Database, name: str) -> list[str]:
     return [row[0] for row in await database.read(_WAITING_FOR, {"waits_for": name})]
 
 
-async def bring_forward(connection: WriteConnection, name: str, now: datetime) -> int:
+async def make_due(connection: WriteConnection, name: str, now: datetime) -> int:
     """Makes the events that wait for this customer or payment due in the next round. Returns how many."""
     statement = update(_EVENT).where(_EVENT.c.waits_for == name).values(retry_at=now)
     return (await connection.execute(statement)).rowcount
 
 
-async def told_to_a_person(connection: WriteConnection, object_id: str, event_id: str) -> str | None:
+async def other_needing_attention(connection: WriteConnection, object_id: str, event_id: str) -> str | None:
     """Returns the id of another event of the same object that needs a person, or None."""
     statement = (
         select(_EVENT.c.id)

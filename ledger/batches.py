@@ -51,10 +51,10 @@ def _carry_out(state: AccountState, posting: Posting, recorder: Recorder, moment
     commands, result, to_stop = posting.commands, posting.result, False
     if posting.recording is not None:
         commands, result = posting.recording.charge(recorder.record(posting.recording.requests))
-    for move in commands:
-        to_stop |= apply(state, posting.writer, move)
+    for command in commands:
+        to_stop |= apply(state, posting.writer, command)
     rows = tuple(state.rows[before:])
-    keys = dict.fromkeys(state.key(move.ref) for move in commands if move.ref is not None)
+    keys = dict.fromkeys(state.key(command.ref) for command in commands if command.ref is not None)
     charges = tuple(state.charges[key] for key in keys if key in state.charges)
     return Outcome(
         posting.account_id,
@@ -135,8 +135,8 @@ class AccountStates:
 
     def undo(self, mark: Mark) -> None:
         """Undoes all changes since the mark, for a batch that was refused."""
-        for state, of_book in mark.states:
-            state.undo(of_book)
+        for state, state_mark in mark.states:
+            state.undo(state_mark)
         for call in self._new_calls[mark.calls :]:
             del self.calls[call[:3]]
         del self._new_calls[mark.calls :]
@@ -172,7 +172,10 @@ class Batch:
         recorded = [one for posting in postings if posting.recording for one in posting.recording.requests]
         assert account_ids.issuperset(one.account_id for one in recorded)
         refs = [
-            (posting.account_id, move.ref) for posting in postings for move in posting.commands if move.ref is not None
+            (posting.account_id, command.ref)
+            for posting in postings
+            for command in posting.commands
+            if command.ref is not None
         ]
         for ref in {ref for _, ref in refs}:
             check_ref(ref)

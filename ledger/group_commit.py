@@ -27,7 +27,7 @@ from ledger.errors import BillingError
 _MAX_TRIES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _MAX_GROUP: Final = 64
-_MAX_MOVES: Final = 256
+_MAX_COMMANDS: Final = 256
 """Maximum number of commands in a group. A call with more forms its own group."""
 _MAX_PASSED_OVER: Final = 256
 """Maximum number of calls to pass over: calls that wait for a busy account are examined again for each group."""
@@ -41,13 +41,13 @@ class _Waiting:
         self.answer: asyncio.Future[list[Outcome] | None] = asyncio.get_running_loop().create_future()
         self.tries = 0
 
-    def give(self, came: list[Outcome] | BaseException | None) -> None:
+    def give(self, answer: list[Outcome] | BaseException | None) -> None:
         if self.answer.done():
             return
-        if isinstance(came, BaseException):
-            self.answer.set_exception(came)
+        if isinstance(answer, BaseException):
+            self.answer.set_exception(answer)
         else:
-            self.answer.set_result(came)
+            self.answer.set_result(answer)
 
 
 class GroupCommit:
@@ -108,15 +108,15 @@ class GroupCommit:
             if one.answer.done():
                 continue
             batch = one.batch
-            alone = len(batch.account_ids) > 1 or batch.size > _MAX_MOVES
-            fits = not group or (not alone and commands + batch.size <= _MAX_MOVES)
+            is_own_group = len(batch.account_ids) > 1 or batch.size > _MAX_COMMANDS
+            fits = not group or (not is_own_group and commands + batch.size <= _MAX_COMMANDS)
             if not fits or not blocked.isdisjoint(batch.account_ids):
                 blocked |= batch.account_ids
                 passed_over.append(one)
                 continue
             group.append(one)
             commands += batch.size
-            if alone:
+            if is_own_group:
                 break
         self._waiting.extendleft(reversed(passed_over))
         return group
@@ -133,9 +133,9 @@ class GroupCommit:
             return
         if posted:
             self._database.changes.announce(posted)
-        for one, came in zip(group, answers, strict=True):
+        for one, answer in zip(group, answers, strict=True):
             if one.batch.account_ids <= held:
-                one.give(came)
+                one.give(answer)
             else:
                 self._try_again(one)
 

@@ -44,7 +44,7 @@ def _scope(call: IdempotentCall) -> str:
     return "" if call.account_id is None else account_id_text(call.account_id)
 
 
-def _came_before(call: IdempotentCall, known: IdempotentCallRow) -> CallResult:
+def _first_result(call: IdempotentCall, known: IdempotentCallRow) -> CallResult:
     """Returns the result of the first call. Raises IdempotencyConflict."""
     if known.payload_digest != digest_of_payload(call.payload):
         msg = f"the idempotency key was used for another {call.operation} call with another payload"
@@ -70,7 +70,7 @@ async def run_once(
     )
     known = await idempotent_calls.claim_call(transaction.connection, claimed)
     if known is not None:
-        return _came_before(call, known)
+        return _first_result(call, known)
     result = await work()
     row = claimed._replace(
         account_id=result.account_id,
@@ -82,7 +82,7 @@ async def run_once(
     return result
 
 
-async def made_before(database: Database, call: IdempotentCall) -> bool:
+async def has_result(database: Database, call: IdempotentCall) -> bool:
     """Returns whether the call has a stored result. Raises IdempotencyConflict."""
     known = await idempotent_calls.read_call(database, _scope(call), call.operation, call.idempotency_key)
-    return known is not None and _came_before(call, known).replayed
+    return known is not None and _first_result(call, known).replayed

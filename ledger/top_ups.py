@@ -149,7 +149,7 @@ class TopUps:
         checked_url(new.success_url, "successUrl")
         checked_url(new.cancel_url, "cancelUrl")
         IDEMPOTENCY_KEY.checked(new.idempotency_key, "idempotencyKey")
-        if await idempotent_calls.made_before(self._database, new.call()):
+        if await idempotent_calls.has_result(self._database, new.call()):
             return None
         if self._api is None:
             raise StripeUnavailable("Stripe's secret key is not set")

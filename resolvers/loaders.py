@@ -199,14 +199,14 @@ class CountLoader(_Gathering[CountKey, int]):
     def _ask(self, keys: list[CountKey]) -> None:
         for key in keys:
             if self._totals.asked_for(key):
-                self._totals.load(key).add_done_callback(partial(self._told, key))
+                self._totals.load(key).add_done_callback(partial(self._take_count, key))
             else:
                 self._counts.load(key).add_done_callback(partial(self._counted, key))
 
     def _counted(self, key: CountKey, counted: asyncio.Future[int]) -> None:
         _hand_on(counted, self._futures[key], lambda count: count)
 
-    def _told(self, key: CountKey, totals: asyncio.Future[TransactionTotalsRow]) -> None:
+    def _take_count(self, key: CountKey, totals: asyncio.Future[TransactionTotalsRow]) -> None:
         if not totals.cancelled() and isinstance(totals.exception(), DatabaseError):
             # A sum may be out of range; the rows can still be counted.
             self._counts.load(key).add_done_callback(partial(self._counted, key))
@@ -222,19 +222,19 @@ def _hand_on(done: asyncio.Future[Any], to: asyncio.Future[Found], made: Callabl
         to.set_result(made(done.result()))
 
 
-Made = TypeVar("Made")
+Value = TypeVar("Value")
 
 
-class _made_once(Generic[Made]):  # noqa: N801  a decorator
+class _cached(Generic[Value]):  # noqa: N801  a decorator
     """Works as functools.cached_property, but without the lock that it has before Python 3.12."""
 
-    def __init__(self, make: Callable[[Any], Made]) -> None:
+    def __init__(self, make: Callable[[Any], Value]) -> None:
         self._make = make
 
     def __set_name__(self, _owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: object, _owner: type) -> Made:
+    def __get__(self, instance: object, _owner: type) -> Value:
         made = instance.__dict__[self._name] = self._make(instance)
         return made
 
@@ -246,33 +246,33 @@ class Loaders:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
-    @_made_once
+    @_cached
     def account(self) -> Loader[int, AccountRow | None]:
         return self._by_key(accounts.accounts_by_id)
 
-    @_made_once
+    @_cached
     def transaction(self) -> TransactionLoader:
         read = partial(transactions_by_id, self._snapshot.is_postgresql)
         return TransactionLoader(self._snapshot, read, dict.get)
 
-    @_made_once
+    @_cached
     def row_hash(self) -> Loader[tuple[int, int], bytes | None]:
         return self._by_key(hashes_by_id)
 
-    @_made_once
+    @_cached
     def months(self) -> Loader[tuple[int, tuple[str, ...]], list[MonthlyFiguresRow]]:
         return Loader(self._snapshot, partial(_months, self._snapshot.is_postgresql), _months_of)
 
-    @_made_once
+    @_cached
     def balance_as_of(self) -> GroupedLoader[datetime, int]:
         return GroupedLoader(self._snapshot, balances_as_of)
 
-    @_made_once
+    @_cached
     def transaction_count(self) -> CountLoader:
         counts = ResourceLoader(self._snapshot, transaction_counts, _resource_counts, _filter_alone)
         return CountLoader(self._snapshot, counts, self.transaction_totals)
 
-    @_made_once
+    @_cached
     def transaction_totals(self) -> ResourceLoader[TransactionFilter, TransactionTotalsRow]:
         return ResourceLoader(self._snapshot, transaction_totals, _resource_totals, _filter_alone)
 
@@ -280,57 +280,57 @@ class Loaders:
     def usage_totals(self) -> GroupedLoader[UsageFilter, tuple[UsageFigures, int]]:
         return GroupedLoader(self._snapshot, usage.usage_totals)
 
-    @_made_once
+    @_cached
     def transaction_page(self) -> ResourceLoader[tuple[TransactionFilter, Window], list[TransactionRow]]:
         pages = _of_window(transaction_pages)
         return ResourceLoader(self._snapshot, pages, resources.resource_pages, _filter_and_window)
 
-    @_made_once
+    @_cached
     def usage_page(self) -> GroupedLoader[tuple[UsageFilter, Window], list[UsageDayRow]]:
         return GroupedLoader(self._snapshot, _of_window(usage.usage_pages))
 
-    @_made_once
+    @_cached
     def charge(self) -> Loader[Resource, ChargeRow | None]:
         return self._by_key(charges.charges_by_ref)
 
-    @_made_once
+    @_cached
     def charge_of_first_row(self) -> Loader[tuple[int, int], ChargeRow | None]:
         return self._by_key(charges.charges_by_first_row)
 
-    @_made_once
+    @_cached
     def charge_page(self) -> GroupedLoader[tuple[ChargeFilter, Window], list[ChargeRow]]:
         return GroupedLoader(self._snapshot, _of_window(charges.charge_pages))
 
-    @_made_once
+    @_cached
     def charge_count(self) -> GroupedLoader[ChargeFilter, int]:
         return GroupedLoader(self._snapshot, charges.charge_counts)
 
-    @_made_once
+    @_cached
     def opened_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """Holds by the row that opened them."""
         return self._by_key(charges.opened_holds)
 
-    @_made_once
+    @_cached
     def settled_hold(self) -> Loader[tuple[int, int], HoldRow | None]:
         """Holds by the row that settled them."""
         return self._by_key(charges.settled_holds)
 
-    @_made_once
+    @_cached
     def auto_recharge(self) -> GroupedLoader[tuple[datetime, datetime], RechargeViewRow | None]:
         """Auto-recharge by account and the day whose payments are summed."""
         return GroupedLoader(self._snapshot, recharges.recharge_views)
 
-    @_made_once
+    @_cached
     def saved_card(self) -> Loader[int, bool]:
         """Whether the account has a saved card."""
         read = partial(stripe_customers.saved_cards, self._snapshot.is_postgresql)
         return Loader(self._snapshot, read, dict.__getitem__)
 
-    @_made_once
+    @_cached
     def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:
         return GroupedLoader(self._snapshot, keys.key_pages)
 
-    @_made_once
+    @_cached
     def key_count(self) -> GroupedLoader[None, int]:
         return GroupedLoader(self._snapshot, keys.key_counts)
 
@@ -338,7 +338,7 @@ class Loaders:
         return Loader(self._snapshot, partial(read, self._snapshot.is_postgresql), dict.get)
 
 
-def _filter_alone(row_filter: TransactionFilter) -> tuple[TransactionFilter, None]:
+def _filter_only(row_filter: TransactionFilter) -> tuple[TransactionFilter, None]:
     return row_filter, None
 
 

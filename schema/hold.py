@@ -130,8 +130,8 @@ class HoldMutations:
     )
     async def open_hold(self, info: Info[MutationContext, None], input: OpenHoldArgument) -> HoldOutcome:  # noqa: A002
         ref, period = Ref(input.ref_type, input.ref_id), Period(input.period_start, input.period_end)
-        move = OpenHold(ref, input.amount, input.description, period)
-        return await holds.open_hold(info.context, input.account_id, input.idempotency_key, move)
+        command = OpenHold(ref, input.amount, input.description, period)
+        return await holds.open_hold(info.context, input.account_id, input.idempotency_key, command)
 
     @strawberry.mutation(
         description="Holds an inference instance's next 24 hours, then settles the 24 hours that ended, in one"
@@ -142,8 +142,8 @@ class HoldMutations:
     )
     async def renew_hold(self, info: Info[MutationContext, None], input: RenewHoldArgument) -> HoldOutcome:  # noqa: A002
         ref = Ref(RefType.INFERENCE_INSTANCE, input.ref_id)
-        move = RenewHold(ref, input.used, input.settlement_description, input.amount, input.description)
-        return await holds.renew_hold(info.context, input.account_id, input.idempotency_key, move)
+        command = RenewHold(ref, input.used, input.settlement_description, input.amount, input.description)
+        return await holds.renew_hold(info.context, input.account_id, input.idempotency_key, command)
 
     @strawberry.mutation(
         description="Settles an instance's hold and ends its charge: returns what was not used, or charges what was"
@@ -154,5 +154,5 @@ class HoldMutations:
     )
     async def settle_hold(self, info: Info[MutationContext, None], input: SettleHoldArgument) -> HoldOutcome:  # noqa: A002
         ref = Ref(input.ref_type, input.ref_id)
-        move = SettleHold(ref, input.used, input.description, input.ended_at)
-        return await holds.settle_hold(info.context, input.account_id, input.idempotency_key, move)
+        command = SettleHold(ref, input.used, input.description, input.ended_at)
+        return await holds.settle_hold(info.context, input.account_id, input.idempotency_key, command)

@@ -106,7 +106,7 @@ class Importer:
             file.refused += len(refusals)
             self._on_refusals(file.name, refusals)
 
-    def _book(self, file: FileReport, outcome: Outcome) -> None:
+    def _count(self, file: FileReport, outcome: Outcome) -> None:
         file.taken += outcome.taken
         file.known += outcome.known
         file.calls += outcome.calls
@@ -124,9 +124,9 @@ class Importer:
                 outcome = await asyncio.shield(recording)
             except asyncio.CancelledError:
                 # A batch that is cancelled during its commit could be written without being counted.
-                self._book(file, await recording)
+                self._count(file, await recording)
                 raise
-            self._book(file, outcome)
+            self._count(file, outcome)
             self._on_bytes(batch.read_bytes)
 
     async def _recorded(self, batch: Batch, state: _FileState) -> Outcome:
@@ -161,7 +161,7 @@ class Importer:
             return
         self.report.accounts_created = created
         for (_, file), outcome in zip(pairs, outcomes, strict=True):
-            self._book(file, outcome)
+            self._count(file, outcome)
 
     def _checked(self, source: Source, file: FileReport) -> set[str]:
         """Returns the accounts that the file names. Reports its refusals."""

@@ -102,7 +102,7 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
     if linked != account_id:
         msg = f"the customer {customer} is already linked to {account_id_text(linked)}"
         raise Conflict(msg)
-    await stripe_events.bring_forward(transaction.connection, customer, now)
+    await stripe_events.make_due(transaction.connection, customer, now)
     await note(transaction, AuditedAction("linkStripeCustomer", actor, account_id, description=customer))
     return account
 
@@ -198,7 +198,7 @@ class StripeEvents:
             return NeedsAttention(str(shape), is_retried=True)
         verdict = await apply(transaction, notice, row.received_at, self._clock())
         if isinstance(verdict, NeedsAttention) and row.object_id is not None:
-            other = await stripe_events.told_to_a_person(transaction.connection, row.object_id, row.id)
+            other = await stripe_events.other_needing_attention(transaction.connection, row.object_id, row.id)
             return verdict if other is None else Ignored(f"{other} already reported it: {verdict.reason}")
         return verdict
 

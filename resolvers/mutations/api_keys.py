@@ -68,7 +68,7 @@ async def create(context: MutationContext, idempotency_key: str, new: NewKey, ac
 
     async def acted(transaction: LedgerTransaction) -> KeyOutcome:
         actor = await acting_key(transaction, context.principal)
-        return await _kept(transaction, call, lambda: create_key(transaction, new, actor))
+        return await _once(transaction, call, lambda: create_key(transaction, new, actor))
 
     return await context.run(acted, new.account_id)
 
@@ -82,7 +82,7 @@ async def rotate(context: MutationContext, idempotency_key: str, prefix: str, gr
         if _outlives(context.principal, old.scope, old.expires_at):
             raise Forbidden("a key that expires cannot rotate a key of its own scope that expires later")
         call = IdempotentCall("rotateApiKey", idempotency_key, [prefix, grace.total_seconds()], old.account_id)
-        outcome = await _kept(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
+        outcome = await _once(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))
 
     return await context.run(acted)
@@ -98,7 +98,7 @@ async def revoke(context: MutationContext, idempotency_key: str, prefix: str) ->
         async def revoked() -> tuple[None, ApiKeyRow]:
             return None, await revoke_key(transaction, row, actor)
 
-        return await _kept(
+        return await _once(
             transaction, IdempotentCall("revokeApiKey", idempotency_key, prefix, row.account_id), revoked
         )
 
@@ -113,7 +113,7 @@ async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, pr
     return row
 
 
-async def _kept(
+async def _once(
     transaction: LedgerTransaction, call: IdempotentCall, make: Callable[[], Awaitable[tuple[str | None, ApiKeyRow]]]
 ) -> KeyOutcome:
     """Runs `make` unless the call is a replay. `make` returns the key and, for a new key, its secret."""

@@ -18,7 +18,7 @@ from resolvers.loaders import Loaders
 
 
 @asynccontextmanager
-async def _sound(snapshot: Snapshot) -> AsyncIterator[None]:
+async def _raise_failed_read(snapshot: Snapshot) -> AsyncIterator[None]:
     """Raises the error of a failed read at the end. Otherwise PostgreSQL would report a commit but roll back."""
     async with snapshot:
         yield
@@ -63,7 +63,7 @@ class MutationContext(QueryContext):
         account_ids = () if account_id is None else (account_id,)
         transaction, result = await ends.enter_async_context(self._ledger.left_open(work, account_ids))
         self.snapshot = transaction.snapshot()
-        await ends.enter_async_context(_sound(self.snapshot))
+        await ends.enter_async_context(_raise_failed_read(self.snapshot))
         self.loaders = Loaders(self.snapshot)
         # The clock is read after the wait for the account's lock, so that "this month" is the month of the new rows.
         self.now = self._clock()
@@ -74,12 +74,12 @@ class MutationContext(QueryContext):
         outcomes = None if self._may_read else await self._ledger.post_shared(posting)
         if outcomes is not None:
             self._ends = None
-            self._know_alone(outcomes[0])
+            self._answer_from_outcome(outcomes[0])
             return outcomes[0]
         (outcome,) = await self.run(lambda transaction: transaction.post(posting), posting.account_id)
         return outcome
 
-    def _know_alone(self, outcome: Outcome) -> None:
+    def _answer_from_outcome(self, outcome: Outcome) -> None:
         """Answers the payload from what was written. It is committed, so nothing more may be read."""
         self.snapshot = Snapshot(NothingToRead())
         self.loaders = Loaders(self.snapshot)

@@ -230,7 +230,7 @@ def explain_recharge(
         said.append("A payment is in progress.")
     if next_try_at is not None:
         said.append(f"Next try: {since(next_try_at)} UTC.")
-    if row.last_failure is not None and row.last_failure_at is not None and not _is_said(row.last_failure, block):
+    if row.last_failure is not None and row.last_failure_at is not None and not _repeats_block(row.last_failure, block):
         said.append(f"Last failure, {since(row.last_failure_at)} UTC: {row.last_failure.rstrip('.')}.")
     return " ".join(said)
 
@@ -255,7 +255,7 @@ _BLOCKED: Final = {
 }
 
 
-def _is_said(failure: str, block: RechargeBlock | None) -> bool:
+def _repeats_block(failure: str, block: RechargeBlock | None) -> bool:
     """Returns whether the block already says the same as the failure."""
     is_limit = block == RechargeBlock.DAILY_LIMIT_REACHED and failure.startswith(DAILY_LIMIT)
     return is_limit or (block == RechargeBlock.NO_SAVED_CARD and failure == NO_CARD)
