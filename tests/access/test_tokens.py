@@ -43,7 +43,7 @@ async def _refused(made: Tokens, token: str, purpose: Purpose) -> None:
         await made.redeem(token, purpose)
 
 
-async def test_a_token_stands_for_its_key_until_it_expires(desk: Desk, made: Tokens, principal: Principal) -> None:
+async def test_token_works_for_its_key_until_it_expires(desk: Desk, made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.EXPORT, HOUR, "transactions.csv")
     expected = Token(principal, "transactions.csv", desk.now + HOUR)
     desk.now += HOUR - SECOND
@@ -52,7 +52,7 @@ async def test_a_token_stands_for_its_key_until_it_expires(desk: Desk, made: Tok
     await _refused(made, token, Purpose.EXPORT)
 
 
-async def test_a_token_is_good_for_its_purpose_alone(made: Tokens, principal: Principal) -> None:
+async def test_token_works_only_for_its_purpose(made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.STREAM, HOUR)
     await _refused(made, token, Purpose.EXPORT)
     await _refused(made, token, Purpose.SIGN_IN)
@@ -60,12 +60,12 @@ async def test_a_token_is_good_for_its_purpose_alone(made: Tokens, principal: Pr
 
 
 @pytest.mark.parametrize("token", ["", "A" * 32, "A" * 33, "\udcff", "é" * 32])
-async def test_what_is_no_token_is_refused_alike(made: Tokens, principal: Principal, token: str) -> None:
+async def test_invalid_tokens_get_the_same_error(made: Tokens, principal: Principal, token: str) -> None:
     await made.issue(principal, Purpose.STREAM, HOUR)
     await _refused(made, token, Purpose.STREAM)
 
 
-async def test_a_link_signs_in_once_however_many_try_at_once(made: Tokens, principal: Principal) -> None:
+async def test_sign_in_link_works_once_under_concurrent_use(made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.SIGN_IN, HOUR)
     tried = await asyncio.gather(*(made.redeem(token, Purpose.SIGN_IN) for _ in range(8)), return_exceptions=True)
     assert [one.principal for one in tried if isinstance(one, Token)] == [principal]
@@ -73,7 +73,9 @@ async def test_a_link_signs_in_once_however_many_try_at_once(made: Tokens, princ
     await _refused(made, token, Purpose.SIGN_IN)
 
 
-async def test_a_token_dies_with_its_key(desk: Desk, keys: Keys, made: Tokens, principal: Principal) -> None:
+async def test_token_is_invalid_when_its_key_is_revoked_or_expired(
+    desk: Desk, keys: Keys, made: Tokens, principal: Principal
+) -> None:
     revoked = await made.issue(principal, Purpose.STREAM, HOUR)
     await keys.revoke(principal.key_prefix)
     await _refused(made, revoked, Purpose.STREAM)
@@ -84,7 +86,7 @@ async def test_a_token_dies_with_its_key(desk: Desk, keys: Keys, made: Tokens, p
     await _refused(made, expiring, Purpose.STREAM)
 
 
-async def test_no_token_is_made_of_a_key_that_ended_meanwhile(
+async def test_issue_fails_if_the_key_ended_in_the_meantime(
     desk: Desk, keys: Keys, made: Tokens, principal: Principal
 ) -> None:
     await keys.revoke(principal.key_prefix)
@@ -93,7 +95,7 @@ async def test_no_token_is_made_of_a_key_that_ended_meanwhile(
     assert await _count(desk.database) == 0
 
 
-async def test_a_token_that_is_given_up_is_none(desk: Desk, made: Tokens, principal: Principal) -> None:
+async def test_deleted_token_is_invalid(desk: Desk, made: Tokens, principal: Principal) -> None:
     token, other = [await made.issue(principal, Purpose.STREAM, HOUR) for _ in range(2)]
     await made.give_up(token)
     await made.give_up("nothing")
@@ -101,14 +103,14 @@ async def test_a_token_that_is_given_up_is_none(desk: Desk, made: Tokens, princi
     assert (await made.redeem(other, Purpose.STREAM)).principal == principal
 
 
-async def test_the_token_is_not_kept(desk: Desk, made: Tokens, principal: Principal) -> None:
+async def test_token_is_stored_only_as_a_digest(desk: Desk, made: Tokens, principal: Principal) -> None:
     token = await made.issue(principal, Purpose.STREAM, HOUR)
     (row,) = await desk.database.read(select(tables.tokens))
     assert row[0] == hashlib.sha256(token.encode()).digest()
     assert token not in repr(tuple(row))
 
 
-async def test_a_key_has_a_bound_on_the_tokens_of_a_purpose(
+async def test_number_of_tokens_per_key_and_purpose_is_limited(
     desk: Desk, made: Tokens, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_tokens, "MAX_LIVE", 3)

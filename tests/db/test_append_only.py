@@ -57,7 +57,7 @@ async def test_update_and_delete_are_refused(database: Database, table: str) -> 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("role", ["origin", "replica"])
-async def test_truncate_and_replicas_are_refused(database: Database, role: str, table: str) -> None:
+async def test_truncate_and_changes_as_replica_are_refused(database: Database, role: str, table: str) -> None:
     await _with_one_row(database, table)
     for statement in (f"TRUNCATE {table}", "TRUNCATE accounts CASCADE", f"DELETE FROM {table}"):
         with pytest.raises(exc.DBAPIError, match="append-only"):
@@ -78,7 +78,7 @@ async def test_replace_is_refused(database: Database, verb: str, table: str) -> 
             await connection.execute(text(f"UPDATE OR REPLACE {table} SET account_id = 1"))
 
 
-async def test_the_guards_are_there_after_migrating_to_the_newest_version(database: Database, table: str) -> None:
+async def test_guards_exist_after_all_migrations(database: Database, table: str) -> None:
     if database.is_postgresql:
         found = await database.read(
             text(

@@ -12,14 +12,14 @@ NAMES = ("account_id", "seq", "description")
 ROW = named(row_of(TransactionRow, NAMES), [(7, 3, "text")])[0]
 
 
-def test_what_was_read_is_there_under_its_name() -> None:
+def test_columns_are_read_by_name() -> None:
     assert (ROW.account_id, ROW.seq, ROW.description) == (7, 3, "text")
     assert isinstance(ROW, TransactionRow)
     assert repr(ROW) == "TransactionRow(account_id=7, seq=3, description='text')"
 
 
 @pytest.mark.parametrize("name", [name for name in TransactionRow._fields if name not in NAMES])
-def test_another_column_raises(name: str) -> None:
+def test_reading_an_unread_column_raises(name: str) -> None:
     with pytest.raises(ColumnNotRead, match=name):
         getattr(ROW, name)
     with pytest.raises(ColumnNotRead, match=name):
@@ -47,7 +47,7 @@ def test_another_column_raises(name: str) -> None:
         lambda row: row.count(3),
     ],
 )
-def test_nothing_is_read_by_its_place(read: Callable[[TransactionRow], object]) -> None:
+def test_reading_by_position_raises(read: Callable[[TransactionRow], object]) -> None:
     assert ROW
     with pytest.raises(ColumnNotRead):
         read(ROW)

@@ -37,12 +37,12 @@ from db.folding import fold, folded_column
         ("각", "\u1100\u1161\u11a8"),
     ],
 )
-def test_texts_that_differ_in_case_or_in_the_way_they_are_written_are_alike(text: str, other: str) -> None:
+def test_folding_ignores_case_and_unicode_form(text: str, other: str) -> None:
     assert fold(text) == fold(other)
 
 
 @pytest.mark.parametrize(("text", "other"), [("café", "cafe"), ("ısı", "isi"), ("ж", "з"), ("e\u0307", "e")])
-def test_accents_and_letters_of_their_own_are_kept(text: str, other: str) -> None:
+def test_folding_keeps_accents_and_distinct_letters(text: str, other: str) -> None:
     assert fold(text) != fold(other)
 
 
@@ -55,7 +55,7 @@ def _digest(texts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(map(fold, texts)).encode()).hexdigest()
 
 
-def test_what_was_stored_is_what_is_looked_for_by_any_version_of_python() -> None:
+def test_folding_is_the_same_in_every_python_version() -> None:
     """A folding that changes does not find what was stored before: a migration has to fold all texts anew. The page
     has the same digests (console/billing/tests/folding.test.ts)."""
     assert _digest(_EVERY_CHARACTER) == "826ba275b512a494a7553b461d250501598ec42727ff79948aff0716b126122d"
@@ -65,24 +65,24 @@ def test_what_was_stored_is_what_is_looked_for_by_any_version_of_python() -> Non
     )
 
 
-def test_a_folded_text_folds_to_itself() -> None:
+def test_folding_twice_changes_nothing() -> None:
     for text in (*_EVERY_CHARACTER, *map("".join, itertools.product(_ODD, repeat=3))):
         assert fold(fold(text)) == fold(text), ascii(text)
 
 
 @given(st.text())
-def test_a_database_s_lower_case_is_the_folded_one_where_none_is_stored(text: str) -> None:
+def test_database_lower_equals_folding_if_no_folded_text_is_stored(text: str) -> None:
     lowered = "".join(letter.lower() if letter.isascii() else letter for letter in text)
     assert fold(text) == (lowered if folded_column(text) is None else folded_column(text))
 
 
-def test_nothing_is_stored_of_a_text_whose_letters_beyond_ascii_have_no_case() -> None:
+def test_no_folded_text_is_stored_if_non_ascii_letters_have_no_case() -> None:
     texts = [None, "GPU Instance", "GPU Instance #132: hold per-GPU × 1 GPU × 1h", "straße", "Ж"]
     assert [folded_column(text) for text in texts] == [None, None, None, "strasse", "ж"]
 
 
 @pytest.mark.skipif(unicodedata.unidata_version != "14.0.0", reason="knows other characters")
-def test_only_characters_that_every_version_knows_are_folded() -> None:
+def test_only_characters_of_unicode_14_are_folded() -> None:
     known = folding._FOLDED
     unknown = [letter for letter in _EVERY_CHARACTER if unicodedata.category(letter) == "Cn"]
     assert [letter for letter in unknown if known.match(letter)] == []

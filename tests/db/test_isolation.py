@@ -50,7 +50,7 @@ async def _until_waiting(database: Database) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_write_goes_on_from_what_it_waited_for(accounts: Database) -> None:
+async def test_write_sees_the_changes_that_it_waited_for(accounts: Database) -> None:
     async def second() -> str:
         async with accounts.write() as connection:
             await _append(connection, 1, "2")
@@ -64,7 +64,7 @@ async def test_a_write_goes_on_from_what_it_waited_for(accounts: Database) -> No
     assert await _names(accounts) == ["a12", "b"]
 
 
-async def test_of_two_writes_in_a_deadlock_one_is_taken_and_the_other_told(accounts: Database) -> None:
+async def test_one_of_two_writes_in_a_deadlock_commits_and_the_other_fails(accounts: Database) -> None:
     both = asyncio.Barrier(2)
 
     async def cross(first: int, second: int) -> None:
@@ -81,7 +81,7 @@ async def test_of_two_writes_in_a_deadlock_one_is_taken_and_the_other_told(accou
     assert await _names(accounts) == ["ax", "bx"]
 
 
-async def test_a_serialization_failure_is_told(accounts: Database) -> None:
+async def test_serialization_failure_raises_an_error(accounts: Database) -> None:
     with pytest.raises(TransactionConflict, match="SQLSTATE 40001"):
         async with accounts.write() as connection:
             await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -92,7 +92,7 @@ async def test_a_serialization_failure_is_told(accounts: Database) -> None:
     assert await _names(accounts) == ["a1", "b"]
 
 
-async def test_a_snapshot_shows_one_moment(database: Database) -> None:
+async def test_snapshot_shows_one_moment(database: Database) -> None:
     count = text("SELECT count(*) FROM accounts")
     async with database.snapshot() as snapshot:
         before = await snapshot.rows(count)
@@ -105,7 +105,7 @@ async def test_a_snapshot_shows_one_moment(database: Database) -> None:
 
 
 @pytest.mark.parametrize("brief", [False, True])
-async def test_a_snapshot_that_has_ended_takes_no_connection(database: Database, brief: bool) -> None:
+async def test_closed_snapshot_takes_no_connection(database: Database, brief: bool) -> None:
     """What a failed operation left running may ask once more."""
     one = text("SELECT 1")
     async with database.snapshot(brief=brief) as snapshot:

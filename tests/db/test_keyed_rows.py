@@ -13,7 +13,7 @@ from db.database import Database
     [tables.charges, tables.holds, tables.idempotency_keys, tables.usage_days, tables.usage_requests],
     ids=lambda table: table.name,
 )
-async def test_what_is_known_is_looked_up_by_its_key(database: Database, table: Table) -> None:
+async def test_rows_are_found_through_the_primary_key(database: Database, table: Table) -> None:
     key = tuple(table.primary_key)
     statement = str(keyed_rows._sqlite_statement(key, key, 10))
     names = {f"{column.name}_{row}": None for row in range(10) for column in key}

@@ -262,7 +262,7 @@ async def three_pages(server: Server, one: Filter, planner: Planner) -> tuple[in
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("name", FILTERS)
-async def test_a_page_costs_the_same_wherever_it_lies(bulk: Server, name: str, planner: Planner) -> None:
+async def test_cost_of_a_page_does_not_depend_on_its_position(bulk: Server, name: str, planner: Planner) -> None:
     one = FILTERS[name]
     costs = await three_pages(bulk, one, planner)
     assert max(costs) <= one.most, costs
@@ -270,7 +270,7 @@ async def test_a_page_costs_the_same_wherever_it_lies(bulk: Server, name: str, p
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_the_oldest_rows_cost_no_more_than_the_newest(bulk: Server, planner: Planner) -> None:
+async def test_oldest_rows_cost_no_more_than_newest_rows(bulk: Server, planner: Planner) -> None:
     for name in ("none", "several types", "createdAt and type", "amount, narrow", "refType"):
         row_filter = FILTERS[name].row_filter
         newest = await buffers(bulk, page_of([BIG], row_filter), planner)
@@ -279,7 +279,7 @@ async def test_the_oldest_rows_cost_no_more_than_the_newest(bulk: Server, planne
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_filters_that_contradict_each_other_read_no_ledger(bulk: Server, planner: Planner) -> None:
+async def test_contradictory_filters_read_no_ledger_rows(bulk: Server, planner: Planner) -> None:
     """Kinds and references go together in any way, and an amount that no row has is known at once."""
     for row_filter, most in (
         (transaction_filter(types=[_T.TOPUP], ref_type=RefType.GPU_INSTANCE), RUN),
@@ -293,7 +293,7 @@ async def test_filters_that_contradict_each_other_read_no_ledger(bulk: Server, p
         assert await buffers(bulk, page_of([BIG], row_filter), planner) <= most, row_filter
 
 
-async def test_a_search_reads_the_rows_between_the_cursor_and_the_end_of_the_page(bulk: Server) -> None:
+async def test_search_reads_only_rows_from_the_cursor_to_the_end_of_the_page(bulk: Server) -> None:
     """The bound: the pages of the table on which these rows lie, some 20 of them to one, and the key's leaves."""
     disputed = await matching(bulk, "description ILIKE '%disputed%'")
     row_filter = transaction_filter(search="dISPUTED")
@@ -333,7 +333,7 @@ async def test_the_billing_page_costs_the_same_for_a_short_ledger_and_a_long_one
     assert small <= big * RATIO, (small, big)
 
 
-async def test_reading_again_plans_nothing_anew(bulk: Server) -> None:
+async def test_repeated_reads_reuse_their_plans(bulk: Server) -> None:
     for _ in range(10):
         async with bulk.database.snapshot() as snapshot:
             await billing_page(BIG)(snapshot)
@@ -342,7 +342,7 @@ async def test_reading_again_plans_nothing_anew(bulk: Server) -> None:
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_ten_accounts_at_once_cost_ten_times_one(bulk: Server, planner: Planner) -> None:
+async def test_ten_accounts_cost_ten_times_one_account(bulk: Server, planner: Planner) -> None:
     account_ids = [BIG, SMALL, *range(FIRST_OTHER, FIRST_OTHER + 8)]
     for name in ("none", "several types", "amount, narrow", "amount, wide", "createdAt", "refType", "refId"):
         row_filter = FILTERS[name].row_filter
@@ -352,7 +352,7 @@ async def test_ten_accounts_at_once_cost_ten_times_one(bulk: Server, planner: Pl
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_counts_and_balances_of_a_stretch_of_time_are_look_ups(bulk: Server, planner: Planner) -> None:
+async def test_counts_and_balances_of_a_period_are_look_ups(bulk: Server, planner: Planner) -> None:
     whole = transaction_filter(created_gte=MIDDLE, created_lt=LATER)
 
     def counts(snapshot: Snapshot) -> Awaitable[object]:
@@ -432,7 +432,9 @@ async def matching_charges(server: Server, condition: str) -> list[int]:
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("name", CHARGE_FILTERS)
-async def test_a_page_of_charges_costs_the_same_wherever_it_lies(bulk: Server, name: str, planner: Planner) -> None:
+async def test_cost_of_a_page_of_charges_does_not_depend_on_its_position(
+    bulk: Server, name: str, planner: Planner
+) -> None:
     one = CHARGE_FILTERS[name]
     rows = await matching_charges(bulk, one.condition)
     size = min(PAGE, len(rows) // 4)
@@ -456,7 +458,7 @@ async def test_a_page_of_charges_costs_the_same_wherever_it_lies(bulk: Server, n
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_a_charge_and_a_hold_are_look_ups(bulk: Server, planner: Planner) -> None:
+async def test_single_charges_and_holds_are_look_ups(bulk: Server, planner: Planner) -> None:
     """However many accounts and rows there are: by resource, first row, opening row and settling row."""
     newest = await matching_charges(bulk, "ref_type = 'gpu_instance'")
     firsts = [(BIG, seq) for seq in newest[:: len(newest) // PAGE]][:PAGE]
@@ -485,7 +487,7 @@ async def test_a_charge_and_a_hold_are_look_ups(bulk: Server, planner: Planner) 
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_the_rows_of_many_charges_cost_what_each_costs(bulk: Server, planner: Planner) -> None:
+async def test_cost_of_rows_is_proportional_to_the_number_of_charges(bulk: Server, planner: Planner) -> None:
     refs = [(BIG, "inference_instance", f"inference_instance-{number}") for number in range(20)]
     window = Window(limit=11)
     cost = await buffers(

@@ -69,11 +69,13 @@ async def _keeps(desk: Desk, others: Desk, meanwhile: Meanwhile | None) -> bool:
     ],
     ids=["nothing", "a row", "an expiry", "an even settlement", "a suspension"],
 )
-async def test_what_happens_meanwhile(desk: Desk, other_desk: Desk, meanwhile: Meanwhile | None, keeps: bool) -> None:
+async def test_unlocked_posting_detects_concurrent_changes(
+    desk: Desk, other_desk: Desk, meanwhile: Meanwhile | None, keeps: bool
+) -> None:
     assert await _keeps(desk, other_desk, meanwhile) is keeps
 
 
-async def test_calls_that_are_in_each_others_way_are_all_kept(desk: Desk, other_desk: Desk) -> None:
+async def test_conflicting_calls_are_all_written(desk: Desk, other_desk: Desk) -> None:
     """Two processes post to the same accounts, each call once, whatever it takes."""
     accounts = [await desk.account("1.00") for _ in range(2)]
     calls = [

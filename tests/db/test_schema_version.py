@@ -23,7 +23,7 @@ from tests.ledger.desk import START
 from tests.postgres import Postgres
 
 
-async def test_the_migrations_make_exactly_the_tables(database: Database) -> None:
+async def test_migrations_create_exactly_the_tables(database: Database) -> None:
     def differences(connection: Connection) -> object:
         return compare_metadata(MigrationContext.configure(connection), metadata)
 
@@ -63,7 +63,7 @@ def _at(database: Database) -> object:
     return START if database.is_postgresql else int(START.timestamp()) * 10**6
 
 
-async def test_a_hold_that_had_expired_keeps_the_time_of_it(new_database: Database) -> None:
+async def test_migration_keeps_the_time_of_expired_holds(new_database: Database) -> None:
     database = new_database
     await _migrate_to(database, "0001")
     at = _at(database)
@@ -82,7 +82,7 @@ async def test_a_hold_that_had_expired_keeps_the_time_of_it(new_database: Databa
     assert [row[0] for row in rows] == [START, None]
 
 
-async def test_customers_have_the_cards_that_they_must_have_saved_and_are_asked_about(new_database: Database) -> None:
+async def test_migration_infers_saved_cards_and_schedules_questions_to_stripe(new_database: Database) -> None:
     database = new_database
     await _migrate_to(database, "0005")
     at = _at(database)
@@ -119,7 +119,7 @@ async def test_customers_have_the_cards_that_they_must_have_saved_and_are_asked_
     assert [one.id for one in await read_customers_of_account(database, 2)] == ["cus_2b", "cus_2a"]
 
 
-async def test_stripe_s_events_and_credits_are_kept(new_database: Database) -> None:
+async def test_migration_keeps_stripe_events_and_credits(new_database: Database) -> None:
     database = new_database
     await _migrate_to(database, "0006")
     at = _at(database)
@@ -152,7 +152,7 @@ async def test_stripe_s_events_and_credits_are_kept(new_database: Database) -> N
         assert (failed.account_id, failed.is_refund, failed.amount_nanos, failed.failed_at) == (1, True, 5, START)
 
 
-async def test_texts_are_folded_and_the_ledger_is_append_only_again(new_database: Database) -> None:
+async def test_migration_folds_texts_and_restores_the_guards(new_database: Database) -> None:
     database = new_database
     await _migrate_to(database, "0008")
     at = _at(database)
@@ -190,14 +190,14 @@ async def test_texts_are_folded_and_the_ledger_is_append_only_again(new_database
                 await connection.execute(text(statement))
 
 
-async def test_an_empty_database_is_refused_with_the_command(tmp_path: Path) -> None:
+async def test_empty_database_error_names_the_migrate_command(tmp_path: Path) -> None:
     database = Database(DatabaseOptions(sqlite_url(tmp_path / "empty.db")))
     with pytest.raises(SchemaMismatch, match="run `billing-gateway migrate`"):
         await check(database)
     await database.close()
 
 
-async def test_tables_of_an_older_program_are_refused_with_the_command(database: Database) -> None:
+async def test_older_tables_error_names_the_migrate_command(database: Database) -> None:
     await _set_version(database, "0001", "0001")
     with pytest.raises(SchemaMismatch, match=f"of version 0001, this program needs {newest()}: run `billing-gateway"):
         await check(database)
@@ -210,7 +210,7 @@ async def _set_version(database: Database, version: str, oldest_program: str) ->
         await connection.execute(text("UPDATE schema_compatibility SET oldest_program = :o"), {"o": oldest_program})
 
 
-async def test_newer_tables_that_name_this_program_or_an_older_one_are_worked_on(database: Database) -> None:
+async def test_newer_tables_marked_as_compatible_are_accepted(database: Database) -> None:
     for oldest in (newest(), oldest_program()):
         await _set_version(database, "9999", oldest)
         found = await check(database)
@@ -222,7 +222,7 @@ async def test_newer_tables_that_name_this_program_or_an_older_one_are_worked_on
         assert await check(database) == found
 
 
-async def test_newer_tables_that_name_a_newer_program_are_refused(database: Database) -> None:
+async def test_newer_tables_marked_as_incompatible_are_refused(database: Database) -> None:
     await _set_version(database, "9999", "9998")
     message = f"of version 9999, newer than this program's {newest()}, which cannot work on them: update the program"
     for look in (check, migrate):
@@ -248,7 +248,7 @@ async def test_tables_of_another_program_are_refused(database: Database, stateme
             await look(database)
 
 
-async def test_a_table_of_somebody_else_stops_the_migration(
+async def test_foreign_table_of_the_same_name_stops_the_migration(
     backend: str, tmp_path: Path, postgres_server: Postgres
 ) -> None:
     url = sqlite_url(tmp_path / "other.db")
@@ -263,12 +263,12 @@ async def test_a_table_of_somebody_else_stops_the_migration(
     await database.close()
 
 
-async def test_migrating_marks_the_oldest_program_that_can_work_on_the_tables(database: Database) -> None:
+async def test_migration_stores_the_oldest_compatible_program(database: Database) -> None:
     marked = await database.read(select(tables.schema_compatibility.c.oldest_program))
     assert [row[0] for row in marked] == [oldest_program()]
 
 
-def test_each_migration_names_the_oldest_program_that_can_work_on_its_tables() -> None:
+def test_each_migration_names_the_oldest_compatible_program() -> None:
     """Those since the mark was made; CONTRIBUTING.md says how to choose it."""
     versions = [script.revision for script in _migrations()]
     for script in _migrations()[versions.index("0008") :]:

@@ -44,7 +44,7 @@ async def relayed(database_url: str) -> AsyncIterator[tuple[str, asyncio.Event]]
         yield shown, hung_up
 
 
-async def test_one_at_a_time(database: Database, database_url: str) -> None:
+async def test_only_one_worker_holds_the_lock(database: Database, database_url: str) -> None:
     other = Database(DatabaseOptions(database_url))
     first, second = database.worker_lock(), other.worker_lock()
     assert await first.acquire()
@@ -59,7 +59,7 @@ async def test_one_at_a_time(database: Database, database_url: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-async def test_a_connection_that_is_lost_loses_the_lock(database: Database) -> None:
+async def test_lost_connection_releases_the_lock(database: Database) -> None:
     lock, other = database.worker_lock(), database.worker_lock()
     assert await lock.acquire()
     async with database.write() as connection:
@@ -70,7 +70,7 @@ async def test_a_connection_that_is_lost_loses_the_lock(database: Database) -> N
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-async def test_a_connection_whose_end_is_announced_is_lost(database: Database, database_url: str) -> None:
+async def test_connection_with_announced_end_counts_as_lost(database: Database, database_url: str) -> None:
     async with relayed(database_url) as (url, hung_up):
         relayed_database = Database(DatabaseOptions(url))
         lock = relayed_database.worker_lock()
@@ -84,7 +84,7 @@ async def test_a_connection_whose_end_is_announced_is_lost(database: Database, d
         await relayed_database.close()
 
 
-def test_no_two_locks_have_the_same_number() -> None:
+def test_lock_numbers_are_unique() -> None:
     """One that is held for hours must not be the one that a moment's work waits for."""
     numbers = [one for path in DB.rglob("*.py") for one in re.findall(r"= (7_245_\d{3}_\d{3})", path.read_text())]
     assert len(numbers) == len(set(numbers)) == 3

@@ -54,14 +54,14 @@ WHOLE: Final = st.fixed_dictionaries(
 
 @given(name=st.sampled_from(sorted(TYPES)), value=VALUES | WHOLE)
 @settings(max_examples=1_500, derandomize=True)
-def test_what_is_read_is_what_graphql_core_reads(name: str, value: Any) -> None:
+def test_coercion_matches_graphql_core(name: str, value: Any) -> None:
     found = coercer(TYPES[name])(value)
     assert found is Undefined or repr(found) == repr(coerce_input_value(value, TYPES[name]))
 
 
 @given(value=WHOLE)
 @settings(max_examples=300, derandomize=True)
-def test_ordinary_input_objects_need_nobody_else(value: Any) -> None:
+def test_ordinary_input_objects_need_no_fallback(value: Any) -> None:
     """But for a default that is no single value, which could be changed by whoever gets it."""
     whole = coercer(TYPES["Whole"])(value | {"ranges": [[{"lt": 1.5}], None]} | {"range": {"lt": 1}})
     assert whole["ranges"] == [[{"gte": 0.5, "lt": 1.5}], None]
@@ -70,7 +70,7 @@ def test_ordinary_input_objects_need_nobody_else(value: Any) -> None:
 
 
 @pytest.mark.parametrize("missing", ["text", "no"])
-def test_what_lacks_a_field_or_has_one_too_many_is_left_to_graphql_core(missing: str) -> None:
+def test_missing_or_unknown_fields_are_left_to_graphql_core(missing: str) -> None:
     whole: dict[str, Any] = {"text": "a", "ranges": [], "range": None}
     assert coercer(TYPES["Whole"])(whole) is not Undefined
     spoilt = {"ranges": [], "range": None} if missing == "text" else whole | {"no": 1}
@@ -88,7 +88,7 @@ FILTERS: Final = {
 
 
 @pytest.mark.parametrize(("type_", "value"), [(type_, value) for type_, values in FILTERS.items() for value in values])
-def test_filters_become_what_strawberry_makes_of_them(type_: type, value: dict[str, Any]) -> None:
+def test_filters_are_converted_as_by_strawberry(type_: type, value: dict[str, Any]) -> None:
     schema = graphql_schema()
     converters = schema._strawberry_schema.schema_converter  # type: ignore[attr-defined]
     input_type = schema.type_map[type_.__name__.removesuffix("Input")]

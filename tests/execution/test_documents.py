@@ -77,7 +77,7 @@ def test_fragments_in_fragments_are_measured_in_linear_time() -> None:
     assert time.perf_counter() - started < 5
 
 
-def test_circles_of_fragments_are_refused() -> None:
+def test_fragment_cycles_are_refused() -> None:
     refusal, messages = _refused(_documents(), "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }")
     assert refusal == Refusal.INVALID
     assert any("Cannot spread fragment" in message for message in messages)
@@ -89,7 +89,7 @@ def test_nesting_beyond_the_stack_is_refused() -> None:
     assert refusal == Refusal.TOO_COMPLEX
 
 
-def test_the_cache_keeps_the_documents_used_last_and_no_refused_ones() -> None:
+def test_cache_keeps_recently_used_documents_and_no_refused_ones() -> None:
     documents = _documents()
     first, second = documents.get("{ name }"), documents.get("{ me { name } }")
     assert documents.get("{ name }") is first

@@ -59,7 +59,7 @@ def _coroutines_dropped_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.usefixtures("_coroutines_dropped_by_the_reference")
 @pytest.mark.filterwarnings(r"ignore:coroutine '(Executor|GraphQLCoreConverter)\..*' was never awaited:RuntimeWarning")
 @pytest.mark.parametrize(("subject", "part"), [(LEDGER, 0.7), (CATALOGUE, 0.3)], ids=["ledger", "catalogue"])
-async def test_both_executors_give_the_same_answers(
+async def test_both_executors_return_the_same_answers(
     subject: Subject, part: float, record_property: Callable[[str, object], None]
 ) -> None:
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from execution.pending import begin
 
 
 @pytest.mark.parametrize("coroutine_first", [True, False])
-async def test_what_nobody_waits_for_any_more_may_be_closed_in_any_order(coroutine_first: bool) -> None:
+async def test_abandoned_coroutines_may_be_closed_in_any_order(coroutine_first: bool) -> None:
     """As garbage is, whose order nobody knows."""
     ended = []
 
@@ -28,7 +28,7 @@ async def test_what_nobody_waits_for_any_more_may_be_closed_in_any_order(corouti
     assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
-async def test_an_error_goes_to_the_coroutine_which_may_wait_again() -> None:
+async def test_thrown_error_reaches_the_coroutine_which_may_wait_again() -> None:
     first, second = asyncio.get_running_loop().create_future(), asyncio.get_running_loop().create_future()
 
     async def waiting() -> str:

@@ -34,13 +34,13 @@ def _nothing_left() -> Iterator[None]:
 
 
 @each_bug
-async def test_it_is_caught(bug: Bug) -> None:
+async def test_planted_bug_is_caught(bug: Bug) -> None:
     caught = record()[bug.name]
     await trial(SUBJECTS[caught.subject], caught.document, OF_ONE_DOCUMENT)  # as it is, the compiler is right there
     assert await is_caught(bug, caught)
 
 
-def test_none_is_a_name_that_is_not_there(tmp_path: Path) -> None:
+def test_planted_bugs_use_only_defined_names(tmp_path: Path) -> None:
     """Compiled code would merely fail by it, and what fails is run by the reference executor."""
     for number, bug in enumerate(bug for bug in BUGS if not bug.is_in_c):
         (tmp_path / f"bug_{number}.py").write_text(bug.source, encoding="utf-8")
@@ -49,7 +49,7 @@ def test_none_is_a_name_that_is_not_there(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stdout
 
 
-def test_the_right_compiler_is_back_afterwards() -> None:
+def test_original_compiler_is_restored_afterwards() -> None:
     right = execution.plans
     with planted(BUGS[0]):
         assert sys.modules["execution.plans"] is not right

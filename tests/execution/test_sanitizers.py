@@ -15,13 +15,13 @@ OPERATIONS: Final = int(os.environ.get("SANITIZED_OPERATIONS", "0"))
 """How many random operations are run, too: `make test-nightly` does."""
 
 
-def test_the_tests_of_printing_pass() -> None:
+def test_serializer_tests_pass_under_sanitizers() -> None:
     done = run(SOURCE, "-q", "tests/execution/test_serializer.py")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.skipif(OPERATIONS == 0, reason="make test-nightly runs random operations")
-def test_random_operations_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_operations_pass_under_sanitizers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EQUIVALENCE_OPERATIONS", str(OPERATIONS))
     done = run(SOURCE, "-q", "tests/execution/test_equivalence.py")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -34,7 +34,7 @@ def test_random_operations_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "number < 0 ? 0ULL - (unsigned long long)number",
             "number < 0 ? (unsigned long long)-number",
-            "test_amounts_at_the_edges",
+            "test_amounts_at_the_limits",
             "runtime error: negation of -9223372036854775808",
         ),
     ],

@@ -53,7 +53,7 @@ def serialized_alike(scalar: str, value: object) -> object:
     return serialized["value"]
 
 
-def test_it_is_compiled_here() -> None:
+def test_serializer_is_compiled() -> None:
     """Or the tests of this folder would compare Python with itself."""
     assert IS_COMPILED
     assert isinstance(native.best_writer(), ShapeWriter)
@@ -72,7 +72,7 @@ def _shown(value: object) -> str:
 
 
 @pytest.mark.parametrize("nanos", [0, 1, -1, 10**9, -(10**9), 10**7, -(10**7), 135, 2**63 - 1, -(2**63), 2**63, 10**30])
-def test_amounts_at_the_edges(nanos: int) -> None:
+def test_amounts_at_the_limits(nanos: int) -> None:
     assert serialized_alike("Decimal", nanos) == format_nanos(nanos)
 
 
@@ -112,7 +112,7 @@ ODD = [
 )
 @pytest.mark.parametrize("value", ODD, ids=_shown)
 @pytest.mark.parametrize("nullable", [True, False])
-def test_odd_values_are_refused_or_serialized_alike(scalar: str, value: object, nullable: bool) -> None:
+def test_unusual_values_are_refused_or_serialized_as_in_python(scalar: str, value: object, nullable: bool) -> None:
     by_c, by_python = serializers(scalar, nullable=nullable)
     answers = []
     for serializer in (by_c, by_python):
@@ -128,7 +128,7 @@ class Other:
 
 
 @pytest.mark.parametrize("value", [None, Undefined, ValueError("seven"), Other()], ids=_shown)
-def test_what_is_no_object_is_refused_however_little_is_asked_of_it(value: object) -> None:
+def test_non_objects_are_refused_for_any_selection(value: object) -> None:
     for writer in (ShapeWriter(), SubtreeWriter()):
         type_ = GraphQLObjectType("Box", {}, is_type_of=OfClass(Box))
         name = writer.object_function(type_, [LaterField("later")])
@@ -138,7 +138,7 @@ def test_what_is_no_object_is_refused_however_little_is_asked_of_it(value: objec
             serializer(value)
 
 
-def test_a_list_that_shrinks_while_it_is_serialized() -> None:
+def test_list_may_shrink_while_it_is_serialized() -> None:
     values: list[Any] = []
 
     def shrink(_value: object) -> str:
@@ -178,12 +178,12 @@ def test_a_list_that_shrinks_while_it_is_serialized() -> None:
         ),
     ],
 )
-def test_shapes_that_are_none(shape: tuple[Any, ...]) -> None:
+def test_invalid_shapes_are_refused(shape: tuple[Any, ...]) -> None:
     with pytest.raises((TypeError, ValueError)):
         _serializer.Serializer(shape)
 
 
-def test_nothing_is_left_of_what_was_serialized() -> None:
+def test_serializer_leaks_no_references() -> None:
     by_c, _ = serializers("Decimal")
     box, wrong = Box(-1_234_567_890), Box("text")
 
@@ -202,7 +202,7 @@ def test_nothing_is_left_of_what_was_serialized() -> None:
     assert sys.getallocatedblocks() - before < 500
 
 
-def test_without_it_python_prints() -> None:
+def test_python_serializes_without_the_compiled_module() -> None:
     program = (
         "import sys; sys.modules['execution._serializer'] = None\n"
         "from execution.native import best_writer; import schema.build\n"

@@ -296,7 +296,7 @@ async def test_the_named_operation_runs_or_the_only_one(
 
 
 @pytest.mark.parametrize("name", [None, "C"])
-async def test_an_operation_that_is_not_there_is_a_request_error(executor: Executor, name: str | None) -> None:
+async def test_unknown_operation_is_a_request_error(executor: Executor, name: str | None) -> None:
     await executor.refusal("query A { text } query B { text }", name=name)
 
 
@@ -377,13 +377,13 @@ async def test_mutations_run_one_after_the_other(executor: Executor) -> None:
     assert list(data.items()) == [(key, {"at": at, "now": at + 1}) for at, key in enumerate("abc")]
 
 
-async def test_a_mutation_that_fails_does_not_keep_the_next_from_running(executor: Executor) -> None:
+async def test_failed_mutation_does_not_stop_the_next(executor: Executor) -> None:
     context = SimpleNamespace(steps=0)
     data, errors = await executor.answer("mutation { fail { at } step { at } }", context)
     assert (data, errors) == ({"fail": None, "step": {"at": 1}}, [(["fail"], "failed")])
 
 
-async def test_no_mutation_runs_after_one_that_leaves_no_data(executor: Executor) -> None:
+async def test_no_mutation_runs_after_data_became_null(executor: Executor) -> None:
     context = SimpleNamespace(steps=0)
     data, errors = await executor.answer("mutation { a: step { at } mustFail { at } b: step { at } }", context)
     assert (data, errors, context.steps) == (None, [(["mustFail"], "failed")], 2)
@@ -407,14 +407,14 @@ class Surrounded(SimpleNamespace):
             raise ValueError(self.ends)
 
 
-async def test_a_mutation_ends_after_all_below_it_was_read(executor: Executor) -> None:
+async def test_mutation_ends_after_its_payload_was_read(executor: Executor) -> None:
     context = Surrounded(steps=0, notes=[])
     data = await executor.data("mutation { a: step { now } b: step { at } }", context)
     assert data == {"a": {"now": 1}, "b": {"at": 1}}
     assert context.notes == ["begun at 0", "ended at 1", "begun at 1", "ended at 2"]
 
 
-async def test_the_error_of_a_mutation_that_has_no_value_is_raised_through_what_is_around_it(
+async def test_error_of_a_mutation_without_value_passes_through_its_context(
     executor: Executor,
 ) -> None:
     context = Surrounded(steps=0, notes=[])
@@ -426,7 +426,7 @@ async def test_the_error_of_a_mutation_that_has_no_value_is_raised_through_what_
 @pytest.mark.parametrize(
     ("field", "data"), [("step", None), ("mayStep", {"mayStep": None})], ids=["non-null", "nullable"]
 )
-async def test_what_is_raised_at_its_end_is_the_error_of_the_mutation(
+async def test_error_at_the_end_of_the_context_is_the_mutation_error(
     executor: Executor, field: str, data: object
 ) -> None:
     context = Surrounded(steps=0, notes=[], ends="not kept")
@@ -435,7 +435,7 @@ async def test_what_is_raised_at_its_end_is_the_error_of_the_mutation(
     assert context.notes == ["begun at 0", "ended at 1"]
 
 
-async def test_no_query_is_run_within_what_is_around_mutations(executor: Executor) -> None:
+async def test_queries_do_not_enter_the_mutation_context(executor: Executor) -> None:
     context = Surrounded(steps=0, notes=[], text="t")
     assert await executor.data("{ text }", context) == {"text": "absent"}
     assert context.notes == []
@@ -444,7 +444,7 @@ async def test_no_query_is_run_within_what_is_around_mutations(executor: Executo
 # 6.3 Executing Selection Sets
 
 
-async def test_fields_come_in_the_order_of_the_document_whenever_they_are_done(executor: Executor) -> None:
+async def test_fields_are_in_document_order_whenever_they_complete(executor: Executor) -> None:
     text = """
         { node { later ...B number ... on Node { key text } flag later text } }
         fragment B on Node { text node { number } }
@@ -454,7 +454,7 @@ async def test_fields_come_in_the_order_of_the_document_whenever_they_are_done(e
     assert list(data["node"]) == ["later", "text", "node", "number", "key", "flag"]
 
 
-async def test_fields_of_one_key_are_merged_with_all_of_their_selections(executor: Executor) -> None:
+async def test_fields_with_one_key_are_merged_with_their_selections(executor: Executor) -> None:
     text = """
         { node { node { text } ...A node { number } } node { node { key } flag } }
         fragment A on Node { node { later text } }
@@ -470,7 +470,7 @@ async def test_a_merged_field_is_resolved_once(executor: Executor) -> None:
     assert await executor.data("mutation { step { at } step { now } }", context) == {"step": {"at": 0, "now": 1}}
 
 
-async def test_aliases_are_fields_of_their_own(executor: Executor) -> None:
+async def test_aliases_are_separate_fields(executor: Executor) -> None:
     text = '{ a: text b: text(value: "1") text: textOr }'
     assert await executor.data(text) == {"a": "absent", "b": "'1'", "text": "'default'"}
 
@@ -481,7 +481,7 @@ async def test_aliases_are_fields_of_their_own(executor: Executor) -> None:
 )
 @pytest.mark.parametrize("directives", ["@skip(if: $s) @include(if: $i)", "@include(if: $i) @skip(if: $s)"])
 @pytest.mark.parametrize("what", ["key: text", "... { key: text }", "... on Node { key: text }", "...F"])
-async def test_a_selection_is_there_if_not_skipped_and_included(
+async def test_selection_is_included_unless_skipped(
     executor: Executor, skip: bool, include: bool, there: bool, directives: str, what: str
 ) -> None:
     selection = f"key: text {directives}" if what == "key: text" else what.replace(" {", f" {directives} {{")
@@ -514,13 +514,13 @@ async def test_a_skipped_occurrence_does_not_hide_another_one(executor: Executor
     assert await executor.data(text, context) == {"node": {"text": "t", "number": 1}}
 
 
-async def test_a_null_condition_is_an_error_of_the_field_it_stands_in(executor: Executor) -> None:
+async def test_null_condition_is_an_error_of_its_field(executor: Executor) -> None:
     text = "query ($v: Boolean = true) { node { node { text @include(if: $v) } number } }"
     data, ((path, _),) = await executor.answer(text, SimpleNamespace(node=SimpleNamespace(text="t"), number=1), v=None)
     assert (data, path) == ({"node": {"node": None, "number": 1}}, ["node", "node"])
 
 
-async def test_fragments_apply_to_the_types_they_are_on(executor: Executor) -> None:
+async def test_fragments_apply_only_to_their_types(executor: Executor) -> None:
     text = """
         { node { pets {
             ... on Dog { barks } ... on Cat { lives } ... on Named { name } ... { __typename }
@@ -543,7 +543,7 @@ async def test_fragments_apply_to_the_types_they_are_on(executor: Executor) -> N
     ("field", "absent", "null"),
     [("text", "absent", "None"), ("textOr", "'default'", "None"), ("mustTextOr", "'default'", None)],
 )
-async def test_arguments_left_out_take_their_default_or_none(
+async def test_omitted_arguments_get_their_default_or_none(
     executor: Executor, field: str, absent: str, null: str | None
 ) -> None:
     assert await executor.data(f"{{ {field} }}") == {field: absent}
@@ -613,13 +613,13 @@ async def test_values_may_be_awaitable(executor: Executor, selection: str, text:
     "text", [ValueError("bad"), Later(0, error=ValueError("bad")), Later(3, error=ValueError("bad"))]
 )
 @pytest.mark.parametrize("selection", ["text", "text later"])
-async def test_what_a_resolver_raises_is_the_fields_error(executor: Executor, selection: str, text: object) -> None:
+async def test_resolver_error_is_the_fields_error(executor: Executor, selection: str, text: object) -> None:
     data, errors = await executor.answer(f"{{ node {{ {selection} }} }}", SimpleNamespace(text=text))
     assert data["node"]["text"] is None
     assert errors == [(["node", "text"], "bad")]
 
 
-async def test_an_attribute_that_is_not_there_is_the_fields_error(executor: Executor) -> None:
+async def test_missing_attribute_is_the_fields_error(executor: Executor) -> None:
     data, ((path, _),) = await executor.answer("{ node { text number } }", SimpleNamespace(number=1))
     assert (data, path) == ({"node": {"text": None, "number": 1}}, ["node", "text"])
 
@@ -700,7 +700,7 @@ async def test_values_that_cannot_be_serialized_are_the_fields_error(
 
 
 @pytest.mark.parametrize("field", ["pet", "named"])
-async def test_the_type_of_an_abstract_value_is_asked_of_the_value(executor: Executor, field: str) -> None:
+async def test_abstract_type_is_resolved_from_the_value(executor: Executor, field: str) -> None:
     text = f"{{ node {{ {field} {{ __typename ... on Named {{ name }} ... on Cat {{ lives }} }} }} }}"
     cat = SimpleNamespace(kind="cat", name="Tom", lives=9)
     data = await executor.data(text, SimpleNamespace(**{field: cat}))
@@ -741,7 +741,7 @@ async def test_a_null_in_a_non_null_field_nulls_the_object_around_it(executor: E
 
 
 @pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
-async def test_errors_climb_over_every_non_null_field(executor: Executor, beside: str) -> None:
+async def test_errors_propagate_through_non_null_fields(executor: Executor, beside: str) -> None:
     inner = SimpleNamespace(must_node=SimpleNamespace(must_node=SimpleNamespace(must=ValueError("bad"))))
     text = f"{{ node {{ text node {{ mustNode {{ mustNode {{ must{beside} }} }} }} }} }}"
     data, errors = await executor.answer(text, SimpleNamespace(text="t", node=inner))
@@ -750,7 +750,7 @@ async def test_errors_climb_over_every_non_null_field(executor: Executor, beside
 
 
 @pytest.mark.parametrize("beside", ["", " later"], ids=["serialized whole", "walked"])
-async def test_an_error_that_climbs_to_the_root_leaves_no_data(executor: Executor, beside: str) -> None:
+async def test_error_propagated_to_the_root_leaves_no_data(executor: Executor, beside: str) -> None:
     text = f"{{ text mustNode {{ mustNode {{ must{beside} }} }} }}"
     data, errors = await executor.answer(text, SimpleNamespace(must_node=SimpleNamespace(must=None)))
     assert (data, errors) == (None, [(["mustNode", "mustNode", "must"], _null_of("Node", "must"))])
@@ -799,7 +799,7 @@ async def test_paths_name_aliases_and_count_items_from_zero(executor: Executor) 
     assert path == ["n", "all", 1, "size"]
 
 
-async def test_errors_tell_where_all_of_the_merged_fields_stand(executor: Executor) -> None:
+async def test_error_has_the_locations_of_all_merged_fields(executor: Executor) -> None:
     result = await executor.result("{\n  node { number }\n  node { number }\n}", SimpleNamespace(number="x"))
     assert result.errors is not None
     (error,) = result.errors
@@ -813,7 +813,7 @@ async def test_every_nullable_field_that_fails_has_its_error(executor: Executor)
     assert sorted(path[-1] for path, _ in errors) == ["late", "number", "text"]
 
 
-async def test_a_place_that_several_errors_null_has_one_of_them(executor: Executor) -> None:
+async def test_value_nulled_by_several_errors_reports_one(executor: Executor) -> None:
     context = SimpleNamespace(node=SimpleNamespace(must=ValueError("1"), must_late=ValueError("2")), number=1)
     text = "{ node { node { mustLate must other: mustLate } number } }"
     data, ((path, message),) = await executor.answer(text, context)
@@ -821,7 +821,7 @@ async def test_a_place_that_several_errors_null_has_one_of_them(executor: Execut
     assert (path[-1], message) in [("must", "1"), ("mustLate", "2"), ("other", "2")]
 
 
-async def test_an_error_of_an_object_leaves_its_siblings_alone(executor: Executor) -> None:
+async def test_error_of_an_object_does_not_affect_its_siblings(executor: Executor) -> None:
     bad, good = SimpleNamespace(must_late=None), SimpleNamespace(must_late="m")
     text = "{ node { a: nodes { mustLate } later } b: node { nodes { mustLate } } }"
     data, errors = await executor.answer(text, SimpleNamespace(nodes=[good, bad, good]))

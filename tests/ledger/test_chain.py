@@ -35,7 +35,7 @@ ROW = TransactionRow(
 )
 
 
-def test_the_canonical_text() -> None:
+def test_canonical_text_is_as_documented() -> None:
     assert canonical_text(ROW).decode() == (
         '["txn_7_2","acct_7",2,"2026-11-23T16:02:40.000000Z","gpu_usage","-2.49","0.000000135",'
         '"GPU Instance #132: hold \\"per-GPU\\" × 1 GPU × 1h ☃","metering","gpu_instance","132","eco_service",'
@@ -43,14 +43,14 @@ def test_the_canonical_text() -> None:
     )
 
 
-def test_the_hash_covers_the_hash_before() -> None:
+def test_hash_covers_the_previous_hash() -> None:
     text = canonical_text(ROW)
     assert bytes(32) == GENESIS
     assert row_hash(GENESIS, ROW) == hashlib.sha256(bytes(32) + text).digest()
     assert row_hash(b"\x01" * 32, ROW) == hashlib.sha256(b"\x01" * 32 + text).digest()
 
 
-def test_times_are_printed_in_utc() -> None:
+def test_times_are_formatted_in_utc() -> None:
     moment = datetime(2026, 1, 1, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=2)))
     assert format_time(moment) == "2025-12-31T23:02:03.000004Z"
 
@@ -79,7 +79,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
         hash=st.just(b""),
     )
 )
-def test_any_row_can_be_checked_by_a_customer(row: TransactionRow) -> None:
+def test_customer_can_check_any_row(row: TransactionRow) -> None:
     assert chain_breaks([as_rest(row._replace(hash=row_hash(GENESIS, row)))]) == []
 
 
@@ -94,7 +94,7 @@ async def _export(desk: Desk) -> list[RestRow]:
     return [as_rest(row) for row in rows]
 
 
-async def test_the_chain_of_posted_rows_holds(desk: Desk) -> None:
+async def test_posted_rows_form_a_valid_chain(desk: Desk) -> None:
     assert chain_breaks(await _export(desk)) == []
 
 
@@ -119,7 +119,7 @@ CHANGES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_any_change_of_any_column_breaks_the_chain(desk: Desk) -> None:
+async def test_changing_any_column_breaks_the_chain(desk: Desk) -> None:
     rows = await _export(desk)
     assert list(CHANGES) == [*COLUMNS, "hash"]
     for name, value in CHANGES.items():
@@ -129,7 +129,7 @@ async def test_any_change_of_any_column_breaks_the_chain(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_a_row_left_out_or_moved_breaks_the_chain(desk: Desk) -> None:
+async def test_removed_or_moved_row_breaks_the_chain(desk: Desk) -> None:
     rows = await _export(desk)
     for number in range(len(rows) - 1):
         assert chain_breaks(rows[:number] + rows[number + 1 :]) != []

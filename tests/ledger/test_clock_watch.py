@@ -48,7 +48,9 @@ def desk(database: Database, clock: MachineClock) -> Desk:
 
 
 @given(MOMENTS, st.timedeltas(timedelta(0), timedelta(days=1)), MOMENTS)
-def test_a_clock_is_ahead_by_what_no_delay_explains(before: datetime, took: timedelta, server: datetime) -> None:
+def test_clock_difference_excludes_the_delay_of_the_reading(
+    before: datetime, took: timedelta, server: datetime
+) -> None:
     after = before + took
     ahead = reading_between(before, server, after).ahead
     if before <= server <= after:
@@ -120,7 +122,7 @@ async def test_calls_that_share_a_commit_are_all_refused(desk: Desk, clock: Mach
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(("seconds", "is_wrong"), [(0.0, False), (0.5, True), (-0.5, True)])
-async def test_waiting_for_a_lock_makes_no_clock_wrong_or_right(
+async def test_waiting_for_a_lock_does_not_change_the_clock_check(
     desk: Desk, clock: MachineClock, monkeypatch: pytest.MonkeyPatch, seconds: float, is_wrong: bool
 ) -> None:
     monkeypatch.setattr(clock_watch, "TOLERANCE", timedelta(seconds=0.3))
@@ -139,7 +141,7 @@ async def test_waiting_for_a_lock_makes_no_clock_wrong_or_right(
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-async def test_the_worker_bills_nothing_by_a_wrong_clock(desk: Desk, clock: MachineClock, database_url: str) -> None:
+async def test_worker_bills_nothing_with_a_wrong_clock(desk: Desk, clock: MachineClock, database_url: str) -> None:
     desk.now = utc_now() - timedelta(days=3)
     account_id = await desk.account("100.00")
     await desk.post(account_id, open_hold(usd("1.00")))
@@ -157,7 +159,7 @@ async def test_the_worker_bills_nothing_by_a_wrong_clock(desk: Desk, clock: Mach
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_sqlite_tells_of_a_clock_behind_the_newest_row(desk: Desk, clock: MachineClock) -> None:
+async def test_sqlite_reports_a_clock_behind_the_newest_row(desk: Desk, clock: MachineClock) -> None:
     told: list[float] = []
     watch = ClockWatch(clock, told.append)
     assert await watch.measure(desk.database) is None

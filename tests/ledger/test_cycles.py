@@ -70,7 +70,7 @@ def hall(database: Database) -> Hall:
     return Hall(database)
 
 
-async def test_three_cycles_of_an_instance_that_grows_and_shrinks(hall: Hall) -> None:
+async def test_cycles_follow_rate_changes(hall: Hall) -> None:
     account_id = await hall.started("500.00")
     hall.now = START + 12 * HOUR
     await hall.rate(account_id, 2)
@@ -101,14 +101,14 @@ async def test_three_cycles_of_an_instance_that_grows_and_shrinks(hall: Hall) ->
     assert await differences(hall.database) == []
 
 
-async def test_a_cycle_that_comes_out_even_has_the_next_hold_alone(hall: Hall) -> None:
+async def test_even_cycle_writes_only_the_next_hold(hall: Hall) -> None:
     account_id = await hall.started("500.00")
     hall.now = START + DAY
     await hall.cycles.run()
     assert [amount for _, amount, _ in await hall.lines(account_id)] == ["-48.00", "-48.00"]
 
 
-async def test_cycles_are_caught_up_with_after_downtime(hall: Hall) -> None:
+async def test_missed_cycles_are_billed_after_downtime(hall: Hall) -> None:
     account_id = await hall.started("500.00")
     hall.now = START + 3 * DAY + HOUR
     await hall.rate(account_id, 3, since=START + 2 * DAY)
@@ -123,7 +123,7 @@ async def test_cycles_are_caught_up_with_after_downtime(hall: Hall) -> None:
     assert await differences(hall.database) == []
 
 
-async def test_an_instance_that_cannot_be_paid_is_settled_and_to_be_stopped(hall: Hall) -> None:
+async def test_unpaid_renewal_settles_the_cycle_and_requests_a_stop(hall: Hall) -> None:
     account_id = await hall.started("60.00")
     hall.now = START + DAY
     assert await hall.cycles.run() == 1
@@ -136,7 +136,7 @@ async def test_an_instance_that_cannot_be_paid_is_settled_and_to_be_stopped(hall
     assert len(await hall.rows(account_id)) == 2
 
 
-async def test_an_instance_that_nobody_speaks_of_is_not_renewed_but_expires(hall: Hall) -> None:
+async def test_unreported_instance_expires_instead_of_renewing(hall: Hall) -> None:
     account_id = await hall.started("500.00")
     hall.now = START + DAY
     await hall.cycles.run()
@@ -151,7 +151,7 @@ async def test_an_instance_that_nobody_speaks_of_is_not_renewed_but_expires(hall
     assert await hall.months(account_id) == {"2026-11": ("96.00", "0.00", "0.00")}
 
 
-async def test_one_without_a_rate_is_its_service_s_to_renew(hall: Hall) -> None:
+async def test_worker_does_not_renew_instances_without_a_rate(hall: Hall) -> None:
     account_id = await hall.account("500.00")
     await hall.post(account_id, open_hold(usd("48.00"), INFERENCE))
     hall.now = START + DAY
@@ -160,7 +160,7 @@ async def test_one_without_a_rate_is_its_service_s_to_renew(hall: Hall) -> None:
     assert await hall.cycles.run() == 0
 
 
-async def test_a_gpu_instance_whose_owner_vanished_expires_and_can_be_settled_late(hall: Hall) -> None:
+async def test_abandoned_gpu_instance_expires_and_can_be_settled_late(hall: Hall) -> None:
     account_id = await hall.account("10.00")
     await hall.post(account_id, open_hold(usd("2.00")))
     hall.now = START + DAY + GRACE - timedelta(microseconds=1)
@@ -175,7 +175,7 @@ async def test_a_gpu_instance_whose_owner_vanished_expires_and_can_be_settled_la
     assert await differences(hall.database) == []
 
 
-async def test_late_reports_count_until_the_delay_is_over(hall: Hall) -> None:
+async def test_rate_reports_count_until_the_delay_is_over(hall: Hall) -> None:
     account_id = await hall.started("500.00")
     late = CycleSettlement(hall.database, hall.ledger, timedelta(minutes=10), lambda: hall.now)
     hall.now = START + DAY + timedelta(minutes=9)
@@ -188,7 +188,7 @@ async def test_late_reports_count_until_the_delay_is_over(hall: Hall) -> None:
         await hall.rate(account_id, 1, since=START + 23 * HOUR)
 
 
-async def test_bad_input(hall: Hall) -> None:
+async def test_invalid_rates_are_refused(hall: Hall) -> None:
     account_id = await hall.account("500.00")
     await hall.writes_nothing(hall.rate(account_id), NotFound, "Inference Instance #i-7 has no hold: open it first")
     await hall.post(account_id, open_hold(usd("48.00"), INFERENCE))
@@ -205,7 +205,7 @@ async def test_bad_input(hall: Hall) -> None:
             await set_rate(connection, account_id, InstanceRate("i-7", 1, 0), hall.now)
 
 
-async def test_two_workers_at_once(hall: Hall) -> None:
+async def test_two_workers_end_each_cycle_once(hall: Hall) -> None:
     account_ids = []
     for number in range(4):
         account_ids.append(await hall.started("500.00"))

@@ -38,7 +38,7 @@ async def _at_once(desk: Desk, *postings: Posting) -> list[object]:
     return await asyncio.gather(*(desk.ledger.post(one) for one in postings), return_exceptions=True)
 
 
-async def test_a_refused_call_leaves_no_trace_among_those_it_was_kept_with(desk: Desk) -> None:
+async def test_refused_call_does_not_affect_its_group(desk: Desk) -> None:
     first, second = await desk.account("10.00"), await desk.account("10.00")
     inference = Ref(RefType.INFERENCE_INSTANCE, "i-1")
     answers = await _at_once(
@@ -63,7 +63,7 @@ async def test_a_refused_call_leaves_no_trace_among_those_it_was_kept_with(desk:
     assert (await desk.charge(first, GPU)).refunded_nanos == usd("7.00")
 
 
-async def test_a_call_that_is_sent_twice_at_once_is_carried_out_once(desk: Desk) -> None:
+async def test_call_sent_twice_at_once_is_carried_out_once(desk: Desk) -> None:
     account_id, other = await desk.account("10.00"), await desk.account("10.00")
     same = posting(account_id, api_usage(5), key="k")
     answers = await asyncio.gather(*(desk.ledger.post(one) for one in (same, posting(other, api_usage(1)), same, same)))
@@ -71,7 +71,7 @@ async def test_a_call_that_is_sent_twice_at_once_is_carried_out_once(desk: Desk)
     assert [row.amount_nanos for row in (await desk.rows(account_id))[1:]] == [-5]
 
 
-async def test_what_the_database_refuses_takes_nobody_along(desk: Desk) -> None:
+async def test_database_error_of_one_call_does_not_fail_others(desk: Desk) -> None:
     full, other = await desk.account(), await desk.account("1.00")
     there, back = Entry(TransactionType.GPU_USAGE, MIN_NANOS, "There"), Entry(TransactionType.BONUS, MAX_NANOS, "Back")
     await desk.post(full, there, back)
@@ -83,7 +83,7 @@ async def test_what_the_database_refuses_takes_nobody_along(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_nobody_waits_for_the_lock_of_anothers_account(desk: Desk) -> None:
+async def test_locked_account_does_not_delay_other_accounts(desk: Desk) -> None:
     locked, free = await desk.account("1.00"), await desk.account("1.00")
     async with desk.database.write() as connection:
         await connection.execute(text(f"SELECT 1 FROM accounts WHERE id = {locked} FOR UPDATE"))
@@ -98,7 +98,7 @@ async def test_nobody_waits_for_the_lock_of_anothers_account(desk: Desk) -> None
     assert await differences(desk.database) == []
 
 
-async def test_a_caller_who_leaves_takes_nobody_along(desk: Desk) -> None:
+async def test_cancelled_caller_does_not_affect_others(desk: Desk) -> None:
     account_ids = [await desk.account("1.00") for _ in range(20)]
     tasks = [asyncio.create_task(desk.ledger.post(posting(account_id, api_usage(1)))) for account_id in account_ids]
     await asyncio.sleep(0)
@@ -109,7 +109,7 @@ async def test_a_caller_who_leaves_takes_nobody_along(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_many_calls_on_one_account_and_large_ones_between(desk: Desk) -> None:
+async def test_many_small_and_large_calls_on_one_account(desk: Desk) -> None:
     """More than one group takes, and calls that go alone: over two accounts, and of many rows."""
     account_id, other = await desk.account("10.00"), await desk.account("10.00")
     small = [[posting(account_id, api_usage(number), key=f"{number}")] for number in range(1, 201)]
@@ -128,7 +128,7 @@ async def test_many_calls_on_one_account_and_large_ones_between(desk: Desk) -> N
 
 
 @pytest.mark.parametrize(("lanes", "callers"), [(1, 1), (1, 5), (3, 5)])
-async def test_nobody_is_forgotten_however_calls_come_and_go(desk: Desk, lanes: int, callers: int) -> None:
+async def test_every_call_is_answered_under_random_cancellation(desk: Desk, lanes: int, callers: int) -> None:
     """Nor by a lane that ends in the moment in which he comes."""
     random = Random(5)
     account_ids = [await desk.account("1.00") for _ in range(4)]
@@ -149,7 +149,7 @@ async def test_nobody_is_forgotten_however_calls_come_and_go(desk: Desk, lanes: 
 @pytest.mark.parametrize(
     "words", ["NULL", "null", '"', "\\", '\\"', "{a,b}", "a,b", " x ", "é 日本 \U0001f600", "\\x00"]
 )
-async def test_every_text_is_kept_as_it_is(desk: Desk, words: str) -> None:
+async def test_texts_are_stored_unchanged(desk: Desk, words: str) -> None:
     account_id = await desk.account("1.00")
     ref = Ref(RefType.API_USAGE, words)
     entry = Entry(TransactionType.GPU_USAGE, -1, words, ref=ref)
@@ -168,18 +168,18 @@ def _moves() -> st.SearchStrategy[Command]:
 
 
 @given(st.lists(_moves(), min_size=1, max_size=3))
-def test_a_payload_has_the_digest_that_it_always_had(commands: list[Command]) -> None:
+def test_payload_digest_is_unchanged(commands: list[Command]) -> None:
     was = digest_of_payload([[type(command).__name__, asdict(command)] for command in commands])
     assert Posting(1, SERVICE, commands, "post").payload_digest() == was
 
 
-def test_the_digest_of_a_move_is_the_one_that_was_released() -> None:
+def test_command_digest_is_unchanged_since_its_release() -> None:
     released = "864b0f05179cf00f60cf68587457c1123d30b55a4f420919642558ddabe748ed"
     commands: list[Command] = [correction(5), open_hold(usd("1.00"))]
     assert Posting(1, SERVICE, commands, "post").payload_digest().hex() == released
 
 
-async def test_a_call_that_writes_no_row_on_an_account_without_rows_is_remembered(desk: Desk) -> None:
+async def test_call_without_rows_on_an_empty_account_is_stored(desk: Desk) -> None:
     account_id = await desk.account()
     call = Posting(account_id, SERVICE, (), "recordUsage", "k", payload=["free"], result=3)
     assert [(await desk.ledger.post(call))[0].replayed for _ in range(2)] == [False, True]

@@ -52,7 +52,7 @@ async def _post_and_kill(url: str, name: str, account_ids: Sequence[int], second
     return [tuple(json.loads(line)) for line in printed.split(b"\n")[:-1]]
 
 
-async def test_a_killed_process_loses_nothing_that_it_acknowledged(desk: Desk, database_url: str) -> None:
+async def test_killed_process_loses_no_acknowledged_row(desk: Desk, database_url: str) -> None:
     random = Random(7)
     account_ids = [await desk.account("1000.00") for _ in range(3)]
     acknowledged: list[Acknowledged] = []
@@ -84,7 +84,7 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(desk: Desk, d
     ],
     indirect=True,
 )
-async def test_a_cancelled_call_is_carried_out_whole_or_not_at_all(database_url: str) -> None:
+async def test_cancelled_call_is_carried_out_completely_or_not_at_all(database_url: str) -> None:
     """A client that leaves cancels its request. Neither a lock nor a connection may stay behind."""
     database = Database(DatabaseOptions(database_url, lock_timeout_seconds=2))
     desk = Desk(database)
@@ -127,7 +127,7 @@ async def _terminate(desk: Desk, condition: str) -> int:
 
 
 @ON_POSTGRESQL
-async def test_a_connection_that_ends_while_it_waits_for_the_account(desk: Desk) -> None:
+async def test_connection_lost_while_waiting_for_the_account(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     before = await desk.tables()
     async with desk.database.write() as connection:
@@ -145,7 +145,7 @@ async def test_a_connection_that_ends_while_it_waits_for_the_account(desk: Desk)
 
 
 @ON_POSTGRESQL
-async def test_a_connection_that_ends_before_the_commit(desk: Desk) -> None:
+async def test_connection_lost_before_the_commit(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     before = await desk.tables()
     with pytest.raises(DatabaseUnavailable):
@@ -158,7 +158,7 @@ async def test_a_connection_that_ends_before_the_commit(desk: Desk) -> None:
 
 
 @ON_POSTGRESQL
-async def test_connections_that_end_at_any_moment(desk: Desk) -> None:
+async def test_connections_lost_at_random_times(desk: Desk) -> None:
     account_ids = [await desk.account("1000.00") for _ in range(3)]
     numbers = itertools.count()
     answered: list[int] = []
@@ -196,7 +196,7 @@ async def test_connections_that_end_at_any_moment(desk: Desk) -> None:
 
 
 @ON_SQLITE
-async def test_a_full_disk(desk: Desk, database_url: str) -> None:
+async def test_full_disk_keeps_the_ledger_consistent(desk: Desk, database_url: str) -> None:
     account_ids = [await desk.account("1000.00") for _ in range(2)]
     crowded = Database(DatabaseOptions(database_url))
     pages = int((await crowded.read(text("PRAGMA page_count")))[0][0])
@@ -235,7 +235,7 @@ sys.stdin.read()
 
 
 @ON_SQLITE
-async def test_a_database_that_another_process_has_locked(desk: Desk, tmp_path: Path) -> None:
+async def test_database_locked_by_another_process(desk: Desk, tmp_path: Path) -> None:
     account_id = await desk.account("10.00")
     before = await desk.tables()
     path = tmp_path / "billing.db"
@@ -265,7 +265,7 @@ async def test_a_database_that_another_process_has_locked(desk: Desk, tmp_path: 
 
 
 @ON_SQLITE
-async def test_two_processes_worth_of_writers_on_one_file(desk: Desk, database_url: str) -> None:
+async def test_two_processes_write_to_one_file(desk: Desk, database_url: str) -> None:
     """Each database object has a queue of its own, so these meet in the file's lock alone."""
     account_id = await desk.account("10.00")
     other = Database(DatabaseOptions(database_url))
@@ -277,7 +277,7 @@ async def test_two_processes_worth_of_writers_on_one_file(desk: Desk, database_u
 
 
 @ON_SQLITE
-async def test_the_file_is_sound_after_a_kill(desk: Desk, database_url: str, tmp_path: Path) -> None:
+async def test_file_passes_the_integrity_check_after_a_kill(desk: Desk, database_url: str, tmp_path: Path) -> None:
     account_ids = [await desk.account("10.00") for _ in range(2)]
     await _post_and_kill(database_url, "sound", account_ids, 0.1)
     with closing(sqlite3.connect(tmp_path / "billing.db")) as connection:

@@ -51,7 +51,7 @@ async def _start_gpu(desk: Desk) -> int:
     ],
     ids=["stopped early", "never ran", "to its end", "over"],
 )
-async def test_a_gpu_instance(
+async def test_lifecycle_of_a_gpu_instance(
     desk: Desk, used: str, rows: list[tuple[str, str, str]], figures: tuple[str, str, str]
 ) -> None:
     account_id = await _start_gpu(desk)
@@ -71,7 +71,7 @@ async def test_a_gpu_instance(
     assert await differences(desk.database) == []
 
 
-async def test_an_inference_instance_over_three_cycles(desk: Desk) -> None:
+async def test_lifecycle_of_an_inference_instance_over_three_cycles(desk: Desk) -> None:
     account_id = await desk.account("100.00")
     told = []
 
@@ -110,7 +110,7 @@ async def test_an_inference_instance_over_three_cycles(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_a_whole_life_in_one_call(desk: Desk) -> None:
+async def test_whole_lifecycle_in_one_call(desk: Desk) -> None:
     account_id = await desk.account("100.00")
     life: list[Command] = [open_hold(10, INFERENCE), renew(9, 10, 1), renew(11, 10, 2), settle(8, INFERENCE)]
     outcome = await desk.post(account_id, *life, key="life")
@@ -124,7 +124,7 @@ async def test_a_whole_life_in_one_call(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_an_even_cycle_writes_the_next_hold_alone(desk: Desk) -> None:
+async def test_even_cycle_writes_only_the_next_hold(desk: Desk) -> None:
     account_id = await desk.account("50.00")
     await desk.post(account_id, open_hold(usd("24.00"), INFERENCE))
     outcome = await desk.post(account_id, renew(usd("24.00"), usd("24.00"), 1))
@@ -142,7 +142,7 @@ async def test_an_even_cycle_writes_the_next_hold_alone(desk: Desk) -> None:
         ("30.00", [("gpu_usage", "-6.00", "16.00")], "16.00"),
     ],
 )
-async def test_a_renewal_that_cannot_be_paid(
+async def test_unpaid_renewal_writes_no_hold(
     desk: Desk, used: str, rows: list[tuple[str, str, str]], balance: str
 ) -> None:
     account_id = await desk.account("46.00")
@@ -156,7 +156,7 @@ async def test_a_renewal_that_cannot_be_paid(
     assert await differences(desk.database) == []
 
 
-async def test_a_renewal_is_judged_after_the_settlement_of_the_ended_cycle(desk: Desk) -> None:
+async def test_renewal_is_decided_after_settling_the_ended_cycle(desk: Desk) -> None:
     """The next hold is written first, and may take the balance below zero until the refund that follows it."""
     account_id = await desk.account("24.00")
     await desk.post(account_id, open_hold(usd("24.00"), INFERENCE))
@@ -168,7 +168,7 @@ async def test_a_renewal_is_judged_after_the_settlement_of_the_ended_cycle(desk:
     assert await differences(desk.database) == []
 
 
-async def test_what_is_held_in_open_charges_across_a_month(desk: Desk) -> None:
+async def test_held_in_open_charges_follows_the_month_of_the_hold(desk: Desk) -> None:
     account_id = await desk.account("1000.00")
     evening, morning = datetime(2026, 11, 30, 23, tzinfo=UTC), datetime(2026, 12, 1, 1, tzinfo=UTC)
     desk.now = evening
@@ -195,7 +195,7 @@ async def test_what_is_held_in_open_charges_across_a_month(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_last_months_hold_returned_makes_a_negative_month(desk: Desk) -> None:
+async def test_refund_of_last_months_hold_makes_the_month_negative(desk: Desk) -> None:
     account_id = await desk.account("100.00")
     await desk.post(account_id, open_hold(usd("50.00")))
     desk.now = START + 30 * DAY
@@ -203,7 +203,7 @@ async def test_last_months_hold_returned_makes_a_negative_month(desk: Desk) -> N
     assert await desk.months(account_id) == {"2026-11": ("50.00", "0.00", "0.00"), "2026-12": ("0.00", "40.00", "0.00")}
 
 
-async def test_resources_of_one_account_do_not_mix(desk: Desk) -> None:
+async def test_resources_of_one_account_are_billed_separately(desk: Desk) -> None:
     account_id = await desk.account("100.00")
     same_id = Ref(RefType.INFERENCE_INSTANCE, GPU.id)
     storage = Entry(TransactionType.STORAGE_BILLING, usd("-0.10"), "Cloud drive, 1 November", ref=VOLUME)

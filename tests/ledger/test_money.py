@@ -16,7 +16,7 @@ AMOUNTS = st.integers(MIN_NANOS, MAX_NANOS)
 
 
 @given(AMOUNTS)
-def test_what_is_printed_is_read_back(nanos: int) -> None:
+def test_amounts_round_trip_through_text(nanos: int) -> None:
     printed = format_nanos(nanos)
     assert parse_nanos(printed) == nanos
     assert Decimal(printed) == Decimal(nanos).scaleb(-9)
@@ -41,7 +41,7 @@ def test_what_is_printed_is_read_back(nanos: int) -> None:
         (MIN_NANOS, "-9223372036.854775807"),
     ],
 )
-def test_printed(nanos: int, printed: str) -> None:
+def test_amounts_are_formatted_exactly(nanos: int, printed: str) -> None:
     assert format_nanos(nanos) == printed
     assert parse_nanos(printed) == nanos
 
@@ -51,13 +51,13 @@ def test_printed(nanos: int, printed: str) -> None:
     st.from_regex(r"[0-9]{1,9}", fullmatch=True),
     st.none() | st.from_regex(r"[0-9]{1,9}", fullmatch=True),
 )
-def test_every_exact_decimal_is_read(sign: str, whole: str, fraction: str | None) -> None:
+def test_every_exact_decimal_is_parsed(sign: str, whole: str, fraction: str | None) -> None:
     text = f"{sign}{whole}" + ("" if fraction is None else f".{fraction}")
     assert parse_nanos(text) == Decimal(text).scaleb(9)
 
 
 @pytest.mark.parametrize(("dollars", "nanos"), [(0, 0), (12, 12_000_000_000), (-9_223_372_036, -9_223_372_036 * 10**9)])
-def test_whole_dollars_as_an_integer(dollars: int, nanos: int) -> None:
+def test_integers_are_whole_dollars(dollars: int, nanos: int) -> None:
     assert parse_nanos(dollars) == nanos
 
 
@@ -72,14 +72,14 @@ def test_whole_dollars_as_an_integer(dollars: int, nanos: int) -> None:
         "١٢", "１２", "1.५", "²", pytest.param("1" * 100_000, id="a long text"), "1\x00", "\ud800",
     ],
 )  # fmt: skip
-def test_refused(value: object) -> None:
+def test_inexact_amounts_are_refused(value: object) -> None:
     with pytest.raises(BadUserInput, match=r"^the bid ") as refusal:
         parse_nanos(value, "the bid")
     assert len(str(refusal.value)) < 200
 
 
 @given(st.text(max_size=12))
-def test_any_text_is_read_exactly_or_refused(text: str) -> None:
+def test_any_text_is_parsed_exactly_or_refused(text: str) -> None:
     try:
         nanos = parse_nanos(text)
     except BadUserInput:
@@ -89,7 +89,7 @@ def test_any_text_is_read_exactly_or_refused(text: str) -> None:
 
 
 @given(st.integers())
-def test_the_range_has_both_ends(nanos: int) -> None:
+def test_range_includes_both_ends(nanos: int) -> None:
     if abs(nanos) < 2**63:
         assert in_range(nanos, "the sum") == nanos
     else:
@@ -117,12 +117,12 @@ def test_one_beyond_either_end_is_out_of_range(nanos: int) -> None:
         ("9223372036.8547758074", MAX_NANOS),
     ],
 )
-def test_rounded_half_to_even(dollars: str, nanos: int) -> None:
+def test_computed_amounts_are_rounded_half_to_even(dollars: str, nanos: int) -> None:
     assert round_nanos(Decimal(dollars)) == nanos
 
 
 @given(st.integers(-(10**37), 10**37), st.integers(9, 30))
-def test_rounded_once_whatever_the_context(digits: int, fraction_digits: int) -> None:
+def test_rounding_ignores_the_decimal_context(digits: int, fraction_digits: int) -> None:
     exact = Fraction(digits, 10**fraction_digits) * 10**9
     with localcontext(prec=5, rounding="ROUND_UP"):
         # round() of a fraction is half-even, and exact.
@@ -136,6 +136,6 @@ def test_computed_amounts_out_of_range_are_refused(dollars: str) -> None:
         round_nanos(Decimal(dollars))
 
 
-def test_decimal_agrees_about_half_even() -> None:
+def test_rounding_matches_decimal_half_even() -> None:
     half = Decimal("2.5")
     assert half.to_integral_value(ROUND_HALF_EVEN) == round(Fraction(half)) == 2

@@ -72,7 +72,7 @@ BOTH_SIGNS = (("+", 1), ("-", -1))
 # Rows
 
 
-async def test_who_may_write_what_and_the_source_it_gets(desk: Desk) -> None:
+async def test_writer_determines_allowed_types_and_source(desk: Desk) -> None:
     account_id = await desk.account()
     written = []
     for writer, kind, signs, source in TABLE:
@@ -86,7 +86,7 @@ async def test_who_may_write_what_and_the_source_it_gets(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_a_wrong_sign_and_zero_are_refused(desk: Desk) -> None:
+async def test_wrong_signs_and_zero_amounts_are_refused(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     for writer, kind, signs, _ in TABLE:
         wrong = [0] + [factor * 5 for sign, factor in BOTH_SIGNS if signs not in (sign, "±")]
@@ -95,7 +95,7 @@ async def test_a_wrong_sign_and_zero_are_refused(desk: Desk) -> None:
             await desk.writes_nothing(call, BadUserInput, "must not be zero" if nanos == 0 else f"a {kind} row must be")
 
 
-async def test_nobody_else_may_write_it(desk: Desk) -> None:
+async def test_other_writers_are_forbidden(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     allowed = {(writer, kind) for writer, kind, _, _ in TABLE}
     for writer in W:
@@ -107,7 +107,7 @@ async def test_nobody_else_may_write_it(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("writer", [W.WEBHOOK, W.STORAGE_WORKER, W.ACCOUNT_CREATION, W.OPERATOR])
-async def test_only_services_hold_and_settle(desk: Desk, writer: W) -> None:
+async def test_only_services_may_hold_and_settle(desk: Desk, writer: W) -> None:
     """However the settlement comes out: a refund, an overage, or even, which writes no row."""
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5), open_hold(5, INFERENCE))
@@ -119,7 +119,7 @@ async def test_only_services_hold_and_settle(desk: Desk, writer: W) -> None:
 
 
 @pytest.mark.parametrize("description", ["", " ", "x" * 501, "two\nlines", "nul\x00", "\ud800"])
-async def test_a_description_is_required_of_every_move(desk: Desk, description: str) -> None:
+async def test_every_command_requires_a_description(desk: Desk, description: str) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5), open_hold(5, INFERENCE))
     other = Ref(RefType.INFERENCE_INSTANCE, "i-8")
@@ -136,7 +136,7 @@ async def test_a_description_is_required_of_every_move(desk: Desk, description: 
     await desk.writes_nothing(desk.post(account_id, correct, writer=OPERATOR), BadUserInput, "description ")
 
 
-async def test_every_column_is_kept(desk: Desk) -> None:
+async def test_every_column_is_stored(desk: Desk) -> None:
     account_id = await desk.account()
     ref, text = Ref(RefType.VOLUME, "Ж 'v' \"1\" %_\\"), "Cloud drive ☃ " + "ä" * 486
     east = timezone(timedelta(hours=14))
@@ -165,7 +165,7 @@ async def test_every_column_is_kept(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_a_correction_names_the_row_it_answers(desk: Desk) -> None:
+async def test_correction_names_the_corrected_row(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     other = await desk.account("1.00")
     await desk.post(other, api_usage(1), api_usage(1))
@@ -181,7 +181,7 @@ async def test_a_correction_names_the_row_it_answers(desk: Desk) -> None:
     "moment",
     [datetime(2026, 11, 1), datetime(1, 1, 1, tzinfo=timezone(HOUR)), datetime(9999, 12, 31, tzinfo=UTC)],  # noqa: DTZ001
 )
-async def test_times_must_carry_their_zone_and_be_of_this_age(desk: Desk, moment: datetime) -> None:
+async def test_times_need_a_zone_and_a_storable_year(desk: Desk, moment: datetime) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5), open_hold(5, INFERENCE))
     other = Ref(RefType.GPU_INSTANCE, "133")
@@ -209,7 +209,7 @@ async def test_a_period_must_not_end_before_it_starts(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("ref_id", ["", " ", "x" * 201, "a\nb", "nul\x00", "\ud800"])
-async def test_a_ref_is_text(desk: Desk, ref_id: str) -> None:
+async def test_ref_id_must_be_valid_text(desk: Desk, ref_id: str) -> None:
     account_id = await desk.account("10.00")
     for kind in (RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE):
         ref = Ref(kind, ref_id)
@@ -223,14 +223,14 @@ async def test_a_ref_is_text(desk: Desk, ref_id: str) -> None:
         await desk.writes_nothing(desk.post(account_id, entry), BadUserInput, "refId ")
 
 
-async def test_rows_of_an_instance_come_from_its_hold_alone(desk: Desk) -> None:
+async def test_only_holds_write_rows_of_instances(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     for ref in (GPU, INFERENCE):
         for entry in (Entry(T.GPU_USAGE, -5, "Words", ref=ref), Entry(T.REFUND, 5, "Words", ref=ref)):
             await desk.writes_nothing(desk.post(account_id, entry), BadUserInput, "are written only by its hold")
 
 
-async def test_only_instances_are_held_and_only_inference_is_renewed(desk: Desk) -> None:
+async def test_only_instances_are_held_and_only_inference_instances_renewed(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5))
     for kind in set(RefType) - {RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE}:
@@ -241,7 +241,7 @@ async def test_only_instances_are_held_and_only_inference_is_renewed(desk: Desk)
     await desk.writes_nothing(desk.post(account_id, renew(5, 5, 1, GPU)), BadUserInput, "is held in cycles")
 
 
-async def test_daily_rows_of_a_volume_make_one_charge(desk: Desk) -> None:
+async def test_daily_rows_of_a_volume_belong_to_one_charge(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     for nanos in (20, 30):
         desk.now += DAY
@@ -256,7 +256,7 @@ async def test_daily_rows_of_a_volume_make_one_charge(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("ref", [GPU, INFERENCE])
-async def test_a_hold_takes_the_whole_balance_and_no_more(desk: Desk, ref: Ref) -> None:
+async def test_hold_may_use_exactly_the_whole_balance(desk: Desk, ref: Ref) -> None:
     account_id = await desk.account("2.49")
     for nanos in (usd("2.49") + 1, MAX_NANOS):
         call = desk.post(account_id, open_hold(nanos, ref), key="once")
@@ -292,7 +292,7 @@ async def test_holds_are_positive(desk: Desk, nanos: int) -> None:
     await desk.writes_nothing(desk.post(account_id, renew(5, nanos, 1)), BadUserInput, "must be positive")
 
 
-async def test_what_was_used_is_not_negative_and_in_range(desk: Desk) -> None:
+async def test_used_amount_must_be_in_range(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5, INFERENCE))
     for used in (-1, MAX_NANOS + 1):
@@ -300,7 +300,7 @@ async def test_what_was_used_is_not_negative_and_in_range(desk: Desk) -> None:
             await desk.writes_nothing(desk.post(account_id, command), BadUserInput, "what was used")
 
 
-async def test_what_was_used_is_owed_even_below_zero(desk: Desk) -> None:
+async def test_settlement_may_take_the_balance_below_zero(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     await desk.post(account_id, open_hold(usd("1.00")))
     outcome = await desk.post(account_id, settle(usd("3.00")))
@@ -373,7 +373,7 @@ async def test_an_expired_hold_is_settled_at_the_hold_and_late_settlement_posts_
         (INFERENCE, None, START + DAY),
     ],
 )
-async def test_the_time_that_a_settlement_covers(
+async def test_settlement_row_covers_the_used_period(
     desk: Desk, ref: Ref, ended_at: datetime | None, charged_until: datetime
 ) -> None:
     account_id = await desk.account("10.00")
@@ -386,7 +386,7 @@ async def test_the_time_that_a_settlement_covers(
 # Idempotency
 
 
-async def test_a_known_key_returns_the_first_outcome_and_writes_nothing(desk: Desk) -> None:
+async def test_replay_returns_the_first_outcome_and_writes_nothing(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     commands: list[Command] = [open_hold(5), api_usage(7)]
     first = await desk.post(account_id, *commands, key="k")
@@ -402,7 +402,7 @@ async def test_a_known_key_returns_the_first_outcome_and_writes_nothing(desk: De
 
 
 @pytest.mark.parametrize("kind", ["even", "expired", "stopped"])
-async def test_an_outcome_without_rows_is_returned_too(desk: Desk, kind: str) -> None:
+async def test_replay_returns_an_outcome_without_rows(desk: Desk, kind: str) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(usd("6.00"), INFERENCE))
     commands: dict[str, Command] = {
@@ -418,7 +418,7 @@ async def test_an_outcome_without_rows_is_returned_too(desk: Desk, kind: str) ->
     assert await differences(desk.database) == []
 
 
-async def test_another_payload_is_a_conflict(desk: Desk) -> None:
+async def test_same_key_with_another_payload_is_a_conflict(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5), key="k")
     payloads: list[Sequence[Command]] = [
@@ -434,7 +434,7 @@ async def test_another_payload_is_a_conflict(desk: Desk) -> None:
         await desk.writes_nothing(calls, IdempotencyConflict, "another payload")
 
 
-async def test_moves_of_another_kind_are_another_payload(desk: Desk) -> None:
+async def test_commands_of_another_kind_are_another_payload(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5))
     await desk.post(account_id, ExpireHold(GPU), key="k")
@@ -442,7 +442,7 @@ async def test_moves_of_another_kind_are_another_payload(desk: Desk) -> None:
     await desk.writes_nothing(desk.post(account_id, lookalike, key="k"), IdempotencyConflict)
 
 
-async def test_refusals_are_not_remembered(desk: Desk) -> None:
+async def test_refused_calls_are_not_stored(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     refused = desk.post(account_id, open_hold(usd("2.00")), key="k")
     await desk.writes_nothing(refused, InsufficientBalance)
@@ -465,19 +465,19 @@ async def test_keys_are_scoped_to_account_and_operation(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_keys_are_told_apart_by_every_letter(desk: Desk) -> None:
+async def test_idempotency_keys_are_compared_exactly(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     for number, key in enumerate(["k", "K", "k ", " k", "\u1e31", "k\u0301", "k" * 255]):
         assert not (await desk.post(account_id, api_usage(number + 1), key=key)).replayed
 
 
 @pytest.mark.parametrize("key", ["", " ", "k" * 256, "nul\x00", "a\nb", "\ud800"])
-async def test_a_key_is_text(desk: Desk, key: str) -> None:
+async def test_idempotency_key_must_be_valid_text(desk: Desk, key: str) -> None:
     account_id = await desk.account("1.00")
     await desk.writes_nothing(desk.post(account_id, api_usage(5), key=key), BadUserInput, "idempotencyKey ")
 
 
-async def test_two_orders_with_one_key_in_one_batch(desk: Desk) -> None:
+async def test_same_key_twice_in_one_batch_is_a_replay(desk: Desk) -> None:
     account_id, other = await desk.account("10.00"), await desk.account("10.00")
     first, foreign, again = await desk.ledger.post(
         posting(account_id, api_usage(5), api_usage(6), key="k"),
@@ -495,7 +495,7 @@ async def test_two_orders_with_one_key_in_one_batch(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_the_same_call_from_many_at_once_is_carried_out_once(desk: Desk) -> None:
+async def test_concurrent_repeats_of_a_call_are_carried_out_once(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     outcomes = await asyncio.gather(*(desk.post(account_id, open_hold(5), key="k") for _ in range(20)))
     assert sorted(outcome.replayed for outcome in outcomes) == [False] + [True] * 19
@@ -525,7 +525,7 @@ async def test_a_batch_is_all_or_nothing(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_a_batch_of_nothing_and_of_too_much(desk: Desk) -> None:
+async def test_batch_size_is_limited(desk: Desk) -> None:
     account_id = await desk.account()
     for commands in ([], [api_usage(1)] * (MAX_COMMANDS + 1)):
         await desk.writes_nothing(
@@ -536,7 +536,7 @@ async def test_a_batch_of_nothing_and_of_too_much(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_a_batch_over_many_accounts_and_holds(desk: Desk) -> None:
+async def test_batch_with_many_accounts_and_holds(desk: Desk) -> None:
     accounts = [await desk.account("1.00") for _ in range(20)]
     refs = [Ref(RefType.GPU_INSTANCE, f"{number}") for number in range(40)]
     opened = [posting(one, *(open_hold(5, ref) for ref in refs), key="open") for one in accounts]
@@ -549,7 +549,7 @@ async def test_a_batch_over_many_accounts_and_holds(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_batches_in_opposite_order_do_not_wait_for_each_other_in_a_circle(desk: Desk) -> None:
+async def test_batches_in_opposite_order_do_not_deadlock(desk: Desk) -> None:
     one, two = await desk.account("10.00"), await desk.account("10.00")
     there, back = (
         [posting(one, api_usage(1)), posting(two, api_usage(1))],
@@ -563,7 +563,7 @@ async def test_batches_in_opposite_order_do_not_wait_for_each_other_in_a_circle(
 # Time
 
 
-async def test_time_never_runs_backwards_though_the_clock_does(desk: Desk) -> None:
+async def test_created_at_never_decreases_if_the_clock_does(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     moments = [5, 3, 5, 4, 6]
     for seconds in moments:
@@ -602,7 +602,7 @@ async def test_a_row_counts_in_the_month_of_its_own_time(desk: Desk) -> None:
     }
 
 
-async def test_only_metering_is_cost(desk: Desk) -> None:
+async def test_only_metering_rows_count_as_cost(desk: Desk) -> None:
     account_id = await desk.account()
     for writer, kind, signs, _ in TABLE:
         entry = Entry(kind, -5 if signs == "-" else 5, "Words")
@@ -614,7 +614,7 @@ async def test_only_metering_is_cost(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("nanos", [MAX_NANOS, MIN_NANOS])
-async def test_the_balance_fills_its_range_but_does_not_leave_it(desk: Desk, nanos: int) -> None:
+async def test_balance_may_reach_but_not_exceed_its_range(desk: Desk, nanos: int) -> None:
     account_id = await desk.account()
     step = 1 if nanos > 0 else -1
     outcome = await desk.post(account_id, correction(nanos), writer=OPERATOR)
@@ -628,7 +628,7 @@ async def test_the_balance_fills_its_range_but_does_not_leave_it(desk: Desk, nan
 
 @pytest.mark.parametrize("kind", ["gross", "refunded"])
 @pytest.mark.parametrize("at_once", [False, True])
-async def test_the_figures_of_a_month_do_not_leave_their_range(desk: Desk, kind: str, at_once: bool) -> None:
+async def test_monthly_figures_beyond_their_range_are_refused(desk: Desk, kind: str, at_once: bool) -> None:
     account_id = await desk.account()
     there, back = Entry(T.GPU_USAGE, MIN_NANOS, "There"), Entry(T.REFUND, MAX_NANOS, "Back")
     fill: list[Entry] = [there, Entry(T.BONUS, MAX_NANOS, "Back")] if kind == "gross" else []
@@ -648,7 +648,7 @@ async def test_the_figures_of_a_month_do_not_leave_their_range(desk: Desk, kind:
     assert await differences(desk.database) == []
 
 
-async def test_a_charge_does_not_leave_its_range(desk: Desk) -> None:
+async def test_charge_beyond_its_range_is_refused(desk: Desk) -> None:
     account_id = await desk.account()
     desk.now = START
     for month in range(2):
@@ -663,7 +663,7 @@ async def test_a_charge_does_not_leave_its_range(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_an_unknown_account(desk: Desk) -> None:
+async def test_posting_to_an_unknown_account_is_not_found(desk: Desk) -> None:
     for account_id in (1, 2**63 - 1):
         await desk.writes_nothing(
             desk.post(account_id, api_usage(1)), NotFound, f"there is no account acct_{account_id}"

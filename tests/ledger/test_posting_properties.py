@@ -188,7 +188,7 @@ def _seen(outcome: Outcome) -> tuple[list[tuple[int, int]], int, bool, bool]:
 
 @settings(EXAMPLES, max_examples=50)
 @given(calls=st.lists(CALLS, min_size=8, max_size=16))
-async def test_calls_one_after_the_other_do_what_the_contract_says(
+async def test_sequential_calls_follow_the_contract(
     database: Database, calls: list[tuple[list[Draft], int, bool]]
 ) -> None:
     desk = Desk(database)
@@ -331,7 +331,7 @@ def _check_answers(answers: Sequence[Answer], stored: Sequence[TransactionRow]) 
 # Not shrunk: which writer comes first is chance.
 @settings(EXAMPLES, max_examples=2, phases=[Phase.generate])
 @given(seed=st.integers(0, 2**32))
-async def test_64_writers_at_once(database: Database, accounts: int, seed: int) -> None:
+async def test_64_concurrent_writers(database: Database, accounts: int, seed: int) -> None:
     random = Random(seed)
     desk = Desk(database)
     account_ids = [await desk.account() for _ in range(accounts)]

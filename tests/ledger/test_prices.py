@@ -48,7 +48,7 @@ def test_a_cost_is_rounded_once_and_half_even(tokens: int, nanos: int) -> None:
     assert Rate(Decimal("0.0005"), Decimal("0.0005")).cost_nanos(1, 1) == 1
 
 
-def test_a_model_may_be_priced_as_another() -> None:
+def test_model_can_use_the_price_of_another_model() -> None:
     prices = _read(
         '[models."ChatGPT"]\nprice_as = "gpt-3.5-turbo"\n[models."a"]\nprice_as = "b"\n[models."b"]\nusd_per_call = 1\n'
     )
@@ -56,11 +56,11 @@ def test_a_model_may_be_priced_as_another() -> None:
     assert _cost(prices, "a", 0, 0) == 1_000_000_000
 
 
-def test_the_file_hides_what_genai_prices_knows() -> None:
+def test_price_file_takes_precedence_over_genai_prices() -> None:
     assert _cost(_read('[models."gpt-4"]\nusd_per_call = 2\n'), "gpt-4", 9, 9) == 2_000_000_000
 
 
-def test_a_model_that_nobody_knows_has_no_price() -> None:
+def test_unknown_model_has_no_price() -> None:
     prices = Prices()
     assert [prices.rate(model, _AT) for model in ("nonsense-x", "ChatGPT", "")] == [None, None, None]
 
@@ -71,7 +71,7 @@ def test_a_model_that_nobody_knows_has_no_price() -> None:
     st.integers(0, 2_000_000),
     st.datetimes(_FIRST, _LAST),
 )
-def test_known_models_cost_what_genai_prices_says(
+def test_known_models_have_the_price_of_genai_prices(
     model: str, input_tokens: int, output_tokens: int, at: datetime
 ) -> None:
     at = at.replace(tzinfo=UTC)
@@ -107,7 +107,7 @@ def test_a_cost_beyond_the_range_is_refused() -> None:
         ('[models."a"]\nprice_as = "b"\n[models."b"]\nprice_as = "a"', "circle"),
     ],
 )
-def test_a_bad_price_file_is_refused_by_name(text: str, named: str) -> None:
+def test_invalid_price_file_error_names_the_key(text: str, named: str) -> None:
     with pytest.raises(BadUserInput, match=named):
         read_prices(BytesIO(text.encode("latin-1")))
 

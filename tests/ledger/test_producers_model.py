@@ -624,7 +624,7 @@ def _charges(model: Model) -> set[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_all_producers_do_what_the_model_says(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_all_producers_match_the_model(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     numbers = count()
     template = request.getfixturevalue("postgres_template" if backend == "postgresql" else "sqlite_template")
 

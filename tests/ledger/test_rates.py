@@ -22,7 +22,7 @@ def rate(hours: float, quantity: int, price_nanos: int) -> RateRow:
     return RateRow(1, "volume", "v-1", START + hours * HOUR, quantity, price_nanos)
 
 
-def test_a_time_is_cut_where_the_rate_changes() -> None:
+def test_period_is_split_where_the_rate_changes() -> None:
     rates = [rate(0, 10, 5), rate(6, 20, 5), rate(30, 1, 7)]
     assert stretches(rates, START, START + DAY) == [
         Stretch(START, START + 6 * HOUR, 10, 5),
@@ -36,7 +36,7 @@ def test_a_time_is_cut_where_the_rate_changes() -> None:
 
 
 @pytest.mark.parametrize(("price", "nanos"), [(1, 0), (2, 1), (3, 2), (5, 2), (7, 4)])
-def test_halves_go_to_the_even_one(price: int, nanos: int) -> None:
+def test_halves_are_rounded_to_even(price: int, nanos: int) -> None:
     assert cost_nanos([Stretch(START, START + DAY / 2, 1, price)], DAY, "it") == nanos
 
 
@@ -63,13 +63,13 @@ def test_the_cost_is_the_sum_of_its_parts_rounded_once(
 
 
 @pytest.mark.parametrize(("quantity", "price"), [(0, 1), (-1, 1), (10**9 + 1, 1), (1, -1), (1, 10_000 * 10**9 + 1)])
-def test_a_rate_has_bounds(quantity: int, price: int) -> None:
+def test_rate_out_of_range_is_refused(quantity: int, price: int) -> None:
     with pytest.raises(BadUserInput, match="must be"):
         checked_rate(quantity, price, DAY, "gib", "pricePerGibDay")
 
 
 @pytest.mark.parametrize(("unit", "units"), [(DAY, 1), (HOUR, 24)])
-def test_a_resource_costs_at_most_a_million_a_day(unit: timedelta, units: int) -> None:
+def test_resource_costs_at_most_a_million_per_day(unit: timedelta, units: int) -> None:
     most = 1_000_000 * 10**9 // units
     checked_rate(1_000, most // 1_000, unit, "gib", "price")
     with pytest.raises(BadUserInput, match="gib times price must be at most"):

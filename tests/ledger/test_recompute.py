@@ -83,12 +83,12 @@ async def unguarded(desk: Desk) -> Desk:
     return desk
 
 
-async def test_a_ledger_as_posted_agrees(unguarded: Desk) -> None:
+async def test_posted_ledger_matches_its_recomputation(unguarded: Desk) -> None:
     assert await differences(unguarded.database) == []
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_every_change_is_noticed(unguarded: Desk, change: str) -> None:
+async def test_every_change_is_detected(unguarded: Desk, change: str) -> None:
     before = await unguarded.tables()
     await unguarded.execute(change)
     assert await unguarded.tables() != before, "the statement changed nothing"

@@ -58,7 +58,7 @@ def depot(database: Database) -> Depot:
     return Depot(database)
 
 
-async def test_a_day_is_billed_once_it_is_over_and_once(depot: Depot) -> None:
+async def test_day_is_billed_once_after_it_ended(depot: Depot) -> None:
     account_id = await depot.account("1.00")
     await depot.put(account_id)
     depot.now += DAY - timedelta(microseconds=1)
@@ -74,7 +74,7 @@ async def test_a_day_is_billed_once_it_is_over_and_once(depot: Depot) -> None:
     assert await differences(depot.database) == []
 
 
-async def test_days_are_caught_up_with_at_the_sizes_that_they_had(depot: Depot) -> None:
+async def test_late_days_are_billed_at_their_own_sizes(depot: Depot) -> None:
     """The worker was down for days, and the balance goes below zero: what was used is owed."""
     account_id = await depot.account("1.00")
     await depot.put(account_id)
@@ -94,7 +94,7 @@ async def test_days_are_caught_up_with_at_the_sizes_that_they_had(depot: Depot) 
     assert await differences(depot.database) == []
 
 
-async def test_a_month_of_downtime_and_more(depot: Depot) -> None:
+async def test_storage_is_billed_after_a_month_of_downtime(depot: Depot) -> None:
     account_id = await depot.account("100.00")
     await depot.put(account_id)
     depot.now += 75 * DAY + HOUR
@@ -103,7 +103,7 @@ async def test_a_month_of_downtime_and_more(depot: Depot) -> None:
     assert await differences(depot.database) == []
 
 
-async def test_a_part_of_a_day_costs_that_part(depot: Depot) -> None:
+async def test_part_of_a_day_is_billed_proportionally(depot: Depot) -> None:
     account_id = await depot.account("1.00")
     depot.now = START + 18 * HOUR
     await depot.put(account_id)
@@ -118,7 +118,7 @@ async def test_a_part_of_a_day_costs_that_part(depot: Depot) -> None:
     assert await differences(depot.database) == []
 
 
-async def test_what_costs_nothing_is_billed_without_a_row(depot: Depot) -> None:
+async def test_free_volume_is_billed_without_a_row(depot: Depot) -> None:
     account_id = await depot.account("1.00")
     await depot.put(account_id, price=0)
     blink = Ref(RefType.VOLUME, "v-2")
@@ -134,7 +134,7 @@ async def test_what_costs_nothing_is_billed_without_a_row(depot: Depot) -> None:
     assert await volumes.due(depot.database, (START + DAY).date(), 10) == []
 
 
-async def test_a_deletion_at_midnight_ends_with_the_day_before(depot: Depot) -> None:
+async def test_deletion_at_midnight_bills_no_further_day(depot: Depot) -> None:
     account_id = await depot.account("1.00")
     await depot.put(account_id)
     depot.now = START + DAY + HOUR
@@ -145,7 +145,7 @@ async def test_a_deletion_at_midnight_ends_with_the_day_before(depot: Depot) -> 
     assert (await depot.charge(account_id, VOLUME)).state == "settled"
 
 
-async def test_what_is_billed_is_not_changed_afterwards(depot: Depot) -> None:
+async def test_billed_days_cannot_be_changed(depot: Depot) -> None:
     account_id = await depot.account("1.00")
     await depot.put(account_id)
     depot.now = START + DAY + HOUR
@@ -172,7 +172,7 @@ async def test_what_is_billed_is_not_changed_afterwards(depot: Depot) -> None:
     assert await depot.billed(account_id) == [("11-01", "-0.33"), ("11-02", "-0.0275")]
 
 
-async def test_bad_input(depot: Depot) -> None:
+async def test_invalid_volumes_are_refused(depot: Depot) -> None:
     account_id = await depot.account("1.00")
     await depot.writes_nothing(depot.put(77), NotFound, "no such account")
     await depot.writes_nothing(depot.put(account_id, 0), BadUserInput, "gib must be 1 to")
@@ -181,7 +181,7 @@ async def test_bad_input(depot: Depot) -> None:
     await depot.writes_nothing(depot.delete(account_id), NotFound, "there is no Cloud drive #v-1")
 
 
-async def test_a_volume_that_the_ledger_refuses_keeps_no_other_back(depot: Depot) -> None:
+async def test_refused_volume_does_not_stop_other_volumes(depot: Depot) -> None:
     broke = await depot.account()
     other = await depot.account("1.00")
     await depot.post(broke, correction(-usd("9223372036.00")), writer=OPERATOR)
@@ -199,7 +199,7 @@ async def test_a_volume_that_the_ledger_refuses_keeps_no_other_back(depot: Depot
     assert await depot.billed(broke) == [("11-01", "-1000000.00")]
 
 
-async def test_two_workers_at_once(depot: Depot) -> None:
+async def test_two_workers_bill_each_day_once(depot: Depot) -> None:
     account_ids = [await depot.account("5.00") for _ in range(3)]
     for account_id in account_ids:
         for number in range(4):
@@ -213,7 +213,7 @@ async def test_two_workers_at_once(depot: Depot) -> None:
 
 @settings(EXAMPLES, max_examples=20)
 @given(seed=st.integers(0, 2**32))
-async def test_each_day_once_however_the_worker_comes(database: Database, seed: int) -> None:
+async def test_each_day_is_billed_once_at_any_worker_schedule(database: Database, seed: int) -> None:
     """Volumes come, change and go; the worker comes now and then, by two at times. Every microsecond of every volume
     is billed once, at the rate that was in force then."""
     random, depot = Random(seed), Depot(database)

@@ -77,7 +77,7 @@ async def _months(database: Database) -> Sequence[tuple[object, ...]]:
     return [tuple(row) for row in rows]
 
 
-def test_digests_tell_requests_apart() -> None:
+def test_different_requests_have_different_digests() -> None:
     line = line_digest(1, "m", "chat", 2, 3)
     others = [line_digest(2, "m", "chat", 2, 3), line_digest(1, "n", "chat", 2, 3), line_digest(1, "m", "chat", 23, 3)]
     digests = [line, nth_digest(line, 2), nth_digest(line, 3), id_digest("m"), id_digest("n"), *others]
@@ -95,7 +95,7 @@ async def test_a_request_counts_once(database: Database) -> None:
     assert await _months(database) == [("2026-11", 2, 0, 24)]
 
 
-async def test_an_id_is_one_account_s_own(database: Database) -> None:
+async def test_request_ids_are_scoped_to_the_account(database: Database) -> None:
     one, two = await _account(database), await _account(database, "two")
     assert await _requests(database, _request(two, "a"), _request(one, "a")) == [Verdict.TAKEN] * 2
     assert await _months(database) == [("2026-11", 1, 0, 12)] * 2
@@ -127,7 +127,7 @@ async def test_a_rollup_is_known_or_differs(database: Database) -> None:
     assert await _months(database) == [("2026-11", 5, 0, 60)]
 
 
-async def test_replacing_moves_the_month_by_the_difference(database: Database) -> None:
+async def test_replacing_changes_the_month_by_the_difference(database: Database) -> None:
     account_id = await _account(database)
     await _rollups(database, _rollup(account_id), _rollup(account_id, model="n", calls=1))
     less = _rollup(account_id, calls=2, input_tokens=1, replace=True)
@@ -152,7 +152,7 @@ async def test_a_day_is_fed_by_requests_or_by_a_rollup(database: Database) -> No
 
 
 @pytest.mark.parametrize("figure", ["calls", "input_tokens", "output_tokens", "cost_nanos"])
-async def test_the_largest_figures_are_kept_exactly(database: Database, figure: str) -> None:
+async def test_largest_figures_are_stored_exactly(database: Database, figure: str) -> None:
     account_id = await _account(database)
     rollup = _rollup(account_id, **{"category": "image", figure: MAX_COUNT})
     assert await _rollups(database, rollup) == [Verdict.TAKEN]
@@ -181,7 +181,7 @@ async def test_sums_beyond_64_bits_write_nothing(database: Database) -> None:
     assert await _requests(database, _request(account_id, "a", day=date(2026, 10, 1))) == [Verdict.TAKEN]
 
 
-async def test_an_account_that_does_not_exist_is_named(database: Database) -> None:
+async def test_unknown_account_error_names_the_account(database: Database) -> None:
     with pytest.raises(NotFound, match="acct_99"):
         await _requests(database, _request(99, "a"))
     with pytest.raises(NotFound, match="acct_99"):

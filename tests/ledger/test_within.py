@@ -14,7 +14,7 @@ from ledger.posting import MAX_TRIES, LedgerTransaction
 from tests.ledger.desk import Desk, api_usage, open_hold, posting, usd
 
 
-async def test_what_is_done_within_is_kept_together_or_not_at_all(desk: Desk) -> None:
+async def test_work_within_a_transaction_is_committed_whole_or_rolled_back(desk: Desk) -> None:
     account_id = await desk.account("10.00")
 
     async def both(transaction: LedgerTransaction) -> None:
@@ -24,7 +24,7 @@ async def test_what_is_done_within_is_kept_together_or_not_at_all(desk: Desk) ->
     await desk.writes_nothing(desk.ledger.within(both), InsufficientBalance)
 
 
-async def test_left_open_it_reads_its_own_rows_and_is_kept_at_the_end(desk: Desk) -> None:
+async def test_open_transaction_reads_its_own_rows_and_commits_at_the_end(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     before = await desk.tables()
     balance = text(f"SELECT balance_nanos FROM accounts WHERE id = {account_id}")
@@ -36,7 +36,7 @@ async def test_left_open_it_reads_its_own_rows_and_is_kept_at_the_end(desk: Desk
     assert (await desk.rows(account_id))[1:] == list(outcome.transactions)
 
 
-async def test_what_is_raised_while_it_is_open_undoes_it(desk: Desk) -> None:
+async def test_error_in_an_open_transaction_rolls_it_back(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     call = posting(account_id, api_usage(usd("1.00")))
 
@@ -48,7 +48,7 @@ async def test_what_is_raised_while_it_is_open_undoes_it(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-async def test_work_that_waits_in_a_circle_is_begun_anew_and_done_once(desk: Desk) -> None:
+async def test_work_in_a_deadlock_is_run_again_and_committed_once(desk: Desk) -> None:
     first, second = await desk.account("10.00"), await desk.account("10.00")
     tries = 0
     both = asyncio.Barrier(2)
@@ -71,7 +71,7 @@ async def test_work_that_waits_in_a_circle_is_begun_anew_and_done_once(desk: Des
 
 
 @pytest.mark.parametrize(("error", "tries"), [(TransactionConflict, MAX_TRIES), (DatabaseUnavailable, 1)])
-async def test_only_conflicts_are_tried_again_and_not_for_ever(desk: Desk, error: type[Exception], tries: int) -> None:
+async def test_only_conflicts_are_retried_up_to_the_maximum(desk: Desk, error: type[Exception], tries: int) -> None:
     account_id = await desk.account("10.00")
     tried = 0
 

@@ -17,7 +17,7 @@ async def made(database: Database) -> list[AccountRow]:
     return [await new_account(database, name, external_id) for name, external_id in names]
 
 
-async def test_the_newest_accounts_come_first_and_each_once(database: Database, made: list[AccountRow]) -> None:
+async def test_accounts_are_listed_once_newest_first(database: Database, made: list[AccountRow]) -> None:
     for size in (1, 2, 3, 4, 5):
         met: list[AccountRow] = []
         after: str | None = None
@@ -74,13 +74,13 @@ async def test_a_search_finds_names_external_ids_and_ids(
         (1, "ab\udc00", "search"),
     ],
 )
-async def test_wrong_arguments_are_refused(database: Database, first: int, search: str | None, named: str) -> None:
+async def test_invalid_arguments_are_refused(database: Database, first: int, search: str | None, named: str) -> None:
     async with database.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=rf"^{named} "):
             await account_page(QueryContext(snapshot, principal(), NOW), first, None, search)
 
 
-async def test_a_cursor_is_of_its_own_search(database: Database, made: list[AccountRow]) -> None:
+async def test_cursor_belongs_to_its_search(database: Database, made: list[AccountRow]) -> None:
     async with database.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
         cursors: dict[str | None, str] = {}

@@ -116,7 +116,7 @@ def matches(given: dict[str, Any], charge: ChargeRow) -> bool:
 
 @given(drafts=CHARGE_DRAFTS, chosen=FILTERS, data=st.data())
 @EXAMPLES
-async def test_pages_are_cut_from_the_list(
+async def test_pages_are_slices_of_the_list(
     ledgers: Database, drafts: list[ChargeDraft], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     account_id, made = await new_charges(ledgers, drafts)
@@ -149,7 +149,7 @@ async def test_pages_are_cut_from_the_list(
 
 @given(all_drafts=st.lists(CHARGE_DRAFTS, min_size=2, max_size=4), chosen=FILTERS, data=st.data())
 @settings(EXAMPLES, max_examples=40)
-async def test_accounts_read_together_get_what_each_gets_alone(
+async def test_accounts_read_together_get_the_same_pages_as_alone(
     ledgers: Database, all_drafts: list[list[ChargeDraft]], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     made = dict([await new_charges(ledgers, drafts) for drafts in all_drafts])
@@ -168,7 +168,7 @@ async def test_accounts_read_together_get_what_each_gets_alone(
 DRAFTS = [ChargeDraft((RefType.GPU_INSTANCE, str(number)), ChargeState.OPEN, 1) for number in range(23)]
 
 
-async def test_following_after_meets_every_charge_once_while_charges_are_settled(ledgers: Database) -> None:
+async def test_paging_with_after_returns_every_charge_once_while_charges_are_settled(ledgers: Database) -> None:
     """Of all that were open throughout: what is settled meanwhile may be met or not."""
     account_id, made = await new_charges(ledgers, DRAFTS)
     met: list[ChargeRow] = []
@@ -195,13 +195,13 @@ async def test_following_after_meets_every_charge_once_while_charges_are_settled
         ({"ref_id": "\x00"}, "refId"),
     ],
 )
-def test_wrong_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
+def test_invalid_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(BadUserInput, match=rf"^{named} "):
         charge_filter(**arguments)
 
 
 @pytest.mark.parametrize("position", [0, -1, -(2**63), 2**63 - 1])
-async def test_positions_that_no_charge_has_are_refused(ledgers: Database, position: int) -> None:
+async def test_impossible_positions_are_refused(ledgers: Database, position: int) -> None:
     account_id, _ = await new_charges(ledgers, DRAFTS[:1])
     row_filter = charge_filter(state=ChargeState.OPEN)
     cursor = CursorWriter(CursorKind.CHARGES, account_id, filter_digest(row_filter)).of_seq(position)
@@ -212,7 +212,7 @@ async def test_positions_that_no_charge_has_are_refused(ledgers: Database, posit
                 await charge_page(context, account_id, row_filter, **{argument: cursor})  # type: ignore[arg-type]
 
 
-async def test_a_charge_is_found_by_its_first_row_and_by_no_other(ledgers: Database) -> None:
+async def test_charge_is_found_only_by_its_first_row(ledgers: Database) -> None:
     account_id, made = await new_charges(ledgers, DRAFTS[:2])
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
@@ -232,7 +232,7 @@ async def test_a_charge_is_found_by_its_first_row_and_by_no_other(ledgers: Datab
 
 @given(drafts=CHARGE_DRAFTS, data=st.data())
 @settings(EXAMPLES, max_examples=40)
-async def test_the_rows_of_a_charge_are_the_account_s_narrowed_to_its_resource(
+async def test_rows_of_a_charge_are_the_account_rows_of_its_resource(
     ledgers: Database, drafts: list[ChargeDraft], data: st.DataObject
 ) -> None:
     account_id, made = await new_charges(ledgers, drafts)
@@ -257,7 +257,7 @@ async def test_the_rows_of_a_charge_are_the_account_s_narrowed_to_its_resource(
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
-async def test_what_is_read_of_many_charges_is_read_together(ledgers: Database) -> None:
+async def test_reads_of_many_charges_are_combined(ledgers: Database) -> None:
     account_id, made = await new_charges(ledgers, DRAFTS)
     other_id, others = await new_charges(ledgers, DRAFTS[:5])
     async with ledgers.snapshot() as snapshot:
@@ -274,7 +274,7 @@ async def test_what_is_read_of_many_charges_is_read_together(ledgers: Database) 
     assert len(sent) == 4, sent
 
 
-async def test_a_row_about_no_resource_has_no_charge(ledgers: Database) -> None:
+async def test_row_without_resource_has_no_charge(ledgers: Database) -> None:
     account = await new_account(ledgers)
     refs = [None, (RefType.API_USAGE, "1"), (RefType.STRIPE_REFUND, "re_1"), (RefType.VOLUME, "unknown")]
     rows = await append(ledgers, account, [RowDraft(USAGE, 1, False, 0, ref, "Usage") for ref in refs])
@@ -283,7 +283,7 @@ async def test_a_row_about_no_resource_has_no_charge(ledgers: Database) -> None:
         assert [await charges.charge_of(context, row) for row in rows] == [None] * 4
 
 
-async def test_lists_in_lists_have_a_budget(ledgers: Database) -> None:
+async def test_nested_lists_have_a_row_limit(ledgers: Database) -> None:
     _, (newest, *_) = await new_charges(ledgers, DRAFTS[:1])
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
@@ -295,7 +295,7 @@ async def test_lists_in_lists_have_a_budget(ledgers: Database) -> None:
             await charges.charge_transactions(QueryContext(snapshot, principal(), NOW), newest, first=-1_000)
 
 
-def test_what_is_not_filtered_by_is_not_named() -> None:
+def test_unset_charge_filters_add_no_conditions() -> None:
     assert charge_filter() == ALL_CHARGES
     assert {charge_filter(state=state) for state in ChargeState}.isdisjoint(
         {charge_filter(ref_type=ref_type) for ref_type in RESOURCES}

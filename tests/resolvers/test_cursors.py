@@ -55,7 +55,7 @@ def usage_cursor(account_id: int, position: UsagePosition = POSITION) -> str:
 
 
 @given(account_id=ACCOUNTS, rows=st.lists(st.tuples(SEQS, HASHES)), digest=st.binary(min_size=8, max_size=8))
-def test_a_ledger_cursor_comes_back_with_the_first_bytes_of_the_hash(
+def test_ledger_cursor_contains_the_first_bytes_of_the_hash(
     account_id: int, rows: list[tuple[int, bytes]], digest: bytes
 ) -> None:
     writer = LedgerCursorWriter(account_id, digest)
@@ -68,13 +68,13 @@ def test_a_ledger_cursor_comes_back_with_the_first_bytes_of_the_hash(
 
 
 @given(account_id=ACCOUNTS, seq=SEQS)
-def test_a_ledger_cursor_of_version_1_has_no_hash(account_id: int, seq: int) -> None:
+def test_ledger_cursor_of_version_1_has_no_hash(account_id: int, seq: int) -> None:
     cursor = read_cursor(CursorWriter(CursorKind.LEDGER, account_id).of_seq(seq), "after")
     assert ledger_position(cursor, "after") == Position(seq, None)
 
 
 @given(seq=SEQS.filter(bool), row_hash=HASHES, other=HASHES)
-def test_a_position_is_at_the_row_whose_hash_it_begins(seq: int, row_hash: bytes, other: bytes) -> None:
+def test_position_matches_a_row_by_the_first_bytes_of_its_hash(seq: int, row_hash: bytes, other: bytes) -> None:
     position = Position(seq, row_hash[:6])
     assert position.is_at(row_hash)
     assert position.is_at(other) == (other[:6] == row_hash[:6])
@@ -86,7 +86,7 @@ def test_a_position_is_at_the_row_whose_hash_it_begins(seq: int, row_hash: bytes
 
 
 @given(day=st.dates(), model=MODELS)
-def test_a_usage_cursor_holds_any_model(day: date, model: str) -> None:
+def test_usage_cursor_encodes_any_model(day: date, model: str) -> None:
     position = (day, model, "chat", "platform")
     cursor = read_cursor(usage_cursor(1, position), "after")
     assert usage_position(cursor, "after") == position
@@ -94,14 +94,14 @@ def test_a_usage_cursor_holds_any_model(day: date, model: str) -> None:
 
 @given(text=st.text(max_size=60) | st.text(st.characters(codec=None, categories=["Cs"]), max_size=5))
 @settings(max_examples=300)
-def test_garbage_is_refused(text: str) -> None:
+def test_random_text_is_refused(text: str) -> None:
     with pytest.raises(BadCursor, match=r"^before is not a cursor"):
         read_cursor(text, "before")
 
 
 @given(account_id=ACCOUNTS, seq=SEQS, row_hash=HASHES, data=st.data())
 @settings(max_examples=300)
-def test_whatever_is_changed_or_cut_off_is_refused(
+def test_changed_or_truncated_cursor_is_refused(
     account_id: int, seq: int, row_hash: bytes, data: st.DataObject
 ) -> None:
     old, new = CursorWriter(CursorKind.LEDGER, account_id).of_seq(seq), LedgerCursorWriter(account_id)
@@ -124,7 +124,7 @@ def test_whatever_is_changed_or_cut_off_is_refused(
             read_cursor(wrong, "after")
 
 
-def test_a_cursor_of_another_version_or_list_or_far_too_long_is_refused() -> None:
+def test_unknown_version_or_list_or_overlong_cursor_is_refused() -> None:
     raw = base64.urlsafe_b64decode(LEDGER + "=" * (-len(LEDGER) % 4))[:-4]
     for body in (b"\x03" + raw[1:], b"\x02\x04" + raw[2:], raw[:1] + b"\x09" + raw[2:], raw[:17], b""):
         signed = body + zlib.crc32(body).to_bytes(4, "big")
@@ -141,7 +141,7 @@ def test_a_cursor_of_another_version_or_list_or_far_too_long_is_refused() -> Non
 
 
 @pytest.mark.parametrize("position", [b"", b"1234567", b"123456789", b"\xff" * 9])
-def test_a_position_that_none_has_is_refused(position: bytes) -> None:
+def test_impossible_position_is_refused(position: bytes) -> None:
     cursor = read_cursor(LEDGER, "after")
     with pytest.raises(BadCursor, match=r"^after is not a cursor"):
         seq_position(cursor.__class__(cursor.kind, 7, NO_FILTER, position), "after")
@@ -212,7 +212,7 @@ def _accounts(context: QueryContext, after: str | None, before: str | None) -> A
         (_accounts, LEDGER, "another list"),
     ],
 )
-async def test_a_cursor_from_elsewhere_is_refused_by_name(
+async def test_cursor_of_another_list_account_or_filter_is_refused(
     ledgers: Database, ask: Ask, cursor: str, message: str
 ) -> None:
     async with ledgers.snapshot() as snapshot:
@@ -226,7 +226,7 @@ async def test_a_cursor_from_elsewhere_is_refused_by_name(
 
 @given(chosen=st.data())
 @EXAMPLES
-def test_filters_that_differ_have_different_digests(chosen: st.DataObject) -> None:
+def test_different_filters_have_different_digests(chosen: st.DataObject) -> None:
     amounts = st.none() | st.integers(-3, 3)
     texts = st.sampled_from([None, "aaa", "123", "it's"])
     drawn = [chosen.draw(st.tuples(amounts, texts, texts)) for _ in range(2)]
@@ -235,7 +235,7 @@ def test_filters_that_differ_have_different_digests(chosen: st.DataObject) -> No
     assert (filter_digest(one) == NO_FILTER) == (one == ALL_TRANSACTIONS)
 
 
-def test_the_order_in_which_a_filter_is_written_does_not_matter() -> None:
+def test_order_of_filter_values_does_not_change_the_digest() -> None:
     types = [TransactionType.TOPUP, TransactionType.BONUS]
     assert filter_digest(transaction_filter(types=types)) == filter_digest(transaction_filter(types=types[::-1] * 2))
     assert filter_digest(usage_filter(models=["b", "a", "a"])) == filter_digest(usage_filter(models=["a", "b"]))

@@ -435,7 +435,7 @@ def check(sentences: Sequence[str], rows: Sequence[TransactionRow], holds: Seque
 
 @settings(EXAMPLES, max_examples=60)
 @given(steps=STEPS, hours=st.integers(0, 40))
-async def test_every_figure_is_one_that_the_rows_come_to(ledgers: Database, steps: list[Step], hours: int) -> None:
+async def test_every_figure_follows_from_the_rows(ledgers: Database, steps: list[Step], hours: int) -> None:
     desk = Desk(ledgers)
     desk.now = START + hours * HOUR
     account_id = await desk.account("200.00")

@@ -101,7 +101,9 @@ def desk(ledgers: Database) -> Desk:
         ),
     ],
 )
-async def test_a_gpu_instance(desk: Desk, used: str, ended: datetime, outcome: str, settlement: str | None) -> None:
+async def test_explanations_of_a_gpu_instance(
+    desk: Desk, used: str, ended: datetime, outcome: str, settlement: str | None
+) -> None:
     account_id = await desk.account("5.00")
     await desk.post(account_id, OpenHold(GPU, usd("1.00"), "Words", Period(START, START + HOUR)))
     held = "Held $1.00 of the balance for GPU instance #132, estimated to run 1 hour."
@@ -116,7 +118,7 @@ async def test_a_gpu_instance(desk: Desk, used: str, ended: datetime, outcome: s
     ]
 
 
-async def test_an_inference_instance_over_three_cycles(desk: Desk) -> None:
+async def test_explanations_of_an_inference_instance_over_three_cycles(desk: Desk) -> None:
     """As the lifecycle of tests/ledger/test_lifecycles.py."""
     account_id = await desk.account("100.00")
     await desk.post(account_id, open_hold(usd("24.00"), INFERENCE))
@@ -145,7 +147,7 @@ async def test_an_inference_instance_over_three_cycles(desk: Desk) -> None:
     ]
 
 
-async def test_a_hold_that_expired_and_is_settled_late(desk: Desk) -> None:
+async def test_explanations_of_an_expired_hold_that_is_settled_late(desk: Desk) -> None:
     account_id = await desk.account("100.00")
     refs = [Ref(_R.GPU_INSTANCE, name) for name in ("a", "b", "c", "d")]
     for ref in refs:
@@ -167,7 +169,7 @@ async def test_a_hold_that_expired_and_is_settled_late(desk: Desk) -> None:
     ]
 
 
-async def test_the_last_cycle_of_an_instance_that_could_not_be_renewed(desk: Desk) -> None:
+async def test_explanations_of_the_last_cycle_without_renewal(desk: Desk) -> None:
     account_id = await desk.account("30.00")
     await desk.post(account_id, open_hold(usd("24.00"), INFERENCE))
     desk.now = START + DAY
@@ -300,7 +302,7 @@ MORNING = Period(START + 10 * HOUR, START + 11 * HOUR)
     ],
     ids=lambda one: f"{one.type.value} {one.ref.type.value if one.ref else ''}" if isinstance(one, Entry) else "",
 )
-async def test_a_row_by_itself(desk: Desk, writer: Writer, entry: Entry, sentence: str) -> None:
+async def test_explanation_of_a_single_row(desk: Desk, writer: Writer, entry: Entry, sentence: str) -> None:
     account_id = await desk.account()
     await desk.post(account_id, Entry(_T.GPU_USAGE, usd("-4.50"), "API calls before any credit"))
     await desk.post(account_id, entry, writer=writer)
@@ -328,7 +330,7 @@ _ROW = TransactionRow(
 
 @pytest.mark.parametrize(("kind", "ref_type"), list(product(KINDS, [None, *RefType])))
 @pytest.mark.parametrize("corrects_seq", [None, 2])
-def test_every_row_that_there_can_be_has_a_sentence(
+def test_every_possible_row_has_an_explanation(
     kind: tuple[TransactionType, TransactionSource], ref_type: RefType | None, corrects_seq: int | None
 ) -> None:
     """Whatever it is about, and with no more known of it than the row itself."""
@@ -348,11 +350,11 @@ def test_every_row_that_there_can_be_has_a_sentence(
     assert "Words" not in sentence
 
 
-def test_amounts_are_in_the_account_s_currency() -> None:
+def test_explanation_uses_the_account_currency() -> None:
     assert explain(Facts(_ROW, "EUR")) == "Added 0.000000005 EUR of credit, paid through Stripe."
 
 
-async def test_times_are_utc_whatever_zone_the_writer_gave_them_in(desk: Desk) -> None:
+async def test_explanation_shows_times_in_utc(desk: Desk) -> None:
     account_id = await desk.account()
     start = datetime(2026, 11, 2, 5, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     entry = Entry(_T.STORAGE_BILLING, -5, "Words", VOLUME, Period(start, start + DAY))
@@ -362,7 +364,7 @@ async def test_times_are_utc_whatever_zone_the_writer_gave_them_in(desk: Desk) -
     ]
 
 
-async def test_a_page_is_explained_by_as_many_statements_as_a_row(desk: Desk) -> None:
+async def test_explaining_a_page_takes_as_many_statements_as_a_row(desk: Desk) -> None:
     account_id = await desk.account("100.00")
     for number in range(10):
         ref = Ref(_R.GPU_INSTANCE, str(number))

@@ -112,12 +112,12 @@ def examples(text: str) -> dict[str, list[str]]:
     return found
 
 
-def test_every_example_is_told() -> None:
+def test_every_example_is_tested() -> None:
     assert list(examples(PAGE.read_text())) == list(STORIES)
 
 
 @pytest.mark.parametrize("heading", STORIES)
-async def test_an_example_is_what_the_ledger_does(ledgers: Database, heading: str) -> None:
+async def test_example_matches_the_ledger(ledgers: Database, heading: str) -> None:
     desk = Desk(ledgers)
     desk.now = START
     account_id = await desk.account()
@@ -133,7 +133,7 @@ async def test_an_example_is_what_the_ledger_does(ledgers: Database, heading: st
     assert told == shown, "\n".join(shown)
 
 
-async def test_the_charge_is_what_the_page_says_of_it(ledgers: Database) -> None:
+async def test_charge_matches_the_page(ledgers: Database) -> None:
     desk = Desk(ledgers)
     desk.now = START
     account_id = await desk.account()

@@ -35,20 +35,20 @@ async def test_months_without_data_are_zeros(ledgers: Database) -> None:
 
 
 @pytest.mark.parametrize("last", [0, -1, 121])
-async def test_a_number_of_months_out_of_bounds_is_refused(ledgers: Database, last: int) -> None:
+async def test_number_of_months_out_of_range_is_refused(ledgers: Database, last: int) -> None:
     account = await new_account(ledgers)
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=r"^last must be between 1 and 120 months"):
             await monthly_summaries(QueryContext(snapshot, principal(), NOW), account, last)
 
 
-def test_months_go_back_over_the_year() -> None:
+def test_months_continue_into_the_year_before() -> None:
     assert months_until(2026, 1, 3) == ("2025-11", "2025-12", "2026-01")
 
 
 @pytest.mark.parametrize(
     "text", ["2026-1", "2026-13", "2026-00", "0000-01", "2026-11-01", " 2026-11", "٢٠٢٦-11", "", "2026-11\n"]
 )
-def test_what_is_no_month_is_refused(text: str) -> None:
+def test_invalid_month_is_refused(text: str) -> None:
     with pytest.raises(BadUserInput, match=r"^a month must look like"):
         parse_month(text)

@@ -33,7 +33,7 @@ def test_money_is_exact(nanos: int) -> None:
 
 
 @given(LENGTHS)
-def test_a_length_of_time_is_told_to_the_second(length: timedelta) -> None:
+def test_duration_is_rounded_to_the_second(length: timedelta) -> None:
     text = phrases.duration(length)
     assert re.fullmatch(figures.DURATION, text)
     assert figures.says(text, length)
@@ -41,7 +41,7 @@ def test_a_length_of_time_is_told_to_the_second(length: timedelta) -> None:
 
 
 @given(LENGTHS.filter(bool), LENGTHS.filter(bool))
-def test_a_part_of_a_time_is_told_with_the_whole(one: timedelta, other: timedelta) -> None:
+def test_part_of_a_duration_is_shown_with_the_whole(one: timedelta, other: timedelta) -> None:
     part, whole = sorted((one, other))
     text = phrases.part_of(part, whole)
     assert re.fullmatch(figures.PART, text)
@@ -61,7 +61,7 @@ def test_a_part_of_a_time_is_told_with_the_whole(one: timedelta, other: timedelt
         (1, 1, "1 of 1 second"),
     ],
 )
-def test_parts_of_times(part: float, whole: float, text: str) -> None:
+def test_part_of_shares_a_unit_only_for_small_numbers(part: float, whole: float, text: str) -> None:
     assert phrases.part_of(timedelta(seconds=part), timedelta(seconds=whole)) == text
 
 
@@ -78,12 +78,12 @@ def _told_period(text: str) -> tuple[datetime, datetime]:
 
 
 @given(st.tuples(MOMENTS, MOMENTS) | st.tuples(MIDNIGHTS, MIDNIGHTS))
-def test_a_period_is_told_to_the_second(ends: tuple[datetime, datetime]) -> None:
+def test_period_is_shown_to_the_second(ends: tuple[datetime, datetime]) -> None:
     start, end = sorted(ends)
     assert _told_period(phrases.period(start, end)) == (start.replace(microsecond=0), end.replace(microsecond=0))
 
 
-def test_numbers_are_told_from_names() -> None:
+def test_numeric_ids_get_a_number_sign() -> None:
     assert phrases.thing(RefType.GPU_INSTANCE, "132") == "GPU instance #132"
     assert phrases.thing(RefType.VOLUME, "v-1") == "volume v-1"
     assert phrases.thing(RefType.VOLUME, "١٢") == "volume ١٢"

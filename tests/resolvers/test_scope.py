@@ -33,7 +33,7 @@ async def _may_read(database: Database, asker: Principal, account_id: int) -> bo
         return True
 
 
-async def test_a_key_reads_what_it_covers_and_the_rest_is_not_there(ledgers: Database) -> None:
+async def test_key_reads_covered_accounts_and_gets_not_found_for_others(ledgers: Database) -> None:
     (own, _), (other, _) = await new_charges(ledgers, DRAFTS[:1]), await new_charges(ledgers, DRAFTS[:1])
     matrix = [
         (principal(KeyScope.READ, own), True, False),
@@ -49,14 +49,14 @@ async def test_a_key_reads_what_it_covers_and_the_rest_is_not_there(ledgers: Dat
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.MANAGE])
-async def test_the_account_of_the_key_needs_no_id(ledgers: Database, scope: KeyScope) -> None:
+async def test_account_key_needs_no_account_id(ledgers: Database, scope: KeyScope) -> None:
     account = await new_account(ledgers)
     async with ledgers.snapshot() as snapshot:
         assert await accounts.account(QueryContext(snapshot, principal(scope, account.id), NOW), None) == account
 
 
 @pytest.mark.parametrize("scope", [KeyScope.SERVICE, KeyScope.OPERATOR])
-async def test_a_key_of_many_accounts_must_name_one(ledgers: Database, scope: KeyScope) -> None:
+async def test_key_for_several_accounts_requires_an_account_id(ledgers: Database, scope: KeyScope) -> None:
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=r"^id is required"):
             await accounts.account(QueryContext(snapshot, principal(scope), NOW), None)
@@ -66,7 +66,7 @@ async def test_a_key_of_many_accounts_must_name_one(ledgers: Database, scope: Ke
     "text",
     ["", "1", "acct_0", "acct_-1", "acct_1 ", "acct_٣", f"txn_{NOBODY}_1", "acct_9223372036854775808", "\x00"],
 )
-async def test_what_is_no_id_names_nothing(ledgers: Database, text: str) -> None:
+async def test_invalid_account_id_is_not_found(ledgers: Database, text: str) -> None:
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
         with pytest.raises(NotFound):
@@ -78,7 +78,7 @@ async def test_what_is_no_id_names_nothing(ledgers: Database, text: str) -> None
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.MANAGE, KeyScope.SERVICE])
-async def test_the_list_of_accounts_is_for_operators(ledgers: Database, scope: KeyScope) -> None:
+async def test_only_operators_list_accounts(ledgers: Database, scope: KeyScope) -> None:
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(Forbidden):
             await accounts.account_page(QueryContext(snapshot, principal(scope, 1), NOW), None, None, None)

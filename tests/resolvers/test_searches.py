@@ -84,7 +84,7 @@ async def _found(database: Database, account_id: int, search: str) -> set[int]:
 
 
 @every_locale
-async def test_a_search_of_transactions_goes_by_the_folding(ledgers: Database) -> None:
+async def test_transaction_search_uses_folding(ledgers: Database) -> None:
     for search, text in (*FOUND, *NOT_FOUND):
         drafts = [replace(DRAFT, description=text), replace(DRAFT, description="xyz", ref=(RefType.VOLUME, text))]
         account_id, _ = await new_ledger(ledgers, [*drafts, replace(DRAFT, description="xyz")])
@@ -92,7 +92,7 @@ async def test_a_search_of_transactions_goes_by_the_folding(ledgers: Database) -
 
 
 @every_locale
-async def test_a_search_of_accounts_goes_by_the_folding(ledgers: Database) -> None:
+async def test_account_search_uses_folding(ledgers: Database) -> None:
     accounts = Accounts(ledgers)
     for search, text in (*FOUND, *NOT_FOUND):
         made = [await accounts.create(text), await accounts.create("xyz", f"{text} {search}")]
@@ -105,7 +105,7 @@ async def test_a_search_of_accounts_goes_by_the_folding(ledgers: Database) -> No
 
 
 @every_locale
-async def test_rows_are_found_whichever_way_they_were_posted(ledgers: Database) -> None:
+async def test_search_finds_rows_of_every_posting_path(ledgers: Database) -> None:
     account = await Accounts(ledgers).create("Accöunt", signup_bonus_nanos=5)
     ledger = Ledger(ledgers)
     entry = Entry(TransactionType.GPU_USAGE, -5, "API usage, Straße", Ref(RefType.API_USAGE, "İ-132"))
@@ -131,7 +131,7 @@ _TEXTS: Final = st.lists(_PIECES, min_size=3, max_size=8).map("".join).filter(st
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-async def test_a_search_finds_what_is_part_of_the_folded_text(
+async def test_search_finds_parts_of_the_folded_text(
     ledgers: Database, texts: list[str], search: str, data: st.DataObject
 ) -> None:
     account_id, _ = await new_ledger(ledgers, [replace(DRAFT, description=text) for text in texts])

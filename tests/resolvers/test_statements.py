@@ -42,7 +42,7 @@ async def _billing_page(context: QueryContext, account_id: int) -> list[int]:
     return [found.seq for found in page.rows]
 
 
-async def test_ten_accounts_take_the_statements_of_one(ledgers: Database) -> None:
+async def test_ten_accounts_need_as_many_statements_as_one(ledgers: Database) -> None:
     made = [await new_account(ledgers) for _ in range(10)]
     for number, account in enumerate(made):
         await append(ledgers, account, [DRAFT] * number)
@@ -60,7 +60,7 @@ async def test_ten_accounts_take_the_statements_of_one(ledgers: Database) -> Non
     assert len(of_ten) == (3 if ledgers.is_postgresql else 6)
 
 
-async def test_rows_that_are_corrected_are_read_together(ledgers: Database) -> None:
+async def test_corrected_rows_are_read_together(ledgers: Database) -> None:
     account = await new_account(ledgers)
     rows = await append(ledgers, account, [DRAFT] * 5)
     answering = [row._replace(corrects_seq=row.seq - 1) for row in rows[1:]]
@@ -73,7 +73,7 @@ async def test_rows_that_are_corrected_are_read_together(ledgers: Database) -> N
 
 
 @pytest.mark.parametrize("ask_again", [1, 3])
-async def test_what_was_read_is_not_read_again(ledgers: Database, ask_again: int) -> None:
+async def test_values_are_read_once(ledgers: Database, ask_again: int) -> None:
     account = await new_account(ledgers)
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
@@ -83,7 +83,7 @@ async def test_what_was_read_is_not_read_again(ledgers: Database, ask_again: int
     assert len(sent) == 1
 
 
-async def test_rows_that_nobody_looks_at_are_not_read(ledgers: Database) -> None:
+async def test_unselected_rows_are_not_read(ledgers: Database) -> None:
     account = await new_account(ledgers)
     await append(ledgers, account, [DRAFT] * 3)
     async with ledgers.snapshot() as snapshot:

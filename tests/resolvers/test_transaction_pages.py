@@ -132,7 +132,7 @@ def _sorted_amounts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("_sorted_amounts")
 @given(drafts=st.lists(DRAFTS, max_size=14), chosen=FILTERS, data=st.data())
 @EXAMPLES
-async def test_pages_are_cut_from_the_list(
+async def test_pages_are_slices_of_the_list(
     ledgers: Database, drafts: list[RowDraft], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     account_id, rows = await new_ledger(ledgers, drafts)
@@ -174,7 +174,7 @@ async def test_pages_are_cut_from_the_list(
 @pytest.mark.usefixtures("_sorted_amounts")
 @given(ledgers_drafts=st.lists(st.lists(DRAFTS, max_size=8), min_size=2, max_size=4), chosen=FILTERS, data=st.data())
 @settings(EXAMPLES, max_examples=60)
-async def test_accounts_read_together_get_what_each_gets_alone(
+async def test_accounts_read_together_get_the_same_pages_as_alone(
     ledgers: Database, ledgers_drafts: list[list[RowDraft]], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     made = dict([await new_ledger(ledgers, drafts) for drafts in ledgers_drafts])
@@ -201,7 +201,7 @@ DRAFT = RowDraft((TransactionType.BONUS, TransactionSource.PROMOTION), 5, False,
 
 
 @pytest.mark.parametrize("chosen", [{}, {"types": [TransactionType.BONUS, TransactionType.TOPUP]}, {"amount": (1, 9)}])
-async def test_following_after_meets_every_row_once_while_rows_are_posted(
+async def test_paging_with_after_returns_every_row_once_while_rows_are_posted(
     ledgers: Database, chosen: dict[str, Any]
 ) -> None:
     account = await new_account(ledgers)
@@ -222,7 +222,7 @@ async def test_following_after_meets_every_row_once_while_rows_are_posted(
 
 @pytest.mark.parametrize("walk", ["before", "after"])
 @pytest.mark.parametrize("size", [1, 7, 8, 9])
-async def test_walking_by_last_and_first_meets_the_same_pages(ledgers: Database, walk: str, size: int) -> None:
+async def test_paging_with_last_and_first_returns_the_same_rows(ledgers: Database, walk: str, size: int) -> None:
     account_id, rows = await new_ledger(ledgers, [DRAFT] * 8)
     met: list[int] = []
     position: str | None = None
@@ -245,9 +245,7 @@ async def test_walking_by_last_and_first_meets_the_same_pages(ledgers: Database,
     ("search", "found"),
     [("ЖÄ-", True), ("жä-", True), ("ärger", True), ("ÄRGER", True), ("0%_", True), ("%%%", False), ("r_e", False)],
 )
-async def test_a_search_knows_the_letters_of_all_languages_and_no_wildcards(
-    ledgers: Database, search: str, found: bool
-) -> None:
+async def test_search_folds_all_scripts_and_has_no_wildcards(ledgers: Database, search: str, found: bool) -> None:
     draft = RowDraft(DRAFT.kind, 1, False, 0, (RefType.VOLUME, "жÄ-100%_"), "Ärger")
     account_id, rows = await new_ledger(ledgers, [draft])
     async with ledgers.snapshot() as snapshot:
@@ -257,7 +255,7 @@ async def test_a_search_knows_the_letters_of_all_languages_and_no_wildcards(
     assert list(page.rows) == (rows if found else [])
 
 
-async def test_a_range_of_time_includes_its_start_and_not_its_end(ledgers: Database) -> None:
+async def test_time_range_includes_its_start_and_excludes_its_end(ledgers: Database) -> None:
     account_id, _ = await new_ledger(ledgers, [DRAFT] * 6)
     row_filter = transaction_filter(created_gte=START + 2 * SECOND, created_lt=START + 5 * SECOND)
     async with ledgers.snapshot() as snapshot:
@@ -291,14 +289,14 @@ async def test_sums_beyond_64_bits_are_exact(ledgers: Database, row_filter: dict
     assert (count, totals[1:4]) == (3, (3, credits_nanos, debits_nanos))
 
 
-async def test_fifty_rows_if_no_number_is_given(ledgers: Database) -> None:
+async def test_default_page_has_fifty_rows(ledgers: Database) -> None:
     account_id, rows = await new_ledger(ledgers, [DRAFT] * 51)
     async with ledgers.snapshot() as snapshot:
         page = await transaction_page(QueryContext(snapshot, principal(), NOW), account_id, ALL_TRANSACTIONS)
     assert (list(page.rows), page.has_next, page.has_previous) == (rows[:50], True, False)
 
 
-async def test_the_balance_cursor_pages_on_an_empty_account_and_later(ledgers: Database) -> None:
+async def test_balance_cursor_of_an_empty_account_stays_valid(ledgers: Database) -> None:
     account = await new_account(ledgers)
     cursor = accounts.balance_cursor(account)
 
@@ -331,7 +329,7 @@ async def test_the_balance_cursor_pages_on_an_empty_account_and_later(ledgers: D
         ({"first": 1, "last": 1}, "first and last"),
     ],
 )
-async def test_sizes_out_of_bounds_are_refused(ledgers: Database, arguments: dict[str, int], named: str) -> None:
+async def test_page_sizes_out_of_range_are_refused(ledgers: Database, arguments: dict[str, int], named: str) -> None:
     async with ledgers.snapshot() as snapshot:
         with pytest.raises(BadUserInput, match=rf"^{named} "):
             await transaction_page(QueryContext(snapshot, principal(), NOW), 1, ALL_TRANSACTIONS, **arguments)  # type: ignore[arg-type]
@@ -352,17 +350,17 @@ async def test_sizes_out_of_bounds_are_refused(ledgers: Database, arguments: dic
         ({"ref_id": "\udfff"}, "refId"),
     ],
 )
-def test_filters_that_no_row_could_match_by_mistake_are_refused(arguments: dict[str, Any], named: str) -> None:
+def test_invalid_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(BadUserInput, match=rf"^{named} "):
         transaction_filter(**arguments)
 
 
-def test_a_range_may_be_empty_and_an_amount_exact() -> None:
+def test_empty_ranges_and_exact_amounts_are_allowed() -> None:
     assert transaction_filter(created_gte=START, created_lt=START).created_lt == START
     assert transaction_filter(amount_gte=1, amount_lte=1).amount_lte == 1
 
 
-async def test_every_type_and_source_is_no_filter_and_none_matches_nothing(ledgers: Database) -> None:
+async def test_all_types_match_every_row_and_an_empty_list_matches_none(ledgers: Database) -> None:
     account_id, rows = await new_ledger(ledgers, [DRAFT] * 3)
     assert transaction_filter(types=list(TransactionType), sources=list(TransactionSource)) == ALL_TRANSACTIONS
     async with ledgers.snapshot() as snapshot:
@@ -378,7 +376,7 @@ async def test_every_type_and_source_is_no_filter_and_none_matches_nothing(ledge
 
 @given(drafts=st.lists(DRAFTS, max_size=10), moment=st.integers(-1, 22).map(lambda seconds: START + seconds * SECOND))
 @settings(EXAMPLES, max_examples=40)
-async def test_the_balance_of_a_moment_is_that_after_its_last_row(
+async def test_balance_as_of_a_time_is_that_after_its_newest_row(
     ledgers: Database, drafts: list[RowDraft], moment: datetime
 ) -> None:
     account_id, rows = await new_ledger(ledgers, drafts)

@@ -54,7 +54,7 @@ def matches(given: dict[str, Any], row: UsageDayRow) -> bool:
 
 @given(days=USAGE, chosen=FILTERS, data=st.data())
 @EXAMPLES
-async def test_pages_are_cut_from_the_list(
+async def test_pages_are_slices_of_the_list(
     ledgers: Database, days: dict[UsageKey, int], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
     account_id, rows = await new_usage(ledgers, days)
@@ -87,7 +87,7 @@ async def test_pages_are_cut_from_the_list(
 
 @given(all_days=st.lists(USAGE, min_size=2, max_size=3), chosen=FILTERS, size=st.integers(1, 4), oldest=st.booleans())
 @settings(EXAMPLES, max_examples=40)
-async def test_accounts_read_together_get_what_each_gets_alone(
+async def test_accounts_read_together_get_the_same_pages_as_alone(
     ledgers: Database, all_days: list[dict[UsageKey, int]], chosen: dict[str, Any], size: int, oldest: bool
 ) -> None:
     made = dict([await new_usage(ledgers, days) for days in all_days])
@@ -109,7 +109,7 @@ async def test_accounts_read_together_get_what_each_gets_alone(
         assert count == len(matching)
 
 
-async def test_following_after_meets_every_day_once(ledgers: Database) -> None:
+async def test_paging_with_after_returns_every_day_once(ledgers: Database) -> None:
     days = {(date(2026, 10, 1 + number % 5), f"model-{number}", "chat", "platform"): number for number in range(23)}
     account_id, rows = await new_usage(ledgers, days)
     met: list[UsageDayRow] = []
@@ -134,6 +134,6 @@ async def test_following_after_meets_every_day_once(ledgers: Database) -> None:
         ({"models": ["\ud83d"]}, "models"),
     ],
 )
-def test_wrong_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
+def test_invalid_filters_are_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(BadUserInput, match=rf"^{named} "):
         usage_filter(**arguments)

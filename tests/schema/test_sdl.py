@@ -10,12 +10,12 @@ from schema.build import graphql_schema, sdl
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_committed_sdl_is_the_schema() -> None:
+def test_committed_sdl_equals_the_schema() -> None:
     assert (ROOT / "graphql/schema.graphql").read_text() == sdl(), "run `make sdl`"
     parsed_schema(sdl())
 
 
-def test_no_python_lies_where_it_would_shadow_graphql_core() -> None:
+def test_no_python_file_shadows_graphql_core() -> None:
     assert list((ROOT / "graphql").rglob("*.py")) == []
 
 

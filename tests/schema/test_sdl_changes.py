@@ -26,7 +26,7 @@ def unannounced_breaks(old: str, new: str, changelog: str) -> list[str]:
     return [change.description for change in changes if change.description not in changelog]
 
 
-def test_nothing_breaks_what_the_last_release_had() -> None:
+def test_sdl_is_compatible_with_the_last_release() -> None:
     broken = unannounced_breaks(released_sdl(RELEASES), sdl(), (ROOT / "CHANGELOG.md").read_text())
     assert broken == [], "deprecate instead, or write these sentences into CHANGELOG.md"
 
@@ -39,23 +39,23 @@ def test_nothing_breaks_what_the_last_release_had() -> None:
         ("a(b: Int): Int", "a(b: Int, c: Int!): Int", "A required argument Query.a(c:) was added."),
     ],
 )
-def test_a_breaking_change_is_found_unless_announced(old: str, new: str, breaks: str) -> None:
+def test_breaking_change_is_reported_unless_announced(old: str, new: str, breaks: str) -> None:
     before, after = f"type Query {{ {old} }}", f"type Query {{ {new} }}"
     assert unannounced_breaks(before, after, "# Changelog") == [breaks]
     assert unannounced_breaks(before, after, f"# Changelog\n\n- {breaks}") == []
     assert unannounced_breaks(before, before, "") == []
 
 
-def test_an_addition_breaks_nothing() -> None:
+def test_addition_is_not_a_breaking_change() -> None:
     assert unannounced_breaks("type Query { a: Int }", "type Query { a(b: Int): Int! c: Int }", "") == []
 
 
-def test_the_newest_release_is_that_of_the_highest_version(tmp_path: Path) -> None:
+def test_newest_release_has_the_highest_version(tmp_path: Path) -> None:
     for version in ("0.9.0", "0.10.0", "0.10.0rc1"):
         (tmp_path / f"{version}.graphql").write_text(f"SDL of {version}")
     assert released_sdl(tmp_path) == "SDL of 0.10.0"
 
 
-def test_the_version_of_this_checkout_has_its_sdl() -> None:
+def test_current_version_has_an_sdl() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert (RELEASES / f"{version}.graphql").is_file(), "run `make release-sdl`"

@@ -46,7 +46,7 @@ async def post(desk: Desk, account_id: int, number: int = 1) -> None:
         await desk.post(account_id, api_usage(1))
 
 
-async def test_begins_with_the_newest_row_and_goes_on_live(desk: Desk) -> None:
+async def test_feed_begins_with_the_newest_row_and_continues_live(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     await post(desk, account_id, 2)
     follower = await followed(desk.database, account_id)
@@ -56,7 +56,7 @@ async def test_begins_with_the_newest_row_and_goes_on_live(desk: Desk) -> None:
     assert await is_quiet(follower)
 
 
-async def test_an_empty_ledger_begins_with_its_first_row(desk: Desk) -> None:
+async def test_feed_of_an_empty_ledger_begins_with_its_first_row(desk: Desk) -> None:
     account_id = await desk.account()
     follower = await followed(desk.database, account_id)
     await desk.post(account_id, correction(5), writer=OPERATOR)
@@ -64,7 +64,7 @@ async def test_an_empty_ledger_begins_with_its_first_row(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 1, 299, 600])
-async def test_replays_what_came_since(desk: Desk, after: int) -> None:
+async def test_feed_replays_rows_since_the_position(desk: Desk, after: int) -> None:
     account_id = await desk.account()
     for _ in range(6):
         await desk.ledger.post(*(posting(account_id, api_usage(1)) for _ in range(100)))
@@ -74,7 +74,7 @@ async def test_replays_what_came_since(desk: Desk, after: int) -> None:
     assert await is_quiet(follower)
 
 
-async def test_no_gap_and_no_duplicate_at_the_seam(desk: Desk, other_desk: Desk) -> None:
+async def test_no_gap_and_no_duplicate_between_replay_and_live_rows(desk: Desk, other_desk: Desk) -> None:
     """Followers come while both processes post: each sees every row from where it began."""
     account_id = await desk.account()
 
@@ -97,7 +97,7 @@ async def test_no_gap_and_no_duplicate_at_the_seam(desk: Desk, other_desk: Desk)
     assert all(reader.result() == list(range(1, 121)) for reader in readers)
 
 
-async def test_rows_of_another_process_come_too(desk: Desk, other_desk: Desk) -> None:
+async def test_rows_of_another_process_are_delivered(desk: Desk, other_desk: Desk) -> None:
     account_id = await desk.account("1.00")
     follower = await followed(desk.database, account_id)
     await seqs(follower, 1)
@@ -105,9 +105,7 @@ async def test_rows_of_another_process_come_too(desk: Desk, other_desk: Desk) ->
     assert await seqs(follower, 3) == [2, 3, 4]
 
 
-async def test_rows_that_nobody_announced_are_found(
-    desk: Desk, other_desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unannounced_rows_are_found(desk: Desk, other_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """As those of a process that died between the commit and the notification."""
 
     def lost(_account_ids: Collection[int]) -> None:
@@ -121,7 +119,7 @@ async def test_rows_that_nobody_announced_are_found(
     assert await seqs(follower, 2) == [2, 3]
 
 
-async def test_what_was_rolled_back_is_not_announced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rolled_back_rows_are_not_announced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     announced: list[set[int]] = []
     account_id = await desk.account("1.00")
     monkeypatch.setattr(desk.database.changes, "announce", announced.append)
@@ -133,12 +131,12 @@ async def test_what_was_rolled_back_is_not_announced(desk: Desk, monkeypatch: py
     assert announced == [{account_id}]
 
 
-async def test_an_account_that_is_not_there(desk: Desk) -> None:
+async def test_unknown_account_cannot_be_followed(desk: Desk) -> None:
     assert await desk.database.changes.follow(404, None) is None
     assert await desk.database.changes.follow(404, Position(0)) is None
 
 
-async def test_a_place_after_the_newest_row_is_refused(desk: Desk, other_desk: Desk) -> None:
+async def test_position_after_the_newest_row_is_refused(desk: Desk, other_desk: Desk) -> None:
     account_id = await desk.account("1.00")
     with pytest.raises(AheadOfLedger):
         await desk.database.changes.follow(account_id, Position(2))
@@ -171,7 +169,7 @@ async def slow_one(desk: Desk) -> AsyncIterator[tuple[int, Follower]]:
     follower.close()
 
 
-async def test_one_that_falls_behind_is_told_where_to_resume(desk: Desk, slow_one: tuple[int, Follower]) -> None:
+async def test_lagged_error_has_the_position_to_resume_from(desk: Desk, slow_one: tuple[int, Follower]) -> None:
     account_id, slow = slow_one
     quick = await followed(desk.database, account_id)
     for _ in range(13):
@@ -184,7 +182,7 @@ async def test_one_that_falls_behind_is_told_where_to_resume(desk: Desk, slow_on
     assert await seqs(resumed, 1300) == list(range(2, 1302))
 
 
-async def test_a_burst_is_read_as_fast_as_it_is_followed(desk: Desk) -> None:
+async def test_burst_is_read_as_fast_as_followers_take_it(desk: Desk) -> None:
     """Nobody who reads is dropped, however many rows one transaction posts."""
     account_id = await desk.account("1.00")
     follower = await followed(desk.database, account_id)
@@ -197,7 +195,7 @@ async def test_a_burst_is_read_as_fast_as_it_is_followed(desk: Desk) -> None:
     assert found == list(range(2, 4_002))
 
 
-async def test_what_waits_is_bounded_by_bytes_too(
+async def test_waiting_rows_are_limited_by_bytes(
     desk: Desk, slow_one: tuple[int, Follower], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account_id, slow = slow_one
@@ -210,7 +208,7 @@ async def test_what_waits_is_bounded_by_bytes_too(
         await seqs(slow, 30)
 
 
-async def test_nothing_stays_of_followers_that_left(desk: Desk) -> None:
+async def test_cancelled_followers_are_freed(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     first = await followed(desk.database, account_id)
     waiting = [asyncio.create_task((await followed(desk.database, account_id, 1)).next()) for _ in range(5)]
@@ -229,7 +227,7 @@ def _kept(of: ChangeFeed) -> tuple[int, int]:
     return len(tails), sum(tail.followers for tail in tails)
 
 
-async def test_closing_leaves_nothing(desk: Desk) -> None:
+async def test_closing_a_follower_twice_frees_its_tail(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     followers = [await followed(desk.database, account_id, after) for after in (None, 0, 1)]
     for follower in followers:
@@ -239,7 +237,7 @@ async def test_closing_leaves_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
-async def test_goes_on_when_the_database_hangs_up(
+async def test_feed_continues_after_the_database_closes_connections(
     desk: Desk, other_desk: Desk, postgres_server: Postgres, backend: str
 ) -> None:
     """All connections of the follower's process are ended, the listening one among them, while others post."""
@@ -259,7 +257,7 @@ async def test_goes_on_when_the_database_hangs_up(
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
-async def test_the_posting_transaction_notifies_nobody(desk: Desk, postgresql_url: str, backend: str) -> None:
+async def test_posting_transaction_sends_no_notification(desk: Desk, postgresql_url: str, backend: str) -> None:
     """NOTIFY in it would serialize all commits: what was posted is told afterwards, of all accounts together."""
     accounts = [await desk.account("1.00") for _ in range(5)]
     await asyncio.sleep(0.1)

@@ -62,7 +62,7 @@ async def _turns(number: int = 3) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_is_handed_on_wakes_nobody(ledger: Ledger) -> None:
+async def test_changes_sent_to_a_sink_wake_nobody(ledger: Ledger) -> None:
     follower = ledger.follower()
     hand = Hand(follower)
     waiting = asyncio.create_task(follower.next())
@@ -76,7 +76,7 @@ async def test_what_is_handed_on_wakes_nobody(ledger: Ledger) -> None:
     assert ((await waiting).seq, hand.taken) == (5, [2, 3, 4])
 
 
-async def test_nothing_is_handed_on_while_nobody_waits(ledger: Ledger) -> None:
+async def test_sink_gets_nothing_while_nobody_waits(ledger: Ledger) -> None:
     follower = ledger.follower()
     hand = Hand(follower)
     ledger.publish()
@@ -89,7 +89,7 @@ async def test_nothing_is_handed_on_while_nobody_waits(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("order_", ["cancelled first", "published first"])
-async def test_one_that_is_cancelled_is_handed_nothing_more(ledger: Ledger, order_: str) -> None:
+async def test_sink_gets_nothing_after_next_is_cancelled(ledger: Ledger, order_: str) -> None:
     """Not even before its task knows: by then the client may use the id of its operation for another one."""
     follower = ledger.follower()
     hand = Hand(follower)
@@ -106,7 +106,7 @@ async def test_one_that_is_cancelled_is_handed_nothing_more(ledger: Ledger, orde
     assert await seqs(follower, 1) == [2]
 
 
-async def test_one_that_was_woken_goes_on_by_itself(ledger: Ledger) -> None:
+async def test_woken_follower_takes_further_changes_itself(ledger: Ledger) -> None:
     """What comes between its being woken and its turn is not handed to it: it would overtake what it was woken for."""
     follower = ledger.follower()
     hand = Hand(follower)
@@ -122,7 +122,7 @@ async def test_one_that_was_woken_goes_on_by_itself(ledger: Ledger) -> None:
     assert await seqs(follower, 1) == [3]
 
 
-async def test_a_line_of_rows_is_handed_on_in_turns(ledger: Ledger) -> None:
+async def test_followers_take_turns_on_a_sequence_of_rows(ledger: Ledger) -> None:
     followers = [ledger.follower() for _ in range(2)]
     handed: list[tuple[int, int]] = []
 
@@ -149,7 +149,7 @@ async def test_a_line_of_rows_is_handed_on_in_turns(ledger: Ledger) -> None:
         task.cancel()
 
 
-async def test_others_have_their_turn_while_many_are_served(ledger: Ledger) -> None:
+async def test_other_tasks_run_while_many_followers_are_served(ledger: Ledger) -> None:
     followers = [ledger.follower() for _ in range(2 * SERVED_AT_ONCE + 1)]
     hands = [Hand(follower) for follower in followers]
     waiting = [asyncio.create_task(follower.next()) for follower in followers]
@@ -164,7 +164,7 @@ async def test_others_have_their_turn_while_many_are_served(ledger: Ledger) -> N
         task.cancel()
 
 
-async def test_those_who_leave_while_many_are_served_are_passed_over(ledger: Ledger) -> None:
+async def test_followers_that_leave_while_many_are_served_are_skipped(ledger: Ledger) -> None:
     followers = [ledger.follower() for _ in range(2 * SERVED_AT_ONCE)]
     hands = [Hand(follower) for follower in followers]
     waiting = [asyncio.create_task(follower.next()) for follower in followers]
@@ -180,9 +180,7 @@ async def test_those_who_leave_while_many_are_served_are_passed_over(ledger: Led
         task.cancel()
 
 
-async def test_one_that_takes_nothing_falls_behind_and_the_others_do_not(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_only_the_slow_follower_falls_behind(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "MAX_WAITING_ROWS", 5)
     slow, quick = ledger.follower(), ledger.follower()
     slow_hand, quick_hand = Hand(slow), Hand(quick)
@@ -201,7 +199,7 @@ async def test_one_that_takes_nothing_falls_behind_and_the_others_do_not(
     waiting[1].cancel()
 
 
-async def test_one_is_told_that_it_fell_behind_though_it_waits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_follower_raises_lagged(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the process can't keep up with all that it has to hand on."""
     monkeypatch.setattr(changes, "MAX_WAITING_ROWS", 5)
     follower = ledger.follower()
@@ -215,7 +213,7 @@ async def test_one_is_told_that_it_fell_behind_though_it_waits(ledger: Ledger, m
     assert (lagged.value.position.seq, hand.taken) == (1, [])
 
 
-async def test_every_row_comes_once_whoever_takes_it(desk: Desk, other_desk: Desk) -> None:
+async def test_every_row_is_delivered_once_by_sink_or_next(desk: Desk, other_desk: Desk) -> None:
     """Two processes post, followers come meanwhile, and each now and then refuses what it is handed."""
     account_id, rows = await desk.account(), 160
 

@@ -25,7 +25,7 @@ def test_timestamps_are_exact(written: str, nanos: int) -> None:
     ["", "5", "2026-11-09", "2026-11-09T24:00:00", "2026-11-09T00:00:60", "2026-02-30T00:00:00", "2026-11-09T0:00:00",
      "2026-11-09T00:00:00.0000000001", "2026-11-09T00:00:00 CET", "٢٠٢٦-11-09T00:00:00", "2026-11-09T00:00:00+24:00"],
 )  # fmt: skip
-def test_what_is_no_timestamp_is_refused(written: str) -> None:
+def test_invalid_timestamp_is_refused(written: str) -> None:
     with pytest.raises(BadUserInput):
         parse_timestamp(written)
 

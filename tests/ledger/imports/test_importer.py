@@ -106,7 +106,7 @@ async def _months(database: Database) -> list[tuple[object, ...]]:
 # Formats
 
 
-async def test_rollups(database: Database) -> None:
+async def test_rollups_are_imported(database: Database) -> None:
     result = await _import(
         database, _rollups("one,2026-11-09,m,chat,5,50,10,0.000001500", "two,2026-11-09,m,IMAGE,1,2,3,0")
     )
@@ -119,7 +119,7 @@ async def test_rollups(database: Database) -> None:
     assert await _rows(database, "SELECT count(*) FROM transactions") == [(0,)]
 
 
-async def test_columns_may_stand_in_any_order_and_case(database: Database) -> None:
+async def test_columns_may_have_any_order_and_case(database: Database) -> None:
     file = (
         b"\xef\xbb\xbfCOST_USD, Origin ,output_tokens,Day,calls,input_tokens,model,category,account\r\n"
         b'"1.25",user_inference, 3 ,2026-11-09,1,2,"m, large",chat,one\r\n\r\n'
@@ -130,7 +130,7 @@ async def test_columns_may_stand_in_any_order_and_case(database: Database) -> No
     ]
 
 
-async def test_category_and_origin_may_be_written_in_any_case(sqlite_database: Database) -> None:
+async def test_category_and_origin_ignore_case(sqlite_database: Database) -> None:
     line = "one,2026-11-09,m,CHAT,5,50,10,1,User_Inference"
     result = await _import(sqlite_database, f"{_ROLLUP_HEADER},origin\n{line}\n")
     assert result.counts == [(1, 0, 0)]
@@ -157,7 +157,7 @@ async def test_an_account_is_named_by_id_or_external_id(database: Database) -> N
     ]
 
 
-async def test_a_log_s_days_are_utc_and_its_costs_are_given_or_priced(database: Database) -> None:
+async def test_log_days_are_utc_and_costs_are_given_or_priced(database: Database) -> None:
     result = await _import(
         database,
         _log(
@@ -193,7 +193,7 @@ Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tok
 """
 
 
-async def test_azure_s_trace(database: Database) -> None:
+async def test_azure_trace_is_imported(database: Database) -> None:
     result = await _import(database, _AZURE, options=_LOG)
     assert result.report.files == [FileReport("1.csv", Format.AZURE, taken=2, calls=2)]
     assert await _days(database) == [("one", "2023-11-16", "m", "chat", "platform", 2, 7988, 18, 4_030_000)]
@@ -201,7 +201,7 @@ async def test_azure_s_trace(database: Database) -> None:
 
 
 @pytest.mark.parametrize("trace", [_BURSTGPT_1, _BURSTGPT_2])
-async def test_burstgpt_s_trace(database: Database, trace: str) -> None:
+async def test_burstgpt_trace_is_imported(database: Database, trace: str) -> None:
     options = ImportOptions(
         create_accounts=True, account="one", category="chat", start=datetime(2023, 1, 31, tzinfo=UTC)
     )
@@ -212,7 +212,7 @@ async def test_burstgpt_s_trace(database: Database, trace: str) -> None:
     assert result.refusals == [("1.csv", 1, "the timestamps are seconds since a start time: use --start to give it")]
 
 
-async def test_a_column_wins_over_its_option(database: Database) -> None:
+async def test_column_takes_precedence_over_its_option(database: Database) -> None:
     options = ImportOptions(create_accounts=True, account="two", model="n", category="video", origin="user_inference")
     await _import(database, _log("2026-11-09T00:00:00Z,one,m,chat,1,1,1"), options=options)
     assert await _days(database) == [("one", "2026-11-09", "m", "chat", "user_inference", 1, 1, 1, 1_000_000_000)]
@@ -264,7 +264,9 @@ _GOOD = "one,2026-11-09,m,chat,5,50,10,1"
         (b"one,2026-11-09,m,chat,6,50,10,1", "already has other figures"),
     ],
 )  # fmt: skip
-async def test_a_bad_line_is_refused_and_the_rest_taken(sqlite_database: Database, line: bytes, reason: str) -> None:
+async def test_invalid_line_is_refused_and_the_rest_imported(
+    sqlite_database: Database, line: bytes, reason: str
+) -> None:
     file = f"{_ROLLUP_HEADER}\n{_GOOD}\n".encode() + line + b"\n" + _GOOD.replace("m", "n").encode()
     result = await _import(sqlite_database, file)
     assert [(name, number) for name, number, _ in result.refusals] == [("1.csv", 3)]
@@ -286,7 +288,7 @@ async def test_a_bad_line_is_refused_and_the_rest_taken(sqlite_database: Databas
         ("2026-11-09T00:00:00Z,one,m,chat,9223372036854775807,9223372036854775807,", "exceeds the range"),
     ],
 )
-async def test_a_bad_log_line_is_refused(sqlite_database: Database, line: str, reason: str) -> None:
+async def test_invalid_log_line_is_refused(sqlite_database: Database, line: str, reason: str) -> None:
     result = await _import(sqlite_database, _log("2026-11-09T00:00:00Z,one,m,chat,1,1,1", line))
     assert [number for _, number, _ in result.refusals] == [3]
     assert reason in result.refusals[0][2]
@@ -314,19 +316,21 @@ async def test_a_bad_log_line_is_refused(sqlite_database: Database, line: str, r
         (b"TIMESTAMP,ContextTokens,account,category,model", "the column generatedtokens is missing"),
     ],
 )
-async def test_a_bad_file_is_refused_and_the_others_taken(sqlite_database: Database, file: bytes, reason: str) -> None:
+async def test_invalid_file_is_refused_and_the_others_imported(
+    sqlite_database: Database, file: bytes, reason: str
+) -> None:
     result = await _import(sqlite_database, file, _rollups(_GOOD))
     assert [(name, number) for name, number, _ in result.refusals] == [("1.csv", 1)]
     assert reason in result.refusals[0][2]
     assert result.counts == [(0, 0, 1), (1, 0, 0)]
 
 
-async def test_the_format_may_be_named(sqlite_database: Database) -> None:
+async def test_format_option_overrides_detection(sqlite_database: Database) -> None:
     result = await _import(sqlite_database, _rollups(_GOOD), options=ImportOptions(format=Format.REQUESTS))
     assert "unknown column 'day'" in result.refusals[0][2]
 
 
-async def test_refused_lines_come_in_order_of_their_numbers(database: Database) -> None:
+async def test_refused_lines_are_reported_in_order(database: Database) -> None:
     lines = [_GOOD, "one,2026-11-09,m,chat,6,50,10,1", "bad", "two,2026-11-09,m,chat,6,50,10,1", "bad"]
     await _import(database, _rollups(_GOOD))
     result = await _import(database, _rollups(*lines), options=ImportOptions())
@@ -345,7 +349,7 @@ async def test_equal_lines_of_a_file_count_each(database: Database, monkeypatch:
     assert (await _import(database, _log(line, line, line, line, line))).counts == [(1, 4, 0)]
 
 
-async def test_a_line_without_a_price_still_counts_as_one_of_its_equals(database: Database) -> None:
+async def test_unpriced_line_counts_when_numbering_equal_lines(database: Database) -> None:
     bare, costed = "2026-11-09T00:00:00Z,one,x,chat,1,1,", "2026-11-09T00:00:00Z,one,x,chat,1,1,1"
     assert (await _import(database, _log(costed, bare, costed))).counts == [(2, 0, 1)]
     priced = Prices({"x": Rate(call=Decimal(3))})
@@ -353,7 +357,7 @@ async def test_a_line_without_a_price_still_counts_as_one_of_its_equals(database
     assert (await _days(database))[0][5:] == (3, 3, 3, 5_000_000_000)
 
 
-async def test_replacing(database: Database) -> None:
+async def test_replace_option_replaces_figures(database: Database) -> None:
     await _import(database, _rollups(_GOOD), _log("2026-11-10T00:00:00Z,one,m,chat,1,1,1"))
     new = _rollups(_GOOD.replace(",5,", ",7,"), "one,2026-11-10,m,chat,2,1,1,1", _GOOD.replace(",5,", ",8,"))
     assert (await _import(database, new)).counts == [(0, 0, 3)]
@@ -370,7 +374,7 @@ async def test_replacing(database: Database) -> None:
 
 
 @pytest.mark.parametrize("strict", [False, True])
-async def test_the_same_lines_from_two_sides_at_once_count_once(
+async def test_concurrent_imports_of_the_same_lines_count_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
     monkeypatch.setattr(sources, "BATCH_RECORDS", 7)
@@ -387,7 +391,7 @@ async def test_the_same_lines_from_two_sides_at_once_count_once(
 # All or nothing
 
 
-async def test_strict_takes_all_files_or_none(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_strict_import_takes_all_files_or_none(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "BATCH_RECORDS", 2)
     strict = replace(_CREATE, strict=True)
     good = _log(*(f"2026-11-09T00:00:0{second}Z,a{second},m,chat,1,1,1" for second in range(5)))
@@ -405,7 +409,7 @@ async def test_strict_takes_all_files_or_none(database: Database, monkeypatch: p
 
 
 @pytest.mark.parametrize("strict", [False, True])
-async def test_a_sum_beyond_64_bits_keeps_whole_batches_alone(
+async def test_sum_beyond_64_bits_keeps_only_whole_batches(
     database: Database, monkeypatch: pytest.MonkeyPatch, strict: bool
 ) -> None:
     monkeypatch.setattr(sources, "BATCH_RECORDS", 2)
@@ -419,7 +423,7 @@ async def test_a_sum_beyond_64_bits_keeps_whole_batches_alone(
     assert len(await _days(database)) == kept
 
 
-async def test_a_full_disk_keeps_whole_batches_alone(sqlite_file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_full_disk_keeps_only_whole_batches(sqlite_file_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "BATCH_RECORDS", 100)
     database = Database(DatabaseOptions(sqlite_file_url))
 
@@ -451,7 +455,7 @@ class _Broken(BytesIO):
 
 
 @pytest.mark.parametrize("strict", [False, True])
-async def test_a_file_that_breaks_off_is_not_the_database_s_fault(sqlite_database: Database, strict: bool) -> None:
+async def test_read_error_is_not_reported_as_a_database_error(sqlite_database: Database, strict: bool) -> None:
     importer = Importer(sqlite_database, replace(_CREATE, strict=strict), _PRICES, _now)
     with pytest.raises(SourceUnreadable, match=r"1\.csv can't be read: Input/output error") as caught:
         await importer.run([Source("1.csv", _Broken(_rollups(_GOOD).encode()))])
@@ -534,9 +538,7 @@ def _expected(prefix: str, counted: Counter[_Line]) -> tuple[dict[Key, list[int]
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=_files)
-async def test_days_and_months_are_what_a_recount_says(
-    database: Database, files: list[tuple[list[_Line], bool]]
-) -> None:
+async def test_days_and_months_match_a_recount(database: Database, files: list[tuple[list[_Line], bool]]) -> None:
     prefix = next(_prefixes)
     header = "timestamp,account,model,category,origin,input_tokens,output_tokens,request_id,cost"
     with pytest.MonkeyPatch.context() as patch:
@@ -562,7 +564,7 @@ def _real(name: str) -> bytes:
 
 @_real_data
 @pytest.mark.parametrize("strict", [False, True])
-async def test_the_real_rollups_import_whole(database: Database, strict: bool) -> None:
+async def test_real_rollups_are_imported_completely(database: Database, strict: bool) -> None:
     options = replace(_CREATE, strict=strict)
     result = await _import(database, _real("usage_days.csv"), options=options)
     assert result.report == ImportReport(
@@ -575,7 +577,7 @@ async def test_the_real_rollups_import_whole(database: Database, strict: bool) -
 
 @_real_data
 @pytest.mark.parametrize("strict", [False, True])
-async def test_the_real_logs_import_whole(database: Database, strict: bool) -> None:
+async def test_real_logs_are_imported_completely(database: Database, strict: bool) -> None:
     files = [_real("azure_llm_2023_code.csv"), _real("azure_llm_2023_conv.csv")]
     options = replace(_LOG, strict=strict)
     assert (await _import(database, *files, options=options)).counts == [(8819, 0, 0), (19366, 0, 0)]

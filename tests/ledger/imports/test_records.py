@@ -71,7 +71,7 @@ async def test_a_line_inside_a_quoted_field_is_not_usage(database: Database) -> 
 
 
 @pytest.mark.parametrize("model", ['m"\n', '"m"x,"\n', '"m\\"x\n', '"m"x"\n'])
-async def test_a_quote_that_may_be_open_ends_the_file(sqlite_database: Database, model: str) -> None:
+async def test_possibly_open_quote_ends_the_file(sqlite_database: Database, model: str) -> None:
     """Whatever way of writing quotes the file's program had, a line within a text is not usage."""
     file = f'{_HEADER}\none,2026-10-20,{model}one,2026-10-20,m-smuggled,chat,7,2,3,9.99\n",chat,1,2,3,0.5\n'
     counts, ((line, reason),) = await _import(sqlite_database, file)
@@ -79,7 +79,7 @@ async def test_a_quote_that_may_be_open_ends_the_file(sqlite_database: Database,
     assert reason.endswith("the rest of the file was not read")
 
 
-async def test_a_space_before_a_quoted_field_is_no_part_of_it(sqlite_database: Database) -> None:
+async def test_space_before_a_quoted_field_is_ignored(sqlite_database: Database) -> None:
     smuggled = '"m\none,2026-10-20,m-smuggled,chat,7,2,3,9.99\n"'
     file = f'{_HEADER}\none,2026-10-20, {smuggled},chat,1,2,3,0.5\none, 2026-10-20, "m, large", chat,1,2,3,0.5\n'
     counts, refusals = await _import(sqlite_database, file)
@@ -88,7 +88,7 @@ async def test_a_space_before_a_quoted_field_is_no_part_of_it(sqlite_database: D
 
 
 @pytest.mark.parametrize("end", ["", '"x,chat,1,2,3,0.5\n', "a" * 70_000])
-async def test_after_an_open_quote_no_line_is_taken(database: Database, end: str) -> None:
+async def test_no_line_is_imported_after_an_open_quote(database: Database, end: str) -> None:
     file = (
         f'{_HEADER}\none,2026-10-20,a,chat,1,2,3,0.5\none,2026-10-20,"m,chat,2,2,3,0.5\none,2026-10-20,b,chat,3,2,3,1\n'
     )
@@ -99,7 +99,7 @@ async def test_after_an_open_quote_no_line_is_taken(database: Database, end: str
     assert await _models(database) == ["a"]
 
 
-def test_the_longest_record(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_record_length_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "MAX_RECORD_CHARACTERS", 10)
     too_long = "the line is longer than 10 characters"
     assert _read("h\n" + "é" * 10 + "\n" + "é" * 11 + "\n" + "x" * 30 + "\ny") == [
@@ -124,7 +124,7 @@ _cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r
     st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
 )
-def test_what_a_writer_of_csv_wrote_is_read_back(
+def test_csv_records_round_trip(
     rows: list[list[str]], delimiter: str, encoding: str, line_end: str, named: bool
 ) -> None:
     written = io.StringIO(newline="")
@@ -146,7 +146,9 @@ def test_what_a_writer_of_csv_wrote_is_read_back(
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("named", [False, True])
-async def test_files_of_spreadsheets(sqlite_database: Database, delimiter: str, encoding: str, named: bool) -> None:
+async def test_spreadsheet_files_are_read(
+    sqlite_database: Database, delimiter: str, encoding: str, named: bool
+) -> None:
     mark = "\ufeff" if encoding in {"utf-16-le", "utf-16-be"} else ""
     lines = [_HEADER, 'one,2026-10-20,"mödel",chat,1,2,3,0.5', ",,,,,,,", 'one,2026-10-20,"n""1",chat,2,2,3,1']
     file = mark + (f"sep={delimiter}\r\n" if named else "") + "\r\n".join(lines).replace(",", delimiter)
@@ -161,7 +163,9 @@ async def test_files_of_spreadsheets(sqlite_database: Database, delimiter: str, 
         ('one,2026-10-20,"mö\nl",chat,1,2,3,0.5'.encode("cp1252"), "invalid UTF-8 at byte 18 of the line: save the"),
     ],
 )
-async def test_other_encodings_are_named(sqlite_database: Database, line: bytes, reason: str) -> None:
+async def test_unsupported_encoding_error_names_the_encoding(
+    sqlite_database: Database, line: bytes, reason: str
+) -> None:
     counts, ((number, refusal),) = await _import(sqlite_database, _HEADER.encode() + b"\n" + line)
     assert (counts, number) == ((0, 0, 1), 2)
     assert refusal.startswith(reason)
@@ -212,7 +216,7 @@ async def test_an_export_with_another_sum_is_refused(sqlite_database: Database) 
     assert await _import(sqlite_database, file) == ((0, 0, 1), expected)
 
 
-async def test_a_rollup_of_a_day_of_requests_is_known_if_its_figures_are_the_same(database: Database) -> None:
+async def test_rollup_equal_to_recorded_requests_is_skipped(database: Database) -> None:
     log = "timestamp,account,model,category,input_tokens,output_tokens,cost\n2026-10-20T08:00:00Z,one,m,chat,2,3,0.5\n"
     await _import(database, log)
     same = f"{_HEADER}\none,2026-10-20,m,chat,1,2,3,0.50\n"

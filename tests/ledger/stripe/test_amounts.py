@@ -40,14 +40,14 @@ def _credited(kind: str, amounts: dict[str, int]) -> Paid:
 
 
 @pytest.mark.parametrize(("kind", "told", "credited", "doubted"), EXAMPLES, ids=[" ".join(one[:2]) for one in EXAMPLES])
-def test_the_guide_s_examples(kind: str, told: str, credited: str, doubted: str) -> None:
+def test_guide_examples_are_correct(kind: str, told: str, credited: str, doubted: str) -> None:
     words = [one.rsplit(" ", 1) for one in told.split(", ")]
     amounts = {name.replace(" ", "_"): round(float(dollars) * 100) for name, dollars in words}
     paid = _credited(kind, amounts)
     assert (format_nanos(paid.nanos), "yes" if paid.doubt else "no") == (credited, doubted)
 
 
-def test_the_guide_has_examples_of_both() -> None:
+def test_guide_has_examples_of_sessions_and_invoices() -> None:
     assert {one[0] for one in EXAMPLES} == {"session", "invoice"}
     assert len(EXAMPLES) >= 10
 
@@ -102,7 +102,7 @@ def _sums(lines: Sequence[Line]) -> dict[str, int]:
 
 
 @given(lines=LINES, shipped=SHIPPING)
-def test_a_session_is_credited_with_what_its_lines_come_to(lines: list[Line], shipped: tuple[int, int]) -> None:
+def test_session_is_credited_with_the_sum_of_its_lines(lines: list[Line], shipped: tuple[int, int]) -> None:
     sums = _sums(lines)
     net, shipping_tax = shipped[0], round(shipped[0] * shipped[1] / 100)
     total = sums["subtotal"] - sums["discount"] + sums["tax"] + net + shipping_tax
@@ -122,7 +122,7 @@ def test_a_session_is_credited_with_what_its_lines_come_to(lines: list[Line], sh
 
 
 @given(lines=LINES, share=st.integers(0, 100), notes=st.integers(0, 100), data=st.data())
-def test_an_invoice_is_credited_with_what_was_paid_of_its_lines(
+def test_invoice_is_credited_with_the_paid_part_of_its_lines(
     lines: list[Line], share: int, notes: int, data: st.DataObject
 ) -> None:
     sums = _sums(lines)
@@ -142,7 +142,7 @@ def test_an_invoice_is_credited_with_what_was_paid_of_its_lines(
 
 
 @given(lines=LINES, more=st.integers(1, 10**6))
-def test_no_credit_exceeds_what_the_subtotal_allows(lines: list[Line], more: int) -> None:
+def test_credit_never_exceeds_the_subtotal(lines: list[Line], more: int) -> None:
     """The total is larger than its parts explain."""
     sums = _sums(lines)
     allowed = sums["subtotal"] - sums["discount"]
@@ -179,7 +179,7 @@ def test_no_credit_exceeds_what_the_subtotal_allows(lines: list[Line], more: int
         ),
     ],
 )
-def test_shapes_of_other_api_versions(changed: Object, credited: str) -> None:
+def test_invoices_of_other_api_versions_are_read(changed: Object, credited: str) -> None:
     paid = paid_by_invoice(_invoice(subtotal=1_000_000, discount=100_000, tax=171_000) | changed)
     assert (format_nanos(paid.nanos), paid.doubt) == (credited, None)
 
@@ -193,12 +193,12 @@ def test_shapes_of_other_api_versions(changed: Object, credited: str) -> None:
         ({"subtotal": 1}, "are inconsistent"),
     ],
 )
-def test_an_invoice_that_does_not_explain_itself_is_refused(changed: Object, said: str) -> None:
+def test_inconsistent_invoice_is_refused(changed: Object, said: str) -> None:
     with pytest.raises(UnexpectedShape, match=said):
         paid_by_invoice(_invoice(subtotal=1_000_000, discount=100_000, tax=171_000) | changed)
 
 
-def test_what_was_paid_too_much_is_told() -> None:
+def test_overpayment_is_reported() -> None:
     paid = paid_by_invoice(_invoice(subtotal=1_000) | {"amount_overpaid": 500, "amount_paid": 1_500})
     assert (format_nanos(paid.nanos), "the customer paid 5.00 more" in (paid.doubt or "")) == ("10.00", True)
 

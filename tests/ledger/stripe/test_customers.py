@@ -60,7 +60,7 @@ def wallet(database: Database, stand_in: StandIn, api: StripeApi) -> Wallet:
     return Wallet(database, stand_in, api)
 
 
-async def test_of_several_customers_the_one_with_a_card_pays(wallet: Wallet) -> None:
+async def test_customer_with_a_card_pays(wallet: Wallet) -> None:
     account_id = await wallet.account()
     await wallet.linked(account_id, "cus_1")
     await wallet.linked(account_id, "cus_2", "pm_2")
@@ -76,7 +76,7 @@ async def test_of_several_customers_the_one_with_a_card_pays(wallet: Wallet) -> 
     assert await wallet.cards.run() == 0, "all is known"
 
 
-async def test_a_paid_top_up_has_saved_the_card(wallet: Wallet) -> None:
+async def test_paid_top_up_saves_the_card(wallet: Wallet) -> None:
     account_id = await wallet.account()
     await wallet.linked(account_id, CUSTOMER)
     await wallet.cards.run()
@@ -91,7 +91,7 @@ async def test_a_paid_top_up_has_saved_the_card(wallet: Wallet) -> None:
     assert not await wallet.has_card(account_id)
 
 
-async def test_cards_that_are_attached_and_detached_are_asked_about(wallet: Wallet) -> None:
+async def test_attached_and_detached_cards_are_checked_at_stripe(wallet: Wallet) -> None:
     account_id = await wallet.account()
     await wallet.linked(account_id, CUSTOMER)
     await wallet.cards.run()
@@ -122,11 +122,11 @@ async def test_cards_that_are_attached_and_detached_are_asked_about(wallet: Wall
         ("customer.deleted", {"id": "cus_9", "object": "customer"}, "the customer cus_9 is not linked to an account"),
     ],
 )
-async def test_cards_of_others_are_no_matter(wallet: Wallet, kind: str, of: Object, reason: str) -> None:
+async def test_cards_of_unknown_customers_are_ignored(wallet: Wallet, kind: str, of: Object, reason: str) -> None:
     assert await wallet.tell(kind, of) == Receipt(EventState.IGNORED, reason)
 
 
-async def test_a_change_while_stripe_is_asked_is_asked_about_again(wallet: Wallet) -> None:
+async def test_change_during_a_lookup_causes_another_lookup(wallet: Wallet) -> None:
     account_id = await wallet.account()
     await wallet.linked(account_id, CUSTOMER, "pm_1")
     asked = await wallet.row()
@@ -138,7 +138,7 @@ async def test_a_change_while_stripe_is_asked_is_asked_about_again(wallet: Walle
     assert (await wallet.row()).ask_at is None
 
 
-async def test_what_stripe_does_not_tell_is_asked_for_again(wallet: Wallet) -> None:
+async def test_failed_lookup_is_repeated(wallet: Wallet) -> None:
     account_id = await wallet.account()
     await wallet.linked(account_id, "cus_gone")
     del wallet.stand_in.customers["cus_gone"]

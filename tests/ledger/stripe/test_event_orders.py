@@ -180,7 +180,7 @@ async def _deliver(till: Till, story: Story, random: Random) -> None:
 
 @settings(EXAMPLES, max_examples=25)
 @given(chapters=CHAPTERS, seed=st.integers(0, 2**32), linked_late=st.booleans())
-async def test_the_ledger_ends_the_same(
+async def test_order_of_events_does_not_change_the_ledger(
     database: Database, chapters: list[tuple[object, ...]], seed: int, linked_late: bool
 ) -> None:
     till, random = Till(database), Random(seed)

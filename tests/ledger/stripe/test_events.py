@@ -25,7 +25,7 @@ def ignored(reason: str) -> Receipt:
     return Receipt(EventState.IGNORED, reason)
 
 
-async def test_a_paid_session_is_a_top_up_of_what_it_came_to_before_tax(till: Till) -> None:
+async def test_paid_session_is_credited_before_tax(till: Till) -> None:
     account_id = await till.customer()
     paid = session("cs_1", customer=CUSTOMER, subtotal=2_000, tax=160)
     assert await till.tell(COMPLETED, paid) == APPLIED
@@ -49,7 +49,7 @@ async def test_a_discount_is_not_credited(till: Till) -> None:
 
 
 @pytest.mark.parametrize("status", ["unpaid", "no_payment_required"])
-async def test_a_session_counts_when_it_is_paid_and_once(till: Till, status: str) -> None:
+async def test_session_is_credited_once_when_it_is_paid(till: Till, status: str) -> None:
     account_id = await till.customer()
     unpaid = session("cs_1", customer=CUSTOMER, payment_status=status)
     told = await till.tell(COMPLETED, unpaid)
@@ -60,7 +60,7 @@ async def test_a_session_counts_when_it_is_paid_and_once(till: Till, status: str
     assert await till.brief(account_id) == [("topup", "20.00")]
 
 
-async def test_an_event_that_is_sent_again_changes_nothing(till: Till) -> None:
+async def test_repeated_event_changes_nothing(till: Till) -> None:
     account_id = await till.customer()
     paid = session("cs_1", customer=CUSTOMER)
     for repeated in (False, True, True):
@@ -72,7 +72,7 @@ async def test_an_event_that_is_sent_again_changes_nothing(till: Till) -> None:
     assert await till.brief(account_id) == [("topup", "20.00")] * 2
 
 
-async def test_what_nothing_is_done_about_is_recorded_with_its_reason(till: Till) -> None:
+async def test_ignored_event_is_recorded_with_its_reason(till: Till) -> None:
     account_id = await till.customer()
     told = [
         (COMPLETED, session("cs_2", customer=CUSTOMER, mode="setup"), "the session's mode is setup"),
@@ -98,7 +98,7 @@ async def test_what_nothing_is_done_about_is_recorded_with_its_reason(till: Till
     assert await till.rows(account_id) == []
 
 
-async def test_an_event_of_the_other_mode_moves_no_money(till: Till) -> None:
+async def test_event_of_the_other_mode_is_ignored(till: Till) -> None:
     account_id = await till.customer()
 
     live = StripeEvents(till.database, till.ledger, livemode=True)
@@ -107,7 +107,7 @@ async def test_an_event_of_the_other_mode_moves_no_money(till: Till) -> None:
     assert await till.rows(account_id) == []
 
 
-async def test_an_unknown_customer_s_event_waits_until_it_is_linked(till: Till) -> None:
+async def test_event_of_an_unknown_customer_waits_until_it_is_linked(till: Till) -> None:
     account_id = await till.account()
     told = await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
     assert told == Receipt(EventState.WAITING, "the customer cus_9 is not linked to an account: link the customer")
@@ -123,7 +123,7 @@ async def test_an_unknown_customer_s_event_waits_until_it_is_linked(till: Till) 
     assert await till.brief(account_id) == [("topup", "20.00")]
 
 
-async def test_a_customer_is_of_one_account(till: Till) -> None:
+async def test_customer_belongs_to_one_account(till: Till) -> None:
     await till.customer()
     other = await till.account()
     with pytest.raises(Conflict, match="cus_1 is already linked to acct_1"):
@@ -132,7 +132,7 @@ async def test_a_customer_is_of_one_account(till: Till) -> None:
         await till.events.link(77, "cus_2")
 
 
-async def test_an_event_can_be_dismissed_while_it_waits(till: Till) -> None:
+async def test_waiting_event_can_be_dismissed(till: Till) -> None:
     await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
     await till.events.dismiss("evt_9", "it was a test")
     row = await till.event_row("evt_9")
@@ -143,7 +143,7 @@ async def test_an_event_can_be_dismissed_while_it_waits(till: Till) -> None:
         await till.events.dismiss("evt_10", "which?")
 
 
-async def test_auto_recharge_is_credited_once_and_by_its_own_event_alone(till: Till) -> None:
+async def test_auto_recharge_is_credited_once_and_only_by_its_event(till: Till) -> None:
     account_id = await till.customer()
     await till.attempt(account_id, "recharge_1")
     paid = recharge("pi_1", "recharge_1")
@@ -209,7 +209,7 @@ async def test_a_refund_names_the_charge_and_corrects_the_top_up(till: Till) -> 
     assert await till.months(account_id) == {}
 
 
-async def test_a_charge_that_names_no_refunds_waits_for_the_events_that_do(till: Till) -> None:
+async def test_charge_without_refunds_waits_for_refund_events(till: Till) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=800, payment_intent="pi_1")
@@ -222,7 +222,7 @@ async def test_a_charge_that_names_no_refunds_waits_for_the_events_that_do(till:
     assert await till.brief(account_id) == [("topup", "20.00"), ("refund", "5.00"), ("refund", "3.00")]
 
 
-async def test_a_later_refund_does_not_stand_for_an_earlier_one(till: Till) -> None:
+async def test_later_refund_does_not_replace_an_earlier_one(till: Till) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     await till.tell("refund.created", refund("re_2", amount=500, payment_intent="pi_1"))
@@ -232,7 +232,7 @@ async def test_a_later_refund_does_not_stand_for_an_earlier_one(till: Till) -> N
     assert await till.brief(account_id) == [("topup", "20.00"), ("refund", "5.00")]
 
 
-async def test_a_refund_that_comes_first_waits_for_its_payment(till: Till) -> None:
+async def test_refund_waits_for_its_payment(till: Till) -> None:
     account_id = await till.customer()
     told = await till.tell("refund.created", refund("re_1", amount=500, payment_intent="pi_1"), "evt_r")
     assert told == Receipt(EventState.WAITING, "the payment pi_1 that the refund returns is not in the ledger yet")
@@ -259,7 +259,7 @@ async def test_a_contract_s_invoice_grants_cash_and_bonus(till: Till) -> None:
     assert (await till.rows(account_id))[-1].corrects_seq == 1
 
 
-async def test_a_bonus_that_is_no_amount_is_kept_for_operators(till: Till) -> None:
+async def test_invalid_bonus_is_kept_for_operators(till: Till) -> None:
     account_id = await till.customer()
     paid = invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1", "bonus": "lots"})
     told = await till.tell("invoice.paid", paid, "evt_i")
@@ -283,13 +283,13 @@ async def test_a_bonus_that_is_no_amount_is_kept_for_operators(till: Till) -> No
         ("made\0up", {"id": "x", "object": "x"}, "ignored"),
     ],
 )
-async def test_no_letter_makes_an_event_unfit_to_be_kept(till: Till, kind: str, of: Object, state: str) -> None:
+async def test_event_with_any_character_is_stored(till: Till, kind: str, of: Object, state: str) -> None:
     await till.customer()
     assert (await till.tell(kind, of, "evt_\0")).state.value == state
     assert (await till.event_row("evt_\ufffd")).state == state
 
 
-async def test_a_shape_that_cannot_be_read_is_kept(till: Till) -> None:
+async def test_unreadable_event_is_stored(till: Till) -> None:
     await till.customer()
     told = await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, amount_subtotal=None))
     assert told == Receipt(EventState.NEEDS_ATTENTION, "the checkout.session has no amount_subtotal")
@@ -301,13 +301,13 @@ async def test_a_shape_that_cannot_be_read_is_kept(till: Till) -> None:
     "text",
     ["", "[]", "{}", "nonsense", '{"object": "event"}', '{"object": "event", "id": "evt_1", "type": "x", "data": {}}'],
 )
-async def test_what_is_no_event_is_refused(till: Till, text: str) -> None:
+async def test_invalid_event_is_refused(till: Till, text: str) -> None:
     with pytest.raises(BadUserInput):
         await till.events.receive(text)
     assert await till.states() == []
 
 
-async def test_a_balance_that_would_leave_the_range_keeps_the_event(till: Till) -> None:
+async def test_event_is_stored_if_the_balance_would_overflow(till: Till) -> None:
     account_id = await till.customer()
     huge = session("cs_1", customer=CUSTOMER, subtotal=900_000_000_000)
     assert await till.tell(COMPLETED, huge) == APPLIED
@@ -318,7 +318,7 @@ async def test_a_balance_that_would_leave_the_range_keeps_the_event(till: Till) 
     assert await differences(till.database) == []
 
 
-async def test_a_refund_that_fails_is_taken_back_once(till: Till) -> None:
+async def test_failed_refund_is_taken_back_once(till: Till) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     one = refund("re_1", amount=500, charge="ch_1", payment_intent="pi_1")
@@ -348,7 +348,7 @@ async def test_a_refund_that_fails_is_taken_back_once(till: Till) -> None:
     assert await differences(till.database) == []
 
 
-async def test_rows_that_others_named_by_a_stripe_id_are_not_taken_for_stripe_s(till: Till) -> None:
+async def test_rows_of_other_writers_with_a_stripe_id_are_ignored(till: Till) -> None:
     account_id = await till.customer()
     refs = Ref(RefType.PROMOTION, "re_1"), Ref(RefType.PROMOTION, "cs_1")
     await till.post(account_id, *(Entry(TransactionType.BONUS, 5, "Words", ref=ref) for ref in refs))
@@ -368,7 +368,7 @@ async def test_rows_that_others_named_by_a_stripe_id_are_not_taken_for_stripe_s(
     ]
 
 
-async def test_a_refund_that_was_canceled_before_it_was_credited_never_is(till: Till) -> None:
+async def test_refund_canceled_before_its_credit_is_never_credited(till: Till) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     one = refund("re_1", amount=500, payment_intent="pi_1")
@@ -378,7 +378,7 @@ async def test_a_refund_that_was_canceled_before_it_was_credited_never_is(till: 
     assert await till.brief(account_id) == [("topup", "20.00")]
 
 
-async def test_a_refund_that_an_operator_corrected_by_hand_is_shown_to_a_person(till: Till) -> None:
+async def test_refund_corrected_by_an_operator_needs_attention(till: Till) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     one = refund("re_1", amount=500, payment_intent="pi_1")
@@ -412,7 +412,7 @@ async def test_a_refund_that_an_operator_corrected_by_hand_is_shown_to_a_person(
         ("charge.dispute.closed", dispute("dp_1", status="odd"), "the dispute was closed with an unknown status: odd"),
     ],
 )
-async def test_what_only_a_person_can_settle_is_kept_and_shown(till: Till, kind: str, of: Object, reason: str) -> None:
+async def test_event_for_a_person_is_stored_and_shown(till: Till, kind: str, of: Object, reason: str) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     told = await till.tell(kind, of, "evt_x")
@@ -429,7 +429,7 @@ async def test_what_only_a_person_can_settle_is_kept_and_shown(till: Till, kind:
     assert (dismissed.state, dismissed.payload) == ("ignored", None)
 
 
-async def test_a_payment_that_waits_for_a_day_needs_a_person_and_is_still_tried(till: Till) -> None:
+async def test_payment_waiting_for_a_day_needs_attention_and_is_still_tried(till: Till) -> None:
     account_id = await till.account()
     await till.tell(COMPLETED, session("cs_1", customer="cus_9"), "evt_9")
     till.now += timedelta(days=1, minutes=1)

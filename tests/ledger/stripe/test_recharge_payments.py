@@ -29,7 +29,7 @@ def recharger(database: Database, stand_in: StandIn, api: StripeApi) -> Recharge
     return Recharger(database, stand_in, api)
 
 
-async def test_a_low_balance_is_charged_once_and_credited_by_the_event_alone(recharger: Recharger) -> None:
+async def test_low_balance_is_charged_once_and_credited_only_by_the_event(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     for _ in range(3):
         await recharger.payments.run()
@@ -51,7 +51,9 @@ async def test_a_low_balance_is_charged_once_and_credited_by_the_event_alone(rec
         ("0.00", RechargeSettings(0, usd("25.00"), usd("60.00"))),
     ],
 )
-async def test_nothing_is_charged_at_the_threshold(recharger: Recharger, balance: str, given: RechargeSettings) -> None:
+async def test_balance_at_the_threshold_is_not_charged(
+    recharger: Recharger, balance: str, given: RechargeSettings
+) -> None:
     account_id = await recharger.low_account(balance, given)
     await recharger.payments.run()
     assert await recharger.attempts(account_id) == []
@@ -69,7 +71,7 @@ async def test_a_suspended_account_is_not_charged(recharger: Recharger) -> None:
     assert await recharger.told_states(account_id) == ["submitted"]
 
 
-async def test_nothing_is_charged_when_it_is_off(recharger: Recharger) -> None:
+async def test_disabled_auto_recharge_is_not_charged(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     await recharger.switch_off(account_id)
     await recharger.payments.run()
@@ -80,7 +82,7 @@ async def test_nothing_is_charged_when_it_is_off(recharger: Recharger) -> None:
 
 
 @pytest.mark.parametrize("fault", ["hangs", "hangs_afterwards", "breaks_off", "cut_short", "503", "429", "html"])
-async def test_a_call_without_an_answer_is_made_again_with_its_key(recharger: Recharger, fault: Fault) -> None:
+async def test_unanswered_call_is_repeated_with_the_same_key(recharger: Recharger, fault: Fault) -> None:
     account_id = await recharger.low_account()
     # The customer and the cards are asked for before.
     recharger.stand_in.faults = ["none", "none", fault]
@@ -96,7 +98,7 @@ async def test_a_call_without_an_answer_is_made_again_with_its_key(recharger: Re
     assert recharger.stand_in.charged() == {attempt.id: 2_500}
 
 
-async def test_an_attempt_that_was_committed_and_never_sent_is_sent(recharger: Recharger) -> None:
+async def test_committed_but_unsent_attempt_is_sent(recharger: Recharger) -> None:
     """The process ended between the commit and the call."""
     account_id = await recharger.low_account()
     await recharger.payments._start(account_id)
@@ -107,7 +109,7 @@ async def test_an_attempt_that_was_committed_and_never_sent_is_sent(recharger: R
 
 
 @pytest.mark.parametrize("was_charged", [True, False])
-async def test_an_old_attempt_is_looked_for_since_stripe_forgets_keys(recharger: Recharger, was_charged: bool) -> None:
+async def test_old_attempt_is_looked_up_at_stripe(recharger: Recharger, was_charged: bool) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.faults = ["none", "none", "hangs_afterwards" if was_charged else "hangs"]
     await recharger.payments.run()
@@ -127,7 +129,7 @@ async def test_an_old_attempt_is_looked_for_since_stripe_forgets_keys(recharger:
     assert list(recharger.stand_in.charged().values()) == [2_500]
 
 
-async def test_repeated_declines_stop_it_and_setting_it_anew_starts_it(recharger: Recharger) -> None:
+async def test_repeated_declines_stop_auto_recharge_until_it_is_set_again(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.declines_all = True
     for number in range(1, MAX_DECLINES + 1):
@@ -151,7 +153,7 @@ async def test_repeated_declines_stop_it_and_setting_it_anew_starts_it(recharger
     assert (await recharger.setting(account_id)).declines == 0
 
 
-async def test_a_decline_that_only_the_event_tells_of(recharger: Recharger) -> None:
+async def test_decline_reported_only_by_the_event_counts(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.payment_status = "processing"
     await recharger.payments.run()
@@ -162,7 +164,7 @@ async def test_a_decline_that_only_the_event_tells_of(recharger: Recharger) -> N
     assert (await recharger.setting(account_id)).last_failure == "No funds."
 
 
-async def test_a_payment_whose_event_never_came_is_asked_about(recharger: Recharger) -> None:
+async def test_payment_without_event_is_looked_up(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.payment_status = "processing"
     await recharger.payments.run()
@@ -176,7 +178,7 @@ async def test_a_payment_whose_event_never_came_is_asked_about(recharger: Rechar
     assert await recharger.told_states(account_id) == ["failed"]
 
 
-async def test_a_day_s_limit_holds_until_the_day_is_over(recharger: Recharger) -> None:
+async def test_daily_limit_applies_until_the_day_ends(recharger: Recharger) -> None:
     account_id = await recharger.low_account("-1000.00")
     recharger.now += timedelta(hours=20)
     for _ in range(4):
@@ -193,7 +195,7 @@ async def test_a_day_s_limit_holds_until_the_day_is_over(recharger: Recharger) -
     assert len(recharger.stand_in.charged()) == 3
 
 
-async def test_without_a_card_it_says_so(recharger: Recharger) -> None:
+async def test_missing_card_is_reported(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.cards.clear()
     await recharger.payments.run()
@@ -217,7 +219,7 @@ async def test_without_a_card_it_says_so(recharger: Recharger) -> None:
     assert (await recharger.told_states(account_id))[0] == "submitted"
 
 
-async def test_a_card_that_stripe_alone_knows_of_is_found_within_the_hour(recharger: Recharger) -> None:
+async def test_card_known_only_to_stripe_is_found_within_an_hour(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.cards.clear()
     await recharger.payments.run()
@@ -230,7 +232,7 @@ async def test_a_card_that_stripe_alone_knows_of_is_found_within_the_hour(rechar
     assert (await recharger.told_states(account_id))[0] == "submitted"
 
 
-async def test_of_several_customers_the_one_with_the_card_is_charged(recharger: Recharger) -> None:
+async def test_customer_with_a_card_is_charged(recharger: Recharger) -> None:
     """As first top-ups at the same time left them behind."""
     account_id = await recharger.low_account()
     recharger.stand_in.cards = {"cus_2": ["pm_2"]}
@@ -285,7 +287,7 @@ async def _lower_limit(recharger: Recharger, account_id: int) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_an_attempt_that_was_not_sent_is_withdrawn(recharger: Recharger, change: Change) -> None:
+async def test_unsent_attempt_is_withdrawn(recharger: Recharger, change: Change) -> None:
     recharger.now += timedelta(hours=23, minutes=50)
     account_id = await recharger.low_account()
     await recharger.payments._start(account_id)
@@ -299,9 +301,7 @@ async def test_an_attempt_that_was_not_sent_is_withdrawn(recharger: Recharger, c
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_change_while_stripe_is_asked_for_the_card_keeps_it_uncharged(
-    recharger: Recharger, change: Change
-) -> None:
+async def test_change_during_the_card_lookup_prevents_the_charge(recharger: Recharger, change: Change) -> None:
     recharger.now += timedelta(hours=23, minutes=50)
     account_id = await recharger.low_account()
     recharger.stand_in.meanwhile = lambda: change(recharger, account_id)
@@ -312,7 +312,7 @@ async def test_a_change_while_stripe_is_asked_for_the_card_keeps_it_uncharged(
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_an_attempt_of_which_nothing_is_known_is_not_sent_again(recharger: Recharger, change: Change) -> None:
+async def test_attempt_with_unknown_outcome_is_not_sent_again(recharger: Recharger, change: Change) -> None:
     """Stripe was asked for it, and never heard of it."""
     recharger.now += timedelta(hours=23, minutes=50)
     account_id = await recharger.low_account()
@@ -333,7 +333,7 @@ async def test_an_attempt_of_which_nothing_is_known_is_not_sent_again(recharger:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_an_attempt_that_charged_the_card_is_found(recharger: Recharger, change: Change) -> None:
+async def test_unwanted_attempt_that_charged_the_card_is_found(recharger: Recharger, change: Change) -> None:
     """Stripe carried it out, but its answer did not come."""
     recharger.now += timedelta(hours=23, minutes=50)
     account_id = await recharger.low_account()
@@ -350,7 +350,7 @@ async def test_an_attempt_that_charged_the_card_is_found(recharger: Recharger, c
     assert (await recharger.brief(account_id))[-1] == ("auto_recharge", "25.00")
 
 
-async def test_a_limit_that_was_lowered_holds_for_an_attempt_that_was_made(recharger: Recharger) -> None:
+async def test_lowered_limit_applies_to_a_started_attempt(recharger: Recharger) -> None:
     account_id = await recharger.low_account("-100.00")
     await recharger.payments.run()
     await recharger.tell_of_payments()
@@ -366,7 +366,7 @@ async def test_a_limit_that_was_lowered_holds_for_an_attempt_that_was_made(recha
     assert list(recharger.stand_in.charged().values()) == [2_500]
 
 
-async def test_an_account_that_is_reactivated_is_charged_by_the_same_attempt(recharger: Recharger) -> None:
+async def test_reactivated_account_is_charged_by_the_same_attempt(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.faults_of_payments = ["503"]
     await recharger.payments.run()
@@ -380,7 +380,7 @@ async def test_an_account_that_is_reactivated_is_charged_by_the_same_attempt(rec
     assert recharger.stand_in.charged() == {attempt.id: 2_500}
 
 
-async def test_a_key_that_stripe_knows_with_other_arguments_may_have_been_paid(recharger: Recharger) -> None:
+async def test_key_used_with_other_arguments_is_looked_up(recharger: Recharger) -> None:
     """Such as those of another release of this program."""
     account_id = await recharger.low_account()
     recharger.stand_in.faults_of_payments = ["breaks_off"]
@@ -392,7 +392,7 @@ async def test_a_key_that_stripe_knows_with_other_arguments_may_have_been_paid(r
     assert (attempt.state, recharger.stand_in.charged()) == ("submitted", {attempt.id: 2_500})
 
 
-async def test_two_workers_at_once_charge_once(recharger: Recharger, api: StripeApi) -> None:
+async def test_two_workers_charge_once(recharger: Recharger, api: StripeApi) -> None:
     account_id = await recharger.low_account()
     other = RechargePayments(recharger.database, api, lambda: recharger.now)
     for _ in range(3):
@@ -401,7 +401,7 @@ async def test_two_workers_at_once_charge_once(recharger: Recharger, api: Stripe
     assert recharger.stand_in.charged() == {attempt.id: 2_500}
 
 
-async def test_the_event_may_overtake_the_answer(recharger: Recharger) -> None:
+async def test_event_may_arrive_before_the_answer(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.faults = ["none", "none", "hangs_afterwards"]
     await recharger.payments.run()

@@ -180,7 +180,7 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_card_is_charged_only_while_everything_allows_it(
+async def test_card_is_charged_only_if_all_conditions_hold(
     database: Database, stand_in: StandIn, api: StripeApi, seed: int
 ) -> None:
     recharger, random = Recharger(database, stand_in, api), Random(seed)

@@ -21,7 +21,7 @@ def till(database: Database, api: StripeApi) -> Till:
     return Till(database, api)
 
 
-async def test_a_charge_that_names_no_refunds_is_looked_up(till: Till, stand_in: StandIn) -> None:
+async def test_charge_without_refunds_is_looked_up(till: Till, stand_in: StandIn) -> None:
     account_id = await till.customer()
     await till.tell("checkout.session.completed", session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=800, payment_intent="pi_1")
@@ -42,7 +42,7 @@ async def test_a_charge_that_names_no_refunds_is_looked_up(till: Till, stand_in:
     ]
 
 
-async def test_a_refund_of_a_payment_from_before_the_ledger(till: Till, stand_in: StandIn) -> None:
+async def test_refund_of_a_payment_older_than_the_ledger_is_credited(till: Till, stand_in: StandIn) -> None:
     """Nothing says which account's it is but the charge's customer."""
     account_id = await till.customer()
     await till.tell("refund.created", refund("re_1", amount=500, charge="ch_old", payment_intent="pi_old"), "evt_r")
@@ -57,7 +57,7 @@ async def test_a_refund_of_a_payment_from_before_the_ledger(till: Till, stand_in
     ]
 
 
-async def test_retries_come_less_and_less_often_and_never_end(till: Till) -> None:
+async def test_retries_back_off_and_never_end(till: Till) -> None:
     await till.tell("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_9")
     waits = []
     for _ in range(12):

@@ -34,7 +34,7 @@ def examples() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_ours_are_shaped_like_stripe_s(examples: dict[str, Any], name: str) -> None:
+def test_stand_in_objects_have_the_fields_of_stripe_objects(examples: dict[str, Any], name: str) -> None:
     example = examples[name]
     # An invoice's payments stand in it only where they are asked for, and in its events.
     assert OURS[name].keys() - example.keys() <= {"payments"}
@@ -47,7 +47,7 @@ def _read(kind: str, of: Object) -> object:
     return notice_of(read_event(body(event(kind, of))))
 
 
-def test_stripe_s_own_are_read(examples: dict[str, Any]) -> None:
+def test_stripe_examples_are_read(examples: dict[str, Any]) -> None:
     paid = {"amount_subtotal": 2_000, "amount_total": 2_160, "currency": "usd", "customer": "cus_1"}
     of = examples["checkout.session"]
     assert _read("checkout.session.completed", of) == Nothing("the session's payment_status is unpaid, not paid")

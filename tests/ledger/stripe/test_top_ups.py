@@ -53,7 +53,9 @@ async def other(database_url: str, api: StripeApi) -> AsyncIterator[Counter]:
     await database.close()
 
 
-async def test_first_top_ups_at_once_make_one_customer(counter: Counter, other: Counter, stand_in: StandIn) -> None:
+async def test_concurrent_first_top_ups_create_one_customer(
+    counter: Counter, other: Counter, stand_in: StandIn
+) -> None:
     account_id = await counter.account()
     stand_in.seconds = 0.05
     both = (counter, other)
@@ -68,7 +70,7 @@ async def test_first_top_ups_at_once_make_one_customer(counter: Counter, other: 
     assert len(stand_in.customers) == 2
 
 
-async def test_the_same_call_from_two_gateways_at_once_has_one_session(
+async def test_same_call_to_two_gateways_creates_one_session(
     counter: Counter, other: Counter, stand_in: StandIn
 ) -> None:
     account_id = await counter.account()
@@ -79,7 +81,7 @@ async def test_the_same_call_from_two_gateways_at_once_has_one_session(
     assert kept[0].row.url == f"https://checkout.stripe.example/c/pay/{kept[0].row.session_id}"
 
 
-async def test_a_key_that_stripe_forgot_still_has_its_session(counter: Counter, stand_in: StandIn) -> None:
+async def test_replay_returns_the_session_after_stripe_forgot_the_key(counter: Counter, stand_in: StandIn) -> None:
     account_id = await counter.account("1.00")
     first = await counter.start(new(account_id))
     stand_in.forget_keys()
@@ -93,14 +95,14 @@ async def test_a_key_that_stripe_forgot_still_has_its_session(counter: Counter, 
     assert len({first.row.session_id, *(one.row.session_id for one in others)}) == 3
 
 
-async def test_without_stripe_a_call_that_was_made_is_answered(counter: Counter) -> None:
+async def test_replay_is_answered_without_stripe(counter: Counter) -> None:
     account_id = await counter.account()
     first = await counter.start(new(account_id))
     counter.top_ups = TopUps(counter.database, None)
     assert (await counter.start(new(account_id))).row == first.row
 
 
-async def test_a_call_that_ended_before_its_session_was_kept_gets_it_again(counter: Counter, stand_in: StandIn) -> None:
+async def test_interrupted_call_gets_the_same_session_again(counter: Counter, stand_in: StandIn) -> None:
     account_id = await counter.account()
     lost = await counter.top_ups.start(new(account_id))
     assert lost is not None
@@ -115,7 +117,7 @@ async def test_a_call_that_ended_before_its_session_was_kept_gets_it_again(count
     assert (kept.row.session_id != lost.id, kept.is_replayed) == (True, False)
 
 
-async def test_a_session_is_complete_or_expires(counter: Counter) -> None:
+async def test_session_completes_or_expires(counter: Counter) -> None:
     account_id = await counter.account()
 
     async def state(key: str) -> SessionState:
@@ -150,7 +152,7 @@ async def test_a_deleted_customer_is_replaced(counter: Counter, stand_in: StandI
     assert len(stand_in.customers) == 2
 
 
-async def test_a_customer_that_stripe_refuses_is_looked_into(counter: Counter, stand_in: StandIn) -> None:
+async def test_refused_customer_is_checked_at_stripe(counter: Counter, stand_in: StandIn) -> None:
     account_id = await counter.account()
     await counter.start(new(account_id))
     (deleted,) = stand_in.customers
