@@ -87,7 +87,7 @@ async def put_news(connection: WriteConnection, customer: str, **changed: Any) -
     await connection.execute(update(_CUSTOMER).where(_CUSTOMER.c.id == customer).values(**changed))
 
 
-async def ask_about_cards(connection: WriteConnection, account_id: int, now: datetime) -> None:
+async def schedule_card_lookups(connection: WriteConnection, account_id: int, now: datetime) -> None:
     """Schedules a question to Stripe about each customer of the account without a card."""
     without = (_CUSTOMER.c.account_id == account_id, ~_CUSTOMER.c.has_card, _CUSTOMER.c.deleted_at.is_(None))
     await connection.execute(update(_CUSTOMER).where(*without).values(ask_at=now))

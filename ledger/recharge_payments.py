@@ -108,7 +108,7 @@ class RechargePayments:
                 await self._put_off(connection, settings, _limit_reached(settings), next_day(now), now)
             elif customer is None or not (customer.has_card or customer.ask_at):
                 await self._put_off(connection, settings, NO_CARD, now + NO_CARD_WAIT, now)
-                await stripe_customers.ask_about_cards(connection, account_id, now)
+                await stripe_customers.schedule_card_lookups(connection, account_id, now)
             else:
                 attempt = _new_attempt(settings, customer.id, now)
                 await recharges.insert_attempt(connection, attempt)

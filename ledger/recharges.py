@@ -122,7 +122,7 @@ async def put_settings(
     )
     await recharges.put_settings(connection, row)
     # The owner may have saved a card without an event about it.
-    await stripe_customers.ask_about_cards(connection, account_id, now)
+    await stripe_customers.schedule_card_lookups(connection, account_id, now)
     return row
 
 

@@ -37,7 +37,7 @@ _DIGEST_BYTES: Final = 16
 
 
 class Verdict(StrEnum):
-    """What happened to a request or rollup."""
+    """The outcome for a request or rollup."""
 
     TAKEN = "taken"
     KNOWN = "known"

@@ -54,7 +54,7 @@ class _Gathering(Generic[Key, Found]):
         future = self._futures.get(key)
         if future is None:
             if not self._wanted:
-                self._snapshot.before_reading(self._ask_all)
+                self._snapshot.before_reading(self._request_all)
             future = self._futures[key] = asyncio.get_running_loop().create_future()
             self._wanted.append(key)
         return future
@@ -64,7 +64,7 @@ class _Gathering(Generic[Key, Found]):
         future = self._futures[key] = asyncio.get_running_loop().create_future()
         future.set_result(found)
 
-    def _ask_all(self) -> None:
+    def _request_all(self) -> None:
         keys, self._wanted = self._wanted, []
         self._ask(keys)
 

@@ -38,7 +38,7 @@ class FileReport:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What has been committed so far; complete when `Importer.run` returns."""
+    """The committed results so far; complete when `Importer.run` returns."""
 
     files: list[FileReport] = field(default_factory=list)
     accounts_created: int = 0

@@ -41,7 +41,7 @@ class TooManyRequests(BillingError):
 
 
 class StripeUnavailable(BillingError):
-    """It is unknown whether the call was carried out. It may be repeated with the same idempotency key."""
+    """The outcome of the call is unknown. The call may be repeated with the same idempotency key."""
 
     code = "UNAVAILABLE"
 

@@ -11,7 +11,7 @@ class Applied:
     payment_intent: str | None = None
     """The payment, or refunded payment, that was just credited. Other events may wait for it."""
     doubt: str | None = None
-    """What a person must check, although the rows are written."""
+    """The reason why a person must check the event, although its rows are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Waiting:
     waits_for: str | None = None
     account_id: int | None = None
     is_harmless: bool = False
-    """However long the event waits, no credit is missing or wrong. Other events need a person after a day."""
+    """Nothing is missing or wrong in the ledger while this event waits. Other waiting events need a person after a
+    day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,12 +127,12 @@ async def test_many_small_and_large_calls_on_one_account(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-@pytest.mark.parametrize(("lanes", "callers"), [(1, 1), (1, 5), (3, 5)])
-async def test_every_call_is_answered_under_random_cancellation(desk: Desk, lanes: int, callers: int) -> None:
-    """Nor by a lane that ends in the moment in which he comes."""
+@pytest.mark.parametrize(("slots", "callers"), [(1, 1), (1, 5), (3, 5)])
+async def test_every_call_is_answered_under_random_cancellation(desk: Desk, slots: int, callers: int) -> None:
+    """A call is also answered if it arrives at the moment when a slot ends."""
     random = Random(5)
     account_ids = [await desk.account("1.00") for _ in range(4)]
-    group_commit = GroupCommit(desk.database, lanes)
+    group_commit = GroupCommit(desk.database, slots)
 
     async def caller() -> None:
         for _ in range(60):

@@ -1,4 +1,4 @@
-"""Stripe's events that need a person, the objects that events tell of, and refunds that failed."""
+"""Stripe events that need a person, the objects of events, and refunds that failed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _rebuild_credits() -> None:
 
 
 def _replace(table: str, kept: tuple[str, ...]) -> None:
-    """By the new table, with all rows. Its old indexes go with it; no other table refers to it."""
+    """Replaces the table by the new one, with all rows. Its old indexes are dropped; no other table refers to it."""
     columns = ", ".join(kept)
     op.execute(f"INSERT INTO new_{table} ({columns}) SELECT {columns} FROM {table}")  # noqa: S608
     op.drop_table(table)
