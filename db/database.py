@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 POSTED_ACCOUNTS: Final = "posted_accounts"
-"""The option of a write's connection that gathers the accounts whose heads it moved."""
+"""The option of a write's connection that collects the accounts whose heads it changed."""
 
-# The transaction of a write, as the layers above hand it on without looking inside.
+# The transaction of a write. The layers above pass it on without using it directly.
 WriteConnection = AsyncConnection
 
 
@@ -63,14 +63,14 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_up(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-        # The driver emits no BEGIN before a SELECT, so two reads of one transaction could see different data:
-        # transaction control is taken from it, and BEGIN emitted below.
+        # The driver emits no BEGIN before a SELECT, so two reads of one transaction could see different data. So the
+        # driver's transaction control is disabled, and BEGIN is emitted below.
         connection.isolation_level = None
         prepare(connection)
 
     @event.listens_for(engine.sync_engine, "invalidate")
     def release(connection: DBAPIConnection, _record: ConnectionPoolEntry, _error: BaseException | None) -> None:
-        # A write that was cancelled gives its connection up with the transaction open: it must not keep the lock.
+        # A cancelled write gives its connection back with an open transaction, which must not keep its lock.
         connection.rollback()
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -97,7 +97,7 @@ def _connect_arguments(url: URL, options: DatabaseOptions) -> dict[str, Any]:
 
 def _postgresql_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     return create_async_engine(
-        # The rest of the URL is in the arguments: SQLAlchemy would hand `sslmode` on, which asyncpg doesn't know.
+        # The rest of the URL is in the arguments: SQLAlchemy would pass on `sslmode`, which asyncpg does not know.
         url.set(query={}),
         pool_size=options.pool_size,
         max_overflow=0,
@@ -107,7 +107,7 @@ def _postgresql_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
     )
 
 
-# Several reads travel as one statement, which may be longer than what the driver would keep prepared by itself.
+# Reads that are sent as one statement may be longer than what the driver keeps prepared by default.
 _MAX_KEPT_STATEMENT_BYTES: Final = 256 * 1024
 
 
@@ -130,9 +130,9 @@ def _postgres_pool(arguments: dict[str, Any], size: int, options: DatabaseOption
 
 def _postgres_readers(url: URL, options: DatabaseOptions) -> Readers[asyncpg.Connection[Any]]:
     arguments = _connect_arguments(url, options) | {"max_cacheable_statement_size": _MAX_KEPT_STATEMENT_BYTES}
-    # A limit that is a parameter is taken for a tenth of the rows: on a long ledger that looks so dear that PostgreSQL
-    # would plan a page anew each time, which costs more than reading it. tests/db/test_page_costs.py shows that the
-    # plan made once reads no more.
+    # PostgreSQL takes a limit that is a parameter for a tenth of the rows. On a long ledger, this estimate would make
+    # it plan each page again, which costs more than reading the page. tests/db/test_page_costs.py shows that the reused
+    # plan reads no more rows.
     arguments["server_settings"] = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
     return Readers(_postgres_pool(arguments, options.pool_size, options), PostgresBatchRunner())
 
@@ -142,8 +142,8 @@ POSTING_CONNECTIONS: Final = 3
 
 def _posting_pool(url: URL, options: DatabaseOptions) -> PostgresPool:
     arguments = _connect_arguments(url, options)
-    # Posting finds a few rows by their keys in tables that may be small and full of old versions when a plan is made,
-    # and long when it is used. Planned once, by keys alone.
+    # Posting finds a few rows by key in tables that may be small and full of old versions when the plan is made, and
+    # long when it is used. So it is planned once, by keys only.
     arguments["server_settings"] |= {
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
@@ -163,10 +163,10 @@ class Database:
             _postgres_readers(url, options) if self.file is None else _sqlite_readers(self.file, options)
         )
         self._posting_pool = _posting_pool(url, options) if self.is_postgresql else None
-        # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
+        # SQLite has one writer at a time. Waiting here is fair and free; waiting in SQLite's busy loop is neither.
         self._writer = None if self.is_postgresql else asyncio.Lock()
-        # A write locks its accounts, then reads what others committed meanwhile. Under a server's stricter
-        # default_transaction_isolation it would fail instead, so BEGIN itself names the level.
+        # A write locks its accounts, then reads what others have committed. A stricter default_transaction_isolation of
+        # the server would make it fail, so BEGIN names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
         self._arguments = _connect_arguments(url, options) if self.is_postgresql else {}
         self.changes = ChangeFeed(
@@ -178,24 +178,25 @@ class Database:
         return AdvisoryLock(self._arguments) if self.file is None else FileLock(self.file)
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
-        """`brief` is for what is expected to take one round trip: look at `inconsistent` afterwards."""
+        """Returns a snapshot. `brief` is for reads that probably need only one round trip: check `inconsistent`
+        afterwards."""
         return Snapshot(self._readers.brief() if brief else self._readers.long())
 
     def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:
-        """PostgreSQL: the driver's own connection, for posting by statements that are each a transaction."""
+        """Lends a driver connection for posting by statements that are each a transaction. PostgreSQL only."""
         assert self._posting_pool is not None
         return self._posting_pool.lent()
 
     async def read(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
-        """The rows of a single statement, outside any transaction."""
+        """Returns the rows of a single statement, outside any transaction."""
         with translated():
             return await self._readers.one(Wanted(statement, parameters or {}))
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[WriteConnection]:
-        """One read-write transaction: committed at the end, rolled back whole when anything is raised.
+        """One read-write transaction. Commits at the end; rolls back completely if anything is raised.
 
-        The change feed is told of the accounts that got rows, whoever wrote them.
+        Announces the accounts that got rows to the change feed.
         """
         posted: set[int] = set()
         async with self._writer or contextlib.nullcontext():
@@ -211,7 +212,8 @@ class Database:
 
     @staticmethod
     def snapshot_within(connection: WriteConnection) -> Snapshot:
-        """Reads what the transaction sees. Where it has a `failure` afterwards, the transaction must not be kept."""
+        """Returns a snapshot of the transaction. If it has a `failure` afterwards, the transaction must not be
+        committed."""
         return Snapshot(WriteReader(connection))
 
     async def close(self) -> None:

@@ -1,44 +1,44 @@
-"""Which attributes of the objects that a field loads an operation reads, so that nothing else need be loaded."""
+"""Projections: the attributes that an operation reads of loaded objects, so that nothing else need be loaded."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 PROJECTION: Final = "projection"
-"""The key of a field's metadata for the names of the attributes that its resolver reads of the object it is given.
+"""Metadata key for the names of the attributes that a field's resolver reads of its source object.
 
-A field without a resolver reads the one that it is; a resolver without this may read any.
+A field without a resolver reads its own attribute. A resolver without this key may read any attribute.
 """
 
 ROW_PROJECTION: Final = "row_projection"
-"""The key of a field's metadata for the names of the attributes that its resolver reads of the rows of a page, as those
-that cursors are made of."""
+"""Metadata key for the names of the attributes that a field's resolver reads of the rows of a page, such as those for
+cursors."""
 
 ROWS: Final = "rows"
-"""The key of a field's metadata for the name of the type of the rows that it loads.
+"""Metadata key for the name of the type of the rows that a field loads.
 
-Its resolver finds in `projection_of(info)` what the operation reads below the field. Its function of PREFETCH
-is given the same as the argument `projection`.
+Its resolver gets the projection below the field from `projection_of(info)`. Its function of PREFETCH gets the same as
+the argument `projection`.
 """
 
 WRITTEN: Final = "written"
-"""The key of a field's metadata that says: below a field of a mutation, what the mutation wrote answers it."""
+"""Metadata key for a field below a mutation's field: its value comes from what the mutation wrote."""
 
 Attributes = frozenset[str]
 
 
 class Projection(NamedTuple):
-    """The names of the attributes that an operation reads below a field; None where it may be any."""
+    """Names of the attributes that an operation reads below a field; None means any."""
 
     of_value: Attributes | None = None
-    """Of the object that the field itself returns."""
+    """Attributes of the object that the field returns."""
     of_rows: Attributes | None = None
-    """Of objects of the type that ROWS names."""
+    """Attributes of objects of the type that ROWS names."""
 
 
 ANY: Final = Projection()
 
 
 def projection_of(info: object) -> Projection:
-    """Where the reference executor runs, anything may be read."""
+    """Returns the projection. In the reference executor, any attribute may be read."""
     return getattr(info, "projection", ANY)

@@ -1,8 +1,7 @@
-"""Documents that have been parsed, validated and measured, kept by their text, with the plans of their
-operations.
+"""Documents: parsed, validated and measured documents, cached by their text with the plans of their operations.
 
-The cache is bounded by the number of documents and by the length of those that it keeps. Refused documents are not
-kept: whoever sends garbage must not push good documents out.
+The cache is limited by the number of documents and by their total length. Refused documents are not cached: invalid
+requests must not push valid documents out.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from execution.validation import validate
 MAX_KEPT_LENGTH: Final = 16_384
 MAX_ERRORS: Final = 20
 MAX_PLANS: Final = 16
-"""Plans kept of one operation: it has one for each combination of its conditions that was asked for."""
+"""Maximum number of plans of one operation: one for each requested combination of its conditions."""
 
 
 class Refusal(StrEnum):
@@ -69,15 +68,16 @@ class Operation:
         self.document = document
         self._conditions = _condition_variables(document.ast)
         self.reads_once = False
-        """What whoever runs it found: one round trip to its data answered it."""
+        """Set by the caller when one round trip to the data has answered the operation."""
         self._variables: Variables | None = None
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
     @cached_property
     def event_variables(self) -> tuple[str, ...]:
-        """What the answer to a subscription's event depends on: all variables but those that only choose the events.
+        """Names the variables on which the answer to a subscription's event depends: all that do not only choose
+        events.
 
-        Two subscriptions of this operation, alike in these, have the same answer to the same event.
+        Two subscriptions of this operation with the same values for these have the same answer to the same event.
         """
         return _event_variables(self.definition, self.document)
 
@@ -87,14 +87,15 @@ class Operation:
         return self._variables
 
     def has_null_condition(self, variables: VariableValues) -> bool:
-        """Whether a variable that `@skip` or `@include` asks is null, which is an error of each field it stands in.
+        """Returns whether a variable of `@skip` or `@include` is null, which is an error of each field with the
+        condition.
 
-        A nullable variable with a default may stand there; what is given for it may be null all the same.
+        A nullable variable with a default is valid there, but may still be set to null.
         """
         return bool(self._conditions) and any(variables.coerced.get(name, True) is None for name in self._conditions)
 
     def plan(self, schema: GraphQLSchema, variables: VariableValues) -> Plan:
-        """The plan for these values of the variables that `@skip` and `@include` ask."""
+        """Returns the plan for the values of the variables in `@skip` and `@include`."""
         key = tuple(variables.coerced.get(name) for name in self._conditions) if self._conditions else ()
         plan = self._plans.get(key)
         if plan is None:
@@ -110,14 +111,15 @@ class Document:
     def __init__(self, ast: DocumentNode, new_writer: Callable[[], Writer] = best_writer) -> None:
         self.ast = ast
         self.new_writer = new_writer
-        """Of the functions that serialize whole subtrees, for each plan."""
+        """Creates the writer of functions that serialize whole subtrees, for each plan."""
         fragments = [one for one in ast.definitions if isinstance(one, FragmentDefinitionNode)]
         self.fragment_definitions = {one.name.value: one for one in fragments}
         self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}
         self._operations = [Operation(one, self) for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
 
     def operation(self, name: str | None) -> Operation:
-        """Raises GraphQLError where the name picks none, or where there are several and no name."""
+        """Returns the operation. Raises GraphQLError if the name is unknown, or if it is missing and there are
+        several."""
         if name is None:
             if len(self._operations) == 1:
                 return self._operations[0]
@@ -180,7 +182,7 @@ class Documents:
         return text in self._kept
 
     def get(self, text: str) -> Document:
-        """Raises DocumentRefused."""
+        """Returns the document with this text. Raises DocumentRefused."""
         document = self._kept.get(text)
         if document is not None:
             self._kept.move_to_end(text)

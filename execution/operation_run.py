@@ -1,4 +1,4 @@
-"""One run of an operation: what all of its fields share."""
+"""Operation run: the shared state of all fields while an operation runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from execution.pending import Begun
 
 _PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
-"""What answers are made of: no awaitable is among these."""
+"""Classes of serialized values. None of them is awaitable."""
 
 
 _PENDING: Final = frozenset({Begun, CoroutineType})
@@ -29,27 +29,27 @@ def is_pending(value: object) -> bool:
 
 
 async def answered(context: object) -> None:
-    """Waits until what was prefetched is there, where the context has a method `answered` that tells."""
+    """Waits until prefetched values are there, if the context has a method `answered` for that."""
     wait: Callable[[], Awaitable[None]] | None = getattr(context, "answered", None)
     if wait is not None:
         await wait()
 
 
 def around_field(context: object, *, may_read: bool = True) -> AbstractAsyncContextManager[None]:
-    """What a field of a mutation is run within, from its resolver to the last value below it.
+    """Returns the context manager for a field of a mutation, which spans its resolver and all values below it.
 
-    `may_read` says whether anything that is selected below the field reads more than what its resolver returns.
+    `may_read` is whether anything selected below the field reads more than what its resolver returns.
 
-    A context that has a method `around_field` says so by it. The error that leaves the field without a value is raised
-    through it, and what it raises at its end is the field's error: a transaction that begins with the resolver can be
-    committed after all below was read in it.
+    The manager comes from the context's method `around_field`, if any. An error that leaves the field without a value
+    is raised through the manager, and an error at its end is the field's error. So a transaction that begins in the
+    resolver can commit after everything below was read in it.
     """
     around = getattr(context, "around_field", None)
     return nullcontext() if around is None else around(may_read=may_read)
 
 
 class Reference(StrawberryGraphQLCoreExecutionContext):
-    """graphql-core's executor, which runs what compiled code is not sure about and collects the errors."""
+    """graphql-core's executor. Runs what compiled code cannot handle, and collects the errors."""
 
 
 class Run:
@@ -73,7 +73,7 @@ class Run:
 
     @property
     def reference(self) -> Reference:
-        """Made when it is first needed: most runs never do."""
+        """Created when first needed, since most runs do not need it."""
         if self._reference is None:
             self._reference = Reference(
                 self.schema,

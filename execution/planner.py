@@ -1,4 +1,4 @@
-"""Makes the plan of an operation: `execution.plans` has what runs it."""
+"""Planner: makes the plan of an operation. `execution.plans` runs plans."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from execution.subtrees import LaterField, PureField
 
 
 class Whole(NamedTuple):
-    """A value that one function serializes. `selection` names the function for the objects in it, if there are any."""
+    """A value that one function serializes. `selection` names the function for the objects in the value, if any."""
 
     selection: str | None
 
 
 class Planner:
-    """Makes the plan of one operation. Which fields there are is decided by graphql-core itself."""
+    """Makes the plan of one operation. graphql-core itself decides which fields are selected."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Planner:
     def _selection(
         self, type_: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]
     ) -> tuple[Selection, str | None]:
-        """With the name of the function that serializes the object whole, where one can."""
+        """Returns the selection, and the name of the function that serializes the whole object, if there is one."""
         fields = [
             self._field(type_, key, details, field)
             for key, details in grouped.items()

@@ -1,10 +1,10 @@
-"""What an operation does, worked out once: which fields, of which types, by which calls.
+"""Plans: what an operation does, computed once: its fields, their types and their calls.
 
-A plan holds for one operation and one outcome of its `@skip` and `@include`. It is a tree: a `Selection` has
-`Field`s, a field's `Completion` says how its value is serialized, which for objects is a selection again. If all of a
-selection's fields need only the object, one function serializes it whole (`execution.subtrees`). If that raises,
-or for the other fields, the tree is walked. What the walk is not sure about is handed to the reference executor,
-value by value, so every error is of its making.
+A plan is for one operation and one outcome of its `@skip` and `@include`. It is a tree: a `Selection` has `Field`s. A
+field's `Completion` serializes its value; for objects it has a selection again. If all fields of a selection need only
+the object, one function serializes it whole (`execution.subtrees`). Other fields, and objects for which that function
+raises, are walked one by one. Values that the walk cannot handle are passed to the reference executor, which therefore
+creates every error.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ from execution.subtrees import Function, PureField
 
 
 class Selection:
-    """The fields asked of an object of one type."""
+    """The selected fields of an object of one type."""
 
     def __init__(self, type_: GraphQLObjectType, fields: Sequence[Field]) -> None:
         self.type = type_
         self._fields = fields
         self.later: Sequence[Field] = fields
-        """Those that `quick` leaves out."""
+        """Fields that `quick` does not serialize."""
         self.quick: Function | None = None
-        """Serializes the other fields, all at once; raises if any is out of the ordinary."""
+        """Serializes all other fields at once. Raises if any value is unusual."""
 
     @property
     def fields(self) -> Sequence[Field]:
         return self._fields
 
     def execute(self, run: Run, source: Any, path: Path | None) -> Any:
-        """The object's dict, or a coroutine of it. Raises the error that makes the whole object null."""
+        """Returns the object's dict, or a coroutine of it. Raises the error that makes the whole object null."""
         later = self.later
         try:
             serialized = {} if self.quick is None else self.quick(source)
@@ -100,7 +100,7 @@ async def _filled(serialized: Any, waiting: Sequence[tuple[Any, Any]]) -> Any:
 
 
 class Field:
-    """One key of an answer: a resolver's call, and how its value is serialized."""
+    """One key of an answer: its resolver call, and how its value is serialized."""
 
     def __init__(self, parent: GraphQLObjectType, key: str, details: list[FieldDetails], field: GraphQLField) -> None:
         self.key = key
@@ -108,7 +108,7 @@ class Field:
         self.details = details
         self.definition: StrawberryField | None = None
         self.completion: Completion | None = None
-        """None for a field that the reference executor runs: introspection, and what Strawberry wraps."""
+        """None if the reference executor runs the field: introspection, and fields that Strawberry wraps."""
         self.pure: PureField | None = None
         self.projection: Projection = ANY
         """What the operation reads below a field that loads rows."""
@@ -157,7 +157,7 @@ class Field:
         return without_info if call.info is None else with_info
 
     def arguments(self, run: Run) -> Mapping[str, Any]:
-        """The same for all sources, so made once a run at most."""
+        """Returns the arguments. They are the same for all sources, so they are computed at most once per run."""
         assert self._arguments is not None
         if self._arguments.constant is not None:
             return self._arguments.constant
@@ -170,9 +170,9 @@ class Field:
         return run.reference.build_resolve_info(self._field, [one.node for one in self.details], self._parent, path)
 
     def execute(self, run: Run, source: Any, path: Path) -> Any:
-        """The serialized value, None where its error was collected, or an awaitable of either.
+        """Returns the serialized value, None if its error was collected, or an awaitable of either.
 
-        Raises a located error where the field may not be null.
+        Raises a located error if the field may not be null.
         """
         if self.completion is None:
             if self.pure is not None:  # __typename, of a source that could not be serialized whole
@@ -251,16 +251,16 @@ class FieldInfo(Info[Any, Any]):
 
 
 class Completion:
-    """How values of a type are serialized. This one is for leaves; the others are for what is made of selections."""
+    """Serializes the values of a type. This class is for leaves; subclasses are for values with selections."""
 
     def __init__(self, type_: GraphQLOutputType) -> None:
         self.type = type_
         self.nullable = not isinstance(type_, GraphQLNonNull)
         self.quick: Function | None = None
-        """Serializes a value, whole; raises if anything in it is out of the ordinary."""
+        """Serializes a whole value. Raises if anything in it is unusual."""
 
     def complete(self, run: Run, field: Field, value: Any, path: Path) -> Any:
-        """The serialized value, or a coroutine of it."""
+        """Returns the serialized value, or a coroutine of it."""
         if self.quick is not None:
             try:
                 return self.quick(value)
@@ -272,14 +272,14 @@ class Completion:
         return field.by_reference(run, self.type, value, path)
 
     def selections(self) -> Iterable[Selection]:
-        """Those of the objects in the value."""
+        """Returns the selections of the objects in the value."""
         return ()
 
     def without_object(self, run: Run, field: Field, value: Any, path: Path) -> Any:
         return None if value is None and self.nullable else field.by_reference(run, self.type, value, path)
 
     def prefetch(self, run: Run, key: Any) -> None:
-        """Leaves have nothing below them."""
+        """Does nothing, because leaves have nothing below them."""
 
 
 class ObjectCompletion(Completion):
@@ -312,7 +312,8 @@ def execute_object(run: Run, field: Field, selection: Selection, value: Any, pat
 
 
 def _is_quickly(is_type_of: Callable[[Any, Any], Any], value: Any) -> bool:
-    """Whether the value is known to be of the type without graphql-core's info, which few look at and which costs."""
+    """Returns whether the value is known to be of the type without graphql-core's info, which is costly and rarely
+    used."""
     try:
         return is_type_of(value, None) is True
     except Exception:  # noqa: BLE001  it did look
@@ -371,7 +372,7 @@ class ListCompletion(Completion):
 
 
 class AbstractCompletion(Completion):
-    """Objects of an interface or union: each has the selection of its own type."""
+    """Serializes objects of an interface or union. Each object has the selection of its own type."""
 
     def __init__(
         self, type_: GraphQLOutputType, abstract: GraphQLAbstractType, selections: Mapping[str, Selection]
@@ -422,11 +423,11 @@ class Plan:
         self.root = root
         self._serial = operation.operation == OperationType.MUTATION
         self.fields = fields
-        """Number of fields, those of every possible type counted."""
+        """Number of fields, including those of every possible type."""
         self.compiled = compiled
-        """How many of them don't need the reference executor."""
+        """Number of fields that do not need the reference executor."""
         self.prefetches = not self._serial and any(field.prefetches for field in root.later)
-        """Whether there is anything that `prefetch` could ask for."""
+        """Whether `prefetch` has anything to request."""
 
     async def prefetch(self, run: Run) -> None:
         """Asks for what can be told before any resolver has run, and waits for the answers: with them, most resolvers
@@ -435,7 +436,7 @@ class Plan:
         await answered(run.context)
 
     def execute(self, run: Run, source: Any) -> Any:
-        """The data, or a coroutine of it. Raises the error that leaves no data."""
+        """Returns the data, or a coroutine of it. Raises the error that leaves no data."""
         if self._serial:
             return self.root.execute_serially(run, source)
         return self.root.execute(run, source, None)

@@ -1,4 +1,4 @@
-"""Keyset pages: from paging arguments to a window, and from its rows to a page with exact flags."""
+"""Keyset pages: from paging arguments to a window, and from the window's rows to a page with exact flags."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CursorsOf = Callable[[Sequence[Row]], list[str]]
 
 
 class PageProjection(NamedTuple):
-    """What an operation reads of a page."""
+    """The parts of a page that an operation reads."""
 
     columns: frozenset[str] | None = None
-    """Of its rows; None for all."""
+    """Columns of the rows; None means all."""
     rows: bool = True
-    """Whether it looks at the rows, or at what follows from them, at all."""
+    """Whether the operation needs the rows, or anything that follows from them."""
 
 
 ALL: Final = PageProjection()
@@ -34,7 +34,7 @@ ALL: Final = PageProjection()
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """Rows from the newest to the oldest, whichever way they were asked for."""
+    """Rows from newest to oldest, for any paging arguments."""
 
     account_id: int
     row_filter: Any
@@ -45,7 +45,7 @@ class Page(Generic[Row]):
 
     @classmethod
     def unread(cls, account_id: int, row_filter: Any) -> Self:
-        """A page that only what it is a page of will be asked about: there is nothing else to read in it."""
+        """Creates a page without rows, for fields that need only its account and filter."""
         page = object.__new__(cls)
         object.__setattr__(page, "account_id", account_id)
         object.__setattr__(page, "row_filter", row_filter)
@@ -63,7 +63,7 @@ def checked_size(value: int | None, argument: str) -> int | None:
 
 
 def window_of(first: int | None, last: int | None, after: object | None, before: object | None) -> Window:
-    """One row more than was asked for, which tells whether the list goes on."""
+    """Returns a window of one row more than requested, which tells whether the list continues."""
     if first is not None and last is not None:
         raise BadUserInput("first and last cannot be combined")
     checked_size(first, "first")

@@ -1,1 +1,1 @@
-"""How the databases are reached: URLs, pools of connections, and snapshots that read in batches."""
+"""Connections: URLs, connection pools, and snapshots that read in batches."""

@@ -1,8 +1,7 @@
-"""The drivers' own connections, lent for reading, and for posting by single statements on PostgreSQL: a loan costs
-microseconds, and no round trip.
+"""Read pool: lends the drivers' own connections for reading and, on PostgreSQL, for posting by single statements.
 
-Nothing of a reader outlives its loan, as it sets nothing: so there is nothing to reset. A connection that was in a
-transaction, or that failed, is closed rather than lent again.
+Lending a connection costs microseconds and no round trip. Readers change no settings of a connection, so nothing needs
+to be reset. A connection that is in a transaction or has failed is closed instead of lent again.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from db.errors import CONNECTION_LOST, DatabaseUnavailable
 
 
 class Lendable(Protocol):
-    """asyncpg's connection, or one of SQLite."""
+    """A connection of asyncpg or of SQLite."""
 
     async def execute(self, statement: str, /) -> Any: ...
 
@@ -44,12 +43,12 @@ class ReadPool(Generic[Connection]):
         self._timeout_seconds = timeout_seconds
         self._free = size
         self._waiting: deque[asyncio.Future[None]] = deque()
-        """For one to become free, in turn. One that is handed over to them is not counted as free in between."""
+        """Callers that wait for a connection, in order. A connection handed to one of them is never counted as free."""
         self._idle: list[Connection] = []
         self._closed = False
 
     async def take(self) -> Connection:
-        """Raises DatabaseUnavailable when none becomes free in time, and what connecting raises."""
+        """Takes a connection. Raises DatabaseUnavailable if none becomes free in time, and errors of connecting."""
         if self._free:
             self._free -= 1
         else:
@@ -73,7 +72,7 @@ class ReadPool(Generic[Connection]):
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled() and turn.exception() is None:
-                # Handed over at the very moment that it was given up.
+                # The connection was handed over in the same moment in which the caller was cancelled.
                 self._hand_on()
             raise
         finally:

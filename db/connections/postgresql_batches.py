@@ -1,4 +1,4 @@
-"""Several reads of PostgreSQL as one statement, so that they cost one round trip and see one snapshot by themselves.
+"""PostgreSQL batches: several reads as one statement, which costs one round trip and sees one snapshot.
 
 Each read becomes a row of arrays, one for each of its columns, and the batch is the one row of all of them:
 
@@ -29,11 +29,11 @@ _PARAMETER: Final = re.compile(r"\$(\d+)")
 @dataclass(frozen=True, slots=True)
 class Compiled:
     text: str
-    """With its parameters as `$1`, `$2`, …."""
+    """Its parameters are `$1`, `$2`, …."""
     names: tuple[str, ...]
-    """Theirs, in that order."""
+    """Names of the parameters, in order."""
     constants: dict[str, Any]
-    """The values that the statement brings along itself."""
+    """Values of parameters that the statement itself contains."""
     processors: dict[str, Callable[[Any], Any]]
     width: int
     """Number of columns."""
@@ -46,7 +46,7 @@ class Compiled:
         return [given[name] for name in self.names]
 
 
-# A statement is made once for its shape and kept as long as the process lives, or made anew for one read.
+# A statement is either created once for its shape and kept, or created for a single read.
 @lru_cache(maxsize=1_024)
 def compiled(statement: Executable) -> Compiled:
     made = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
@@ -78,7 +78,7 @@ def batch_text(parts: tuple[Executable, ...]) -> str:
 async def run_batch(
     connection: asyncpg.Connection[Any], reads: Sequence[tuple[Executable, dict[str, Any]]]
 ) -> list[list[Any]]:
-    """The rows of each read, all of one moment."""
+    """Returns the rows of each read, all from one moment."""
     values = [value for statement, parameters in reads for value in compiled(statement).values(parameters)]
     if len(reads) == 1:
         return [await connection.fetch(compiled(reads[0][0]).text, *values)]
@@ -89,7 +89,7 @@ async def run_batch(
 
 
 def rows_of_batch(parts: Sequence[Executable], row: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
-    """The rows of each part."""
+    """Returns the rows of each part."""
     found = []
     start = 0
     for part in parts:

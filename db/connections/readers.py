@@ -1,4 +1,4 @@
-"""How each database answers what a snapshot asks for: in one statement where it can, and of one moment always."""
+"""Readers: how each database answers a snapshot's reads, in one statement if possible, and always from one moment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from db.errors import CONNECTION_LOST, NumberOutOfRange, translate, translated
 
 
 class WriteReader:
-    """Within a write transaction: it sees what that wrote and, of what it has not locked, what others committed."""
+    """Reads within a write transaction. Sees what the transaction wrote and, in unlocked rows, what others
+    committed."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self.is_postgresql = connection.dialect.name == "postgresql"
@@ -28,21 +29,21 @@ class WriteReader:
         return [(await self._connection.execute(one.statement, one.parameters)).fetchall() for one in batch]
 
     async def close(self) -> None:
-        """The connection is the writer's."""
+        """Does nothing, because the connection belongs to the writer."""
 
 
 Asked = TypeVar("Asked", bound=Lendable, contravariant=True)
 
 
 class BatchRunner(Protocol[Asked]):
-    """How a database is asked for several reads at once."""
+    """Runs several reads of a database at once."""
 
     is_postgresql: bool
     begin: str
-    """A read-only transaction that sees one moment."""
+    """Begins a read-only transaction that sees one moment."""
 
     async def run(self, connection: Asked, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        """What each found, all of one moment, in one round trip."""
+        """Returns the rows of each read, all from one moment, in one round trip."""
 
 
 class PostgresBatchRunner:
@@ -63,7 +64,7 @@ class SqliteBatchRunner:
         try:
             return await sqlite_batches.run_batch(connection, [(one.statement, one.parameters) for one in batch])
         except sqlite3.OperationalError as error:
-            # Its sums are of 64 bits: one that leaves them is the answer to its own read alone.
+            # SQLite's sums have 64 bits. If one overflows, only its own read fails.
             if len(batch) == 1 or not isinstance(translate(error), NumberOutOfRange):
                 raise
             if not connection.is_in_transaction():
@@ -80,7 +81,7 @@ class SqliteBatchRunner:
 
 
 class BriefReader(Generic[Connection]):
-    """For what one round trip answers: a single statement is a snapshot without any transaction."""
+    """Reads in one round trip: a single statement is a snapshot without a transaction."""
 
     def __init__(self, pool: ReadPool[Connection], runner: BatchRunner[Connection]) -> None:
         self.is_postgresql = runner.is_postgresql
@@ -106,7 +107,7 @@ class BriefReader(Generic[Connection]):
 
 
 class LongReader(Generic[Connection]):
-    """For any number of round trips: they are one transaction."""
+    """Reads in any number of round trips, which are one transaction."""
 
     def __init__(self, pool: ReadPool[Connection], runner: BatchRunner[Connection]) -> None:
         self.is_postgresql = runner.is_postgresql
@@ -132,7 +133,7 @@ class LongReader(Generic[Connection]):
             return
         try:
             if not self._busy:
-                # Shielded: a client that leaves must not leave its connection in the transaction.
+                # Shielded, so that a client that leaves does not leave its connection in the transaction.
                 await asyncio.shield(connection.execute("ROLLBACK"))
         except CONNECTION_LOST:
             self._busy = True
@@ -141,7 +142,7 @@ class LongReader(Generic[Connection]):
 
 
 class Readers(Generic[Connection]):
-    """The ways to read of one database."""
+    """Creates the readers of one database."""
 
     def __init__(self, pool: ReadPool[Connection], runner: BatchRunner[Connection]) -> None:
         self._pool = pool
@@ -154,7 +155,7 @@ class Readers(Generic[Connection]):
         return LongReader(self._pool, self._runner)
 
     async def one(self, wanted: Wanted) -> Rows:
-        """Outside any transaction."""
+        """Reads outside any transaction."""
         async with self._pool.lent() as connection:
             [rows] = await self._runner.run(connection, (wanted,))
         assert not isinstance(rows, Exception)

@@ -1,4 +1,4 @@
-"""Reading for one operation: what it asks for at the same time travels together, and all of it is of one moment."""
+"""Snapshots: the reads of one operation. Concurrent reads are sent together, and all reads see one moment."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from sqlalchemy import Executable
 from db.errors import DatabaseError, translated
 
 MAX_BATCH: Final = 16
-"""Statements sent as one: what an operation asks for beyond that is sent after it."""
+"""Maximum number of statements sent as one. Further statements are sent afterwards."""
 
 Rows = Sequence[Any]
 
 
 class SnapshotInconsistent(DatabaseError):
-    """More was asked for than one round trip can answer, in a snapshot that was to take no more."""
+    """A snapshot for one round trip was asked for more than one round trip can answer."""
 
 
 class SnapshotClosed(DatabaseError):
-    """Something was asked for after the end: whoever did goes on in the background, where its operation had failed."""
+    """A read was requested after the snapshot's end, by code that continues in the background after its operation
+    failed."""
 
 
 class Wanted(NamedTuple):
     statement: Executable
     parameters: dict[str, Any]
     immutable: bool = False
-    """What it finds is the same at any later moment: rows once seen never change nor go, and these were seen."""
+    """The result never changes: the rows exist, and stored rows are never changed or deleted."""
 
 
 Found = TypeVar("Found")
@@ -37,11 +38,11 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[Found]):
-    """What a snapshot is asked for."""
+    """A request to a snapshot."""
 
     wanted: Sequence[Wanted]
     made: Callable[[Sequence[Rows]], Found]
-    """Of the rows of each statement."""
+    """Computes the result from the rows of each statement."""
 
 
 class _Asked(NamedTuple):
@@ -54,14 +55,14 @@ class Reader(Protocol):
     is_postgresql: bool
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        """What each of the batch found."""
+        """Returns the rows of each read."""
 
     async def close(self) -> None:
         """Gives the connection back."""
 
 
 class NothingToRead:
-    """Reads nothing: of a snapshot that answers by what is known already."""
+    """Refuses all reads. For a snapshot whose answer is already known."""
 
     is_postgresql = True
 
@@ -74,19 +75,19 @@ class NothingToRead:
 
 
 class Snapshot:
-    """The reads of one operation. Nothing is taken from the pool before the first.
+    """The reads of one operation. Takes no connection before the first read.
 
-    What is asked for before the loop comes round again is read together, in one statement.
+    Reads that are requested in the same iteration of the event loop are sent together, in one statement.
     """
 
     def __init__(self, reader: Reader) -> None:
         self.is_postgresql = reader.is_postgresql
         self.reads = 0
-        """Round trips that were needed, except those of immutable data after the first."""
+        """Number of round trips, except those for immutable data after the first."""
         self.inconsistent = False
-        """It was to take one round trip and needed more: what it gave may not belong together."""
+        """Set if the snapshot needed more than its one round trip. Its results may then be inconsistent."""
         self.failure: Exception | None = None
-        """What the newest failed read raised, whoever waited for it. PostgreSQL commits nothing after one."""
+        """The error of the newest failed read. PostgreSQL commits nothing after an error."""
         self._reader = reader
         self._about_to_ask: list[Callable[[], None]] = []
         self._asked: list[_Asked] = []
@@ -101,12 +102,12 @@ class Snapshot:
         await self.close()
 
     def before_reading(self, ask: Callable[[], None]) -> None:
-        """Calls it before anything is read next: what gathers keys asks for all of them then."""
+        """Calls the function before the next read, so that it can request the keys that it has collected."""
         self._open()
         self._about_to_ask.append(ask)
 
     def ask(self, read: Read[Found], answered: Callable[[Found], None], failed: Callable[[Exception], None]) -> None:
-        """Calls one of the two when it was read."""
+        """Calls `answered` or `failed` when the read is done."""
         self._open()
         self._asked.append(_Asked(read, answered, failed))
 
@@ -119,9 +120,9 @@ class Snapshot:
         return await self.read(Read((Wanted(statement, parameters or {}),), _first))
 
     async def settled(self) -> None:
-        """Waits until all that was asked for is answered."""
+        """Waits until all requested reads are answered."""
         if self._about_to_read is not None:
-            # Whoever waits reads, which saves a task.
+            # The waiting task reads itself, which saves a task.
             self._about_to_read.cancel()
             self._about_to_read = None
             self._reading = reading = asyncio.get_running_loop().create_future()
@@ -136,7 +137,7 @@ class Snapshot:
 
     def _open(self) -> None:
         if self._closed:
-            # A connection that was taken now would never be given back.
+            # A connection taken now would never be given back.
             raise SnapshotClosed("the snapshot is closed")
         if self._reading is None and self._about_to_read is None:
             self._about_to_read = asyncio.get_running_loop().call_soon(self._begin_to_read)

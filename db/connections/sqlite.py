@@ -1,4 +1,4 @@
-"""Connections to a SQLite file: how each is set up, and those that are lent for reading."""
+"""SQLite connections: the settings of each, and the connections that are lent for reading."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Final
 import aiosqlite
 
 _KEPT_STATEMENTS: Final = 512
-"""Several reads travel as one, and each combination of them is prepared by itself."""
+"""Statements kept. Each combination of reads that are sent together is prepared separately."""
 
 
 def prepare(connection: Any) -> None:
-    """SQLAlchemy's or the driver's: they have no type in common."""
+    """Prepares a connection of SQLAlchemy or of the driver. The two have no common type."""
     cursor = connection.cursor()
-    # A commit that was acknowledged survives a power cut too: FULL, though WAL would allow NORMAL.
+    # FULL, although WAL would allow NORMAL, so that an acknowledged commit also survives a power cut.
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
@@ -29,7 +29,7 @@ def prepare(connection: Any) -> None:
 
 
 class SqliteConnection:
-    """Lent by a `ReadPool`. What it is asked for runs in a thread of its own."""
+    """A connection lent by a `ReadPool`. Its statements run in a separate thread."""
 
     def __init__(
         self, connection: aiosqlite.Connection, driver_connection: sqlite3.Connection, longest_seconds: float
@@ -40,7 +40,7 @@ class SqliteConnection:
         self._closed = False
 
     async def fetch(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """All its rows, of one turn of the thread."""
+        """Returns all rows, in one turn of the thread."""
         late = asyncio.get_running_loop().call_later(self._longest_seconds, self._driver_connection.interrupt)
         try:
             return list(await self._connection.execute_fetchall(statement, parameters))
@@ -57,7 +57,7 @@ class SqliteConnection:
         return self._closed
 
     def terminate(self) -> None:
-        """Without waiting for what runs: SQLite stops it at its next step."""
+        """Closes without waiting for the running statement: SQLite stops it at its next step."""
         self._closed = True
         self._driver_connection.interrupt()
         self._connection.stop()
@@ -68,8 +68,7 @@ class SqliteConnection:
 
 
 async def connect(file: Path, *, lock_seconds: float, longest_seconds: float) -> SqliteConnection:
-    """`lock_seconds`: how long a read waits for another program's lock on the file; `longest_seconds`: how long it
-    may take."""
+    """Connects. A read waits `lock_seconds` for another program's lock on the file, and may take `longest_seconds`."""
     opened: list[sqlite3.Connection] = []
 
     def open_it() -> sqlite3.Connection:

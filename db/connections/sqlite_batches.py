@@ -33,11 +33,11 @@ Decode = Callable[[Any], Any]
 
 
 class _Value(NamedTuple):
-    """Where the value of a parameter comes from."""
+    """The source of a parameter's value."""
 
     name: str
     place: int | None
-    """In a list of values."""
+    """The index in a list of values."""
     processor: Callable[[Any], Any] | None
 
     def of(self, given: dict[str, Any]) -> Any:
@@ -49,18 +49,18 @@ class _Value(NamedTuple):
 class _Compiled:
     text: str
     values: tuple[_Value, ...]
-    """Of its parameters, in their order."""
+    """Values of the parameters, in order."""
     constants: dict[str, Any]
-    """The values that the statement brings along itself."""
+    """Values of parameters that the statement itself contains."""
     columns: tuple[str, ...]
-    """What is gathered of each, by its name."""
+    """Names of the collected columns."""
     decodes: tuple[tuple[int, Decode], ...]
-    """Of the columns whose values JSON or SQLite has no type for."""
+    """Columns whose values have no type in JSON or SQLite."""
 
 
 @lru_cache(maxsize=1_024)
 def _compiled_with_names(statement: Executable) -> tuple[SQLCompiler, tuple[str, ...]]:
-    """With the names of the parameters that are lists."""
+    """Returns the compiled statement and the names of the parameters that are lists."""
     made = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
     assert isinstance(made, SQLCompiler)
     return made, tuple(name for name, bind in made.binds.items() if bind.expanding)
@@ -73,13 +73,13 @@ def _decode(of: TypeEngine[Any]) -> Decode | None:
 
 
 def _bytes(text: str) -> bytes | None:
-    """Of nothing SQLite makes the text that it makes of no bytes, which no column of ours holds."""
+    """Decodes hexadecimal text. SQLite's text is the same for null and for no bytes, and no column holds no bytes."""
     return bytes.fromhex(text) or None
 
 
 @lru_cache(maxsize=1_024)
 def _compiled(statement: Executable, lengths: tuple[int, ...]) -> _Compiled:
-    """`lengths` of its lists: each of their values is a parameter of its own."""
+    """Compiles the statement. `lengths` are the lengths of its lists, whose values are separate parameters."""
     made, lists = _compiled_with_names(statement)
     given: dict[str, Any] = dict.fromkeys(made.binds)
     given.update((name, [None] * length) for name, length in zip(lists, lengths, strict=True))
@@ -122,14 +122,14 @@ def _batch_text(parts: tuple[_Compiled, ...]) -> str:
 async def run_batch(
     connection: SqliteConnection, reads: Sequence[tuple[Executable, dict[str, Any]]]
 ) -> list[list[tuple[Any, ...]]]:
-    """The rows of each read, all of one moment."""
+    """Returns the rows of each read, all from one moment."""
     parts = tuple(_shaped(statement, parameters) for statement, parameters in reads)
     values: list[Any] = []
     for part, (_, parameters) in zip(parts, reads, strict=True):
         given = part.constants | parameters if part.constants else parameters
         values += [value.of(given) for value in part.values]
     if len(parts) == 1 and not parts[0].columns:
-        # A text that says nothing of its columns: rows as the driver has them.
+        # Without types of columns, so that rows come as the driver returns them.
         return [await connection.fetch(parts[0].text, values)]
     [row] = await connection.fetch(_batch_text(parts), values)
     return _rows_of_batch(parts, row)

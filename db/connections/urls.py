@@ -1,6 +1,6 @@
-"""Database URLs, and all that is read of them.
+"""Database URLs and their parameters.
 
-No refusal repeats a part of a URL: an odd character in a password moves it into whatever part comes next.
+No error repeats a part of a URL: a special character in a password moves the rest of it into another part.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert")
 
 
 def driver_url(url: str) -> URL:
-    """The URL with the asynchronous driver that this program uses; `ValueError` for any that it can't use."""
+    """Returns the URL with this program's asynchronous driver. Raises `ValueError` for URLs that it cannot use."""
     try:
         url.encode()
         parsed = make_url(url)
@@ -55,13 +55,13 @@ def _check_postgresql(url: URL) -> None:
         msg = f"unknown parameter in the PostgreSQL URL: allowed are {', '.join(_PARAMETERS)}"
         raise ValueError(msg)
     ports = connect_arguments(url).get("port", 5432)
-    # SQLAlchemy takes port 0 for none.
+    # SQLAlchemy takes port 0 for no port.
     if url.port == 0 or not all(1 <= port <= 65_535 for port in (ports if isinstance(ports, list) else [ports])):
         raise ValueError("the port of a PostgreSQL URL must be between 1 and 65535")
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """What asyncpg is to be called with; `ValueError` where a parameter does not fit."""
+    """Returns the arguments for asyncpg. Raises `ValueError` for an invalid parameter."""
     tls = _tls(url)
     try:
         _, found = url.get_dialect()().create_connect_args(url.difference_update_query(["sslmode", "sslrootcert"]))
@@ -72,7 +72,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def _tls(url: URL) -> str | ssl.SSLContext | None:
-    """libpq's `sslmode` and `sslrootcert` as asyncpg's `ssl`: a mode, or whom to trust."""
+    """Converts libpq's `sslmode` and `sslrootcert` to asyncpg's `ssl`: a mode, or the certificates to trust."""
     mode, certificates = url.query.get("sslmode"), url.query.get("sslrootcert")
     if mode is None and certificates is None:
         return None
@@ -84,13 +84,13 @@ def _tls(url: URL) -> str | ssl.SSLContext | None:
         return mode
     if certificates == SYSTEM_CERTIFICATES:
         if mode != "verify-full":
-            # Anybody can have a certificate that the system trusts, for a name of their own.
+            # Anybody can get a certificate that the system trusts, for a name of their own.
             raise ValueError("sslrootcert=system requires sslmode=verify-full")
         return ssl.create_default_context()
     try:
         context = ssl.create_default_context(cafile=str(certificates))
     except OSError:
         raise ValueError("the sslrootcert file has no readable certificates") from None
-    # As libpq has it: with certificates of one's own, `require` looks at them as `verify-ca` does.
+    # As in libpq: with a root certificate, `require` verifies as `verify-ca` does.
     context.check_hostname = mode == "verify-full"
     return context

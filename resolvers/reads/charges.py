@@ -30,7 +30,7 @@ def charge_filter(
     opened_gte: datetime | None = None,
     opened_lt: datetime | None = None,
 ) -> ChargeFilter:
-    """Raises BadUserInput for a range that is upside down or a refId of the wrong length."""
+    """Raises BadUserInput for an invalid range or a refId of invalid length."""
     if opened_gte is not None and opened_lt is not None and opened_lt < opened_gte:
         raise BadUserInput("openedAt has an invalid range: lt must not be before gte")
     by_run = state is not None or ref_type is not None or ref_id is not None
@@ -54,8 +54,8 @@ def _position(text: str | None, argument: str, account_id: int, digest: bytes) -
 class _Asked(Asked[ChargeRow]):
     """A page, and what lies beyond its cursors.
 
-    A charge that a cursor stands for may have left the list since, where that is one of a state: then it is no proof
-    that the list goes on there, and one charge is looked for.
+    If the list is filtered by state, a cursor's charge may have left the list. It then does not prove that the list
+    continues there, so one charge beyond the cursor is read.
     """
 
     def __init__(self, context: QueryContext, account_id: int, row_filter: ChargeFilter, stretch: Stretch) -> None:
@@ -108,7 +108,7 @@ async def charge(context: QueryContext, charge_id: str) -> ChargeRow:
 
 
 async def charge_of(context: QueryContext, row: TransactionRow) -> ChargeRow | None:
-    """The charge that a ledger row belongs to."""
+    """Returns the charge of a ledger row."""
     if row.ref_id is None or row.ref_type not in RESOURCES:
         return None
     return await context.loaders.charge.load((row.account_id, row.ref_type, row.ref_id))
@@ -117,7 +117,7 @@ async def charge_of(context: QueryContext, row: TransactionRow) -> ChargeRow | N
 async def charge_transactions(
     context: QueryContext, charge: ChargeRow, page_projection: PageProjection = ALL, **paging: Unpack[Paging]
 ) -> Page[TransactionRow]:
-    """The rows of one charge: the same list, with the same cursors, as the account's narrowed to its resource."""
+    """Returns the rows of a charge, with the cursors of the account's list filtered by the charge's resource."""
     row_filter = TransactionFilter(ref_type=charge.ref_type, ref_id=charge.ref_id)
     stretch = transactions.PAGER.stretch(charge.account_id, row_filter, page_projection, **paging)
     context.take_nested_rows(stretch.window.limit - 1)

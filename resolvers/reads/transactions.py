@@ -32,13 +32,13 @@ def transaction_filter(
     ref_id: str | None = None,
     search: str | None = None,
 ) -> TransactionFilter:
-    """Raises BadUserInput for a range that is upside down or a text of the wrong length."""
+    """Raises BadUserInput for an invalid range or a text of invalid length."""
     if created_gte is not None and created_lt is not None and created_lt < created_gte:
         raise BadUserInput("createdAt has an invalid range: lt must not be before gte")
     if amount_gte is not None and amount_lte is not None and amount_lte < amount_gte:
         raise BadUserInput("amount has an invalid range: lte must not be less than gte")
     return TransactionFilter(
-        # The rows that are about one kind of thing are read kind by kind, so all kinds are named then.
+        # Rows of one ref type are read kind by kind, so all kinds are listed.
         kinds=_kinds(types, sources, all_named=ref_type is not None and ref_id is None),
         created_gte=created_gte,
         created_lt=created_lt,
@@ -123,7 +123,7 @@ def prefetch_transaction(context: QueryContext, _key: None, id: str) -> None:  #
 
 
 def _key_in_scope(context: QueryContext, transaction_id: str) -> tuple[int, int]:
-    """Raises NotFound."""
+    """Returns the key of the row. Raises NotFound."""
     key = parse_transaction_id(transaction_id)
     if key is None or not covers(context.principal, key[0]):
         raise NotFound("there is no such transaction")
@@ -147,11 +147,11 @@ READ_TO_EXPLAIN: Final = (
     *("account_id", "seq", "type", "source", "amount_nanos", "balance_after_nanos"),
     *("ref_type", "ref_id", "corrects_seq", "period_start", "period_end"),
 )
-"""The columns of the row that an explanation is made of."""
+"""Columns of the row that an explanation needs."""
 
 
 async def explanation(context: QueryContext, row: TransactionRow) -> str:
-    """All is asked for before the first wait, so that what many rows are explained from is read together."""
+    """Explains a row. All data is requested before the first wait, so that many explanations are read together."""
     loaders, key = context.loaders, (row.account_id, row.seq)
     is_held = row.ref_type in HOLDABLE
     account = loaders.account.load(row.account_id)

@@ -34,7 +34,7 @@ def usage_filter(
     categories: Sequence[UsageCategory] | None = None,
     origins: Sequence[UsageOrigin] | None = None,
 ) -> UsageFilter:
-    """Raises BadUserInput for a range that is upside down or a list that is too long."""
+    """Raises BadUserInput for an invalid range or too many values in a list."""
     if day_gte is not None and day_lt is not None and day_lt < day_gte:
         raise BadUserInput("day has an invalid range: lt must not be before gte")
     if models is not None and len(models) > MAX_MODELS:
@@ -77,7 +77,7 @@ PageKey = tuple[int, UsageFilter]
 
 
 def prefetch_totals(context: QueryContext, page: PageKey) -> None:
-    """The count comes along with them."""
+    """Prefetches the totals, which include the count."""
     context.loaders.usage_totals.load(page)
 
 
