@@ -29,7 +29,7 @@ _PARAMETER: Final = re.compile(r"\$(\d+)")
 @dataclass(frozen=True, slots=True)
 class Compiled:
     text: str
-    """Its parameters are `$1`, `$2`, …."""
+    """The statement, with parameters `$1`, `$2`, …."""
     names: tuple[str, ...]
     """Names of the parameters, in order."""
     constants: dict[str, Any]
