@@ -98,7 +98,7 @@ def test_range_includes_both_ends(nanos: int) -> None:
 
 
 @pytest.mark.parametrize("nanos", [MAX_NANOS, MIN_NANOS])
-def test_one_beyond_either_end_is_out_of_range(nanos: int) -> None:
+def test_amounts_beyond_either_end_are_out_of_range(nanos: int) -> None:
     assert in_range(nanos, "the sum") == nanos
     with pytest.raises(BadUserInput):
         in_range(nanos + (1 if nanos > 0 else -1), "the sum")

@@ -31,12 +31,12 @@ async def _read(database: Database) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-async def test_everybody_has_a_turn(database_url: str, size: int) -> None:
+async def test_callers_take_turns_on_the_connections(database_url: str, size: int) -> None:
     async with pool_of(size, database_url) as database:
         await asyncio.gather(*(_read(database) for _ in range(50)))
 
 
-async def test_who_waits_too_long_is_told_and_takes_nothing_along(database_url: str) -> None:
+async def test_caller_that_waits_too_long_fails_and_takes_no_connection(database_url: str) -> None:
     async with pool_of(1, database_url) as database:
         async with database.snapshot() as snapshot:
             await snapshot.rows(_ONE)
@@ -45,7 +45,7 @@ async def test_who_waits_too_long_is_told_and_takes_nothing_along(database_url: 
         await _read(database)
 
 
-async def test_those_who_wait_may_leave(database_url: str) -> None:
+async def test_waiting_callers_may_be_cancelled(database_url: str) -> None:
     async with pool_of(1, database_url) as database:
         for _ in range(20):
             async with database.snapshot() as snapshot:

@@ -91,7 +91,7 @@ async def _in_one(snapshot: Snapshot, *wanted: Wanted) -> list[Any]:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(rows=ROWS)
-def test_values_come_back_as_they_were_written(rows: list[tuple[Any, ...]], tmp_path_factory: Any) -> None:
+def test_values_are_read_as_written(rows: list[tuple[Any, ...]], tmp_path_factory: Any) -> None:
     async def run() -> None:
         database = Database(DatabaseOptions(sqlite_url(tmp_path_factory.mktemp("odd") / "odd.db")))
         try:
@@ -122,7 +122,7 @@ def test_values_come_back_as_they_were_written(rows: list[tuple[Any, ...]], tmp_
     asyncio.run(run())
 
 
-async def test_a_list_may_be_of_any_length(database: Database) -> None:
+async def test_list_parameters_may_have_any_length(database: Database) -> None:
     async with database.write() as connection:
         await connection.execute(insert(_ODD), [{"id": number} for number in range(10)])
     statement = select(_ODD.c.id).where(_ODD.c.id.in_(bindparam("ids", expanding=True))).order_by(_ODD.c.id)
@@ -130,7 +130,7 @@ async def test_a_list_may_be_of_any_length(database: Database) -> None:
         assert await database.read(statement, {"ids": ids}) == [(one,) for one in sorted(ids) if one < 10]
 
 
-async def test_a_sum_out_of_range_is_the_answer_to_its_own_read(database: Database) -> None:
+async def test_overflowing_sum_fails_only_its_own_read(database: Database) -> None:
     async with database.write() as connection:
         await connection.execute(insert(_ODD), [{"id": number, "number": 2**62} for number in range(3)])
     count: Executable = select(func.count()).select_from(_ODD)
@@ -152,7 +152,7 @@ async def test_a_sum_out_of_range_is_the_answer_to_its_own_read(database: Databa
         await database.read(too_much)
 
 
-async def test_a_read_takes_no_longer_than_it_may(database: Database) -> None:
+async def test_slow_read_is_interrupted_at_the_time_limit(database: Database) -> None:
     for _ in range(3):
         before = monotonic()
         with pytest.raises(StatementTimeout):
@@ -161,7 +161,7 @@ async def test_a_read_takes_no_longer_than_it_may(database: Database) -> None:
     assert await database.read(select(literal(1))) == [(1,)]
 
 
-async def test_a_read_that_nobody_waits_for_is_stopped(database: Database) -> None:
+async def test_cancelled_read_is_stopped(database: Database) -> None:
     """The pool has two connections: a third read would wait for one that still counts."""
     for _ in range(3):
         reading = asyncio.create_task(database.read(_ENDLESS))
@@ -172,14 +172,14 @@ async def test_a_read_that_nobody_waits_for_is_stopped(database: Database) -> No
     assert await database.read(select(literal(1))) == [(1,)]
 
 
-async def test_nothing_is_written_by_a_read(database: Database) -> None:
+async def test_read_connections_cannot_write(database: Database) -> None:
     writing = sql("INSERT INTO odd (id) VALUES (1) RETURNING id").columns(id=Integer)
     with pytest.raises(sqlite3.OperationalError):
         await database.read(writing)
     assert await database.read(select(_ODD.c.id)) == []
 
 
-async def test_what_is_no_database_is_unavailable(tmp_path: Path) -> None:
+async def test_invalid_database_file_is_unavailable(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("no database" * 1_000)
     database = Database(DatabaseOptions(sqlite_url(file)))

@@ -39,7 +39,7 @@ GUIDE = (ROOT / "docs/configuration.md").read_text().split("## Database URLs")[1
         *("postgresql://u@h/d?sslmode=require&sslrootcert=/s3cr3t", "oracle://u:s3cr3t@h/d"),
     ],
 )
-def test_a_url_that_can_t_be_used_is_refused_without_repeating_it(url: str) -> None:
+def test_unusable_url_error_does_not_repeat_the_url(url: str) -> None:
     with pytest.raises(ValueError) as caught:
         driver_url(url)
     assert type(caught.value) is ValueError
@@ -47,7 +47,7 @@ def test_a_url_that_can_t_be_used_is_refused_without_repeating_it(url: str) -> N
     assert caught.value.__cause__ is None
 
 
-def test_the_guide_s_urls_and_modes_are_those_that_are_taken() -> None:
+def test_documented_urls_and_modes_are_accepted() -> None:
     urls = re.findall(r"^\| `(\w+://\S+)` ", GUIDE, re.MULTILINE)
     assert len(urls) == 4
     for url in urls:
@@ -112,7 +112,7 @@ async def _refusal(url: str) -> str:
     return ""
 
 
-async def test_sslmode_and_sslrootcert_mean_what_they_mean_to_libpq(
+async def test_sslmode_and_sslrootcert_work_as_in_libpq(
     postgres_server: Postgres, postgres_template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = _certificate(tmp_path)
