@@ -192,7 +192,7 @@ _DRIVERS_ERRORS: Final = (
 )
 
 
-class translated:  # noqa: N801  a context manager; of a generator, each read would take four times as long to enter it
+class translated:  # noqa: N801  a context manager; a generator would take four times as long to enter
     """Replaces an error of a driver by the error of this module."""
 
     __slots__ = ()

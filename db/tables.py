@@ -313,7 +313,7 @@ api_keys = Table(
 )
 
 tokens = Table(
-    "tickets",  # the name that the table was created with
+    "tickets",  # its original name
     metadata,
     Column("digest", LargeBinary(), nullable=False),
     Column("purpose", name(), nullable=False),

@@ -74,7 +74,7 @@ def _leaf_coercer(leaf: GraphQLLeafType) -> Read:
     def read(value: Any) -> Any:
         try:
             return leaf.coerce_input_value(value)
-        except Exception:  # noqa: BLE001  graphql-core makes the error
+        except Exception:  # noqa: BLE001  graphql-core creates the error
             return Undefined
 
     return read

@@ -36,7 +36,7 @@ class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
             async with around_field(self.context_value):
                 value = super().execute_field(parent_type, source, details, path, position)
                 return await value if isawaitable(value) else value
-        except Exception as error:  # noqa: BLE001  the field's own, or that of what it was run within
+        except Exception as error:  # noqa: BLE001  the error of the field or of its context manager
             field = self.schema.get_field(parent_type, details[0].node.name.value)
             assert field is not None, "the document is valid"
             return self.handle_field_error(error, field.type, details, path)

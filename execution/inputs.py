@@ -142,7 +142,7 @@ class Arguments:
                 self.constant = self._made(VariableValues({}, {}))
             elif self._all_direct():
                 self._others = self._without_variables()
-        except Exception:  # noqa: BLE001, S110  an argument is refused: seen when it is run
+        except Exception:  # noqa: BLE001, S110  each run reports the invalid argument
             pass
 
     def _without_variables(self) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ def is_strict(coerce: Callable[[Any], Any]) -> bool:
         for value in (None, Undefined, ValueError("text"), coroutine):
             try:
                 coerce(value)
-            except Exception:  # noqa: BLE001, S112  that is what is asked
+            except Exception:  # noqa: BLE001, S112  refusing the value is the expected result
                 continue
             return False
     finally:

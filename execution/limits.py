@@ -120,7 +120,7 @@ class _Measure:
 
     def _fragment(self, name: str) -> _Size:
         if name not in self._known:
-            self._known[name] = _NOTHING  # ends circles, which validation refuses anyway
+            self._known[name] = _NOTHING  # ends cycles, which validation refuses anyway
             fragment = self._fragments.get(name)
             if fragment is not None:
                 inner = self._selections(fragment.selection_set)

@@ -33,7 +33,7 @@ class Begun:
                 # Nobody waits any more. The coroutine may already be closed, because both may be abandoned at once.
                 self._coroutine.close()
                 raise
-            except BaseException as error:  # noqa: BLE001  cancellation too goes to the coroutine, as by `await`
+            except BaseException as error:  # noqa: BLE001  the coroutine gets cancellation too, as with `await`
                 try:
                     waits_for = self._coroutine.throw(error)
                 except StopIteration as stop:

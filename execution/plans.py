@@ -59,7 +59,7 @@ class Selection:
         later = self.later
         try:
             serialized = {} if self.quick is None else self.quick(source)
-        except Exception:  # noqa: BLE001  made again, and reported, field by field
+        except Exception:  # noqa: BLE001  repeated and reported field by field
             serialized, later = {}, self._fields
         waiting: list[tuple[str, Any]] = []
         for field in later:
@@ -82,7 +82,7 @@ class Selection:
                 async with around_field(run.context, may_read=field.may_read_below):
                     value = field.execute(run, source, path)
                     serialized[field.key] = await value if is_pending(value) else value
-            except Exception as error:  # noqa: BLE001  the field's own, or that of what it was run within
+            except Exception as error:  # noqa: BLE001  the error of the field or of its context manager
                 field.failed(run, error, path)
                 serialized[field.key] = None
         return serialized
@@ -264,7 +264,7 @@ class Completion:
         if self.quick is not None:
             try:
                 return self.quick(value)
-            except Exception:  # noqa: BLE001, S110  made again, and reported, below
+            except Exception:  # noqa: BLE001, S110  repeated and reported below
                 pass
         return self.walk(run, field, value, path)
 
@@ -316,7 +316,7 @@ def _is_quickly(is_type_of: Callable[[Any, Any], Any], value: Any) -> bool:
     used."""
     try:
         return is_type_of(value, None) is True
-    except Exception:  # noqa: BLE001  it did look
+    except Exception:  # noqa: BLE001  it used the info
         return False
 
 

@@ -106,7 +106,7 @@ class SubtreeWriter:
     def built(self) -> dict[str, Any]:
         """Compiles the functions and returns them by name."""
         space = dict(self._scope.names)
-        exec("\n".join(self._functions), space)  # noqa: S102  nothing of a client's is in it but names that were parsed
+        exec("\n".join(self._functions), space)  # noqa: S102  the only input from clients is parsed names
         return space
 
     def _function(self, prefix: str, lines: Sequence[str]) -> str:

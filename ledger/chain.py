@@ -1,8 +1,8 @@
 """The hash chain: each row's SHA-256 covers the row before it, so a changed or dropped row is always noticed.
 
-A row's canonical text is a JSON array of its columns as REST prints them, in the order below, without white
-space and with non-ASCII characters as they are. `hash = SHA-256(previous hash + UTF-8 of the text)`; the hash
-before row 1 is 32 zero bytes. A customer can check an export with nothing but this paragraph.
+A row's canonical text is a JSON array of its columns, serialized as in REST, in the order below, without white space
+and with unescaped non-ASCII characters. `hash = SHA-256(previous hash + UTF-8 of the text)`; the hash before row 1 is
+32 zero bytes. This paragraph is all that a customer needs to check an export.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class GroupCommit:
         if waiting.tries == _MAX_TRIES:
             waiting.give(None)
             return
-        pause = _FIRST_PAUSE_SECONDS * 2 ** (waiting.tries - 1) * uniform(0.5, 1.5)  # noqa: S311  so that two don't meet again
+        pause = _FIRST_PAUSE_SECONDS * 2 ** (waiting.tries - 1) * uniform(0.5, 1.5)  # noqa: S311  avoids meeting again
         asyncio.get_running_loop().call_later(pause, self._let_wait, waiting)
 
     async def _changes(

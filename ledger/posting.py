@@ -154,5 +154,5 @@ class Ledger:
             except LockUnavailable:
                 if asyncio.get_running_loop().time() + pause > until:
                     raise
-            await asyncio.sleep(pause * uniform(0.5, 1.5))  # noqa: S311  so that two don't meet again
+            await asyncio.sleep(pause * uniform(0.5, 1.5))  # noqa: S311  avoids meeting again
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

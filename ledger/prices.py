@@ -3,16 +3,16 @@
 The price file is TOML, a table for each model, named exactly as in the log:
 
     [models."m-large"]
-    input_usd_per_million = 1.25        # tokens; 0 if left out
+    input_usd_per_million = 1.25        # tokens; 0 if omitted
     output_usd_per_million = 10
-    usd_per_call = 0.0004               # for images and the like; 0 if left out
+    usd_per_call = 0.0004               # for images and the like; 0 if omitted
 
     [models."ChatGPT"]
     price_as = "gpt-3.5-turbo"          # another table of this file, or a model that genai-prices knows
 
-Numbers are read as exact decimals, never as floats. A model of the file hides one that genai-prices knows.
-genai-prices is asked for the price at the request's own time, so off-peak hours and price changes count; where
-prices have steps, those of the request's input tokens count. No network is used: the table is the installed one.
+Numbers are read as exact decimals, never as floats. A model in the file takes precedence over one in genai-prices.
+genai-prices gives the price at the request's own time, so off-peak hours and price changes apply. If prices have steps,
+the request's input tokens determine the step. No network is used: the price table is the installed one.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Loader(_Gathering[Key, Found]):
     def _ask(self, keys: list[Key]) -> None:
         try:
             read = self._read(keys)
-        except Exception as error:  # noqa: BLE001  it is the answer to all of them
+        except Exception as error:  # noqa: BLE001  each of the keys gets the error
             self._failed(keys, error)
         else:
             self._snapshot.ask(read, partial(self._answered, keys), partial(self._failed, keys))
@@ -116,7 +116,7 @@ class TransactionLoader(Loader[tuple[int, int], TransactionRow | None]):
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # prefetched rows may not be waited for: no warning then
+        future.exception()  # avoids a warning if nobody waits for prefetched rows
 
 
 class GroupedLoader(Generic[Arguments, Found]):

@@ -174,7 +174,7 @@ class Snapshot:
         try:
             with translated():
                 return await self._reader.read(batch)
-        except Exception as error:  # noqa: BLE001  it is the answer to all of them
+        except Exception as error:  # noqa: BLE001  each of the reads gets the error
             self.inconsistent = self.inconsistent or isinstance(error, SnapshotInconsistent)
             self.failure = error
             return [error] * len(batch)
@@ -199,7 +199,7 @@ def _answer(asked: _Asked, found: Sequence[Rows | Exception]) -> None:
         rows.append(one)
     try:
         asked.answered(asked.read.made(rows))
-    except Exception as error:  # noqa: BLE001  whoever asked reports it
+    except Exception as error:  # noqa: BLE001  the caller reports it
         asked.failed(error)
 
 

@@ -62,7 +62,7 @@ class SqliteConnection:
         self._driver_connection.interrupt()
         self._connection.stop()
 
-    async def close(self, *, timeout: float) -> None:  # noqa: ASYNC109  as asyncpg's
+    async def close(self, *, timeout: float) -> None:  # noqa: ASYNC109  same signature as asyncpg
         self._closed = True
         await self._connection.close()
 

@@ -19,8 +19,8 @@ def _timestamp() -> sa.types.TypeEngine[datetime]:
     return sa.DateTime(timezone=True).with_variant(EpochMicroseconds(), "sqlite")
 
 
-# Without statistics SQLite believes that an account has ten rows, and walks its whole ledger for those of one resource
-# though an index has them. This is the shape of a large ledger: all rows, and those of each beginning of the index.
+# Without statistics SQLite assumes that an account has ten rows, and scans its whole ledger for the rows of a resource
+# although there is an index. These are statistics of a large ledger: all rows, then rows per prefix of the index.
 _SQLITE_STATISTICS = {
     "transactions": {
         "transactions": "1000000 10000 1",
@@ -50,17 +50,17 @@ _IF_UNKNOWN = sa.text(
 
 
 def _describe_to_sqlite() -> None:
-    op.execute("ANALYZE sqlite_master")  # makes the table of statistics, and none
+    op.execute("ANALYZE sqlite_master")  # creates the table of statistics without any
     for table, indexes in _SQLITE_STATISTICS.items():
         for index, shape in indexes.items():
-            # What was counted there is left as it is.
+            # Existing statistics are kept.
             op.execute(_IF_UNKNOWN.bindparams(table=table, index=index, shape=shape))
-    op.execute("ANALYZE sqlite_master")  # has them read
+    op.execute("ANALYZE sqlite_master")  # reloads the statistics
 
 
 def upgrade() -> None:
     op.add_column("holds", sa.Column("expired_at", _timestamp(), nullable=True))
-    # Of a hold that was settled after it had expired, nothing says when that was.
+    # If a hold was settled after it expired, the time of its expiry is unknown.
     op.execute("UPDATE holds SET expired_at = settled_at WHERE state = 'expired'")
     settled = sa.text("settled_seq IS NOT NULL")
     op.create_index(

@@ -23,8 +23,8 @@ def _timestamp() -> sa.types.TypeEngine[datetime]:
     return sa.DateTime(timezone=True).with_variant(EpochMicroseconds(), "sqlite")
 
 
-# Stripe is asked about every customer there is, by the worker. Until then a customer has a card if it must have saved
-# one: it paid by auto-recharge, or it is the account's only one and a top-up was credited.
+# The worker asks Stripe about every existing customer. Until then a customer has a card if it must have saved one:
+# it paid by auto-recharge, or it is the account's only customer and a top-up was credited.
 _GUESS = """
     UPDATE stripe_customers SET has_card = true
     WHERE id IN (SELECT customer FROM recharge_attempts WHERE state = 'succeeded' AND customer IS NOT NULL)

@@ -35,7 +35,7 @@ def upgrade() -> None:
     op.execute(restore)
 
 
-# As 0001 made them.
+# As in migration 0001.
 _POSTGRESQL_GUARD = (
     "ALTER TABLE transactions DISABLE TRIGGER transactions_refuse_change",
     "ALTER TABLE transactions ENABLE ALWAYS TRIGGER transactions_refuse_change",
