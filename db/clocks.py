@@ -21,7 +21,7 @@ SERVER_TIME: Final = func.clock_timestamp(type_=DateTime(timezone=True))
 
 
 _SERVER_CLOCK: Final = select(SERVER_TIME)
-_LOCK_BRIEFLY: Final = select(
+_LIMIT_LOCK_WAITS: Final = select(
     SERVER_TIME, func.set_config("lock_timeout", bindparam("milliseconds", type_=String()), true())
 )
 _NEWEST_ROW: Final = select(func.max(tables.accounts.c.head_at, type_=tables.timestamp()))
@@ -56,11 +56,11 @@ async def read_server_clock(database: Database, clock: Clock) -> ClockReading:
     return reading_between(before, server, clock())
 
 
-async def lock_briefly(connection: AsyncConnection, seconds: float, clock: Clock) -> ClockReading:
+async def limit_lock_waits(connection: AsyncConnection, seconds: float, clock: Clock) -> ClockReading:
     """Limits each wait for a lock in this transaction, and reads the server's clock in the same statement. PostgreSQL
     only."""
     before = clock()
-    server = (await connection.execute(_LOCK_BRIEFLY, {"milliseconds": str(round(seconds * 1000))})).one()[0]
+    server = (await connection.execute(_LIMIT_LOCK_WAITS, {"milliseconds": str(round(seconds * 1000))})).one()[0]
     return reading_between(before, server, clock())
 
 

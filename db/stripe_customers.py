@@ -82,7 +82,7 @@ async def link_customer(
     return found
 
 
-async def put_news(connection: WriteConnection, customer: str, **changed: Any) -> None:
+async def update_customer(connection: WriteConnection, customer: str, **changed: Any) -> None:
     """Sets columns of the customer, such as `has_card` and `ask_at`, from an event."""
     await connection.execute(update(_CUSTOMER).where(_CUSTOMER.c.id == customer).values(**changed))
 
@@ -93,7 +93,7 @@ async def schedule_card_lookups(connection: WriteConnection, account_id: int, no
     await connection.execute(update(_CUSTOMER).where(*without).values(ask_at=now))
 
 
-async def put_answer(
+async def store_answer(
     connection: WriteConnection, asked: StripeCustomerRow, *, has_card: bool, deleted_at: datetime | None
 ) -> None:
     """Stores Stripe's answer, unless an event reported a change since the row was read."""

@@ -37,7 +37,7 @@ def attribute_of(definition: StrawberryField) -> str | None:
 def method_of(definition: StrawberryField) -> Callable[[Any], Any] | None:
     """Returns a function that takes only the source and returns the field's value without waiting, if there is one."""
     if definition.is_subscription:
-        return _itself
+        return _identity
     resolver = definition.base_resolver
     if resolver is None or resolver.is_async or definition.arguments:
         return None
@@ -46,7 +46,7 @@ def method_of(definition: StrawberryField) -> Callable[[Any], Any] | None:
     return resolver.wrapped_func  # type: ignore[return-value]
 
 
-def _itself(event: Any) -> Any:
+def _identity(event: Any) -> Any:
     """Returns the event itself as the field's value: a subscription's resolver returned the events."""
     return event
 

@@ -153,15 +153,15 @@ def converter(type_: Any, config: StrawberryConfig, scalars: Mapping[object, obj
     if isinstance(type_, LazyType):
         return converter(type_.resolve_type(), config, scalars)
     if isinstance(type_, StrawberryEnumDefinition) or has_enum_definition(type_):
-        return _itself
+        return _identity
     if has_object_definition(type_):
         return _object_converter(type_, config, scalars)
     if type_ in (str, int, float, bool, strawberry.ID) or type_ in scalars:
-        return _itself
+        return _identity
     raise Unconvertible
 
 
-def _itself(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 

@@ -191,10 +191,10 @@ class Batch:
     def account_ids(self) -> Set[int]:
         return self.keys.accounts
 
-    def knows_a_call(self, calls: Mapping[CallKey, IdempotencyRow]) -> bool:
+    def has_known_call(self, calls: Mapping[CallKey, IdempotencyRow]) -> bool:
         return not self.keys.calls.isdisjoint(calls)
 
-    async def carried_out(self, states: AccountStates, connection: WriteConnection | None = None) -> list[Outcome]:
+    async def carry_out(self, states: AccountStates, connection: WriteConnection | None = None) -> list[Outcome]:
         """Carries out the postings and returns their outcomes. An error leaves the changes made before it in the
         states.
 

@@ -83,12 +83,12 @@ class _EndedHolds(ABC):
             # The instance's service or another worker may have changed the hold since the keys were read.
             if hold is None or hold.state != ChargeState.OPEN or hold.period_end > self._clock() - self._delay:
                 return False
-            return await self._act(transaction, hold)
+            return await self._process(transaction, hold)
 
         return await self._ledger.within(work, [key[0]], patience_seconds=self._patience_seconds)
 
     @abstractmethod
-    async def _act(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
+    async def _process(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
         """Returns whether the hold was ended. Its account is locked."""
 
 
@@ -105,7 +105,7 @@ class CycleSettlement(_EndedHolds):
         """Processes all cycles that are over. Returns how many."""
         return await self._run(instances.ended_cycles)
 
-    async def _act(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
+    async def _process(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
         connection = transaction.connection
         instance = await _renewed_instance(connection, hold)
         if instance is None:
@@ -135,7 +135,7 @@ class HoldExpiry(_EndedHolds):
     async def run(self) -> int:
         return await self._run(instances.abandoned_holds)
 
-    async def _act(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
+    async def _process(self, transaction: LedgerTransaction, hold: HoldRow) -> bool:
         if await _renewed_instance(transaction.connection, hold) is not None:
             return False
         ref = Ref(RefType(hold.ref_type), hold.ref_id)

@@ -157,7 +157,7 @@ class GroupCommit:
             stored = await open_unlocked(connection, keys, self._watch.clock)
             self._watch.check(stored.clock)
             states = AccountStates(stored)
-            answers = [await _carried_out(one.batch, states) for one in group]
+            answers = [await _outcome(one.batch, states) for one in group]
             changes = states.changes()
             stale: set[int] = set()
             if changes.heads:  # pragma: no branch  the end of `async with`
@@ -166,12 +166,12 @@ class GroupCommit:
         return answers, account_ids - stale, changes.posted_accounts - stale
 
 
-async def _carried_out(batch: Batch, states: AccountStates) -> list[Outcome] | BillingError | None:
-    if batch.knows_a_call(states.calls):
+async def _outcome(batch: Batch, states: AccountStates) -> list[Outcome] | BillingError | None:
+    if batch.has_known_call(states.calls):
         return None
     mark = states.mark(batch.account_ids)
     try:
-        return await batch.carried_out(states)
+        return await batch.carry_out(states)
     except BillingError as refusal:
         states.undo(mark)
         return refusal

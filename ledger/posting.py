@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import uniform
 from typing import Final, TypeVar
 
-from db.clocks import lock_briefly
+from db.clocks import limit_lock_waits
 from db.clocks import utc_now as utc_now
 from db.connections.snapshots import Snapshot
 from db.database import Database, WriteConnection
@@ -41,7 +41,7 @@ async def _posted(connection: WriteConnection, batch: Batch, watch: ClockWatch) 
     stored = await open_locked(connection, batch.keys, watch.clock)
     watch.check(stored.clock)
     states = AccountStates(stored)
-    outcomes = await batch.carried_out(states, connection)
+    outcomes = await batch.carry_out(states, connection)
     await keep_locked(connection, stored, states.changes())
     return outcomes
 
@@ -117,11 +117,11 @@ class Ledger:
         The work may be run again, so it must have no effect outside the transaction. `account_ids` are the accounts
         that it locks, as far as they are known: calls on one account take turns.
         """
-        async with self.left_open(work, account_ids, patience_seconds=patience_seconds) as (_, result):
+        async with self.open_transaction(work, account_ids, patience_seconds=patience_seconds) as (_, result):
             return result
 
     @asynccontextmanager
-    async def left_open(
+    async def open_transaction(
         self, work: Work[Result], account_ids: Collection[int] = (), *, patience_seconds: float | None = None
     ) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
         """Does the work and leaves its transaction open for reads in the block. Commits at the end of the block.
@@ -133,16 +133,16 @@ class Ledger:
         async with AsyncExitStack() as ends:
             await ends.enter_async_context(self._turns.taken(account_ids))
             patience = self._database.lock_timeout_seconds if patience_seconds is None else patience_seconds
-            yield await self._begun(work, ends, asyncio.get_running_loop().time() + patience)
+            yield await self._begin(work, ends, asyncio.get_running_loop().time() + patience)
 
-    async def _begun(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
+    async def _begin(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
         pause, conflicts = _FIRST_PAUSE_SECONDS, 0
         while True:
             try:
                 async with AsyncExitStack() as attempt:
                     connection = await attempt.enter_async_context(self._database.write())
                     if self._database.is_postgresql:
-                        self._watch.check(await lock_briefly(connection, _LOCK_SECONDS, self._watch.clock))
+                        self._watch.check(await limit_lock_waits(connection, _LOCK_SECONDS, self._watch.clock))
                     transaction = LedgerTransaction(connection, self._clock, self._watch)
                     result = await work(transaction)
                     ends.push_async_exit(attempt.pop_all())

@@ -28,7 +28,7 @@ from ledger.money import format_nanos
 from ledger.posting import Clock, utc_now
 from ledger.recharges import DAILY_LIMIT, NO_CARD, AttemptState, RechargeState, end, fail, locked
 from ledger.stripe.api import NewPayment, Payment, StripeApi
-from ledger.stripe.customers import learn, paying
+from ledger.stripe.customers import paying, store_cards
 from ledger.stripe.failures import PaymentFailed, StripeRefused, StripeUnavailable, TooManyRequests
 
 log = structlog.get_logger()
@@ -204,7 +204,7 @@ class RechargePayments:
         customer = await stripe_customers.read_customer(self._database, attempt.customer)
         cards = await self._api.cards_of(attempt.customer)
         async with self._database.write() as connection:
-            await learn(connection, customer, cards, self._clock())
+            await store_cards(connection, customer, cards, self._clock())
         return cards.payment_method
 
     async def _claim(self, attempt: RechargeAttemptRow, method: str) -> RechargeAttemptRow | None:

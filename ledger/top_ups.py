@@ -165,7 +165,7 @@ class TopUps:
             # The customer may have been deleted at Stripe. The worker finds out, and the next top-up creates another
             # customer.
             async with self._database.write() as connection:
-                await stripe_customers.put_news(connection, customer, ask_at=self._clock())
+                await stripe_customers.update_customer(connection, customer, ask_at=self._clock())
             raise
 
     async def _customer(self, api: StripeApi, account_id: int) -> str:

@@ -48,7 +48,7 @@ async def begin_session(request: web.Request) -> web.Response:
     token = await tokens.issue(principal, Purpose.STREAM, LIFETIME)
     former = request.cookies.get(COOKIE)
     if former is not None:
-        await tokens.give_up(former)
+        await tokens.delete(former)
     response = web.Response(status=204)
     response.set_cookie(
         COOKIE,
@@ -67,7 +67,7 @@ async def end_session(request: web.Request) -> web.Response:
     _check_page(request)
     token = request.cookies.get(COOKIE)
     if token is not None:
-        await request.app[SERVICES].tokens.give_up(token)
+        await request.app[SERVICES].tokens.delete(token)
     response = web.Response(status=204)
     response.del_cookie(COOKIE, path=_SENT_TO, secure=_is_https(request), httponly=True, samesite="Strict")
     return response

@@ -51,7 +51,7 @@ class _RolledBack(Exception):
     """Rolls back a strict import."""
 
 
-def _keep_quiet(*_: object) -> None:
+def _ignore(*_: object) -> None:
     pass
 
 
@@ -63,8 +63,8 @@ class Importer:
         prices: Prices,
         clock: Clock = utc_now,
         *,
-        on_refusals: Callable[[str, Sequence[Refusal]], None] = _keep_quiet,
-        on_bytes: Callable[[int], None] = _keep_quiet,
+        on_refusals: Callable[[str, Sequence[Refusal]], None] = _ignore,
+        on_bytes: Callable[[int], None] = _ignore,
     ) -> None:
         """`on_bytes` is called with the number of bytes read. With `strict`, every byte is read and reported twice."""
         self._database = database

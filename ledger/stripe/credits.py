@@ -15,7 +15,7 @@ from ledger.kinds import RefType, TransactionType
 from ledger.money import format_nanos
 from ledger.posting import LedgerTransaction
 from ledger.stripe.booking import Booking
-from ledger.stripe.customers import note_card
+from ledger.stripe.customers import record_card
 from ledger.stripe.notices import (
     ChargeRefunded,
     Concern,
@@ -63,7 +63,7 @@ class _Crediting(Booking):
         await top_ups.complete_top_up(self._connection, paid.session, self._now)
         if applied.payment_intent is not None and paid.customer is not None:
             # Checkout saved the card.
-            await note_card(self._connection, account_id, paid.customer, self._now, paid_at=self._now)
+            await record_card(self._connection, account_id, paid.customer, self._now, paid_at=self._now)
         return applied
 
     async def unpaid_session(self, unpaid: UnpaidSession) -> Verdict:
@@ -76,13 +76,13 @@ class _Crediting(Booking):
             return Ignored(f"the customer {changed.customer} is not linked to an account")
         match changed.change:
             case CustomerChange.CARD_SAVED:
-                await note_card(self._connection, account_id, changed.customer, self._now)
+                await record_card(self._connection, account_id, changed.customer, self._now)
             case CustomerChange.CARD_REMOVED:
                 # Another card may still be saved.
                 await stripe_customers.put_news(self._connection, changed.customer, ask_at=self._now)
             case CustomerChange.DELETED:  # pragma: no branch  the last kind
                 gone = {"deleted_at": self._now, "has_card": False, "ask_at": None}
-                await stripe_customers.put_news(self._connection, changed.customer, **gone)
+                await stripe_customers.update_customer(self._connection, changed.customer, **gone)
         return Applied(account_id)
 
     async def recharge(self, paid: Recharge) -> Verdict:

@@ -33,21 +33,21 @@ def paying(customers: Sequence[StripeCustomerRow]) -> StripeCustomerRow | None:
     return next((one for one in customers if one.deleted_at is None), None)
 
 
-async def note_card(
+async def record_card(
     connection: WriteConnection, account_id: int, customer: str, now: datetime, **more: datetime
 ) -> None:
     """Records from an event that a card was saved, so that auto-recharge stops waiting for a card."""
     await recharges.forget_failure(connection, account_id, NO_CARD)
-    await stripe_customers.put_news(connection, customer, has_card=True, ask_at=now, **more)
+    await stripe_customers.update_customer(connection, customer, has_card=True, ask_at=now, **more)
 
 
-async def learn(connection: WriteConnection, asked: StripeCustomerRow, cards: Cards, now: datetime) -> None:
+async def store_cards(connection: WriteConnection, asked: StripeCustomerRow, cards: Cards, now: datetime) -> None:
     """Stores Stripe's answer about the customer."""
     has_card = cards.payment_method is not None
     if has_card:
         await recharges.forget_failure(connection, asked.account_id, NO_CARD)
     deleted_at = (asked.deleted_at or now) if cards.is_deleted else None
-    await stripe_customers.put_answer(connection, asked, has_card=has_card, deleted_at=deleted_at)
+    await stripe_customers.store_answer(connection, asked, has_card=has_card, deleted_at=deleted_at)
 
 
 class SavedCards:
@@ -68,7 +68,7 @@ class SavedCards:
                 log.warning("Stripe does not report which cards are saved", reason=str(error))
                 break
             async with self._database.write() as connection:
-                await learn(connection, customer, cards, self._clock())
+                await store_cards(connection, customer, cards, self._clock())
             done += 1
         return done
 

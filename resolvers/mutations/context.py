@@ -61,7 +61,7 @@ class MutationContext(QueryContext):
         ends, self._ends = self._ends, None
         assert ends is not None, "a field of a mutation acts once"
         account_ids = () if account_id is None else (account_id,)
-        transaction, result = await ends.enter_async_context(self._ledger.left_open(work, account_ids))
+        transaction, result = await ends.enter_async_context(self._ledger.open_transaction(work, account_ids))
         self.snapshot = transaction.snapshot()
         await ends.enter_async_context(_raise_failed_read(self.snapshot))
         self.loaders = Loaders(self.snapshot)

@@ -97,8 +97,8 @@ async def test_issue_fails_if_the_key_ended_in_the_meantime(
 
 async def test_deleted_token_is_invalid(desk: Desk, made: Tokens, principal: Principal) -> None:
     token, other = [await made.issue(principal, Purpose.STREAM, HOUR) for _ in range(2)]
-    await made.give_up(token)
-    await made.give_up("nothing")
+    await made.delete(token)
+    await made.delete("nothing")
     await _refused(made, token, Purpose.STREAM)
     assert (await made.redeem(other, Purpose.STREAM)).principal == principal
 

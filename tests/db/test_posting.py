@@ -46,7 +46,7 @@ async def _keeps(desk: Desk, others: Desk, meanwhile: Meanwhile | None) -> bool:
     async with desk.database.lent() as connection:
         stored = await open_unlocked(connection, batch.keys)
         states = AccountStates(stored)
-        await batch.carried_out(states)
+        await batch.carry_out(states)
         changes = states.changes()
         if meanwhile is not None:
             await meanwhile(others, second)

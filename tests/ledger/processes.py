@@ -36,7 +36,7 @@ class MortalLedger(Ledger):
     """How many it lives for."""
 
     @asynccontextmanager
-    async def left_open(
+    async def open_transaction(
         self, work: Work[Result], account_ids: Collection[int] = (), *, patience_seconds: float | None = None
     ) -> AsyncIterator[tuple[LedgerTransaction, Result]]:
         async def mortal(transaction: LedgerTransaction) -> Result:
@@ -47,7 +47,7 @@ class MortalLedger(Ledger):
                     raise PowerCut
             return result
 
-        async with super().left_open(mortal, account_ids, patience_seconds=patience_seconds) as found:
+        async with super().open_transaction(mortal, account_ids, patience_seconds=patience_seconds) as found:
             yield found
 
 

@@ -29,7 +29,7 @@ async def test_open_transaction_reads_its_own_rows_and_commits_at_the_end(desk: 
     before = await desk.tables()
     balance = text(f"SELECT balance_nanos FROM accounts WHERE id = {account_id}")
     call = posting(account_id, api_usage(usd("1.00")))
-    async with desk.ledger.left_open(lambda transaction: transaction.post(call)) as (transaction, (outcome,)):
+    async with desk.ledger.open_transaction(lambda transaction: transaction.post(call)) as (transaction, (outcome,)):
         async with transaction.snapshot() as snapshot:
             assert [row[0] for row in await snapshot.rows(balance)] == [outcome.balance_nanos] == [usd("9.00")]
         assert await desk.tables() == before
@@ -41,7 +41,7 @@ async def test_error_in_an_open_transaction_rolls_it_back(desk: Desk) -> None:
     call = posting(account_id, api_usage(usd("1.00")))
 
     async def failing() -> None:
-        async with desk.ledger.left_open(lambda transaction: transaction.post(call)):
+        async with desk.ledger.open_transaction(lambda transaction: transaction.post(call)):
             raise LookupError
 
     await desk.writes_nothing(failing(), LookupError)

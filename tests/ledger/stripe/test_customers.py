@@ -10,7 +10,7 @@ from db import stripe_customers
 from db.database import Database
 from db.stripe_customers import StripeCustomerRow
 from ledger.stripe.api import Cards, StripeApi
-from ledger.stripe.customers import learn, paying
+from ledger.stripe.customers import paying, store_cards
 from ledger.stripe.events import EventState, Receipt
 from tests.ledger.stripe.till import CUSTOMER, Till
 from tests.stripe_objects import Object, body, event, payment_method, session
@@ -132,7 +132,7 @@ async def test_change_during_a_lookup_causes_another_lookup(wallet: Wallet) -> N
     asked = await wallet.row()
     await wallet.tell("payment_method.attached", payment_method("pm_1", CUSTOMER))
     async with wallet.database.write() as connection:
-        await learn(connection, asked, Cards(None), wallet.now)
+        await store_cards(connection, asked, Cards(None), wallet.now)
     assert await wallet.has_card(account_id)
     assert await wallet.cards.run() == 1
     assert (await wallet.row()).ask_at is None
