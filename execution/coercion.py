@@ -89,7 +89,7 @@ def _list_coercer(item: Read) -> Read:
         found = []
         for one in value:
             coerced = item(one)
-            # By identity: graphql-core's Undefined is equal to None.
+            # Compare by identity, because graphql-core's Undefined is equal to None.
             if coerced is Undefined:
                 return Undefined
             found.append(coerced)

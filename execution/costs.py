@@ -1,8 +1,7 @@
-"""What an operation costs, worked out from its plan and variables before anything runs.
+"""Costs: computes the cost of an operation from its plan and variables before it runs.
 
-The cost is in points. Each field has a weight, and what stands in a list counts as often as the list is long. A list's
-length is the largest that its arguments allow. `Weights` is the table of all weights; this module does not know what
-the fields mean.
+The cost is in points. Each field has a weight. Fields in a list count once per item, and the length of a list is the
+maximum that its arguments allow. `Weights` is the table of all weights; this module does not know what the fields mean.
 """
 
 from __future__ import annotations
@@ -22,37 +21,37 @@ Arguments = Mapping[str, Any]
 
 class Weight(NamedTuple):
     points: float = 0.0
-    """For each time that the field is resolved."""
+    """Points for each time that the field is resolved."""
     length: Callable[[Arguments], int] | None = None
-    """Largest length of the list that the field returns, or of the lists directly below it. The arguments are those
-    that the resolver takes, under their Python names."""
+    """Maximum length of the list that the field returns, or of the lists directly below it. The arguments are those of
+    the resolver, under their Python names."""
     of_each: float = 0.0
-    """Points for each item of that length, beside those for the fields of the items."""
+    """Points for each item of that length, in addition to those for the fields of the items."""
     is_scan: Callable[[Arguments], bool] | None = None
-    """Whether the arguments make the fields below, and the items, be looked for among all rows of the account."""
+    """Whether the arguments make the items, or the fields below, search all rows of the account."""
     scanned: float = 0.0
-    """Points for each row of the account, if the field is below one that scans, or scans itself."""
+    """Points for each row of the account, if the field scans or is below a field that scans."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     fields: Mapping[str, Weight]
-    """By `Type.field`."""
+    """Weights by `Type.field`."""
     operation: float
-    """Of any operation."""
+    """Points for any operation."""
     leaf: float
-    """Of a scalar or enum that has no weight of its own."""
+    """Points for a scalar or enum without a weight of its own."""
     object: float
-    """Of a field that returns an object and has no weight of its own."""
+    """Points for a field that returns an object and has no weight of its own."""
     unknown_length: int
-    """Length of a list that nothing bounds."""
+    """Length of a list without a bound."""
     max_scan: float
-    """Most points for one scan, however many rows the account has."""
+    """Maximum points for one scan, however many rows the account has."""
 
 
 @dataclass(slots=True)
 class _Cost:
-    """Points of what is selected: in all, for each item of the list that it is in, and for each row that is scanned."""
+    """Points of a selection: fixed, for each item of the list that contains it, and for each scanned row."""
 
     fixed: float = 0.0
     of_each: float = 0.0
@@ -80,13 +79,13 @@ class _Cost:
         self.fields_of_each += other.fields_of_each
 
     def times(self, length: float) -> _Cost:
-        """The cost for a list whose length is known."""
+        """Returns the cost for a list of known length."""
         assert self.is_constant or length >= 1
         repeated: list[_Variable] = [_Repeated(one, length) for one in self.fields]
         return _Cost(self.fixed * length, self.of_each * length, self.scanned, repeated)
 
     def for_each_item(self) -> _Cost:
-        """The cost for the list that decides the length."""
+        """Returns the cost for the list that determines the length."""
         return _Cost(0.0, self.fixed, self.scanned, [], self.fields)
 
 
@@ -140,7 +139,7 @@ class PlanCost:
         self._cost.fixed += weights.operation
 
     def points(self, run: Run, account_rows: int) -> int:
-        """`account_rows`: number of rows of the account, for what is looked for among all of them."""
+        """Returns the points. `account_rows` is the number of rows of the account, for fields that scan them."""
         return math.ceil(self._cost.value(run, 0, 0.0, account_rows))
 
 
@@ -152,7 +151,7 @@ class _Model:
         self._weights = weights
 
     def of_selection(self, selection: Selection, *, has_length: bool = False) -> _Cost:
-        """`has_length`: the field above says how long the lists of the selection are."""
+        """Returns the cost of a selection. `has_length` means that the field above gives the length of its lists."""
         total = _Cost()
         for one in selection.fields:
             total.add(self._of_field(selection.type.name, one, has_length=has_length))
@@ -186,7 +185,7 @@ def _selections(field: Field) -> Iterator[Selection]:
 
 
 def _rank(cost: _Cost) -> tuple[float, int]:
-    """Of the possible types of an object, the one that costs most counts."""
+    """Ranks the possible types of an object: the most expensive one counts."""
     return cost.fixed + cost.of_each, len(cost.fields) + len(cost.fields_of_each)
 
 

@@ -43,12 +43,12 @@ class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
 
 
 class Prepared(NamedTuple):
-    """An operation that is ready to run: its variables are checked, and its cost is known."""
+    """An operation that is ready to run. Its variables are checked and its cost is known."""
 
     document: Document
     operation: Operation
     given: Mapping[str, Any]
-    """The variables as they came."""
+    """The variables as received."""
     variables: VariableValues
     plan: Plan | None
     """None if graphql-core's own executor is to run the operation."""
@@ -59,7 +59,7 @@ class Prepared(NamedTuple):
 
 
 class NotPrepared(Exception):
-    """The operation cannot run: its name or its variables are refused."""
+    """The operation cannot run, because its name or its variables are invalid."""
 
     def __init__(self, errors: Sequence[GraphQLError]) -> None:
         super().__init__()
@@ -75,7 +75,10 @@ def prepare(
     weights: Weights | None = None,
     account_rows: int = 0,
 ) -> Prepared:
-    """`account_rows`: number of rows of the account, for the cost of a scan. Raises NotPrepared."""
+    """Prepares an operation. `account_rows` is the number of rows of the account, for the cost of a scan.
+
+    Raises NotPrepared.
+    """
     given = variables or {}
     try:
         operation = document.operation(operation_name)
@@ -103,7 +106,7 @@ def prepare(
 async def run_prepared(
     schema: GraphQLSchema, prepared: Prepared, *, context: object, source: object = None
 ) -> ExecutionResult:
-    """`source` is what the fields of the root are asked of: a subscription's event."""
+    """Runs an operation. `source` is the value of the root fields' parent: a subscription's event."""
     document, operation, plan = prepared.document, prepared.operation, prepared.plan
     if plan is None:
         name = operation.definition.name
@@ -138,7 +141,7 @@ async def run(
     context: object,
     source: object = None,
 ) -> ExecutionResult:
-    """Prepares the operation, and runs it."""
+    """Prepares the operation and runs it."""
     try:
         prepared = prepare(schema, document, operation_name=operation_name, variables=variables)
     except NotPrepared as refused:

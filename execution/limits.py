@@ -30,17 +30,17 @@ digits."""
 
 
 MAX_REPETITIONS: Final = 20
-"""Of a field in one selection. Fragments that a selection spreads count by themselves."""
+"""Maximum number of times that one selection may contain the same field. Each spread fragment counts separately."""
 
 MAX_INTROSPECTION_ALIASES: Final = 0
 """Below `__schema` and `__type`. Their weights are those of the schema read once, and no client reads it twice."""
 
 MAX_LIST_ITEMS: Final = 10_000
-"""Of a list in variables. Lists in a document are bounded by its tokens."""
+"""Maximum length of a list in variables. Lists in a document are limited by its tokens."""
 
 
 class ListTooLong(Exception):
-    """A list in the variables has too many items: it is refused before they are looked at."""
+    """A list in the variables has too many items. It is refused before the items are inspected."""
 
     def __init__(self, length: int) -> None:
         super().__init__(f"a list in the variables has {length} items, at most {MAX_LIST_ITEMS} are allowed")
@@ -80,7 +80,8 @@ def _together(sizes: Iterator[_Size], repetitions: int = 0) -> _Size:
 
 
 def _repetitions(selections: Sequence[SelectionNode]) -> int:
-    """Validation compares every two fields of a selection that have the same name."""
+    """Returns how often the most frequent field is selected. Validation compares every pair of fields with the same
+    name."""
     names = Counter((one.alias or one.name).value for one in selections if isinstance(one, FieldNode))
     return max(names.values(), default=0)
 

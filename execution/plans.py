@@ -430,8 +430,8 @@ class Plan:
         """Whether `prefetch` has anything to request."""
 
     async def prefetch(self, run: Run) -> None:
-        """Asks for what can be told before any resolver has run, and waits for the answers: with them, most resolvers
-        are done at their first step."""
+        """Requests what is known before any resolver runs, and waits for it, so that most resolvers end at their first
+        step."""
         self.root.prefetch(run, None)
         await answered(run.context)
 

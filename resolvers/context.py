@@ -22,7 +22,7 @@ class QueryContext:
     """One snapshot, its loaders, the time of the request and the caller. Created for each operation."""
 
     sizes: AccountSizes | None = None
-    """Learns how many rows the accounts have; None if nobody asks."""
+    """Records the number of rows of accounts that are read; None if it is not needed."""
     nested_rows = 0
     """Rows requested so far in lists nested in other lists."""
 

@@ -1,4 +1,4 @@
-"""How many rows the accounts have, as this process saw last: what a search among all of them will cost."""
+"""Account sizes: the number of rows of accounts, as last seen by this process. Used for the cost of searches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ class AccountSizes:
             self._rows.popitem(last=False)
 
     def rows(self, account_id: int | None) -> int:
-        """Number of rows of the account; 0 if it was not seen yet. Without an account: of the one that was read last,
-        as a key of all accounts reads one after another."""
+        """Returns the number of rows of the account; 0 if it has not been seen yet.
+
+        Without an account, returns the number for the account that was read last, because a key for all accounts reads
+        one account after another.
+        """
         if account_id is None:
             return self._rows[next(reversed(self._rows))] if self._rows else 0
         return self._rows.get(account_id, 0)

@@ -1,4 +1,4 @@
-"""The table of weights by which an operation's cost is worked out before it runs (`execution/costs.py`).
+"""Costs: the table of weights for the cost of an operation before it runs (`execution/costs.py`).
 
 A point is about ten microseconds of processor time. `benchmarks/costs.py` compares the table with measured time, and
 docs/limits.md explains it to users.
@@ -110,7 +110,7 @@ WEIGHTS: Final = Weights(
 
 
 def document_points(length: int) -> float:
-    """Points for parsing and validating a document of so many letters."""
+    """Returns the points for parsing and validating a document with this number of characters."""
     return 50 + min(length, 10_000) * 0.2
 
 
@@ -125,4 +125,4 @@ SEARCH: Final = 500.0
 EXPORT: Final = 500.0
 """Points for the start of an export, however long it is."""
 STEP: Final = 0.0
-"""Points for the further steps of an export: the start paid for them."""
+"""Points for each further step of an export, which the start has already paid for."""

@@ -79,7 +79,7 @@ class _Crediting(Booking):
                 await record_card(self._connection, account_id, changed.customer, self._now)
             case CustomerChange.CARD_REMOVED:
                 # Another card may still be saved.
-                await stripe_customers.put_news(self._connection, changed.customer, ask_at=self._now)
+                await stripe_customers.update_customer(self._connection, changed.customer, ask_at=self._now)
             case CustomerChange.DELETED:  # pragma: no branch  the last kind
                 gone = {"deleted_at": self._now, "has_card": False, "ask_at": None}
                 await stripe_customers.update_customer(self._connection, changed.customer, **gone)

@@ -20,7 +20,7 @@ def _authenticator(desk: Desk, capacity: int = 10) -> Authenticator:
     return Authenticator(desk.database, ttl_seconds=86_400, capacity=capacity, clock=lambda: desk.now)
 
 
-async def test_a_remembered_key_expires_at_its_time(desk: Desk, keys: Keys) -> None:
+async def test_cached_key_expires_on_time(desk: Desk, keys: Keys) -> None:
     authenticator = _authenticator(desk)
     issued = await keys.create(NewKey(KeyScope.OPERATOR, "tests", expires_at=START + HOUR))
     assert await authenticator.principal(issued.secret) == principal_of(issued.row)
@@ -29,7 +29,7 @@ async def test_a_remembered_key_expires_at_its_time(desk: Desk, keys: Keys) -> N
         await authenticator.principal(issued.secret)
 
 
-async def test_the_key_that_was_read_longest_ago_is_forgotten_first(desk: Desk, keys: Keys) -> None:
+async def test_oldest_cached_key_is_evicted_first(desk: Desk, keys: Keys) -> None:
     authenticator = _authenticator(desk, capacity=2)
     first, second, third = [await keys.create(NewKey(KeyScope.OPERATOR, "tests")) for _ in range(3)]
     for one in (first, second, third):
@@ -43,7 +43,7 @@ async def test_the_key_that_was_read_longest_ago_is_forgotten_first(desk: Desk, 
         assert await authenticator.principal(one.secret) == principal_of(one.row)
 
 
-async def test_a_time_of_use_that_could_not_be_written_is_written_later(
+async def test_time_of_use_is_written_again_after_a_failure(
     desk: Desk, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authenticator = _authenticator(desk)

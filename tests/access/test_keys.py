@@ -7,7 +7,7 @@ from ledger.errors import BadUserInput, NotFound
 from tests.ledger.desk import Desk
 
 
-async def test_an_operation_that_does_not_exist_is_refused(desk: Desk) -> None:
+async def test_unknown_operation_is_refused(desk: Desk) -> None:
     keys = Keys(desk.database, lambda: desk.now)
     with pytest.raises(BadUserInput, match="operations must be from openHold, "):
         await keys.create(NewKey(KeyScope.SERVICE, "tests", operations=("openHold", "fly")))

@@ -325,9 +325,7 @@ def billing_page(account_id: int) -> Read:
 
 
 @pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
-async def test_the_billing_page_costs_the_same_for_a_short_ledger_and_a_long_one(
-    bulk: Server, planner: Planner
-) -> None:
+async def test_billing_page_costs_the_same_for_a_short_and_a_long_ledger(bulk: Server, planner: Planner) -> None:
     small, big = [await buffers(bulk, billing_page(account_id), planner) for account_id in (SMALL, BIG)]
     assert big <= small * RATIO, (small, big)
     assert small <= big * RATIO, (small, big)

@@ -56,7 +56,7 @@ def test_tokens_are_counted_before_anything_is_parsed() -> None:
     assert "100 tokens" in message
 
 
-def test_a_field_is_not_selected_again_and_again() -> None:
+def test_repetitions_of_a_field_are_limited() -> None:
     """Validation compares each with each."""
     documents = _documents()
     documents.get("{ " + "name " * 20 + "}")

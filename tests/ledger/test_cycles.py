@@ -224,7 +224,7 @@ async def test_two_workers_end_each_cycle_once(hall: Hall) -> None:
     assert await differences(hall.database) == []
 
 
-async def test_a_cycle_that_the_ledger_refuses_keeps_no_other_back(hall: Hall) -> None:
+async def test_refused_cycle_does_not_stop_other_cycles(hall: Hall) -> None:
     full, other = await hall.started("100.00"), await hall.started("100.00")
     await hall.post(full, correction(MAX_NANOS - usd("52.00")), writer=OPERATOR)
     hall.now += DAY
@@ -235,7 +235,7 @@ async def test_a_cycle_that_the_ledger_refuses_keeps_no_other_back(hall: Hall) -
     assert len(await hall.holds(other, INFERENCE)) == 2
 
 
-async def test_a_hold_whose_rate_changed_meanwhile_is_left_alone(hall: Hall) -> None:
+async def test_hold_with_changed_rate_is_skipped(hall: Hall) -> None:
     """Whether the worker renews an instance is asked again under the account's lock."""
     rated = await hall.started("100.00")
     (hold,) = await hall.holds(rated, INFERENCE)
@@ -244,6 +244,6 @@ async def test_a_hold_whose_rate_changed_meanwhile_is_left_alone(hall: Hall) -> 
     await hall.post(unrated, OpenHold(ref, PRICE, None, period()))
     (other,) = await hall.holds(unrated, ref)
     before = await hall.tables()
-    assert not await hall.ledger.within(lambda transaction: hall.expiry._act(transaction, hold))
-    assert not await hall.ledger.within(lambda transaction: hall.cycles._act(transaction, other))
+    assert not await hall.ledger.within(lambda transaction: hall.expiry._process(transaction, hold))
+    assert not await hall.ledger.within(lambda transaction: hall.cycles._process(transaction, other))
     assert await hall.tables() == before

@@ -186,7 +186,7 @@ async def test_call_without_rows_on_an_empty_account_is_stored(desk: Desk) -> No
     assert await differences(desk.database) == []
 
 
-async def test_a_process_that_stops_answers_no_call(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stopping_process_answers_no_call(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     account_id = await desk.account("1.00")
     group_commit = GroupCommit(desk.database)
     waiting = _Waiting(Batch([posting(account_id, api_usage(1))], utc_now))

@@ -670,7 +670,7 @@ async def test_posting_to_an_unknown_account_is_not_found(desk: Desk) -> None:
         )
 
 
-async def test_a_charge_with_a_hold_is_not_ended_but_settled(desk: Desk) -> None:
+async def test_charge_with_a_hold_must_be_settled(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     await desk.post(account_id, open_hold(5))
     refused = desk.post(account_id, EndCharge(GPU), writer=STORAGE)

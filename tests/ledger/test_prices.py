@@ -112,5 +112,5 @@ def test_invalid_price_file_error_names_the_key(text: str, named: str) -> None:
         read_prices(BytesIO(text.encode("latin-1")))
 
 
-def test_a_model_that_is_not_priced_by_tokens_or_calls_has_no_price() -> None:
+def test_model_without_token_or_call_price_has_no_price() -> None:
     assert _rate_of(ModelPrice()) is None

@@ -259,7 +259,7 @@ async def test_each_day_is_billed_once_at_any_worker_schedule(database: Database
     assert await differences(database) == []
 
 
-async def test_a_day_of_many_sizes_names_the_first_three(depot: Depot) -> None:
+async def test_day_with_many_sizes_lists_the_first_three(depot: Depot) -> None:
     account_id = await depot.account("5.00")
     for hours in (0, 6, 12, 18, 21):
         depot.now = START + hours * HOUR

@@ -6,7 +6,7 @@ from db.errors import LockUnavailable
 from ledger.turns import Turns
 
 
-async def test_a_call_that_waits_too_long_gives_up_and_leaves_no_trace() -> None:
+async def test_call_that_waits_too_long_fails_and_releases_its_turns() -> None:
     turns = Turns(0.01)
     async with turns.taken([1, 2]):
         with pytest.raises(LockUnavailable, match="other calls on the account are still running"):

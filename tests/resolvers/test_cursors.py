@@ -242,7 +242,7 @@ def test_order_of_filter_values_does_not_change_the_digest() -> None:
 
 
 @given(account_id=ACCOUNTS, seqs=st.lists(SEQS), digest=st.binary(min_size=8, max_size=8))
-def test_cursors_of_a_page_are_those_of_each_row(account_id: int, seqs: list[int], digest: bytes) -> None:
+def test_cursors_of_a_page_equal_single_cursors(account_id: int, seqs: list[int], digest: bytes) -> None:
     writer = CursorWriter(CursorKind.CHARGES, account_id, digest)
     texts = writer.of_seqs(seqs)
     assert texts == [writer.of_seq(seq) for seq in seqs]
@@ -250,21 +250,21 @@ def test_cursors_of_a_page_are_those_of_each_row(account_id: int, seqs: list[int
 
 
 @given(positions=st.lists(st.tuples(st.dates(), MODELS, st.just("chat"), st.just("platform"))))
-def test_cursors_of_a_page_of_usage_are_those_of_each_day(positions: list[UsagePosition]) -> None:
+def test_cursors_of_a_usage_page_equal_single_cursors(positions: list[UsagePosition]) -> None:
     texts = CursorWriter(CursorKind.USAGE, 7).of_usages(positions)
     assert [usage_position(read_cursor(text, "after"), "after") for text in texts] == positions
     assert not set("+/=") & set("".join(texts))
 
 
 @given(row=st.tuples(SEQS, HASHES), digest=st.binary(min_size=8, max_size=8))
-def test_a_ledger_cursor_is_a_position_in_its_own_list_only(row: tuple[int, bytes], digest: bytes) -> None:
+def test_ledger_cursor_is_valid_only_in_its_own_list(row: tuple[int, bytes], digest: bytes) -> None:
     text = LedgerCursorWriter(7, digest).of_row(*row)
     assert ledger_position_in(text, "after", 7, digest) == Position(row[0], row[1][:6])
     with pytest.raises(BadCursor, match=r"^after is a cursor of another filter"):
         ledger_position_in(text, "after", 7, bytes(7) + bytes([digest[-1] ^ 1]))
 
 
-def test_no_cursor_is_no_position() -> None:
+def test_missing_cursor_has_no_position() -> None:
     assert ledger_position_in(None, "after", 7, NO_FILTER) is None
     assert position_in(None, "after", CursorKind.CHARGES, 7, NO_FILTER) is None
 
@@ -273,7 +273,7 @@ def _signed(body: bytes) -> str:
     return base64.urlsafe_b64encode(body + zlib.crc32(body).to_bytes(4, "big")).rstrip(b"=").decode()
 
 
-def test_a_cursor_may_be_as_long_as_the_longest_and_no_longer() -> None:
+def test_cursor_length_is_limited() -> None:
     head = base64.urlsafe_b64decode(OLD_LEDGER)[:18]
     longest = _signed(head + bytes(MAX_LENGTH // 4 * 3 - 22))
     assert len(longest) == MAX_LENGTH
@@ -289,7 +289,7 @@ def test_only_ledger_cursors_have_a_hash() -> None:
 
 
 @pytest.mark.parametrize("position", [b"", b"1234567", b"123456789"])
-def test_the_argument_with_a_wrong_position_is_named(position: bytes) -> None:
+def test_invalid_position_error_names_the_argument(position: bytes) -> None:
     old, charge = [_signed(base64.urlsafe_b64decode(one)[:18] + position) for one in (OLD_LEDGER, CHARGES)]
     with pytest.raises(BadCursor, match=r"^before is not a cursor"):
         ledger_position_in(old, "before", 7, NO_FILTER)
@@ -306,7 +306,7 @@ def test_only_position_0_has_no_hash() -> None:
         LedgerCursorWriter(7).of_row(1, None)
 
 
-def test_a_ledger_that_was_restored_is_named_with_what_to_do() -> None:
+def test_restored_ledger_error_says_what_to_do() -> None:
     assert str(diverged("the stream")) == (
         "the stream: the ledger was restored to another state. Read balance and balanceCursor again, reload the"
         " transactions, and subscribe from the new cursor"

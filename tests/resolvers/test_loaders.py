@@ -19,7 +19,7 @@ def _accounts(snapshot: Snapshot) -> Loader[int, AccountRow | None]:
     return Loader(snapshot, partial(accounts.accounts_by_id, snapshot.is_postgresql), dict.get)
 
 
-async def test_a_key_that_is_no_longer_waited_for_keeps_no_other_back(ledgers: Database) -> None:
+async def test_cancelled_key_does_not_affect_other_keys(ledgers: Database) -> None:
     first, second = [await new_account(ledgers) for _ in range(2)]
     async with ledgers.snapshot() as snapshot:
         loader = _accounts(snapshot)
@@ -28,7 +28,7 @@ async def test_a_key_that_is_no_longer_waited_for_keeps_no_other_back(ledgers: D
         assert await waited_for == second
 
 
-async def test_an_error_is_the_answer_to_all_keys_that_are_waited_for(ledgers: Database) -> None:
+async def test_error_of_a_read_reaches_all_waiting_keys(ledgers: Database) -> None:
     def refuse(_keys: list[int]) -> Read[dict[int, str]]:
         raise NumberOutOfRange
 
@@ -41,7 +41,7 @@ async def test_an_error_is_the_answer_to_all_keys_that_are_waited_for(ledgers: D
                 await one
 
 
-async def test_totals_that_are_refused_leave_the_count(ledgers: Database) -> None:
+async def test_count_is_returned_if_the_totals_fail(ledgers: Database) -> None:
     account = await new_account(ledgers)
     async with ledgers.snapshot() as snapshot:
         loaders = Loaders(snapshot)
@@ -55,7 +55,7 @@ async def test_totals_that_are_refused_leave_the_count(ledgers: Database) -> Non
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), NumberOutOfRange()])
-async def test_an_error_is_handed_on_to_who_still_waits(error: BaseException) -> None:
+async def test_error_is_passed_to_waiting_futures_only(error: BaseException) -> None:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[int] = loop.create_future()
     waiting: asyncio.Future[str] = loop.create_future()
@@ -72,7 +72,7 @@ async def test_an_error_is_handed_on_to_who_still_waits(error: BaseException) ->
     assert left.cancelled()
 
 
-async def test_an_answer_is_not_handed_on_to_who_left() -> None:
+async def test_answer_is_not_passed_to_a_cancelled_future() -> None:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[int] = loop.create_future()
     left: asyncio.Future[str] = loop.create_future()

@@ -36,6 +36,6 @@ def test_seconds_since_the_start_are_exact(written: str, nanos: int) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "soon", "-1", "1e3", "0.0000000001", "٣"])
-def test_what_is_no_number_of_seconds_is_refused(written: str) -> None:
+def test_invalid_number_of_seconds_is_refused(written: str) -> None:
     with pytest.raises(BadUserInput, match="must be a number of seconds since --start"):
         parse_seconds(written, 0)

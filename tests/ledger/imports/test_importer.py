@@ -586,9 +586,7 @@ async def test_real_logs_are_imported_completely(database: Database, strict: boo
     assert await _rows(database, "SELECT platform_calls FROM monthly_figures") == [(28_185,)]
 
 
-async def test_a_line_too_far_out_of_order_is_refused(
-    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_line_too_far_out_of_order_is_refused(sqlite_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importer, "Numbering", partial(Numbering, 4))
     lines = [f"2026-11-{day:02d}T00:00:00Z,one,m,chat,1,1,1" for day in (*range(1, 12), 1)]
     result = await _import(sqlite_database, _log(*lines))
@@ -598,7 +596,7 @@ async def test_a_line_too_far_out_of_order_is_refused(
     assert reason.startswith("the line is too far out of time order to tell whether it is a duplicate")
 
 
-async def test_a_cancelled_import_counts_the_batch_that_is_kept(
+async def test_cancelled_import_counts_the_committed_batch(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     importing = Importer(sqlite_database, _CREATE, _PRICES, _now)

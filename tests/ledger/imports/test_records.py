@@ -228,7 +228,7 @@ async def test_rollup_equal_to_recorded_requests_is_skipped(database: Database) 
     assert counts == (0, 0, 1)
 
 
-async def test_a_broken_half_of_a_letter_in_utf_16_is_named(sqlite_database: Database) -> None:
+async def test_unpaired_surrogate_in_utf_16_is_reported(sqlite_database: Database) -> None:
     line = "one,2026-10-20,m,chat,1,2,3,0.5"
     file = f"{_HEADER}\n{line}\n".encode("utf-16") + "one,2026-10-20,".encode("utf-16-le") + b"\x00\xd8"
     file += ",chat,1,2,3,0.5\n".encode("utf-16-le")
@@ -241,6 +241,6 @@ async def test_a_broken_half_of_a_letter_in_utf_16_is_named(sqlite_database: Dat
     ("line", "delimiter"),
     [("account,day,model", ","), ("account;day,model;calls", ";"), ('account,"day";calls', ";"), ("", ",")],
 )
-def test_the_delimiter_is_the_one_that_finds_most_columns(line: str, delimiter: str) -> None:
+def test_delimiter_that_finds_most_columns_is_used(line: str, delimiter: str) -> None:
     """One with which the quotes of the line do not match finds none."""
     assert delimiter_of(line) == delimiter

@@ -203,6 +203,6 @@ def test_overpayment_is_reported() -> None:
     assert (format_nanos(paid.nanos), "the customer paid 5.00 more" in (paid.doubt or "")) == ("10.00", True)
 
 
-def test_what_the_invoice_says_was_paid_off_stripe_counts() -> None:
+def test_amount_paid_off_stripe_counts_as_money() -> None:
     paid = paid_by_invoice(_invoice(subtotal=1_000_000) | {"amount_paid": 0, "amount_paid_off_stripe": 1_000_000})
     assert (format_nanos(paid.nanos), paid.doubt) == ("10000.00", None)

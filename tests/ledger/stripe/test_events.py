@@ -441,19 +441,19 @@ async def test_payment_waiting_for_a_day_needs_attention_and_is_still_tried(till
     assert await till.brief(account_id) == [("topup", "20.00")]
 
 
-async def test_a_charge_in_another_currency_is_left_to_the_events_of_its_refunds(till: Till) -> None:
+async def test_charge_in_another_currency_waits_for_refund_events(till: Till) -> None:
     of = charge("ch_1", customer=CUSTOMER, amount=2_000, refunded=800) | {"currency": "eur"}
     assert await till.tell("charge.refunded", of) == ignored(
         "the currency is not the ledger's: the events of the refunds themselves are applied instead"
     )
 
 
-async def test_a_failure_of_a_payment_that_is_not_auto_recharge_has_no_effect(till: Till) -> None:
+async def test_failure_of_other_payments_is_ignored(till: Till) -> None:
     failed = payment("pi_1", customer=CUSTOMER, status="requires_payment_method", failure="declined")
     assert await till.tell("payment_intent.payment_failed", failed) == ignored("the payment is not an auto-recharge")
 
 
-async def test_a_negative_bonus_of_a_contract_is_kept_for_operators(till: Till) -> None:
+async def test_negative_contract_bonus_is_kept_for_operators(till: Till) -> None:
     account_id = await till.customer()
     paid = invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1", "bonus": "-1.00"})
     told = await till.tell("invoice.paid", paid)
@@ -461,7 +461,7 @@ async def test_a_negative_bonus_of_a_contract_is_kept_for_operators(till: Till) 
     assert await till.rows(account_id) == []
 
 
-async def test_the_payment_of_an_invoice_is_the_first_that_is_named(till: Till) -> None:
+async def test_first_named_payment_is_the_invoice_payment(till: Till) -> None:
     """A payment that was recorded by hand has none."""
     account_id = await till.customer()
     paid = invoice("in_1", customer=CUSTOMER, subtotal=100, metadata={"contract": "C-1"}, payment_intent="pi_1")
@@ -472,13 +472,13 @@ async def test_the_payment_of_an_invoice_is_the_first_that_is_named(till: Till) 
 
 
 @pytest.mark.parametrize("name", ["id", "amount"])
-async def test_a_refund_without_what_it_must_have_is_kept_for_operators(till: Till, name: str) -> None:
+async def test_incomplete_refund_is_kept_for_operators(till: Till, name: str) -> None:
     await till.customer()
     told = await till.tell("refund.created", refund("re_1", amount=5) | {name: None})
     assert told == Receipt(EventState.NEEDS_ATTENTION, f"the refund has no {name}")
 
 
-async def test_a_failed_refund_of_nothing_takes_nothing_back(till: Till) -> None:
+async def test_failed_refund_without_credit_takes_nothing_back(till: Till) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
     one = refund("re_1", amount=0, payment_intent="pi_1")
@@ -487,7 +487,7 @@ async def test_a_failed_refund_of_nothing_takes_nothing_back(till: Till) -> None
     assert await till.brief(account_id) == [("topup", "20.00")]
 
 
-async def test_a_charge_tells_of_every_refund_that_was_corrected_by_hand(till: Till) -> None:
+async def test_charge_lists_every_refund_corrected_by_hand(till: Till) -> None:
     """Each is shown to a person, in one event."""
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER, payment_intent="pi_1"))
@@ -503,7 +503,7 @@ async def test_a_charge_tells_of_every_refund_that_was_corrected_by_hand(till: T
     assert [name in (told.reason or "") for name in ("re_1", "re_2")] == [True, True]
 
 
-async def test_a_refusal_that_comes_after_the_event_was_applied_changes_nothing(till: Till) -> None:
+async def test_refusal_after_the_event_was_applied_changes_nothing(till: Till) -> None:
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER), "evt_1")
     row = await till.event_row("evt_1")
@@ -511,7 +511,7 @@ async def test_a_refusal_that_comes_after_the_event_was_applied_changes_nothing(
     assert await till.brief(account_id) == [("topup", "20.00")]
 
 
-async def test_a_refund_that_names_no_payment_waits(till: Till) -> None:
+async def test_refund_without_payment_waits(till: Till) -> None:
     account_id = await till.customer()
     told = await till.tell("refund.created", refund("re_1", amount=5, payment_intent=None))
     assert told.state == EventState.WAITING

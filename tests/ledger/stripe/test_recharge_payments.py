@@ -413,9 +413,7 @@ async def test_event_may_arrive_before_the_answer(recharger: Recharger) -> None:
     assert await recharger.told_states(account_id) == ["submitted", "succeeded"]
 
 
-async def test_a_call_that_stripe_refuses_fails_the_attempt(
-    recharger: Recharger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_refused_call_fails_the_attempt(recharger: Recharger, monkeypatch: pytest.MonkeyPatch) -> None:
     account_id = await recharger.low_account()
 
     async def refuse(*_arguments: object) -> None:
@@ -427,7 +425,7 @@ async def test_a_call_that_stripe_refuses_fails_the_attempt(
     assert (attempt.state, attempt.failure) == ("failed", "No such payment method")
 
 
-async def test_what_is_learned_after_an_attempt_ended_changes_nothing(recharger: Recharger) -> None:
+async def test_late_answer_for_an_ended_attempt_changes_nothing(recharger: Recharger) -> None:
     """Stripe's event, or another worker, may come first."""
     account_id = await recharger.low_account()
     await recharger.payments.run()
@@ -441,6 +439,6 @@ async def test_what_is_learned_after_an_attempt_ended_changes_nothing(recharger:
     assert (await recharger.attempts(account_id), await recharger.setting(account_id)) == before
 
 
-async def test_a_payment_of_an_attempt_that_does_not_exist_ends_none(recharger: Recharger) -> None:
+async def test_payment_of_an_unknown_attempt_ends_no_attempt(recharger: Recharger) -> None:
     async with recharger.database.write() as connection:
         assert await succeed(connection, "recharge_unknown", "pi_1", recharger.now) is None

@@ -72,7 +72,7 @@ async def test_retries_back_off_and_never_end(till: Till) -> None:
     assert (await till.rows(account_id))[-1].balance_after_nanos == usd("21.00")
 
 
-async def test_an_event_without_a_payload_has_nothing_more_to_learn(till: Till) -> None:
+async def test_event_without_payload_is_not_looked_up(till: Till) -> None:
     """Another worker may have applied it since it was found due."""
     await till.customer()
     await till.tell("checkout.session.completed", session("cs_1", customer=CUSTOMER), "evt_1")

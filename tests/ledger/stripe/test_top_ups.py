@@ -164,13 +164,13 @@ async def test_refused_customer_is_checked_at_stripe(counter: Counter, stand_in:
     assert stand_in.asked_for("/v1/checkout/sessions")[-1].form["customer"] != deleted
 
 
-async def test_an_account_that_does_not_exist_is_named(counter: Counter, stand_in: StandIn) -> None:
+async def test_unknown_account_error_names_the_account(counter: Counter, stand_in: StandIn) -> None:
     with pytest.raises(NotFound, match="there is no account acct_7"):
         await counter.top_ups.start(new(7))
     assert stand_in.customers == {}
 
 
-async def test_a_call_that_runs_elsewhere_for_long_is_asked_for_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_running_call_of_another_process_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(top_ups, "_PAUSES_SECONDS", (0, 0))
     asked: list[int] = []
 
@@ -183,7 +183,7 @@ async def test_a_call_that_runs_elsewhere_for_long_is_asked_for_once_more(monkey
     assert asked == [0, 1, 2]
 
 
-async def test_an_answer_that_cannot_be_read_is_none(counter: Counter, stand_in: StandIn) -> None:
+async def test_unreadable_answer_counts_as_no_answer(counter: Counter, stand_in: StandIn) -> None:
     account_id = await counter.account()
     stand_in.sessions_expire_at = -1
     with pytest.raises(StripeUnavailable) as refused:
