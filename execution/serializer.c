@@ -1,8 +1,9 @@
-/* Serializes whole subtrees of an answer, as the functions that execution/subtrees.py makes of Python source do.
+/* Serializes whole subtrees of an answer, as the Python functions from execution/subtrees.py do.
 
-   A Serializer is made of a shape: nested tuples, which execution/native.py builds and describes. They are read once into
-   the structs below, which borrow from the tuples; the Serializer keeps those. Whatever it is not sure about raises, and
-   the caller goes through the same fields one by one: no error of this file ever reaches a client. */
+   A Serializer is created from a shape: nested tuples, which execution/native.py builds and describes. The tuples are
+   read once into the structs below, which borrow references from them; the Serializer owns the tuples. Any value that
+   the Serializer cannot handle raises, and the caller executes the same fields one by one: no error of this file ever
+   reaches a client. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -15,7 +16,7 @@ enum kind {
     KIND_INT,         /* exactly an int of 32 bits */
     KIND_ENUM,        /* the name in a dict */
     KIND_TEXT_OF_INT, /* an int or a str, as a str */
-    KIND_CALL,        /* what a function serializes */
+    KIND_CALL,        /* serialized by a Python function */
     KIND_FIXED_POINT, /* an int as a plain decimal */
     KIND_TIME,        /* RFC 3339 in UTC with six fraction digits */
     KIND_DAY,         /* YYYY-MM-DD */
@@ -31,25 +32,25 @@ struct field;
 struct value {
     enum kind kind;
     bool nullable;
-    /* Of leaves */
+    /* For leaves */
     PyObject *names;    /* KIND_ENUM: a dict */
-    PyObject *function; /* serializes what is not serialized here */
-    PyObject *plain;    /* the classes that the function may be given, or NULL for any */
-    PyObject *unusual;  /* what is called with a serialized value that is no str */
+    PyObject *function; /* serializes values that C does not */
+    PyObject *plain;    /* classes of values for the function, or NULL for any */
+    PyObject *unusual;  /* called with a serialized value that is not a str */
     long digits, least;
     unsigned long long scale;
-    /* Of lists */
+    /* For lists */
     struct value *item;
-    /* Of objects */
+    /* For objects */
     PyObject *known, *admit, *is_type_of, *template;
-    PyTypeObject *last; /* the class that was last found in `known`, which keeps it */
+    PyTypeObject *last; /* the class last found in `known`, which owns it */
     struct field *fields;
     Py_ssize_t field_count;
 };
 
 struct field {
     PyObject *key;
-    PyObject *attribute; /* one of these two */
+    PyObject *attribute; /* either this or the method */
     PyObject *method;
     struct value value;
 };
@@ -226,7 +227,7 @@ serialize_list(struct value *how, PyObject *values)
     if (serialized == NULL)
         return NULL;
     for (Py_ssize_t index = 0; index < count; index++) {
-        /* What is called meanwhile may have changed the list. */
+        /* Python code called in between may have changed the list. */
         if (is_list && index >= PyList_GET_SIZE(values)) {
             Py_DECREF(serialized);
             return surprise();
@@ -407,7 +408,7 @@ read_object(struct value *how, PyObject *shape)
         else
             field->method = getter;
         if (!read_value(&field->value, value)) {
-            how->field_count++; /* so that what was read of it is freed */
+            how->field_count++; /* so that the part already read is freed */
             return false;
         }
     }

@@ -301,8 +301,10 @@ async def _objection(connection: WriteConnection, settings: AutoRechargeRow) -> 
 async def _objection_to(
     connection: WriteConnection, settings: AutoRechargeRow, attempt: RechargeAttemptRow, now: datetime
 ) -> str | None:
-    """Returns why this attempt may not be sent now, or None. It counts towards the limit of the day on which it
-    started."""
+    """Returns why this attempt may not be sent now, or None.
+
+    The attempt counts towards the limit of the day on which it started.
+    """
     objection = await _objection(connection, settings)
     if objection is not None:
         return objection
