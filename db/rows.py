@@ -135,7 +135,7 @@ class ChargeRow(NamedTuple):
 
 
 class UsageFigures(NamedTuple):
-    """Of one usage day, or of several added up."""
+    """Figures of one usage day, or the sum of several days."""
 
     calls: int
     input_tokens: int
@@ -147,8 +147,10 @@ DayKey = tuple[int, date, str, str, str]
 
 
 class UsageDayRow(NamedTuple):
-    """The figures of a key: account, day, model, category and origin. They stand in the row itself, because fields are
-    read straight off it."""
+    """A usage day: its key (account, day, model, category and origin) and its figures.
+
+    The figures are in the row itself, because fields are read directly from it.
+    """
 
     account_id: int
     day: date

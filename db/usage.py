@@ -155,7 +155,7 @@ def usage_pages(
 def usage_totals(
     postgresql: bool, account_ids: Sequence[int], row_filter: UsageFilter
 ) -> Read[dict[int, tuple[UsageFigures, int]]]:
-    """The totals of each account, and the number of usage days that they are over."""
+    """Reads the totals of each account, and the number of usage days in them."""
     one, each = _statements(_shape(postgresql, row_filter), totals=True)
 
     def totals(found: Mapping[int, Rows]) -> dict[int, tuple[UsageFigures, int]]:

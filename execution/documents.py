@@ -133,7 +133,7 @@ class Document:
 
 
 def _condition_variables(ast: DocumentNode) -> tuple[str, ...]:
-    """The variables that decide which fields there are."""
+    """Returns the variables that decide which fields are selected."""
     if ast.loc is not None and "@" not in ast.loc.source.body:
         return ()
 
@@ -226,4 +226,4 @@ _RULES: Final = (
     MaybeNullValidationRule,
     OneOfInputValidationRule,
 )
-"""The schema has no `@defer` and no `@stream`, so rules about them find nothing."""
+"""Rules for all documents, without those about `@defer` and `@stream`, which the schema does not have."""

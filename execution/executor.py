@@ -53,7 +53,7 @@ class Prepared(NamedTuple):
     plan: Plan | None
     """None if graphql-core's own executor is to run the operation."""
     arguments: dict[object, Mapping[str, Any]]
-    """Arguments that were made of variables on the way."""
+    """Arguments that were computed from variables to determine the cost."""
     cost: int
     """Points; 0 without weights."""
 

@@ -66,7 +66,7 @@ class Run:
         self.variables = variables
         self.context = context
         self.arguments: dict[object, Mapping[str, Any]] = {} if arguments is None else arguments
-        """Those made of variables, by field: they are the same for all of its sources."""
+        """Arguments made from variables, by field: they are the same for all sources of the field."""
         self._fragments = fragments
         self._operation = operation
         self._reference: Reference | None = None

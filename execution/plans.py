@@ -111,7 +111,7 @@ class Field:
         """None if the reference executor runs the field: introspection, and fields that Strawberry wraps."""
         self.pure: PureField | None = None
         self.projection: Projection = ANY
-        """What the operation reads below a field that loads rows."""
+        """The attributes that the operation reads below a field that loads rows."""
         self.may_read_below = True
         """Whether a resolver below a mutation's field may read."""
         self._parent = parent
@@ -139,7 +139,8 @@ class Field:
         return self.details[0].node.name.value
 
     def narrow(self, projection: Projection) -> None:
-        """To what the operation reads below a field that loads rows: all that is below it must have been compiled."""
+        """Sets the attributes that the operation reads below a field that loads rows. Everything below must be compiled
+        before."""
         self.projection = projection
         if self._prefetch is not None:
             self._prefetch = partial(self._prefetch, projection=projection)
@@ -223,7 +224,7 @@ class Field:
 
 
 class FieldInfo(Info[Any, Any]):
-    """Strawberry's Info, whose graphql-core part is made when a resolver looks at more than the context."""
+    """Strawberry's Info. Its graphql-core part is created when a resolver uses more than the context."""
 
     def __init__(self, run: Run, field: Field, path: Path) -> None:
         self._run = run
@@ -417,7 +418,7 @@ class Plan:
     """One operation, for one outcome of its conditions."""
 
     cost: CostFormula | None = None
-    """Worked out when it is first asked for."""
+    """Computed when it is first needed."""
 
     def __init__(self, root: Selection, operation: OperationDefinitionNode, fields: int, compiled: int) -> None:
         self.root = root

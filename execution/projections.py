@@ -1,4 +1,4 @@
-"""Looks through the fields of a plan for the attributes that they read, and for resolvers that read."""
+"""Projections of plans: finds the attributes that the fields of a plan read, and resolvers that read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _of_field(field: Field) -> Iterable[str] | None:
 
 
 def _selections(field: Field) -> Iterator[Selection]:
-    """All below the field."""
+    """Yields all selections below the field."""
     for selection in field.completion.selections() if field.completion is not None else ():
         yield selection
         for one in selection.fields:
@@ -43,7 +43,7 @@ def _may_read(field: Field) -> bool:
 
 
 def may_read_below(field: Field) -> bool:
-    """Whether a resolver below the field may read: all that read do so through their info's context."""
+    """Returns whether a resolver below the field may read. All reading resolvers use their info's context."""
     if field.completion is None:
         return True
     return any(_may_read(one) for selection in _selections(field) for one in selection.fields)

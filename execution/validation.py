@@ -1,7 +1,7 @@
-"""Validation as graphql-core does it, for rules that are the same for every document.
+"""Validation: does the same as graphql-core, for rules that are the same for every document.
 
-graphql-core looks up the methods of every rule for every kind of node, in each document anew. Here they are looked up
-once for each class of rules, and a node meets only the rules that have a method for it.
+graphql-core looks up the methods of every rule for every kind of node, again in each document. Here they are looked up
+once per class of rules, and only rules with a method for a node are called with it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _methods(rules: Rules, kind: str) -> tuple[tuple[int, str | None, str | None
 
 
 class _Rules(ParallelVisitor):
-    """All rules at once. A rule that skips a node sees nothing below the node."""
+    """Runs all rules at once. A rule that skips a node sees nothing below the node."""
 
     def __init__(self, rules: Rules, context: ValidationContext) -> None:
         super().__init__([rule(context) for rule in rules])
@@ -103,7 +103,8 @@ class _Rules(ParallelVisitor):
 def validate(
     schema: GraphQLSchema, ast: DocumentNode, rules: Rules, max_errors: int, *, hide_suggestions: bool = False
 ) -> list[GraphQLError]:
-    """The errors of a document; empty if it is valid. Raises RecursionError if fragments are nested too deeply."""
+    """Returns the errors of a document; empty if it is valid. Raises RecursionError if fragments are nested too
+    deeply."""
     errors: list[GraphQLError] = []
     types = TypeInfo(schema)
 

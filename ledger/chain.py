@@ -34,7 +34,7 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def canonical_columns(row: TransactionRow) -> list[object]:
-    """The values of a row as REST and CSV have them, without its hash."""
+    """Returns the values of a row, without its hash, as in REST and CSV."""
     return [
         transaction_id_text(row.account_id, row.seq),
         account_id_text(row.account_id),

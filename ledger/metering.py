@@ -130,7 +130,7 @@ def _charge(requests: Sequence[MeteredRequest], ref_id: str, batch: UsageBatch) 
 def usage_entry(
     ref_id: str, models: Collection[str], figures: UsageFigures, period: Period, description: str | None = None
 ) -> Entry:
-    """The row of some calls that cost something."""
+    """Returns the row for usage that costs something."""
     if description is None:
         description = descriptions.api_usage(models, figures.calls, figures.input_tokens, figures.output_tokens)
     return Entry(TransactionType.GPU_USAGE, -figures.cost_nanos, description, Ref(RefType.API_USAGE, ref_id), period)

@@ -140,7 +140,7 @@ class Recorder:
     """Counts requests in memory, each once, starting from the known requests and the stored days."""
 
     def __init__(self, known: set[RequestKey], stored: dict[DayKey, FedDay]) -> None:
-        """`stored` are all days of the requests that are recorded, as far as they are there."""
+        """`stored` has all stored days of the requests that will be recorded."""
         self._known = known
         self._stored = stored
         self._sums: dict[DayKey, list[int]] = {}
@@ -234,7 +234,7 @@ def _check_range(figures: Sequence[int], what: str, account_id: int) -> None:
 
 
 def _increments(days: Sequence[FedDay], stored: dict[DayKey, FedDay]) -> list[MonthlyFiguresRow]:
-    """What the months gain, or lose, by the change of their days."""
+    """Returns the change of the monthly figures, positive or negative, caused by the change of their days."""
     months: dict[tuple[int, str], list[int]] = {}
     for row, _ in days:
         sums = months.setdefault((row.account_id, row.day.isoformat()[:7]), [0, 0, 0])

@@ -80,7 +80,8 @@ ListFilter = TransactionFilter | UsageFilter | AccountFilter | AuditFilter | Cha
 
 @lru_cache(maxsize=4_096)
 def filter_digest(row_filter: ListFilter) -> bytes:
-    """Eight bytes that tell lists apart. What is not filtered by leaves no trace, so new filters keep old cursors."""
+    """Returns eight bytes that identify a filter. Unset fields are skipped, so adding a filter field keeps old cursors
+    valid."""
     given = [(field.name, getattr(row_filter, field.name)) for field in fields(row_filter)]
     given = [(name, value) for name, value in given if value is not None]
     if not given:

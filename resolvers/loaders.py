@@ -269,14 +269,14 @@ class Loaders:
 
     @_cached
     def transaction_count(self) -> CountLoader:
-        counts = ResourceLoader(self._snapshot, transaction_counts, _resource_counts, _filter_alone)
+        counts = ResourceLoader(self._snapshot, transaction_counts, _resource_counts, _filter_only)
         return CountLoader(self._snapshot, counts, self.transaction_totals)
 
     @_cached
     def transaction_totals(self) -> ResourceLoader[TransactionFilter, TransactionTotalsRow]:
-        return ResourceLoader(self._snapshot, transaction_totals, _resource_totals, _filter_alone)
+        return ResourceLoader(self._snapshot, transaction_totals, _resource_totals, _filter_only)
 
-    @_made_once
+    @_cached
     def usage_totals(self) -> GroupedLoader[UsageFilter, tuple[UsageFigures, int]]:
         return GroupedLoader(self._snapshot, usage.usage_totals)
 

@@ -1,4 +1,4 @@
-"""One way to read a page: from paging arguments to a window, asked for by prefetches and by resolvers alike."""
+"""Pager: reads a page from paging arguments, for prefetches and resolvers alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Paging(TypedDict, total=False):
 
 
 class End(NamedTuple):
-    """A cursor that a page was asked for with."""
+    """A cursor argument of a page."""
 
     argument: str
     position: Any
@@ -38,7 +38,7 @@ class Stretch(NamedTuple):
 
 
 class Asked(Generic[Row]):
-    """The rows of a page: asked for as soon as it is made, and waited for by `rows`."""
+    """Requests the rows of a page when it is created. `rows` waits for them."""
 
     def __init__(self, found: Awaitable[Sequence[Row]], window: Window) -> None:
         self._found = found
@@ -59,13 +59,16 @@ class Pager(Generic[Row, Filter]):
         cursors: Callable[[int, bytes], CursorsOf[Row]],
         bounds: Callable[[Any, Any], tuple[object, object]] = lambda after, before: (after, before),
     ) -> None:
-        """`position_in` reads the text of an argument's cursor, `bounds` makes those of a window from two positions,
-        and `cursors` writes the cursors of an account's list whose filter has this digest."""
+        """Creates the pager.
+
+        `position_in` decodes a cursor argument, `bounds` converts two positions to those of a window, and `cursors`
+        creates the cursors of an account's list whose filter has this digest.
+        """
         self._position_in = position_in
         self._ask = ask
         self._cursors = cursors
         self._bounds = bounds
-        # Asked for twice: by the prefetch and by the resolver.
+        # Called twice per page: by the prefetch and by the resolver.
         self._cached_stretch = lru_cache(maxsize=1_024)(self._stretch)
 
     def stretch(
@@ -106,7 +109,7 @@ class Pager(Generic[Row, Filter]):
         page_projection: PageProjection = ALL,
         **paging: Unpack[Paging],
     ) -> tuple[int, Filter]:
-        """Prefetches the page's rows. Returns the key by which the whole list is counted and added up."""
+        """Prefetches the page's rows. Returns the key for the count and totals of the whole list."""
         self._ask(context, account_id, row_filter, self.stretch(account_id, row_filter, page_projection, **paging))
         return account_id, row_filter
 
@@ -118,7 +121,7 @@ class Pager(Generic[Row, Filter]):
         page_projection: PageProjection = ALL,
         **paging: Unpack[Paging],
     ) -> Page[Row]:
-        """Raises BadUserInput for paging arguments that contradict each other, and BadCursor."""
+        """Returns a page. Raises BadUserInput for contradictory paging arguments, and BadCursor."""
         stretch = self.stretch(account_id, row_filter, page_projection, **paging)
         return await self.page_in(context, account_id, row_filter, stretch)
 
@@ -130,7 +133,7 @@ class Pager(Generic[Row, Filter]):
 
 
 def numbered_cursors(kind: CursorKind, number: Callable[[Row], int]) -> Callable[[int, bytes], CursorsOf[Row]]:
-    """Writes the cursors of rows that a number tells apart."""
+    """Creates the cursors of rows that are identified by a number."""
 
     def cursors(account_id: int, digest: bytes) -> CursorsOf[Row]:
         writer = CursorWriter(kind, account_id, digest)
@@ -140,7 +143,7 @@ def numbered_cursors(kind: CursorKind, number: Callable[[Row], int]) -> Callable
 
 
 class NumberedList(Generic[Row]):
-    """A list that is read one way only, newest first, by a number of its rows: those of operators, and of keys."""
+    """Reads a list of numbered rows only forwards, newest first: lists for operators, and lists of keys."""
 
     def __init__(self, kind: CursorKind, number: Callable[[Row], int]) -> None:
         self._kind = kind
@@ -154,8 +157,10 @@ class NumberedList(Generic[Row]):
         row_filter: ListFilter | None = None,
         account_id: int = 0,
     ) -> Page[Row]:
-        """`read` returns a limited number of rows, those after a position if there is one. Raises BadUserInput and
-        BadCursor."""
+        """Reads a page. `read` returns a limited number of rows after a position, if there is one.
+
+        Raises BadUserInput and BadCursor.
+        """
         digest = NO_FILTER if row_filter is None else filter_digest(row_filter)
         position = position_in(after, "after", self._kind, account_id, digest)
         window = window_of(first, None, position, None)

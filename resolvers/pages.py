@@ -15,7 +15,7 @@ MAX_PAGE: Final = 1_000
 Row = TypeVar("Row")
 
 PageRows = tuple[tuple[Row, ...], bool, bool]
-"""The rows newest first, and whether the list has older and newer ones."""
+"""The rows newest first, and whether the list has older and newer rows."""
 
 CursorsOf = Callable[[Sequence[Row]], list[str]]
 
@@ -72,8 +72,9 @@ def window_of(first: int | None, last: int | None, after: object | None, before:
 
 
 def page_rows(found: Sequence[Row], window: Window) -> PageRows[Row]:
-    """The row that a cursor stands for is never deleted, and matches the cursor's filter: it is itself the proof
-    that the list goes on beyond that end.
+    """Returns the rows of a page. A cursor's row is never deleted and matches the cursor's filter.
+
+    So its existence proves that the list continues beyond that end.
     """
     more = len(found) >= window.limit
     rows = tuple(found[: window.limit - 1])

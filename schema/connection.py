@@ -1,4 +1,4 @@
-"""Connections: pages of a list, described for each type of rows and defined once for all."""
+"""Connections: pages of a list, defined once for all types of rows."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class EdgeRow(NamedTuple):
 
 
 class Words(NamedTuple):
-    """How the descriptions of a connection call its rows."""
+    """Names of the rows in the descriptions of a connection."""
 
     a_row: str
-    """One of them, with its article: "An account"."""
+    """Name of a single row with its article: "An account"."""
     rows: str
-    """Those of a page: "accounts"."""
+    """Name of the rows of a page: "accounts"."""
     counted: str
-    """Those that `totalCount` counts: "accounts that match the search"."""
+    """Name of the rows that `totalCount` counts: "accounts that match the search"."""
     cursors_of: str = "this list with the same filter"
-    """The list that a cursor is valid in."""
+    """The list for which a cursor is valid."""
 
 
 def _edge(node: type, words: Words) -> type:
@@ -83,7 +83,8 @@ def connection(
     prefetch_count: Callable[..., None] | None = None,
     others: Sequence[Any] = (),
 ) -> type:
-    """The type of pages of `node`s, whose resolvers return a `Page`. `others` are fields that only this type has."""
+    """Returns the type for pages of `node`s. Its resolvers return a `Page`. `others` are fields that only this type
+    has."""
     fields: list[Any] = [
         strawberry.field(
             resolver=edges,

@@ -24,8 +24,10 @@ from schema.projection import OF_THE_LIST, page_projection
 from schema.scalars import BigInteger, Nanos
 
 CHARGE: Final = LazyType[str, str]("Charge", "schema.charge")
-"""The types refer to each other: a charge has the rows that have it. Strawberry finds this one when it builds the
-schema, so the modules need not import each other."""
+"""Refers to a type by name, because the types refer to each other: a charge has rows, and a row has a charge.
+
+Strawberry finds the type when it builds the schema, so the modules need not import each other.
+"""
 
 
 @strawberry.type(description="A ledger row: one money movement. Rows never change.")

@@ -1,5 +1,5 @@
-"""Several reads of SQLite as one statement, so that they take one turn of the connection's thread and see one snapshot
-by themselves.
+"""SQLite batches: several reads as one statement, which takes one turn of the connection's thread and sees one
+snapshot.
 
 As on PostgreSQL (`postgresql_batches`) each read becomes a row of arrays, one for each of its columns; here they are
 JSON:

@@ -37,7 +37,7 @@ class StoredState:
     holds: dict[Key, HoldRow]
     """The newest hold of each charge: only that one can be open."""
     requests: set[RequestKey] = field(default_factory=set)
-    """Those that were counted before."""
+    """Requests that have been counted."""
     days: dict[DayKey, FedDay] = field(default_factory=dict)
     versions: dict[int, str] = field(default_factory=dict)
     """Version of each account. PostgreSQL only."""

@@ -1,1 +1,1 @@
-"""Reading ledger rows: pages of an account's rows, their counts and totals, and rows by their ids."""
+"""Transactions: reads ledger rows as pages of an account, with counts and totals, and by id."""

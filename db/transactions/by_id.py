@@ -1,4 +1,4 @@
-"""Single rows, by their account and `seq`."""
+"""Single rows, by account and `seq`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ID: Final = (_ROW.c.account_id, _ROW.c.seq)
 
 @lru_cache(maxsize=1)
 def _with_answered_statement() -> Select[Any]:
-    """PostgreSQL: the rows, each with the one that it answers."""
+    """Selects the rows, each with the row that it corrects. PostgreSQL only."""
     answered = _ROW.alias()
     answers = and_(answered.c.account_id == _ROW.c.account_id, answered.c.seq == _ROW.c.corrects_seq)
     return (
@@ -32,9 +32,9 @@ def _with_answered_statement() -> Select[Any]:
 
 
 def transactions_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read[dict[tuple[int, int], TransactionRow]]:
-    """By (account, seq). An id that is asked for after others were read comes from a row that was read.
+    """Reads rows by (account, seq). The read is immutable: ids in later requests come from rows that were read.
 
-    On PostgreSQL the rows that they answer come along: they are often asked for next, which would be a round trip more.
+    On PostgreSQL the corrected rows are read too: they are often requested next, which would be another round trip.
     """
     width = len(_COLUMNS)
 
@@ -55,7 +55,7 @@ _HASHED: Final = (*_ID, _ROW.c.hash)
 
 
 def hashes_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read[dict[tuple[int, int], bytes]]:
-    """The hashes of rows, by (account, seq)."""
+    """Reads the hashes of rows by (account, seq)."""
 
     def by_id(rows: Iterable[Any]) -> dict[tuple[int, int], bytes]:
         return {(row[0], row[1]): row[2] for row in rows}

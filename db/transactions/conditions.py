@@ -1,4 +1,4 @@
-"""Conditions of statements about an account's rows: the text depends on a shape, the values are parameters."""
+"""Conditions on an account's rows. The text depends on a shape; the values are parameters."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEVER: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """All that a statement's text depends on."""
+    """Everything that determines a statement's text."""
 
     postgresql: bool
     kinds: int | None
@@ -104,7 +104,7 @@ def first_seq_since(account: ColumnElement[int], parameter: str) -> Any:
 
 
 def seq_bounds(row: Any, account: ColumnElement[int], shape: Shape) -> list[ColumnElement[bool]]:
-    """What limits the rows to a stretch of `seq`."""
+    """Returns the conditions that limit the rows to a range of `seq`."""
     bounds: list[ColumnElement[bool]] = []
     if shape.after:
         bounds.append(row.c.seq < bindparam("after", type_=BigInteger()))
@@ -131,7 +131,7 @@ def amount_limits(amount: ColumnElement[int], shape: Shape) -> list[ColumnElemen
 
 
 def unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The same value, of which no index knows: whatever a planner believes, it looks for another column."""
+    """Returns the same value in a form that no index serves, so that no planner uses an index for it."""
     return column + (literal(0, BigInteger()) if isinstance(column.type, BigInteger) else literal(""))
 
 

@@ -26,8 +26,8 @@ from db.transactions.conditions import (
     unindexed,
 )
 
-# Up to so many rows within an amount range are found by the amount and sorted; of more, the next ones are met
-# soon enough on the way along the ledger.
+# If at most this many rows have an amount in the range, they are found by amount and sorted. If there are more,
+# scanning the ledger meets the next ones soon enough.
 SORTED_AMOUNTS: Final = 1_000
 
 
@@ -42,14 +42,14 @@ def _rows_limit() -> Any:
 def _along_the_ledger(
     account: ColumnElement[int], shape: Shape, names: Sequence[str], *extra: ColumnElement[bool]
 ) -> Select[Any]:
-    """The page, met in the order of `seq`: under a filter by kind, the merge of an index run for each kind."""
+    """Selects the page in the order of `seq`. With a filter by kind, merges one index range per kind."""
 
-    # A resource has few rows, whatever else is asked of them.
+    # A resource has few rows, whatever the other filters are.
     indexed = not shape.ref_id
 
     def run(kinds: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
         row = ROW.alias()
-        # What the index by amount finds in a range is not in the order of seq.
+        # Rows found by the index on amounts are not in the order of seq.
         amounts = amount_limits(unindexed(row.c.amount_nanos), shape)
         details = details_of(row, shape, indexed=indexed)
         return (
@@ -64,8 +64,8 @@ def _along_the_ledger(
 
     if shape.kinds == 1:
         return run_of(0)
-    # A run is read until its next match, though that be the oldest row: where a text or one resource is looked
-    # for, the rows of all kinds are looked at in turn instead.
+    # A range is read until its next match, which may be the oldest row. So for a text or a single resource, the rows of
+    # all kinds are scanned in order instead.
     if shape.kinds is None or shape.amount or shape.ref_id or shape.search:
         return run(lambda row: of_kinds(row, shape, indexed=indexed))
     merged = union_all(*(run_of(number).subquery().select() for number in range(shape.kinds))).subquery()
@@ -73,7 +73,8 @@ def _along_the_ledger(
 
 
 def _seqs_by_amount(account: ColumnElement[int], shape: Shape) -> Select[Any]:
-    """The page's `seq` in a range of amounts: sorted where few rows have such an amount, else along the ledger."""
+    """Selects the page's `seq` in a range of amounts: sorted if few rows have such an amount, else by scanning the
+    ledger."""
 
     row = ROW.alias()
 
@@ -91,8 +92,9 @@ def _seqs_by_amount(account: ColumnElement[int], shape: Shape) -> Select[Any]:
     if shape.kinds is None and not (shape.ref_type or shape.search):
         few = select(reached.c.seq).where(*seq_bounds(reached, account, shape), count <= SORTED_AMOUNTS)
     else:
-        # The limit cuts nothing off: it keeps the other filters out, and with them the indexes that they would use.
-        # Nor does the comparison: it asks for the row itself, lest another index be read whole for the amounts in it.
+        # The limit removes no row. It keeps the other filters out of this subquery, and so their indexes. The
+        # comparison removes no row either: it reads the row itself, so that no other index is scanned whole for the
+        # amounts in it.
         whole_rows = (count <= SORTED_AMOUNTS, row.c.description >= literal(""))
         names = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
         all_of_few = in_range(SORTED_AMOUNTS, *names).where(*whole_rows).subquery()
@@ -134,14 +136,14 @@ def _page_of_each(shape: Shape) -> Select[Any] | None:
 def transaction_page_statement(
     postgresql: bool, row_filter: TransactionFilter, window: Window
 ) -> tuple[Select[Any], dict[str, Any]]:
-    """The page of one account, with the parameters but for the account's."""
+    """Returns the statement for a page of one account, and its parameters except the account."""
     return _page_of_one(shape_of(postgresql, row_filter, window)), parameters_of(row_filter, window)
 
 
 def transaction_pages(
     postgresql: bool, account_ids: Sequence[int], row_filter: TransactionFilter, window: Window
 ) -> Read[dict[int, list[TransactionRow]]]:
-    """Up to `window.limit` rows of each account: newest first, or oldest first if the window wants the oldest."""
+    """Reads up to `window.limit` rows per account, newest first, or oldest first if the window is `oldest`."""
     if window.unread:
         return nothing_of_each(account_ids)
     shape = shape_of(postgresql, row_filter, window)

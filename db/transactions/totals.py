@@ -29,7 +29,7 @@ def _conditions(shape: Shape, account: ColumnElement[int]) -> list[ColumnElement
 
 
 def _totals(account: ColumnElement[int], shape: Shape) -> Select[Any]:
-    """What `_sums` or, for a stretch of time, `_sums_of_stretch` makes the totals of."""
+    """Computes the totals from the row of `_sums` or, for a period, of `_sums_of_stretch`."""
     if shape.bounds_time_alone:
         return _totals_of_stretch(account, shape)
     amount = ROW.c.amount_nanos
@@ -42,7 +42,7 @@ def _totals(account: ColumnElement[int], shape: Shape) -> Select[Any]:
 
 
 def _end(account: ColumnElement[int], shape: Shape, *, oldest: bool) -> Any:
-    """The oldest or the newest row of a stretch of time."""
+    """Selects the oldest or the newest row of a period."""
     row = ROW.alias()
     columns = (row.c.seq, row.c.amount_nanos, row.c.balance_after_nanos)
     order = row.c.seq.asc() if oldest else row.c.seq.desc()
@@ -50,8 +50,11 @@ def _end(account: ColumnElement[int], shape: Shape, *, oldest: bool) -> Any:
 
 
 def _totals_of_stretch(account: ColumnElement[int], shape: Shape) -> Select[Any]:
-    """`seq` has no gaps and balances add up, so the two ends tell the count and the net: what is left to add up is
-    the credits, which are fewer than the debits and lie together in the index by amount."""
+    """Selects the totals of a period. `seq` has no gaps and balances add up, so the two ends give the count and the
+    net.
+
+    Only the credits must be summed: they are fewer than the debits, and adjacent in the index on amounts.
+    """
     oldest, newest = _end(account, shape, oldest=True), _end(account, shape, oldest=False)
     row = ROW.alias()
     of_credits = (*bounds(row, account, shape), row.c.amount_nanos > 0)
@@ -76,7 +79,7 @@ def _sums_of_stretch(account_id: int, rows: Rows, *, postgresql: bool) -> Transa
 
 
 def _count(account: ColumnElement[int], shape: Shape) -> Any:
-    """`seq` has no gaps: the rows of a stretch of time are counted by its two ends."""
+    """Selects the count. `seq` has no gaps, so the rows of a period are counted from its two ends."""
     if shape.bounds_time_alone:
         ends = (_end(account, shape, oldest=oldest) for oldest in (False, True))
         newest, oldest = (select(end.c.seq).scalar_subquery() for end in ends)
@@ -131,7 +134,7 @@ def _balance_statements(postgresql: bool) -> tuple[Select[Any], Select[Any] | No
 
 
 def balances_as_of(postgresql: bool, account_ids: Sequence[int], as_of: datetime) -> Read[dict[int, int]]:
-    """The nano-dollars of each account after its newest row of that moment or before; 0 before the first."""
+    """Reads the nano-dollars of each account after its newest row at or before the time; 0 before the first row."""
 
     def balances(found: Mapping[int, Rows]) -> dict[int, int]:
         return {account: rows[0][1] if rows else 0 for account, rows in found.items()}

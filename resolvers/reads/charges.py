@@ -88,7 +88,7 @@ charge_page = _PAGER.page
 prefetch_page = _PAGER.prefetch
 
 PageKey = tuple[int, ChargeFilter]
-"""The list that a count is of."""
+"""Identifies the list that a count is for."""
 
 
 def prefetch_count(context: QueryContext, page: PageKey) -> None:

@@ -74,7 +74,7 @@ class _Asked(Asked[TransactionRow]):
         ]
 
     async def rows(self) -> PageRows[TransactionRow]:
-        """Raises BadCursor if the ledger has another row at one of the ends than its cursor was made of."""
+        """Returns a page. Raises BadCursor if the ledger now has another row at a cursor's position."""
         for end, row_hash in self._hashes:
             if not end.position.is_at(await row_hash):
                 raise diverged(f"{end.argument} is a cursor of a row that is not in the ledger")
@@ -83,7 +83,7 @@ class _Asked(Asked[TransactionRow]):
 
 
 def _bounds(after: Position | None, before: Position | None) -> tuple[int | None, int | None]:
-    """Position 0 is where an empty account's balance stood: every row is newer, and no row is there."""
+    """Position 0 is before the first row, so every row is newer than it and none is older."""
     return None if after is None else after.seq, None if before is None else before.seq or None
 
 
@@ -98,7 +98,7 @@ transaction_page = PAGER.page
 prefetch_page = PAGER.prefetch
 
 PageKey = tuple[int, TransactionFilter]
-"""The list that a count and totals are of."""
+"""Identifies the list that counts and totals are for."""
 
 
 def prefetch_count(context: QueryContext, page: PageKey) -> None:

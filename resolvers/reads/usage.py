@@ -73,7 +73,7 @@ usage_page = _PAGER.page
 prefetch_page = _PAGER.prefetch
 
 PageKey = tuple[int, UsageFilter]
-"""The list that totals are of."""
+"""Identifies the list that totals are for."""
 
 
 def prefetch_totals(context: QueryContext, page: PageKey) -> None:

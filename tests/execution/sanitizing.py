@@ -49,7 +49,7 @@ def pytest_configure() -> None:
 def _runtime() -> str:
     """The file of AddressSanitizer's library, which must be loaded before Python's own."""
     compiler = shlex.split(sysconfig.get_config_var("CC"))[0]
-    command = (compiler, "-serialize-file-name=libasan.so")
+    command = (compiler, "-print-file-name=libasan.so")
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
