@@ -1,4 +1,4 @@
-"""Daily checkpoints: where the head of each account stood, so that rows that are cut off later are missed."""
+"""Checkpoints: daily positions of account heads, by which rows that are cut off later are noticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHECKPOINT = ledger_checkpoints
 
 
 async def note_heads(connection: AsyncConnection, day: date, first_id: int, last_id: int) -> int:
-    """Notes the heads of these accounts that have moved since they were noted last; returns how many."""
+    """Stores the heads of these accounts that have moved since their last checkpoint. Returns how many."""
     before = _CHECKPOINT.alias("before")
     of_account = before.c.account_id == _ACCOUNT.c.id
     newest = (

@@ -1,4 +1,4 @@
-"""What verification goes by beside the ledger itself: daily checkpoints of all heads, and how far it has come."""
+"""Integrity tables: daily checkpoints of all heads, and the progress of verification."""
 
 from __future__ import annotations
 

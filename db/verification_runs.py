@@ -1,4 +1,4 @@
-"""How far the worker has come in verifying all accounts, day by day."""
+"""Verification runs: the worker's progress in verifying all accounts, day by day."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reads of verification. Each takes a page or a sum, whichever way it is read: by itself or within a snapshot."""
+"""Recount: the reads of verification. Each reads a page or a sum, by itself or within a snapshot."""
 
 from __future__ import annotations
 

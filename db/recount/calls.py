@@ -1,4 +1,4 @@
-"""Calls that are remembered by their idempotency keys, beside the rows that they name."""
+"""Calls: stored calls together with the rows that they name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _CALLS: Final = (
 
 
 async def calls_after(read: Read, account_id: int, operation: str, key: str, limit: int) -> list[StoredCall]:
-    """In the order of operation and key."""
+    """Reads calls in the order of operation and key."""
     given = {"account_id": account_id, "operation": operation, "key": key, "rows": limit}
     width = len(IdempotencyRow._fields)
     return [StoredCall(IdempotencyRow._make(row[:width]), *row[width:]) for row in await read(_CALLS, given)]
@@ -68,7 +68,7 @@ class StoredOtherCall(NamedTuple):
     last_seq: int | None
     balance_nanos: int | None
     row_balance_nanos: int | None
-    """After the row `last_seq`; None if there is no such row."""
+    """The balance after the row `last_seq`; None if there is no such row."""
 
 
 _POSITION: Final = tuple_(_OTHER.c.scope, _OTHER.c.operation, _OTHER.c.key)
@@ -90,6 +90,6 @@ _OTHER_CALLS: Final = (
 
 
 async def other_calls_after(read: Read, scope: str, operation: str, key: str, limit: int) -> list[StoredOtherCall]:
-    """Of all accounts, in the order of scope, operation and key."""
+    """Reads calls of all accounts, in the order of scope, operation and key."""
     given = {"scope": scope, "operation": operation, "key": key, "rows": limit}
     return [StoredOtherCall._make(row) for row in await read(_OTHER_CALLS, given)]

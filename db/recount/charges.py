@@ -1,4 +1,4 @@
-"""Charges beside what their rows and holds come to."""
+"""Charges, together with the sums of their rows and holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StoredCharge(NamedTuple):
     opened_at: datetime | None
     """The time of its first row."""
     hold_state: str | None
-    """That of its newest hold, by its own word."""
+    """The stored state of its newest hold."""
     hold_settled_at: datetime | None
 
 
@@ -46,14 +46,14 @@ _CHARGES: Final = (
 
 
 async def charges_after(read: Read, account_id: int, ref_type: str, ref_id: str, limit: int) -> list[StoredCharge]:
-    """Of one type of resource, in the order of their ids."""
+    """Reads charges with one ref type, in the order of their ref ids."""
     given = {"account_id": account_id, "ref_type": ref_type, "after": ref_id, "rows": limit}
     width = len(ChargeRow._fields)
     return [StoredCharge(ChargeRow._make(row[:width]), *row[width:]) for row in await read(_CHARGES, given)]
 
 
 class HoldSums(NamedTuple):
-    """Of all holds of one resource."""
+    """Sums of all holds of one resource."""
 
     cycles: int
     first_seq: int
@@ -90,7 +90,7 @@ def _hold_sums(postgresql: bool) -> Select[Any]:
 async def hold_sums(
     read: Read, account_id: int, ref_type: str, ref_ids: Sequence[str], *, postgresql: bool
 ) -> dict[str, HoldSums]:
-    """By ref id."""
+    """Reads the sums by ref id."""
     given = {"account_id": account_id, "ref_type": ref_type, "ref_ids": list(ref_ids)}
     found = {}
     for ref_id, cycles, first, hold_seq, settled, *sums in await read(_hold_sums(postgresql), given):
@@ -101,7 +101,7 @@ async def hold_sums(
 
 
 class RowSums(NamedTuple):
-    """Of all rows of one resource that is billed without holds."""
+    """Sums of all rows of one resource that is billed without holds."""
 
     first_seq: int
     last_seq: int
@@ -129,7 +129,7 @@ def _row_sums(postgresql: bool) -> Select[Any]:
 async def row_sums(
     read: Read, account_id: int, ref_type: str, ref_ids: Sequence[str], *, postgresql: bool
 ) -> dict[str, RowSums]:
-    """By ref id."""
+    """Reads the sums by ref id."""
     given = {"account_id": account_id, "ref_type": ref_type, "ref_ids": list(ref_ids)}
     found = {}
     for ref_id, first, last, *sums in await read(_row_sums(postgresql), given):

@@ -1,4 +1,4 @@
-"""Holds beside the rows that opened and settled them."""
+"""Holds, together with the rows that opened and settled them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SETTLED_BY_ROWS: Final = _of_rows(_HOLD.c.settled_seq)
 class HoldsOfRows(NamedTuple):
     opened: dict[int, HoldRow]
     settled: dict[int, HoldRow]
-    """Both by the `seq` of the row."""
+    """Both dicts are by the `seq` of the row."""
 
 
 async def holds_of_rows(read: Read, account_id: int, after: int, last: int) -> HoldsOfRows:
-    """The holds that these rows opened or settled."""
+    """Reads the holds that these rows opened or settled."""
     given = {"account_id": account_id, "after": after, "last": last}
 
     def holds(rows: Iterable[Any]) -> Iterable[HoldRow]:
@@ -54,7 +54,7 @@ class StoredHold(NamedTuple):
     settling_at: datetime | None
     """The time of the row that settled it, likewise."""
     cycle_before: int | None
-    """That of the hold before it of the same resource."""
+    """The cycle of the previous hold of the same resource."""
     next_at: datetime | None
     """The time of the row that opened the next hold of the same resource."""
 
@@ -115,7 +115,7 @@ _HOLDS: Final = (
 
 
 async def holds_after(read: Read, account_id: int, hold_seq: int, limit: int) -> list[StoredHold]:
-    """In the order of the rows that opened them."""
+    """Reads holds in the order of the rows that opened them."""
     width = len(HoldRow._fields)
     rows = await read(_HOLDS, {"account_id": account_id, "after": hold_seq, "rows": limit})
     return [StoredHold(HoldRow._make(row[:width]), *row[width:]) for row in rows]

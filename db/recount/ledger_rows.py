@@ -1,4 +1,4 @@
-"""The rows of an account, its head, and what was noted of earlier heads."""
+"""Ledger rows: the rows of an account, its head, and checkpoints of earlier heads."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _FOLDED_OF_ACCOUNTS: Final = ("name_folded", "external_id_folded")
 class StoredAccount(NamedTuple):
     row: AccountRow
     folded: tuple[str | None, str | None]
-    """What is stored for searches of the name and of the external id."""
+    """The stored search texts of the name and of the external id."""
 
 
 class StoredTransaction(NamedTuple):
     row: TransactionRow
     folded: tuple[str | None, str | None]
-    """What is stored for searches of the description and of the ref id."""
+    """The stored search texts of the description and of the ref id."""
 
 
 _HEAD: Final = select(*columns(_ACCOUNT, AccountRow), *(_ACCOUNT.c[name] for name in _FOLDED_OF_ACCOUNTS)).where(
@@ -65,7 +65,7 @@ _ROWS: Final = (
 
 
 async def rows_after(read: Read, account_id: int, seq: int, last_seq: int, limit: int) -> list[StoredTransaction]:
-    """The oldest first, up to the row `last_seq`."""
+    """Reads rows, oldest first, up to the row `last_seq`."""
     given = {"account_id": account_id, "after": seq, "last": last_seq, "rows": limit}
     found = await read(_ROWS, given)
     return [StoredTransaction(TransactionRow._make(row[:-2]), tuple(row[-2:])) for row in found]
@@ -106,8 +106,7 @@ _WITHOUT_CHARGE: Final = (
 
 
 async def first_without_charge(read: Read, account_id: int, after: int, last: int) -> int | None:
-    """The first of these rows that is a resource's but in no charge: one that it does not begin before, or ends
-    before it."""
+    """Returns the first of these rows that has a resource but no charge that covers it."""
     rows = await read(_WITHOUT_CHARGE, {"account_id": account_id, "after": after, "last": last})
     return rows[0][0] if rows else None
 
@@ -117,7 +116,7 @@ class StoredCheckpoint(NamedTuple):
     seq: int
     hash: bytes
     row_hash: bytes | None
-    """That of the row of this `seq`; None if there is no such row."""
+    """The hash of the row with this `seq`; None if there is no such row."""
 
 
 _CHECKPOINTS: Final = (

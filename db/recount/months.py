@@ -1,4 +1,4 @@
-"""Monthly figures, and the parts of them that are not in ledger rows: open holds and usage."""
+"""Months: monthly figures, and the parts of them that are not in ledger rows, which are open holds and usage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MONTHS: Final = (
 
 
 async def months(read: Read, account_id: int) -> dict[str, MonthlyFiguresRow]:
-    """All that are stored."""
+    """Reads all stored months."""
     rows = map(MonthlyFiguresRow._make, await read(_MONTHS, {"account_id": account_id}))
     return {row.month: row for row in rows}
 
@@ -41,7 +41,7 @@ def _open_holds(postgresql: bool) -> Select[Any]:
 
 
 async def open_holds(read: Read, account_id: int, *, postgresql: bool) -> dict[str, int]:
-    """What is held by open holds, by the month of their rows."""
+    """Reads the amounts of open holds, by the month of their rows."""
     rows = await read(_open_holds(postgresql), {"account_id": account_id})
     return {month: exact_sums(sums, postgresql=postgresql)[0] for month, *sums in rows}
 
@@ -82,6 +82,6 @@ async def usage(read: Read, account_id: int, *, postgresql: bool) -> list[UsageS
 
 
 async def replace_months(connection: AsyncConnection, account_id: int, rows: list[MonthlyFiguresRow]) -> None:
-    """The account must be locked."""
+    """Replaces the months. The account must be locked."""
     await connection.execute(delete(_FIGURES).where(_FIGURES.c.account_id == account_id))
     await add_to_months(connection, rows)

@@ -1,4 +1,4 @@
-"""Usage days beside the requests that were counted once each."""
+"""Usage days, together with the requests that were counted once each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ID: Final = bindparam("account_id", type_=BigInteger())
 
 
 class FedByRequests(NamedTuple):
-    """Of all days that were added up from requests."""
+    """Sums of all days that were added up from requests."""
 
     calls: int
     cost_nanos: int
@@ -46,7 +46,7 @@ _AT_ONCE: Final = 10_000
 
 
 async def request_count(read: Read, account_id: int) -> int:
-    """Counted in steps: a whole table of requests takes longer than a statement may."""
+    """Counts the requests in steps, because counting a whole table may exceed the statement timeout."""
     count, after = 0, b"\x00"
     while rows := await read(_DIGESTS, {"account_id": account_id, "after": after, "rows": _AT_ONCE}):
         count, after = count + len(rows), bytes(rows[-1][0])

@@ -1,1 +1,1 @@
-"""Recounts what the database holds of an account from its rows, and names what does not fit."""
+"""Verification: recounts the stored data of an account from its rows, and reports faults."""

@@ -30,7 +30,7 @@ CATCH_UP_ROWS: Final = 5_000
 """Rows that may be written after the head was read: so many are read within the snapshot that compares it."""
 
 UNREADABLE: Final = (ArithmeticError, TypeError, ValueError)
-"""What a driver raises for a value that its column cannot have."""
+"""Errors that a driver raises for a value that its column cannot have."""
 
 
 class Verified(NamedTuple):
@@ -40,7 +40,7 @@ class Verified(NamedTuple):
 
 
 class _RowUnreadable(Exception):
-    """The row after those that were read has a value that its column cannot have."""
+    """The next row has a value that its column cannot have."""
 
 
 class AccountVerification:
@@ -51,7 +51,7 @@ class AccountVerification:
         self.rows = Rows(self.faults)
 
     async def run(self) -> Verified:
-        """Raises NotFound."""
+        """Verifies the account. Raises NotFound."""
         async with self._readable("rows"):
             await self.read_rows()
             async with self._database.snapshot() as snapshot:
@@ -78,7 +78,7 @@ class AccountVerification:
             self.faults.add(FaultKind.UNREADABLE, what, f"a row cannot be read: {error!r}")
 
     async def read_rows(self) -> None:
-        """Up to a head that is only a few rows behind."""
+        """Reads rows up to a head that is only a few rows behind."""
         read = self._database.read
         before = -1
         while self.rows.seq != before:
@@ -111,7 +111,8 @@ class AccountVerification:
         check_row(stored.row, holds, self.faults)
 
     async def _next_rows(self, read: Read, last_seq: int) -> list[StoredTransaction]:
-        """One by one where one of them cannot be read, so that it can be named. Raises _RowUnreadable."""
+        """Reads the next rows, one by one if one of them is unreadable, so that it can be named. Raises
+        _RowUnreadable."""
         try:
             return await rows_after(read, self._id, self.rows.seq, last_seq, ROWS_AT_ONCE)
         except UNREADABLE:
@@ -122,7 +123,7 @@ class AccountVerification:
             raise _RowUnreadable from error
 
     async def compare_head(self, read: Read) -> None:
-        """`read` must see one moment."""
+        """Compares the head. `read` must see one moment."""
         stored = await account(read, self._id)
         assert stored is not None, "accounts are never deleted"
         await self._read_rows(read, stored.row.head_seq)
@@ -130,13 +131,13 @@ class AccountVerification:
         check_account(stored, self.rows, beyond, self.faults)
 
     async def changes_of_months(self, read: Read) -> dict[str, str]:
-        """What the stored figures differ in. `read` must see one moment, and `compare_head` have come before."""
+        """Returns the differences of the stored figures. `read` must see one moment. Call `compare_head` before."""
         postgresql = self._database.is_postgresql
         expected = await recounted_months(read, self._id, self.rows.months, postgresql=postgresql)
         return await changes_of_months(read, self._id, expected)
 
     async def _check_holds(self) -> None:
-        """Each by itself: a hold and the rows that it names are read in one statement."""
+        """Checks each hold separately: a hold and the rows that it names are read in one statement."""
         after = 0
         while page := await holds_after(self._database.read, self._id, after, HOLDS_AT_ONCE):
             for stored in page:
@@ -144,7 +145,7 @@ class AccountVerification:
             after = page[-1].hold.hold_seq
 
     async def _check_usage(self) -> None:
-        """In short steps first; only what seems wrong is read again in one snapshot."""
+        """Checks usage in short steps. Only apparent faults are read again in one snapshot."""
         postgresql = self._database.is_postgresql
         suspected = Faults(self._id)
         await check_usage(self._database.read, self._id, suspected, postgresql=postgresql)
@@ -154,5 +155,5 @@ class AccountVerification:
 
 
 async def verify_account(database: Database, account_id: int) -> Verified:
-    """Raises NotFound."""
+    """Verifies the account. Raises NotFound."""
     return await AccountVerification(database, account_id).run()

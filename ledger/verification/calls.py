@@ -1,4 +1,4 @@
-"""Remembered calls against the rows that they name."""
+"""Calls: compares stored calls with the rows that they name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CALLS_AT_ONCE = 1_000
 
 @dataclass(slots=True)
 class LiveUsage:
-    """What services recorded as it happened."""
+    """Usage that services recorded live."""
 
     calls: int = 0
     cost_nanos: int = 0
@@ -36,7 +36,7 @@ class LiveUsage:
 
 
 async def check_calls(read: Read, account_id: int, faults: Faults) -> LiveUsage:
-    """All calls of the account, page by page."""
+    """Checks all calls of the account, page by page."""
     live = LiveUsage()
     operation = key = ""
     while page := await calls_after(read, account_id, operation, key, CALLS_AT_ONCE):
@@ -68,7 +68,7 @@ def _problem(stored: StoredCall) -> str:
 
 
 async def other_call_faults(read: Read, account_id: int | None = None) -> AsyncIterator[Fault]:
-    """Of calls that opened an account; those of one account, or the first of each account."""
+    """Checks calls that opened accounts: those of one account, or the first of each account."""
     position = ("", "", "")
     known: set[int] = set()
     while page := await other_calls_after(read, *position, CALLS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Charges against their holds, or against the rows of what is billed without holds."""
+"""Charges: compares charges with their holds, or with their rows if they are billed without holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHARGES_AT_ONCE = 200
 
 
 async def check_charges(database: Database, account_id: int, faults: Faults) -> None:
-    """All charges of the account, page by page. Each page is of one moment."""
+    """Checks all charges of the account, page by page. Each page is from one moment."""
     for ref_type in sorted(RESOURCES):
         after: str | None = ""
         while after is not None:
@@ -27,7 +27,7 @@ async def check_charges(database: Database, account_id: int, faults: Faults) -> 
 async def _check_page(
     read: Read, account_id: int, ref_type: RefType, after: str, faults: Faults, *, postgresql: bool
 ) -> str | None:
-    """The ref id to go on from; None after the last page."""
+    """Checks a page. Returns the ref id from which to continue; None after the last page."""
     page = await charges_after(read, account_id, ref_type.value, after, CHARGES_AT_ONCE)
     ids = [one.charge.ref_id for one in page]
     if not ids:
@@ -71,7 +71,8 @@ def _of_holds(stored: StoredCharge, sums: HoldSums | None) -> ChargeRow | None:
 
 
 def _of_rows(stored: StoredCharge, sums: RowSums | None) -> ChargeRow | None:
-    """No row says when a volume was deleted: there the charge is taken at its word where that is possible at all."""
+    """Recounts a charge from its rows. No row says when a volume was deleted, so the charge's own end is used if
+    possible."""
     if sums is None or stored.opened_at is None:
         return None
     closed_at = _closed_at(stored.charge, stored.opened_at)

@@ -1,4 +1,4 @@
-"""Daily checkpoints of all heads: taken by the worker, and compared with the rows ever after."""
+"""Checkpoints: the worker stores all heads daily, and verification compares them with the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHECKPOINTS_AT_ONCE: Final = 1_000
 
 
 class Checkpoints:
-    """Notes where all heads stand, once for each UTC day."""
+    """Stores all heads once per UTC day."""
 
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
@@ -26,7 +26,7 @@ class Checkpoints:
         self._noted: date | None = None
 
     async def run(self) -> int:
-        """Returns the number of heads that were noted."""
+        """Stores the heads. Returns how many."""
         day = self._clock().astimezone(UTC).date()
         if day == self._noted:
             return 0

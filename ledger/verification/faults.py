@@ -1,4 +1,4 @@
-"""What verification finds: for each kind the first that does not fit."""
+"""Faults: the findings of verification. Only the first fault of each kind is kept."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Fault(NamedTuple):
 
 
 class Faults:
-    """Of one account."""
+    """Maximum per account."""
 
     def __init__(self, account_id: int) -> None:
         self.account_id = account_id
         self._first: dict[FaultKind, Fault] = {}
 
     def add(self, kind: FaultKind, subject: str, message: str) -> None:
-        """Keeps the fault, unless one of its kind is known already."""
+        """Keeps the fault, unless a fault of its kind is already known."""
         self._first.setdefault(kind, Fault(kind, self.account_id, subject, message))
 
     @property
@@ -55,7 +55,7 @@ class Faults:
 
 
 def differences(stored: Mapping[str, object], expected: Mapping[str, object]) -> str:
-    """The columns that differ, as "held_nanos is 1, expected 2"; empty if none does."""
+    """Returns the columns that differ, such as "held_nanos is 1, expected 2"; empty if none differs."""
     return "; ".join(
         f"{name} is {_shown(value)}, expected {_shown(expected[name])}"
         for name, value in stored.items()

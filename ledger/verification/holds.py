@@ -1,4 +1,4 @@
-"""Holds against the rows that opened and settled them."""
+"""Holds: compares holds with the rows that opened and settled them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ledger.verification.faults import FaultKind, Faults, differences
 
 
 def check_row(row: TransactionRow, holds: HoldsOfRows, faults: Faults) -> None:
-    """A row of what is held opens one hold or settles one."""
+    """Checks that a row of a held resource opens or settles exactly one hold."""
     if row.ref_type not in HOLDABLE:
         return
     opened, settled = holds.opened.get(row.seq), holds.settled.get(row.seq)

@@ -1,4 +1,4 @@
-"""Monthly figures against rows, open holds and usage days."""
+"""Months: compares monthly figures with rows, open holds and usage days."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIGURES = MonthlyFiguresRow._fields[2:]
 
 
 async def recounted_months(read: Read, account_id: int, costs: Mapping[str, Costs], *, postgresql: bool) -> Months:
-    """The figures as they should be. `costs` are those of all rows that `read` sees."""
+    """Returns the expected figures. `costs` must cover all rows that `read` sees."""
     found: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_FIGURES, 0))
     for month, of_month in costs.items():
         found[month] |= {"gross_nanos": of_month.gross_nanos, "refunded_nanos": of_month.refunded_nanos}
@@ -33,7 +33,7 @@ async def recounted_months(read: Read, account_id: int, costs: Mapping[str, Cost
 
 
 async def changes_of_months(read: Read, account_id: int, expected: Months) -> dict[str, str]:
-    """What differs, by month; a month without figures needs no row."""
+    """Returns the differences by month. A month without figures needs no row."""
     stored = await months(read, account_id)
     nothing = dict.fromkeys(_FIGURES, 0)
     found = {}

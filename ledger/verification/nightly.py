@@ -1,4 +1,4 @@
-"""Verifies all accounts once a day, a few at a time. How far it has come is kept, so that a restart goes on there."""
+"""Nightly verification of all accounts, a few at a time. The progress is stored, so that a restart continues there."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ledger.verification.faults import Fault
 log = structlog.get_logger()
 
 ACCOUNTS_AT_ONCE: Final = 100
-"""Accounts after which the place is kept."""
+"""Number of accounts after which the progress is stored."""
 ROUND_SECONDS: Final = 10.0
-"""Time after which a round ends, between two accounts: the next round goes on."""
+"""Time after which a round ends, between two accounts. The next round continues."""
 
 Report = Callable[[VerificationRunRow], None]
 
@@ -39,8 +39,10 @@ def ignore(_run: VerificationRunRow) -> None:
 
 class NightlyVerification:
     def __init__(self, database: Database, hour: int, clock: Clock = utc_now, report: Report = ignore) -> None:
-        """From this hour (UTC) on a run is due; never if it is negative. `report` is told of each step, and of the
-        newest runs at the start."""
+        """A run is due from this hour (UTC) on; never if the hour is negative.
+
+        `report` is called with each step, and with the newest runs at the start.
+        """
         self._database = database
         self._hour = hour
         self._clock = clock
@@ -49,7 +51,7 @@ class NightlyVerification:
         self._is_new = True
 
     async def run(self) -> int:
-        """Returns the number of accounts that were verified."""
+        """Verifies accounts. Returns how many."""
         if self._is_new:
             await self._recall()
         day = self._due_day()
@@ -69,7 +71,7 @@ class NightlyVerification:
         self._is_new = False
 
     def _due_day(self) -> date | None:
-        """That of the run to go on with, or of the one to begin."""
+        """Returns the day of the run to continue or to start."""
         now = self._clock().astimezone(UTC)
         if self._hour < 0:
             return None

@@ -1,4 +1,4 @@
-"""Rebuilds monthly figures, which follow from rows, holds and usage. Ledger rows are never changed."""
+"""Repair: rebuilds monthly figures from rows, holds and usage. Ledger rows are never changed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ ACTION = "repairMonths"
 _GROUNDS = frozenset(
     {FaultKind.SEQ, FaultKind.TIME, FaultKind.HASH, FaultKind.BALANCE, FaultKind.HEAD, FaultKind.UNREADABLE}
 )
-"""Faults of rows that months must not be rebuilt from."""
+"""Faults of rows that prevent rebuilding the months."""
 
 
 async def repair_months(database: Database, account_id: int, actor: Actor, clock: Clock = utc_now) -> Mapping[str, str]:
-    """What was wrong, by month. The account is locked only while the newest rows are read and the figures written.
+    """Rebuilds the months. Returns the differences by month.
 
-    Raises NotFound, and Conflict where the account's rows do not fit themselves.
+    The account is locked only while the newest rows are read and the figures written. Raises NotFound, and Conflict if
+    the account's rows have faults themselves.
     """
     verification = AccountVerification(database, account_id)
     await verification.read_rows()

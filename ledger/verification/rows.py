@@ -1,4 +1,4 @@
-"""The rows of an account, recounted one after the other from the first on."""
+"""Rows: recounts the rows of an account in order, from the first on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ledger.verification.faults import FaultKind, Faults, differences
 
 
 class Costs:
-    """What rows come to in one month."""
+    """Sums of the rows of one month."""
 
     __slots__ = ("gross_nanos", "refunded_nanos")
 
@@ -26,7 +26,7 @@ class Costs:
 
 
 class Rows:
-    """Rows as they were met so far. A row that does not fit is taken at its word by the rows after it."""
+    """The rows read so far. If a row is faulty, later rows are compared with its stored values."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
@@ -79,7 +79,7 @@ class Rows:
 
 
 def check_account(stored: StoredAccount, newest: Rows, beyond: int | None, faults: Faults) -> None:
-    """The head against the newest row that was met; `beyond` is a row that follows the head."""
+    """Compares the head with the newest row that was read. `beyond` is a row after the head."""
     row, name = stored.row, account_id_text(stored.row.id)
     if newest.seq < row.head_seq:
         missing = transaction_id_text(row.id, newest.seq + 1)

@@ -15,7 +15,7 @@ from ledger.verification.faults import FaultKind, Faults
 
 
 async def check_usage(read: Read, account_id: int, faults: Faults, *, postgresql: bool) -> None:
-    """Remembered calls too, since they tell what was recorded live. Of one moment if `read` is."""
+    """Checks usage. Includes stored calls, which tell what was recorded live. From one moment if `read` is."""
     # Requests come last: they only grow in number, so that those of a later moment give no false alarm by themselves.
     live = await check_calls(read, account_id, faults)
     days = await fed_by_requests(read, account_id, postgresql=postgresql)

@@ -47,7 +47,7 @@ _POSTGRESQL_GUARDS = (
     CREATE TRIGGER ledger_checkpoints_refuse_truncate BEFORE TRUNCATE ON ledger_checkpoints
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_checkpoints_refuse()
     """,
-    # Also where a session plays the part of a replica, which ordinary triggers sleep through.
+    # ALWAYS, so that the trigger also fires in a session with the role of a replica.
     "ALTER TABLE ledger_checkpoints ENABLE ALWAYS TRIGGER ledger_checkpoints_refuse_change",
     "ALTER TABLE ledger_checkpoints ENABLE ALWAYS TRIGGER ledger_checkpoints_refuse_truncate",
 )

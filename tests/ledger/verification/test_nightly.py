@@ -43,7 +43,7 @@ async def test_each_day_from_the_hour_on_all_accounts_are_verified_once(desk: De
     assert await _stored(desk) == ("2026-11-02", 3, 0, True)
 
 
-async def test_it_is_disabled_by_a_negative_hour(desk: Desk) -> None:
+async def test_negative_hour_disables_verification(desk: Desk) -> None:
     await desk.account("1.00")
     assert await NightlyVerification(desk.database, -1, lambda: desk.now).run() == 0
     assert await _stored(desk) is None
