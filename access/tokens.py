@@ -90,8 +90,11 @@ class Tokens:
             if not await rows.use_token(connection, token.digest, now):  # pragma: no branch  the end of `async with`
                 raise Unauthenticated(_REFUSED)
 
-    async def give_up(self, token: str) -> None:
-        """Nothing happens to a token that is none: anybody may send one, and it must not take a turn at the writer."""
+    async def delete(self, token: str) -> None:
+        """Deletes the token. Does nothing if there is no such token.
+
+        Anyone may send an unknown token, so it must not take a turn at the writer.
+        """
         if _TOKEN.fullmatch(token) is None or await rows.token_by_digest(self._database, _digest_of(token)) is None:
             return
         async with self._database.write() as connection:

@@ -113,7 +113,7 @@ class _Measure:
             return inner._replace(directives=inner.directives + own)
         inner = self._selections(node.selection_set)
         if node.name.value in {"__schema", "__type"}:
-            # Introspection is as deep as its well-known query; tokens bound it.
+            # Introspection queries are deep by nature. The number of tokens limits them.
             return _Size(1, bool(node.alias), inner.directives + own, inner.repetitions, inner.aliases)
         return inner._replace(
             depth=inner.depth + 1, aliases=inner.aliases + bool(node.alias), directives=inner.directives + own

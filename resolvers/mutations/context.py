@@ -54,7 +54,7 @@ class MutationContext(QueryContext):
             yield
 
     async def run(self, work: Work[Result], account_id: int | None = None) -> Result:
-        """What the work came to. Until the field ends the transaction stays open, and all reads go to it.
+        """Does the work and returns its result. The transaction stays open for all reads until the field ends.
 
         `account_id` is the account that the work locks, if known: calls on one account take turns.
         """
