@@ -18,7 +18,7 @@ from db.connections import sqlite
 from db.connections.pool import ReadPool
 from db.connections.readers import PostgresBatchRunner, Readers, SqliteBatchRunner, WriteReader
 from db.connections.snapshots import Snapshot, Wanted
-from db.connections.sqlite import SqliteConnection, prepare
+from db.connections.sqlite import SqliteConnection, keep_private, prepare
 from db.connections.urls import connect_arguments, driver_url
 from db.errors import translated
 from db.feed.feed import ChangeFeed
@@ -60,6 +60,10 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
         pool_timeout=options.lock_timeout_seconds,
         connect_args={"timeout": options.lock_timeout_seconds},
     )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def create(*_: object) -> None:
+        keep_private(Path(url.database or ""))
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_up(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

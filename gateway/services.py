@@ -18,6 +18,7 @@ from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
 from ledger.clock_watch import ClockWatch
 from ledger.posting import Clock, Ledger, utc_now
+from ledger.return_addresses import ReturnAddresses
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents
 from ledger.top_ups import TopUps
@@ -69,7 +70,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         tokens=Tokens(database, clock),
         stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
         stripe_api=stripe_api,
-        top_ups=TopUps(database, stripe_api, clock),
+        top_ups=TopUps(database, stripe_api, clock, ReturnAddresses(settings.return_origins)),
         documents=Documents(graphql_schema(), limits, settings.document_cache_size),
         admission=Admission(settings, metrics),
         sizes=AccountSizes(),

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         description="Other origins whose pages may open WebSockets, separated by commas:"
         " https://a.example,https://b.example.",
     )
+    allowed_return_origins: str | None = Field(
+        None,
+        description="Origins that successUrl and cancelUrl of createTopUp may have, separated by commas:"
+        " https://a.example,https://b.example. Without it, every https address is allowed, and http for localhost.",
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="Log format: one JSON object per line, or text for people."
     )
@@ -131,7 +136,7 @@ class Settings(BaseSettings):
     )
     stripe_tolerance_seconds: int = Field(300, ge=1, le=3600, description="Maximum age of a Stripe event's signature.")
 
-    @field_validator("allowed_origins")
+    @field_validator("allowed_origins", "allowed_return_origins")
     @classmethod
     def _are_origins(cls, value: str | None) -> str | None:
         for one in _listed(value):
@@ -143,6 +148,11 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> frozenset[str]:
         return frozenset(_listed(self.allowed_origins))
+
+    @property
+    def return_origins(self) -> frozenset[tuple[str, str, int]]:
+        parsed = map(parse_origin, _listed(self.allowed_return_origins))
+        return frozenset(one for one in parsed if one is not None)
 
     worker_interval_seconds: float = Field(5.0, ge=0.1, le=3600, description="How often the worker looks for work.")
     settlement_delay_seconds: float = Field(

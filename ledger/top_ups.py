@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from db import accounts, stripe_customers, top_ups
 from db.database import Database
@@ -17,19 +16,20 @@ from db.rows import AccountRow
 from db.top_ups import TopUpRow
 from ledger import idempotent_calls
 from ledger.accounts import locked_account
-from ledger.errors import BadUserInput, NotFound
+from ledger.errors import NotFound
 from ledger.idempotent_calls import CallResult, IdempotentCall
 from ledger.ids import account_id_text
 from ledger.posting import Clock, LedgerTransaction, utc_now
 from ledger.recharges import checked_payment
+from ledger.return_addresses import ReturnAddresses
 from ledger.stripe.api import CheckoutSession, NewSession, StripeApi
 from ledger.stripe.customers import paying
 from ledger.stripe.failures import CallInProgress, StripeRefused, StripeUnavailable
-from ledger.texts import ADDRESS, IDEMPOTENCY_KEY
+from ledger.texts import IDEMPOTENCY_KEY
 
 OPERATION: Final = "createTopUp"
 
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ANY_ADDRESS: Final = ReturnAddresses()
 _MAX_STRIPE_KEY: Final = 255
 _PAUSES_SECONDS: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Pauses between repeated calls, while Stripe still carries out the first call with the same key."""
@@ -61,21 +61,6 @@ class KeptTopUp:
     row: TopUpRow
     balance_nanos: int
     is_replayed: bool
-
-
-def checked_url(given: str, what: str) -> str:
-    """Returns the URL if a browser may be sent to it. Raises BadUserInput."""
-    ADDRESS.checked(given, what)
-    try:
-        parts = urlsplit(given)
-        host = parts.hostname
-    except ValueError:
-        host = None
-    else:
-        if host and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOCAL)):
-            return given
-    msg = f"{what} must be an https address, such as https://example.com/billing"
-    raise BadUserInput(msg)
 
 
 def _stripe_key(account_id: int, key: str) -> str:
@@ -130,10 +115,17 @@ async def keep(transaction: LedgerTransaction, new: NewTopUp, session: CheckoutS
 
 
 class TopUps:
-    def __init__(self, database: Database, api: StripeApi | None, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        database: Database,
+        api: StripeApi | None,
+        clock: Clock = utc_now,
+        return_addresses: ReturnAddresses = _ANY_ADDRESS,
+    ) -> None:
         self._database = database
         self._api = api
         self._clock = clock
+        self._return_addresses = return_addresses
 
     @property
     def has_payments(self) -> bool:
@@ -146,8 +138,8 @@ class TopUps:
         Raises BadUserInput, NotFound, IdempotencyConflict, and the errors in `ledger.stripe.failures`.
         """
         checked_payment(new.amount_nanos, "amount")
-        checked_url(new.success_url, "successUrl")
-        checked_url(new.cancel_url, "cancelUrl")
+        self._return_addresses.check(new.success_url, "successUrl")
+        self._return_addresses.check(new.cancel_url, "cancelUrl")
         IDEMPOTENCY_KEY.checked(new.idempotency_key, "idempotencyKey")
         if await idempotent_calls.has_result(self._database, new.call()):
             return None

@@ -15,7 +15,10 @@ from schema.kinds import SessionState
 from schema.payload import Payload
 from schema.scalars import Nanos
 
-_ADDRESS = f"An https address of at most {ADDRESS.longest} characters; http is allowed only for localhost."
+_ADDRESS = (
+    f"An https address of at most {ADDRESS.longest} characters; http is allowed only for localhost. If the operator set"
+    " `BILLING_ALLOWED_RETURN_ORIGINS`, it must have one of those origins, or the call fails with BAD_USER_INPUT."
+)
 
 
 @strawberry.input(description="A top-up through Stripe Checkout.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,15 @@ import aiosqlite
 
 _KEPT_STATEMENTS: Final = 512
 """Statements kept. Each combination of reads that are sent together is prepared separately."""
+
+
+def keep_private(file: Path) -> None:
+    """Creates a file that is not there, for its owner only. SQLite gives the files beside it the same mode.
+
+    Where it cannot be created, opening it says why.
+    """
+    with contextlib.suppress(OSError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def prepare(connection: Any) -> None:
@@ -72,6 +83,7 @@ async def connect(file: Path, *, lock_seconds: float, longest_seconds: float) ->
     opened: list[sqlite3.Connection] = []
 
     def open_it() -> sqlite3.Connection:
+        keep_private(file)
         connection = sqlite3.connect(
             file, timeout=lock_seconds, isolation_level=None, cached_statements=_KEPT_STATEMENTS
         )

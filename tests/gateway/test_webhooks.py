@@ -97,7 +97,6 @@ async def test_what_stripe_did_not_sign_is_refused(endpoint: Endpoint) -> None:
         f"{timestamp},v1={'0' * 64}",
         "t=now,v1=nothing",
         "nonsense",
-        "ü",
     ]
     for one in wrong:
         refused = _code(await endpoint.send(text, one))
@@ -106,6 +105,13 @@ async def test_what_stripe_did_not_sign_is_refused(endpoint: Endpoint) -> None:
     assert _code(await endpoint.send(text + " ", header))[:2] == (401, "UNAUTHENTICATED")
     assert _code(await endpoint.send(text, None))[:2] == (401, "UNAUTHENTICATED")
     assert _code(await endpoint.send(b"\xff\xfe", header))[:2] == (401, "UNAUTHENTICATED")
+    assert await endpoint.events() == []
+
+
+async def test_a_signature_that_is_not_ascii_is_refused(endpoint: Endpoint) -> None:
+    for one in ("ü", "t=1,v1=é", f"{signature(body(paid()))},v1=é"):
+        refused = _code(await endpoint.send(body(paid()), one))
+        assert refused == (400, "BAD_USER_INPUT", "the Stripe-Signature header must be ASCII")
     assert await endpoint.events() == []
 
 

@@ -107,6 +107,8 @@ async def test_the_same_call_has_the_same_session(office: Office, stand_in: Stan
         ({"successUrl": "http://example.com/"}, BAD, "successUrl must be an https address"),
         ({"cancelUrl": "javascript:alert(1)"}, BAD, "cancelUrl must be an https address"),
         ({"cancelUrl": "https://[::1"}, BAD, "cancelUrl must be an https address"),
+        ({"cancelUrl": r"https://attacker.example\@example.com/"}, BAD, "cancelUrl must be an https address"),
+        ({"cancelUrl": "https://example.com@attacker.example/"}, BAD, "cancelUrl must be an https address"),
         ({"successUrl": "https://example.com/" + "x" * 2_000}, BAD, "successUrl must have at most 2000 characters"),
         ({"idempotencyKey": ""}, BAD, "idempotencyKey is required"),
         ({"accountId": "acct_2"}, "NOT_FOUND", "there is no such account"),
@@ -120,6 +122,23 @@ async def test_bad_input_asks_stripe_for_nothing(
     refused = await office.refusal("createTopUp", key, **({"amount": "25.00"} | URLS | given))
     assert (refused[0], said in refused[1]) == (code, True), refused
     assert stand_in.asked == []
+
+
+async def test_checkout_returns_only_to_allowed_origins(database_url: str, stand_in: StandIn) -> None:
+    origins = "https://pay.example, http://localhost:8000"
+    given = {"amount": "25.00", "successUrl": "https://pay.example/a", "cancelUrl": "http://localhost:8000/b"}
+    async with opened(database_url, **settings(stand_in, allowed_return_origins=origins)) as office:
+        key = await office.manager(await office.account())
+        await office.call("createTopUp", key, **given)
+        await office.call("createTopUp", key, **given | {"cancelUrl": "https://PAY.example:443"})
+        for other in (
+            *("https://attacker.example/", "https://pay.example.attacker.example/", "https://pay.example:444/"),
+            *("http://pay.example/", "http://localhost/", r"https://attacker.example\@pay.example/"),
+        ):
+            for name in ("successUrl", "cancelUrl"):
+                code, message = await office.refusal("createTopUp", key, **given | {name: other})
+                assert (code, message.startswith(f"{name} must be an")) == (BAD, True), other
+    assert len(stand_in.asked_for("/v1/checkout/sessions")) == 2
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.SERVICE, KeyScope.OPERATOR])
