@@ -72,6 +72,10 @@ class Operation:
         self._variables: Variables | None = None
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
+    @property
+    def name(self) -> str | None:
+        return None if self.definition.name is None else self.definition.name.value
+
     @cached_property
     def event_variables(self) -> tuple[str, ...]:
         """Names the variables on which the answer to a subscription's event depends: all that do not only choose

@@ -115,6 +115,7 @@ async def graphql(request: web.Request) -> web.StreamResponse:
     request[OPERATION] = given.operation_name
     try:
         document, operation = find_operation(services, principal, given)
+        request[OPERATION] = operation.name
         _check_method(request, operation.kind)
         if not _is_streamed(request, operation.kind):
             answer = await run_operation(services, principal, document, operation, given)

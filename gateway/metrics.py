@@ -75,8 +75,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         requests = Counter(
             "billing_http_requests",
-            "Number of HTTP requests answered",
-            ["route", "method", "status"],
+            "Number of HTTP requests answered, by the code of the first error in the answer, also in one of status 200",
+            ["route", "method", "status", "code"],
             registry=self.registry,
         )
         seconds = BulkHistogram(

@@ -13,6 +13,7 @@ from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.logs import request_id
 from gateway.rates import Balance
+from gateway.request_notes import count_error
 from gateway.requests import report
 from gateway.services import Services
 from resolvers.context import QueryContext
@@ -65,7 +66,7 @@ def formatted_errors(services: Services, errors: list[GraphQLError], code: str) 
         problem = _problem(error, code)
         if problem.internal:
             report(problem, error.original_error or error)
-        services.metrics.errors.labels(problem.code).inc()
+        count_error(services.metrics, problem.code)
         formatted.append(_formatted(error, problem))
     return formatted
 
@@ -74,7 +75,7 @@ def errors_of(services: Services, error: Exception) -> list[dict[str, Any]]:
     """As `formatted_errors`, of what was raised outside an execution."""
     problem = problem_of(error)
     report(problem, error)
-    services.metrics.errors.labels(problem.code).inc()
+    count_error(services.metrics, problem.code)
     return [{"message": problem.message, "extensions": extensions_of(problem, request_id.get())}]
 
 

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, L
 
 from gateway.errors import Problem
 from gateway.logs import without_keys
+from gateway.request_notes import count_error
 from gateway.requests import begin, error_response, http_problem, own_headers
 from gateway.services import SERVICES, Services
 
@@ -45,9 +46,16 @@ def _problem(error: BaseException | None) -> Problem:
 def _refused(services: Services, problem: Problem, *, method: str, path: str) -> web.Response:
     response = error_response(problem, graphql=path == "/graphql")
     response.headers.update(own_headers())
-    services.metrics.errors.labels(problem.code).inc()
-    services.metrics.requests.count(_UNKNOWN, method, response.status)
-    log.info("request", method=method, path=without_keys(path), status=response.status, reason=problem.message)
+    count_error(services.metrics, problem.code)
+    services.metrics.requests.count(_UNKNOWN, method, response.status, problem.code)
+    log.info(
+        "request",
+        method=method,
+        path=without_keys(path),
+        status=response.status,
+        codes=[problem.code],
+        reason=problem.message,
+    )
     return response
 
 

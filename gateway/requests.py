@@ -25,6 +25,7 @@ from gateway.media_types import takes_html
 from gateway.metrics import Metrics
 from gateway.pages import not_found_page
 from gateway.rates import Balance, RateExceeded
+from gateway.request_notes import begin_notes, count_error, error_codes, logged_name, only_account
 from gateway.services import SERVICES, Services
 from ledger.errors import Unauthenticated
 
@@ -38,6 +39,8 @@ NAME: Final = "billing-gateway"
 KEY_PREFIX: Final = web.RequestKey("key_prefix", str)
 RATE: Final = web.RequestKey("rate", Balance)
 """What the key may still spend, for the headers of the answer."""
+ACCOUNT: Final = web.RequestKey[int | None]("account", int)
+"""The account of the key, if it has one."""
 OPERATION: Final = web.RequestKey[str | None]("operation", str)
 
 REQUEST_ID: Final = "X-Request-Id"
@@ -78,8 +81,12 @@ async def authenticate(request: web.Request, header: str | None = None) -> Princ
     match = _BEARER.fullmatch(header.strip())
     if match is None:
         raise Unauthenticated("the Authorization header must have the form Bearer eco_…")
-    principal = await request.app[SERVICES].authenticator.principal(match[1])
-    request[KEY_PREFIX] = principal.key_prefix
+    return admit(request, await request.app[SERVICES].authenticator.principal(match[1]))
+
+
+def admit(request: web.Request, principal: Principal) -> Principal:
+    """Notes who asks, by a key or by a token that stands for it."""
+    request[KEY_PREFIX], request[ACCOUNT] = principal.key_prefix, principal.account_id
     return principal
 
 
@@ -182,7 +189,7 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
         headers = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else None
         if problem.internal:
             report(problem, cause)
-        services.metrics.errors.labels(problem.code).inc()
+        count_error(services.metrics, problem.code)
         return error_response(problem, graphql=graphql, headers=headers)
     except ClientLeft:
         return web.Response(status=499)
@@ -191,7 +198,7 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
             request[RATE] = error.balance
         problem = problem_of(error)
         report(problem, error)
-        services.metrics.errors.labels(problem.code).inc()
+        count_error(services.metrics, problem.code)
         return error_response(problem, graphql=graphql)
 
 
@@ -199,6 +206,7 @@ def begin(request: web.BaseRequest) -> None:
     """Gives the request its id: the client's own, if that is one."""
     given = request.headers.get(REQUEST_ID, "")
     request_id.set(given if given and _GIVEN_ID.fullmatch(given) else os.urandom(8).hex())
+    begin_notes()
 
 
 def _route_of(request: web.Request) -> str:
@@ -221,8 +229,8 @@ class _Answering:
         if request is None:
             return
         seconds = time.perf_counter() - self._started
-        route = _route_of(request)
-        self._metrics.requests.end(route, request.method, status, seconds)
+        route, codes = _route_of(request), error_codes()
+        self._metrics.requests.end(route, request.method, status, seconds, codes[0] if codes else "")
         log.info(
             "request",
             method=request.method,
@@ -230,7 +238,9 @@ class _Answering:
             status=status,
             milliseconds=round(seconds * 1000, 1),
             key=request.get(KEY_PREFIX),
-            operation=request.get(OPERATION),
+            account=only_account(request.get(ACCOUNT)),
+            operation=logged_name(request.get(OPERATION)),
+            codes=codes,
         )
 
 

@@ -8,10 +8,10 @@ from typing import Final
 import orjson
 from aiohttp import hdrs, web
 
-from access.keys import Keys, NewKey
+from access.keys import Keys, NewKey, principal_of
 from access.tokens import Purpose
 from gateway.json_bodies import posted_text
-from gateway.requests import KEY_PREFIX
+from gateway.requests import admit
 from gateway.services import SERVICES
 from ledger.chain import format_time
 
@@ -35,7 +35,7 @@ async def sign_in(request: web.Request) -> web.Response:
         expires_at=ends if principal.expires_at is None else min(ends, principal.expires_at),
     )
     issued = await Keys(services.database, services.clock).create(new)
-    request[KEY_PREFIX] = issued.row.prefix
+    admit(request, principal_of(issued.row))
     assert new.expires_at is not None
     body = {"key": issued.secret, "expiresAt": format_time(new.expires_at)}
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}

@@ -101,34 +101,34 @@ class RequestTally(_Gathering):
     """
 
     def __init__(self, requests: Counter, seconds: BulkHistogram, running: Gauge) -> None:
-        """Of the labels route, method and status; of the label route; of none."""
+        """Of the labels route, method, status and code; of the label route; of none."""
         super().__init__()
         self._requests = requests
         self._seconds = seconds
         self._running_gauge = running
         self._running = 0
-        self._answered: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        self._answered: defaultdict[tuple[str, str, int, str], int] = defaultdict(int)
         self._durations: defaultdict[str, _Durations] = defaultdict(_Durations)
 
     def begin(self) -> None:
         self._running += 1
         self._begin()
 
-    def end(self, route: str, method: str, status: int, seconds: float) -> None:
-        """What began."""
+    def end(self, route: str, method: str, status: int, seconds: float, code: str = "") -> None:
+        """What began. `code` is that of the first error in the answer."""
         self._running -= 1
         self._durations[route].add(seconds)
-        self.count(route, method, status)
+        self.count(route, method, status, code)
 
-    def count(self, route: str, method: str, status: int) -> None:
+    def count(self, route: str, method: str, status: int, code: str = "") -> None:
         """One that is answered as soon as it is there."""
-        self._answered[route, method, status] += 1
+        self._answered[route, method, status, code] += 1
         self._begin()
 
     def _hand_on(self) -> None:
         self._running_gauge.set(self._running)
-        for (route, method, status), count in self._answered.items():
-            self._requests.labels(route, method, str(status)).inc(count)
+        for (route, method, status, code), count in self._answered.items():
+            self._requests.labels(route, method, str(status), code).inc(count)
         for route, durations in self._durations.items():
             self._seconds.labels(route).add(durations.counts, durations.total)
         self._answered.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +15,9 @@ from resolvers.loaders import Loaders
 from resolvers.sizes import AccountSizes
 
 MAX_NESTED_ROWS: Final = 10_000
+
+named_accounts: ContextVar[set[int] | None] = ContextVar("named_accounts", default=None)
+"""Accounts that the arguments of the current request name, two at most: for its line in the log."""
 
 _KEEPERS: Final = frozenset({KeyScope.MANAGE, KeyScope.OPERATOR})
 
@@ -63,6 +67,7 @@ class QueryContext:
         number = parse_account_id(account_id)
         if number is None or not covers(principal, number):
             raise NotFound("there is no such account")
+        _note(number)
         return number
 
     def take_nested_rows(self, count: int) -> None:
@@ -97,6 +102,12 @@ class SubscriptionContext(QueryContext):
         self.resume_after = resume_after
         """The cursor of the last event that the client received, as its transport reports it. Used instead of
         `after`."""
+
+
+def _note(account_id: int) -> None:
+    named = named_accounts.get()
+    if named is not None and len(named) < 2:
+        named.add(account_id)
 
 
 def covers(principal: Principal, account_id: int) -> bool:

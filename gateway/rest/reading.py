@@ -10,7 +10,7 @@ from multidict import MultiDict, MultiMapping
 
 from access.keys import Principal, valid_keys
 from access.tokens import Purpose, Token
-from gateway.requests import KEY_PREFIX, RATE, authenticate, query_of
+from gateway.requests import RATE, admit, authenticate, query_of
 from gateway.services import SERVICES
 from ledger.errors import BadUserInput, Unauthenticated
 from resolvers.context import QueryContext
@@ -39,7 +39,8 @@ async def export_query(request: web.Request) -> MultiMapping[str]:
     path, _, text = (redeemed.payload or "").partition("?")
     if path != request.path:
         raise Unauthenticated("the token is for another export")
-    request[_REDEEMED], request[KEY_PREFIX] = redeemed, redeemed.principal.key_prefix
+    request[_REDEEMED] = redeemed
+    admit(request, redeemed.principal)
     return parsed_query(text)
 
 

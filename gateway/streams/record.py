@@ -6,6 +6,7 @@ from datetime import datetime
 import structlog
 
 from access.keys import Principal
+from gateway.request_notes import logged_name
 from gateway.services import Services
 
 log = structlog.get_logger()
@@ -19,7 +20,7 @@ class Record:
     def __init__(self, services: Services, transport: str, principal: Principal, operation: str | None) -> None:
         self._transport = transport
         self._principal = principal
-        self._operation = operation
+        self._operation = logged_name(operation)
         self._subscribers = services.metrics.subscribers.labels(transport)
         self._count = services.metrics.events[transport].count
         self._sent = 0

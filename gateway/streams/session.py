@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from access.keys import Principal
 from access.tokens import Purpose
 from gateway.errors import RequestError
-from gateway.requests import KEY_PREFIX, RATE, authenticate
+from gateway.requests import RATE, admit, authenticate
 from gateway.same_origin import check_origin
 from gateway.services import SERVICES
 from schema.costs import TOKEN
@@ -82,5 +82,4 @@ async def principal_of_session(request: web.Request) -> Principal | None:
     services = request.app[SERVICES]
     principal = (await services.tokens.redeem(token, Purpose.STREAM)).principal
     services.authenticator.note_use(principal)
-    request[KEY_PREFIX] = principal.key_prefix
-    return principal
+    return admit(request, principal)

@@ -52,7 +52,7 @@ async def test_what_is_counted_is_handed_on_by_itself(monkeypatch: pytest.Monkey
 
 async def test_requests_are_counted_as_prometheus_would_have_counted_them() -> None:
     registry, other = CollectorRegistry(), CollectorRegistry()
-    names = ["route", "method", "status"]
+    names = ["route", "method", "status", "code"]
     running = Gauge("running", "Running", registry=registry)
     seconds = BulkHistogram("seconds", "Seconds", ["route"], buckets=REQUEST_SECONDS, registry=registry)
     counted = RequestTally(Counter("requests", "Requests", names, registry=registry), seconds, running)
@@ -61,13 +61,16 @@ async def test_requests_are_counted_as_prometheus_would_have_counted_them() -> N
     durations = Histogram("seconds", "Seconds", ["route"], registry=other)
 
     for _ in range(2):
-        for route, status, took in (("/a", 200, 0.004), ("/a", 200, 0.005), ("/a", 400, 11.0), ("/b", 200, 1.0)):
+        for route, status, took, code in (
+            *(("/a", 200, 0.004, ""), ("/a", 200, 0.005, "")),
+            *(("/a", 200, 0.005, "FORBIDDEN"), ("/a", 400, 11.0, "BAD_CURSOR"), ("/b", 200, 1.0, "")),
+        ):
             counted.begin()
-            counted.end(route, "GET", status, took)
-            requests.labels(route, "GET", str(status)).inc()
+            counted.end(route, "GET", status, took, code)
+            requests.labels(route, "GET", str(status), code).inc()
             durations.labels(route).observe(took)
-        counted.count("unknown", "PUT", 400)
-        requests.labels("unknown", "PUT", "400").inc()
+        counted.count("unknown", "PUT", 400, "BAD_USER_INPUT")
+        requests.labels("unknown", "PUT", "400", "BAD_USER_INPUT").inc()
         counted.hand_on()
         counted.hand_on()
 

@@ -685,4 +685,4 @@ async def test_events_are_counted_and_timed_when_they_are_live(gateway: Gateway)
 async def test_a_socket_is_no_request_that_is_being_answered(gateway: Gateway) -> None:
     async with connected(gateway):
         assert gateway.metric("billing_http_requests_running") == 0
-        assert gateway.metric("billing_http_requests_total", route="/graphql", method="GET", status="101") == 1
+        assert gateway.metric("billing_http_requests_total", route="/graphql", method="GET", status="101", code="") == 1
