@@ -1,11 +1,12 @@
 """Documents: parsed, validated and measured documents, cached by their text with the plans of their operations.
 
-The cache is limited by the number of documents and by their total length. Refused documents are not cached: invalid
+The cache is limited by the number of documents, by their length and by the memory that they take. Refused documents are not cached: invalid
 requests must not push valid documents out.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -21,6 +22,7 @@ from graphql import (
     GraphQLSchema,
     GraphQLSyntaxError,
     Node,
+    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     VariableNode,
     Visitor,
@@ -44,6 +46,14 @@ MAX_KEPT_LENGTH: Final = 16_384
 MAX_ERRORS: Final = 20
 MAX_PLANS: Final = 16
 """Maximum number of plans of one operation: one for each requested combination of its conditions."""
+
+# Measured by tests/execution/test_document_bytes.py, which keeps them at or above what documents really take.
+_DOCUMENT_BYTES: Final = 18_000
+_DOCUMENT_TOKEN_BYTES: Final = 700
+_LETTER_BYTES: Final = 4
+"""Python's own bytes of a letter beyond Latin-1, and more for those of which both text and token hold a copy."""
+_PLAN_BYTES: Final = 7_000
+_PLAN_TOKEN_BYTES: Final = 1_300
 
 
 class Refusal(StrEnum):
@@ -85,6 +95,10 @@ class Operation:
         """
         return _event_variables(self.definition, self.document)
 
+    @property
+    def plan_count(self) -> int:
+        return len(self._plans)
+
     def variables(self, schema: GraphQLSchema) -> Variables:
         if self._variables is None:
             self._variables = Variables(schema, self.definition.variable_definitions or ())
@@ -120,6 +134,13 @@ class Document:
         self.fragment_definitions = {one.name.value: one for one in fragments}
         self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}
         self._operations = [Operation(one, self) for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
+
+    def estimated_bytes(self) -> int:
+        """Memory that the document takes, with the plans that were made of it, and the first if there is none yet."""
+        tokens, letters = self.ast.token_count, self.ast.loc.end if self.ast.loc else 0
+        plans = max(1, sum(one.plan_count for one in self._operations))
+        document = _DOCUMENT_BYTES + _DOCUMENT_TOKEN_BYTES * tokens + _LETTER_BYTES * letters
+        return document + plans * (_PLAN_BYTES + _PLAN_TOKEN_BYTES * tokens)
 
     def operation(self, name: str | None) -> Operation:
         """Returns the operation. Raises GraphQLError if the name is unknown, or if it is missing and there are
@@ -176,31 +197,56 @@ def _event_variables(definition: OperationDefinitionNode, document: Document) ->
 
 
 class Documents:
-    def __init__(self, schema: GraphQLSchema, limits: Limits, capacity: int) -> None:
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        limits: Limits,
+        capacity: int,
+        *,
+        max_bytes: int = sys.maxsize,
+        introspection: bool = True,
+        suggestions: bool = True,
+    ) -> None:
         self.schema = schema
         self._limits = limits
         self._capacity = capacity
-        self._kept: OrderedDict[str, Document] = OrderedDict()
+        self._max_bytes = max_bytes
+        self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
+        self._suggestions = suggestions
+        self._kept: OrderedDict[str, tuple[Document, int]] = OrderedDict()
+        self.bytes = 0
+        """Estimated, of all documents that are kept."""
 
     def knows(self, text: str) -> bool:
         return text in self._kept
 
     def get(self, text: str) -> Document:
         """Returns the document with this text. Raises DocumentRefused."""
-        document = self._kept.get(text)
-        if document is not None:
+        known = self._kept.get(text)
+        if known is not None:
             self._kept.move_to_end(text)
-            return document
+            self._keep(text, known[0])
+            return known[0]
         try:
             document = self._checked(text)
         except RecursionError as error:
             too_deep = GraphQLError("the document is nested too deeply")
             raise DocumentRefused(Refusal.TOO_COMPLEX, [too_deep]) from error
         if self._capacity and len(text) <= MAX_KEPT_LENGTH:
-            self._kept[text] = document
-            while len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            self._keep(text, document)
         return document
+
+    def _keep(self, text: str, document: Document) -> None:
+        """Counts the document anew: plans may have been made of it since it was last looked for."""
+        _, before = self._kept.get(text, (None, 0))
+        size = document.estimated_bytes()
+        if size == before:
+            return
+        self._kept[text] = (document, size)
+        self.bytes += size - before
+        while len(self._kept) > self._capacity or self.bytes > self._max_bytes:
+            _, (_, freed) = self._kept.popitem(last=False)
+            self.bytes -= freed
 
     def _checked(self, text: str) -> Document:
         if len(text) > self._limits.max_bytes or len(text.encode()) > self._limits.max_bytes:
@@ -210,7 +256,9 @@ class Documents:
         too_much = exceeded(ast, self._limits)
         if too_much:
             raise DocumentRefused(Refusal.TOO_COMPLEX, too_much)
-        errors = overlong_numbers(ast)[:MAX_ERRORS] or validate(self.schema, ast, _RULES, max_errors=MAX_ERRORS)
+        errors = overlong_numbers(ast)[:MAX_ERRORS] or validate(
+            self.schema, ast, self._rules, max_errors=MAX_ERRORS, hide_suggestions=not self._suggestions
+        )
         if errors:
             raise DocumentRefused(Refusal.INVALID, errors)
         return Document(ast)

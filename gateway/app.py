@@ -144,7 +144,7 @@ def build_app(services: Services, answers: Answers = answers) -> web.Application
     add_rest_routes(app)
     add_webhook_routes(app)
     app.router.add_post(SIGN_IN_PATH, sign_in)
-    add_page_routes(app, STATIC)
+    add_page_routes(app, STATIC, has_graphiql=services.settings.graphiql)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)
     return app

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from graphql import OperationType
 
 from access.keys import Principal
+from gateway.entity_tags import cacheable
 from gateway.errors import RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
 from gateway.json_bodies import JSON, posted_json
@@ -25,7 +26,7 @@ from gateway.streams.websocket import serve_socket, wants_socket
 
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 
-_PARAMETERS: Final = ("query", "operationName", "variables", "extensions")
+_PARAMETERS: Final = ("query", "documentId", "operationName", "variables", "extensions")
 _GET_ALONE: Final = "mutations are not allowed over GET: send them over POST"
 
 
@@ -53,7 +54,7 @@ def _accept(request: web.Request) -> str:
 def _wants_page(request: web.Request) -> bool:
     return (
         request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
-        and "query" not in request.query
+        and not {"query", "documentId", "extensions"}.intersection(request.query)
         and takes_html(request.headers.get(hdrs.ACCEPT, ""))
     )
 
@@ -73,6 +74,15 @@ def _response(request: web.Request, body: dict[str, Any], *, executed: bool) -> 
     status = 200 if executed or media_type == JSON else 400
     headers = {hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8", hdrs.CACHE_CONTROL: "no-store"}
     return web.Response(body=orjson.dumps(body), status=status, headers=headers)
+
+
+def _executed(request: web.Request, given: GraphQLRequest, kind: OperationType, body: dict[str, Any]) -> web.Response:
+    """An answer with errors is not kept by clients: what is refused now may be allowed at once afterwards."""
+    is_kept = request.method != hdrs.METH_POST and kind == OperationType.QUERY and "errors" not in body
+    if not is_kept or not given.names_document:
+        return _response(request, body, executed=True)
+    max_age_seconds = request.app[SERVICES].settings.answer_max_age_seconds
+    return cacheable(request, _media_type(_accept(request)), orjson.dumps(body), max_age_seconds)
 
 
 def _check_method(request: web.Request, kind: OperationType) -> None:
@@ -107,9 +117,11 @@ async def _principal(request: web.Request) -> Principal:
 async def graphql(request: web.Request) -> web.StreamResponse:
     if wants_socket(request):
         return await serve_socket(request)
-    if _wants_page(request):
-        return render_graphiql(request)
     services = request.app[SERVICES]
+    if _wants_page(request):
+        if not services.settings.graphiql:
+            raise web.HTTPNotFound
+        return render_graphiql(request)
     principal = await _principal(request)
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
     request[OPERATION] = given.operation_name
@@ -120,7 +132,7 @@ async def graphql(request: web.Request) -> web.StreamResponse:
         if not _is_streamed(request, operation.kind):
             answer = await run_operation(services, principal, document, operation, given)
             request[RATE] = answer.balance
-            return _response(request, answer.body, executed=True)
+            return _executed(request, given, operation.kind, answer.body)
     except Refused as refused:
         if not _is_streamed(request, None):
             return _response(request, {"errors": refused.errors}, executed=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError, OperationType
@@ -21,6 +22,9 @@ from resolvers.mutations.context import MutationContext
 from schema.costs import WEIGHTS, document_points
 
 MAX_MESSAGE: Final = 500
+
+_SUGGESTION: Final = re.compile(r" Did you mean [^?]*\?")
+"""What graphql-core adds to errors in variables, which it makes when an operation runs."""
 
 
 class Refused(Exception):
@@ -47,23 +51,28 @@ def _shortened(message: str) -> str:
     return message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…"
 
 
-def _problem(error: GraphQLError, code: str) -> Problem:
+def _message(services: Services, error: GraphQLError) -> str:
+    hidden = not services.settings.suggestions
+    return _shortened(_SUGGESTION.sub("", error.message) if hidden else error.message)
+
+
+def _problem(services: Services, error: GraphQLError, code: str) -> Problem:
     """An error without a cause is graphql-core's own, about the input: `code` says of which kind."""
     cause = error.original_error
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
     if cause is None:
-        return Problem(code, _shortened(error.message))
+        return Problem(code, _message(services, error))
     found = problem_of(cause)
     # A value's own refusal, wrapped: graphql-core's message names the variable or argument that it was given for.
-    return found if error.path is not None or found.internal else Problem(found.code, _shortened(error.message))
+    return found if error.path is not None or found.internal else Problem(found.code, _message(services, error))
 
 
 def formatted_errors(services: Services, errors: list[GraphQLError], code: str) -> list[dict[str, Any]]:
     """As they go over the wire; counted, and logged where they are ours."""
     formatted = []
     for error in errors:
-        problem = _problem(error, code)
+        problem = _problem(services, error, code)
         if problem.internal:
             report(problem, error.original_error or error)
         count_error(services.metrics, problem.code)
@@ -79,13 +88,23 @@ def errors_of(services: Services, error: Exception) -> list[dict[str, Any]]:
     return [{"message": problem.message, "extensions": extensions_of(problem, request_id.get())}]
 
 
+def _text_of(services: Services, given: GraphQLRequest) -> str:
+    """Raises Refused."""
+    try:
+        return services.document_texts.text_of(given)
+    except RequestError as error:
+        raise Refused(errors_of(services, error)) from error
+
+
 def find_operation(services: Services, principal: Principal, given: GraphQLRequest) -> tuple[Document, Operation]:
     """A document that this process does not know costs points, valid or not. Raises Refused, and what `Admission`
     raises."""
-    if not services.documents.knows(given.query):
-        services.admission.spend(principal, document_points(len(given.query)))
+    text = _text_of(services, given)
+    if not services.documents.knows(text):
+        services.admission.spend(principal, document_points(len(text)))
     try:
-        document = services.documents.get(given.query)
+        document = services.documents.get(text)
+        services.document_texts.register(given)
         return document, document.operation(given.operation_name)
     except DocumentRefused as refused:
         raise Refused(formatted_errors(services, refused.errors, refused.refusal)) from refused

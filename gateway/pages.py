@@ -165,12 +165,16 @@ def not_found_page() -> web.Response:
 
 
 STATIC: Final = Path(__file__).parent / "static"
+PAGE_DOCUMENTS: Final = STATIC / "billing" / "documents.json"
+"""The manifest of what the Billing page sends."""
 _FOLDERS: Final = ("billing", "graphiql")
 
 
-def missing_pages() -> list[str]:
+def missing_pages(*, graphiql: bool = True) -> list[str]:
     """The names of the pages that this installation lacks."""
-    return [name for name in _FOLDERS if not (STATIC / name / "index.html").is_file()]
+    return [
+        name for name in _FOLDERS if (graphiql or name != "graphiql") and not (STATIC / name / "index.html").is_file()
+    ]
 
 
 _GRAPHIQL: Final = web.AppKey("graphiql", PageFolder)
@@ -197,8 +201,9 @@ def _add_console_routes(router: web.UrlDispatcher, console: PageFolder) -> None:
     router.add_get("/static/billing/{name}", console.file)
 
 
-def add_page_routes(app: web.Application, static: Path) -> None:
-    graphiql = PageFolder(static / "graphiql", GRAPHIQL_POLICY)
-    app[_GRAPHIQL] = graphiql
-    app.router.add_get("/static/graphiql/{name}", graphiql.file)
+def add_page_routes(app: web.Application, static: Path, *, has_graphiql: bool = True) -> None:
+    if has_graphiql:
+        graphiql = PageFolder(static / "graphiql", GRAPHIQL_POLICY)
+        app[_GRAPHIQL] = graphiql
+        app.router.add_get("/static/graphiql/{name}", graphiql.file)
     _add_console_routes(app.router, PageFolder(static / "billing", CONSOLE_POLICY))

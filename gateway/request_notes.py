@@ -26,7 +26,7 @@ def count_error(metrics: Metrics, code: str) -> None:
     metrics.errors.labels(code).inc()
     codes = _codes.get()
     if codes is not None:
-        codes[code] = None
+        codes[str(code)] = None
 
 
 def error_codes() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
@@ -14,8 +15,11 @@ from execution.limits import Limits
 from gateway.admission import Admission
 from gateway.databases import open_database
 from gateway.metrics import Metrics
+from gateway.pages import PAGE_DOCUMENTS
+from gateway.persisted_queries import DocumentTexts, PersistedQueries
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
+from gateway.trusted_documents import check_valid, read_manifest
 from ledger.clock_watch import ClockWatch
 from ledger.posting import Clock, Ledger, utc_now
 from ledger.return_addresses import ReturnAddresses
@@ -40,6 +44,7 @@ class Services:
     documents: Documents
     admission: Admission
     sizes: AccountSizes
+    document_texts: DocumentTexts
     metrics: Metrics
     clock: Clock
     clock_watch: ClockWatch
@@ -48,11 +53,7 @@ class Services:
 SERVICES = web.AppKey("parts", Services)
 
 
-def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Clock = utc_now) -> Services:
-    """`clock` gives the time of what is done, and may be simulated; `machine_clock` is compared with the database's."""
-    database = open_database(settings)
-    metrics = Metrics()
-    watch = ClockWatch(machine_clock, metrics.clock_ahead.set)
+def _documents(settings: Settings) -> Documents:
     limits = Limits(
         max_bytes=settings.max_document_bytes,
         max_depth=settings.max_depth,
@@ -60,7 +61,41 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         max_directives=settings.max_directives,
         max_tokens=settings.max_tokens,
     )
+    return Documents(
+        graphql_schema(),
+        limits,
+        settings.document_cache_size,
+        max_bytes=settings.document_cache_bytes,
+        introspection=settings.introspection,
+        suggestions=settings.suggestions,
+    )
+
+
+def check_trusted(settings: Settings) -> None:
+    """Raises ManifestWrong, before a server starts."""
+    if settings.trusted_documents is not None:
+        _document_texts(settings, _documents(settings))
+
+
+def _document_texts(settings: Settings, documents: Documents) -> DocumentTexts:
+    """The page's own documents are trusted, too. Raises ManifestWrong."""
+    trusted = dict(read_manifest(PAGE_DOCUMENTS)) if PAGE_DOCUMENTS.is_file() else {}
+    if settings.trusted_documents is not None:
+        path = Path(settings.trusted_documents)
+        manifest = read_manifest(path)
+        check_valid(manifest, documents, path)
+        trusted |= manifest
+    persisted = PersistedQueries(settings.persisted_query_bytes)
+    return DocumentTexts(trusted, trusted_only=settings.trusted_documents_only, persisted=persisted)
+
+
+def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Clock = utc_now) -> Services:
+    """`clock` gives the time of what is done, and may be simulated; `machine_clock` is compared with the database's."""
+    database = open_database(settings)
+    metrics = Metrics()
+    watch = ClockWatch(machine_clock, metrics.clock_ahead.set)
     ledger = Ledger(database, clock, watch)
+    documents = _documents(settings)
     stripe_api = build_stripe_api(settings)
     return Services(
         settings=settings,
@@ -71,9 +106,10 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
         stripe_api=stripe_api,
         top_ups=TopUps(database, stripe_api, clock, ReturnAddresses(settings.return_origins)),
-        documents=Documents(graphql_schema(), limits, settings.document_cache_size),
         admission=Admission(settings, metrics),
         sizes=AccountSizes(),
+        documents=documents,
+        document_texts=_document_texts(settings, documents),
         metrics=metrics,
         clock=clock,
         clock_watch=watch,

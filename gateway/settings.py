@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.connections.urls import driver_url
 from gateway.origins import parse_origin
+
+PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": False, "graphiql": False}
+"""What the production profile sets."""
 
 
 def _listed(text: str | None) -> list[str]:
@@ -84,6 +87,41 @@ class Settings(BaseSettings):
     document_cache_size: int = Field(
         1_000, ge=0, le=100_000, description="Number of parsed and validated documents that each process caches."
     )
+    document_cache_bytes: int = Field(
+        64 * 1_048_576,
+        ge=1_048_576,
+        le=16 * 1_073_741_824,
+        description="Maximum memory in bytes, as estimated, of the documents that each process caches.",
+    )
+    trusted_documents: str | None = Field(
+        None, description="Path of a JSON file of trusted documents, from the SHA-256 of each text to the text."
+    )
+    trusted_documents_only: bool = Field(
+        False, description="Run only trusted documents: those of the file, and those of the Billing page."
+    )
+    persisted_query_bytes: int = Field(
+        4 * 1_048_576,
+        ge=0,
+        le=1_073_741_824,
+        description="Maximum size in bytes of the persisted queries that each process keeps; 0 disables them.",
+    )
+    answer_max_age_seconds: int = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="How long a client may reuse the answer to a GET that names its document; 0 makes it ask each time"
+        " whether the answer has changed.",
+    )
+    profile: Literal["development", "production"] = Field(
+        "development",
+        description="The production profile disables introspection, suggestions and GraphiQL, unless their own settings"
+        " enable them.",
+    )
+    introspection: bool = Field(True, description="Answer queries for the schema: __schema and __type.")
+    suggestions: bool = Field(
+        True, description='Suggest names of the schema in errors: "Did you mean …?" for a field that does not exist.'
+    )
+    graphiql: bool = Field(True, description="Serve GraphiQL to browsers at /graphql.")
     compiled_execution: bool = Field(
         True, description="Run operations as compiled code. If false, use graphql-core's executor."
     )
@@ -135,6 +173,11 @@ class Settings(BaseSettings):
         1, ge=0, le=10, description="Number of immediate retries if Stripe does not answer a call."
     )
     stripe_tolerance_seconds: int = Field(300, ge=1, le=3600, description="Maximum age of a Stripe event's signature.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profiled(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return (PRODUCTION | given) if given.get("profile") == "production" else given
 
     @field_validator("allowed_origins", "allowed_return_origins")
     @classmethod

@@ -8,7 +8,7 @@ import { brotliCompress, constants } from "node:zlib";
 import { gzipAsync } from "@gfx/zopfli";
 import { marked } from "marked";
 import { build } from "vite";
-import "./generate.mjs";
+import { documents } from "./generate.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -73,6 +73,8 @@ await build({
     },
   },
 });
+
+await writeFile(join(out, "documents.json"), `${JSON.stringify(documents, null, 1)}\n`);
 
 async function compressed(name) {
   const path = join(out, name);

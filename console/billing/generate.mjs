@@ -1,5 +1,6 @@
 // node generate.mjs: writes generated/NAME.ts for each of graphql/operations/NAME.graphql, with the types of its
 // variables and its result, and its text. The page sends these texts and no others.
+import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -18,6 +19,11 @@ const scalars = Object.fromEntries(
 
 const kinds = { query: "Query", mutation: "Mutation", subscription: "Subscription" };
 
+function kept(text) {
+  documents[createHash("sha256").update(text).digest("hex")] = text;
+  return text;
+}
+
 /** A plugin of graphql-codegen: the document, with its types for whoever sends it. */
 const texts = {
   plugin(_schema, [{ document, rawSDL }]) {
@@ -29,7 +35,7 @@ const texts = {
       prepend: ['import type { Operation } from "../src/operation";'],
       content: `export const ${name.value}: Operation<${type}, ${type}Variables> = ${JSON.stringify({
         name: name.value,
-        text: stripIgnoredCharacters(rawSDL),
+        text: kept(stripIgnoredCharacters(rawSDL)),
       })};`,
     };
   },
@@ -47,6 +53,9 @@ async function generated(schema, path) {
   });
   return `// Made by generate.mjs from graphql/operations.\n${source}`;
 }
+
+/** The page's documents by the SHA-256 of their texts: the gateway trusts these. */
+export const documents = {};
 
 const schema = parse(await readFile(join(graphql, "schema.graphql"), "utf8"));
 const operations = join(graphql, "operations");

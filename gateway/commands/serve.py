@@ -12,7 +12,9 @@ from gateway.databases import open_database
 from gateway.logs import configure_logs
 from gateway.pages import missing_pages
 from gateway.serve import check_schema, serve_here, serve_workers
-from gateway.settings import Settings
+from gateway.services import check_trusted
+from gateway.settings import PRODUCTION, Settings
+from gateway.trusted_documents import ManifestWrong
 
 log = structlog.get_logger()
 
@@ -24,11 +26,29 @@ def serve(settings: Settings) -> None:
     configure_logs(settings)
     if settings.workers > 1 and settings.port == 0:
         raise click.UsageError("several workers need a fixed port: --port 0 works only with one")
+    _check_manifest(settings)
     asyncio.run(check_schema(settings))
-    for page in missing_pages():
+    _say_profile(settings)
+    for page in missing_pages(graphiql=settings.graphiql):
         log.warning("page not built", page=page, hint="its address says how to build it")
     start = serve_here if settings.workers == 1 else serve_workers
     start(settings, lambda address: log.info("serving", address=address, workers=settings.workers))
+
+
+def _check_manifest(settings: Settings) -> None:
+    try:
+        check_trusted(settings)
+    except ManifestWrong as error:
+        msg = f"trusted_documents: {error}"
+        raise click.UsageError(msg) from error
+
+
+def _say_profile(settings: Settings) -> None:
+    if settings.profile != "production":
+        return
+    log.info("production profile", **{name: getattr(settings, name) for name in PRODUCTION})
+    if settings.stripe_secret_key is not None and settings.allowed_return_origins is None:
+        log.warning("every https address is allowed as successUrl", hint="set BILLING_ALLOWED_RETURN_ORIGINS")
 
 
 @click.command()

@@ -93,7 +93,7 @@ class Tap:
         """What begins with `subscription` is the test's, the rest is answered as ever."""
         if self.gate is not None:
             await self.gate.wait()
-        if not given.query.startswith("subscription"):
+        if not (given.query or "").startswith("subscription"):
             return await answers(services, principal, given, last_event_id)
         self.asked.append(Asked(principal.key_prefix, given.variables, last_event_id))
         if self.refusal is not None:
