@@ -6,13 +6,14 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from access.keys import Principal, digest_of, is_valid, principal_of
+from access.addresses import Address
+from access.keys import KEY_PATTERN, Principal, digest_of, is_valid, principal_of
 from db import keys as rows
 from db.database import Database
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
-_KEY: Final = re.compile(r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}", re.ASCII)
+_KEY: Final = re.compile(KEY_PATTERN, re.ASCII)
 
 
 class Authenticator:
@@ -30,7 +31,7 @@ class Authenticator:
         self._capacity = capacity
         self._clock = clock
         self._known: dict[bytes, tuple[datetime, Principal]] = {}
-        self._used: dict[int, datetime] = {}
+        self._used: dict[int, tuple[datetime, str | None]] = {}
 
     async def principal(self, key: str) -> Principal:
         """Returns the principal of the key. Raises Unauthenticated, which does not say what is wrong with the key."""
@@ -44,12 +45,11 @@ class Authenticator:
         principal = known[1]
         if principal.expires_at is not None and principal.expires_at <= now:
             raise Unauthenticated("the API key has expired")
-        self._used[principal.key_id] = now
         return principal
 
-    def note_use(self, principal: Principal) -> None:
-        """Notes the use of a key whose token was sent instead of the key."""
-        self._used[principal.key_id] = self._clock()
+    def note_use(self, principal: Principal, address: Address | None) -> None:
+        """Notes the use of a key, or of a token that stands for it, once the address is allowed."""
+        self._used[principal.key_id] = (self._clock(), None if address is None else str(address))
 
     async def _look_up(self, digest: bytes, now: datetime) -> Principal:
         row = await rows.key_by_digest(self._database, digest)
@@ -71,7 +71,7 @@ class Authenticator:
             return
         try:
             async with self._database.write() as connection:
-                await rows.touch_keys(connection, sorted(used.items()))
+                await rows.touch_keys(connection, [(key_id, *used[key_id]) for key_id in sorted(used)])
         except BaseException:
             self._used = used | self._used
             raise

@@ -15,12 +15,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from access import addresses
+from access.addresses import Networks
 from db import accounts, usage_writes
 from db import keys as rows
 from db.database import Database
 from db.rows import ApiKeyRow
 from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
+from ledger.chain import format_time
 from ledger.errors import BadUserInput, Conflict, NotFound, Unauthenticated
 from ledger.ids import account_id_text
 from ledger.moments import check_moment
@@ -31,6 +34,9 @@ MAX_ACCOUNTS: Final = 1_000
 MAX_VALID_KEYS: Final = 100
 """Maximum per account."""
 MAX_GRACE: Final = timedelta(days=7)
+
+KEY_PATTERN: Final = r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}"
+"""Public, for scanners that look for leaked keys: docs/operating.md."""
 
 _PREFIX: Final = re.compile(r"eco_[a-z2-7]{8}", re.ASCII)
 _PREFIX_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
@@ -72,6 +78,8 @@ class Principal:
     operations: frozenset[str] | None
     """Operations of a service key; None means all."""
     expires_at: datetime | None
+    allowed_addresses: Networks | None = None
+    """None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class NewKey:
     account_ids: tuple[int, ...] | None = None
     operations: tuple[str, ...] | None = None
     expires_at: datetime | None = None
+    allowed_addresses: Networks | None = None
 
 
 class IssuedKey(NamedTuple):
@@ -116,6 +125,7 @@ def principal_of(row: ApiKeyRow) -> Principal:
         account_ids=_set(row.account_ids),
         operations=_set(row.operations),
         expires_at=row.expires_at,
+        allowed_addresses=addresses.read(row.allowed_addresses),
     )
 
 
@@ -187,6 +197,7 @@ async def create_key(transaction: LedgerTransaction, new: NewKey, actor: Actor) 
         "owner": new.owner,
         "created_at": now,
         "expires_at": new.expires_at,
+        "allowed_addresses": addresses.stored(new.allowed_addresses),
     }
     row = await rows.insert_key(transaction.connection, values)
     await note(
@@ -224,8 +235,8 @@ async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: time
         msg = f"the key {old.prefix} was already rotated and is in its grace period: rotate the key that replaced it"
         raise Conflict(msg)
     prefix, secret = _new_secret()
-    fresh = {"prefix": prefix, "digest": digest_of(secret), "created_at": now, "last_used_at": None, "revoked_at": None}
-    values = old._asdict() | fresh
+    fresh = {"prefix": prefix, "digest": digest_of(secret), "created_at": now, "revoked_at": None}
+    values = old._asdict() | fresh | {"last_used_at": None, "last_used_address": None}
     del values["id"]
     new = await rows.insert_key(transaction.connection, values)
     ends = now + grace if old.expires_at is None else min(now + grace, old.expires_at)
@@ -259,6 +270,16 @@ class Keys:
     async def create(self, new: NewKey) -> IssuedKey:
         return await self._ledger.within(lambda transaction: create_key(transaction, new, self._actor))
 
+    async def create_for(self, principal: Principal, new: NewKey) -> IssuedKey:
+        """A key that a key creates for itself. Raises Unauthenticated if that key has ended meanwhile."""
+
+        async def created(transaction: LedgerTransaction) -> IssuedKey:
+            row = await acting_row(transaction, principal)
+            check_child(row, new.expires_at, new.allowed_addresses)
+            return await create_key(transaction, new, Actor(row.prefix, row.owner))
+
+        return await self._ledger.within(created)
+
     async def list(self, account_id: int | None = None) -> list[ApiKeyRow]:
         if account_id is not None:
             async with self._database.snapshot() as snapshot:
@@ -287,10 +308,28 @@ async def acting_key(transaction: LedgerTransaction, principal: Principal) -> Ac
 
     Raises Unauthenticated.
     """
+    row = await acting_row(transaction, principal)
+    return Actor(row.prefix, row.owner)
+
+
+async def acting_row(transaction: LedgerTransaction, principal: Principal) -> ApiKeyRow:
+    """The key as it is now. Raises Unauthenticated."""
     row = await rows.key_by_id(transaction.connection, principal.key_id, lock=False)
     if row is None or not is_valid(row, transaction.clock()):
         raise Unauthenticated("the API key has expired or was revoked")
-    return Actor(row.prefix, row.owner)
+    return row
+
+
+def check_child(parent: ApiKeyRow, expires_at: datetime | None, allowed: Networks | None) -> None:
+    """A key that a key creates ends no later than it, whatever its scope, and can be used from nowhere else.
+
+    Raises BadUserInput.
+    """
+    if parent.expires_at is not None and (expires_at is None or expires_at > parent.expires_at):
+        msg = f"expiresAt must not be later than the expiry of the calling key, {format_time(parent.expires_at)}"
+        raise BadUserInput(msg)
+    if not addresses.are_within(allowed, addresses.read(parent.allowed_addresses)):
+        raise BadUserInput("allowedAddresses must be within those of the calling key")
 
 
 def is_valid(row: ApiKeyRow, now: datetime) -> bool:

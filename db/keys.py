@@ -114,12 +114,13 @@ async def update_key(connection: WriteConnection, key_id: int, values: Mapping[s
     await connection.execute(update(_KEY).where(_KEY.c.id == key_id).values(**values))
 
 
-async def touch_keys(connection: WriteConnection, used: Sequence[tuple[int, datetime]]) -> None:
-    """Sets the keys' times of last use, unless a later time is stored."""
+async def touch_keys(connection: WriteConnection, used: Sequence[tuple[int, datetime, str | None]]) -> None:
+    """Sets the keys' times and addresses of last use, unless a later time is stored."""
     at = bindparam("used_at", type_=timestamp())
     statement = (
         update(_KEY)
         .where(_KEY.c.id == bindparam("of_id"), or_(_KEY.c.last_used_at.is_(None), _KEY.c.last_used_at < at))
-        .values(last_used_at=at)
+        .values(last_used_at=at, last_used_address=bindparam("used_address"))
     )
-    await connection.execute(statement, [{"of_id": key_id, "used_at": moment} for key_id, moment in used])
+    rows = [{"of_id": key_id, "used_at": moment, "used_address": address} for key_id, moment, address in used]
+    await connection.execute(statement, rows)

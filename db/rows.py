@@ -211,6 +211,8 @@ class ApiKeyRow(NamedTuple):
     expires_at: datetime | None
     revoked_at: datetime | None
     replaced_by: int | None
+    allowed_addresses: str | None
+    last_used_address: str | None
 
 
 class TokenRow(NamedTuple):

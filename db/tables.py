@@ -305,6 +305,9 @@ api_keys = Table(
     Column("expires_at", timestamp()),
     Column("revoked_at", timestamp()),
     Column("replaced_by", BigInteger()),
+    # A JSON list of networks; null means all.
+    Column("allowed_addresses", String()),
+    Column("last_used_address", String()),
     UniqueConstraint("digest"),
     UniqueConstraint("prefix"),
     Index("ix_api_keys_account_id", "account_id"),

@@ -18,7 +18,9 @@ from aiohttp.typedefs import Middleware
 from multidict import MultiMapping
 from yarl import URL
 
+from access.addresses import allows
 from access.keys import Principal
+from gateway.client_address import client_address
 from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id, without_keys
 from gateway.media_types import takes_html
@@ -27,7 +29,7 @@ from gateway.pages import not_found_page
 from gateway.rates import Balance, RateExceeded
 from gateway.request_notes import begin_notes, count_error, error_codes, logged_name, only_account
 from gateway.services import SERVICES, Services
-from ledger.errors import Unauthenticated
+from ledger.errors import Forbidden, Unauthenticated
 
 log = structlog.get_logger()
 
@@ -85,8 +87,15 @@ async def authenticate(request: web.Request, header: str | None = None) -> Princ
 
 
 def admit(request: web.Request, principal: Principal) -> Principal:
-    """Notes who asks, by a key or by a token that stands for it."""
+    """Notes who asks, by a key or by a token that stands for it. Raises Forbidden for an address that the key is not
+    allowed from."""
+    services = request.app[SERVICES]
     request[KEY_PREFIX], request[ACCOUNT] = principal.key_prefix, principal.account_id
+    address = client_address(request, services.trusted_proxies)
+    if not allows(principal.allowed_addresses, address):
+        msg = f"the API key is not allowed from the address {address or 'of this client, which is not known'}"
+        raise Forbidden(msg)
+    services.authenticator.note_use(principal, address)
     return principal
 
 

@@ -13,6 +13,7 @@ from db.database import Database
 from execution.documents import Documents
 from execution.limits import Limits
 from gateway.admission import Admission
+from gateway.client_address import Networks, parse_networks
 from gateway.databases import open_database
 from gateway.metrics import Metrics
 from gateway.pages import PAGE_DOCUMENTS
@@ -46,6 +47,7 @@ class Services:
     sizes: AccountSizes
     document_texts: DocumentTexts
     metrics: Metrics
+    trusted_proxies: Networks
     clock: Clock
     clock_watch: ClockWatch
 
@@ -111,6 +113,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         documents=documents,
         document_texts=_document_texts(settings, documents),
         metrics=metrics,
+        trusted_proxies=parse_networks(settings.trusted_proxies),
         clock=clock,
         clock_watch=watch,
     )

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.connections.urls import driver_url
+from gateway.client_address import parse_networks
 from gateway.origins import parse_origin
 
 PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": False, "graphiql": False}
@@ -151,6 +152,10 @@ class Settings(BaseSettings):
         description="Origins that successUrl and cancelUrl of createTopUp may have, separated by commas:"
         " https://a.example,https://b.example. Without it, every https address is allowed, and http for localhost.",
     )
+    trusted_proxies: str = Field(
+        "127.0.0.0/8,::1/128",
+        description="Networks of the proxies whose X-Forwarded-For tells a client's address, separated by commas.",
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="Log format: one JSON object per line, or text for people."
     )
@@ -186,6 +191,12 @@ class Settings(BaseSettings):
             if parse_origin(one) is None:
                 msg = "must be scheme://host or scheme://host:port; separate several with commas"
                 raise ValueError(msg)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        parse_networks(value)
         return value
 
     @property

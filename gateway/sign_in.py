@@ -8,10 +8,10 @@ from typing import Final
 import orjson
 from aiohttp import hdrs, web
 
-from access.keys import Keys, NewKey, principal_of
+from access.keys import Keys, NewKey
 from access.tokens import Purpose
 from gateway.json_bodies import posted_text
-from gateway.requests import admit
+from gateway.requests import KEY_PREFIX, admit
 from gateway.services import SERVICES
 from ledger.chain import format_time
 
@@ -24,7 +24,7 @@ async def sign_in(request: web.Request) -> web.Response:
     """Raises Unauthenticated for a code that is unknown, was used, or whose key is no longer valid."""
     services = request.app[SERVICES]
     code = await posted_text(request, "code")
-    principal = (await services.tokens.redeem(code, Purpose.SIGN_IN)).principal
+    principal = admit(request, (await services.tokens.redeem(code, Purpose.SIGN_IN)).principal)
     ends = services.clock() + LIFETIME
     new = NewKey(
         scope=principal.scope,
@@ -33,9 +33,10 @@ async def sign_in(request: web.Request) -> web.Response:
         account_ids=None if principal.account_ids is None else tuple(principal.account_ids),
         operations=None if principal.operations is None else tuple(principal.operations),
         expires_at=ends if principal.expires_at is None else min(ends, principal.expires_at),
+        allowed_addresses=principal.allowed_addresses,
     )
-    issued = await Keys(services.database, services.clock).create(new)
-    admit(request, principal_of(issued.row))
+    issued = await Keys(services.database, services.clock).create_for(principal, new)
+    request[KEY_PREFIX] = issued.row.prefix
     assert new.expires_at is not None
     body = {"key": issued.secret, "expiresAt": format_time(new.expires_at)}
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}

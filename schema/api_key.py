@@ -37,6 +37,16 @@ class ApiKey:
     last_used_at: datetime | None = strawberry.field(
         description="When the key was last used, up to half a minute behind; null if never."
     )
+    last_used_address: str | None = strawberry.field(
+        description="Client address of the last use, an IPv4 or IPv6 address; null if never used, or if not known."
+    )
+
+    @strawberry.field(
+        description="Client addresses and networks that the key is restricted to, `203.0.113.0/24`; null for all."
+    )
+    def allowed_addresses(self: ApiKeyRow) -> list[str] | None:
+        return api_keys.allowed_addresses(self)
+
     expires_at: datetime | None = strawberry.field(description="When the key expires; null if never.")
     revoked_at: datetime | None = strawberry.field(description="When the key was revoked; null if it was not.")
 

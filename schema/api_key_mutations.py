@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import strawberry
 from strawberry import Info
 
+from access.addresses import MAX_NETWORKS
 from access.keys import MAX_ACCOUNTS, MAX_GRACE, MAX_VALID_KEYS, NewKey
 from ledger.texts import OWNER
 from resolvers.mutations import api_keys
@@ -50,8 +51,14 @@ class CreateApiKeyInput(MutationInput):
     )
     expires_at: datetime | None = strawberry.field(
         default=None,
-        description="When the key expires, before the year 9999; never if omitted. A key that expires cannot create a"
-        " key of its own scope that expires later.",
+        description="When the key expires, before the year 9999; never if omitted. Required if the calling key expires,"
+        " and not later than it: no key outlives the key that created it.",
+    )
+    allowed_addresses: list[str] | None = strawberry.field(
+        default=None,
+        description=f"Client addresses and networks that the key is restricted to, 1 to {MAX_NETWORKS} of IPv4 or IPv6:"
+        " `203.0.113.7`, `203.0.113.0/24`, `2001:db8::/32`; all if omitted. From others, the key is refused with"
+        " FORBIDDEN. A restricted key can create only keys that are restricted to addresses within its own.",
     )
 
 
@@ -109,9 +116,15 @@ RotateApiKeyArgument = Annotated[RotateApiKeyInput, strawberry.argument(descript
 RevokeApiKeyArgument = Annotated[RevokeApiKeyInput, strawberry.argument(description="The key to change.")]
 
 
-def _new_key(given: CreateApiKeyInput, account_ids: tuple[int, ...] | None) -> NewKey:
-    operations = None if given.operations is None else tuple(one.value for one in given.operations)
-    return NewKey(given.scope, given.owner, account_ids=account_ids, operations=operations, expires_at=given.expires_at)
+def _new_key(context: MutationContext, given: CreateApiKeyInput) -> NewKey:
+    return NewKey(
+        given.scope,
+        given.owner,
+        account_ids=api_keys.listed_accounts(context, given.account_ids),
+        operations=None if given.operations is None else tuple(one.value for one in given.operations),
+        expires_at=given.expires_at,
+        allowed_addresses=api_keys.listed_addresses(context, given.allowed_addresses),
+    )
 
 
 @strawberry.type
@@ -122,12 +135,13 @@ class KeyMutations:
         graphql_type=CreateApiKeyPayload,
     )
     async def create_api_key(self, info: Info[MutationContext, None], input: CreateApiKeyArgument) -> KeyOutcome:  # noqa: A002
-        new = _new_key(input, api_keys.listed_accounts(info.context, input.account_ids))
+        new = _new_key(info.context, input)
         return await api_keys.create(info.context, input.idempotency_key, new, input.account_id)
 
     @strawberry.mutation(
         description="Replaces a key with a new one that has the same rights. For operators, and for MANAGE keys on"
-        " their own account. Fails with CONFLICT if the key has expired, was revoked or was rotated already.",
+        " their own account. Fails with CONFLICT if the key has expired, was revoked or was rotated already, and with"
+        " FORBIDDEN if the key expires later than the calling key or can be used from other addresses.",
         graphql_type=RotateApiKeyPayload,
     )
     async def rotate_api_key(self, info: Info[MutationContext, None], input: RotateApiKeyArgument) -> KeyOutcome:  # noqa: A002

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from access import addresses
 from access.keys import Keys, KeyScope, NewKey, ServiceOperation
 from db.database import Database
 from gateway.commands.accounts import AccountId, command_line, with_database
@@ -42,6 +43,11 @@ def keys() -> None:
     default=None,
     help="Days until the key expires. Without it, the key never expires.",
 )
+@click.option(
+    "--allowed-address",
+    multiple=True,
+    help="Client address or network that the key is restricted to: 203.0.113.0/24. Can be repeated.",
+)
 @with_settings("database_url")
 def create(
     settings: Settings,
@@ -51,10 +57,12 @@ def create(
     operation: tuple[str, ...],
     owner: str,
     expires_in_days: int | None,
+    allowed_address: tuple[str, ...],
 ) -> None:
     """Create a key and print it. The key is shown only once."""
     expires_at = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
-    new = NewKey(KeyScope(scope), owner, account, only_account or None, operation or None, expires_at)
+    networks = addresses.parse_networks(allowed_address, "--allowed-address") if allowed_address else None
+    new = NewKey(KeyScope(scope), owner, account, only_account or None, operation or None, expires_at, networks)
     issued = with_database(settings, lambda database: _keys(database).create(new))
     click.echo(issued.secret)
 
@@ -63,11 +71,15 @@ def create(
 @click.option("--account", type=AccountId(), default=None, help="Only keys of this account.")
 @with_settings("database_url")
 def list_keys(settings: Settings, account: int | None) -> None:
-    """List keys: prefix, scope, account, owner, created, last used, expires, revoked; separated by tabs."""
+    """List keys: prefix, scope, account, owner, created, last used, expires, revoked, address of the last use, allowed
+    addresses; separated by tabs."""
     for row in with_database(settings, lambda database: _keys(database).list(account)):
         times = (row.created_at, row.last_used_at, row.expires_at, row.revoked_at)
         columns = [row.prefix, row.scope, account_id_text(row.account_id) if row.account_id else "", row.owner]
-        click.echo("\t".join([*columns, *(format_time(moment) if moment else "" for moment in times)]))
+        columns += [format_time(moment) if moment else "" for moment in times]
+        allowed = addresses.texts_of(addresses.read(row.allowed_addresses) or ())
+        columns += [row.last_used_address or "", ",".join(allowed)]
+        click.echo("\t".join(columns))
 
 
 @keys.command()

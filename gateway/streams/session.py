@@ -80,6 +80,4 @@ async def principal_of_session(request: web.Request) -> Principal | None:
         return None
     _check_page(request)
     services = request.app[SERVICES]
-    principal = (await services.tokens.redeem(token, Purpose.STREAM)).principal
-    services.authenticator.note_use(principal)
-    return admit(request, principal)
+    return admit(request, (await services.tokens.redeem(token, Purpose.STREAM)).principal)

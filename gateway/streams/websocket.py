@@ -26,7 +26,7 @@ from gateway.streams.record import Record
 from gateway.streams.send_buffer import SendBuffer, done_now, prepared
 from gateway.streams.source import ANSWERS
 from gateway.streams.subscription import Event
-from ledger.errors import Unauthenticated
+from ledger.errors import Forbidden, Unauthenticated
 
 log = structlog.get_logger()
 
@@ -160,7 +160,7 @@ class _Socket:
         header = next((value for name, value in message.payload.items() if name.lower() == "authorization"), None)
         try:
             self.principal = await authenticate(self._request, None if header is None else str(header))
-        except Unauthenticated:
+        except (Unauthenticated, Forbidden):
             raise Closing(CloseCode.FORBIDDEN, "Forbidden") from None
         await self._send(messages.ACK)
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
+from access import addresses
+from access.addresses import Networks
 from access.keys import (
     OF_ACCOUNTS,
+    IssuedKey,
     NewKey,
     Principal,
     acting_key,
+    acting_row,
+    check_child,
     create_key,
     locked_key,
     no_key,
@@ -19,6 +25,7 @@ from access.keys import (
 )
 from db.rows import ApiKeyRow, TransactionRow
 from ledger.accounts import locked_account
+from ledger.audit import Actor
 from ledger.errors import BadUserInput, Forbidden
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
@@ -38,11 +45,19 @@ class KeyOutcome:
     transactions: tuple[TransactionRow, ...] = ()
 
 
-def _outlives(principal: Principal, scope: str, expires_at: datetime | None) -> bool:
-    """Returns whether the new key has the caller's scope and would outlive the caller's key."""
-    if principal.expires_at is None or scope != principal.scope:
-        return False
-    return expires_at is None or expires_at > principal.expires_at
+def listed_addresses(context: MutationContext, allowed: Sequence[str] | None) -> Networks | None:
+    """Raises Forbidden for keys that keep none, and BadUserInput for what is no address or network."""
+    context.require_keeper()
+    return None if allowed is None else addresses.parse_networks(allowed, "allowedAddresses")
+
+
+def _payload(new: NewKey) -> dict[str, Any]:
+    """What a call with the same idempotency key must have, too. Calls from before keys had addresses count as well."""
+    payload = asdict(replace(new, allowed_addresses=None))
+    del payload["allowed_addresses"]
+    if new.allowed_addresses is not None:
+        payload["addresses"] = addresses.texts_of(new.allowed_addresses)
+    return payload
 
 
 def listed_accounts(context: MutationContext, account_ids: Sequence[str] | None) -> tuple[int, ...] | None:
@@ -62,13 +77,16 @@ async def create(context: MutationContext, idempotency_key: str, new: NewKey, ac
         raise Forbidden("a manage key can create only READ and MANAGE keys")
     if account_id is not None or own is not None:
         new = replace(new, account_id=context.account_in_scope(account_id, "accountId"))
-    if _outlives(context.principal, new.scope, new.expires_at):
-        raise BadUserInput("expiresAt must not be later than the expiry of the calling key, which has the same scope")
-    call = IdempotentCall("createApiKey", idempotency_key, asdict(new), new.account_id)
+    call = IdempotentCall("createApiKey", idempotency_key, _payload(new), new.account_id)
 
     async def acted(transaction: LedgerTransaction) -> KeyOutcome:
-        actor = await acting_key(transaction, context.principal)
-        return await _once(transaction, call, lambda: create_key(transaction, new, actor))
+        caller = await acting_row(transaction, context.principal)
+
+        async def created() -> IssuedKey:
+            check_child(caller, new.expires_at, new.allowed_addresses)
+            return await create_key(transaction, new, Actor(caller.prefix, caller.owner))
+
+        return await _once(transaction, call, created)
 
     return await context.run(acted, new.account_id)
 
@@ -77,15 +95,25 @@ async def rotate(context: MutationContext, idempotency_key: str, prefix: str, gr
     context.require_keeper()
 
     async def acted(transaction: LedgerTransaction) -> KeyOutcome:
-        actor = await acting_key(transaction, context.principal)
+        caller = await acting_row(transaction, context.principal)
         old = await _key_in_scope(transaction, context.principal, prefix)
-        if _outlives(context.principal, old.scope, old.expires_at):
-            raise Forbidden("a key that expires cannot rotate a key of its own scope that expires later")
+        _check_rotation(caller, old)
+        actor = Actor(caller.prefix, caller.owner)
         call = IdempotentCall("rotateApiKey", idempotency_key, [prefix, grace.total_seconds()], old.account_id)
         outcome = await _once(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))
 
     return await context.run(acted)
+
+
+def _check_rotation(caller: ApiKeyRow, old: ApiKeyRow) -> None:
+    """The caller gets the new key's secret. Raises Forbidden where it would have more than with its own."""
+    try:
+        check_child(caller, old.expires_at, addresses.read(old.allowed_addresses))
+    except BadUserInput:
+        raise Forbidden(
+            "a key cannot rotate a key that expires later, or that can be used from other addresses"
+        ) from None
 
 
 async def revoke(context: MutationContext, idempotency_key: str, prefix: str) -> KeyOutcome:

@@ -21,6 +21,10 @@ def account_ids(row: ApiKeyRow) -> list[str] | None:
     return None if row.account_ids is None else [account_id_text(number) for number in json.loads(row.account_ids)]
 
 
+def allowed_addresses(row: ApiKeyRow) -> list[str] | None:
+    return None if row.allowed_addresses is None else json.loads(row.allowed_addresses)
+
+
 def operations(row: ApiKeyRow) -> list[str] | None:
     return None if row.operations is None else json.loads(row.operations)
 

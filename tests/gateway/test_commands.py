@@ -116,6 +116,17 @@ def test_accounts_and_keys_from_the_first_to_the_last(database_url: str) -> None
     assert "(NOT_FOUND)" in run("keys", "revoke", "eco_aaaaaaaa", url=database_url, status=1)
 
 
+def test_a_key_is_restricted_to_addresses(sqlite_file_url: str) -> None:
+    create = ("keys", "create", "--scope", "operator", "--owner", "me")
+    allowed = ("--allowed-address", "2001:db8::/32", "--allowed-address", "203.0.113.7")
+    new = run(*create, *allowed, url=sqlite_file_url)[:12]
+    (line,) = run("keys", "list", url=sqlite_file_url).splitlines()
+    assert line.split("\t")[0] == new
+    assert line.split("\t")[8:] == ["", "203.0.113.7,2001:db8::/32"]
+    refused = run(*create, "--allowed-address", "office", url=sqlite_file_url, status=1)
+    assert "--allowed-address must be addresses or networks such as 203.0.113.7" in refused
+
+
 _CREATE_KEY = ("keys", "create", "--owner", "me", "--scope")
 
 

@@ -63,11 +63,11 @@ def document(name: str, selection: str) -> str:
 
 
 async def contents(database: Database) -> dict[str, list[Any]]:
-    """Every row of every table. When keys were used last is no matter."""
+    """Every row of every table. When keys were used last, and from where, is no matter."""
     found = {}
     async with database.snapshot() as snapshot:
         for table in tables.metadata.sorted_tables:
-            columns = [column for column in table.c if column.name != "last_used_at"]
+            columns = [column for column in table.c if not column.name.startswith("last_used_")]
             rows = await snapshot.rows(select(*columns).order_by(*table.primary_key.columns))
             found[table.name] = [tuple(row) for row in rows]
     return found

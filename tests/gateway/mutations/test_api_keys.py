@@ -12,7 +12,10 @@ from tests.gateway.mutations.office import Office, number_of, opened
 from tests.gateway.mutations.test_operators import entries
 from tests.ledger.desk import DAY, HOUR, START
 
-SHOWN = "prefix scope accountId accountIds operations owner createdAt lastUsedAt expiresAt revokedAt"
+SHOWN = (
+    "prefix scope accountId accountIds operations owner createdAt lastUsedAt lastUsedAddress allowedAddresses"
+    " expiresAt revokedAt"
+)
 KEY = f"apiKey {{ {SHOWN} }} transactions {{ id }} balance replayed"
 NEW = f"{KEY} secret"
 ROTATED = f"{NEW} replaced {{ prefix expiresAt revokedAt }}"
@@ -53,6 +56,8 @@ async def test_a_key_is_made_and_shown_once(office: Office) -> None:
             "owner": "me",
             "createdAt": AT,
             "lastUsedAt": None,
+            "lastUsedAddress": None,
+            "allowedAddresses": None,
             "expiresAt": DAY_LATER,
             "revokedAt": None,
         },
@@ -164,14 +169,40 @@ async def test_no_key_outlives_one_of_its_scope_that_made_it(office: Office) -> 
     account = await office.account()
     short = await manage_key(office, account, expires_at=START + DAY)
     long = await manage_key(office, account)
-    for expires_at in (None, "2026-11-02T00:00:00.000001Z"):
-        call = {"scope": "MANAGE", "owner": "me", "expiresAt": expires_at}
-        assert (await office.refusal("createApiKey", short, **call))[0] == "BAD_USER_INPUT"
-        assert (await office.refusal("rotateApiKey", short, prefix=long[:12]))[0] == "FORBIDDEN"
-    assert (await create(office, short, scope="MANAGE", expiresAt=DAY_LATER))["apiKey"]["expiresAt"] == DAY_LATER
-    assert (await create(office, short, scope="READ"))["apiKey"]["expiresAt"] is None
+    read = await office.key(NewKey(KeyScope.READ, "owner", number_of(account)))
+    for scope in ("READ", "MANAGE"):
+        for expires_at in (None, "2026-11-02T00:00:00.000001Z"):
+            call = {"scope": scope, "owner": "me", "expiresAt": expires_at}
+            said = "expiresAt must not be later than the expiry of the calling key, 2026-11-02T00:00:00.000000Z"
+            assert await office.refusal("createApiKey", short, **call) == ("BAD_USER_INPUT", said)
+        assert (await create(office, short, scope=scope, expiresAt=DAY_LATER))["apiKey"]["expiresAt"] == DAY_LATER
+    for later in (long, read):
+        assert (await office.refusal("rotateApiKey", short, prefix=later[:12]))[0] == "FORBIDDEN"
     itself = await office.call("rotateApiKey", short, ROTATED, prefix=short[:12])
     assert itself["apiKey"]["expiresAt"] == DAY_LATER
+
+
+async def test_a_key_in_its_grace_creates_none_that_ends_later(office: Office) -> None:
+    account = await office.account()
+    key = await manage_key(office, account)
+    await office.call("rotateApiKey", key, ROTATED, prefix=key[:12], graceSeconds=3600)
+    for scope in ("READ", "MANAGE"):
+        call = {"scope": scope, "owner": "me", "expiresAt": "2026-11-01T01:00:00.000001Z"}
+        assert (await office.refusal("createApiKey", key, **call))[0] == "BAD_USER_INPUT"
+        await create(office, key, scope=scope, expiresAt="2026-11-01T01:00:00Z")
+
+
+async def test_an_operator_key_that_expires_creates_none_that_ends_later(office: Office) -> None:
+    operator = await office.key(NewKey(KeyScope.OPERATOR, "tests", expires_at=START + DAY))
+    account = await office.account()
+    calls: list[dict[str, Any]] = [
+        {"scope": "READ", "accountId": account},
+        {"scope": "SERVICE"},
+        {"scope": "OPERATOR"},
+    ]
+    for call in calls:
+        assert (await office.refusal("createApiKey", operator, **call, owner="me"))[0] == "BAD_USER_INPUT"
+        await create(office, operator, **call, expiresAt=DAY_LATER)
 
 
 async def test_keys_that_cannot_be_made(office: Office) -> None:
