@@ -77,9 +77,10 @@ def _response(request: web.Request, body: dict[str, Any], *, executed: bool) -> 
 
 
 def _executed(request: web.Request, given: GraphQLRequest, kind: OperationType, body: dict[str, Any]) -> web.Response:
-    """An answer with errors is not kept by clients: what is refused now may be allowed at once afterwards."""
-    is_kept = request.method != hdrs.METH_POST and kind == OperationType.QUERY and "errors" not in body
-    if not is_kept or not given.names_document:
+    """Clients keep no answer with errors, since what is refused now may be allowed at once afterwards, and none that
+    tells what the key has left."""
+    is_asked = request.method != hdrs.METH_POST and kind == OperationType.QUERY and given.names_document
+    if not is_asked or given.wants_cost or "errors" in body:
         return _response(request, body, executed=True)
     max_age_seconds = request.app[SERVICES].settings.answer_max_age_seconds
     return cacheable(request, _media_type(_accept(request)), orjson.dumps(body), max_age_seconds)

@@ -36,7 +36,7 @@ def aliases(number: int) -> str:
 
 
 def repeated(number: int) -> str:
-    return f"query Q{number} {{ viewer {{ {'scope ' * 200} }} }}"
+    return f"query Q{number} {{ viewer {{ {'scope ' * 18} }} }}"
 
 
 def long_text(number: int) -> str:

@@ -226,6 +226,7 @@ async def test_answers_to_others_and_refusals_are_never_kept(serve: Serve, manif
     operator = (await Keys(gateway.services.database).create(NewKey(KeyScope.OPERATOR, "tests"))).secret
     asked: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({"query": BALANCE}, {}),
+        ({"extensions": persisted(BALANCE) | {"cost": True}}, {}),
         (named, {"Authorization": f"Bearer {operator}"}),
         ({"documentId": UNKNOWN}, {}),
         (named, {"Authorization": "Bearer none"}),

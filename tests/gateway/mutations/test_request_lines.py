@@ -106,7 +106,7 @@ async def test_an_answer_of_200_that_says_unavailable_has_its_code(
 async def test_a_long_name_makes_no_long_line(office: Office) -> None:
     name = "N" * 900_000
     with request_lines() as lines:
-        await office.send(f"query {name} {{ __typename }}", office.keys["operator"])
+        await office.send(f"query {name[:60_000]} {{ __typename }}", office.keys["operator"])
         headers = {"Authorization": f"Bearer {office.keys['operator']}"}
         body = {"query": "{ __typename }", "operationName": name}
         async with office.session.post(f"{office.url}/graphql", json=body, headers=headers) as response:
