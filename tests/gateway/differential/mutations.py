@@ -14,7 +14,7 @@ from tests.gateway.mutations.office import MORE, PAYLOAD, document
 
 Input = dict[str, Any]
 
-_KEY: Final = "prefix scope owner createdAt expiresAt revokedAt accountId accountIds operations"
+_KEY: Final = "prefix scope owner createdAt expiresAt revokedAt accountId accountIds operations allowedAddresses"
 _EVENT: Final = "id type state reason createdAt receivedAt objectId tries nextTryAt account { id }"
 SELECTIONS: Final[Mapping[str, str]] = {
     "createApiKey": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed secret",
@@ -169,6 +169,10 @@ def _set_instance_rate(known: Known) -> Input:
     return given | {"pricePerGpuHour": known.amount(2)} | _since(known, "since")
 
 
+_ADDRESSES: Final = (["127.0.0.0/8", "::1"], ["0.0.0.0/0"], ["203.0.113.7"], ["127.0.0.1/8"], [])
+"""The last two are refused."""
+
+
 def _create_api_key(known: Known) -> Input:
     scope = known.random.choice(("READ", "MANAGE", "MANAGE", "SERVICE", "OPERATOR"))
     given: Input = {"scope": scope, "owner": known.text(200)}
@@ -178,6 +182,8 @@ def _create_api_key(known: Known) -> Input:
         given["accountIds"] = [known.account() for _ in range(known.random.randint(0, 3))]
     if known.often(0.4):
         given["expiresAt"] = known.random.choice((*EXTREME_TIMES, known.time(90, ahead=True)))
+    if known.often(0.3):
+        given["allowedAddresses"] = known.random.choice(_ADDRESSES)
     return given
 
 

@@ -28,7 +28,7 @@ _USAGE: Final = "day model category origin calls inputTokens outputTokens tokens
 _SUMMARY: Final = (
     "month totalCost grossCost refunded heldInOpenCharges apiCalls platformCalls userInferenceCalls totalTokens"
 )
-_KEY: Final = "prefix scope owner createdAt expiresAt revokedAt accountId"
+_KEY: Final = "prefix scope owner createdAt expiresAt revokedAt accountId allowedAddresses"
 _EVENT: Final = "id type state reason createdAt receivedAt objectId tries nextTryAt account { id name }"
 _AUDIT: Final = "at act actor owner keyPrefix description id account { id } transactions { id amount }"
 
