@@ -26,7 +26,8 @@ _MEANINGS: Final = {
     "BAD_USER_INPUT": "a parameter is unknown, missing, repeated or invalid; the message names the parameter",
     "QUERY_TOO_COMPLEX": "reading the rows took too long; narrow the filter",
     "UNAUTHENTICATED": "the API key is missing, malformed, unknown, expired or revoked",
-    "FORBIDDEN": "the request has no valid token and is not from loopback",
+    "FORBIDDEN": "the API key is not allowed from the client's address; for /metrics, the request has no valid token"
+    " and is not from loopback",
     "NOT_FOUND": "the account or transaction does not exist, or the API key does not cover it",
     "PAYLOAD_TOO_LARGE": "the request body is too large",
     "UNSUPPORTED_MEDIA_TYPE": "the request body is not `application/json` in UTF-8",
@@ -37,6 +38,7 @@ _OF_LEDGER: Final = (
     "BAD_USER_INPUT",
     "QUERY_TOO_COMPLEX",
     "UNAUTHENTICATED",
+    "FORBIDDEN",
     "NOT_FOUND",
     "INTERNAL",
     "UNAVAILABLE",
@@ -157,7 +159,7 @@ def _sign_in() -> Json:
             "expiresAt": "When the key expires, in UTC.",
         },
         (
-            *("BAD_USER_INPUT", "UNAUTHENTICATED", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"),
+            *("BAD_USER_INPUT", "UNAUTHENTICATED", "FORBIDDEN", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"),
             *("INTERNAL", "UNAVAILABLE"),
         ),
         [],

@@ -187,6 +187,29 @@ def test_a_host_that_is_not_known_is_said(sqlite_file_url: str) -> None:
     assert said.startswith("billing-gateway: cannot listen on nowhere.invalid:8000: ")
 
 
+async def test_the_production_profile_says_so_at_start(
+    sqlite_file_url: str, tmp_path: Path, servers: list[Server]
+) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        server = Server(sqlite_file_url, "--profile", "production", "--introspection", "true", stderr=file)
+    servers.append(server)
+    async with ClientSession() as session:
+        await server.ready(session)
+    assert await server.stopped() == 0
+    (line,) = [line for line in map(json.loads, log.read_text().splitlines()) if "profile" in line["event"]]
+    said = {name: line[name] for name in ("event", "introspection", "suggestions", "graphiql")}
+    assert said == {"event": "production profile", "introspection": True, "suggestions": False, "graphiql": False}
+
+
+def test_a_manifest_that_does_not_fit_is_said_before_serving(sqlite_file_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "documents.json"
+    path.write_text(json.dumps({"0" * 64: "{ viewer { scope } }"}))
+    said = run_process("serve", "--trusted-documents", str(path), url=sqlite_file_url, status=2)
+    assert f"Error: trusted_documents: {path}: '{'0' * 64}' is not the SHA-256 of its text" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 async def test_a_log_that_cannot_be_written_stops_nothing(sqlite_file_url: str, log_format: str) -> None:
     with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230  opening a device does not block

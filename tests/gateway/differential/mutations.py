@@ -169,7 +169,7 @@ def _set_instance_rate(known: Known) -> Input:
     return given | {"pricePerGpuHour": known.amount(2)} | _since(known, "since")
 
 
-_ADDRESSES: Final = (["127.0.0.0/8", "::1"], ["0.0.0.0/0"], ["203.0.113.7"], ["127.0.0.1/8"], [])
+_ADDRESSES: Final[tuple[list[str], ...]] = (["127.0.0.0/8", "::1"], ["0.0.0.0/0"], ["203.0.113.7"], ["127.0.0.1/8"], [])
 """The last two are refused."""
 
 
