@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
-from sqlalchemy import URL, Executable, event
+from sqlalchemy import URL, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from db.connections import sqlite
 from db.connections.pool import ReadPool
+from db.connections.postgresql import PostgresConnection
 from db.connections.readers import PostgresBatchRunner, Readers, SqliteBatchRunner, WriteReader
+from db.connections.servers import Servers
 from db.connections.snapshots import Snapshot, Wanted
 from db.connections.sqlite import SqliteConnection, keep_private, prepare
 from db.connections.urls import connect_arguments, driver_url
@@ -24,6 +26,7 @@ from db.errors import translated
 from db.feed.feed import ChangeFeed
 from db.feed.postgres_signals import PostgresSignals
 from db.feed.reading import LedgerReader
+from db.feed.signals import Signals
 from db.feed.sqlite_signals import SqliteSignals
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
@@ -46,6 +49,8 @@ class DatabaseOptions:
     pool_size: int = 10
     statement_timeout_seconds: float = 30.0
     lock_timeout_seconds: float = 10.0
+    silence_seconds: float = 2.0
+    """How long a server may not answer at all until it counts as down."""
 
 
 def sqlite_url(path: Path) -> str:
@@ -87,7 +92,6 @@ def _sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
 
 def _connect_arguments(url: URL, options: DatabaseOptions) -> dict[str, Any]:
     return connect_arguments(url) | {
-        "timeout": options.lock_timeout_seconds,
         "server_settings": {
             "application_name": "billing-gateway",
             "jit": "off",
@@ -95,20 +99,39 @@ def _connect_arguments(url: URL, options: DatabaseOptions) -> dict[str, Any]:
             "statement_timeout": str(int(options.statement_timeout_seconds * 1000)),
             "lock_timeout": str(int(options.lock_timeout_seconds * 1000)),
             "idle_in_transaction_session_timeout": "60000",
+            # The server's side of a connection whose client is gone: it must not hold locks, nor count for a limit.
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
         },
     }
 
 
-def _postgresql_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
-    return create_async_engine(
-        # The rest of the URL is in the arguments: SQLAlchemy would pass on `sslmode`, which asyncpg does not know.
+def _postgresql_engine(url: URL, servers: Servers, options: DatabaseOptions) -> AsyncEngine:
+    engine = create_async_engine(
+        # The rest of the URL is the servers': SQLAlchemy would hand `sslmode` on, which asyncpg doesn't know.
         url.set(query={}),
         pool_size=options.pool_size,
         max_overflow=0,
         pool_timeout=options.lock_timeout_seconds,
         pool_pre_ping=False,
-        connect_args=_connect_arguments(url, options),
+        async_creator=partial(servers.connect_patiently, options.lock_timeout_seconds),
     )
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def check_out(connection: DBAPIConnection, _record: ConnectionPoolEntry, _proxy: object) -> None:
+        driver_connection: PostgresConnection = connection.driver_connection
+        if driver_connection.is_closed():
+            # Another is taken in its place.
+            raise exc.DisconnectionError
+        driver_connection.is_lent = True
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def check_in(connection: DBAPIConnection | None, _record: ConnectionPoolEntry) -> None:
+        if connection is not None:
+            connection.driver_connection.is_lent = False
+
+    return engine
 
 
 # Reads that are sent as one statement may be longer than what the driver keeps prepared by default.
@@ -125,35 +148,31 @@ def _sqlite_readers(file: Path, options: DatabaseOptions) -> Readers[SqliteConne
     return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), SqliteBatchRunner())
 
 
-PostgresPool: TypeAlias = "ReadPool[asyncpg.Connection[Any]]"
+PostgresPool: TypeAlias = "ReadPool[PostgresConnection]"
 
 
-def _postgres_pool(arguments: dict[str, Any], size: int, options: DatabaseOptions) -> PostgresPool:
-    return ReadPool(lambda: asyncpg.connect(**arguments), size, options.lock_timeout_seconds)
-
-
-def _postgres_readers(url: URL, options: DatabaseOptions) -> Readers[asyncpg.Connection[Any]]:
-    arguments = _connect_arguments(url, options) | {"max_cacheable_statement_size": _MAX_KEPT_STATEMENT_BYTES}
-    # PostgreSQL takes a limit that is a parameter for a tenth of the rows. On a long ledger, this estimate would make
-    # it plan each page again, which costs more than reading the page. tests/db/test_page_costs.py shows that the reused
-    # plan reads no more rows.
-    arguments["server_settings"] = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
-    return Readers(_postgres_pool(arguments, options.pool_size, options), PostgresBatchRunner())
+def _postgres_readers(servers: Servers, arguments: Mapping[str, Any], options: DatabaseOptions) -> Readers[Any]:
+    # A limit that is a parameter is taken for a tenth of the rows: on a long ledger that looks so dear that PostgreSQL
+    # would plan a page anew each time, which costs more than reading it. tests/db/test_page_costs.py shows that the
+    # plan made once reads no more.
+    settings = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
+    connect = partial(servers.connect, server_settings=settings, max_cacheable_statement_size=_MAX_KEPT_STATEMENT_BYTES)
+    return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), PostgresBatchRunner())
 
 
 POSTING_CONNECTIONS: Final = 3
 
 
-def _posting_pool(url: URL, options: DatabaseOptions) -> PostgresPool:
-    arguments = _connect_arguments(url, options)
-    # Posting finds a few rows by key in tables that may be small and full of old versions when the plan is made, and
-    # long when it is used. So it is planned once, by keys only.
-    arguments["server_settings"] |= {
+def _posting_pool(servers: Servers, arguments: Mapping[str, Any], options: DatabaseOptions) -> PostgresPool:
+    # Posting finds a few rows by their keys in tables that may be small and full of old versions when a plan is made,
+    # and long when it is used. Planned once, by keys alone.
+    settings = arguments["server_settings"] | {
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
         "enable_bitmapscan": "off",
     }
-    return _postgres_pool(arguments, POSTING_CONNECTIONS, options)
+    connect = partial(servers.connect, server_settings=settings)
+    return ReadPool(connect, POSTING_CONNECTIONS, options.lock_timeout_seconds)
 
 
 class Database:
@@ -162,24 +181,38 @@ class Database:
         self.is_postgresql = url.get_backend_name() == "postgresql"
         self.lock_timeout_seconds = options.lock_timeout_seconds
         self.file = None if self.is_postgresql else Path(url.database or "")
-        self.engine = _postgresql_engine(url, options) if self.is_postgresql else _sqlite_engine(url, options)
-        self._readers: Readers[Any] = (
-            _postgres_readers(url, options) if self.file is None else _sqlite_readers(self.file, options)
-        )
-        self._posting_pool = _posting_pool(url, options) if self.is_postgresql else None
-        # SQLite has one writer at a time. Waiting here is fair and free; waiting in SQLite's busy loop is neither.
+        self._servers: Servers | None = None
+        self._posting_pool: PostgresPool | None = None
+        self._readers: Readers[Any]
+        signals: Signals
+        if self.file is None:
+            arguments = _connect_arguments(url, options)
+            self._servers = Servers(arguments, options.silence_seconds, options.statement_timeout_seconds)
+            self.engine = _postgresql_engine(url, self._servers, options)
+            self._readers = _postgres_readers(self._servers, arguments, options)
+            self._posting_pool = _posting_pool(self._servers, arguments, options)
+            signals = PostgresSignals(self._servers.connect)
+        else:
+            self.engine = _sqlite_engine(url, options)
+            self._readers = _sqlite_readers(self.file, options)
+            signals = SqliteSignals(self.file)
+        # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
         # A write locks its accounts, then reads what others have committed. A stricter default_transaction_isolation of
         # the server would make it fail, so BEGIN names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
-        self._arguments = _connect_arguments(url, options) if self.is_postgresql else {}
-        self.changes = ChangeFeed(
-            LedgerReader(self.read, postgresql=self.is_postgresql),
-            SqliteSignals(self.file) if self.file is not None else PostgresSignals(self._arguments),
-        )
+        self.changes = ChangeFeed(LedgerReader(self.read, postgresql=self.is_postgresql), signals)
+
+    @property
+    def is_reachable(self) -> bool:
+        """False while the server was found not to answer at all. SQLite: always true."""
+        return self._servers is None or self._servers.is_reachable
 
     def worker_lock(self) -> WorkerLock:
-        return AdvisoryLock(self._arguments) if self.file is None else FileLock(self.file)
+        if self.file is not None:
+            return FileLock(self.file)
+        assert self._servers is not None
+        return AdvisoryLock(self._servers.connect)
 
     def snapshot(self, *, brief: bool = False) -> Snapshot:
         """Returns a snapshot. `brief` is for reads that probably need only one round trip: check `inconsistent`
@@ -225,4 +258,6 @@ class Database:
         await self._readers.close()
         if self._posting_pool is not None:
             await self._posting_pool.close()
+        if self._servers is not None:
+            await self._servers.close()
         await self.engine.dispose()

@@ -10,12 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import asyncpg
-
+from db.connections.postgresql import PostgresConnection
 from db.errors import CONNECTION_LOST, translated
 
 _KEY: Final = 7_245_310_906
@@ -58,20 +57,22 @@ class FileLock:
 
 
 class AdvisoryLock:
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self._arguments = arguments
-        self._connection: asyncpg.Connection[Any] | None = None
+    def __init__(self, connect: Callable[[], Awaitable[PostgresConnection]]) -> None:
+        self._connect = connect
+        self._connection: PostgresConnection | None = None
 
     async def acquire(self) -> bool:
         if await self.is_held():
             return True
         with translated():
-            connection = await asyncpg.connect(**self._arguments)
-            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _KEY):
-                self._connection = connection
-                return True
-            await connection.close()
-        return False
+            connection = await self._connect()
+            try:
+                if await connection.fetchval("SELECT pg_try_advisory_lock($1)", _KEY):
+                    self._connection = connection
+            finally:
+                if self._connection is None:
+                    connection.terminate()
+        return self._connection is not None
 
     async def is_held(self) -> bool:
         if self._connection is None:

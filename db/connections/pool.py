@@ -10,13 +10,25 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+
+from asyncpg import TooManyConnectionsError
 
 from db.errors import CONNECTION_LOST, DatabaseUnavailable
 
 
+class PoolUse(NamedTuple):
+    """Numbers of connections, and of those who wait for one."""
+
+    lent: int
+    idle: int
+    waiting: int
+
+
 class Lendable(Protocol):
-    """A connection of asyncpg or of SQLite."""
+    """PostgreSQL's connection, or one of SQLite."""
+
+    is_lent: bool
 
     async def execute(self, statement: str, /) -> Any: ...
 
@@ -26,10 +38,17 @@ class Lendable(Protocol):
 
     def terminate(self) -> None: ...
 
+    def abandon(self) -> None:
+        """Ends it without waiting, and what it still does."""
+
     async def close(self, *, timeout: float) -> None: ...  # noqa: ASYNC109
 
 
 Connection = TypeVar("Connection", bound=Lendable)
+
+REGROW_SECONDS: Final = 1.0
+"""After which time a server that had no connection left to give is asked for one again."""
+_RETRY_SECONDS: Final = 0.05
 
 
 def _give_up(turn: asyncio.Future[None]) -> None:
@@ -45,29 +64,72 @@ class ReadPool(Generic[Connection]):
         self._waiting: deque[asyncio.Future[None]] = deque()
         """Callers that wait for a connection, in order. A connection handed to one of them is never counted as free."""
         self._idle: list[Connection] = []
+        self._lent = 0
         self._closed = False
+        self._regrowing: set[asyncio.TimerHandle] = set()
+
+    @property
+    def use(self) -> PoolUse:
+        return PoolUse(self._lent, len(self._idle), sum(not turn.done() for turn in self._waiting))
 
     async def take(self) -> Connection:
-        """Takes a connection. Raises DatabaseUnavailable if none becomes free in time, and errors of connecting."""
+        """Raises DatabaseUnavailable when none becomes free in time, and what connecting raises."""
+        until = asyncio.get_running_loop().time() + self._timeout_seconds
         if self._free:
             self._free -= 1
         else:
-            await self._handed_over()
+            await self._handed_over(until)
+        while True:
+            connection = await self._idle_or_new()
+            if connection is not None:
+                connection.is_lent = True
+                self._lent += 1
+                return connection
+            await self._wait_for_another(until)
+
+    async def _idle_or_new(self) -> Connection | None:
+        """None where the server has no connection left to give."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
         try:
             return await self._connect()
+        except TooManyConnectionsError:
+            return None
         except BaseException:
             self._hand_on()
             raise
 
-    async def _handed_over(self) -> None:
+    async def _wait_for_another(self, until: float) -> None:
+        """Waits for a turn on the connections that the pool has, which is smaller for a while; if it has none, until
+        it is worth to ask for one."""
+        loop = asyncio.get_running_loop()
+        if self._lent:
+            timer = loop.call_later(REGROW_SECONDS, self._regrow)
+            self._regrowing = {one for one in self._regrowing if one.when() > loop.time()} | {timer}
+            await self._handed_over(until, first=True)
+            return
+        try:
+            if loop.time() > until:
+                raise DatabaseUnavailable("the database server has no connection left to give")
+            await asyncio.sleep(_RETRY_SECONDS)
+        except BaseException:
+            self._hand_on()
+            raise
+
+    def _regrow(self) -> None:
+        if not self._closed:
+            self._hand_on()
+
+    async def _handed_over(self, until: float, *, first: bool = False) -> None:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(turn)
-        late = loop.call_later(self._timeout_seconds, _give_up, turn)
+        if first:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
+        late = loop.call_at(until, _give_up, turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -87,11 +149,15 @@ class ReadPool(Generic[Connection]):
         self._free += 1
 
     def give_back(self, connection: Connection, *, sound: bool) -> None:
-        self._hand_on()
-        if not sound or self._closed or connection.is_in_transaction():
+        self._lent -= 1
+        connection.is_lent = False
+        if not sound:
+            connection.abandon()
+        elif self._closed or connection.is_in_transaction():
             connection.terminate()
         elif not connection.is_closed():
             self._idle.append(connection)
+        self._hand_on()
 
     @contextlib.asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
@@ -105,7 +171,12 @@ class ReadPool(Generic[Connection]):
 
     async def close(self) -> None:
         self._closed = True
-        while self._idle:
-            connection = self._idle.pop()
-            with contextlib.suppress(*CONNECTION_LOST):
-                await connection.close(timeout=1)
+        for timer in self._regrowing:
+            timer.cancel()
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*map(_close, idle))
+
+
+async def _close(connection: Lendable) -> None:
+    with contextlib.suppress(*CONNECTION_LOST):
+        await connection.close(timeout=1)

@@ -24,6 +24,9 @@ def keep_private(file: Path) -> None:
     with contextlib.suppress(OSError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
+STUCK_SECONDS: Final = 1.0
+"""How long a statement may go on after it was interrupted."""
+
 
 def prepare(connection: Any) -> None:
     """Prepares a connection of SQLAlchemy or of the driver. The two have no common type."""
@@ -49,12 +52,15 @@ class SqliteConnection:
         self._driver_connection = driver_connection
         self._longest_seconds = longest_seconds
         self._closed = False
+        self.is_lent = True
 
     async def fetch(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Returns all rows, in one turn of the thread."""
         late = asyncio.get_running_loop().call_later(self._longest_seconds, self._driver_connection.interrupt)
         try:
-            return list(await self._connection.execute_fetchall(statement, parameters))
+            # A disk that does not answer is not interrupted: then the thread is left to itself.
+            async with asyncio.timeout(self._longest_seconds + STUCK_SECONDS):
+                return list(await self._connection.execute_fetchall(statement, parameters))
         finally:
             late.cancel()
 
@@ -73,9 +79,13 @@ class SqliteConnection:
         self._driver_connection.interrupt()
         self._connection.stop()
 
-    async def close(self, *, timeout: float) -> None:  # noqa: ASYNC109  same signature as asyncpg
+    def abandon(self) -> None:
+        self.terminate()
+
+    async def close(self, *, timeout: float) -> None:  # noqa: ASYNC109  as asyncpg's
         self._closed = True
-        await self._connection.close()
+        async with asyncio.timeout(timeout):
+            await self._connection.close()
 
 
 async def connect(file: Path, *, lock_seconds: float, longest_seconds: float) -> SqliteConnection:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Final
 
-import asyncpg
 import structlog
 
-from db.errors import CONNECTION_LOST
+from db.connections.postgresql import PostgresConnection
+from db.errors import CONNECTION_LOST, DatabaseUnavailable
 from db.feed.signals import OnPosted
 
 CHANNEL: Final = "billing_posted"
@@ -24,7 +24,7 @@ NOTIFY_SECONDS: Final = 0.005
 """Time between two notifications of one process."""
 FIRST_BACKOFF_SECONDS: Final = 0.1
 MAX_BACKOFF_SECONDS: Final = 5.0
-KEEPALIVE_SECONDS: Final = 30.0
+KEEPALIVE_SECONDS: Final = 10.0
 
 # A notification is a transaction, but need not be on disk: if a crash of the server loses it, the poll finds the rows.
 _NOTIFY: Final = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
@@ -50,11 +50,11 @@ def _accounts_in(payload: str) -> list[int] | None:
 
 
 class PostgresSignals:
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self._arguments = arguments
+    def __init__(self, connect: Callable[[], Awaitable[PostgresConnection]]) -> None:
+        self._connect = connect
         self._unsent: set[int] = set()
         self._sending: asyncio.Task[None] | None = None
-        self._sender: asyncpg.Connection[Any] | None = None
+        self._sender: PostgresConnection | None = None
         self._sender_pid: int | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -67,8 +67,8 @@ class PostgresSignals:
         while self._unsent:
             try:
                 await self._send_now()
-            except CONNECTION_LOST as error:
-                # Listeners poll too: a late row is better than a queue of waiting notifications.
+            except (*CONNECTION_LOST, DatabaseUnavailable) as error:
+                # Whoever listens polls too: rather a late row than a line of waiting notifications.
                 log.warning("notification not sent", reason=type(error).__name__)
                 self._unsent.clear()
                 self._drop_sender()
@@ -78,7 +78,7 @@ class PostgresSignals:
 
     async def _send_now(self) -> None:
         if self._sender is None:
-            self._sender = await asyncpg.connect(**self._arguments)
+            self._sender = await self._connect()
             self._sender_pid = self._sender.get_server_pid()
         unsent, self._unsent = self._unsent, set()
         for payload in _payloads(unsent):
@@ -96,12 +96,12 @@ class PostgresSignals:
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             try:
-                connection = await asyncpg.connect(**self._arguments)
+                connection = await self._connect()
                 try:
                     await self._listen_on(connection, on_posted)
                 finally:
                     connection.terminate()
-            except CONNECTION_LOST as error:
+            except (*CONNECTION_LOST, DatabaseUnavailable) as error:
                 log.warning("not listening to the database: polling alone", reason=type(error).__name__)
                 # Random, so that many processes do not reconnect to a restarted server at once.
                 await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
@@ -109,8 +109,8 @@ class PostgresSignals:
             else:
                 backoff = FIRST_BACKOFF_SECONDS
 
-    async def _listen_on(self, connection: asyncpg.Connection[Any], on_posted: OnPosted) -> None:
-        """Listens until the connection is lost."""
+    async def _listen_on(self, connection: PostgresConnection, on_posted: OnPosted) -> None:
+        """Until the connection is lost."""
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _connection: lost.set())
 
