@@ -15,7 +15,7 @@ from sqlalchemy import URL, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from db.connections import sqlite
-from db.connections.pool import ReadPool
+from db.connections.pool import PoolUse, ReadPool
 from db.connections.postgresql import PostgresConnection
 from db.connections.readers import PostgresBatchRunner, Readers, SqliteBatchRunner, WriteReader
 from db.connections.servers import Servers
@@ -207,6 +207,10 @@ class Database:
     def is_reachable(self) -> bool:
         """False while the server was found not to answer at all. SQLite: always true."""
         return self._servers is None or self._servers.is_reachable
+
+    @property
+    def readers_use(self) -> PoolUse:
+        return self._readers.use
 
     def worker_lock(self) -> WorkerLock:
         if self.file is not None:

@@ -147,6 +147,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def _from_connecting(cause: BaseException) -> DatabaseError | None:
     if isinstance(cause, asyncpg.ClientConfigurationError):
         return DatabaseUnavailable("the database's certificate cannot be verified: set sslrootcert in the database URL")
+    if isinstance(cause, asyncpg.TargetServerAttributeNotMatched):
+        return DatabaseUnavailable("no database server that answers is what target_session_attrs requires")
     if isinstance(cause, asyncpg.InterfaceError) and "connection" in str(cause):
         return DatabaseUnavailable("the database closed the connection")
     if isinstance(cause, asyncpg.InternalClientError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -25,6 +27,24 @@ DEFAULTS: Final[Mapping[str, str]] = {}
 """PostgreSQL's own, which benchmarks measure with."""
 
 
+class Standby:
+    """Reached as `Postgres` is."""
+
+    def __init__(self, host: str, user: str) -> None:
+        self.host = host
+        self.user = user
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{self.user}@/{database}?host={quote(self.host)}"
+
+    async def promote(self) -> None:
+        connection = await asyncpg.connect(user=self.user, database="postgres", host=self.host)
+        try:
+            assert await connection.fetchval("SELECT pg_promote()")
+        finally:
+            await connection.close()
+
+
 class Postgres:
     """Databases are named after the process, so runs that share a server stay apart."""
 
@@ -33,6 +53,7 @@ class Postgres:
         parts = urlsplit(server.get_uri())
         self.host = parse_qs(parts.query)["host"][0]
         self.user = parts.username or "postgres"
+        self.folder = server.pgdata
         self._numbers = itertools.count(1)
 
     def _new_name(self) -> str:
@@ -81,9 +102,31 @@ class Postgres:
         self._server.ensure_postgres_running()
 
     @contextmanager
+    def standby(self) -> Iterator[Standby]:
+        """A hot standby, which takes no writes until it is promoted."""
+        with tempfile.TemporaryDirectory(prefix="billing-standby-", ignore_cleanup_errors=True) as name:
+            folder = Path(name) / "data"
+            user = self._server.system_user
+            if user is not None:
+                shutil.chown(name, user)
+
+            def run(command: str, *arguments: str) -> None:
+                subprocess.run(
+                    [str(self._server.bin_path / command), "-D", str(folder), *arguments],
+                    user=user, cwd=name, check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+
+            run("pg_basebackup", "-h", self.host, "-U", self.user, "-R", "-c", "fast")
+            run("pg_ctl", "-w", "-l", f"{name}/log", "-o", f'-h "" -k {name}', "start")
+            try:
+                yield Standby(name, self.user)
+            finally:
+                run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    @contextmanager
     def frozen(self) -> Iterator[None]:
         """As if it hung: its kernel takes connections and data, and nothing comes back."""
-        postmaster = int((self._server.pgdata / "postmaster.pid").read_text().split()[0])
+        postmaster = int((self.folder / "postmaster.pid").read_text().split()[0])
         process = psutil.Process(postmaster)
         stopped = [process, *process.children(recursive=True)]
         for one in stopped:

@@ -7,13 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from tests.postgres import Postgres
+from tests.postgres import Postgres, Standby
 
 _CHUNK: Final = 65_536
 
 
 class TcpProxy:
-    def __init__(self, server: Postgres) -> None:
+    def __init__(self, server: Postgres | Standby) -> None:
         self.port = 0
         self.silent = False
         """Connections are taken, and nothing is passed on: those that are there, and new ones."""
@@ -69,5 +69,5 @@ class TcpProxy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def before(server: Postgres) -> contextlib.AbstractAsyncContextManager[TcpProxy]:
+def before(server: Postgres | Standby) -> contextlib.AbstractAsyncContextManager[TcpProxy]:
     return TcpProxy(server).listening()

@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.connections import postgresql_batches, sqlite_batches
-from db.connections.pool import Connection, Lendable, ReadPool
+from db.connections.pool import Connection, Lendable, PoolUse, ReadPool
 from db.connections.snapshots import MAX_BATCH, Reader, Rows, SnapshotInconsistent, Wanted
 from db.connections.sqlite import SqliteConnection
 from db.errors import CONNECTION_LOST, NumberOutOfRange, translate, translated
@@ -147,6 +147,10 @@ class Readers(Generic[Connection]):
     def __init__(self, pool: ReadPool[Connection], runner: BatchRunner[Connection]) -> None:
         self._pool = pool
         self._runner = runner
+
+    @property
+    def use(self) -> PoolUse:
+        return self._pool.use
 
     def brief(self) -> Reader:
         return BriefReader(self._pool, self._runner)

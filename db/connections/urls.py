@@ -5,8 +5,10 @@ No error repeats a part of a URL: a special character in a password moves the re
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any, Final
+from urllib.parse import parse_qs, urlencode
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -17,14 +19,19 @@ SYSTEM_CERTIFICATES: Final = "system"
 _SHAPE: Final = (
     "invalid database URL: expected a form like sqlite:///billing.db or postgresql://user:password@host:5432/billing"
 )
-_PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert")
+_PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert", "target_session_attrs")
+SESSION_ATTRIBUTES: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
+DEFAULT_PORT: Final = 5432
+
+_HOSTS: Final = re.compile(r"(postgres(?:ql)?(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)((?:/[^?#]*)?)(?:\?([^#]*))?")
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:,\[\]]+))(?::(\d{1,5}))?")
 
 
 def driver_url(url: str) -> URL:
     """Returns the URL with this program's asynchronous driver. Raises `ValueError` for URLs that it cannot use."""
     try:
         url.encode()
-        parsed = make_url(url)
+        parsed = make_url(_with_hosts_as_parameters(url))
     except (ArgumentError, ValueError):
         raise ValueError(_SHAPE) from None
     backend = parsed.get_backend_name()
@@ -37,6 +44,22 @@ def driver_url(url: str) -> URL:
         return parsed
     msg = f"unsupported database {backend}: use sqlite or postgresql"
     raise ValueError(msg)
+
+
+def _with_hosts_as_parameters(url: str) -> str:
+    """Several hosts before the slash, as libpq takes them, in the only form that SQLAlchemy takes."""
+    found = _HOSTS.fullmatch(url)
+    if found is None:
+        return url
+    before, listed, path, query = found.groups()
+    hosts = [_HOST.fullmatch(one) for one in listed.split(",")]
+    if None in hosts or any(name in parse_qs(query or "") for name in ("host", "port")):
+        raise ValueError(_SHAPE)
+    parameters = {
+        "host": ",".join(host[1] or host[2] for host in hosts if host),
+        "port": ",".join(host[3] or str(DEFAULT_PORT) for host in hosts if host),
+    }
+    return f"{before}{path}?{'&'.join(filter(None, (query, urlencode(parameters))))}"
 
 
 def _check_sqlite(url: URL) -> None:
@@ -54,8 +77,12 @@ def _check_postgresql(url: URL) -> None:
     if not set(url.query) <= set(_PARAMETERS):
         msg = f"unknown parameter in the PostgreSQL URL: allowed are {', '.join(_PARAMETERS)}"
         raise ValueError(msg)
-    ports = connect_arguments(url).get("port", 5432)
-    # SQLAlchemy takes port 0 for no port.
+    attributes = url.query.get("target_session_attrs", "any")
+    if attributes not in SESSION_ATTRIBUTES:
+        msg = f"target_session_attrs must be given once, as one of {', '.join(SESSION_ATTRIBUTES)}"
+        raise ValueError(msg)
+    ports = connect_arguments(url).get("port", DEFAULT_PORT)
+    # SQLAlchemy takes port 0 for none.
     if url.port == 0 or not all(1 <= port <= 65_535 for port in (ports if isinstance(ports, list) else [ports])):
         raise ValueError("the port of a PostgreSQL URL must be between 1 and 65535")
 

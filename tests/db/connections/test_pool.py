@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
-from sqlalchemy import Integer, text
+from sqlalchemy import Boolean, Integer, text
 
+from db.connections import pool
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
+from tests.postgres import Postgres
 
 _ONE: Final = text("SELECT 1").columns(one=Integer)
 PATIENCE_SECONDS: Final = 0.3
@@ -58,3 +60,95 @@ async def test_waiting_callers_may_be_cancelled(database_url: str) -> None:
             found = await asyncio.gather(*waiting, return_exceptions=True)
             assert [type(one) for one in found[2:]] == [type(None)] * 2
         await _read(database)
+
+
+async def _role_with_limit(server: Postgres, limit: int, name: str) -> str:
+    role = f"limited_{name}"
+    await server.execute(f'CREATE ROLE "{role}" LOGIN CONNECTION LIMIT {limit}')
+    await server.execute(f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}"', name)
+    return role
+
+
+async def test_a_server_that_gives_no_more_connections_is_waited_for(
+    postgres_server: Postgres, postgresql_url: str
+) -> None:
+    """Six of twenty and more that the pools would like to have: reads, writes and calls in between take turns."""
+    name = postgresql_url.split("@/")[1].split("?")[0]
+    role = await _role_with_limit(postgres_server, 6, name)
+
+    async def read_long() -> None:
+        async with database.snapshot() as snapshot:
+            for _ in range(3):
+                await snapshot.rows(_ONE)
+
+    async def write() -> None:
+        async with database.write() as connection:
+            assert (await connection.execute(_ONE)).scalar_one() == 1
+
+    database = Database(DatabaseOptions(postgresql_url.replace(f"{postgres_server.user}@", f"{role}@")))
+    try:
+        for _ in range(2):
+            await asyncio.gather(*(_read(database) for _ in range(100)))
+            await asyncio.gather(*(asked() for _ in range(50) for asked in (read_long, write)))
+    finally:
+        await database.close()
+        await postgres_server.execute(f'DROP OWNED BY "{role}"', name)
+        await postgres_server.execute(f'DROP ROLE "{role}"')
+
+
+async def test_a_pool_grows_again_when_the_server_has_connections_again(
+    postgres_server: Postgres, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "REGROW_SECONDS", 0.05)
+    name = postgresql_url.split("@/")[1].split("?")[0]
+    role = await _role_with_limit(postgres_server, 2, name)
+    database = Database(DatabaseOptions(postgresql_url.replace(f"{postgres_server.user}@", f"{role}@"), pool_size=5))
+
+    async def read_slowly() -> None:
+        await database.read(text("SELECT pg_sleep(0.2) IS NULL").columns(one=Boolean))
+
+    async def peak() -> int:
+        reading = [asyncio.create_task(read_slowly()) for _ in range(10)]
+        most = 0
+        while not all(one.done() for one in reading):
+            most = max(most, database.readers_use.lent)
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*reading)
+        return most
+
+    try:
+        assert await peak() == 2
+        await postgres_server.execute(f'ALTER ROLE "{role}" CONNECTION LIMIT -1')
+        await asyncio.sleep(0.2)
+        assert await peak() == 5
+    finally:
+        await database.close()
+        await postgres_server.execute(f'DROP OWNED BY "{role}"', name)
+        await postgres_server.execute(f'DROP ROLE "{role}"')
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+async def test_what_nobody_waits_for_is_ended_at_the_server(
+    database: Database, postgres_server: Postgres, backend: str
+) -> None:
+    sleeping = text("SELECT pg_sleep(300) IS NULL").columns(one=Boolean)
+
+    async def read_long() -> None:
+        async with database.snapshot() as snapshot:
+            await snapshot.rows(sleeping)
+
+    async def write() -> None:
+        async with database.write() as connection:
+            await connection.execute(sleeping)
+
+    asked = [asyncio.create_task(one) for one in (database.read(sleeping), read_long(), write())]
+    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(300)%'"
+    async with asyncio.timeout(20):
+        while await postgres_server.fetch_value(running) < 3:
+            await asyncio.sleep(0.05)
+        for one in asked:
+            one.cancel()
+        await asyncio.wait(asked)
+        while await postgres_server.fetch_value(running):
+            await asyncio.sleep(0.05)
+    assert all(one.cancelled() for one in asked)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from db.connections.urls import SSL_MODES, driver_url
+from db.connections.urls import SESSION_ATTRIBUTES, SSL_MODES, connect_arguments, driver_url
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
 from db.keys import key_by_digest
@@ -30,7 +30,9 @@ GUIDE = (ROOT / "docs/configuration.md").read_text().split("## Database URLs")[1
         *("postgresql://u:p@h:s3cr3t@x/d", "postgresql://u:s3cr3t@h:99999999/d", "postgresql://u@h:0/d"),
         *("postgresql://u@h/d?port=s3cr3t", "postgresql://u@h/d?port=99999999", "postgresql://u@h/d?timeout=s3cr3t"),
         *("postgresql://u@h/d?s3cr3t=1", "postgresql://u@h/d?port=1&port=2"),
-        *("postgresql://u@h/d?password=s3cr3t", "postgresql://u:s3cr3t@h1:1,h2:2/d"),
+        *("postgresql://u@h/d?password=s3cr3t", "postgresql://u:s3cr3t@h1:1,h2:/d"),
+        *("postgresql://u:s3cr3t@h1:1,/d", "postgresql://u:s3cr3t@h1,h2:99999/d", "postgresql://u@h1,h2/d?host=s3cr3t"),
+        *("postgresql://u@h/d?target_session_attrs=s3cr3t",),
         *("postgresql://u@h/d?sslmode=s3cr3t", "postgresql://u@h/d?sslrootcert=s3cr3t"),
         *(
             "postgresql://u@h/d?sslmode=require&sslmode=require",
@@ -49,11 +51,28 @@ def test_unusable_url_error_does_not_repeat_the_url(url: str) -> None:
 
 def test_documented_urls_and_modes_are_accepted() -> None:
     urls = re.findall(r"^\| `(\w+://\S+)` ", GUIDE, re.MULTILINE)
-    assert len(urls) == 4
+    assert len(urls) == 5
     for url in urls:
         driver_url(url)
-    (modes,) = re.findall(r"As in libpq: (.*);", GUIDE)
-    assert tuple(re.findall(r"`(.+?)`", modes)) == SSL_MODES
+    for begin, known in (("As in libpq: ", SSL_MODES), ("Which of several hosts is used: ", SESSION_ATTRIBUTES)):
+        (listed,) = re.findall(f"{begin}(.*?);", GUIDE)
+        assert tuple(re.findall(r"`(.+?)`", listed)) == known
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "ports"),
+    [
+        ("postgresql://u:p@a:1,b:2/d?target_session_attrs=primary", ["a", "b"], [1, 2]),
+        ("postgresql://u:p@a,b:2/d", ["a", "b"], [5432, 2]),
+        ("postgresql://u:p@[::1]:1,[::2]/d?sslmode=disable", ["::1", "::2"], [1, 5432]),
+        ("postgresql://u:p@/d?host=a,b&port=1,2", ["a", "b"], [1, 2]),
+        ("postgresql://u:p@/d?host=a:1&host=b:2", ["a", "b"], [1, 2]),
+        ("postgresql://u:p,q@a:1/d", "a", 1),
+    ],
+)
+def test_several_hosts_are_read_as_libpq_reads_them(url: str, hosts: object, ports: object) -> None:
+    arguments = connect_arguments(driver_url(url))
+    assert (arguments["host"], arguments["port"]) == (hosts, ports)
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
