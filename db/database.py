@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,15 @@ from db.connections.servers import Servers
 from db.connections.snapshots import Snapshot, Wanted
 from db.connections.sqlite import SqliteConnection, keep_private, prepare
 from db.connections.urls import connect_arguments, driver_url
-from db.errors import translated
+from db.errors import DatabaseUnavailable, translated
 from db.feed.feed import ChangeFeed
 from db.feed.postgres_signals import PostgresSignals
 from db.feed.reading import LedgerReader
 from db.feed.signals import Signals
 from db.feed.sqlite_signals import SqliteSignals
+from db.health.health import LOCK_SECONDS, STATEMENT_SECONDS, HealthCheck
+from db.health.postgresql import PostgresHealth
+from db.health.sqlite import SqliteHealth
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
 if TYPE_CHECKING:
@@ -107,15 +110,15 @@ def _connect_arguments(url: URL, options: DatabaseOptions) -> dict[str, Any]:
     }
 
 
-def _postgresql_engine(url: URL, servers: Servers, options: DatabaseOptions) -> AsyncEngine:
+def _postgresql_engine(url: URL, connect: Connect, *, size: int, wait_seconds: float) -> AsyncEngine:
     engine = create_async_engine(
         # The rest of the URL is the servers': SQLAlchemy would hand `sslmode` on, which asyncpg doesn't know.
         url.set(query={}),
-        pool_size=options.pool_size,
+        pool_size=size,
         max_overflow=0,
-        pool_timeout=options.lock_timeout_seconds,
+        pool_timeout=wait_seconds,
         pool_pre_ping=False,
-        async_creator=partial(servers.connect_patiently, options.lock_timeout_seconds),
+        async_creator=connect,
     )
 
     @event.listens_for(engine.sync_engine, "checkout")
@@ -134,7 +137,27 @@ def _postgresql_engine(url: URL, servers: Servers, options: DatabaseOptions) -> 
     return engine
 
 
-# Reads that are sent as one statement may be longer than what the driver keeps prepared by default.
+def _writing_engine(url: URL, servers: Servers, options: DatabaseOptions) -> AsyncEngine:
+    wait_seconds = options.lock_timeout_seconds
+    connect = partial(servers.connect_patiently, wait_seconds)
+    return _postgresql_engine(url, connect, size=options.pool_size, wait_seconds=wait_seconds)
+
+
+def _postgresql_health(url: URL, servers: Servers, arguments: Mapping[str, Any]) -> PostgresHealth:
+    limits = {
+        "statement_timeout": str(round(STATEMENT_SECONDS * 1000)),
+        "lock_timeout": str(round(LOCK_SECONDS * 1000)),
+    }
+
+    async def connect() -> PostgresConnection:
+        connection = await servers.connect(server_settings=arguments["server_settings"] | limits)
+        connection.is_kept = True
+        return connection
+
+    return PostgresHealth(_postgresql_engine(url, connect, size=1, wait_seconds=STATEMENT_SECONDS))
+
+
+# Several reads travel as one statement, which may be longer than what the driver would keep prepared by itself.
 _MAX_KEPT_STATEMENT_BYTES: Final = 256 * 1024
 
 
@@ -148,6 +171,7 @@ def _sqlite_readers(file: Path, options: DatabaseOptions) -> Readers[SqliteConne
     return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), SqliteBatchRunner())
 
 
+Connect: TypeAlias = "Callable[[], Coroutine[Any, Any, PostgresConnection]]"
 PostgresPool: TypeAlias = "ReadPool[PostgresConnection]"
 
 
@@ -188,13 +212,15 @@ class Database:
         if self.file is None:
             arguments = _connect_arguments(url, options)
             self._servers = Servers(arguments, options.silence_seconds, options.statement_timeout_seconds)
-            self.engine = _postgresql_engine(url, self._servers, options)
+            self.engine = _writing_engine(url, self._servers, options)
             self._readers = _postgres_readers(self._servers, arguments, options)
             self._posting_pool = _posting_pool(self._servers, arguments, options)
+            self.health: HealthCheck = _postgresql_health(url, self._servers, arguments)
             signals = PostgresSignals(self._servers.connect)
         else:
             self.engine = _sqlite_engine(url, options)
             self._readers = _sqlite_readers(self.file, options)
+            self.health = SqliteHealth(self.file)
             signals = SqliteSignals(self.file)
         # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
@@ -240,7 +266,7 @@ class Database:
         Announces the accounts that got rows to the change feed.
         """
         posted: set[int] = set()
-        async with self._writer or contextlib.nullcontext():
+        async with self._turn_to_write():
             with translated():
                 async with self.engine.connect() as connection:
                     await connection.execution_options(
@@ -250,6 +276,21 @@ class Database:
                         yield connection
         if posted:
             self.changes.announce(posted)
+
+    @contextlib.asynccontextmanager
+    async def _turn_to_write(self) -> AsyncIterator[None]:
+        if self._writer is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(self.lock_timeout_seconds):
+                await self._writer.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable("the writes before this one took too long") from error
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     @staticmethod
     def snapshot_within(connection: WriteConnection) -> Snapshot:
@@ -264,4 +305,5 @@ class Database:
             await self._posting_pool.close()
         if self._servers is not None:
             await self._servers.close()
+        await self.health.close()
         await self.engine.dispose()

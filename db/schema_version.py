@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alembic import command
 from alembic.config import Config
@@ -25,12 +25,15 @@ from db.tables import schema_compatibility
 if TYPE_CHECKING:
     from alembic.script import Script
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from db.connections.postgresql import PostgresConnection
     from db.database import Database
 
 # Concurrent migrations of several processes wait for this lock.
 _MIGRATION_LOCK = 7_245_310_904
 
+NO_TABLES: Final = "the database has no tables yet: run `billing-gateway migrate`"
 _NOT_OURS = "the database's tables are not those of this program: check the database's URL"
 
 
@@ -126,6 +129,13 @@ def _tables(connection: Connection) -> Tables | None:
     return Tables(version, newest())
 
 
+async def _without_limit(connection: AsyncConnection) -> None:
+    """PostgreSQL: statements on the connection may take any time, as far as this process is concerned."""
+    driver_connection: PostgresConnection | None = (await connection.get_raw_connection()).driver_connection
+    assert driver_connection is not None
+    driver_connection.max_seconds = None
+
+
 async def migrate(database: Database) -> tuple[str | None, Tables]:
     """Migrates the tables. Returns their version before, and the tables after.
 
@@ -133,6 +143,7 @@ async def migrate(database: Database) -> tuple[str | None, Tables]:
     """
     async with database.write() as connection:
         if database.is_postgresql:
+            await _without_limit(connection)
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
             await connection.execute(text("SET LOCAL lock_timeout = 0"))
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
@@ -143,6 +154,24 @@ async def migrate(database: Database) -> tuple[str | None, Tables]:
         return before.version, before
 
 
+def _checked(found: Tables | None) -> Tables:
+    """Raises SchemaMismatch, which says what to do, unless this program can work on the tables."""
+    if found is None:
+        raise SchemaMismatch(NO_TABLES)
+    if found.version in _known()[:-1]:
+        msg = (
+            f"the database's tables are of version {found.version}, this program needs {found.program}:"
+            " run `billing-gateway migrate`"
+        )
+        raise SchemaMismatch(msg)
+    return found
+
+
+def tables_of(connection: Connection) -> Tables:
+    """Raises SchemaMismatch, as `check`."""
+    return _checked(_tables(connection))
+
+
 async def check(database: Database) -> Tables:
     """Returns the tables. Raises SchemaMismatch, which says what to do, if this program cannot work on them."""
     found: Tables | None = None
@@ -151,12 +180,4 @@ async def check(database: Database) -> Tables:
         with translated():
             async with database.engine.connect() as connection:
                 found = await connection.run_sync(_tables)
-    if found is None:
-        raise SchemaMismatch("the database has no tables yet: run `billing-gateway migrate`")
-    if found.version in _known()[:-1]:
-        msg = (
-            f"the database's tables are of version {found.version}, this program needs {found.program}:"
-            " run `billing-gateway migrate`"
-        )
-        raise SchemaMismatch(msg)
-    return found
+    return _checked(found)

@@ -11,12 +11,11 @@ import structlog
 from aiohttp import hdrs, web
 
 from db.errors import DatabaseError
-from db.schema_version import check
-from gateway.errors import RequestError
 from gateway.graphql_view import graphql
 from gateway.media_types import takes_html
 from gateway.metrics import may_read_metrics
 from gateway.pages import STATIC, add_page_routes
+from gateway.readiness import readyz
 from gateway.requests import edge
 from gateway.rest import add_rest_routes, openapi
 from gateway.services import SERVICES, Services
@@ -59,22 +58,6 @@ async def root(request: web.Request) -> web.Response:
 async def healthz(_request: web.Request) -> web.Response:
     """The process runs; it says nothing of the database."""
     return web.json_response({"status": "ok"})
-
-
-async def readyz(request: web.Request) -> web.Response:
-    """200 where the database can be reached, has tables that this program can work on, and a clock like this machine's;
-    else 503 and the reason."""
-    services = request.app[SERVICES]
-    try:
-        tables = await check(services.database)
-        clock = await services.clock_watch.measure(services.database)
-    except DatabaseError as error:
-        log.warning("not ready", reason=str(error))
-        raise RequestError("UNAVAILABLE", str(error)) from error
-    # Read while a new release is rolled out, when both versions matter.
-    messages = [str(tables)] if tables.are_newer else []
-    messages += [clock] if clock is not None else []
-    return web.json_response({"status": "ok", **({"message": "; ".join(messages)} if messages else {})})
 
 
 async def metrics(request: web.Request) -> web.Response:

@@ -13,5 +13,6 @@ def open_database(settings: Settings) -> Database:
             pool_size=settings.pool_size,
             statement_timeout_seconds=settings.statement_timeout_seconds,
             lock_timeout_seconds=settings.lock_timeout_seconds,
+            silence_seconds=settings.database_silence_seconds,
         )
     )

@@ -10,6 +10,7 @@ from graphql import ExecutionResult, GraphQLError, OperationType
 from access.keys import Principal
 from execution.documents import Document, DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_by_reference, run_prepared
+from gateway.deadlines import deadline
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.logs import request_id
@@ -184,15 +185,17 @@ async def run_operation(
     services: Services, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
 ) -> Answer:
     """Answers a query or mutation: its data, and its errors where it has some. Raises Refused, RequestError for a
-    subscription, and what `Admission` raises."""
+    subscription or when the time of an operation is up, and what `Admission` raises."""
     if operation.kind == OperationType.SUBSCRIPTION:
         raise RequestError("BAD_USER_INPUT", "a subscription requires a WebSocket, or Accept: text/event-stream")
     prepared = prepare_operation(services, principal, document, given)
     balance = services.admission.spend(principal, prepared.cost)
+    seconds = services.settings.operation_timeout_seconds
     if operation.kind == OperationType.MUTATION:
-        result = await execute_operation(services, principal, prepared)
+        async with deadline(seconds, writes=True):
+            result = await execute_operation(services, principal, prepared)
     else:
-        async with services.admission.slot(principal, prepared.cost):
+        async with services.admission.slot(principal, prepared.cost), deadline(seconds):
             result = await execute_operation(services, principal, prepared)
     errors = formatted_errors(services, result.errors, "BAD_USER_INPUT") if result.errors else []
     # Without data and without a path, the arguments were refused: nothing was executed.

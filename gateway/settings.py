@@ -38,6 +38,20 @@ class Settings(BaseSettings):
     lock_timeout_seconds: float = Field(
         10.0, gt=0, le=600, description="Maximum wait for a lock, a connection, or SQLite's writer."
     )
+    operation_timeout_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Maximum duration of a GraphQL operation, a REST page or one step of an export. Its statements are"
+        " then canceled at the database.",
+    )
+    database_silence_seconds: float = Field(
+        2.0,
+        ge=0.5,
+        le=60,
+        description="How long a PostgreSQL server may fail to answer until it counts as down. A server that works on a"
+        " long statement answers.",
+    )
     key_cache_seconds: float = Field(
         2.0,
         ge=0,

@@ -9,7 +9,7 @@ reported and rows are still posted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -63,7 +63,10 @@ class ClockWatch:
         if database.is_postgresql:
             self.check(await read_server_clock(database, self.clock))
             return None
-        newest = await newest_row_time(database)
+        return self.compare_newest(await newest_row_time(database))
+
+    def compare_newest(self, newest: datetime | None) -> str | None:
+        """SQLite: what is wrong, by the time of the newest row."""
         now = self.clock()
         # The newest row may be old, so it says something about the clock only if it is ahead of the clock.
         reading = ClockReading(now, newest if newest is not None and newest > now else now)

@@ -83,6 +83,8 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
         self.server: Server | None = None
         self.is_lent = True
         """False while it lies in a pool: then it may be closed to make room for another."""
+        self.is_kept = False
+        """True for one that must be there when the server has no other left to give."""
         self.waiting = _Waiting(self)
         self.max_seconds: float | None = None
         """How long a statement may take, beyond what the server itself allows; None for any time."""

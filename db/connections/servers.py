@@ -157,7 +157,7 @@ class Servers:
     def _make_room(self) -> bool:
         """Closes a connection that lies idle in another pool."""
         for connection in list(self._connections):
-            if not connection.is_lent and not connection.is_closed():
+            if not connection.is_lent and not connection.is_kept and not connection.is_closed():
                 connection.terminate()
                 return True
         return False

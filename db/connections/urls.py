@@ -23,7 +23,9 @@ _PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert", "target_session_
 SESSION_ATTRIBUTES: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 DEFAULT_PORT: Final = 5432
 
-_HOSTS: Final = re.compile(r"(postgres(?:ql)?(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)((?:/[^?#]*)?)(?:\?([^#]*))?")
+_HOSTS: Final = re.compile(
+    r"(postgres(?:ql)?(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)((?:/[^?#]*)?)(?:\?([^#]*))?"
+)
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:,\[\]]+))(?::(\d{1,5}))?")
 
 

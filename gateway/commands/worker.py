@@ -106,6 +106,7 @@ async def _once(settings: Settings) -> bool | None:
     "pool_size",
     "statement_timeout_seconds",
     "lock_timeout_seconds",
+    "database_silence_seconds",
     "worker_interval_seconds",
     "settlement_delay_seconds",
     "hold_grace_seconds",

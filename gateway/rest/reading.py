@@ -10,7 +10,8 @@ from multidict import MultiDict, MultiMapping
 
 from access.keys import Principal, valid_keys
 from access.tokens import Purpose, Token
-from gateway.requests import RATE, admit, authenticate, query_of
+from gateway.deadlines import deadline
+from gateway.requests import KEY_PREFIX, RATE, authenticate, query_of
 from gateway.services import SERVICES
 from ledger.errors import BadUserInput, Unauthenticated
 from resolvers.context import QueryContext
@@ -57,10 +58,11 @@ async def _principal(request: web.Request) -> Principal:
 
 @contextlib.asynccontextmanager
 async def reading(request: web.Request, points: float, *, brief: bool = False) -> AsyncIterator[QueryContext]:
-    """One read for the key of the request, which spends the points. Its connection is taken at the first statement;
-    `brief` allows no other."""
+    """One read for the key of the request, which spends the points: a page, or a step of an export, within the time of
+    an operation. Its connection is taken at the first statement; `brief` allows no other."""
     services = request.app[SERVICES]
     principal = await _principal(request)
     request[RATE] = services.admission.spend(principal, points)
-    async with services.admission.slot(principal, points), services.database.snapshot(brief=brief) as snapshot:
+    limit = deadline(services.settings.operation_timeout_seconds)
+    async with services.admission.slot(principal, points), limit, services.database.snapshot(brief=brief) as snapshot:
         yield QueryContext(snapshot, principal, services.clock(), sizes=services.sizes)

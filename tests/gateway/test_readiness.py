@@ -73,7 +73,10 @@ def _worker(url: str) -> subprocess.Popen[str]:
 
 async def _ready(session: ClientSession, server: Server) -> tuple[int, Any]:
     async with session.get(f"{server.address}/readyz") as response:
-        return response.status, await response.json()
+        answer = await response.json()
+        assert (response.status == 200) == (answer["status"] == "ok") == answer.pop("writes")
+        del answer["reads"], answer["checks"]
+        return response.status, answer
 
 
 async def _refused(url: str, *arguments: str) -> str:
@@ -135,7 +138,8 @@ async def _asked(url: str) -> AsyncIterator[Callable[[], Awaitable[tuple[int, st
         async def ask() -> tuple[int, str]:
             async with session.get(server.make_url("/readyz")) as response:
                 answer = await response.json()
-            assert answer.keys() == {"error"}
+            assert answer.keys() == {"status", "error", "reads", "writes", "checks"}
+            assert not answer["writes"]
             assert answer["error"]["code"] == "UNAVAILABLE"
             return response.status, answer["error"]["message"]
 
