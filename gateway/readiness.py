@@ -15,7 +15,7 @@ from gateway.logs import request_id
 from gateway.services import SERVICES, Services
 
 PURPOSES: Final = ("writes", "reads")
-_CHECKS: Final = ("reachable", "schema", "readable", "writable", "disk", "corrupt")
+CHECKS: Final = ("reachable", "schema", "readable", "writable", "disk", "corrupt")
 
 log = structlog.get_logger()
 

@@ -159,8 +159,11 @@ def http_problem(error: web.HTTPException) -> Problem:
 
 
 def report(problem: Problem, error: BaseException) -> None:
-    """Logs what is ours to mend, with its cause; the cause goes nowhere else."""
-    if problem.internal:
+    """Logs what is ours to mend, with its cause; the cause goes nowhere else. What is away says so in one line: where
+    in the program it was missed tells nothing."""
+    if problem.internal and problem.code == "UNAVAILABLE":
+        log.warning("request failed", code=problem.code, reason=str(error))
+    elif problem.internal:
         log.error("request failed", code=problem.code, exc_info=error)
 
 

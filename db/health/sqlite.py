@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ from db.health.health import OK, STATEMENT_SECONDS, UNKNOWN, Health, schema_of
 from db.health.shared import SharedCheck, in_thread
 from db.schema_version import NO_TABLES
 
+MIN_FREE_BYTES: Final = 1_048_576
 CORRUPTION_SECONDS: Final = 60.0
 """How long a file that was read whole is taken to be as it was found; at least `CORRUPTION_SHARE` times as long as that
 took."""
@@ -64,11 +66,15 @@ class SqliteHealth:
                     newest = connection.scalar(select(func.max(tables.accounts.c.head_at, type_=tables.timestamp())))
                     health = replace(health, readable=OK, newest_row=newest)
                     writable = _sqlite_refusal(connection)
-                    disk = writable if "full" in writable else OK if writable == OK else UNKNOWN
-                    health = replace(health, writable=writable, disk=disk)
+                    health = replace(health, writable=writable, disk=self._disk())
         except DatabaseError as error:
             return health.failed(str(error))
         return health
+
+    def _disk(self) -> str:
+        """The log that the file has already takes writes when the disk is full, but only for a while."""
+        found = os.statvfs(self._file.parent)
+        return OK if found.f_bavail * found.f_frsize >= MIN_FREE_BYTES else "the database's disk is full"
 
     async def _corruption(self) -> str:
         now = asyncio.get_running_loop().time()

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway import sign_in
 from gateway.errors import STATUS
+from gateway.readiness import CHECKS, PURPOSES
 from gateway.requests import REQUEST_ID
 from gateway.rest import export_links, transactions, usage
 from gateway.rest.columns import Column
@@ -203,6 +204,40 @@ def _health(name: str, summary: str, *codes: str) -> Json:
     return _operation(name, summary, _answer("The check passed.", "application/json", schema), codes=codes)
 
 
+def _ready() -> Json:
+    checked = {name: {"type": "string"} for name in (*CHECKS, "clock")}
+    schema = {
+        "type": "object",
+        "required": ["status", "reads", "writes", "checks"],
+        "properties": {
+            "status": {"const": "ok"},
+            "message": {"type": "string", "description": "What an operator should know."},
+            "reads": {"type": "boolean", "description": "Whether queries and exports can be answered."},
+            "writes": {"type": "boolean", "description": "Whether mutations can be answered too."},
+            "checks": {
+                "type": "object",
+                "description": "For each check `ok`, `unknown`, or what is wrong.",
+                "required": list(checked),
+                "properties": checked,
+            },
+        },
+    }
+    return _operation(
+        "readyz",
+        "Check that the database can be read and written, and that its tables and clock fit this process",
+        _answer("The check passed.", "application/json", schema),
+        parameters=[
+            {
+                "name": "for",
+                "in": "query",
+                "description": "What must work for status 200. With `reads`, a database that takes no writes will do.",
+                "schema": {"type": "string", "enum": list(PURPOSES), "default": PURPOSES[0]},
+            }
+        ],
+        codes=("BAD_USER_INPUT", "INTERNAL", "UNAVAILABLE"),
+    )
+
+
 def openapi() -> Json:
     metrics = _answer("Metrics in the Prometheus text format.", "text/plain", {"type": "string"})
     return {
@@ -232,12 +267,7 @@ def openapi() -> Json:
             export_links.PATH: _export_links(),
             sign_in.PATH: _sign_in(),
             "/healthz": _health("healthz", "Check that the process is running"),
-            "/readyz": _health(
-                "readyz",
-                "Check that the database can be reached, and that its tables and clock fit this process",
-                "INTERNAL",
-                "UNAVAILABLE",
-            ),
+            "/readyz": _ready(),
             "/metrics": _operation(
                 "metrics",
                 "Get metrics, from loopback or with the metrics token",
