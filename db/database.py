@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ from sqlalchemy import URL, Executable, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from db.connections import sqlite
-from db.connections.pool import PoolUse, ReadPool
+from db.connections.pool import ReadPool
 from db.connections.postgresql import PostgresConnection
 from db.connections.readers import PostgresBatchRunner, Readers, SqliteBatchRunner, WriteReader
 from db.connections.servers import Servers
@@ -28,6 +29,7 @@ from db.feed.postgres_signals import PostgresSignals
 from db.feed.reading import LedgerReader
 from db.feed.signals import Signals
 from db.feed.sqlite_signals import SqliteSignals
+from db.figures import Figures, PoolUse, WriteWaits
 from db.health.health import LOCK_SECONDS, STATEMENT_SECONDS, HealthCheck
 from db.health.postgresql import PostgresHealth
 from db.health.sqlite import SqliteHealth
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 
 POSTED_ACCOUNTS: Final = "posted_accounts"
-"""The option of a write's connection that collects the accounts whose heads it changed."""
+"""The option of a write's connection that counts the rows that each account got."""
 
 # The transaction of a write. The layers above pass it on without using it directly.
 WriteConnection = AsyncConnection
@@ -203,6 +205,8 @@ class Database:
     def __init__(self, options: DatabaseOptions) -> None:
         url = driver_url(options.url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
+        self.figures = Figures()
+        self._write_waits = WriteWaits()
         self.lock_timeout_seconds = options.lock_timeout_seconds
         self.file = None if self.is_postgresql else Path(url.database or "")
         self._servers: Servers | None = None
@@ -211,7 +215,7 @@ class Database:
         signals: Signals
         if self.file is None:
             arguments = _connect_arguments(url, options)
-            self._servers = Servers(arguments, options.silence_seconds, options.statement_timeout_seconds)
+            self._servers = Servers(arguments, options.silence_seconds, options.statement_timeout_seconds, self.figures)
             self.engine = _writing_engine(url, self._servers, options)
             self._readers = _postgres_readers(self._servers, arguments, options)
             self._posting_pool = _posting_pool(self._servers, arguments, options)
@@ -235,8 +239,11 @@ class Database:
         return self._servers is None or self._servers.is_reachable
 
     @property
-    def readers_use(self) -> PoolUse:
-        return self._readers.use
+    def pools(self) -> dict[str, PoolUse]:
+        """How each pool of connections is used."""
+        writing: Any = self.engine.pool
+        found = {"read": self._readers.use, "write": self._write_waits.use(writing.checkedout(), writing.checkedin())}
+        return found if self._posting_pool is None else {**found, "post": self._posting_pool.use}
 
     def worker_lock(self) -> WorkerLock:
         if self.file is not None:
@@ -265,17 +272,27 @@ class Database:
 
         Announces the accounts that got rows to the change feed.
         """
-        posted: set[int] = set()
-        async with self._turn_to_write():
-            with translated():
-                async with self.engine.connect() as connection:
-                    await connection.execution_options(
-                        billing_write=True, **{POSTED_ACCOUNTS: posted}, **self._write_isolation
-                    )
-                    async with connection.begin():
-                        yield connection
-        if posted:
-            self.changes.announce(posted)
+        posted: Counter[int] = Counter()
+        async with self._writing_connection() as connection:
+            await connection.execution_options(billing_write=True, **{POSTED_ACCOUNTS: posted}, **self._write_isolation)
+            async with connection.begin():
+                yield connection
+        self.note_posted(posted)
+
+    def note_posted(self, rows: Counter[int]) -> None:
+        """To be told of every commit: how many rows each account got."""
+        if rows:
+            self.figures.rows_posted += rows.total()
+            self.changes.announce(rows)
+
+    @contextlib.asynccontextmanager
+    async def _writing_connection(self) -> AsyncIterator[WriteConnection]:
+        async with contextlib.AsyncExitStack() as stack:
+            with self._write_waits.counted():
+                await stack.enter_async_context(self._turn_to_write())
+                stack.enter_context(translated())
+                connection = await stack.enter_async_context(self.engine.connect())
+            yield connection
 
     @contextlib.asynccontextmanager
     async def _turn_to_write(self) -> AsyncIterator[None]:

@@ -32,6 +32,7 @@ log = structlog.get_logger()
 
 BACKGROUND_TASK_SECONDS: Final = 30.0
 STRIPE_COUNT_SECONDS: Final = 2.0
+DATABASE_METRICS_SECONDS: Final = 1.0
 
 
 PLACES: Final = MappingProxyType(
@@ -70,6 +71,7 @@ async def metrics(request: web.Request) -> web.Response:
     except (DatabaseError, TimeoutError) as error:
         # All other figures are this process's own: they are told while the database is away.
         log.warning("stripe events not counted", reason=str(error))
+    services.metrics.database.read(services.database)
     return web.Response(
         body=services.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
@@ -91,9 +93,20 @@ async def _run_background_tasks(services: Services) -> None:
                 log.warning("background task failed", task=name, reason=str(error))
 
 
+async def _read_database_metrics(services: Services) -> None:
+    """With several workers, the figures are asked of one of them, which knows those that the others wrote down."""
+    while True:
+        services.metrics.database.read(services.database)
+        await asyncio.sleep(DATABASE_METRICS_SECONDS)
+
+
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    tasks = [asyncio.create_task(_run_background_tasks(services)), asyncio.create_task(watch_keys(app[LIVE], services))]
+    tasks = [
+        asyncio.create_task(_run_background_tasks(services)),
+        asyncio.create_task(_read_database_metrics(services)),
+        asyncio.create_task(watch_keys(app[LIVE], services)),
+    ]
     yield
     for task in tasks:
         task.cancel()

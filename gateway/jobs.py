@@ -17,6 +17,7 @@ from access.tokens import Tokens
 from db.database import Database
 from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
+from gateway.database_metrics import DatabaseMetrics
 from gateway.metrics import StripeEventGauges, VerificationGauges
 from gateway.settings import Settings
 from ledger.clock_watch import ClockWatch
@@ -85,6 +86,7 @@ class JobMetrics:
         )
         self.stripe_events = StripeEventGauges(self.registry)
         self.verification = VerificationGauges(self.registry)
+        self.database = DatabaseMetrics(self.registry)
         self.clock_ahead = Gauge(
             "billing_clock_ahead_seconds",
             "How far this machine's clock was ahead of the database's clock at the last posting",

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from db.database import Database
 from db.stripe_events import open_counts
 from db.verification_runs import VerificationRunRow
+from gateway.database_metrics import DatabaseMetrics
 from gateway.errors import RequestError
 from gateway.tally import REQUEST_SECONDS, BulkHistogram, RequestTally, Tally
 from ledger.stripe.events import EventState
@@ -125,6 +126,7 @@ class Metrics:
             "billing_stream_replays", "Number of subscriptions resumed from a cursor", registry=self.registry
         )
         self.stripe_events = StripeEventGauges(self.registry)
+        self.database = DatabaseMetrics(self.registry)
         self.clock_ahead = Gauge(
             "billing_clock_ahead_seconds",
             "How far this machine's clock is ahead of the database's clock, or of the newest row if it is behind"

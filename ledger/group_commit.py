@@ -9,7 +9,7 @@ on a row of the same group.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextvars import Context
 from random import uniform
@@ -131,9 +131,8 @@ class GroupCommit:
             if not isinstance(error, Exception):
                 raise
             return
-        if posted:
-            self._database.changes.announce(posted)
-        for one, answer in zip(group, answers, strict=True):
+        self._database.note_posted(posted)
+        for one, came in zip(group, answers, strict=True):
             if one.batch.account_ids <= held:
                 one.give(answer)
             else:
@@ -150,8 +149,8 @@ class GroupCommit:
 
     async def _changes(
         self, group: Sequence[_Waiting], account_ids: set[int]
-    ) -> tuple[list[list[Outcome] | BillingError | None], set[int], set[int]]:
-        """Returns each call's outcome, the accounts that nobody else changed, and those of them that got rows."""
+    ) -> tuple[list[list[Outcome] | BillingError | None], set[int], Counter[int]]:
+        """What each came to, the accounts to which nothing happened meanwhile, and the rows that those of them got."""
         async with self._database.lent() as connection:
             keys = PostingKeys.together(one.batch.keys for one in group)
             stored = await open_unlocked(connection, keys, self._watch.clock)
@@ -163,7 +162,10 @@ class GroupCommit:
             if changes.heads:  # pragma: no branch  the end of `async with`
                 held = await keep_unlocked(connection, stored, changes, together=len(group) == 1)
                 stale = {head.id for head in changes.heads}.difference(held)
-        return answers, account_ids - stale, changes.posted_accounts - stale
+        posted = changes.rows_by_account
+        for account_id in stale:
+            del posted[account_id]
+        return answers, account_ids - stale, posted
 
 
 async def _outcome(batch: Batch, states: AccountStates) -> list[Outcome] | BillingError | None:

@@ -131,13 +131,23 @@ class Ledger:
         `patience_seconds` (None means the lock timeout from the settings), and TransactionConflict after `MAX_TRIES`.
         """
         async with AsyncExitStack() as ends:
-            await ends.enter_async_context(self._turns.taken(account_ids))
+            await self._take_turn(ends, account_ids)
             patience = self._database.lock_timeout_seconds if patience_seconds is None else patience_seconds
             yield await self._begin(work, ends, asyncio.get_running_loop().time() + patience)
 
-    async def _begin(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
+    async def _take_turn(self, ends: AsyncExitStack, account_ids: Collection[int]) -> None:
+        must_wait = self._turns.are_taken(account_ids)
+        began = asyncio.get_running_loop().time()
+        try:
+            await ends.enter_async_context(self._turns.taken(account_ids))
+        finally:
+            if must_wait:
+                self._database.figures.note_lock_wait(asyncio.get_running_loop().time() - began)
+
+    async def _begun(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
         pause, conflicts = _FIRST_PAUSE_SECONDS, 0
         while True:
+            began = asyncio.get_running_loop().time()
             try:
                 async with AsyncExitStack() as attempt:
                     connection = await attempt.enter_async_context(self._database.write())
@@ -154,5 +164,6 @@ class Ledger:
             except LockUnavailable:
                 if asyncio.get_running_loop().time() + pause > until:
                     raise
-            await asyncio.sleep(pause * uniform(0.5, 1.5))  # noqa: S311  avoids meeting again
+            await asyncio.sleep(pause * uniform(0.5, 1.5))  # noqa: S311  so that two don't meet again
+            self._database.figures.note_lock_wait(asyncio.get_running_loop().time() - began)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -16,6 +16,10 @@ class Turns:
         self._locks: dict[int, asyncio.Lock] = {}
         self._calls: Counter[int] = Counter()
 
+    def are_taken(self, account_ids: Collection[int]) -> bool:
+        """Whether any of them is another call's at the moment."""
+        return any(account_id in self._calls for account_id in account_ids)
+
     @asynccontextmanager
     async def taken(self, account_ids: Collection[int]) -> AsyncIterator[None]:
         """Holds the turns of the accounts. Raises LockUnavailable if the calls before this one take too long."""

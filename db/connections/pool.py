@@ -10,19 +10,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from asyncpg import TooManyConnectionsError
 
 from db.errors import CONNECTION_LOST, DatabaseUnavailable
-
-
-class PoolUse(NamedTuple):
-    """Numbers of connections, and of those who wait for one."""
-
-    lent: int
-    idle: int
-    waiting: int
+from db.figures import PoolUse
 
 
 class Lendable(Protocol):
@@ -65,12 +58,15 @@ class ReadPool(Generic[Connection]):
         """Callers that wait for a connection, in order. A connection handed to one of them is never counted as free."""
         self._idle: list[Connection] = []
         self._lent = 0
+        self._waits = 0
+        self._waited_seconds = 0.0
         self._closed = False
         self._regrowing: set[asyncio.TimerHandle] = set()
 
     @property
     def use(self) -> PoolUse:
-        return PoolUse(self._lent, len(self._idle), sum(not turn.done() for turn in self._waiting))
+        waiting = sum(not turn.done() for turn in self._waiting)
+        return PoolUse(self._lent, len(self._idle), waiting, self._waits, self._waited_seconds)
 
     async def take(self) -> Connection:
         """Raises DatabaseUnavailable when none becomes free in time, and what connecting raises."""
@@ -129,6 +125,7 @@ class ReadPool(Generic[Connection]):
             self._waiting.appendleft(turn)
         else:
             self._waiting.append(turn)
+        began = loop.time()
         late = loop.call_at(until, _give_up, turn)
         try:
             await turn
@@ -139,6 +136,8 @@ class ReadPool(Generic[Connection]):
             raise
         finally:
             late.cancel()
+            self._waits += 1
+            self._waited_seconds += loop.time() - began
 
     def _hand_on(self) -> None:
         while self._waiting:

@@ -11,10 +11,11 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.connections import postgresql_batches, sqlite_batches
-from db.connections.pool import Connection, Lendable, PoolUse, ReadPool
+from db.connections.pool import Connection, Lendable, ReadPool
 from db.connections.snapshots import MAX_BATCH, Reader, Rows, SnapshotInconsistent, Wanted
 from db.connections.sqlite import SqliteConnection
 from db.errors import CONNECTION_LOST, NumberOutOfRange, translate, translated
+from db.figures import PoolUse
 
 
 class WriteReader:

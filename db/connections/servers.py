@@ -23,6 +23,7 @@ import structlog
 
 from db.connections.postgresql import PostgresConnection
 from db.errors import DatabaseUnavailable
+from db.figures import Figures
 
 PATIENCE_SECONDS: Final = 0.5
 """How long a statement waits before the server is asked whether it is still there."""
@@ -100,10 +101,13 @@ def _each_server(arguments: Mapping[str, Any]) -> list[Server]:
 
 
 class Servers:
-    def __init__(self, arguments: Mapping[str, Any], silence_seconds: float, statement_seconds: float) -> None:
+    def __init__(
+        self, arguments: Mapping[str, Any], silence_seconds: float, statement_seconds: float, figures: Figures
+    ) -> None:
         """`arguments` of `asyncpg.connect`; several hosts are tried in their order, each for `silence_seconds`."""
         attributes = arguments.get("target_session_attrs", "any")
         self._servers = _each_server(arguments)
+        self._figures = figures
         # libpq's and asyncpg's meaning of it: any server, where none is a standby.
         self._attributes = ("standby", "any") if attributes == "prefer-standby" else (attributes,)
         self._silence_seconds = silence_seconds
@@ -280,6 +284,7 @@ class Servers:
         ended = [one for one in self._connections if chosen(one) and not one.is_closed()]
         for connection in ended:
             connection.terminate()
+        self._figures.connections_lost += len(ended)
         return len(ended)
 
     async def close(self) -> None:

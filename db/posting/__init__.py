@@ -40,4 +40,4 @@ async def keep_locked(connection: WriteConnection, stored: StoredState, changes:
         held = await keep_unlocked(await _driver(connection), stored, changes, together=True)
         assert len(held) == len(changes.heads), "the accounts are locked"
     assert connection.sync_connection is not None
-    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(changes.posted_accounts)
+    connection.sync_connection.get_execution_options()[POSTED_ACCOUNTS].update(changes.rows_by_account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -59,5 +60,6 @@ class ChangeSet:
     days: Sequence[FedDay] = ()
 
     @property
-    def posted_accounts(self) -> set[int]:
-        return {row.account_id for row in self.rows}
+    def rows_by_account(self) -> Counter[int]:
+        """How many rows each account gets."""
+        return Counter(row.account_id for row in self.rows)

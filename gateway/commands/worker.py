@@ -43,7 +43,7 @@ async def _built(settings: Settings) -> AsyncIterator[tuple[Database, Worker]]:
 
 
 @contextlib.asynccontextmanager
-async def _metrics_served(settings: Settings, worker: Worker) -> AsyncIterator[None]:
+async def _metrics_served(settings: Settings, database: Database, worker: Worker) -> AsyncIterator[None]:
     if not settings.worker_metrics_port:
         yield
         return
@@ -54,6 +54,7 @@ async def _metrics_served(settings: Settings, worker: Worker) -> AsyncIterator[N
             may_read_metrics(request, token.get_secret_value() if token else None)
         except RequestError as error:
             raise web.HTTPForbidden(text=str(error)) from error
+        worker.metrics.database.read(database)
         return web.Response(body=worker.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -77,7 +78,7 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with _built(settings) as (_, worker), _metrics_served(settings, worker):
+    async with _built(settings) as (database, worker), _metrics_served(settings, database, worker):
         working = asyncio.create_task(worker.run(stop))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -111,7 +111,7 @@ async def test_a_pool_grows_again_when_the_server_has_connections_again(
         reading = [asyncio.create_task(read_slowly()) for _ in range(10)]
         most = 0
         while not all(one.done() for one in reading):
-            most = max(most, database.readers_use.lent)
+            most = max(most, database.pools["read"].lent)
             await asyncio.sleep(0.02)
         await asyncio.gather(*reading)
         return most
