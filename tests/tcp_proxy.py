@@ -37,7 +37,8 @@ class TcpProxy:
         self._writers.add(writer)
         behind: asyncio.StreamWriter | None = None
         try:
-            with contextlib.suppress(OSError):
+            # Cancelled at the end of the test only.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 behind_reader, behind = await asyncio.open_unix_connection(self._socket_path)
                 await asyncio.gather(self._copy(reader, behind, writer), self._copy(behind_reader, writer, writer))
         finally:

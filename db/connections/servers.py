@@ -9,6 +9,9 @@ anything waits:
 - It answers, and its side of a connection that waits has nothing to do: what was sent got lost on the way, as when a
   proxy or a firewall forgot the connection. That connection is ended, and those that lie idle.
 - It answers that the statement runs: it may go on.
+
+Of a connection that was ended the server may know nothing, and keep its transaction and its locks: so its process is
+ended there, too, as soon as the server answers.
 """
 
 from __future__ import annotations
@@ -25,11 +28,15 @@ from db.connections.postgresql import PostgresConnection
 from db.errors import DatabaseUnavailable
 from db.figures import Figures
 
-PATIENCE_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 0.25
 """How long a statement waits before the server is asked whether it is still there."""
+PROBE_SECONDS: Final = 1.0
+"""How often a server that answers others is asked about a statement that waits."""
 LOST_SECONDS: Final = 1.0
 """How long the server's side of a connection must have been idle, while ours waits, for it to be lost."""
 TICK_SECONDS: Final = 0.25
+FORGET_SECONDS: Final = 60.0
+"""By then the server has ended an idle transaction itself."""
 _SLICES: Final = 8
 _ROOM_TRIES: Final = 5
 _ROOM_SECONDS: Final = 0.02
@@ -52,6 +59,14 @@ _TRY_NEXT: Final = (
     asyncpg.CannotConnectNowError,
 )
 """What one of several servers may raise, and another may not."""
+
+# A process that began after the connection was ended is another one with the same number.
+_END_BACKENDS: Final = """
+SELECT count(pg_terminate_backend(found.pid))
+  FROM unnest($1::integer[], $2::float8[]) AS ended (pid, seconds_ago) JOIN pg_stat_activity AS found USING (pid)
+ WHERE pg_backend_pid() = $3 AND found.usename = current_user
+   AND found.backend_start < clock_timestamp() - make_interval(secs => ended.seconds_ago)
+"""
 
 log = structlog.get_logger()
 
@@ -81,11 +96,18 @@ class Server:
         self.arguments = arguments
         self.is_silent = False
         self.answered_at = 0.0
+        self.asked_at = 0.0
+        self.ended: dict[int, float] = {}
+        """Processes of the server whose connections were ended here, and when."""
 
     @property
     def name(self) -> str:
         host, port = self.arguments.get("host"), self.arguments.get("port")
         return str(host or "localhost") + (f":{port}" if port else "")
+
+    def forget_old(self) -> None:
+        oldest = asyncio.get_running_loop().time() - FORGET_SECONDS
+        self.ended = {pid: at for pid, at in self.ended.items() if at > oldest}
 
     def note_answer(self) -> None:
         self.answered_at = asyncio.get_running_loop().time()
@@ -203,7 +225,7 @@ class Servers:
 
     async def _look(self) -> None:
         """While anything waits, or a server is silent."""
-        while self._waiting or any(server.is_silent for server in self._servers):
+        while self._waiting or any(server.is_silent or server.ended for server in self._servers):
             await asyncio.sleep(TICK_SECONDS)
             self._end_overdue()
             await asyncio.gather(*(self._look_at(server) for server in self._servers if self._is_due(server)))
@@ -216,7 +238,11 @@ class Servers:
                 connection.terminate()
 
     def _is_due(self, server: Server) -> bool:
-        return server.is_silent or any(self._suspects(server))
+        if server.is_silent or server.ended:
+            return True
+        now = asyncio.get_running_loop().time()
+        answers_others = server.answered_at > now - PATIENCE_SECONDS and server.asked_at > now - PROBE_SECONDS
+        return not answers_others and any(self._suspects(server))
 
     def _suspects(self, server: Server) -> Iterator[tuple[PostgresConnection, float]]:
         """Connections that wait for so long that it may be in vain, and since when."""
@@ -228,8 +254,9 @@ class Servers:
         )
 
     async def _look_at(self, server: Server) -> None:
+        server.forget_old()
         suspects = dict(self._suspects(server))
-        began = asyncio.get_running_loop().time()
+        began = server.asked_at = asyncio.get_running_loop().time()
         lost = await self._asked(server, suspects, began + self._silence_seconds)
         if lost is None:
             if server.answered_at < began:
@@ -263,9 +290,16 @@ class Servers:
         try:
             by_pid = {connection.get_server_pid(): connection for connection in suspects}
             own = probe.get_server_pid()
+            await self._end_backends(server, probe, own)
             return [by_pid[row[0]] for row in await probe.fetch(_LOST_BACKENDS, list(by_pid), own, LOST_SECONDS)]
         finally:
             probe.terminate()
+
+    async def _end_backends(self, server: Server, probe: Any, own: int) -> None:
+        now, ended = asyncio.get_running_loop().time(), dict(server.ended)
+        if ended:
+            await probe.fetch(_END_BACKENDS, list(ended), [now - at for at in ended.values()], own)
+            server.ended = {pid: at for pid, at in server.ended.items() if pid not in ended}
 
     def _found_silent(self, server: Server) -> None:
         if not server.is_silent:
@@ -282,7 +316,10 @@ class Servers:
 
     def _end(self, chosen: Callable[[PostgresConnection], bool]) -> int:
         ended = [one for one in self._connections if chosen(one) and not one.is_closed()]
+        now = asyncio.get_running_loop().time()
         for connection in ended:
+            if connection.server is not None:
+                connection.server.ended[connection.get_server_pid()] = now
             connection.terminate()
         self._figures.connections_lost += len(ended)
         return len(ended)

@@ -12,6 +12,7 @@ from sqlalchemy import Float, Integer, text
 
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
+from db.writes import lock_accounts
 from tests import tcp_proxy
 from tests.ledger.desk import Desk, api_usage
 from tests.postgres import Postgres
@@ -154,3 +155,19 @@ async def test_a_host_that_says_nothing_is_asked_until_it_answers(
         proxy.silent = False
         await _answers_again(lambda: _read(database))
         assert database.is_reachable
+
+
+async def test_locks_of_a_lost_connection_are_released(postgres_server: Postgres, postgresql_url: str) -> None:
+    """The server does not know that its client is gone: it would keep the transaction for a minute."""
+    async with through_proxy(postgres_server, postgresql_url) as (database, proxy):
+        desk = Desk(database)
+        account_id = await desk.account("1.00")
+
+        async def write_and_lose() -> None:
+            async with database.write() as connection:
+                await lock_accounts(connection, [account_id])
+                proxy.lose_all()
+                await connection.execute(_ONE)
+
+        assert await _is_refused(write_and_lose())
+        await _answers_again(lambda: desk.post(account_id, api_usage(1)))
