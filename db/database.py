@@ -283,7 +283,7 @@ class Database:
         """To be told of every commit: how many rows each account got."""
         if rows:
             self.figures.rows_posted += rows.total()
-            self.changes.announce(rows)
+            self.changes.announce(set(rows))
 
     @contextlib.asynccontextmanager
     async def _writing_connection(self) -> AsyncIterator[WriteConnection]:
