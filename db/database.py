@@ -30,9 +30,6 @@ from db.feed.reading import LedgerReader
 from db.feed.signals import Signals
 from db.feed.sqlite_signals import SqliteSignals
 from db.figures import Figures, PoolUse, WriteWaits
-from db.health.health import LOCK_SECONDS, STATEMENT_SECONDS, HealthCheck
-from db.health.postgresql import PostgresHealth
-from db.health.sqlite import SqliteHealth
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
 if TYPE_CHECKING:
@@ -44,7 +41,11 @@ if TYPE_CHECKING:
 POSTED_ACCOUNTS: Final = "posted_accounts"
 """The option of a write's connection that counts the rows that each account got."""
 
-# The transaction of a write. The layers above pass it on without using it directly.
+CHECK_SECONDS: Final = 1.0
+"""How long one statement of a check may take, or its wait for SQLite's lock: longer than any write of the gateway."""
+CHECK_LOCK_SECONDS: Final = 0.7
+
+# The transaction of a write, as the layers above hand it on without looking inside.
 WriteConnection = AsyncConnection
 
 
@@ -145,10 +146,11 @@ def _writing_engine(url: URL, servers: Servers, options: DatabaseOptions) -> Asy
     return _postgresql_engine(url, connect, size=options.pool_size, wait_seconds=wait_seconds)
 
 
-def _postgresql_health(url: URL, servers: Servers, arguments: Mapping[str, Any]) -> PostgresHealth:
+def _checking_engine(url: URL, servers: Servers, arguments: Mapping[str, Any]) -> AsyncEngine:
+    """With one connection, which is there when the server has no other left to give."""
     limits = {
-        "statement_timeout": str(round(STATEMENT_SECONDS * 1000)),
-        "lock_timeout": str(round(LOCK_SECONDS * 1000)),
+        "statement_timeout": str(round(CHECK_SECONDS * 1000)),
+        "lock_timeout": str(round(CHECK_LOCK_SECONDS * 1000)),
     }
 
     async def connect() -> PostgresConnection:
@@ -156,7 +158,7 @@ def _postgresql_health(url: URL, servers: Servers, arguments: Mapping[str, Any])
         connection.is_kept = True
         return connection
 
-    return PostgresHealth(_postgresql_engine(url, connect, size=1, wait_seconds=STATEMENT_SECONDS))
+    return _postgresql_engine(url, connect, size=1, wait_seconds=CHECK_SECONDS)
 
 
 # Several reads travel as one statement, which may be longer than what the driver would keep prepared by itself.
@@ -210,6 +212,8 @@ class Database:
         self.lock_timeout_seconds = options.lock_timeout_seconds
         self.file = None if self.is_postgresql else Path(url.database or "")
         self._servers: Servers | None = None
+        self.checking_engine: AsyncEngine | None = None
+        """PostgreSQL: for checks of the database, apart from the pools."""
         self._posting_pool: PostgresPool | None = None
         self._readers: Readers[Any]
         signals: Signals
@@ -219,12 +223,11 @@ class Database:
             self.engine = _writing_engine(url, self._servers, options)
             self._readers = _postgres_readers(self._servers, arguments, options)
             self._posting_pool = _posting_pool(self._servers, arguments, options)
-            self.health: HealthCheck = _postgresql_health(url, self._servers, arguments)
+            self.checking_engine = _checking_engine(url, self._servers, arguments)
             signals = PostgresSignals(self._servers.connect)
         else:
             self.engine = _sqlite_engine(url, options)
             self._readers = _sqlite_readers(self.file, options)
-            self.health = SqliteHealth(self.file)
             signals = SqliteSignals(self.file)
         # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
         self._writer = None if self.is_postgresql else asyncio.Lock()
@@ -322,5 +325,6 @@ class Database:
             await self._posting_pool.close()
         if self._servers is not None:
             await self._servers.close()
-        await self.health.close()
+        if self.checking_engine is not None:
+            await self.checking_engine.dispose()
         await self.engine.dispose()

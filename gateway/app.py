@@ -115,6 +115,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         await services.authenticator.flush_last_used()
     if services.stripe_api is not None:
         await services.stripe_api.close()
+    await services.health.close()
     await services.database.close()
     services.metrics.hand_on()
 

@@ -47,7 +47,7 @@ async def readyz(request: web.Request) -> web.Response:
     It waits for no pool, and for the database no longer than `ANSWER_SECONDS`.
     """
     services, purpose = request.app[SERVICES], _purpose(request)
-    health = await services.database.health.look(services.clock_watch.clock)
+    health = await services.health.look(services.clock_watch.clock)
     clock, warnings = _clock(services, health)
     reads, writes = health.reads, health.writes and clock == OK
     checks = {

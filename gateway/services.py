@@ -10,6 +10,8 @@ from aiohttp import web
 from access.authenticator import Authenticator
 from access.tokens import Tokens
 from db.database import Database
+from db.health.choice import health_check
+from db.health.health import HealthCheck
 from execution.documents import Documents
 from execution.limits import Limits
 from gateway.admission import Admission
@@ -35,6 +37,7 @@ from schema.build import graphql_schema
 class Services:
     settings: Settings
     database: Database
+    health: HealthCheck
     ledger: Ledger
     authenticator: Authenticator
     tokens: Tokens
@@ -102,6 +105,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
     return Services(
         settings=settings,
         database=database,
+        health=health_check(database),
         ledger=ledger,
         authenticator=Authenticator(database, ttl_seconds=settings.key_cache_seconds, clock=clock),
         tokens=Tokens(database, clock),

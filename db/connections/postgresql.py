@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
+from db.connections.server import Server
 from db.errors import CONNECTION_LOST
-
-if TYPE_CHECKING:
-    from db.connections.servers import Server, Servers
 
 CLOSE_SECONDS: Final = 1.0
 """How long the end of a connection may take; then it is cut."""
@@ -38,6 +37,17 @@ def _keep_alive(connection: socket.socket | None) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+class Watch(Protocol):
+    """Who looks at connections that wait."""
+
+    def begin_waiting(self, connection: PostgresConnection) -> None: ...
+
+    def end_waiting(self, connection: PostgresConnection, *, has_answered: bool) -> None: ...
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs what nobody waits for."""
+
+
 class _Waiting:
     """While the server is asked. One for a connection, which is asked one thing at a time; entered for each statement,
     so it is no generator."""
@@ -49,17 +59,17 @@ class _Waiting:
 
     def __enter__(self) -> None:
         connection = self._connection
-        if connection.servers is not None:
-            connection.servers.begin_waiting(connection)
+        if connection.watch is not None:
+            connection.watch.begin_waiting(connection)
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         connection = self._connection
-        if connection.servers is not None:
+        if connection.watch is not None:
             # The driver raises errors of its own for a connection that has ended.
             has_answered = error is None or (
                 isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
             )
-            connection.servers.end_waiting(connection, has_answered=has_answered)
+            connection.watch.end_waiting(connection, has_answered=has_answered)
 
 
 class _WatchedStatement(PreparedStatement):  # type: ignore[misc]
@@ -79,7 +89,7 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
 
     def __init__(self, protocol: Any, transport: Any, *others: Any) -> None:
         super().__init__(protocol, transport, *others)
-        self.servers: Servers | None = None
+        self.watch: Watch | None = None
         self.server: Server | None = None
         self.is_lent = True
         """False while it lies in a pool: then it may be closed to make room for another."""
@@ -122,10 +132,10 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
     def abandon(self) -> None:
         """Ends it without waiting, and at the server the statement that runs: the server would go on with it for as
         long as it takes."""
-        if self.servers is None or self.is_closed():
+        if self.watch is None or self.is_closed():
             self.terminate()
         else:
-            self.servers.keep(self._end())
+            self.watch.keep(self._end())
 
     async def _end(self) -> None:
         try:

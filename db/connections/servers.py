@@ -25,6 +25,7 @@ import asyncpg
 import structlog
 
 from db.connections.postgresql import PostgresConnection
+from db.connections.server import Server, each_server
 from db.errors import DatabaseUnavailable
 from db.figures import Figures
 
@@ -35,8 +36,6 @@ PROBE_SECONDS: Final = 1.0
 LOST_SECONDS: Final = 1.0
 """How long the server's side of a connection must have been idle, while ours waits, for it to be lost."""
 TICK_SECONDS: Final = 0.25
-FORGET_SECONDS: Final = 60.0
-"""By then the server has ended an idle transaction itself."""
 _SLICES: Final = 8
 _ROOM_TRIES: Final = 5
 _ROOM_SECONDS: Final = 0.02
@@ -83,43 +82,16 @@ async def within(seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
             if task.done():
                 return task.result()
         raise TimeoutError
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=seconds)
+    except BaseException:
+        task.cancel()
+        # It may have come at the very moment that it was given up.
+        task.add_done_callback(_discard)
+        raise
 
 
-class Server:
-    """One host and port of the URL."""
-
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        self.arguments = arguments
-        self.is_silent = False
-        self.answered_at = 0.0
-        self.asked_at = 0.0
-        self.ended: dict[int, float] = {}
-        """Processes of the server whose connections were ended here, and when."""
-
-    @property
-    def name(self) -> str:
-        host, port = self.arguments.get("host"), self.arguments.get("port")
-        return str(host or "localhost") + (f":{port}" if port else "")
-
-    def forget_old(self) -> None:
-        oldest = asyncio.get_running_loop().time() - FORGET_SECONDS
-        self.ended = {pid: at for pid, at in self.ended.items() if at > oldest}
-
-    def note_answer(self) -> None:
-        self.answered_at = asyncio.get_running_loop().time()
-
-
-def _each_server(arguments: Mapping[str, Any]) -> list[Server]:
-    """asyncpg itself would give all hosts together the time that one may take."""
-    hosts, ports = arguments.get("host"), arguments.get("port")
-    if not isinstance(hosts, list):
-        return [Server(arguments)]
-    paired = zip(hosts, ports if isinstance(ports, list) else [ports] * len(hosts), strict=True)
-    return [Server({**arguments, "host": host, "port": port}) for host, port in paired]
+def _discard(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled() and task.exception() is None and isinstance(task.result(), PostgresConnection):
+        task.result().terminate()
 
 
 class Servers:
@@ -128,7 +100,7 @@ class Servers:
     ) -> None:
         """`arguments` of `asyncpg.connect`; several hosts are tried in their order, each for `silence_seconds`."""
         attributes = arguments.get("target_session_attrs", "any")
-        self._servers = _each_server(arguments)
+        self._servers = each_server(arguments)
         self._figures = figures
         # libpq's and asyncpg's meaning of it: any server, where none is a standby.
         self._attributes = ("standby", "any") if attributes == "prefer-standby" else (attributes,)
@@ -208,7 +180,7 @@ class Servers:
             if server.answered_at < began:
                 self._found_silent(server)
             raise DatabaseUnavailable("the database does not answer") from error
-        connection.servers, connection.server = self, server
+        connection.watch, connection.server = self, server
         connection.max_seconds = self._max_seconds
         self._connections.add(connection)
         return connection

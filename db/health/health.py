@@ -12,9 +12,6 @@ from db.errors import DatabaseError, SchemaMismatch, translated
 from db.schema_version import Tables, tables_of
 
 ANSWER_SECONDS: Final = 1.5
-STATEMENT_SECONDS: Final = 1.0
-"""How long one statement of a check may take, or its wait for SQLite's lock: longer than any write of the gateway."""
-LOCK_SECONDS: Final = 0.7
 
 OK: Final = "ok"
 UNKNOWN: Final = "unknown"

@@ -82,7 +82,6 @@ class PostgresHealth:
 
     async def close(self) -> None:
         await self._shared.close()
-        await self._engine.dispose()
 
 
 def _with_state(health: Health, *, standby: bool, read_only: bool, failures: int | None) -> Health:

@@ -14,8 +14,9 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, func, select
 
 from db import tables
 from db.clocks import Clock
+from db.database import CHECK_SECONDS
 from db.errors import DatabaseError, DatabaseUnavailable, translated
-from db.health.health import OK, STATEMENT_SECONDS, UNKNOWN, Health, schema_of
+from db.health.health import OK, UNKNOWN, Health, schema_of
 from db.health.shared import SharedCheck, in_thread
 from db.schema_version import NO_TABLES
 
@@ -52,7 +53,7 @@ class SqliteHealth:
         engine = create_engine(
             URL.create("sqlite", database=str(self._file)),
             poolclass=NullPool,
-            connect_args={"timeout": STATEMENT_SECONDS, "isolation_level": None},
+            connect_args={"timeout": CHECK_SECONDS, "isolation_level": None},
         )
         health = Health()
         try:
@@ -82,7 +83,7 @@ class SqliteHealth:
             self._reading_whole = in_thread(self._read_whole)
             self._reading_whole.add_done_callback(self._note_corruption)
         if self._reading_whole is not None and self._corrupt == UNKNOWN:
-            await asyncio.wait([self._reading_whole], timeout=STATEMENT_SECONDS / 2)
+            await asyncio.wait([self._reading_whole], timeout=CHECK_SECONDS / 2)
         return self._corrupt
 
     def _note_corruption(self, found: asyncio.Future[tuple[str, float]]) -> None:
