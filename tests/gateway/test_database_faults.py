@@ -121,7 +121,7 @@ async def _table_locked(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def test_an_operation_ends_at_its_deadline_and_so_do_its_statements(postgresql_url: str) -> None:
-    async with opened(postgresql_url, operation_timeout_seconds=0.5, lock_timeout_seconds=120) as office:
+    async with opened(postgresql_url, operation_timeout_seconds=2, lock_timeout_seconds=120) as office:
         account = await office.account("1.00")
         async with _table_locked(postgresql_url) as blocker:
             assert await _calls(office, account) == (
@@ -134,7 +134,7 @@ async def test_an_operation_ends_at_its_deadline_and_so_do_its_statements(postgr
                 "correctBalance", office.keys["operator"], accountId=account, amount="1", description="For a test"
             )
             assert answer["errors"][0]["message"] == (
-                "the operation took longer than 0.5 seconds, and may have been done: repeat it with the same"
+                "the operation took longer than 2 seconds, and may have been done: repeat it with the same"
                 " idempotencyKey"
             )
             # A call of a mutation may share its commit with others, so its statement goes on.
@@ -149,7 +149,7 @@ async def test_an_operation_ends_at_its_deadline_and_so_do_its_statements(postgr
 
 
 async def test_a_write_on_sqlite_ends_at_its_deadline(sqlite_file_url: str) -> None:
-    async with opened(sqlite_file_url, operation_timeout_seconds=0.5) as office:
+    async with opened(sqlite_file_url, operation_timeout_seconds=3) as office:
         account = await office.account("1.00")
         with _file_locked(sqlite_file_url):
             assert await _calls(office, account) == (*_ANSWERED[:3], (0, "UNAVAILABLE"))
