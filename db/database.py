@@ -45,7 +45,7 @@ CHECK_SECONDS: Final = 1.0
 """How long one statement of a check may take, or its wait for SQLite's lock: longer than any write of the gateway."""
 CHECK_LOCK_SECONDS: Final = 0.7
 
-# The transaction of a write, as the layers above hand it on without looking inside.
+# The transaction of a write. The layers above pass it on without using it directly.
 WriteConnection = AsyncConnection
 
 
@@ -161,7 +161,7 @@ def _checking_engine(url: URL, servers: Servers, arguments: Mapping[str, Any]) -
     return _postgresql_engine(url, connect, size=1, wait_seconds=CHECK_SECONDS)
 
 
-# Several reads travel as one statement, which may be longer than what the driver would keep prepared by itself.
+# Reads that are sent as one statement may be longer than what the driver keeps prepared by default.
 _MAX_KEPT_STATEMENT_BYTES: Final = 256 * 1024
 
 
@@ -180,9 +180,9 @@ PostgresPool: TypeAlias = "ReadPool[PostgresConnection]"
 
 
 def _postgres_readers(servers: Servers, arguments: Mapping[str, Any], options: DatabaseOptions) -> Readers[Any]:
-    # A limit that is a parameter is taken for a tenth of the rows: on a long ledger that looks so dear that PostgreSQL
-    # would plan a page anew each time, which costs more than reading it. tests/db/test_page_costs.py shows that the
-    # plan made once reads no more.
+    # PostgreSQL takes a limit that is a parameter for a tenth of the rows. On a long ledger, this estimate would make
+    # it plan each page again, which costs more than reading the page. tests/db/test_page_costs.py shows that the reused
+    # plan reads no more rows.
     settings = arguments["server_settings"] | {"plan_cache_mode": "force_generic_plan"}
     connect = partial(servers.connect, server_settings=settings, max_cacheable_statement_size=_MAX_KEPT_STATEMENT_BYTES)
     return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), PostgresBatchRunner())
@@ -192,8 +192,8 @@ POSTING_CONNECTIONS: Final = 3
 
 
 def _posting_pool(servers: Servers, arguments: Mapping[str, Any], options: DatabaseOptions) -> PostgresPool:
-    # Posting finds a few rows by their keys in tables that may be small and full of old versions when a plan is made,
-    # and long when it is used. Planned once, by keys alone.
+    # Posting finds a few rows by key in tables that may be small and full of old versions when the plan is made, and
+    # long when it is used. So it is planned once, by keys only.
     settings = arguments["server_settings"] | {
         "plan_cache_mode": "force_generic_plan",
         "enable_seqscan": "off",
@@ -229,7 +229,7 @@ class Database:
             self.engine = _sqlite_engine(url, options)
             self._readers = _sqlite_readers(self.file, options)
             signals = SqliteSignals(self.file)
-        # SQLite has one writer at a time: waiting here is fair and costs nothing, waiting in its busy loop is not.
+        # SQLite has one writer at a time. Waiting here is fair and free; waiting in SQLite's busy loop is neither.
         self._writer = None if self.is_postgresql else asyncio.Lock()
         # A write locks its accounts, then reads what others have committed. A stricter default_transaction_isolation of
         # the server would make it fail, so BEGIN names the level.

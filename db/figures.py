@@ -1,4 +1,4 @@
-"""What a process counts of its work with the database, for its metrics."""
+"""Figures: counts of a process's work with the database, for its metrics."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ async def migrate(database: Database) -> tuple[str | None, Tables]:
 
 
 def _checked(found: Tables | None) -> Tables:
-    """Raises SchemaMismatch, which says what to do, unless this program can work on the tables."""
+    """Returns the tables. Raises SchemaMismatch, which says what to do, if this program cannot work on them."""
     if found is None:
         raise SchemaMismatch(NO_TABLES)
     if found.version in _known()[:-1]:

@@ -1,7 +1,7 @@
 """Documents: parsed, validated and measured documents, cached by their text with the plans of their operations.
 
-The cache is limited by the number of documents, by their length and by the memory that they take. Refused documents are not cached: invalid
-requests must not push valid documents out.
+The cache is limited by the number of documents, by their length and by the memory that they take. Refused documents
+are not cached: invalid requests must not push valid documents out.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ class GroupCommit:
                 raise
             return
         self._database.note_posted(posted)
-        for one, came in zip(group, answers, strict=True):
+        for one, answer in zip(group, answers, strict=True):
             if one.batch.account_ids <= held:
                 one.give(answer)
             else:
@@ -150,7 +150,7 @@ class GroupCommit:
     async def _changes(
         self, group: Sequence[_Waiting], account_ids: set[int]
     ) -> tuple[list[list[Outcome] | BillingError | None], set[int], Counter[int]]:
-        """What each came to, the accounts to which nothing happened meanwhile, and the rows that those of them got."""
+        """Returns each call's outcome, the accounts that nobody else changed, and how many rows each of them got."""
         async with self._database.lent() as connection:
             keys = PostingKeys.together(one.batch.keys for one in group)
             stored = await open_unlocked(connection, keys, self._watch.clock)

@@ -144,7 +144,7 @@ class Ledger:
             if must_wait:
                 self._database.figures.note_lock_wait(asyncio.get_running_loop().time() - began)
 
-    async def _begun(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
+    async def _begin(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
         pause, conflicts = _FIRST_PAUSE_SECONDS, 0
         while True:
             began = asyncio.get_running_loop().time()

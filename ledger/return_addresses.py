@@ -1,4 +1,4 @@
-"""Where Stripe's pages may send a customer back to."""
+"""Return addresses: the URLs to which Stripe's pages may send a customer back."""
 
 from __future__ import annotations
 

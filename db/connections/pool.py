@@ -69,7 +69,7 @@ class ReadPool(Generic[Connection]):
         return PoolUse(self._lent, len(self._idle), waiting, self._waits, self._waited_seconds)
 
     async def take(self) -> Connection:
-        """Raises DatabaseUnavailable when none becomes free in time, and what connecting raises."""
+        """Takes a connection. Raises DatabaseUnavailable if none becomes free in time, and errors of connecting."""
         until = asyncio.get_running_loop().time() + self._timeout_seconds
         if self._free:
             self._free -= 1

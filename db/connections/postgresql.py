@@ -38,7 +38,7 @@ def _keep_alive(connection: socket.socket | None) -> None:
 
 
 class Watch(Protocol):
-    """Who looks at connections that wait."""
+    """Monitors connections that wait for the server."""
 
     def begin_waiting(self, connection: PostgresConnection) -> None: ...
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 FORGET_SECONDS: Final = 60.0
-"""By then the server has ended an idle transaction itself."""
+"""Time after which the server itself has ended an idle transaction."""
 
 
 class Server:

@@ -40,7 +40,7 @@ _SLICES: Final = 8
 _ROOM_TRIES: Final = 5
 _ROOM_SECONDS: Final = 0.02
 SLACK_SECONDS: Final = 5.0
-"""What a statement may take longer than the server allows: then its connection is ended."""
+"""Time that a statement may exceed the server's limit before its connection is ended."""
 
 # A pooler such as PgBouncer gives out numbers of its own for the server's processes: then they say nothing.
 _LOST_BACKENDS: Final = """
@@ -57,7 +57,7 @@ _TRY_NEXT: Final = (
     asyncpg.TargetServerAttributeNotMatched,
     asyncpg.CannotConnectNowError,
 )
-"""What one of several servers may raise, and another may not."""
+"""Errors that one of several servers may raise and another may not."""
 
 # A process that began after the connection was ended is another one with the same number.
 _END_BACKENDS: Final = """
@@ -108,7 +108,7 @@ class Servers:
         self._max_seconds = statement_seconds + SLACK_SECONDS
         self._connections: WeakSet[PostgresConnection] = WeakSet()
         self._waiting: dict[PostgresConnection, float] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
         self._ends: set[asyncio.Task[None]] = set()
 
     @property
@@ -142,7 +142,7 @@ class Servers:
         return await self._connect(options)
 
     async def connect_patiently(self, seconds: float) -> PostgresConnection:
-        """As `connect`, but waits while the server has no connection left to give."""
+        """Connects as `connect` does, but waits while the server has no free connection."""
         until = asyncio.get_running_loop().time() + seconds
         while True:
             try:
@@ -192,8 +192,8 @@ class Servers:
         return connection
 
     def _watch(self) -> None:
-        if self._watching is None or self._watching.done():
-            self._watching = asyncio.get_running_loop().create_task(self._look())
+        if self._watch_task is None or self._watch_task.done():
+            self._watch_task = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
         """While anything waits, or a server is silent."""
@@ -242,8 +242,10 @@ class Servers:
     async def _asked(
         self, server: Server, suspects: Mapping[PostgresConnection, float], until: float
     ) -> Sequence[PostgresConnection] | None:
-        """Those of the suspects that are lost; None where the server does not answer. A server that is refused by
-        its host may be about to start: it is asked again until the time is over."""
+        """Returns the suspects that are lost; None if the server does not answer.
+
+        If the host refuses the connection, the server may be about to start: it is asked again until the time is over.
+        """
         while True:
             left = until - asyncio.get_running_loop().time()
             try:
@@ -298,8 +300,8 @@ class Servers:
 
     async def close(self) -> None:
         """Ends the connections that lie idle, all at once, and the watch. What is lent ends with its owner."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
+        if self._watch_task is not None:
+            self._watch_task.cancel()
+            await asyncio.wait([self._watch_task])
         idle = [one for one in self._connections if not one.is_lent]
         await asyncio.gather(*(one.close() for one in idle), *self._ends, return_exceptions=True)

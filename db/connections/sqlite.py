@@ -24,6 +24,7 @@ def keep_private(file: Path) -> None:
     with contextlib.suppress(OSError):
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
+
 STUCK_SECONDS: Final = 1.0
 """How long a statement may go on after it was interrupted."""
 

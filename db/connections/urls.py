@@ -84,7 +84,7 @@ def _check_postgresql(url: URL) -> None:
         msg = f"target_session_attrs must be given once, as one of {', '.join(SESSION_ATTRIBUTES)}"
         raise ValueError(msg)
     ports = connect_arguments(url).get("port", DEFAULT_PORT)
-    # SQLAlchemy takes port 0 for none.
+    # SQLAlchemy takes port 0 for no port.
     if url.port == 0 or not all(1 <= port <= 65_535 for port in (ports if isinstance(ports, list) else [ports])):
         raise ValueError("the port of a PostgreSQL URL must be between 1 and 65535")
 

@@ -68,7 +68,7 @@ class PostgresSignals:
             try:
                 await self._send_now()
             except (*CONNECTION_LOST, DatabaseUnavailable) as error:
-                # Whoever listens polls too: rather a late row than a line of waiting notifications.
+                # Listeners poll too: a late row is better than a queue of waiting notifications.
                 log.warning("notification not sent", reason=type(error).__name__)
                 self._unsent.clear()
                 self._drop_sender()
@@ -110,7 +110,7 @@ class PostgresSignals:
                 backoff = FIRST_BACKOFF_SECONDS
 
     async def _listen_on(self, connection: PostgresConnection, on_posted: OnPosted) -> None:
-        """Until the connection is lost."""
+        """Listens until the connection is lost."""
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _connection: lost.set())
 

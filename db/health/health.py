@@ -29,7 +29,7 @@ class Health:
     corrupt: str = UNKNOWN
     tables: Tables | None = None
     clock: ClockReading | None = None
-    """PostgreSQL."""
+    """Reads the server's clock. PostgreSQL only."""
     newest_row: datetime | None = None
     """SQLite: its time."""
     warnings: tuple[str, ...] = field(default=())

@@ -47,7 +47,7 @@ class SqliteHealth:
         return replace(health, corrupt=await self._corruption())
 
     def _looked_at(self) -> Health:
-        # To look into a file that is not there would make an empty one.
+        # Connecting to a missing file would create an empty one.
         if not self._file.exists():
             return Health(reachable=OK, schema=str(NO_TABLES))
         engine = create_engine(

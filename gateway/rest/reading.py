@@ -11,7 +11,7 @@ from multidict import MultiDict, MultiMapping
 from access.keys import Principal, valid_keys
 from access.tokens import Purpose, Token
 from gateway.deadlines import deadline
-from gateway.requests import KEY_PREFIX, RATE, authenticate, query_of
+from gateway.requests import RATE, admit, authenticate, query_of
 from gateway.services import SERVICES
 from ledger.errors import BadUserInput, Unauthenticated
 from resolvers.context import QueryContext

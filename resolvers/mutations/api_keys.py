@@ -52,7 +52,10 @@ def listed_addresses(context: MutationContext, allowed: Sequence[str] | None) ->
 
 
 def _payload(new: NewKey) -> dict[str, Any]:
-    """What a call with the same idempotency key must have, too. Calls from before keys had addresses count as well."""
+    """Returns the payload to compare with calls that have the same idempotency key.
+
+    Without addresses it is the same as for calls from before keys had addresses.
+    """
     payload = asdict(replace(new, allowed_addresses=None))
     del payload["allowed_addresses"]
     if new.allowed_addresses is not None:

@@ -128,7 +128,7 @@ async def test_a_pool_grows_again_when_the_server_has_connections_again(
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
-async def test_what_nobody_waits_for_is_ended_at_the_server(
+async def test_abandoned_statement_is_ended_at_the_server(
     database: Database, postgres_server: Postgres, backend: str
 ) -> None:
     sleeping = text("SELECT pg_sleep(300) IS NULL").columns(one=Boolean)
