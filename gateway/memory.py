@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from typing import Any, Final
+
+FREE_BYTES: Final = 16 * 1024 * 1024
+"""Memory that was freed and is not yet given back to the system: less than this is not worth a search."""
 
 
 def settle() -> None:
@@ -13,3 +18,44 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 5, 2_000)
+
+
+class _Allocated(ctypes.Structure):
+    """`struct mallinfo2` of glibc 2.33 and newer."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+class FreedMemory:
+    """Gives memory that was freed back to the system. By itself malloc keeps whatever lies below a block in use: after
+    thousands of large bodies at once, gigabytes."""
+
+    def __init__(self) -> None:
+        self._kept_bytes = 0
+        """Free after the last time: addresses without memory behind them."""
+        self._c: Any = ctypes.CDLL(None)
+        self._is_glibc = hasattr(self._c, "mallinfo2") and hasattr(self._c, "malloc_trim")
+        if self._is_glibc:
+            self._c.mallinfo2.restype = _Allocated
+            self._c.malloc_trim.argtypes = (ctypes.c_size_t,)
+
+    def _free_bytes(self) -> int:
+        return int(self._c.mallinfo2().fordblks)
+
+    def give_back(self) -> bool:
+        """Whether there was enough to look for."""
+        if not self._is_glibc:
+            return False
+        free_bytes = self._free_bytes()
+        self._kept_bytes = min(self._kept_bytes, free_bytes)
+        if free_bytes - self._kept_bytes < FREE_BYTES:
+            return False
+        self._c.malloc_trim(0)
+        self._kept_bytes = self._free_bytes()
+        return True
