@@ -164,6 +164,8 @@ _UNLIMITED: Final = (
     ("BILLING_SERVICE_POINTS_PER_SECOND", "100000000"),
     ("BILLING_OPERATOR_POINTS_PER_SECOND", "100000000"),
     ("BILLING_SLOTS_PER_KEY", "500"),
+    ("BILLING_MAX_CONNECTIONS", "100000"),
+    ("BILLING_MAX_STREAMS_PER_KEY", "100000"),
     ("BILLING_SLOTS_PER_ACCOUNT", "500"),
 )
 """A key that sends as fast as it can would meet its limits. They are checked and counted all the same."""

@@ -13,6 +13,9 @@ from gateway.slots import QueueFull
 from ledger.errors import BillingError, Lagged
 from ledger.stripe.failures import StripeUnavailable, TooManyRequests
 
+RETRY_SECONDS: Final = 1
+"""For who was refused because too much is in progress."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -52,6 +55,7 @@ STATUS: Final[dict[str, HTTPStatus]] = {
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "LAGGED": HTTPStatus.CONFLICT,
     "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
+    "REQUEST_TIMEOUT": HTTPStatus.REQUEST_TIMEOUT,
     "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
     "UNAVAILABLE": HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -67,7 +71,7 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, StripeUnavailable):
         return Problem(error.code, str(error), internal=True)
     if isinstance(error, BillingError | RequestError):
-        return Problem(error.code, str(error))
+        return _as_it_says(error)
     if isinstance(error, ClockWrong):
         return Problem("UNAVAILABLE", str(error))
     if isinstance(error, DatabaseUnavailable | SchemaMismatch):
@@ -79,6 +83,11 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, NumberOutOfRange):
         return Problem("BAD_USER_INPUT", "a sum exceeds the 64-bit range: narrow the filter, or split the call")
     return Problem("INTERNAL", "internal error", internal=True)
+
+
+def _as_it_says(error: BillingError | RequestError) -> Problem:
+    is_crowded = isinstance(error, RequestError) and error.code == "RATE_LIMITED"
+    return Problem(error.code, str(error), details={"retryAfter": RETRY_SECONDS} if is_crowded else {})
 
 
 def _not_admitted(error: TooCostly | ListTooLong | QueueFull) -> Problem:

@@ -11,6 +11,7 @@ from graphql import OperationType
 
 from access.keys import Principal
 from gateway.entity_tags import cacheable
+from gateway.compression import compressible
 from gateway.errors import RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
 from gateway.json_bodies import JSON, posted_json
@@ -133,7 +134,9 @@ async def graphql(request: web.Request) -> web.StreamResponse:
         if not _is_streamed(request, operation.kind):
             answer = await run_operation(services, principal, document, operation, given)
             request[RATE] = answer.balance
-            return _executed(request, given, operation.kind, answer.body)
+            response = _executed(request, given, operation.kind, answer.body)
+            # A mutation may answer with a key.
+            return compressible(response) if operation.kind == OperationType.QUERY else response
     except Refused as refused:
         if not _is_streamed(request, None):
             return _response(request, {"errors": refused.errors}, executed=False)

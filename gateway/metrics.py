@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
 
 from db.database import Database
@@ -16,6 +18,12 @@ from gateway.tally import REQUEST_SECONDS, BulkHistogram, RequestTally, Tally
 from ledger.stripe.events import EventState
 
 _DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+_OF_PROXIES: Final = (
+    *(hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_HOST, hdrs.X_FORWARDED_PROTO),
+    *(hdrs.VIA, "X-Real-IP"),
+)
 
 
 class StripeEventGauges:
@@ -101,6 +109,15 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.connections = Gauge(
+            "billing_connections", "Open connections", registry=self.registry, multiprocess_mode="livesum"
+        )
+        self.dropped = Counter(
+            "billing_connections_closed",
+            "Number of connections that the server closed because a limit was reached",
+            ["reason"],
+            registry=self.registry,
+        )
         self.subscribers = Gauge(
             "billing_subscribers",
             "Operations in progress over WebSockets and event streams",
@@ -155,12 +172,33 @@ class Metrics:
         return generate_latest(registry)
 
 
+def _is_loopback(name: str) -> bool:
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
+
+
+def _is_direct(request: web.Request) -> bool:
+    """Not through a proxy, whose requests come from loopback too: proxies add headers, or speak HTTP/1.0 as nginx does
+    unless told otherwise. Nor from a page whose name was made to lead to loopback (DNS rebinding)."""
+    try:
+        host = urlsplit(f"//{request.host}").hostname or ""
+    except ValueError:
+        return False
+    return (
+        _is_loopback(request.remote or "")
+        and _is_loopback(host)
+        and request.version >= HttpVersion11
+        and not any(name in request.headers for name in _OF_PROXIES)
+    )
+
+
 def may_read_metrics(request: web.Request, token: str | None) -> None:
-    """Raises RequestError. Loopback without a token must be direct: a proxy's requests come from loopback too."""
+    """Raises RequestError."""
     if token is not None:
-        if request.headers.get(hdrs.AUTHORIZATION) != f"Bearer {token}":
+        given = request.headers.get(hdrs.AUTHORIZATION, "")
+        if not compare_digest(given.encode("utf-8", "surrogateescape"), f"Bearer {token}".encode()):
             raise RequestError("UNAUTHENTICATED", "/metrics requires the metrics token")
-        return
-    direct = request.remote is not None and ip_address(request.remote).is_loopback
-    if not direct or hdrs.X_FORWARDED_FOR in request.headers or hdrs.FORWARDED in request.headers:
-        raise RequestError("FORBIDDEN", "/metrics can be read only from loopback or with the metrics token")
+    elif not _is_direct(request):
+        raise RequestError("FORBIDDEN", "/metrics can be read only from loopback, directly, or with the metrics token")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import re
@@ -21,7 +22,8 @@ from yarl import URL
 from access.addresses import allows
 from access.keys import Principal
 from gateway.client_address import client_address
-from gateway.errors import STATUS, Problem, RequestError, extensions_of, problem_of
+from gateway.compression import compress
+from gateway.errors import RETRY_SECONDS, STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id, without_keys
 from gateway.media_types import takes_html
 from gateway.metrics import Metrics
@@ -71,7 +73,7 @@ def rate_headers(balance: Balance) -> dict[str, str]:
 
 def own_headers() -> dict[str, str]:
     """Those of every answer. Not by a signal of aiohttp's: each request would wait for two coroutines more."""
-    return {hdrs.SERVER: NAME, REQUEST_ID: request_id.get()}
+    return {hdrs.SERVER: NAME, REQUEST_ID: request_id.get(), "X-Content-Type-Options": "nosniff"}
 
 
 async def authenticate(request: web.Request, header: str | None = None) -> Principal:
@@ -99,6 +101,12 @@ def admit(request: web.Request, principal: Principal) -> Principal:
     return principal
 
 
+def check_headers(request: web.Request) -> None:
+    """Raises RequestError. Which of two keys counts, a proxy may see otherwise."""
+    if len(request.headers.getall(hdrs.AUTHORIZATION, ())) > 1:
+        raise RequestError("BAD_USER_INPUT", "the Authorization header must be given at most once")
+
+
 def query_of(request: web.Request) -> MultiMapping[str]:
     """The address's parameters. Raises RequestError for bytes that are no UTF-8: aiohttp puts U+FFFD in their place."""
     try:
@@ -108,12 +116,27 @@ def query_of(request: web.Request) -> MultiMapping[str]:
     return request.query
 
 
+class BodyTooSlow(web.RequestPayloadError):
+    """The body did not come in time."""
+
+    def __init__(self, seconds: float, bytes_per_second: int) -> None:
+        super().__init__(
+            f"the request body must arrive within {seconds:g} seconds, and at {bytes_per_second} bytes per second"
+        )
+
+
 class ClientLeft(Exception):
     """The client hung up: nobody waits for an answer."""
 
 
+def forget_frames(error: BaseException) -> None:
+    """The body keeps the error that ended it, and the error's frames keep the body: a cycle of up to megabytes, which
+    would wait for a collection of the oldest garbage, and that is rare (gateway/memory.py)."""
+    error.__traceback__ = None
+
+
 async def read_body(request: web.Request) -> bytes:
-    """Raises RequestError for a body that is coded otherwise than it says, and ClientLeft."""
+    """Raises RequestError for a body that is coded otherwise than it says or comes too slowly, and ClientLeft."""
     # aiohttp decodes these alone, and takes a body of any other coding as it is.
     coding = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).strip().lower()
     if coding not in _CODINGS:
@@ -122,11 +145,34 @@ async def read_body(request: web.Request) -> bytes:
         )
     try:
         return await request.read()
+    except BodyTooSlow as error:
+        forget_frames(error)
+        raise RequestError("REQUEST_TIMEOUT", str(error)) from None
     except web.RequestPayloadError as error:
+        forget_frames(error)
         msg = "the body does not match its Content-Encoding or Transfer-Encoding"
         raise RequestError("BAD_USER_INPUT", msg) from error
     except ConnectionError as error:
-        raise ClientLeft from error
+        forget_frames(error)
+        raise ClientLeft from None
+
+
+async def read_anonymous_body(request: web.Request, max_bytes: int) -> bytes:
+    """Of a client without a key. Raises RequestError, ClientLeft, and web.HTTPRequestEntityTooLarge."""
+    services = request.app[SERVICES]
+    if (request.content_length or 0) > max_bytes:
+        raise web.HTTPRequestEntityTooLarge(max_bytes, request.content_length or 0)
+    request._client_max_size = max_bytes  # noqa: SLF001  the bound of `read`, also of a body of unknown length
+    seconds = services.settings.anonymous_body_timeout_seconds
+    with services.anonymous_bodies.reading():
+        try:
+            async with asyncio.timeout(seconds):
+                return await read_body(request)
+        except TimeoutError:
+            late = BodyTooSlow(seconds, services.settings.min_bytes_per_second)
+            # Else aiohttp would wait for the rest.
+            request._payload.set_exception(late)  # noqa: SLF001
+            raise RequestError("REQUEST_TIMEOUT", str(late)) from None
 
 
 def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] | None = None) -> web.Response:
@@ -143,7 +189,7 @@ def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] |
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     if problem.code == "UNAUTHENTICATED":
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="billing"'
-    retry_after = problem.details.get("retryAfter", 1 if problem.code == "UNAVAILABLE" else None)
+    retry_after = problem.details.get("retryAfter", RETRY_SECONDS if problem.code == "UNAVAILABLE" else None)
     if retry_after is not None:
         response.headers[hdrs.RETRY_AFTER] = str(retry_after)
     return response
@@ -192,6 +238,7 @@ async def _answer_instead(request: web.Request, error: web.HTTPException) -> web
 async def _answer(request: web.Request, handler: Handler, services: Services) -> web.StreamResponse:
     graphql = request.path == "/graphql"
     try:
+        check_headers(request)
         return await handler(request)
     except web.HTTPException as error:
         instead = await _answer_instead(request, error)
@@ -265,6 +312,8 @@ def begin_stream(request: web.Request, status: int) -> None:
 
 
 def edge(services: Services) -> Middleware:
+    min_bytes = services.settings.compress_min_bytes
+
     @web.middleware
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
         begin(request)
@@ -278,6 +327,7 @@ def edge(services: Services) -> Middleware:
                 balance = request.get(RATE)
                 if balance is not None:
                     response.headers.update(rate_headers(balance))
+                await compress(request, response, min_bytes)
             return response
         finally:
             answering.end(status)

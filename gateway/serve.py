@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +25,7 @@ from pydantic import SecretStr
 from db.schema_version import check
 from gateway.app import build_app
 from gateway.databases import open_database
+from gateway.file_limit import within_file_limit
 from gateway.listening import listening, reserved
 from gateway.memory import settle
 from gateway.protocol import Runner
@@ -33,6 +35,8 @@ from gateway.settings import Settings
 log = structlog.get_logger()
 
 RESTART_SECONDS: Final = 1.0
+MIN_STOP_SECONDS: Final = 1.0
+"""For the process to end by itself where requests have no time to finish."""
 
 
 async def check_schema(settings: Settings) -> None:
@@ -47,6 +51,7 @@ async def check_schema(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
+    settings = within_file_limit(settings)
     runner = Runner(build_app(build_services(settings)), shutdown_timeout=settings.shutdown_seconds)
     await runner.setup()
     stop = asyncio.Event()
@@ -61,9 +66,22 @@ async def _serve(settings: Settings, started: Callable[[str], None]) -> None:
         started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         await stop.wait()
         log.info("stopping", within_seconds=settings.shutdown_seconds)
+        _end_at_last(settings.shutdown_seconds)
     finally:
         # Closes the listening socket at once; requests that run are answered.
         await runner.cleanup()
+
+
+def _end_at_last(seconds: float) -> None:
+    """Ends the process if something that it waits for, such as a database that hangs, does not end in time."""
+
+    def end() -> None:
+        log.error("not stopped in time: ending", after_seconds=seconds)
+        os._exit(1)
+
+    timer = threading.Timer(max(seconds, MIN_STOP_SECONDS), end)
+    timer.daemon = True
+    timer.start()
 
 
 def serve_here(settings: Settings, started: Callable[[str], None]) -> None:

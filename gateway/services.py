@@ -15,11 +15,13 @@ from db.health.health import HealthCheck
 from execution.documents import Documents
 from execution.limits import Limits
 from gateway.admission import Admission
-from gateway.client_address import Networks, parse_networks
+from gateway.anonymous_bodies import AnonymousBodies
 from gateway.databases import open_database
 from gateway.metrics import Metrics
+from gateway.networks import Networks, parse_networks
 from gateway.pages import PAGE_DOCUMENTS
 from gateway.persisted_queries import DocumentTexts, PersistedQueries
+from gateway.replay_turns import ReplayTurns
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
 from gateway.trusted_documents import check_valid, read_manifest
@@ -51,6 +53,8 @@ class Services:
     document_texts: DocumentTexts
     metrics: Metrics
     trusted_proxies: Networks
+    anonymous_bodies: AnonymousBodies
+    replay_turns: ReplayTurns
     clock: Clock
     clock_watch: ClockWatch
 
@@ -118,6 +122,8 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         document_texts=_document_texts(settings, documents),
         metrics=metrics,
         trusted_proxies=parse_networks(settings.trusted_proxies),
+        anonymous_bodies=AnonymousBodies(settings.max_anonymous_bodies),
+        replay_turns=ReplayTurns(settings.replay_slots, settings.replay_slots_per_key, settings.max_replays),
         clock=clock,
         clock_watch=watch,
     )

@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.connections.urls import driver_url
-from gateway.client_address import parse_networks
+from gateway.networks import parse_networks
 from gateway.origins import parse_origin
 
 PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": False, "graphiql": False}
@@ -143,6 +143,73 @@ class Settings(BaseSettings):
     shutdown_seconds: float = Field(
         20.0, ge=0, le=600, description="Maximum time for running requests and streams to finish after SIGTERM."
     )
+    header_timeout_seconds: float = Field(
+        15.0,
+        gt=0,
+        le=600,
+        description="Maximum time for the line and the headers of a request, from the connection or from their first"
+        " byte.",
+    )
+    body_timeout_seconds: float = Field(
+        60.0, gt=0, le=3600, description="Maximum time for a request body, from the end of its headers."
+    )
+    anonymous_body_timeout_seconds: float = Field(
+        10.0, gt=0, le=600, description="Maximum time for a request body that is sent without a key: sign-in, webhooks."
+    )
+    idle_timeout_seconds: float = Field(
+        75.0,
+        gt=0,
+        le=86_400,
+        description="How long a connection stays open between requests. Must be longer than a proxy keeps its"
+        " connections open.",
+    )
+    write_timeout_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="Time after which a connection is closed if its client does not read the response, or reads less"
+        " than the minimum rate.",
+    )
+    min_bytes_per_second: int = Field(
+        200,
+        ge=0,
+        le=1_048_576,
+        description="Minimum average rate at which a client must send a body, after 5 seconds, and read a response.",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=10,
+        le=1_000_000,
+        description="Maximum number of open connections of each process. At the limit, a new connection replaces one"
+        " that has no request in progress.",
+    )
+    max_connections_per_address: int = Field(
+        2_000,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of open connections from one client address to each process; behind trusted"
+        " proxies, of requests and streams in progress.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.0/8,::1/128",
+        description="Networks of the proxies whose X-Forwarded-For tells a client's address, separated by commas.",
+    )
+    max_webhook_bytes: int = Field(
+        262_144, ge=1024, le=64 * 1_048_576, description="Maximum size of the body of a webhook in bytes."
+    )
+    max_anonymous_bodies: int = Field(
+        256,
+        ge=1,
+        le=100_000,
+        description="Maximum number of request bodies without a key that each process reads at the same time.",
+    )
+    compress_min_bytes: int = Field(
+        16_384,
+        ge=0,
+        le=64 * 1_048_576,
+        description="Minimum size in bytes of a JSON response that is compressed if the client accepts it; 0 disables"
+        " compression, also of CSV.",
+    )
     connection_init_seconds: float = Field(
         10.0, gt=0, le=300, description="Maximum wait for the connection_init message of a WebSocket."
     )
@@ -156,6 +223,28 @@ class Settings(BaseSettings):
     max_subscriptions: int = Field(
         100, ge=1, le=10_000, description="Maximum number of operations that run on one WebSocket at the same time."
     )
+    max_streams_per_key: int = Field(
+        2_000,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of operations that one API key runs over WebSockets and event streams of each"
+        " process.",
+    )
+    replay_slots: int = Field(
+        4,
+        ge=1,
+        le=1_000,
+        description="Number of subscriptions of each process that read past rows at the same time; others take turns.",
+    )
+    replay_slots_per_key: int = Field(
+        2, ge=1, le=1_000, description="Number of these subscriptions that may be of one API key."
+    )
+    max_replays: int = Field(
+        5_000,
+        ge=1,
+        le=1_000_000,
+        description="Maximum number of subscriptions of each process that read past rows or wait for their turn.",
+    )
     allowed_origins: str | None = Field(
         None,
         description="Other origins whose pages may open WebSockets, separated by commas:"
@@ -166,16 +255,14 @@ class Settings(BaseSettings):
         description="Origins that successUrl and cancelUrl of createTopUp may have, separated by commas:"
         " https://a.example,https://b.example. Without it, every https address is allowed, and http for localhost.",
     )
-    trusted_proxies: str = Field(
-        "127.0.0.0/8,::1/128",
-        description="Networks of the proxies whose X-Forwarded-For tells a client's address, separated by commas.",
-    )
     log_format: Literal["json", "console"] = Field(
         "json", description="Log format: one JSON object per line, or text for people."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum log level.")
     metrics_token: SecretStr | None = Field(
-        None, description="Bearer token for /metrics. Without a token, /metrics can be read only from loopback."
+        None,
+        description="Bearer token for /metrics. Without a token, /metrics can be read only from loopback and not"
+        " through a proxy.",
     )
 
     stripe_secret_key: SecretStr | None = Field(

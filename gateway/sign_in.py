@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import orjson
@@ -11,19 +12,21 @@ from aiohttp import hdrs, web
 from access.keys import Keys, NewKey
 from access.tokens import Purpose
 from gateway.json_bodies import posted_text
-from gateway.requests import KEY_PREFIX, admit
+from gateway.requests import KEY_PREFIX, admit, read_anonymous_body
 from gateway.services import SERVICES
 from ledger.chain import format_time
 
 PATH: Final = "/console/sign-in"
 LIFETIME: Final = timedelta(hours=12)
 OWNER: Final = "console"
+MAX_BYTES: Final = 1_024
+"""Of a body: a code has less than a tenth of it."""
 
 
 async def sign_in(request: web.Request) -> web.Response:
     """Raises Unauthenticated for a code that is unknown, was used, or whose key is no longer valid."""
     services = request.app[SERVICES]
-    code = await posted_text(request, "code")
+    code = await posted_text(request, "code", partial(read_anonymous_body, max_bytes=MAX_BYTES))
     principal = admit(request, (await services.tokens.redeem(code, Purpose.SIGN_IN)).principal)
     ends = services.clock() + LIFETIME
     new = NewKey(

@@ -10,14 +10,16 @@ import re
 import socket
 import struct
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from typing import Final
 
-from aiohttp import ClientConnectionResetError, hdrs, web
+from aiohttp import hdrs, web
 
 from db.csv_lines import Lines
-from gateway.requests import own_headers
+from gateway.compression import CompressedParts, takes_gzip
+from gateway.requests import ClientLeft, own_headers
 from gateway.rest.columns import Column
+from gateway.services import SERVICES
 
 STEP_ROWS: Final = 1_000
 STEPS_AT_ONCE: Final = 3
@@ -58,7 +60,6 @@ def _started(filename: str) -> web.StreamResponse:
             hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{filename}"',
             hdrs.CACHE_CONTROL: "no-store",
-            "X-Content-Type-Options": "nosniff",
             **own_headers(),
         }
     )
@@ -92,6 +93,32 @@ async def _in_order(steps: Steps) -> AsyncGenerator[bytes, None]:
         await asyncio.gather(*begun, return_exceptions=True)
 
 
+class _Writer:
+    """Writes to the client, compressed if it wants that. Raises ClientLeft."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        compresses = request.app[SERVICES].settings.compress_min_bytes and takes_gzip(request)
+        self._response = response
+        self._parts = CompressedParts(response) if compresses else None
+
+    async def write(self, text: bytes) -> None:
+        part = text if self._parts is None else await self._parts.add(text)
+        with _client_left():
+            await self._response.write(part)
+
+    async def end(self) -> None:
+        with _client_left():
+            await self._response.write_eof(b"" if self._parts is None else self._parts.end())
+
+
+@contextlib.contextmanager
+def _client_left() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionError:
+        raise ClientLeft from None
+
+
 async def stream_csv(
     request: web.Request, filename: str, columns: Sequence[Column], steps: Steps
 ) -> web.StreamResponse:
@@ -102,17 +129,19 @@ async def stream_csv(
     """
     header = csv_lines((), [[column.name for column in columns]])
     response = _started(filename)
+    writer = _Writer(request, response)
     async with contextlib.aclosing(_in_order(steps)) as texts:
         first = await anext(texts, b"")
         try:
-            await response.prepare(request)
+            with _client_left():
+                await response.prepare(request)
             if request.method == hdrs.METH_HEAD:
                 return response
-            await response.write(header + first)
+            await writer.write(header + first)
             async for text in texts:
-                await response.write(text)
-            await response.write_eof()
-        except ClientConnectionResetError:
+                await writer.write(text)
+            await writer.end()
+        except ClientLeft:
             # Nobody is left to read an answer: it is for the log and the metrics.
             return web.Response(status=499)
         except BaseException:

@@ -31,6 +31,7 @@ _MEANINGS: Final = {
     " and is not from loopback",
     "NOT_FOUND": "the account or transaction does not exist, or the API key does not cover it",
     "PAYLOAD_TOO_LARGE": "the request body is too large",
+    "REQUEST_TIMEOUT": "the request body did not arrive in time",
     "UNSUPPORTED_MEDIA_TYPE": "the request body is not `application/json` in UTF-8",
     "INTERNAL": "the server failed; find the cause in the log by the requestId",
     "UNAVAILABLE": "the ledger cannot be reached at the moment; try again",

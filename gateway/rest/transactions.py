@@ -11,6 +11,7 @@ from multidict import MultiMapping
 from db.csv_lines import Lines, transaction_lines
 from db.filters import ALL_TRANSACTIONS, TransactionFilter, Window
 from db.rows import AccountRow, TransactionRow
+from gateway.compression import compressible
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, TIME, Column, nullable
 from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
@@ -178,7 +179,7 @@ async def page(request: web.Request) -> web.Response:
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
     if found.has_next and found.rows:
         headers[hdrs.LINK] = _next_link(request, limit, found.rows[-1])
-    return web.Response(body=orjson.dumps(rows), content_type="application/json", headers=headers)
+    return compressible(web.Response(body=orjson.dumps(rows), content_type="application/json", headers=headers))
 
 
 async def _lines(context: QueryContext, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:

@@ -101,7 +101,8 @@ class _EventStream:
         reason = "left"
         try:
             async with self._cancel_scope:
-                await self._answer(record)
+                with self._request.app[LIVE].operation(self.principal, self._services.settings.max_streams_per_key):
+                    await self._answer(record)
                 await self._send_buffer.write(_COMPLETE)
             reason = "completed"
         except ClientLeft:

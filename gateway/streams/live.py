@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -46,6 +49,8 @@ class Stream(Protocol):
 class LiveStreams:
     def __init__(self) -> None:
         self._streams: set[Stream] = set()
+        self._operations: Counter[int] = Counter()
+        """How many each key runs, by its id."""
         self._stopping = False
         self._last_left = asyncio.Event()
 
@@ -54,6 +59,20 @@ class LiveStreams:
         if self._stopping:
             raise RequestError("UNAVAILABLE", "the process stops: connect again")
         self._streams.add(stream)
+
+    @contextmanager
+    def operation(self, principal: Principal, most: int) -> Iterator[None]:
+        """Raises RequestError if the key runs as many operations as it may."""
+        key_id = principal.key_id
+        if self._operations[key_id] >= most:
+            raise RequestError("RATE_LIMITED", f"the API key has {most} open streams, which is the maximum")
+        self._operations[key_id] += 1
+        try:
+            yield
+        finally:
+            self._operations[key_id] -= 1
+            if not self._operations[key_id]:
+                del self._operations[key_id]
 
     def leave(self, stream: Stream) -> None:
         self._streams.discard(stream)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager, suppress
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http import StreamWriter
 
 from gateway.requests import ClientLeft
 from gateway.streams.subscription import Event, EventStream
-
-STALLED_SECONDS: Final = 60.0
-"""A client that takes nothing for so long is gone, or as good as gone."""
 
 
 def done_now(write: Coroutine[Any, Any, None]) -> None:
@@ -27,6 +24,12 @@ def done_now(write: Coroutine[Any, Any, None]) -> None:
         raise ClientLeft from error
     write.close()
     raise AssertionError("the write waits")
+
+
+def _notice(task: asyncio.Task[None]) -> None:
+    """Whoever waited may have been cancelled: then nobody else asks how it ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 class SendBuffer:
@@ -57,15 +60,13 @@ class SendBuffer:
         if self._protocol.writing_paused:
             if self._draining is None or self._draining.done():
                 self._draining = asyncio.create_task(self._drained())
+                self._draining.add_done_callback(_notice)
             await asyncio.shield(self._draining)
 
     async def _drained(self) -> None:
+        """A client that takes nothing is cut off by gateway/connections.py."""
         try:
-            async with asyncio.timeout(STALLED_SECONDS):
-                await self._writer.drain()
-        except TimeoutError:
-            self.drop_rest()
-            raise ClientLeft from None
+            await self._writer.drain()
         except ConnectionError as error:
             raise ClientLeft from error
 

@@ -118,16 +118,24 @@ class Subscription:
         source = self._source
         try:
             event: BalanceEvent | LowBalanceEvent = await source.__anext__()
-            shared = source.shared
-            made: Any = None if shared is None else shared.get(self._kind)
-            if made.__class__ is not Event:
-                made = await (self._printed(event) if shared is None else self._made(event, shared))
+            if source.goes_on and not source.is_live:
+                async with self._services.replay_turns.turn(self._principal.key_id):
+                    made = await self._answer(event)
+            else:
+                made = await self._answer(event)
         except Exception as error:
             if isinstance(error, Lagged):
                 self._services.metrics.lagged.inc()
             raise Ended(errors_of(self._services, error)) from error
-        live: Event = made
-        return live if source.is_live else replace(live, committed_at=None)
+        return made if source.is_live else replace(made, committed_at=None)
+
+    async def _answer(self, event: BalanceEvent | LowBalanceEvent) -> Event:
+        shared = self._source.shared
+        made: Any = None if shared is None else shared.get(self._kind)
+        if made.__class__ is not Event:
+            made = await (self._printed(event) if shared is None else self._made(event, shared))
+        answer: Event = made
+        return answer
 
     async def _made(self, event: BalanceEvent | LowBalanceEvent, shared: dict[object, object]) -> Event:
         made: Any = shared.get(self._kind) or self._begin(event, shared)

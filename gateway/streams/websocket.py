@@ -180,7 +180,8 @@ class _Socket:
         record = Record(self._services, "websocket", principal, message.given.operation_name)
         reason = "left"
         try:
-            await self._answer(principal, message, record)
+            with self._request.app[LIVE].operation(principal, self._services.settings.max_streams_per_key):
+                await self._answer(principal, message, record)
             await self._send(messages.complete(message.id))
             reason = "completed"
         except ClientLeft:

@@ -417,7 +417,7 @@ class StandIn(MutationContext):
         if number is not None:
             raise fault_error(number)
 
-    async def run(self, _work: Any, _account_id: int | None = None) -> Any:
+    async def act(self, _work: Any, _account_id: int | None = None) -> Any:
         """By chance an error, or what any act may come to, with some rows that are spoilt."""
         await self._happens("act")
         number = self._chances.number("came", self._fields)
@@ -430,8 +430,8 @@ class StandIn(MutationContext):
             tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1], event
         )
 
-    async def post(self, _posting: Posting) -> Any:
-        return await self.run(None)
+    async def post(self, _order: Posting) -> Any:
+        return await self.act(None)
 
 
 LEDGER: Final = Subject("our schema", graphql_schema(), _VOCABULARY, StandIn, _event)

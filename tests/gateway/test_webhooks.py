@@ -17,12 +17,13 @@ from db import stripe_events
 from gateway.app import build_app
 from gateway.services import Services, build_services
 from gateway.settings import Settings
-from gateway.webhooks import MAX_EVENT_BYTES
 from ledger.accounts import Accounts
 from tests.ledger.recompute import differences, read_tables
 from tests.stripe_objects import SECRET, Object, body, event, session, signature
 
 OLD_SECRET = "whsec_before_rotation"
+
+MAX_BYTES = 262_144
 
 
 @dataclass
@@ -133,7 +134,7 @@ async def test_a_body_that_is_too_large_is_refused_unread(endpoint: Endpoint) ->
 
     assert _code(await endpoint.send(chunks(), "t=1,v1=x"))[:2] == (413, "PAYLOAD_TOO_LARGE")
     fits = body(paid())
-    padded = fits + " " * (MAX_EVENT_BYTES - len(fits))
+    padded = fits + " " * (MAX_BYTES - len(fits))
     assert (await endpoint.send(padded, signature(padded)))[0] == 200
     longer = io.BytesIO(f"{padded} ".encode())
     assert _code(await endpoint.send(longer, signature(padded + " ")))[0] == 413

@@ -9,7 +9,6 @@ import pytest
 
 from db.errors import DatabaseUnavailable
 from gateway.operations import Refused
-from gateway.streams import send_buffer
 from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
 from tests.gateway.streams.conftest import Gateway, Serve
@@ -272,10 +271,8 @@ async def test_a_client_that_takes_nothing_makes_its_stream_wait(gateway: Gatewa
 # Keys that end, the end of the process, what is counted
 
 
-async def test_a_client_that_takes_nothing_for_long_is_cut_off(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(send_buffer, "STALLED_SECONDS", 0.5)
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(serve: Serve) -> None:
+    gateway = await serve(write_timeout_seconds=0.5)
     async with requested(gateway):
         stream = await gateway.tap.stream()
         for number in range(400):

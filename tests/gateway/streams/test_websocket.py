@@ -12,7 +12,6 @@ from aiohttp import WSMsgType, WSServerHandshakeError
 
 from db.errors import DatabaseUnavailable
 from gateway.operations import Refused
-from gateway.streams import send_buffer
 from gateway.streams.messages import MAX_ID
 from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
@@ -592,10 +591,8 @@ async def test_a_client_that_takes_nothing_is_heard_and_its_other_streams_live_o
         assert await client.received() == {"type": "pong"}
 
 
-async def test_a_client_that_takes_nothing_for_long_is_cut_off(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(send_buffer, "STALLED_SECONDS", 0.5)
+async def test_a_client_that_takes_nothing_for_long_is_cut_off(serve: Serve) -> None:
+    gateway = await serve(write_timeout_seconds=0.5)
     async with connected(gateway) as client, connected(gateway) as other:
         client.transport.pause_reading()
         await client.subscribe("a")
