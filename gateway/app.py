@@ -22,6 +22,7 @@ from gateway.rest import add_rest_routes, openapi
 from gateway.services import SERVICES, Services
 from gateway.sign_in import PATH as SIGN_IN_PATH
 from gateway.sign_in import sign_in
+from gateway.stop_times import seconds_for_streams
 from gateway.streams.live import LIVE, LiveStreams, watch_keys
 from gateway.streams.session import PATH as SESSION_PATH
 from gateway.streams.session import begin_session, end_session
@@ -34,8 +35,6 @@ log = structlog.get_logger()
 BACKGROUND_TASK_SECONDS: Final = 30.0
 STRIPE_COUNT_SECONDS: Final = 2.0
 DATABASE_METRICS_SECONDS: Final = 1.0
-STREAMS_SHARE: Final = 0.85
-"""Of the time to stop: the rest is for requests, which end beside the streams, and for the database's connections."""
 
 
 PLACES: Final = MappingProxyType(
@@ -129,7 +128,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _end_streams(app: web.Application) -> None:
-    await app[LIVE].stop(STREAMS_SHARE * app[SERVICES].settings.shutdown_seconds)
+    await app[LIVE].stop(seconds_for_streams(app[SERVICES].settings.shutdown_seconds))
 
 
 def build_app(services: Services, answers: Answers = answers) -> web.Application:

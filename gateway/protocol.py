@@ -24,6 +24,7 @@ from gateway.logs import without_keys
 from gateway.request_notes import count_error
 from gateway.requests import BodyTooSlow, begin, error_response, forget_frames, http_problem, own_headers
 from gateway.services import SERVICES, Services
+from gateway.stop_times import seconds_for_requests
 
 log = structlog.get_logger()
 
@@ -287,10 +288,6 @@ def streams_to(request: web.Request, left: Callable[[], None] | None) -> None:
         request.protocol.left = left
 
 
-REQUESTS_SHARE: Final = 0.9
-"""Of the time to stop: then requests that run are cancelled."""
-
-
 class Runner(web.AppRunner):
     """Runs what `build_app` built. At the end, streams and requests have `shutdown_timeout` seconds together."""
 
@@ -299,7 +296,8 @@ class Runner(web.AppRunner):
     async def shutdown(self) -> None:
         started = time.monotonic()
         await super().shutdown()
-        self._shutdown_timeout = max(0.0, REQUESTS_SHARE * self._shutdown_timeout - (time.monotonic() - started))
+        seconds = seconds_for_requests(self._shutdown_timeout)
+        self._shutdown_timeout = max(0.0, seconds - (time.monotonic() - started))
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
