@@ -10,8 +10,8 @@ from aiohttp import hdrs, web
 from graphql import OperationType
 
 from access.keys import Principal
-from gateway.entity_tags import cacheable
 from gateway.compression import compressible
+from gateway.entity_tags import cacheable
 from gateway.errors import RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
 from gateway.json_bodies import JSON, posted_json

@@ -28,6 +28,11 @@ def _requests(arguments: Arguments) -> int:
     return len(arguments["input"].requests)
 
 
+def _two(_arguments: Arguments) -> int:
+    """An operator's action writes one row; a contract writes two."""
+    return 2
+
+
 def _is_filtered(arguments: Arguments) -> bool:
     return bool(arguments.get("filter"))
 
@@ -76,7 +81,7 @@ WEIGHTS: Final = Weights(
         "UsageDayConnection.totals": Weight(50.0, scanned=0.04),
         "ChargeConnection.totalCount": Weight(10.0, scanned=0.02),
         "AuditEntry.account": Weight(2.0),
-        "AuditEntry.transactions": Weight(2.0),
+        "AuditEntry.transactions": Weight(2.0, length=_two),
         "StripeEvent.account": Weight(2.0),
         "Mutation.openHold": _POSTING,
         "Mutation.renewHold": _POSTING,

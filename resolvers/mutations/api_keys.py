@@ -91,7 +91,7 @@ async def create(context: MutationContext, idempotency_key: str, new: NewKey, ac
 
         return await _once(transaction, call, created)
 
-    return await context.act(acted, new.account_id)
+    return await context.run(acted, new.account_id)
 
 
 async def rotate(context: MutationContext, idempotency_key: str, prefix: str, grace: timedelta) -> KeyOutcome:
@@ -106,7 +106,7 @@ async def rotate(context: MutationContext, idempotency_key: str, prefix: str, gr
         outcome = await _once(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))
 
-    return await context.act(acted)
+    return await context.run(acted)
 
 
 def _check_rotation(caller: ApiKeyRow, old: ApiKeyRow) -> None:
@@ -133,7 +133,7 @@ async def revoke(context: MutationContext, idempotency_key: str, prefix: str) ->
             transaction, IdempotentCall("revokeApiKey", idempotency_key, prefix, row.account_id), revoked
         )
 
-    return await context.act(acted)
+    return await context.run(acted)
 
 
 async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, prefix: str) -> ApiKeyRow:

@@ -76,7 +76,7 @@ class MutationContext(QueryContext):
             self._ends = None
             self._answer_from_outcome(outcomes[0])
             return outcomes[0]
-        (outcome,) = await self.act(lambda transaction: transaction.post(posting), posting.account_id)
+        (outcome,) = await self.run(lambda transaction: transaction.post(posting), posting.account_id)
         return outcome
 
     def _answer_from_outcome(self, outcome: Outcome) -> None:
@@ -97,7 +97,7 @@ class MutationContext(QueryContext):
         async def acted(transaction: LedgerTransaction) -> Result:
             return await work(transaction, await acting_key(transaction, self.principal))
 
-        return await self.act(acted, account_id)
+        return await self.run(acted, account_id)
 
     async def post_as_service(
         self, operation: ServiceOperation, account_id: str, idempotency_key: str, *commands: Command

@@ -32,4 +32,4 @@ async def set_auto_recharge(
         payload = None if settings is None else astuple(settings)
         return await run_once_on_account(transaction, IdempotentCall(OPERATION, idempotency_key, payload, number), put)
 
-    return await context.act(work, number)
+    return await context.run(work, number)

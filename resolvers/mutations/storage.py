@@ -26,7 +26,7 @@ async def put_volume(context: MutationContext, account_id: str, idempotency_key:
             transaction, call, lambda: set_volume(transaction.connection, number, rate, transaction.clock())
         )
 
-    return await context.act(work, number)
+    return await context.run(work, number)
 
 
 async def drop_volume(
@@ -43,7 +43,7 @@ async def drop_volume(
             lambda: delete_volume(transaction.connection, number, ref, deleted_at, transaction.clock()),
         )
 
-    return await context.act(work, number)
+    return await context.run(work, number)
 
 
 async def set_instance_rate(
@@ -62,4 +62,4 @@ async def set_instance_rate(
         instance = await instances.instance(connection, number, rate.ref_id)
         return replace(outcome, to_stop=instance is not None and instance.to_stop_since is not None)
 
-    return await context.act(work, number)
+    return await context.run(work, number)

@@ -38,7 +38,7 @@ async def create_top_up(
         kept = await keep(transaction, new, session)
         return TopUpOutcome(number, kept.row, kept.balance_nanos, kept.is_replayed)
 
-    return await context.act(work, number)
+    return await context.run(work, number)
 
 
 def session_state(context: MutationContext, outcome: TopUpOutcome) -> SessionState:

@@ -11,7 +11,7 @@ import pytest
 from access.addresses import allows, are_within, parse_networks, texts_of
 from access.keys import KEY_PATTERN, Keys, KeyScope, NewKey
 from access.tokens import Purpose
-from gateway.client_address import parse_address
+from gateway.networks import parse_address
 from ledger.errors import BadUserInput
 from tests.gateway.mutations.office import Office, number_of, opened
 from tests.ledger.desk import DAY
