@@ -48,7 +48,7 @@ async def test_time_of_use_is_written_again_after_a_failure(
 ) -> None:
     authenticator = _authenticator(desk)
     issued = await keys.create(NewKey(KeyScope.OPERATOR, "tests"))
-    await authenticator.principal(issued.secret)
+    authenticator.note_use(await authenticator.principal(issued.secret), None)
 
     async def fail(*_arguments: object) -> None:
         raise DatabaseFull

@@ -181,7 +181,7 @@ def test_command_digest_is_unchanged_since_its_release() -> None:
 
 async def test_call_without_rows_on_an_empty_account_is_stored(desk: Desk) -> None:
     account_id = await desk.account()
-    call = Posting(account_id, SERVICE, (), "recordUsage", "k", payload=["free"], result=3)
+    call = Posting(account_id, SERVICE, (), "count", "k", payload=["free"], result=3)
     assert [(await desk.ledger.post(call))[0].replayed for _ in range(2)] == [False, True]
     assert await differences(desk.database) == []
 
