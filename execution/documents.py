@@ -83,6 +83,11 @@ class Operation:
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
     @property
+    def has_conditions(self) -> bool:
+        """Whether variables decide which fields there are."""
+        return bool(self._conditions)
+
+    @property
     def name(self) -> str | None:
         return None if self.definition.name is None else self.definition.name.value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +11,7 @@ from graphql import ExecutionResult, GraphQLError, OperationType
 from access.keys import Principal
 from execution.documents import Document, DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_by_reference, run_prepared
+from execution.introspection import asks_only_the_schema
 from gateway.deadlines import deadline
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
@@ -188,6 +190,11 @@ async def run_operation(
     subscription or when the time of an operation is up, and what `Admission` raises."""
     if operation.kind == OperationType.SUBSCRIPTION:
         raise RequestError("BAD_USER_INPUT", "a subscription requires a WebSocket, or Accept: text/event-stream")
+    of_the_schema = asks_only_the_schema(operation)
+    kept = services.schema_answers.find(operation) if of_the_schema else None
+    if kept is not None:
+        cost = math.ceil(WEIGHTS.operation)
+        return _answer(given, {"data": kept}, cost, services.admission.spend(principal, cost))
     prepared = prepare_operation(services, principal, document, given)
     balance = services.admission.spend(principal, prepared.cost)
     seconds = services.settings.operation_timeout_seconds
@@ -201,9 +208,15 @@ async def run_operation(
     # Without data and without a path, the arguments were refused: nothing was executed.
     if result.data is None and all(error.path is None for error in result.errors or ()):
         raise Refused(errors)
+    if of_the_schema and not errors:
+        services.schema_answers.keep(operation, result.data)
     body = {"errors": errors, "data": result.data} if errors else {"data": result.data}
+    return _answer(given, body, prepared.cost, balance)
+
+
+def _answer(given: GraphQLRequest, body: dict[str, Any], cost: int, balance: Balance) -> Answer:
     if given.wants_cost:
-        body["extensions"] = {"cost": _told(prepared.cost, balance)}
+        body["extensions"] = {"cost": _told(cost, balance)}
     return Answer(body, balance)
 
 

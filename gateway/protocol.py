@@ -242,7 +242,7 @@ class _Server(web.Server):
         super().__init__(handler, **options)
         self._services = services
         self._opened = connections
-        self._watching = self._loop.create_task(self._watch())
+        self._checking = self._loop.create_task(self._watch())
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, self._services, self._opened, loop=self._loop, **self._kwargs)
@@ -262,9 +262,9 @@ class _Server(web.Server):
                 opened.report()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  aiohttp's
-        self._watching.cancel()
+        self._checking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._watching
+            await self._checking
         await super().shutdown(timeout)
         self._opened.report()
         for connection in self._opened.open():

@@ -13,6 +13,7 @@ from db.database import Database
 from db.health.choice import health_check
 from db.health.health import HealthCheck
 from execution.documents import Documents
+from execution.introspection import SchemaAnswers
 from execution.limits import Limits
 from gateway.admission import Admission
 from gateway.anonymous_bodies import AnonymousBodies
@@ -48,6 +49,7 @@ class Services:
     """None where no secret key is set."""
     top_ups: TopUps
     documents: Documents
+    schema_answers: SchemaAnswers
     admission: Admission
     sizes: AccountSizes
     document_texts: DocumentTexts
@@ -116,6 +118,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
         stripe_api=stripe_api,
         top_ups=TopUps(database, stripe_api, clock, ReturnAddresses(settings.return_origins)),
+        schema_answers=SchemaAnswers(),
         admission=Admission(settings, metrics),
         sizes=AccountSizes(),
         documents=documents,

@@ -152,6 +152,22 @@ async def test_a_long_document_is_refused_before_it_is_parsed(office: Office) ->
     assert "errors" in await office.send("{ viewer { scope } } #" + "é" * 33_000, key)
 
 
+async def test_introspection_is_answered_from_memory_after_the_first_time(office: Office) -> None:
+    key = await _reader(office, await office.account())
+    query = "{ __schema { types { name fields { name } } } __typename }"
+    first = await office.send(query, key)
+    assert await _cost(office, query, key) == 12
+    assert await office.send(query, key) == first
+    assert first["data"]["__typename"] == "Query"
+    # What a variable decides, or what is not of the schema, is answered anew.
+    asked = "query ($all: Boolean!) { __typename @include(if: $all) }"
+    assert (await office.send(asked, key, {"all": True}))["data"] == {"__typename": "Query"}
+    assert (await office.send(asked, key, {"all": False}))["data"] == {}
+    for account in (await office.account("1.00"), await office.account("2.00")):
+        own = await office.send("{ __typename account { id } }", await _reader(office, account))
+        assert own["data"]["account"] == {"id": account}
+
+
 @pytest.mark.parametrize("sent", [{"cost": False}, {"cost": 0}, {}, None])
 async def test_the_cost_is_told_only_if_it_is_asked_for(office: Office, sent: object) -> None:
     headers = {"Authorization": f"Bearer {office.keys['operator']}"}
