@@ -18,7 +18,7 @@ from db.database import Database
 from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
 from gateway.database_metrics import DatabaseMetrics
-from gateway.metrics import StripeEventGauges, VerificationGauges
+from gateway.metrics import BacklogGauges, StripeEventGauges, VerificationGauges
 from gateway.settings import Settings
 from ledger.clock_watch import ClockWatch
 from ledger.cycles import CycleSettlement, HoldExpiry
@@ -85,6 +85,7 @@ class JobMetrics:
             "billing_worker_active", "Whether this worker holds the lock: 1 or 0", registry=self.registry
         )
         self.stripe_events = StripeEventGauges(self.registry)
+        self.backlog = BacklogGauges(self.registry)
         self.verification = VerificationGauges(self.registry)
         self.database = DatabaseMetrics(self.registry)
         self.clock_ahead = Gauge(
@@ -174,6 +175,7 @@ class Worker:
             done = await job.run()
             if job.name == "stripe-events":
                 await self.metrics.stripe_events.read(self._database)
+                await self.metrics.backlog.read(self._database, utc_now())
         except DatabaseError as error:
             outcome = "failed"
             log.warning("job failed", job=job.name, reason=str(error))

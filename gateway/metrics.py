@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import time
+from datetime import datetime
 from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Final
@@ -9,6 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp import HttpVersion11, hdrs, web
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
 
+from db.backlog import read_backlog
 from db.database import Database
 from db.stripe_events import open_counts
 from db.verification_runs import VerificationRunRow
@@ -24,6 +27,9 @@ _OF_PROXIES: Final = (
     *(hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_HOST, hdrs.X_FORWARDED_PROTO),
     *(hdrs.VIA, "X-Real-IP"),
 )
+
+
+BACKLOG_SECONDS: Final = 60.0
 
 
 class StripeEventGauges:
@@ -47,6 +53,35 @@ class StripeEventGauges:
         counts = await open_counts(database)
         self._waiting.set(counts.get(EventState.WAITING, 0))
         self._needing_attention.set(counts.get(EventState.NEEDS_ATTENTION, 0))
+
+
+class BacklogGauges:
+    """Ages of the oldest work that waits. They are read at most once a minute, as open holds are looked through."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._age = Gauge(
+            "billing_backlog_seconds",
+            "How long the oldest work of a kind waits: unbilled_day, ended_hold, waiting_event",
+            ["kind"],
+            registry=registry,
+        )
+        self._declined = Gauge(
+            "billing_auto_recharge_declined_accounts",
+            "Accounts whose last auto-recharge payment was declined",
+            registry=registry,
+        )
+        self._read_at: float | None = None
+
+    async def read(self, database: Database, now: datetime) -> None:
+        at = time.monotonic()
+        if self._read_at is not None and at - self._read_at < BACKLOG_SECONDS:
+            return
+        self._read_at = at
+        backlog = await read_backlog(database, now)
+        self._age.labels("unbilled_day").set(backlog.unbilled_day_seconds)
+        self._age.labels("ended_hold").set(backlog.ended_hold_seconds)
+        self._age.labels("waiting_event").set(backlog.waiting_event_seconds)
+        self._declined.set(backlog.declined_accounts)
 
 
 class VerificationGauges:
