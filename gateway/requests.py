@@ -61,8 +61,11 @@ _HTTP_CODES: Final = {
 }
 
 
-def rate_headers(balance: Balance) -> dict[str, str]:
+def rate_headers(request: web.Request) -> dict[str, str]:
     """`RateLimit` headers as draft-ietf-httpapi-ratelimit-headers has them: points, and seconds."""
+    balance = request.get(RATE)
+    if balance is None:
+        return {}
     rate = balance.rate
     seconds = math.ceil(rate.burst / rate.points_per_second)
     return {
@@ -324,9 +327,7 @@ def edge(services: Services) -> Middleware:
             status = response.status
             if not response.prepared:
                 response.headers.update(own_headers())
-                balance = request.get(RATE)
-                if balance is not None:
-                    response.headers.update(rate_headers(balance))
+                response.headers.update(rate_headers(request))
                 await compress(request, response, min_bytes)
             return response
         finally:

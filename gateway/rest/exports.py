@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from db.csv_lines import Lines
 from gateway.compression import CompressedParts, takes_gzip
-from gateway.requests import ClientLeft, own_headers
+from gateway.requests import ClientLeft, own_headers, rate_headers
 from gateway.rest.columns import Column
 from gateway.services import SERVICES
 
@@ -129,6 +129,7 @@ async def stream_csv(
     """
     header = csv_lines((), [[column.name for column in columns]])
     response = _started(filename)
+    response.headers.update(rate_headers(request))
     writer = _Writer(request, response)
     async with contextlib.aclosing(_in_order(steps)) as texts:
         first = await anext(texts, b"")
