@@ -12,7 +12,7 @@ import termios
 from collections import Counter, deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -22,7 +22,6 @@ from gateway.settings import Settings
 if TYPE_CHECKING:
     import asyncio
 
-    from gateway.protocol import Connection
 
 log = structlog.get_logger()
 
@@ -106,26 +105,45 @@ def _unacknowledged(transport: asyncio.Transport) -> int:
     return int(struct.unpack("i", told)[0])
 
 
-class Connections:
+class Connection(Protocol):
+    """What is decided about: a connection of `gateway/protocol.py`."""
+
+    since: float
+    """When the part of a request that is awaited was first awaited."""
+
+    @property
+    def is_unused(self) -> bool: ...
+
+    @property
+    def is_waiting(self) -> bool:
+        """Without a request."""
+
+    def drop(self, reason: Dropped) -> None: ...
+
+
+Kept = TypeVar("Kept", bound=Connection)
+
+
+class Connections(Generic[Kept]):
     """Those of the process."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.dropped: Counter[Dropped] = Counter()
         """Since the log was told."""
-        self._open: dict[Connection, str | None] = {}
+        self._open: dict[Kept, str | None] = {}
         """Each with its address, None for a trusted proxy's."""
         self._of_address: Counter[str] = Counter()
-        self._unused: deque[Connection] = deque()
+        self._unused: deque[Kept] = deque()
         """Those that had no request when they were added, the oldest first; many are gone or have one by now."""
-        self._idle: list[Connection] = []
+        self._idle: list[Kept] = []
         self._is_crowded = False
         """All had requests when they were last looked at."""
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, connection: Connection, peer: str) -> Dropped | None:
+    def admit(self, connection: Kept, peer: str) -> Dropped | None:
         """Adds the connection, or says why not."""
         address = None if is_within(parse_address(peer), self.limits.trusted) else peer
         if address is not None and self._of_address[address] >= self.limits.max_per_address:
@@ -138,14 +156,14 @@ class Connections:
             self._of_address[address] += 1
         return None
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: Kept) -> None:
         address = self._open.pop(connection, None)
         if address is not None:
             self._of_address[address] -= 1
             if not self._of_address[address]:
                 del self._of_address[address]
 
-    def open(self) -> list[Connection]:
+    def open(self) -> list[Kept]:
         return list(self._open)
 
     def forget_used(self) -> None:

@@ -88,7 +88,9 @@ class Connection(web.RequestHandler):
         "since",
     )
 
-    def __init__(self, manager: web.Server, services: Services, connections: Connections, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, services: Services, connections: Connections[Connection], **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._services = services
         self._connections = connections
@@ -238,7 +240,9 @@ class Connection(web.RequestHandler):
 
 
 class _Server(web.Server):
-    def __init__(self, handler: _Handler, services: Services, connections: Connections, **options: Any) -> None:
+    def __init__(
+        self, handler: _Handler, services: Services, connections: Connections[Connection], **options: Any
+    ) -> None:
         super().__init__(handler, **options)
         self._services = services
         self._opened = connections
