@@ -121,29 +121,29 @@ class Connection(Protocol):
     def drop(self, reason: Dropped) -> None: ...
 
 
-Kept = TypeVar("Kept", bound=Connection)
+Member = TypeVar("Member", bound=Connection)
 
 
-class Connections(Generic[Kept]):
+class Connections(Generic[Member]):
     """Those of the process."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.dropped: Counter[Dropped] = Counter()
         """Since the log was told."""
-        self._open: dict[Kept, str | None] = {}
+        self._open: dict[Member, str | None] = {}
         """Each with its address, None for a trusted proxy's."""
         self._of_address: Counter[str] = Counter()
-        self._unused: deque[Kept] = deque()
+        self._unused: deque[Member] = deque()
         """Those that had no request when they were added, the oldest first; many are gone or have one by now."""
-        self._idle: list[Kept] = []
+        self._idle: list[Member] = []
         self._is_crowded = False
         """All had requests when they were last looked at."""
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, connection: Kept, peer: str) -> Dropped | None:
+    def admit(self, connection: Member, peer: str) -> Dropped | None:
         """Adds the connection, or says why not."""
         address = None if is_within(parse_address(peer), self.limits.trusted) else peer
         if address is not None and self._of_address[address] >= self.limits.max_per_address:
@@ -156,14 +156,14 @@ class Connections(Generic[Kept]):
             self._of_address[address] += 1
         return None
 
-    def leave(self, connection: Kept) -> None:
+    def leave(self, connection: Member) -> None:
         address = self._open.pop(connection, None)
         if address is not None:
             self._of_address[address] -= 1
             if not self._of_address[address]:
                 del self._of_address[address]
 
-    def open(self) -> list[Kept]:
+    def open(self) -> list[Member]:
         return list(self._open)
 
     def forget_used(self) -> None:
