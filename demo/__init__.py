@@ -1,1 +1,1 @@
-"""The demo's data: three accounts with a past that is made up, the same at every telling."""
+"""The demo's data: three accounts with an invented history, which is the same each time."""

@@ -33,7 +33,7 @@ class Model(NamedTuple):
     output_nanos: int = 0
     call_nanos: int = 0
     input_tokens: int = 0
-    """Of a call, on average; the same below."""
+    """Average per call; the same for `output_tokens`."""
     output_tokens: int = 0
 
 
@@ -53,7 +53,7 @@ WAN: Final = Model("Wan2.2-T2V-A14B", _C.VIDEO, 0, 0, 240_000_000)
 
 
 class Calls(NamedTuple):
-    """What one model was called for in some time."""
+    """Calls of one model in some time, and their tokens."""
 
     model: Model
     calls: int
@@ -100,7 +100,7 @@ class Batch(NamedTuple):
 
 
 def billed(calls: Calls, batch: Batch) -> Scene:
-    """The ledger row of one model's batch, as a metering service has it written."""
+    """Returns the ledger row of one model's batch, as a metering service writes it."""
     model = calls.model
     tokens = f"{calls.input_tokens:,} in + {calls.output_tokens:,} out tokens, " if calls.input_tokens else ""
     description = f"API usage {model.name}: {calls.calls:,} calls, {tokens}{_RATES[model]}"
@@ -114,7 +114,7 @@ def _batch(start: datetime, end: datetime, posted_at: datetime) -> Batch:
 
 
 def hourly_batches(first: datetime, now: datetime) -> Iterator[Batch]:
-    """A batch for each hour of the clock, and one for what has passed of the present hour. None crosses midnight."""
+    """Yields a batch for each full hour, and one for the past part of the present hour. None crosses midnight."""
     start = first.replace(minute=0, second=0, microsecond=0)
     while (end := start + _HOUR) <= now:
         yield _batch(start, end, end + min(timedelta(seconds=40), (now - end) / 2))
@@ -131,7 +131,7 @@ class UsageDays:
         self._days: dict[tuple[date, Model, UsageOrigin], list[int]] = {}
 
     def add(self, day: date, calls: Calls, origin: UsageOrigin = UsageOrigin.PLATFORM) -> None:
-        """An account's calls of its own instances cost nothing: the instances do."""
+        """Adds calls. Calls of an account's own instances cost nothing: the instances do."""
         sums = self._days.setdefault((day, calls.model, origin), [0, 0, 0, 0])
         sums[0] += calls.calls
         sums[1] += calls.input_tokens

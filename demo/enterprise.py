@@ -55,7 +55,7 @@ _MODELS: Final = {
 
 
 def scenes(rng: Random, usage: UsageDays, now: datetime, rows: int) -> Iterator[Scene]:
-    """In order of time already: these are too many to be sorted at no cost."""
+    """Yields the scenes in order of time: they are too many to be sorted at no cost."""
     assert LEAST_ROWS <= rows <= MOST_ROWS, "the hours of thirteen months have no more batches"
     start = now - timedelta(days=DAYS)
     others = in_order([*_grants(rng, start), *_instances(rng, start + timedelta(days=1), now, rows // 9)])
@@ -64,7 +64,7 @@ def scenes(rng: Random, usage: UsageDays, now: datetime, rows: int) -> Iterator[
 
 
 def _grants(rng: Random, start: datetime) -> Iterator[Scene]:
-    """The first year by an operator, the second by an invoice that was paid through Stripe."""
+    """Grants the first year by an operator, and the second by an invoice that was paid through Stripe."""
     total = f"Enterprise contract {_CONTRACT}: $150k contract → $180k total credit"
     cash, bonus = contract(_CONTRACT, _CASH_NANOS, _BONUS_NANOS)
     entries = (replace(cash, description=total), replace(bonus, description=f"{total}, with $30k as bonus_grant"))
@@ -87,7 +87,7 @@ def _instances(rng: Random, first: datetime, now: datetime, count: int) -> Itera
 
 
 def _calls(rng: Random, usage: UsageDays, first: datetime, now: datetime, rows: int) -> Iterator[Scene]:
-    """As many rows as asked for: a batch of every model in the newest hours, and a draw from the hours before."""
+    """Yields exactly `rows` rows: a batch of every model in the newest hours, and a draw from the hours before."""
     models = list(_MODELS.items())
     batches = list(hourly_batches(first, now))
     slots = len(batches) * len(models)

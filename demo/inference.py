@@ -61,7 +61,7 @@ class _Store(NamedTuple):
     ref: Ref
     gib: int
     price_nanos: int
-    """Of a GiB for a day."""
+    """The price of a GiB for a day."""
     grows_by: int
     """GiB every ten days."""
 
@@ -112,7 +112,7 @@ def _instances(now: datetime) -> list[InferenceInstance]:
 
 
 def _storage(now: datetime) -> Iterator[Scene]:
-    """Each day is billed just after its end. Sizes grow at midnight, before that."""
+    """Bills each day just after its end. Sizes grow at midnight, before the day is billed."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for age in range(_CYCLE_DAYS, -1, -1):
         end = midnight - timedelta(days=age)
@@ -136,7 +136,7 @@ def _platform_calls(rng: Random, usage: UsageDays, first: datetime, now: datetim
     for place, batch in enumerate(batches):
         present = place >= len(batches) - 2
         for number, model in enumerate(models):
-            # A model a while: with all of them every hour these rows would drown the instances.
+            # One model at a time: with all models every hour, these rows would hide the rows of the instances.
             if present or (batch.period.start.hour == 8 + 2 * number and rng.random() < 0.55):
                 calls = some_calls(rng, model, _PLATFORM[model])
                 usage.add(batch.day, calls)

@@ -24,7 +24,7 @@ _CYCLE_SECONDS: Final = 24 * _HOUR
 class Gpu(NamedTuple):
     name: str
     hour_nanos: int
-    """The price of one of them for an hour."""
+    """The price of one GPU for an hour."""
 
 
 RTX_4090: Final = Gpu("RTX 4090", 690_000_000)
@@ -83,7 +83,7 @@ class GpuInstance:
 
 
 def gpu_run(rng: Random, instance: GpuInstance, now: datetime) -> list[Scene]:
-    """Its start and its end: early, late, or as estimated. Whoever runs beyond `now` has not ended yet."""
+    """Returns the start and the end of an instance: early, late, or as estimated. A run beyond `now` has no end yet."""
     held_seconds = instance.hours * _HOUR
     kind = rng.random()
     if kind < 0.5:
@@ -101,7 +101,7 @@ def gpu_run(rng: Random, instance: GpuInstance, now: datetime) -> list[Scene]:
 
 @dataclass(frozen=True, slots=True)
 class InferenceInstance:
-    """Held for 24 hours at a time, at one replica; it scales from none to two."""
+    """An instance that is held for 24 hours at a time, at one replica. It scales from none to two."""
 
     number: int
     gpu: Gpu
@@ -120,7 +120,7 @@ class InferenceInstance:
             yield self._stopped(cycle, self.stopped_at, hold_nanos)
 
     def label(self, cycle: int) -> str:
-        """Of the row that holds the cycle."""
+        """Returns the label of the row that holds the cycle."""
         return f"inference {self.number} cycle {cycle}"
 
     def _hold_text(self, cycle: int) -> str:
@@ -168,7 +168,7 @@ class InferenceInstance:
 
 
 def _busy_seconds(rng: Random) -> int:
-    """Of all replicas of a cycle together."""
+    """Returns the busy time of all replicas in a cycle together."""
     kind = rng.random()
     if kind < 0.12:
         return _CYCLE_SECONDS

@@ -1,7 +1,7 @@
-"""Histories carried out: each of their moments at its own time, by what carries it out in earnest.
+"""Carries out histories: each moment at its own time, by the code that also carries it out in production.
 
-Moves are posted as mutations post them, Stripe's notices applied as its events are, volumes set and billed as services
-and the storage worker do it. What is told is forgotten: it stays small.
+Commands are posted as mutations post them, Stripe's notices are applied as its events are, and volumes are set and
+billed as services and the storage worker do it. Moments are forgotten once they are carried out, so memory stays small.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ async def _apply(transaction: LedgerTransaction, account_id: int, at: datetime, 
 
 
 async def _attempt(transaction: LedgerTransaction, account_id: int, at: datetime, paid: Recharge) -> RechargeAttemptRow:
-    """The payment as it was asked for, before Stripe's event tells that it was made."""
+    """Returns the payment as it was requested, before Stripe's event tells that it was made."""
     settings = await attempts.lock_settings(transaction.connection, account_id)
     assert settings is not None
     return RechargeAttemptRow(

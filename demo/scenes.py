@@ -1,6 +1,6 @@
-"""What happened to an account, one call of the ledger a scene, and how scenes become a history.
+"""Scenes of an account, each of them one call of the ledger, and the history that they become.
 
-A scene knows what it does to the balance, so a refill can follow where the balance falls below its threshold,
+A scene knows its change of the balance, so a refill can follow when the balance falls below its threshold,
 and how many rows it writes, so a later scene can name a row of an earlier one.
 """
 
@@ -24,7 +24,7 @@ _ID_LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What a service asks of the ledger."""
+    """A command that a service sends to the ledger."""
 
     writer: Writer
     command: Command
@@ -32,7 +32,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Operated:
-    """What an operator does by hand: it is noted in the audit list."""
+    """An action of an operator by hand, which is noted in the audit list."""
 
     act: str
     entries: tuple[Entry, ...]
@@ -40,14 +40,14 @@ class Operated:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """Who the account is to Stripe."""
+    """The customer in Stripe that stands for the account."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """The storage of the day that ended is billed."""
+    """Billing of the storage of the day that ended."""
 
 
 Told = Posted | Operated | Notice | Customer | RechargeSettings | VolumeRate | Night
@@ -57,12 +57,12 @@ class Scene(NamedTuple):
     at: datetime
     told: Told
     change_nanos: int = 0
-    """What it does to the balance."""
+    """The change of the balance."""
     rows: int = 0
     label: str | None = None
-    """By which a later scene names its first row."""
+    """The name of the first row for later scenes."""
     corrects: str | None = None
-    """The label of the row that this one answers."""
+    """The label of the row that this scene corrects."""
 
 
 class Refill(NamedTuple):
@@ -97,13 +97,13 @@ def in_order(scenes: Iterable[Scene]) -> list[Scene]:
 
 
 def within_month(now: datetime, ago: timedelta) -> datetime:
-    """Some time ago, but in the month of `now`, however young that is."""
+    """Returns a time before `now`, but in the same month, even if the month has just begun."""
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return now - min(ago, (now - month) / 2)
 
 
 def _refilled(scenes: Iterable[Scene], balance_nanos: int, refill: Refill | None, now: datetime) -> Iterator[Scene]:
-    """The scenes, with refills between them."""
+    """Yields the scenes, with refills between them."""
     due: datetime | None = None
     for scene in scenes:
         if refill is not None and due is not None:
@@ -122,7 +122,7 @@ def _refilled(scenes: Iterable[Scene], balance_nanos: int, refill: Refill | None
 def history(
     scenes: Iterable[Scene], now: datetime, signup_bonus_nanos: int = 0, refill: Refill | None = None
 ) -> Iterator[Moment]:
-    """Of scenes that are in order of time. The signup bonus is there already."""
+    """Makes a history of scenes that are in order of time. The signup bonus is there already."""
     labelled: dict[str, int] = {}
     seq = 2 if signup_bonus_nanos else 1
     for scene in _refilled(scenes, signup_bonus_nanos, refill, now):

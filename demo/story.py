@@ -1,7 +1,7 @@
-"""The demo's story: three accounts with a history that ends now. The same `now` tells the same story.
+"""The demo's story: three accounts with a history that ends now. The same `now` gives the same story.
 
-Ledger rows are written by what writes them in earnest, each at its own time; usage goes through the importer as a file
-of rollups.
+Ledger rows are written by the code that writes them in production, each at its own time. Usage goes through the
+importer as a file of rollups.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ async def tell(database: Database, now: datetime, enterprise_rows: int = enterpr
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """A story makes no garbage in circles, and looking for some takes a seventh of its time."""
+    """Disables garbage collection: a story makes no cycles, and the search for them takes a seventh of its time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
