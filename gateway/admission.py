@@ -1,4 +1,4 @@
-"""What a key may take of this process: points a second (`gateway/rates.py`) and slots (`gateway/slots.py`)."""
+"""Limits of a key in this process: points per second (`gateway/rates.py`) and slots (`gateway/slots.py`)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MODULES: Final = {
     "verify": "verify",
     "worker": "worker",
 }
-"""Where in gateway/commands each command is."""
+"""Module of each command in gateway/commands."""
 
 
 class _Commands(click.Group):

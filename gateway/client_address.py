@@ -1,4 +1,4 @@
-"""Whose address a request comes from: the other end of the connection, or what trusted proxies say of it."""
+"""Finds the address that a request comes from: the other end of the connection, or what trusted proxies say of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _forwarded(given: Sequence[str]) -> list[Address | None]:
 
 
 def client_address(request: web.BaseRequest, trusted: Networks) -> Address | None:
-    """The nearest address that is no trusted proxy's: what lies before it in `X-Forwarded-For` is anyone's claim."""
+    """Returns the nearest address that is not a trusted proxy's: those before it in `X-Forwarded-For` may be false."""
     address = parse_address(request.remote or "")
     if hdrs.X_FORWARDED_FOR not in request.headers:
         return address

@@ -14,7 +14,7 @@ from gateway.media_types import accepted
 LEVEL: Final = 1
 """A third of the time of the usual 6, for a tenth more bytes."""
 AT_ONCE_BYTES: Final = 65_536
-"""What is larger is compressed by a thread: meanwhile others are answered."""
+"""Bodies of this size or larger are compressed by a thread, so that others are answered meanwhile."""
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
@@ -32,7 +32,7 @@ def takes_gzip(request: web.Request) -> bool:
 
 
 def compressible(response: web.Response) -> web.Response:
-    """Says that the response bears no secret: how well a secret is compressed beside a client's text can give it away
+    """Marks a response without secrets: how well a secret is compressed beside a client's text can give it away
     (BREACH)."""
     response[_MAY_BE_COMPRESSED] = True
     return response
@@ -48,7 +48,7 @@ def _compressed(body: bytes) -> bytes:
 
 
 async def compress(request: web.Request, response: web.StreamResponse, min_bytes: int) -> None:
-    """A response that says that it is compressible, if it is large enough and the client accepts it."""
+    """Compresses a response that is marked as compressible, if it is large enough and the client accepts it."""
     if not isinstance(response, web.Response) or _MAY_BE_COMPRESSED not in response:
         return
     body = response.body

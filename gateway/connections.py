@@ -106,7 +106,7 @@ def _unacknowledged(transport: asyncio.Transport) -> int:
 
 
 class Connection(Protocol):
-    """What is decided about: a connection of `gateway/protocol.py`."""
+    """A connection that is admitted or closed here; implemented in `gateway/protocol.py`."""
 
     since: float
     """When the part of a request that is awaited was first awaited."""
@@ -116,7 +116,7 @@ class Connection(Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Without a request."""
+        """Whether the connection has no request."""
 
     def drop(self, reason: Dropped) -> None: ...
 
@@ -125,20 +125,20 @@ Member = TypeVar("Member", bound=Connection)
 
 
 class Connections(Generic[Member]):
-    """Those of the process."""
+    """Open connections of the process."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.dropped: Counter[Dropped] = Counter()
-        """Since the log was told."""
+        """Connections closed since the last report to the log."""
         self._open: dict[Member, str | None] = {}
-        """Each with its address, None for a trusted proxy's."""
+        """Connections with their addresses: None if the address is a trusted proxy's."""
         self._of_address: Counter[str] = Counter()
         self._unused: deque[Member] = deque()
-        """Those that had no request when they were added, the oldest first; many are gone or have one by now."""
+        """Connections that had no request when they were added, oldest first. Many are gone or have had one by now."""
         self._idle: list[Member] = []
         self._is_crowded = False
-        """All had requests when they were last looked at."""
+        """All connections had requests when they were last checked."""
 
     def __len__(self) -> int:
         return len(self._open)

@@ -22,9 +22,9 @@ class Problem:
     code: str
     message: str
     internal: bool = False
-    """The cause is ours and must be logged; the client learns its request id alone."""
+    """The cause is ours and must be logged; the client learns only its request id."""
     details: dict[str, Any] = field(default_factory=dict)
-    """What stands in the extensions besides the code."""
+    """Members of the extensions besides the code."""
 
 
 class RequestError(Exception):

@@ -12,14 +12,14 @@ from gateway.settings import Settings
 log = structlog.get_logger()
 
 OWN_FILES: Final = 100
-"""Of the process, besides connections of clients and of the database."""
+"""Number of files of the process, besides connections of clients and of the database."""
 FILES_PER_DATABASE_CONNECTION: Final = 4
 """SQLite opens the database, its log and its index."""
 MIN_CONNECTIONS: Final = 10
 
 
 def _raised_limit() -> int:
-    """The soft limit, which is often 1,024, becomes the hard one."""
+    """Raises the soft limit, which is often 1,024, to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard

@@ -1,4 +1,4 @@
-"""What a client asks for, checked for its shape alone."""
+"""A client's GraphQL request, checked only for its shape."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _check_document(query: object, document_id: object, query_hash: str | None) 
 
 
 def _query_hash(extensions: dict[str, Any]) -> str | None:
-    """Of Apollo's `persistedQuery`. Raises RequestError."""
+    """Returns the hash of Apollo's `persistedQuery`, if it is given. Raises RequestError."""
     persisted = extensions.get("persistedQuery")
     if persisted is None:
         return None

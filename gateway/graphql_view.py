@@ -94,20 +94,20 @@ def _check_method(request: web.Request, kind: OperationType) -> None:
 
 @lru_cache(maxsize=256)
 def _event_stream_weights(accept: str) -> tuple[float, float]:
-    """Of events, where they are named, and of JSON of either type."""
+    """Returns the weights of events, if they are named, and of JSON of either type."""
     weights = accepted(accept)
     return weights.get(EVENTS, 0.0), max(weight_of(one, weights) for one in (JSON, GRAPHQL_JSON))
 
 
 def _is_streamed(request: web.Request, kind: OperationType | None) -> bool:
-    """Some clients accept events with every request: they get them for subscriptions alone, the rest as JSON."""
+    """Some clients accept events with every request: they get events only for subscriptions, the rest as JSON."""
     events, json = _event_stream_weights(_accept(request))
     wanted = events > json or (events > 0 and kind == OperationType.SUBSCRIPTION)
     return wanted and request.method != hdrs.METH_HEAD
 
 
 async def _principal(request: web.Request) -> Principal:
-    """By the key, or by the cookie where a browser asks for events."""
+    """Finds the principal by the key, or by the cookie if a browser asks for events."""
     has_key = hdrs.AUTHORIZATION in request.headers
     if not has_key and request.method == hdrs.METH_GET and _is_streamed(request, None):
         principal = await principal_of_session(request)

@@ -1,4 +1,4 @@
-"""What the worker does, job by job, and when: each job by itself, so that none waits for another."""
+"""The worker's jobs, and when they run. Each job runs by itself, so that none waits for another."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def _json(event: Any, **_options: Any) -> str:
 
 
 def _json_line(_logger: Any, method: str, event: Any) -> bytes:
-    """What `before` and a JSON renderer make of it, in one step: each request has a line."""
+    """Does the work of `before` and a JSON renderer in one step: each request has a line."""
     if "exc_info" in event:
         structlog.processors.format_exc_info(_logger, method, event)
     now = format_time(datetime.now(UTC))
@@ -88,5 +88,5 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
-    # Its one warning repeats a header: the subprotocols of a client that is refused.
+    # The only warning of this logger repeats a header: the subprotocols of a client that is refused.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What a client says in `Accept` (RFC 9110, 12.5.1)."""
+"""Parses the `Accept` header of a client (RFC 9110, 12.5.1)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def takes_html(header: str) -> bool:
 
 
 def weight_of(media_type: str, weights: Mapping[str, float]) -> float:
-    """By the range that names it most closely; 0 where none does."""
+    """Returns the weight of the range that names the type most closely, or 0 if no range does."""
     kind, _, _ = media_type.partition("/")
     return next((weights[one] for one in (media_type, f"{kind}/*", "*/*") if one in weights), 0.0)

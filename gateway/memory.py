@@ -1,4 +1,4 @@
-"""What stands in memory when serving begins, arranged for it."""
+"""Prepares the memory of the process when serving begins."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ FREE_BYTES: Final = 16 * 1024 * 1024
 
 
 def settle() -> None:
-    """What stands now (the schema above all) stays: looking through it again for garbage would cost more than the
-    garbage. Requests leave hardly any cycles, so the oldest generation is looked through seldom. The young ones are
-    kept small: each subscriber comes with 150 objects, and while a generation is looked through nobody is answered.
+    """Keeps all objects that exist now (the schema above all): searching them again for garbage would cost more than
+    the garbage. Requests leave hardly any cycles, so the oldest generation is rarely searched. The young generations
+    are kept small: each subscriber has 150 objects, and no request is answered while a generation is searched.
     """
     gc.collect()
     gc.freeze()
@@ -38,7 +38,7 @@ class FreedMemory:
 
     def __init__(self) -> None:
         self._kept_bytes = 0
-        """Free after the last time: addresses without memory behind them."""
+        """Free bytes after the last call: addresses without memory behind them."""
         self._c: Any = ctypes.CDLL(None)
         self._is_glibc = hasattr(self._c, "mallinfo2") and hasattr(self._c, "malloc_trim")
         if self._is_glibc:
@@ -49,7 +49,7 @@ class FreedMemory:
         return int(self._c.mallinfo2().fordblks)
 
     def give_back(self) -> bool:
-        """Whether there was enough to look for."""
+        """Gives memory back, and returns whether there was enough of it."""
         if not self._is_glibc:
             return False
         free_bytes = self._free_bytes()

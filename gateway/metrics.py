@@ -33,7 +33,7 @@ BACKLOG_SECONDS: Final = 60.0
 
 
 class StripeEventGauges:
-    """Of the process that reads them from the database: each tells of all events."""
+    """Gauges of Stripe events, which each process reads from the database. Each process tells of all events."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._waiting = Gauge(
@@ -85,7 +85,7 @@ class BacklogGauges:
 
 
 class VerificationGauges:
-    """Of the worker: how the newest runs of verification went, as they are kept in the database."""
+    """Gauges of the worker: how the newest runs of verification went, as the database keeps them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._accounts = Gauge(
@@ -173,7 +173,7 @@ class Metrics:
             registry=self.registry,
         )
         self.events = {name: Tally(events.labels(name), delay, _DELAY_SECONDS) for name in ("websocket", "sse")}
-        """By transport."""
+        """Tallies of events by transport."""
         self.replays = Counter(
             "billing_stream_replays", "Number of subscriptions resumed from a cursor", registry=self.registry
         )
@@ -193,7 +193,7 @@ class Metrics:
         )
 
     def hand_on(self) -> None:
-        """What was gathered since it was last done."""
+        """Hands on what was gathered since the last call."""
         self.requests.hand_on()
         for tally in self.events.values():
             tally.hand_on()

@@ -27,16 +27,16 @@ from schema.costs import WEIGHTS, document_points
 MAX_MESSAGE: Final = 500
 
 _SUGGESTION: Final = re.compile(r" Did you mean [^?]*\?")
-"""What graphql-core adds to errors in variables, which it makes when an operation runs."""
+"""Text that graphql-core adds to errors in variables, which it makes when an operation runs."""
 
 
 class Refused(Exception):
-    """Nothing was executed: the document, the name of the operation or its variables will not do."""
+    """The operation was not executed: the document, the operation name or the variables were refused."""
 
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__()
         self.errors = errors
-        """As they go over the wire."""
+        """Errors as they are sent to the client."""
 
 
 def _formatted(error: GraphQLError, problem: Problem) -> dict[str, Any]:
@@ -67,12 +67,12 @@ def _problem(services: Services, error: GraphQLError, code: str) -> Problem:
     if cause is None:
         return Problem(code, _message(services, error))
     found = problem_of(cause)
-    # A value's own refusal, wrapped: graphql-core's message names the variable or argument that it was given for.
+    # A refusal of a value, wrapped: graphql-core's message names the variable or argument that has the value.
     return found if error.path is not None or found.internal else Problem(found.code, _message(services, error))
 
 
 def formatted_errors(services: Services, errors: list[GraphQLError], code: str) -> list[dict[str, Any]]:
-    """As they go over the wire; counted, and logged where they are ours."""
+    """Returns the errors as they are sent to the client. Counts them, and logs internal ones."""
     formatted = []
     for error in errors:
         problem = _problem(services, error, code)
@@ -84,7 +84,7 @@ def formatted_errors(services: Services, errors: list[GraphQLError], code: str) 
 
 
 def errors_of(services: Services, error: Exception) -> list[dict[str, Any]]:
-    """As `formatted_errors`, of what was raised outside an execution."""
+    """Does the same as `formatted_errors` for an error that was raised outside an execution."""
     problem = problem_of(error)
     report(problem, error)
     count_error(services.metrics, problem.code)
@@ -180,7 +180,7 @@ async def _executed(
 class Answer(NamedTuple):
     body: dict[str, Any]
     balance: Balance
-    """What the key may still spend."""
+    """Points that the key may still spend."""
 
 
 async def run_operation(

@@ -47,7 +47,7 @@ _SAFETY: Final = MappingProxyType(
     {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin"}
 )
 
-# Not the machine's own table, which differs from one to the next: a script of another type is not run.
+# Not the machine's own table, which differs between machines: browsers do not run a script of another type.
 _CONTENT_TYPES: Final = MappingProxyType(
     {
         ".css": "text/css; charset=utf-8",
@@ -58,13 +58,13 @@ _CONTENT_TYPES: Final = MappingProxyType(
     }
 )
 
-# The smaller first.
+# The coding with the smaller files comes first.
 _SUFFIXES: Final = MappingProxyType({"br": ".br", "gzip": ".gz"})
 
 _HASHED: Final = re.compile(r"[\w.-]+-(?:[0-9A-Z]{8}|[0-9a-z]{8})\.\w+", re.ASCII)
 
 _KEPT_BYTES: Final = 65_536
-"""Of a file, compressed: larger ones are the editor's."""
+"""Maximum size of a file that is kept in memory. Compressed, only files of the editor are larger."""
 
 _ABSENT: Final = b"""<!doctype html>
 <html lang="en">
@@ -112,7 +112,7 @@ class PageFolder:
             for coding, suffix in _SUFFIXES.items()
             if name + suffix in paths
         }
-        # A thread to read a file may have to wait for its turn longer than the file takes: those of a page are kept.
+        # Reading a file in a thread may wait longer for the thread than for the file: the files of a page are kept.
         self._kept = {
             path: path.read_bytes() for path in paths.values() if path.is_file() and path.stat().st_size <= _KEPT_BYTES
         }

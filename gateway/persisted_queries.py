@@ -14,14 +14,14 @@ NOT_FOUND: Final = "PERSISTED_QUERY_NOT_FOUND"
 NOT_SUPPORTED: Final = "PERSISTED_QUERY_NOT_SUPPORTED"
 
 _OVERHEAD_BYTES: Final = 400
-"""Of an entry, besides its text: measured."""
+"""Measured size of an entry, besides its text."""
 
 
 class PersistedQueries:
     """Automatic persisted queries by the protocol of Apollo's clients, in the memory of this process.
 
-    Whoever registers a text gives its own digest with it, so one client can't put a text under another's name; at most
-    it pushes texts out, and their clients send them again.
+    A client registers a text with the digest of this text, so it can't put a text under another's name. At most it
+    pushes texts out, and their clients send them again.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -91,7 +91,7 @@ class DocumentTexts:
         if self._trusted_only:
             raise RequestError("FORBIDDEN", "only trusted documents are allowed: this hash is not in the manifest")
         if not self._persisted.are_on:
-            # Clients of Apollo's that do not know the codes look for these very words.
+            # Apollo's clients that do not know the codes look for exactly these words.
             raise RequestError(NOT_SUPPORTED, "PersistedQueryNotSupported")
         text = self._persisted.get(digest)
         if text is None:

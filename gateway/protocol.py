@@ -1,7 +1,7 @@
-"""What is answered beside the application: bytes that are no HTTP, and requests that aiohttp refuses by itself.
+"""Answers outside the application: to bytes that are not HTTP, and to requests that aiohttp refuses by itself.
 
-aiohttp would answer them as plain text and log a traceback, and both repeat the bytes in question: a header that is
-too long, or has a character that none may have, can be the one with the key.
+aiohttp would answer them as plain text and log a traceback. Both repeat the bytes in question: a header that is too
+long, or has a character that is not allowed, can be the header with the key.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Connection(web.RequestHandler):
             self._pipe.abort()
 
     def check(self, now: float) -> None:
-        """Ends what takes too long."""
+        """Closes the connection if it takes too long."""
         limits = self._connections.limits
         if self._pipe is None:
             return
@@ -165,7 +165,7 @@ class Connection(web.RequestHandler):
         part = (self._awaited(), self._request_count)
         if part != self._part or (part[0] == "body" and self._reading_paused):
             self._part, self._bytes_before = part, self._bytes
-            # A new connection is late from its beginning.
+            # The time of a new connection counts from its beginning.
             self.since = now if self._request_count or part[0] != "header" else self.since
         seconds = now - self.since
         if part[0] == "header" and seconds >= limits.header_seconds:
@@ -231,7 +231,7 @@ class Connection(web.RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **options: Any) -> None:
-        # A body that breaks off, is too slow or cannot be decoded is noticed again when what is left of it is skipped.
+        # A body that breaks off, is too slow or cannot be decoded fails again when the rest of it is skipped.
         error = options.get("exc_info")
         if isinstance(error, web.RequestPayloadError | HttpProcessingError):
             forget_frames(error)
@@ -272,12 +272,12 @@ class _Server(web.Server):
         await super().shutdown(timeout)
         self._opened.report()
         for connection in self._opened.open():
-            # Closed, but with something left that its client does not read.
+            # The connection is closed, but its client does not read the rest.
             connection.abandon()
 
     def pre_shutdown(self) -> None:
-        # A connection that is closing hears nothing any more, not even that its client closes a WebSocket too:
-        # streams are left alone until they have ended (gateway/streams/live.py).
+        # A closing connection receives nothing any more, not even that its client closes a WebSocket too:
+        # connections of streams are not closed until the streams have ended (gateway/streams/live.py).
         for connection in self.connections:
             if not isinstance(connection, Connection) or connection.left is None:
                 connection.close()
@@ -317,7 +317,7 @@ class Runner(web.AppRunner):
                 begin(request)
                 return _refused(services, problem_of(error), method=request.method, path=request.path)
             except web.HTTPException as error:
-                # Raised before the application's middleware: an `Expect` that nobody knows.
+                # Raised before the application's middleware: an unknown `Expect`.
                 begin(request)
                 return _refused(services, http_problem(error), method=request.method, path=request.path)
 
@@ -330,6 +330,6 @@ class Runner(web.AppRunner):
             # `Connection.check` closes earlier. Not 0: aiohttp takes that for no pause at all.
             keepalive_timeout=limits.idle_seconds + AIOHTTP_LATER_SECONDS,
             lingering_time=LINGER_SECONDS,
-            # By itself aiohttp puts the heartbeats of WebSockets off to the next whole second: thousands at once.
+            # The default of aiohttp delays heartbeats of WebSockets to the next whole second: thousands at once.
             timeout_ceil_threshold=math.inf,
         )

@@ -18,7 +18,7 @@ class Rate(NamedTuple):
 
 
 class Balance(NamedTuple):
-    """What a key may still spend."""
+    """Points that a key may still spend."""
 
     rate: Rate
     remaining: float

@@ -1,4 +1,4 @@
-"""What `/readyz` says: whether the database can be read, and whether it can be written, apart."""
+"""Answers `/readyz`: whether the database can be read and, separately, whether it can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns of subscriptions that are sent past rows: one after the other, so that nobody waits for thousands of rows."""
+"""Turns of subscriptions that are sent past rows: one after the other, so that none waits for thousands of rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from gateway.errors import RequestError
 
 BUDGET_SECONDS: Final = 0.002
-"""Of past rows, before all others have their turn."""
+"""Time that past rows may take before all others have their turn."""
 
 
 class ReplayTurns:
@@ -28,7 +28,7 @@ class ReplayTurns:
 
     @contextlib.asynccontextmanager
     async def turn(self, key_id: int) -> AsyncIterator[None]:
-        """Raises RequestError where too many wait."""
+        """Waits for a turn. Raises RequestError if too many wait."""
         await self._take(key_id)
         try:
             await self._rest()

@@ -1,4 +1,4 @@
-"""What is noted of a request while it is answered, for its line in the log and its count in the metrics."""
+"""Notes about a request while it is answered, for its line in the log and its count in the metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def begin_notes() -> None:
 
 
 def count_error(metrics: Metrics, code: str) -> None:
-    """Of each error that goes to a client, in whatever answer."""
+    """Counts an error that is sent to a client, in any kind of answer."""
     metrics.errors.labels(code).inc()
     codes = _codes.get()
     if codes is not None:

@@ -1,4 +1,4 @@
-"""What every request goes through: an id, one error shape, a log line, metrics, and its key."""
+"""Handling that all requests share: an id, one error shape, a log line, metrics, and the key."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 NAME: Final = "billing-gateway"
-"""What the `Server` header says: no versions, which would tell what the server can be attacked with."""
+"""Value of the `Server` header. It has no versions, which would tell what the server can be attacked with."""
 
 KEY_PREFIX: Final = web.RequestKey("key_prefix", str)
 RATE: Final = web.RequestKey("rate", Balance)
-"""What the key may still spend, for the headers of the answer."""
+"""Points that the key may still spend, for the headers of the answer."""
 ACCOUNT: Final = web.RequestKey[int | None]("account", int)
 """The account of the key, if it has one."""
 OPERATION: Final = web.RequestKey[str | None]("operation", str)
@@ -75,12 +75,12 @@ def rate_headers(request: web.Request) -> dict[str, str]:
 
 
 def own_headers() -> dict[str, str]:
-    """Those of every answer. Not by a signal of aiohttp's: each request would wait for two coroutines more."""
+    """Headers of every answer. A signal of aiohttp is not used: each request would wait for two more coroutines."""
     return {hdrs.SERVER: NAME, REQUEST_ID: request_id.get(), "X-Content-Type-Options": "nosniff"}
 
 
 async def authenticate(request: web.Request, header: str | None = None) -> Principal:
-    """By the request's `Authorization`, or by what else was sent in its place. Raises Unauthenticated."""
+    """Finds the principal by the request's `Authorization`, or by the given header instead. Raises Unauthenticated."""
     if header is None:
         header = request.headers.get(hdrs.AUTHORIZATION)
     if header is None:
@@ -105,7 +105,7 @@ def admit(request: web.Request, principal: Principal) -> Principal:
 
 
 def check_headers(request: web.Request) -> None:
-    """Raises RequestError. Which of two keys counts, a proxy may see otherwise."""
+    """Raises RequestError if two keys are given: a proxy may use another of them than the gateway."""
     if len(request.headers.getall(hdrs.AUTHORIZATION, ())) > 1:
         raise RequestError("BAD_USER_INPUT", "the Authorization header must be given at most once")
 
@@ -140,7 +140,7 @@ def forget_frames(error: BaseException) -> None:
 
 async def read_body(request: web.Request) -> bytes:
     """Raises RequestError for a body that is coded otherwise than it says or comes too slowly, and ClientLeft."""
-    # aiohttp decodes these alone, and takes a body of any other coding as it is.
+    # aiohttp decodes only these, and takes a body of any other coding as it is.
     coding = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).strip().lower()
     if coding not in _CODINGS:
         raise RequestError(
@@ -161,7 +161,7 @@ async def read_body(request: web.Request) -> bytes:
 
 
 async def read_anonymous_body(request: web.Request, max_bytes: int) -> bytes:
-    """Of a client without a key. Raises RequestError, ClientLeft, and web.HTTPRequestEntityTooLarge."""
+    """Reads the body of a client without a key. Raises RequestError, ClientLeft, and web.HTTPRequestEntityTooLarge."""
     services = request.app[SERVICES]
     if (request.content_length or 0) > max_bytes:
         raise web.HTTPRequestEntityTooLarge(max_bytes, request.content_length or 0)
@@ -173,7 +173,7 @@ async def read_anonymous_body(request: web.Request, max_bytes: int) -> bytes:
                 return await read_body(request)
         except TimeoutError:
             late = BodyTooSlow(seconds, services.settings.min_bytes_per_second)
-            # Else aiohttp would wait for the rest.
+            # Without this, aiohttp would wait for the rest.
             request._payload.set_exception(late)  # noqa: SLF001
             raise RequestError("REQUEST_TIMEOUT", str(late)) from None
 
@@ -208,7 +208,7 @@ def http_problem(error: web.HTTPException) -> Problem:
 
 
 def report(problem: Problem, error: BaseException) -> None:
-    """Logs what is ours to mend, with its cause; the cause goes nowhere else. What is away says so in one line: where
+    """Logs an internal error with its cause; the cause goes nowhere else. A service that is away gets one line: where
     in the program it was missed tells nothing."""
     if problem.internal and problem.code == "UNAVAILABLE":
         log.warning("request failed", code=problem.code, reason=str(error))
@@ -226,7 +226,7 @@ async def _address_without_slash(request: web.Request) -> URL | None:
 
 
 async def _answer_instead(request: web.Request, error: web.HTTPException) -> web.Response | None:
-    """What aiohttp or a handler signals by an exception and is no error: a redirect, or a page for a browser."""
+    """Answers exceptions of aiohttp or a handler that are not errors: with a redirect, or a page for a browser."""
     location = error.headers.get(hdrs.LOCATION)
     if location is not None:
         return web.Response(status=error.status, headers={hdrs.LOCATION: location})
@@ -286,7 +286,7 @@ class _Answering:
         self._metrics.requests.begin()
 
     def end(self, status: int) -> None:
-        # The request has this too: let go of it, so that both go now, not when garbage is next looked for.
+        # The request refers to this object too: drop it, so that both are freed now, not by the garbage collector.
         request, self._request = self._request, None
         if request is None:
             return

@@ -1,4 +1,4 @@
-"""Whose page a browser's request comes from: WebSockets and cookies are not kept to their own origin by browsers."""
+"""Checks which page a request comes from: browsers do not keep WebSockets and cookies to their own origin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.origins import PORTS, parse_origin
 
 
 def _is_own(origin: tuple[str, str, int], request: web.Request) -> bool:
-    """By host and port: a proxy that ends TLS leaves no trace of the scheme."""
+    """Compares host and port only: a proxy that ends TLS leaves no trace of the scheme."""
     scheme, host, port = origin
     try:
         own = urlsplit(f"//{request.host}")

@@ -165,7 +165,7 @@ class _Workers:
 
     def _replaced(self, ended: _Worker) -> _Worker:
         log.error("worker process ended: starting another", status=ended.process.returncode)
-        # Its gauges, such as the number of its subscribers, would be counted for ever.
+        # Without this, gauges of the ended process, such as its number of subscribers, would be counted for ever.
         mark_process_dead(ended.process.pid, self._metrics_dir)  # type: ignore[no-untyped-call]
         time.sleep(RESTART_SECONDS)
         return self._start().unawaited()

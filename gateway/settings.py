@@ -10,7 +10,7 @@ from gateway.networks import parse_networks
 from gateway.origins import parse_origin
 
 PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": False, "graphiql": False}
-"""What the production profile sets."""
+"""Values that the production profile sets."""
 
 
 def _listed(text: str | None) -> list[str]:

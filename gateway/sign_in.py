@@ -20,7 +20,7 @@ PATH: Final = "/console/sign-in"
 LIFETIME: Final = timedelta(hours=12)
 OWNER: Final = "console"
 MAX_BYTES: Final = 1_024
-"""Of a body: a code has less than a tenth of it."""
+"""Maximum size of a body: a code has less than a tenth of it."""
 
 
 async def sign_in(request: web.Request) -> web.Response:

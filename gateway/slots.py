@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Claim(NamedTuple):
-    """What an operation takes its slots of."""
+    """Key and account whose slots an operation takes, and whether the operation is heavy."""
 
     key: str
     account: int | None

@@ -14,7 +14,7 @@ from ledger.stripe.api import StripeApi
 
 CONNECT_SECONDS: Final = 10.0
 
-# It would send the machine's platform along, and keep a file in the home directory of whoever runs it.
+# Telemetry would send the machine's platform, and keep a file in the home directory of the user who runs it.
 stripe.enable_telemetry = False
 
 
@@ -25,7 +25,7 @@ class _Http(AIOHTTPClient):
         try:
             return await super().request_async(method, url, headers, post_data)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # The package minds these until the headers are there, but not while the body is read.
+            # The package handles these errors until the headers are there, but not while the body is read.
             self._handle_request_error(error)
 
 

@@ -64,11 +64,11 @@ class Tally(_Gathering):
         self._committed = 0.0
 
     def count(self, committed_at: datetime | None) -> None:
-        """Of a row that was committed then; None where there is no delay to speak of, as of a row from before."""
+        """Counts an event whose row was committed then; None if no delay is to be counted, such as for a past row."""
         self._written += 1
         if committed_at is not None:
             if committed_at is not self._committed_at:
-                # Often one and the same for thousands of subscribers.
+                # The time is often the same object for thousands of subscribers.
                 self._committed_at, self._committed = committed_at, committed_at.timestamp()
             delay = time() - self._committed
             self._delays[bisect_left(self._bounds, delay)] += 1
@@ -83,7 +83,7 @@ class Tally(_Gathering):
 
 
 class _Durations:
-    """Of the requests of one route."""
+    """Durations of the requests of one route."""
 
     def __init__(self) -> None:
         self.total = 0.0
@@ -101,7 +101,7 @@ class RequestTally(_Gathering):
     """
 
     def __init__(self, requests: Counter, seconds: BulkHistogram, running: Gauge) -> None:
-        """Of the labels route, method, status and code; of the label route; of none."""
+        """Labels of `requests`: route, method, status and code; of `seconds`: route; `running` has none."""
         super().__init__()
         self._requests = requests
         self._seconds = seconds
@@ -115,13 +115,13 @@ class RequestTally(_Gathering):
         self._begin()
 
     def end(self, route: str, method: str, status: int, seconds: float, code: str = "") -> None:
-        """What began. `code` is that of the first error in the answer."""
+        """Counts the end of a request that began. `code` is that of the first error in the answer."""
         self._running -= 1
         self._durations[route].add(seconds)
         self.count(route, method, status, code)
 
     def count(self, route: str, method: str, status: int, code: str = "") -> None:
-        """One that is answered as soon as it is there."""
+        """Counts a request that is answered as soon as it is there."""
         self._answered[route, method, status, code] += 1
         self._begin()
 

@@ -14,7 +14,7 @@ from execution.documents import DocumentRefused, Documents
 MAX_MANIFEST_BYTES: Final = 64 * 1_048_576
 
 APOLLO: Final = "apollo-persisted-query-manifest"
-"""What Apollo's tool writes into `format`."""
+"""Value that Apollo's tool writes into `format`."""
 
 
 class ManifestWrong(ValueError):
@@ -57,7 +57,7 @@ def check_valid(manifest: Mapping[str, str], documents: Documents, path: Path) -
 
 
 def _entries(given: Any, path: Path) -> Iterator[tuple[str, str]]:
-    """Of an object from digest to text, or of Apollo's list of operations."""
+    """Yields digests and texts of an object from digest to text, or of Apollo's list of operations."""
     operations = given.get("operations") if isinstance(given, dict) and given.get("format") == APOLLO else None
     if isinstance(operations, list):
         found: Any = [(one.get("id"), one.get("body")) for one in operations if isinstance(one, dict)]

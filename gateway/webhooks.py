@@ -1,4 +1,4 @@
-"""What other systems tell the gateway: Stripe's events."""
+"""Receives events of other systems: Stripe's."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from resolvers.reads.accounts import checked_search
 
 
 def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
-    """What `work` comes to on a database with the tables of this version."""
+    """Runs `work` on a database with the tables of this version, and returns its result."""
 
     async def run() -> Any:
         database = open_database(settings)
@@ -36,7 +36,7 @@ def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]
 
 
 def command_line() -> Actor:
-    """Who runs the command, as the audit list has it."""
+    """Returns the user who runs the command, as the audit list shows it."""
     try:
         owner = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -88,7 +88,7 @@ def prepared(data_dir: Path) -> tuple[Path, Demo]:
     unfinished = data_dir / "billing.db.unfinished"
     demo = asyncio.run(_fill(unfinished))
     unfinished.rename(path)
-    # The demo's keys alone are kept in the clear, for the next start; real ones are shown once.
+    # Only the demo's keys are kept in the clear, for the next start; real ones are shown once.
     _write_private(notes, orjson.dumps(asdict(demo)))
     return path, demo
 
@@ -153,7 +153,7 @@ def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
     codes = asyncio.run(_sign_in_codes(settings.database_url, made.keys))
 
     def started(address: str) -> None:
-        # After the #: a browser sends that to nobody, so the code is in no log.
+        # The code follows the #: browsers do not send that part, so the code is in no log.
         links = {name: f"{address}/console/#code={code}" for name, code in codes.items()}
         line = {"url": address, "accounts": made.accounts, "keys": made.keys, "console": links}
         click.echo(orjson.dumps(line).decode() if as_json else _introduction(address, made, links))

@@ -143,7 +143,7 @@ def _refusals_file(name: str | None, sources: Sequence[Source], stack: ExitStack
 
 
 def _is_file(stream: BinaryIO, path: Path) -> bool:
-    """By whatever name, and standard input that comes from it too."""
+    """Whether the stream reads this file, under any name or as standard input."""
     try:
         return stat.S_ISREG(path.stat().st_mode) and os.path.samestat(os.fstat(stream.fileno()), path.stat())
     except io.UnsupportedOperation:
@@ -276,7 +276,7 @@ def import_usage(
         )
         before = signal.signal(signal.SIGTERM, _interrupt)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            # So a shell starts what runs in its background; SIGTERM has to end that too.
+            # A shell starts background jobs with SIGINT ignored; SIGTERM has to end them too.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             asyncio.run(_run(database, importer, sources))

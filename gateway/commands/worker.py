@@ -87,7 +87,7 @@ async def _run(settings: Settings) -> None:
             log.info("stopping", within_seconds=settings.shutdown_seconds)
             await asyncio.wait([working], timeout=settings.shutdown_seconds)
         if not working.done():
-            # Whatever runs for longer is undone, and done again by the next worker.
+            # A job that runs longer is rolled back, and the next worker does it again.
             working.cancel()
             await asyncio.wait([working])
         if not working.cancelled():

@@ -13,7 +13,7 @@ class Column:
     description: str
     schema: Mapping[str, Any]
     free_text: bool = False
-    """Whoever writes the row chooses the text, which a spreadsheet could take for a formula."""
+    """The author of the row chooses the text, which a spreadsheet could take for a formula."""
 
 
 AMOUNT: Final[Mapping[str, Any]] = {

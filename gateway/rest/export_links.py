@@ -29,7 +29,7 @@ MAX_ADDRESS: Final = 8_000
 _EXPORTS: Final[Mapping[str, Callable[[QueryContext, MultiMapping[str]], Awaitable[Any]]]] = MappingProxyType(
     {transactions.EXPORT_PATH: transactions.asked, usage.EXPORT_PATH: usage.asked}
 )
-"""What reads the parameters of each export, and refuses those that it would refuse."""
+"""Functions that read the parameters of each export, and refuse those that the export would refuse."""
 
 
 def _parsed(address: str) -> tuple[str, str]:

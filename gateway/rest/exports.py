@@ -25,7 +25,7 @@ STEP_ROWS: Final = 1_000
 STEPS_AT_ONCE: Final = 3
 """One that is sent, and those that are read meanwhile, on a connection each."""
 
-# struct linger { on, seconds }: what was not sent yet is dropped, and the peer is told so.
+# struct linger { on, seconds }: data that was not sent yet is dropped, and the peer is told so.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 Cells = list[object]
@@ -33,8 +33,8 @@ Cells = list[object]
 Steps = AsyncGenerator[asyncio.Task[Lines], None]
 """Reads that were begun, in the order of their rows."""
 
-# What makes a spreadsheet take a cell for a formula (OWASP, "CSV injection"), after any apostrophes that
-# were put there for this reason: so one apostrophe can always be taken off again.
+# Characters that make a spreadsheet take a cell for a formula (OWASP, "CSV injection"), after any apostrophes
+# that were added for this reason: so one apostrophe can always be removed again.
 _FORMULA: Final = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 
 
@@ -143,7 +143,7 @@ async def stream_csv(
                 await writer.write(text)
             await writer.end()
         except ClientLeft:
-            # Nobody is left to read an answer: it is for the log and the metrics.
+            # The client is gone: the answer is only for the log and the metrics.
             return web.Response(status=499)
         except BaseException:
             _break_off(request)

@@ -29,7 +29,7 @@ class Parameter:
     schema: Mapping[str, Any]
     """JSON Schema of the value; of one element where there may be many."""
     parse: Callable[[str, str], Any]
-    """From a value's text and the parameter's name; raises BadUserInput, naming the parameter."""
+    """Called with a value's text and the parameter's name. Raises BadUserInput, naming the parameter."""
     example: str
     many: bool = False
     """Given several times, or once with commas."""

@@ -199,7 +199,7 @@ async def _step(request: web.Request, account_id: int, row_filter: TransactionFi
 async def _steps(request: web.Request, account: AccountRow, row_filter: TransactionFilter) -> Steps:
     """The rows up to the head as it was at the start, oldest first."""
     head, position = account.head_seq, 0
-    # `seq` has no gaps: where all rows are wanted, it is known where a step ends before it was read.
+    # `seq` has no gaps: if all rows are wanted, the end of a step is known before the step is read.
     all_rows = row_filter == ALL_TRANSACTIONS
     stretch = STEP_ROWS if all_rows else head if row_filter.search is None else SEARCHED_ROWS
     while position < head:
@@ -213,7 +213,7 @@ async def _steps(request: web.Request, account: AccountRow, row_filter: Transact
 
 
 async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[AccountRow, TransactionFilter]:
-    """What an export with these parameters is of."""
+    """Returns the account and the filter of an export with these parameters."""
     given = read_parameters(query, EXPORT_PARAMETERS)
     row_filter = _row_filter(given)
     return await account_in(context, given), row_filter

@@ -113,7 +113,7 @@ async def _steps(request: web.Request, account_id: int, row_filter: UsageFilter,
 
 
 async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[AccountRow, UsageFilter]:
-    """What an export with these parameters is of."""
+    """Returns the account and the filter of an export with these parameters."""
     given = read_parameters(query, EXPORT_PARAMETERS)
     row_filter = _row_filter(given)
     return await account_in(context, given), row_filter

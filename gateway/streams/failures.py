@@ -14,7 +14,7 @@ KEY_ENDED: Final = Unauthenticated("the API key has expired or was revoked")
 
 
 def errors_of(services: Services, error: Exception) -> list[dict[str, Any]]:
-    """As they go over the wire; what is ours is logged with its cause."""
+    """Returns the errors as they are sent to the client; internal ones are logged with their cause."""
     if isinstance(error, Refused | Ended):
         return error.errors
     return operations.errors_of(services, error)

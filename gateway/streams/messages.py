@@ -132,7 +132,7 @@ def exists(name: str) -> str:
 _TEXT: Final = 0x81
 _TEXT_OF_2_BYTES: Final = bytes((_TEXT, 126))
 _TEXT_OF_8_BYTES: Final = bytes((_TEXT, 127))
-"""By how many bytes say the message's length."""
+"""First bytes of a text frame, by the number of bytes that hold the message's length."""
 
 ACK: Final = b'{"type":"connection_ack"}'
 
@@ -148,7 +148,7 @@ def pong(payload: dict[str, Any] | None) -> bytes:
 
 
 def next_prefix(name: str) -> bytes:
-    """What stands before the payload of each `next` of an operation; `}` stands after it."""
+    """Returns the text before the payload of each `next` of an operation; `}` follows the payload."""
     return b'{"id":' + orjson.dumps(name) + b',"type":"next","payload":'
 
 

@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 class Record:
-    """What is counted of one stream while it lasts, and logged of it at its end."""
+    """Counts one stream while it lasts, and logs it at its end."""
 
     __slots__ = ("_count", "_operation", "_principal", "_sent", "_started", "_subscribers", "_transport")
 
@@ -28,7 +28,7 @@ class Record:
         self._subscribers.inc()
 
     def sent(self, committed_at: datetime | None) -> None:
-        """To be told when an event is written, and when its row was committed if it is live."""
+        """Counts an event that was written; `committed_at` is when its row was committed, if the event is live."""
         self._sent += 1
         self._count(committed_at)
 

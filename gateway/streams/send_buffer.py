@@ -27,16 +27,16 @@ def done_now(write: Coroutine[Any, Any, None]) -> None:
 
 
 def _notice(task: asyncio.Task[None]) -> None:
-    """Whoever waited may have been cancelled: then nobody else asks how it ended."""
+    """Retrieves the error of the task: if the waiting writer was cancelled, no other code does."""
     if not task.cancelled():
         task.exception()
 
 
 class SendBuffer:
-    """Says when a connection takes more: whoever waits before each write never waits within one.
+    """Says when a connection takes more: a writer that waits before each write never waits within one.
 
     aiohttp waits within writes, all writers of a connection for one future: to cancel one of them there is to cancel
-    the others too. So its own waiting is turned off, and what is waited for here is shielded.
+    the others too. So aiohttp's own waiting is turned off, and the wait here is shielded.
     """
 
     __slots__ = ("_draining", "_loop", "_protocol", "_writer", "written_at")
@@ -87,7 +87,7 @@ class SendBuffer:
                 write(event)
 
     async def write(self, chunk: bytes) -> None:
-        """To the body of a response, when it is ready. Raises ClientLeft."""
+        """Writes to the body of a response, when the connection is ready. Raises ClientLeft."""
         await self.ready()
         self.write_now(chunk)
 
@@ -97,14 +97,14 @@ class SendBuffer:
         done_now(self._writer.write(chunk, drain=False))
 
     def write_through(self, frame: bytes) -> None:
-        """To the connection, past what aiohttp makes of a body. Raises ClientLeft."""
+        """Writes to the connection, past aiohttp's writer of bodies. Raises ClientLeft."""
         transport = self._protocol.transport
         if transport is None or transport.is_closing():
             raise ClientLeft
         transport.write(frame)
 
     def drop_rest(self) -> None:
-        """At the end: what the client has not taken by now would keep the connection open."""
+        """Drops, at the end, the data that the client has not taken: it would keep the connection open."""
         transport = self._protocol.transport
         if transport is not None and transport.get_write_buffer_size():
             transport.abort()

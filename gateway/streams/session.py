@@ -34,7 +34,7 @@ def _check_page(request: web.Request) -> None:
 
 
 def _is_https(request: web.Request) -> bool:
-    """Of what the browser sees: a proxy may end TLS, and who claims so falsely spoils a cookie of its own."""
+    """Whether the browser sees HTTPS: a proxy may end TLS. A client that falsely claims it spoils its own cookie."""
     proto = request.headers.get("X-Forwarded-Proto", request.scheme).partition(",")[0].strip().lower()
     return proto == "https" or request.headers.get(hdrs.ORIGIN, "").startswith("https://")
 

@@ -1,4 +1,4 @@
-"""Where the transports get their events from: the composition root says."""
+"""Source of the transports' events, which the composition root sets."""
 
 from __future__ import annotations
 

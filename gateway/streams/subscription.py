@@ -1,4 +1,4 @@
-"""What a stream is made of, whichever transport carries it: the events that answer one operation."""
+"""Streams of the events that answer one operation, for all transports."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Event:
     payload: bytes
     """The JSON of one execution result, shared by all who asked for the same."""
     committed_at: datetime | None
-    """When the row was committed, of live events alone."""
+    """When the row was committed; only for live events."""
 
 
 Sink = Callable[[Event], bool]
@@ -55,7 +55,7 @@ class Ended(Exception):
     def __init__(self, errors: list[dict[str, Any]]) -> None:
         super().__init__()
         self.errors = errors
-        """As they go over the wire."""
+        """Errors as they are sent to the client."""
 
 
 class EventStream(Protocol):
@@ -106,7 +106,7 @@ class Subscription:
                     made = context.run(self._begin, source.event_of(change), change.made)
                 return isinstance(made, Event) and sink(made)
             except Exception:  # noqa: BLE001
-                # It fails again in the task that waits for the event, which can tell of it.
+                # The error is raised again in the task that waits for the event, which can report it.
                 return False
 
         source.attach(take)
@@ -145,7 +145,7 @@ class Subscription:
         """The event, for all who ask the same of the row, or a task that makes it where something has to be read."""
         made = begin(self._printed(event))
         if isinstance(made, Begun):
-            # Whoever of them leaves meanwhile, the others still wait for it.
+            # If one subscriber leaves meanwhile, the others still wait for the event.
             made = asyncio.ensure_future(made)
             made.add_done_callback(lambda task: _keep(shared, self._kind, task))
         shared[self._kind] = made
@@ -164,7 +164,7 @@ class Subscription:
 
 
 def _keep(shared: dict[Any, Any], kind: object, task: asyncio.Task[Event]) -> None:
-    """The event takes the place of the task; one that failed is made anew by whoever comes next."""
+    """Replaces the task by its event. After a failure, the next subscriber makes the event anew."""
     if task.cancelled() or task.exception() is not None:
         shared.pop(kind, None)
     else:
@@ -178,7 +178,7 @@ class _Once:
         self._events = iter((Event(None, payload, None),))
 
     def attach(self, sink: Sink) -> None:
-        """It is there already."""
+        """Does nothing: the event is there already."""
 
     def __aiter__(self) -> Self:
         return self

@@ -63,7 +63,7 @@ async def serve_socket(request: web.Request) -> web.StreamResponse:
         max_msg_size=settings.max_body_bytes,
         timeout=CLOSE_SECONDS,
         compress=False,
-        # aiohttp would answer pings, and wait for clients that take nothing, between two readings: see Outlet.
+        # aiohttp would answer pings, and wait for clients that take nothing, between two readings: see SendBuffer.
         autoping=False,
         writer_limit=sys.maxsize,
     )
@@ -192,7 +192,7 @@ class _Socket:
             with suppress(ClientLeft):
                 await self._send(messages.error(message.id, errors))
         finally:
-            # Nothing was waited for since the last message: the id is free as soon as the client knows.
+            # There was no wait since the last message: the id is free as soon as the client knows.
             if self._running.get(message.id) is asyncio.current_task():
                 del self._running[message.id]
             record.end(self._cancel_scope.ending or reason)
@@ -202,7 +202,7 @@ class _Socket:
         stream = await self._request.app[ANSWERS](self._services, principal, message.given, None)
 
         def write(event: Event) -> None:
-            # As `_send_now`, in a third of its time: thousands of sockets may be handed the same event.
+            # Does the same as `_send_now` in a third of the time: thousands of sockets may get the same event.
             send_buffer.write_through(messages.text_frame(prefix + event.payload + b"}"))
             record.sent(event.committed_at)
 

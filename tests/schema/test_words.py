@@ -48,8 +48,7 @@ def test_descriptions_start_with_a_capital_and_name_their_subject(source: str) -
 
 ROOT: Final = Path(__file__).parents[2]
 TEST_FOLDERS: Final = ("access", "ledger", "db", "execution", "resolvers", "schema")
-FOLDERS: Final = (*TEST_FOLDERS, "demo")
-NAMED_FOLDERS: Final = (*FOLDERS, "gateway")
+FOLDERS: Final = (*TEST_FOLDERS, "gateway", "demo")
 
 REFUSED_START: Final = re.compile(
     r"\W*(As|By|From|However|Its?|Nobody|Of|That|Theirs?|They|Those|What|Where|Who(ever|m|se)?)\b"
@@ -139,7 +138,7 @@ def test_names_of_tests_start_with_their_subject() -> None:
 def test_identifiers_avoid_the_old_names_of_the_glossary() -> None:
     found = [
         f"{path}:{line}: {name}"
-        for path, module in _modules(NAMED_FOLDERS)
+        for path, module in _modules(FOLDERS)
         for line, name in _identifiers(module)
         if _is_old(name)
     ]
