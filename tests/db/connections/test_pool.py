@@ -20,8 +20,8 @@ PATIENCE_SECONDS: Final = 0.3
 
 
 @asynccontextmanager
-async def pool_of(size: int, url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseOptions(url, pool_size=size, lock_timeout_seconds=PATIENCE_SECONDS))
+async def pool_of(size: int, url: str, wait_seconds: float = PATIENCE_SECONDS) -> AsyncIterator[Database]:
+    database = Database(DatabaseOptions(url, pool_size=size, lock_timeout_seconds=wait_seconds))
     try:
         yield database
     finally:
@@ -34,7 +34,7 @@ async def _read(database: Database) -> None:
 
 @pytest.mark.parametrize("size", [1, 3])
 async def test_callers_take_turns_on_the_connections(database_url: str, size: int) -> None:
-    async with pool_of(size, database_url) as database:
+    async with pool_of(size, database_url, wait_seconds=30) as database:
         await asyncio.gather(*(_read(database) for _ in range(50)))
 
 
