@@ -74,7 +74,8 @@ class Variables:
                 self._schema, self._definitions, dict(given), max_errors=MAX_VARIABLE_ERRORS
             )
         except ListTooLong as error:
-            return [GraphQLError(str(error), original_error=error)]
+            # Its traceback would keep the list for as long as the error lives.
+            return [GraphQLError(str(error), original_error=error.with_traceback(None))]
 
     def _quick(self, given: Mapping[str, Any]) -> VariableValues | None:
         if self._strange:

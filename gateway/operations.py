@@ -127,7 +127,9 @@ def prepare_operation(services: Services, principal: Principal, document: Docume
             account_rows=services.sizes.rows(principal.account_id),
         )
     except NotPrepared as refused:
-        raise Refused(formatted_errors(services, refused.errors, "BAD_USER_INPUT")) from refused
+        errors = formatted_errors(services, refused.errors, "BAD_USER_INPUT")
+    # Not within `except`: the variables, which may be large, would live as long as the refusal.
+    raise Refused(errors)
 
 
 async def execute_operation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,21 @@ async def test_a_long_list_in_variables_is_refused_before_it_is_read(office: Off
     assert answer["errors"][0]["message"] == message
     answer = await office.send(query, key, {"ids": [1] * 10_000})
     assert answer["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT"}
+
+
+async def test_a_refused_list_is_freed_at_once(office: Office) -> None:
+    """Garbage is counted in objects: thousands of long lists would be kept before it is looked for."""
+    query = "query ($ids: [String!]) { account { usage(filter: {models: $ids}) { totalCount } } }"
+    key = await _reader(office, await office.account())
+    given = {"ids": [1] * 54_321}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert (await office.send(query, key, given))["errors"][0]["extensions"] == {"code": "QUERY_TOO_COMPLEX"}
+        assert [one is given["ids"] for one in gc.get_objects() if type(one) is list and len(one) == 54_321] == [True]
+    finally:
+        gc.enable()
 
 
 async def test_a_long_document_is_refused_before_it_is_parsed(office: Office) -> None:
