@@ -40,7 +40,8 @@ class RateExceeded(Exception):
     def __init__(self, balance: Balance, points: float) -> None:
         self.balance = balance
         missing = min(points, balance.rate.burst) - balance.remaining
-        self.retry_after_seconds = max(1, math.ceil(missing / balance.rate.points_per_second))
+        # A little more: the sums are rounded, and the time that is told must be enough.
+        self.retry_after_seconds = max(1, math.ceil(missing / balance.rate.points_per_second + 1e-6))
         super().__init__(
             f"this key has spent its points: the operation costs {math.ceil(points)},"
             f" {max(0, int(balance.remaining))} of {balance.rate.burst:.0f} are left, and"

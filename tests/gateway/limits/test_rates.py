@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import rates
@@ -14,6 +14,7 @@ RATE = Rate(10, 100)
 calls = st.lists(st.tuples(st.floats(0, 30), st.floats(0.1, 150)), max_size=60)
 
 
+@example([(2.00001, 55.0), (1.4640704712088972, 100.0), (0.0, 80.0)])
 @given(calls)
 def test_a_key_spends_what_the_rate_allows_and_no_more(calls: list[tuple[float, float]]) -> None:
     now = 0.0
