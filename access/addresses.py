@@ -52,8 +52,12 @@ def read(text: str | None) -> Networks | None:
     return None if text is None else tuple(map(ip_network, json.loads(text)))
 
 
+def is_within(address: Address | None, networks: Networks) -> bool:
+    return address is not None and any(address in network for network in networks)
+
+
 def allows(networks: Networks | None, address: Address | None) -> bool:
-    return networks is None or (address is not None and any(address in one for one in networks))
+    return networks is None or is_within(address, networks)
 
 
 def are_within(networks: Networks | None, wider: Networks | None) -> bool:

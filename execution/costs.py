@@ -67,10 +67,6 @@ class _Cost:
             total += length * one.value(run, account_rows)
         return total
 
-    @property
-    def is_constant(self) -> bool:
-        return not (self.fields or self.fields_of_each)
-
     def add(self, other: _Cost) -> None:
         self.fixed += other.fixed
         self.of_each += other.of_each
@@ -80,7 +76,6 @@ class _Cost:
 
     def times(self, length: float) -> _Cost:
         """Returns the cost for a list of known length."""
-        assert self.is_constant or length >= 1
         repeated: list[_Variable] = [_Repeated(one, length) for one in self.fields]
         return _Cost(self.fixed * length, self.of_each * length, self.scanned, repeated)
 

@@ -45,7 +45,6 @@ class ReferenceExecutor(StrawberryGraphQLCoreExecutionContext):
 class Prepared(NamedTuple):
     """An operation that is ready to run. Its variables are checked and its cost is known."""
 
-    document: Document
     operation: Operation
     given: Mapping[str, Any]
     """The variables as received."""
@@ -68,10 +67,9 @@ class NotPrepared(Exception):
 
 def prepare(
     schema: GraphQLSchema,
-    document: Document,
-    *,
-    operation_name: str | None,
+    operation: Operation,
     variables: dict[str, Any] | None,
+    *,
     weights: Weights | None = None,
     account_rows: int = 0,
 ) -> Prepared:
@@ -81,14 +79,11 @@ def prepare(
     """
     given = variables or {}
     try:
-        operation = document.operation(operation_name)
         values = operation.variables(schema).values(given)
         if isinstance(values, list):
             raise NotPrepared(values)
         if operation.has_null_condition(values):
-            return Prepared(
-                document, operation, given, values, None, {}, math.ceil(weights.operation if weights else 0)
-            )
+            return Prepared(operation, given, values, None, {}, math.ceil(weights.operation if weights else 0))
         plan = operation.plan(schema, values)
     except GraphQLError as error:
         raise NotPrepared([error]) from error
@@ -97,28 +92,20 @@ def prepare(
     if weights is not None:
         if plan.cost is None:
             plan.cost = PlanCost(plan, weights)
-        cost = plan.cost.points(
-            Run(schema, document.fragments, operation.definition, values, None, arguments), account_rows
-        )
-    return Prepared(document, operation, given, values, plan, arguments, cost)
+        run = Run(schema, operation.document.fragments, operation.definition, values, None, arguments)
+        cost = plan.cost.points(run, account_rows)
+    return Prepared(operation, given, values, plan, arguments, cost)
 
 
 async def run_prepared(
     schema: GraphQLSchema, prepared: Prepared, *, context: object, source: object = None
 ) -> ExecutionResult:
     """Runs an operation. `source` is the value of the root fields' parent: a subscription's event."""
-    document, operation, plan = prepared.document, prepared.operation, prepared.plan
+    operation, plan = prepared.operation, prepared.plan
     if plan is None:
-        name = operation.definition.name
-        return await run_by_reference(
-            schema,
-            document,
-            operation_name=None if name is None else name.value,
-            variables=dict(prepared.given),
-            context=context,
-            source=source,
-        )
-    running = Run(schema, document.fragments, operation.definition, prepared.variables, context, prepared.arguments)
+        return await run_prepared_by_reference(schema, prepared, context=context, source=source)
+    fragments = operation.document.fragments
+    running = Run(schema, fragments, operation.definition, prepared.variables, context, prepared.arguments)
     data: Any = None
     try:
         if plan.prefetches:
@@ -132,6 +119,21 @@ async def run_prepared(
     return ExecutionResult(data, running.errors)
 
 
+async def run_prepared_by_reference(
+    schema: GraphQLSchema, prepared: Prepared, *, context: object, source: object = None
+) -> ExecutionResult:
+    """Runs a prepared operation with graphql-core's own executor."""
+    operation = prepared.operation
+    return await run_by_reference(
+        schema,
+        operation.document,
+        operation_name=operation.name,
+        variables=dict(prepared.given),
+        context=context,
+        source=source,
+    )
+
+
 async def run(
     schema: GraphQLSchema,
     document: Document,
@@ -143,9 +145,11 @@ async def run(
 ) -> ExecutionResult:
     """Prepares the operation and runs it."""
     try:
-        prepared = prepare(schema, document, operation_name=operation_name, variables=variables)
+        prepared = prepare(schema, document.operation(operation_name), variables)
     except NotPrepared as refused:
         return ExecutionResult(None, refused.errors)
+    except GraphQLError as error:
+        return ExecutionResult(None, [error])
     return await run_prepared(schema, prepared, context=context, source=source)
 
 

@@ -30,9 +30,6 @@ class Admission:
     def rate_of(self, principal: Principal) -> Rate:
         return self._rates[principal.scope]
 
-    def balance(self, principal: Principal) -> Balance:
-        return self._buckets.balance(principal.key_prefix, self.rate_of(principal))
-
     def spend(self, principal: Principal, points: float) -> Balance:
         """Raises TooCostly and RateExceeded."""
         if points > self._max_points:

@@ -128,11 +128,11 @@ async def graphql(request: web.Request) -> web.StreamResponse:
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
     request[OPERATION] = given.operation_name
     try:
-        document, operation = find_operation(services, principal, given)
+        operation = find_operation(services, principal, given)
         request[OPERATION] = operation.name
         _check_method(request, operation.kind)
         if not _is_streamed(request, operation.kind):
-            answer = await run_operation(services, principal, document, operation, given)
+            answer = await run_operation(services, principal, operation, given)
             request[RATE] = answer.balance
             response = _executed(request, given, operation.kind, answer.body)
             # A mutation may answer with a key.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
-Address = IPv4Address | IPv6Address
-Networks = tuple[IPv4Network | IPv6Network, ...]
+from access.addresses import Address as Address
+from access.addresses import Networks as Networks
+from access.addresses import is_within as is_within
 
 
 def parse_networks(text: str) -> Networks:
@@ -23,7 +24,3 @@ def parse_address(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
-
-
-def is_within(address: Address | None, networks: Networks) -> bool:
-    return address is not None and any(address in network for network in networks)

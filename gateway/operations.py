@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 from graphql import ExecutionResult, GraphQLError, OperationType
 
 from access.keys import Principal
-from execution.documents import Document, DocumentRefused, Operation
-from execution.executor import NotPrepared, Prepared, prepare, run_by_reference, run_prepared
+from execution.documents import DocumentRefused, Operation
+from execution.executor import NotPrepared, Prepared, prepare, run_prepared, run_prepared_by_reference
 from execution.introspection import asks_only_the_schema
 from gateway.deadlines import deadline
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
@@ -99,7 +99,7 @@ def _text_of(services: Services, given: GraphQLRequest) -> str:
         raise Refused(errors_of(services, error)) from error
 
 
-def find_operation(services: Services, principal: Principal, given: GraphQLRequest) -> tuple[Document, Operation]:
+def find_operation(services: Services, principal: Principal, given: GraphQLRequest) -> Operation:
     """A document that this process does not know costs points, valid or not. Raises Refused, and what `Admission`
     raises."""
     text = _text_of(services, given)
@@ -108,21 +108,22 @@ def find_operation(services: Services, principal: Principal, given: GraphQLReque
     try:
         document = services.documents.get(text)
         services.document_texts.register(given)
-        return document, document.operation(given.operation_name)
+        return document.operation(given.operation_name)
     except DocumentRefused as refused:
         raise Refused(formatted_errors(services, refused.errors, refused.refusal)) from refused
     except GraphQLError as error:
         raise Refused(formatted_errors(services, [error], "BAD_USER_INPUT")) from error
 
 
-def prepare_operation(services: Services, principal: Principal, document: Document, given: GraphQLRequest) -> Prepared:
+def prepare_operation(
+    services: Services, principal: Principal, operation: Operation, given: GraphQLRequest
+) -> Prepared:
     """Checks the variables, and works out the cost. Raises Refused."""
     try:
         return prepare(
             services.documents.schema,
-            document,
-            operation_name=given.operation_name,
-            variables=given.variables,
+            operation,
+            given.variables,
             weights=WEIGHTS,
             account_rows=services.sizes.rows(principal.account_id),
         )
@@ -165,18 +166,8 @@ async def execute_operation(
 async def _executed(
     services: Services, prepared: Prepared, context: QueryContext, source: object = None
 ) -> ExecutionResult:
-    schema = services.documents.schema
-    if services.settings.compiled_execution:
-        return await run_prepared(schema, prepared, context=context, source=source)
-    name = prepared.operation.definition.name
-    return await run_by_reference(
-        schema,
-        prepared.document,
-        operation_name=None if name is None else name.value,
-        variables=dict(prepared.given),
-        context=context,
-        source=source,
-    )
+    executed = run_prepared if services.settings.compiled_execution else run_prepared_by_reference
+    return await executed(services.documents.schema, prepared, context=context, source=source)
 
 
 class Answer(NamedTuple):
@@ -186,7 +177,7 @@ class Answer(NamedTuple):
 
 
 async def run_operation(
-    services: Services, principal: Principal, document: Document, operation: Operation, given: GraphQLRequest
+    services: Services, principal: Principal, operation: Operation, given: GraphQLRequest
 ) -> Answer:
     """Answers a query or mutation: its data, and its errors where it has some. Raises Refused, RequestError for a
     subscription or when the time of an operation is up, and what `Admission` raises."""
@@ -197,7 +188,7 @@ async def run_operation(
     if kept is not None:
         cost = math.ceil(WEIGHTS.operation)
         return _answer(given, {"data": kept}, cost, services.admission.spend(principal, cost))
-    prepared = prepare_operation(services, principal, document, given)
+    prepared = prepare_operation(services, principal, operation, given)
     balance = services.admission.spend(principal, prepared.cost)
     seconds = services.settings.operation_timeout_seconds
     if operation.kind == OperationType.MUTATION:

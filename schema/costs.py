@@ -1,7 +1,7 @@
 """Costs: the table of weights for the cost of an operation before it runs (`execution/costs.py`).
 
-A point is about ten microseconds of processor time. `benchmarks/costs.py` compares the table with measured time, and
-docs/limits.md explains it to users.
+A point is about ten microseconds of processor time. docs/limits.md has the table for users, and
+`tests/gateway/limits/test_cost.py` compares both.
 """
 
 from __future__ import annotations
