@@ -24,7 +24,7 @@ class Admission:
         self._rates[KeyScope.OPERATOR] = _rate(settings.operator_points_per_second)
         self._rates[KeyScope.SERVICE] = _rate(settings.service_points_per_second)
         self._buckets = Buckets()
-        self.slots = Slots(_limits(settings))
+        self.slots = Slots(_limits(settings), metrics.refused.labels("queue").inc)
         self._metrics = metrics
 
     def rate_of(self, principal: Principal) -> Rate:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 
@@ -40,8 +40,9 @@ class QueueFull(Exception):
 
 
 class Slots:
-    def __init__(self, limits: SlotLimits) -> None:
+    def __init__(self, limits: SlotLimits, count_refusal: Callable[[], None] = lambda: None) -> None:
         self._limits = limits
+        self._count_refusal = count_refusal
         self._running: Counter[object] = Counter()
         self._waiting: OrderedDict[str, deque[tuple[Claim, asyncio.Future[None]]]] = OrderedDict()
 
@@ -66,11 +67,10 @@ class Slots:
             self._give_back(claim)
 
     async def _wait(self, claim: Claim) -> None:
-        queue = self._waiting.setdefault(claim.key, deque())
-        if len(queue) >= self._limits.queue:
-            raise QueueFull("too many operations of this key are waiting")
+        if len(self._waiting.get(claim.key, ())) >= self._limits.queue:
+            raise self._refusal("too many operations of this key are waiting")
         turn = asyncio.get_running_loop().create_future()
-        queue.append((claim, turn))
+        self._waiting.setdefault(claim.key, deque()).append((claim, turn))
         try:
             async with asyncio.timeout(self._limits.wait_seconds):
                 await turn
@@ -80,8 +80,12 @@ class Slots:
             else:
                 self._leave(claim, turn)
             if isinstance(error, TimeoutError):
-                raise QueueFull("the operation waited too long for its turn") from error
+                raise self._refusal("the operation waited too long for its turn") from error
             raise
+
+    def _refusal(self, reason: str) -> QueueFull:
+        self._count_refusal()
+        return QueueFull(reason)
 
     def _leave(self, claim: Claim, turn: asyncio.Future[None]) -> None:
         queue = self._waiting.get(claim.key)

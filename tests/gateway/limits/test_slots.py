@@ -84,12 +84,14 @@ def test_no_limit_is_exceeded_and_no_free_slot_is_left(steps: list[tuple[str, Cl
 
 
 async def test_a_full_queue_refuses_at_once() -> None:
-    slots = Slots(LIMITS)
+    refused: list[None] = []
+    slots = Slots(LIMITS, lambda: refused.append(None))
     held = [Visit(slots, Claim("a", 1, is_heavy=False)) for _ in range(2 + LIMITS.queue)]
     await _settle()
     with pytest.raises(QueueFull, match="too many operations of this key are waiting"):
         async with slots.taken(Claim("a", 1, is_heavy=False)):
             pass
+    assert len(refused) == 1
     for one in held:
         one.end.set()
     await asyncio.gather(*(one.task for one in held))
@@ -120,3 +122,13 @@ async def test_keys_take_turns() -> None:
 
     await asyncio.gather(*(visit(key) for key in ["a"] * 6 + ["b"] * 2))
     assert order == ["a", "a", "b", "a", "b", "a", "a", "a"]
+
+
+async def test_no_queue_means_that_nobody_waits_and_nothing_is_kept() -> None:
+    slots = Slots(LIMITS._replace(total=1, queue=0))
+    async with slots.taken(Claim("a", 1, is_heavy=False)):
+        for number in range(3):
+            with pytest.raises(QueueFull):
+                async with slots.taken(Claim(f"b{number}", 2, is_heavy=False)):
+                    pass
+    assert not slots._waiting
