@@ -90,6 +90,8 @@ class TransactionRow(NamedTuple):
     period_start: datetime | None
     period_end: datetime | None
     hash: bytes
+    api_key: str | None = None
+    project: str | None = None
 
 
 FOLDED_OF_TRANSACTIONS: Final = ("description_folded", "ref_id_folded")
@@ -132,6 +134,8 @@ class ChargeRow(NamedTuple):
     last_seq: int
     opened_at: datetime
     closed_at: datetime | None
+    api_key: str | None = None
+    project: str | None = None
 
 
 class UsageFigures(NamedTuple):

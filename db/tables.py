@@ -2,8 +2,8 @@
 
 Every key and index of account data begins with the account, so that the tables can be distributed by account.
 Exceptions are API keys and tokens, which are found by their digest, tables that are found by Stripe's ids, the
-operators' list of accounts, and the audit list. Tables of Stripe and of volumes are in `db.stripe_tables` and
-`db.volume_tables`.
+operators' list of accounts, and the audit list. Further tables are in `db.attribution_tables`, `db.limit_tables`,
+`db.stripe_tables`, `db.volume_tables` and `db.integrity_tables`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def identity() -> TypeEngine[int]:
     return BigInteger().with_variant(Integer(), "sqlite")
 
 
-def _in_range(*columns: str) -> str:
+def in_range(*columns: str) -> str:
     return " AND ".join(f"{column} BETWEEN -{2**63 - 1} AND {2**63 - 1}" for column in columns)
 
 
@@ -125,6 +125,9 @@ transactions = Table(
     # Filled by `db.folding.folded_column`. They are derived from the row and not covered by its hash.
     Column("description_folded", name()),
     Column("ref_id_folded", name()),
+    # Who spent the amount, not covered by the hash; null if nobody said, or if a row of API usage has several.
+    Column("api_key", name()),
+    Column("project", name()),
     # The amount is included so that an amount filter can scan the key without reading rows that it rejects.
     PrimaryKeyConstraint("account_id", "seq", postgresql_include=["amount_nanos"]),
     Index("ix_transactions_created_at", "account_id", "created_at", "seq"),
@@ -209,6 +212,9 @@ charges = Table(
     Column("last_seq", BigInteger(), nullable=False),
     Column("opened_at", timestamp(), nullable=False),
     Column("closed_at", timestamp()),
+    # Of the resource, and of all its rows.
+    Column("api_key", name()),
+    Column("project", name()),
     PrimaryKeyConstraint("account_id", "ref_type", "ref_id"),
     Index("ix_charges_first_seq", "account_id", "first_seq"),
     # There are few states and ref types, so a list filtered by either or both is read by merging their ranges.
@@ -236,7 +242,7 @@ usage_days = Table(
     CheckConstraint("category IN ('chat', 'embedding', 'image', 'audio', 'video')", name="category"),
     CheckConstraint("origin IN ('platform', 'user_inference')", name="origin"),
     CheckConstraint("fed_by IN ('rollup', 'requests')", name="fed_by"),
-    CheckConstraint(_in_range("calls", "input_tokens", "output_tokens", "cost_nanos"), name="range"),
+    CheckConstraint(in_range("calls", "input_tokens", "output_tokens", "cost_nanos"), name="range"),
     CheckConstraint("calls >= 0 AND input_tokens >= 0 AND output_tokens >= 0 AND cost_nanos >= 0", name="not_negative"),
     sqlite_with_rowid=False,
 )
@@ -264,8 +270,8 @@ monthly_figures = Table(
     Column("tokens", BigInteger(), nullable=False, server_default="0"),
     PrimaryKeyConstraint("account_id", "month"),
     # The database adds to these counters. PostgreSQL refuses to overflow; SQLite would continue in floats.
-    CheckConstraint(_in_range("gross_nanos", "refunded_nanos", "open_holds_nanos"), name="money_range"),
-    CheckConstraint(_in_range("platform_calls", "user_inference_calls", "tokens"), name="usage_range"),
+    CheckConstraint(in_range("gross_nanos", "refunded_nanos", "open_holds_nanos"), name="money_range"),
+    CheckConstraint(in_range("platform_calls", "user_inference_calls", "tokens"), name="usage_range"),
     sqlite_with_rowid=False,
 )
 

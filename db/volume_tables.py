@@ -46,6 +46,9 @@ volumes = Table(
     Column("deleted_at", timestamp()),
     # The oldest UTC day that is not billed; null once a deleted volume's last day is billed.
     Column("next_day", Date()),
+    # Of all its rows.
+    Column("api_key", name()),
+    Column("project", name()),
     PrimaryKeyConstraint("account_id", "ref_type", "ref_id"),
     Index("ix_volumes_next_day", "next_day", "account_id", postgresql_where=_DUE, sqlite_where=_DUE),
     CheckConstraint("ref_type IN ('volume', 'shared_filesystem')", name="ref_type"),

@@ -146,7 +146,7 @@ class AccountState:
             period_end=period.end if period else None,
             hash=b"",
         )
-        row = TransactionRow(*row[:-1], row_hash(self.head_hash or GENESIS, row))
+        row = row._replace(hash=row_hash(self.head_hash or GENESIS, row))
         self.head_seq, self.head_at, self.head_hash, self.balance_nanos = row.seq, row.created_at, row.hash, balance
         self.rows.append(row)
         increment = cost_increment(row)

@@ -1,5 +1,5 @@
-"""Public ids, the same everywhere: `acct_7`, `txn_7_1042` for row 1042 of account 7, and `chg_7_129` for the charge
-whose first row is row 129 of account 7."""
+"""Public ids, the same everywhere: `acct_7`, `txn_7_1042` for row 1042 of account 7, `chg_7_129` for the charge whose
+first row is row 129 of account 7, and `auth_7_3` and `limit_7_2` for its authorizations and spend limits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ _ACCOUNT = re.compile(r"acct_([1-9]\d{0,18})", re.ASCII)
 _SHAPED_LIKE_ACCOUNT = re.compile(r"acct_\d+", re.ASCII)
 _TRANSACTION = re.compile(r"txn_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
 _CHARGE = re.compile(r"chg_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
+_AUTHORIZATION = re.compile(r"auth_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
+_SPEND_LIMIT = re.compile(r"limit_([1-9]\d{0,18})_([1-9]\d{0,18})", re.ASCII)
 _MAX = 2**63 - 1
 
 
@@ -32,6 +34,14 @@ def charge_id_text(account_id: int, first_seq: int) -> str:
     return f"chg_{account_id}_{first_seq}"
 
 
+def authorization_id_text(account_id: int, number: int) -> str:
+    return f"auth_{account_id}_{number}"
+
+
+def spend_limit_id_text(account_id: int, number: int) -> str:
+    return f"limit_{account_id}_{number}"
+
+
 def parse_account_id(text: str) -> int | None:
     match = _ACCOUNT.fullmatch(text)
     number = int(match[1]) if match else 0
@@ -46,6 +56,16 @@ def parse_transaction_id(text: str) -> tuple[int, int] | None:
 def parse_charge_id(text: str) -> tuple[int, int] | None:
     """Returns (account, first seq), or None if the text is not a charge id."""
     return _pair(_CHARGE.fullmatch(text))
+
+
+def parse_authorization_id(text: str) -> tuple[int, int] | None:
+    """Returns (account, number), or None if the text is not an authorization id."""
+    return _pair(_AUTHORIZATION.fullmatch(text))
+
+
+def parse_spend_limit_id(text: str) -> tuple[int, int] | None:
+    """Returns (account, number), or None if the text is not a spend limit id."""
+    return _pair(_SPEND_LIMIT.fullmatch(text))
 
 
 def _pair(match: re.Match[str] | None) -> tuple[int, int] | None:

@@ -70,8 +70,13 @@ OWNER: Final = TextKind("owner of a key", 200)
 IDEMPOTENCY_KEY: Final = TextKind("idempotency key", 255)
 STRIPE_ID: Final = TextKind("Stripe id", 255)
 ADDRESS: Final = TextKind("address", 2_000)
+API_KEY: Final = TextKind("API key", 128)
+"""The id of a customer's key at the platform. It is not one of this gateway's keys."""
+PROJECT: Final = TextKind("project", 128)
+END_USER: Final = TextKind("end user", 128)
+SERVICE: Final = TextKind("service", 128)
 
 KINDS: Final = (
     *(MODEL, REQUEST_ID, ACCOUNT_NAME, EXTERNAL_ID, REF_ID, DESCRIPTION, REASON, OWNER),
-    *(IDEMPOTENCY_KEY, STRIPE_ID, ADDRESS),
+    *(IDEMPOTENCY_KEY, STRIPE_ID, ADDRESS, API_KEY, PROJECT, END_USER, SERVICE),
 )

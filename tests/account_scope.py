@@ -13,7 +13,13 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from db import integrity_tables, stripe_tables, volume_tables  # noqa: F401  their tables are of the metadata
+from db import (  # noqa: F401  their tables are of the metadata
+    attribution_tables,
+    integrity_tables,
+    limit_tables,
+    stripe_tables,
+    volume_tables,
+)
 from db.tables import metadata
 
 _ACCOUNT_COLUMN: Final = {

@@ -2,7 +2,13 @@
 
 from alembic import context
 
-from db import integrity_tables, stripe_tables, volume_tables  # noqa: F401  their tables are of the metadata
+from db import (  # noqa: F401  their tables are of the metadata
+    attribution_tables,
+    integrity_tables,
+    limit_tables,
+    stripe_tables,
+    volume_tables,
+)
 from db.tables import metadata
 
 context.configure(

@@ -10,7 +10,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, exc, select, text
 
-from db import integrity_tables, stripe_tables, tables, volume_tables  # noqa: F401  the tables are of the metadata
+from db import (  # noqa: F401  the tables are of the metadata
+    attribution_tables,
+    integrity_tables,
+    limit_tables,
+    stripe_tables,
+    tables,
+    volume_tables,
+)
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import SchemaMismatch
 from db.schema_version import Tables, _config, _migrations, check, migrate, newest, oldest_program

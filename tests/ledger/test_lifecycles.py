@@ -36,7 +36,7 @@ async def _start_gpu(desk: Desk) -> int:
     (row,) = (await desk.post(account_id, hold)).transactions
     assert row.description == "GPU Instance #132: hold per-GPU × 1 GPU × 1h"
     assert brief([row]) == [("gpu_usage", "-2.49", "7.51")]
-    assert (await desk.charge(account_id))[3:] == ("open", usd("2.49"), 0, 0, 0, 1, 2, 2, 2, START, None)
+    assert (await desk.charge(account_id))[3:] == ("open", usd("2.49"), 0, 0, 0, 1, 2, 2, 2, START, None, None, None)
     assert await desk.months(account_id) == {"2026-11": ("2.49", "0.00", "2.49")}
     return account_id
 
@@ -99,7 +99,7 @@ async def test_lifecycle_of_an_inference_instance_over_three_cycles(desk: Desk) 
     assert (last.transactions[0].period_start, last.transactions[0].period_end) == (START + 2 * DAY, desk.now)
     assert (await desk.charge(account_id, INFERENCE))[3:] == (
         *("settled", usd("72.00"), usd("22.00"), usd("1.00"), 0),
-        *(3, 5, 2, 7, START, desk.now),
+        *(3, 5, 2, 7, START, desk.now, None, None),
     )
     assert [
         (hold.cycle, hold.hold_seq, hold.settled_seq, hold.used_nanos)
