@@ -60,6 +60,8 @@ class ServiceOperation(StrEnum):
     SET_VOLUME = "setVolume"
     DELETE_VOLUME = "deleteVolume"
     SET_INSTANCE_RATE = "setInstanceRate"
+    AUTHORIZE_USAGE = "authorizeUsage"
+    RELEASE_AUTHORIZATION = "releaseAuthorization"
 
 
 OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})

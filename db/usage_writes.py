@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import insert, select
+from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db import tables
+from db import attribution_tables, tables
+from db.attribution_rows import (
+    COST_HOUR_FIGURES,
+    USAGE_HOUR_FIGURES,
+    CostHourRow,
+    RequestDetailRow,
+    UsageHourRow,
+    UsagePriceRow,
+)
+from db.attribution_tables import HOURS_A_DAY
 from db.keyed_rows import is_postgresql, key_arrays, listed_keys, rows_with_keys
 from db.rows import DayKey, UsageDayRow, UsageFigures
 from db.writes import upsert
@@ -76,6 +85,55 @@ async def insert_requests(connection: AsyncConnection, keys: Collection[RequestK
     else:
         await connection.execute(
             insert(table), [{"account_id": account_id, "digest": digest} for account_id, digest in sorted(keys)]
+        )
+
+
+async def put_usage(
+    connection: AsyncConnection,
+    hours: Collection[UsageHourRow],
+    prices: Collection[UsagePriceRow],
+    details: Collection[RequestDetailRow],
+) -> None:
+    """Adds to the hours, and stores new prices and requests in full."""
+    await _add(connection, attribution_tables.usage_hours, hours, USAGE_HOUR_FIGURES)
+    if prices:
+        known = upsert(connection, attribution_tables.usage_prices).on_conflict_do_nothing()
+        await connection.execute(known, [row._asdict() for row in prices])
+    if details:
+        await connection.execute(insert(attribution_tables.request_details), [row._asdict() for row in details])
+
+
+async def add_cost_hours(connection: AsyncConnection, hours: Collection[CostHourRow]) -> None:
+    await _add(connection, attribution_tables.cost_hours, hours, COST_HOUR_FIGURES)
+
+
+async def _add(connection: AsyncConnection, table: Table, rows: Collection[NamedTuple], figures: Sequence[str]) -> None:
+    """Adds each row's figures to those of the stored row with its key."""
+    if not rows:
+        return
+    statement = upsert(connection, table)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={name: table.c[name] + statement.excluded[name] for name in figures},
+        ),
+        [row._asdict() for row in rows],
+    )
+
+
+async def delete_usage_hours(connection: AsyncConnection, days: Collection[DayKey]) -> None:
+    """Deletes the hours of days that a rollup replaces."""
+    table = attribution_tables.usage_hours
+    for account_id, day, model, category, origin in days:
+        first = (day - date(1970, 1, 1)).days * HOURS_A_DAY
+        await connection.execute(
+            delete(table).where(
+                table.c.account_id == account_id,
+                table.c.hour.between(first, first + HOURS_A_DAY - 1),
+                table.c.model == model,
+                table.c.category == category,
+                table.c.origin == origin,
+            )
         )
 
 

@@ -10,7 +10,8 @@ from db.errors import ClockWrong, DatabaseUnavailable, NumberOutOfRange, SchemaM
 from execution.limits import ListTooLong
 from gateway.rates import RateExceeded, TooCostly
 from gateway.slots import QueueFull
-from ledger.errors import BillingError, Lagged
+from ledger.chain import format_time
+from ledger.errors import BillingError, Lagged, LimitExceeded
 from ledger.stripe.failures import StripeUnavailable, TooManyRequests
 
 RETRY_SECONDS: Final = 1
@@ -64,6 +65,10 @@ STATUS: Final[dict[str, HTTPStatus]] = {
 def problem_of(error: BaseException) -> Problem:
     if isinstance(error, Lagged):
         return Problem(error.code, str(error), details={"cursor": error.cursor})
+    if isinstance(error, LimitExceeded):
+        resets_at = None if error.resets_at is None else format_time(error.resets_at)
+        details = {"limit": error.limit, "remaining": error.remaining, "resetsAt": resets_at}
+        return Problem(error.code, str(error), details=details)
     if isinstance(error, TooManyRequests | RateExceeded):
         return Problem("RATE_LIMITED", str(error), details={"retryAfter": error.retry_after_seconds})
     if isinstance(error, TooCostly | ListTooLong | QueueFull):

@@ -3,21 +3,24 @@ row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from operator import add
 from typing import Final, NamedTuple
 
+from db.attribution_rows import CostHourRow
 from db.errors import NumberOutOfRange
 from db.rows import AccountRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow
+from ledger.attribution import NOBODY, Attribution, Share, common
 from ledger.chain import GENESIS, row_hash
-from ledger.commands import Entry, Period, Ref, Writer
+from ledger.commands import Entry, Period, Ref, UsageEntry, Writer
 from ledger.errors import BadUserInput, Forbidden, NotFound
 from ledger.ids import account_id_text
-from ledger.kinds import SIGN, SOURCE_BY_WRITER, TransactionSource, TransactionType
+from ledger.kinds import SIGN, SOURCE_BY_WRITER, RefType, TransactionSource, TransactionType
 from ledger.moments import check_moment
 from ledger.money import MAX_NANOS, MIN_NANOS, format_nanos, in_range
+from ledger.spending import Spending, SpendingMark
 from ledger.texts import DESCRIPTION, REF_ID
 
 ChargeKey = tuple[int, str, str]
@@ -43,6 +46,36 @@ def cost_increment(row: TransactionRow) -> MonthlyFiguresRow | None:
     return None
 
 
+def hour_of(moment: datetime) -> int:
+    """Returns the UTC hour, counted from 1970."""
+    return int(moment.timestamp()) // 3_600
+
+
+def cost_hours(row: TransactionRow, increment: MonthlyFiguresRow, shares: Sequence[Share]) -> Iterator[CostHourRow]:
+    """Yields what a row adds to the costs of its hour. Rows of API usage are not kept apart by batch."""
+    ref_type = row.ref_type or ""
+    ref_id = "" if ref_type == RefType.API_USAGE else row.ref_id or ""
+    for attribution, nanos in shares:
+        gross, refunded = (0, nanos) if increment.refunded_nanos else (-nanos, 0)
+        yield CostHourRow(row.account_id, hour_of(row.created_at), ref_type, ref_id, *attribution, gross, refunded)
+
+
+def sum_by_hour(increments: Iterable[CostHourRow]) -> list[CostHourRow]:
+    sums: dict[tuple[object, ...], CostHourRow] = {}
+    for one in increments:
+        key = one[:6]
+        known = sums.get(key)
+        sums[key] = (
+            known._replace(
+                gross_nanos=known.gross_nanos + one.gross_nanos,
+                refunded_nanos=known.refunded_nanos + one.refunded_nanos,
+            )
+            if known
+            else one
+        )
+    return sorted(sums.values())
+
+
 def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFiguresRow]:
     sums: dict[tuple[int, str], MonthlyFiguresRow] = {}
     for one in increments:
@@ -63,6 +96,8 @@ class AccountMark(NamedTuple):
     head: tuple[int, datetime | None, bytes | None, int]
     rows: int
     increments: int
+    costs: int
+    spending: SpendingMark
     charges: dict[ChargeKey, ChargeRow]
     holds: dict[ChargeKey, HoldRow]
     changed_charges: set[ChargeKey]
@@ -74,7 +109,8 @@ class AccountState:
 
     __slots__ = (
         *("account", "head_seq", "head_at", "head_hash", "balance_nanos", "now"),
-        *("rows", "increments", "charges", "holds", "changed_charges", "changed_holds"),
+        *("rows", "increments", "costs", "charges", "holds", "changed_charges", "changed_holds"),
+        *("spending", "attribution"),
     )
 
     def __init__(self, account: AccountRow) -> None:
@@ -86,6 +122,9 @@ class AccountState:
         self.now = account.created_at
         self.rows: list[TransactionRow] = []
         self.increments: list[MonthlyFiguresRow] = []
+        self.costs: list[CostHourRow] = []
+        self.spending = Spending(account.id)
+        self.attribution = NOBODY
         self.charges: dict[ChargeKey, ChargeRow] = {}
         self.holds: dict[ChargeKey, HoldRow] = {}
         self.changed_charges: set[ChargeKey] = set()
@@ -93,7 +132,7 @@ class AccountState:
 
     @property
     def has_changed(self) -> bool:
-        return bool(self.rows or self.changed_charges or self.changed_holds)
+        return bool(self.rows or self.changed_charges or self.changed_holds or self.spending.has_changed)
 
     def head(self) -> AccountRow:
         """Returns the head that will be written."""
@@ -104,6 +143,8 @@ class AccountState:
             (self.head_seq, self.head_at, self.head_hash, self.balance_nanos),
             len(self.rows),
             len(self.increments),
+            len(self.costs),
+            self.spending.mark(),
             self.charges.copy(),
             self.holds.copy(),
             self.changed_charges.copy(),
@@ -113,16 +154,27 @@ class AccountState:
     def undo(self, mark: AccountMark) -> None:
         """Undoes all changes since the mark."""
         self.head_seq, self.head_at, self.head_hash, self.balance_nanos = mark.head
-        del self.rows[mark.rows :], self.increments[mark.increments :]
+        del self.rows[mark.rows :], self.increments[mark.increments :], self.costs[mark.costs :]
+        self.spending.undo(mark.spending)
         self.charges, self.holds = mark.charges, mark.holds
         self.changed_charges, self.changed_holds = mark.changed_charges, mark.changed_holds
 
-    def begin(self, moment: datetime) -> None:
-        """Sets the time of a posting. All its rows have the same time: the clock's, or the newest row's if that is
-        later."""
+    def begin(self, moment: datetime, attribution: Attribution = NOBODY) -> None:
+        """Sets the time of a posting, and who spends. All its rows have the same time: the clock's, or the newest row's
+        if that is later."""
         self.now = max(moment, self.head_at or moment)
+        self.attribution = attribution
+
+    def attribution_of(self, ref: Ref | None) -> Attribution:
+        """Returns that of the resource if it has a charge, and otherwise that of the posting."""
+        charge = None if ref is None else self.charges.get(self.key(ref))
+        return self.attribution if charge is None else Attribution(charge.api_key or "", charge.project or "")
 
     def append(self, writer: Writer, entry: Entry) -> TransactionRow:
+        shares = list(entry.shares) if isinstance(entry, UsageEntry) else []
+        shares = shares or [(self.attribution_of(entry.ref), entry.amount_nanos)]
+        assert sum(nanos for _, nanos in shares) == entry.amount_nanos, "the shares make up the amount"
+        attribution = common(shares)
         source = source_of(writer, entry.type)
         check_entry(entry, self.head_seq)
         account_id, ref, period = self.account.id, entry.ref, entry.period
@@ -145,6 +197,8 @@ class AccountState:
             period_start=period.start if period else None,
             period_end=period.end if period else None,
             hash=b"",
+            api_key=attribution.api_key or None,
+            project=attribution.project or None,
         )
         row = row._replace(hash=row_hash(self.head_hash or GENESIS, row))
         self.head_seq, self.head_at, self.head_hash, self.balance_nanos = row.seq, row.created_at, row.hash, balance
@@ -152,6 +206,8 @@ class AccountState:
         increment = cost_increment(row)
         if increment is not None:
             self.increments.append(increment)
+            self.costs += cost_hours(row, increment, shares)
+            self.spending.spend(row.seq, row.created_at, ((who, -nanos) for who, nanos in shares))
         return row
 
     def put_charge(self, charge: ChargeRow) -> None:

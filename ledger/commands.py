@@ -7,11 +7,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
+from db.limit_rows import AuthorizationRow, SpendLimitRow
 from db.rows import ChargeRow, TransactionRow
+from ledger.attribution import NOBODY, Attribution, Share
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.usage import UsageRequest, Verdict
 
@@ -45,6 +47,13 @@ class Entry:
     ref: Ref | None = None
     period: Period | None = None
     corrects_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEntry(Entry):
+    """Posts one row whose amount several attributions have spent."""
+
+    shares: Sequence[Share] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,36 @@ class EndCharge:
     ref: Ref
 
 
-Command = Entry | OpenHold | RenewHold | SettleHold | ExpireHold | EndCharge
+@dataclass(frozen=True, slots=True)
+class AuthorizeUsage:
+    """Reserves an amount of the balance. Writes no row."""
+
+    amount_nanos: int
+    ttl_seconds: int
+    ref_id: str | None = None
+
+    ref: ClassVar[Ref | None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAuthorization:
+    """Ends a reservation. Writes no row."""
+
+    number: int
+
+    ref: ClassVar[Ref | None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Takes the cost of recorded usage from an authorization."""
+
+    number: int
+    is_final: bool
+    """Whether the rest is given back."""
+
+
+Command = Entry | OpenHold | RenewHold | SettleHold | ExpireHold | EndCharge | AuthorizeUsage | ReleaseAuthorization
 
 
 def digest_of_payload(payload: Any) -> bytes:
@@ -128,8 +166,11 @@ class Recording:
     """The requests that a call counts, and the charge for the new ones."""
 
     requests: Sequence[UsageRequest]
-    charge: Callable[[Sequence[Verdict]], tuple[Sequence[Command], int]]
-    """Returns the commands and the posting's result, given the verdicts on the requests. Raises BillingError."""
+    charge: Callable[[Sequence[UsageRequest], Sequence[Verdict]], tuple[Sequence[Command], int]]
+    """Returns the commands and the posting's result, given the requests and the verdicts on them. Raises
+    BillingError."""
+    capture: Capture | None = None
+    """The authorization that pays for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +189,15 @@ class Posting:
     recording: Recording | None = None
     """The account's usage to record first. The commands and the result then come from its charge."""
 
+    attribution: Attribution = NOBODY
+    """The spender: attribution of the resource that is opened, or of the amount that is reserved."""
+
     def payload_digest(self) -> bytes:
-        return digest_of_payload(self.payload) if self.payload else _digest_of_commands(self.commands)
+        if self.payload:
+            return digest_of_payload(self.payload)
+        digest = _digest_of_commands(self.commands)
+        # Digests of calls without attribution are those of earlier releases.
+        return digest if self.attribution == NOBODY else digest_of_payload([digest.hex(), *self.attribution])
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +215,9 @@ class Outcome:
     """The posting's result, as the first call returned it."""
     charges: tuple[ChargeRow, ...] = ()
     """Charges of the posting's resources, after the posting; empty if the call is a replay."""
+    authorization: AuthorizationRow | None = None
+    """The authorization that the call created, captured or released, after the call."""
+    available_nanos: int | None = None
+    """The balance less what is reserved, after a call that creates or releases an authorization."""
+    exceeded: tuple[SpendLimitRow, ...] = ()
+    """Limits that apply to the recorded requests and are exceeded now."""

@@ -9,6 +9,7 @@
     ├── Conflict               CONFLICT                right input, wrong state: a hold that is settled already
     ├── IdempotencyConflict    IDEMPOTENCY_CONFLICT    the key was used with another payload
     ├── InsufficientBalance    INSUFFICIENT_BALANCE    the balance does not cover the hold
+    ├── LimitExceeded          LIMIT_EXCEEDED          a spend limit does not allow the amount
     ├── Lagged                 LAGGED                  a subscriber fell too far behind: it resumes from a cursor
     └── QueryTooComplex        QUERY_TOO_COMPLEX       more rows than one operation may ask for
 
@@ -17,6 +18,7 @@ Errors of the database are in `db.errors`; `gateway.errors` maps both to what go
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -57,6 +59,19 @@ class IdempotencyConflict(BillingError):
 
 class InsufficientBalance(BillingError):
     code = "INSUFFICIENT_BALANCE"
+
+
+class LimitExceeded(BillingError):
+    code = "LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, limit: str, remaining: str, resets_at: datetime | None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        """The limit's id."""
+        self.remaining = remaining
+        """A decimal; negative if the limit is exceeded."""
+        self.resets_at = resets_at
+        """None for a limit that never resets."""
 
 
 class Lagged(BillingError):

@@ -153,7 +153,7 @@ class GroupCommit:
         """Returns each call's outcome, the accounts that nobody else changed, and how many rows each of them got."""
         async with self._database.lent() as connection:
             keys = PostingKeys.together(one.batch.keys for one in group)
-            stored = await open_unlocked(connection, keys, self._watch.clock)
+            stored = await open_unlocked(connection, keys, group[0].batch.now(), self._watch.clock)
             self._watch.check(stored.clock)
             states = AccountStates(stored)
             answers = [await _outcome(one.batch, states) for one in group]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from db.rows import UsageFigures
 from ledger import descriptions
-from ledger.commands import Entry, Period, Posting, Recording, Ref, Writer
+from ledger.account_state import hour_of
+from ledger.attribution import Attribution, Share, checked_attribution
+from ledger.commands import Capture, Entry, Period, Posting, Recording, Ref, UsageEntry, Writer
 from ledger.errors import BadUserInput, Conflict
 from ledger.kinds import RefType, TransactionType, UsageCategory, UsageOrigin
-from ledger.money import in_range
+from ledger.money import format_nanos, in_range
 from ledger.past import checked_past
-from ledger.texts import MODEL, REF_ID, REQUEST_ID
+from ledger.texts import END_USER, MODEL, REF_ID, REQUEST_ID
 from ledger.usage import MAX_COUNT, UsageRequest, Verdict, id_digest
+from ledger.usage_prices import NO_PRICES, PriceTable, Quantities, UsagePrice
 
 MAX_REQUESTS: Final = 1_000
 OPERATION: Final = "recordUsage"
@@ -32,7 +35,34 @@ class MeteredRequest(NamedTuple):
     origin: UsageOrigin
     input_tokens: int
     output_tokens: int
-    cost_nanos: int
+    cost_nanos: int | None
+    """If None, computed from the price."""
+    api_key_id: str | None = None
+    project: str | None = None
+    end_user: str | None = None
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    units_nanos: int = 0
+    price: UsagePrice | None = None
+    """If None, from the price table where no cost is given."""
+
+    @property
+    def quantities(self) -> Quantities:
+        return Quantities(
+            *(self.input_tokens, self.cached_input_tokens, self.output_tokens, self.reasoning_tokens),
+            self.units_nanos,
+        )
+
+    def as_payload(self) -> Sequence[object]:
+        """Returns the JSON values that tell a repeated call from another one.
+
+        Those of a request without the later fields are the same as in earlier releases.
+        """
+        first, later = self[:8], self[8:]
+        return first if later == _LATER_DEFAULTS else [*first, *later[:-1], self.price and astuple(self.price)[:6]]
+
+
+_LATER_DEFAULTS: Final = (None, None, None, 0, 0, 0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +72,50 @@ class UsageBatch:
     """The ref id of the row. If None, the idempotency key."""
     description: str | None = None
     """If None, the description is generated."""
+    capture: Capture | None = None
+    """The authorization that pays for the batch."""
 
 
-def usage_posting(account_id: int, writer: Writer, idempotency_key: str, batch: UsageBatch, now: datetime) -> Posting:
+@dataclass(frozen=True, slots=True)
+class MeteringOptions:
+    """The operator's settings for recorded usage."""
+
+    prices: PriceTable = NO_PRICES
+    """The price table in force."""
+    detail_days: int = 35
+    """How many days requests are kept in full; 0 for none."""
+
+    def keeps_detail(self, at: datetime, now: datetime) -> bool:
+        return at > now - timedelta(days=self.detail_days)
+
+
+def usage_posting(
+    account_id: int,
+    writer: Writer,
+    idempotency_key: str,
+    batch: UsageBatch,
+    now: datetime,
+    options: MeteringOptions = MeteringOptions(),
+) -> Posting:
     """Records the batch and charges its new requests by one row, or by no row if they cost nothing.
 
     The outcome's `result` is the number of new requests. Raises BadUserInput. Posting raises Conflict if a request's
-    day is known from a rollup.
+    day is known from a rollup, or if the authorization has ended.
     """
     _check(batch, now)
 
-    def charge(verdicts: Sequence[Verdict]) -> tuple[Sequence[Entry], int]:
+    def charge(requests: Sequence[UsageRequest], verdicts: Sequence[Verdict]) -> tuple[Sequence[Entry], int]:
         _check_verdicts(verdicts, batch)
-        new = [one for one, verdict in zip(batch.requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
+        new = [one for one, verdict in zip(requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
         return _charge(new, batch.batch_id or idempotency_key[: REF_ID.longest], batch), len(new)
 
-    recording = Recording([_recordable(account_id, one) for one in batch.requests], charge)
-    payload = [OPERATION, batch.batch_id, batch.description, batch.requests]
+    requests = [
+        _recordable(account_id, one, f"requests[{number}]", options, now) for number, one in enumerate(batch.requests)
+    ]
+    recording = Recording(requests, charge, batch.capture)
+    payload: list[object] = [OPERATION, batch.batch_id, batch.description, [one.as_payload() for one in batch.requests]]
+    if batch.capture is not None:
+        payload.append(astuple(batch.capture))
     return Posting(account_id, writer, (), OPERATION, idempotency_key, payload, recording=recording)
 
 
@@ -78,28 +135,90 @@ def _check_request(request: MeteredRequest, what: str, now: datetime) -> None:
     if checked_past(request.at, now, f"{what}.at") < _EPOCH:
         msg = f"{what}.at must not be before 1970"
         raise BadUserInput(msg)
+    if request.end_user is not None:
+        END_USER.checked(request.end_user, f"{what}.endUser")
     figures = {
         "inputTokens": request.input_tokens,
         "outputTokens": request.output_tokens,
-        "cost": in_range(request.cost_nanos, f"{what}.cost"),
+        "cachedInputTokens": request.cached_input_tokens,
+        "reasoningTokens": request.reasoning_tokens,
+        "units": in_range(request.units_nanos, f"{what}.units"),
+        "cost": in_range(request.cost_nanos or 0, f"{what}.cost"),
     }
     for name, figure in figures.items():
         if not 0 <= figure <= MAX_COUNT:
             msg = f"{what}.{name} must not be negative"
             raise BadUserInput(msg)
+    if request.price is not None:
+        _check_price(request.price, f"{what}.price")
+    check_parts(request.quantities, what)
 
 
-def _recordable(account_id: int, request: MeteredRequest) -> UsageRequest:
+def _check_price(price: UsagePrice, what: str) -> None:
+    for nanos in astuple(price)[:6]:
+        if nanos is not None and in_range(nanos, what) < 0:
+            msg = f"{what} must not be negative"
+            raise BadUserInput(msg)
+
+
+def check_parts(used: Quantities, what: str) -> None:
+    """Raises BadUserInput if a part of the tokens is larger than the whole."""
+    if used.cached_input_tokens > used.input_tokens:
+        msg = f"{what}.cachedInputTokens must not exceed inputTokens, of which they are a part"
+        raise BadUserInput(msg)
+    if used.reasoning_tokens > used.output_tokens:
+        msg = f"{what}.reasoningTokens must not exceed outputTokens, of which they are a part"
+        raise BadUserInput(msg)
+
+
+def _cost(request: MeteredRequest, what: str, prices: PriceTable) -> tuple[UsagePrice | None, int]:
+    """Returns the price, if it is known, and the cost. Raises BadUserInput."""
+    price = request.price
+    if price is None and request.cost_nanos is None:
+        price = prices.price(request.model, request.at, request.input_tokens)
+        if price is None:
+            msg = f"{what} needs a cost or a price: the price table has none for {request.model!r} at that time"
+            raise BadUserInput(msg)
+    if price is None:
+        assert request.cost_nanos is not None
+        return None, request.cost_nanos
+    cost_nanos = price.cost_nanos(request.quantities, f"{what}.cost")
+    if request.cost_nanos not in {None, cost_nanos}:
+        msg = (
+            f"{what}.cost must be {format_nanos(cost_nanos)}, which its price gives,"
+            f" not {format_nanos(request.cost_nanos or 0)}"
+        )
+        raise BadUserInput(msg)
+    return price, cost_nanos
+
+
+def _recordable(
+    account_id: int, request: MeteredRequest, what: str, options: MeteringOptions, now: datetime
+) -> UsageRequest:
+    api_key, project = checked_attribution(request.api_key_id, request.project, f"{what}.")
+    price, cost_nanos = _cost(request, what, options.prices)
+    at = request.at.astimezone(UTC)
     return UsageRequest(
         account_id,
-        request.at.astimezone(UTC).date(),
+        at.date(),
         request.model,
         request.category.value,
         request.origin.value,
         request.input_tokens,
         request.output_tokens,
-        request.cost_nanos,
+        cost_nanos,
         id_digest(request.id),
+        hour_of(at),
+        api_key,
+        project,
+        request.cached_input_tokens,
+        request.reasoning_tokens,
+        request.units_nanos,
+        price,
+        at,
+        request.id,
+        request.end_user,
+        options.keeps_detail(at, now),
     )
 
 
@@ -114,7 +233,16 @@ def _check_verdicts(verdicts: Sequence[Verdict], batch: UsageBatch) -> None:
         raise Conflict(msg)
 
 
-def _charge(requests: Sequence[MeteredRequest], ref_id: str, batch: UsageBatch) -> tuple[Entry, ...]:
+def _shares(requests: Iterable[UsageRequest]) -> list[Share]:
+    """Returns what each attribution spent, as parts of the row's amount."""
+    sums: dict[Attribution, int] = {}
+    for one in requests:
+        who = Attribution(one.api_key, one.project)
+        sums[who] = sums.get(who, 0) - one.cost_nanos
+    return [(who, nanos) for who, nanos in sorted(sums.items()) if nanos]
+
+
+def _charge(requests: Sequence[UsageRequest], ref_id: str, batch: UsageBatch) -> tuple[Entry, ...]:
     if not any(one.cost_nanos for one in requests):
         return ()
     figures = UsageFigures(
@@ -123,14 +251,24 @@ def _charge(requests: Sequence[MeteredRequest], ref_id: str, batch: UsageBatch) 
         sum(one.output_tokens for one in requests),
         sum(one.cost_nanos for one in requests),
     )
-    period = Period(min(one.at for one in requests), max(one.at for one in requests) + _MICROSECOND)
-    return (usage_entry(ref_id, {one.model for one in requests}, figures, period, batch.description),)
+    times = [one.at for one in requests if one.at is not None]
+    period = Period(min(times), max(times) + _MICROSECOND)
+    models = {one.model for one in requests}
+    return (usage_entry(ref_id, models, figures, period, batch.description, _shares(requests)),)
 
 
 def usage_entry(
-    ref_id: str, models: Collection[str], figures: UsageFigures, period: Period, description: str | None = None
+    ref_id: str,
+    models: Collection[str],
+    figures: UsageFigures,
+    period: Period,
+    description: str | None = None,
+    shares: Sequence[Share] = (),
 ) -> Entry:
     """Returns the row for usage that costs something."""
     if description is None:
         description = descriptions.api_usage(models, figures.calls, figures.input_tokens, figures.output_tokens)
-    return Entry(TransactionType.GPU_USAGE, -figures.cost_nanos, description, Ref(RefType.API_USAGE, ref_id), period)
+    ref = Ref(RefType.API_USAGE, ref_id)
+    if not shares:
+        return Entry(TransactionType.GPU_USAGE, -figures.cost_nanos, description, ref, period)
+    return UsageEntry(TransactionType.GPU_USAGE, -figures.cost_nanos, description, ref, period, shares=shares)

@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 
 
 async def _posted(connection: WriteConnection, batch: Batch, watch: ClockWatch) -> list[Outcome]:
-    stored = await open_locked(connection, batch.keys, watch.clock)
+    stored = await open_locked(connection, batch.keys, batch.now(), watch.clock)
     watch.check(stored.clock)
     states = AccountStates(stored)
     outcomes = await batch.carry_out(states, connection)

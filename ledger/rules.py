@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from db.rows import ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow
-from ledger import descriptions
+from ledger import authorizations, descriptions
 from ledger.account_state import (
     AccountState,
     ChargeKey,
@@ -16,6 +16,7 @@ from ledger.account_state import (
     source_of,
 )
 from ledger.commands import (
+    AuthorizeUsage,
     Command,
     EndCharge,
     Entry,
@@ -23,15 +24,14 @@ from ledger.commands import (
     OpenHold,
     Period,
     Ref,
+    ReleaseAuthorization,
     RenewHold,
     SettleHold,
     Writer,
 )
-from ledger.errors import BadUserInput, Conflict, InsufficientBalance, NotFound
-from ledger.ids import account_id_text
+from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import HOLDABLE, RESOURCES, AccountStatus, ChargeState, RefType, TransactionType
 from ledger.moments import check_moment
-from ledger.money import format_nanos
 from ledger.texts import DESCRIPTION
 
 CYCLE: Final = timedelta(hours=24)
@@ -71,6 +71,8 @@ def _new_charge(row: TransactionRow, ref: Ref) -> ChargeRow:
         last_seq=row.seq,
         opened_at=row.created_at,
         closed_at=None,
+        api_key=row.api_key,
+        project=row.project,
     )
 
 
@@ -125,18 +127,11 @@ def _hold(state: AccountState, writer: Writer, command: OpenHold | RenewHold, pe
 
 def _open_hold(state: AccountState, writer: Writer, command: OpenHold) -> None:
     _check_hold(state, command)
-    if state.account.status == AccountStatus.SUSPENDED:
-        msg = f"{account_id_text(state.account.id)} is suspended: it cannot open holds"
-        raise InsufficientBalance(msg)
+    authorizations.check_active(state, "hold")
     if state.key(command.ref) in state.charges:
         msg = f"{_describe(command.ref)} was already held"
         raise Conflict(msg)
-    if state.balance_nanos < command.amount_nanos:
-        msg = (
-            f"the balance of {format_nanos(state.balance_nanos)} does not cover"
-            f" the hold of {format_nanos(command.amount_nanos)}"
-        )
-        raise InsufficientBalance(msg)
+    authorizations.check_affordable(state, command.amount_nanos, "hold")
     _hold(state, writer, command, command.period, cycle=1)
 
 
@@ -230,9 +225,8 @@ def _renew_hold(state: AccountState, writer: Writer, command: RenewHold) -> bool
     if hold.state == ChargeState.EXPIRED:
         msg = f"the hold of {_describe(command.ref)} has expired: settle it"
         raise Conflict(msg)
-    after_settlement = state.balance_nanos + hold.held_nanos - command.used_nanos
     settlement = SettleHold(command.ref, command.used_nanos, command.settlement)
-    pays = after_settlement >= command.amount_nanos and state.account.status == AccountStatus.ACTIVE
+    pays = state.account.status == AccountStatus.ACTIVE and _covers_next_cycle(state, hold, command)
     if pays:
         period = command.period or Period(hold.period_end, hold.period_end + CYCLE)
         _hold(state, writer, command, period, hold.cycle + 1)
@@ -243,6 +237,15 @@ def _renew_hold(state: AccountState, writer: Writer, command: RenewHold) -> bool
         _settle(state, writer, hold, settlement)
         _close_charge(state, state.key(command.ref), ChargeState.SETTLED)
     return not pays
+
+
+def _covers_next_cycle(state: AccountState, hold: HoldRow, command: RenewHold) -> bool:
+    """Returns whether the balance less reservations, and the spend limits, allow the next cycle after the settlement of
+    the one that ended."""
+    added = command.amount_nanos + command.used_nanos - hold.held_nanos
+    available = state.balance_nanos - state.spending.reserved_nanos
+    attribution = state.attribution_of(command.ref)
+    return available >= added and authorizations.limit_exceeded(state, attribution, added, "hold") is None
 
 
 def _expire_hold(state: AccountState, command: ExpireHold) -> None:
@@ -277,6 +280,10 @@ def apply(state: AccountState, writer: Writer, command: Command) -> bool:
             _settle_hold(state, writer, command)
         case ExpireHold():
             _expire_hold(state, command)
-        case EndCharge():  # pragma: no branch  the last kind
+        case EndCharge():
             _end_charge(state, command)
+        case AuthorizeUsage():
+            authorizations.authorize(state, command)
+        case ReleaseAuthorization():  # pragma: no branch  the last kind
+            authorizations.release(state, command.number)
     return False

@@ -7,18 +7,23 @@ both, because the same calls would then count twice. A rollup with the same figu
 day. A request counts once because of its digest, 16 bytes (BLAKE2b) stored per account: of the request's id, or of
 (timestamp, model, category, tokens) and the number of equal lines before it in its file. Digests are kept when a rollup
 replaces their day, so the log stays known.
+
+Usage hours part each day by hour, API key, project and price: their sums always equal the day. A rollup, of which only
+the day is known, has one hour row that spans the day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from hashlib import blake2b
 from operator import add
 from typing import Final, NamedTuple
 
 from db import usage_writes, writes
+from db.attribution_rows import HourKey, RequestDetailRow, UsageHourRow, UsagePriceRow
+from db.attribution_tables import HOURS_A_DAY
 from db.database import WriteConnection
 from db.errors import NumberOutOfRange
 from db.rows import DayKey, MonthlyFiguresRow, UsageDayRow, UsageFigures
@@ -26,6 +31,7 @@ from db.usage_writes import FedDay, RequestKey
 from ledger.errors import NotFound
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
+from ledger.usage_prices import NO_PRICE, UsagePrice, price_id
 
 MAX_COUNT: Final = 2**63 - 1
 TOKEN_CATEGORIES: Final = frozenset({UsageCategory.CHAT.value, UsageCategory.EMBEDDING.value})
@@ -59,6 +65,20 @@ class UsageRequest(NamedTuple):
     output_tokens: int
     cost_nanos: int
     digest: bytes
+    hour: int
+    """UTC hour of the timestamp, counted from 1970."""
+    api_key: str = ""
+    project: str = ""
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    units_nanos: int = 0
+    price: UsagePrice | None = None
+    """None if the cost was given without a price."""
+    at: datetime | None = None
+    request_id: str | None = None
+    end_user: str | None = None
+    keeps_detail: bool = False
+    """Whether the request is kept in full. It then has a timestamp."""
 
 
 class Rollup(NamedTuple):
@@ -109,6 +129,8 @@ async def record_rollups(connection: WriteConnection, rollups: Sequence[Rollup])
 
 
 async def _write(connection: WriteConnection, recorded: Recorded) -> None:
+    await usage_writes.delete_usage_hours(connection, recorded.replaced_days)
+    await usage_writes.put_usage(connection, recorded.hours, recorded.prices, recorded.details)
     await usage_writes.insert_requests(connection, recorded.requests)
     await usage_writes.put_usage_days(connection, recorded.days)
     await writes.add_to_months(connection, recorded.months)
@@ -130,6 +152,11 @@ class Recorded(NamedTuple):
     days: Sequence[FedDay]
     months: Sequence[MonthlyFiguresRow]
     """Increments to add to the months."""
+    hours: Sequence[UsageHourRow]
+    """Increments to add to the hours, after the hours of replaced days are deleted."""
+    prices: Collection[UsagePriceRow] = ()
+    details: Sequence[RequestDetailRow] = ()
+    replaced_days: Sequence[DayKey] = ()
 
 
 def request_key(request: UsageRequest) -> RequestKey:
@@ -144,6 +171,8 @@ class Recorder:
         self._known = known
         self._stored = stored
         self._sums: dict[DayKey, list[int]] = {}
+        self._hours: dict[HourKey, list[int]] = {}
+        self._seqs: dict[int, int] = {}
         self._taken: list[UsageRequest] = []
 
     def record(self, requests: Sequence[UsageRequest]) -> list[Verdict]:
@@ -167,6 +196,9 @@ class Recorder:
         sums[1] += sign * request.input_tokens
         sums[2] += sign * request.output_tokens
         sums[3] += sign * request.cost_nanos
+        hour = self._hours.setdefault(_hour_key(request), [0] * 7)
+        for place, figure in enumerate(_hour_figures(request)):
+            hour[place] += sign * figure
 
     def mark(self) -> int:
         return len(self._taken)
@@ -177,6 +209,11 @@ class Recorder:
             self._known.discard(request_key(request))
             self._add(request, -1)
         del self._taken[mark:]
+        self._seqs = {place: seq for place, seq in self._seqs.items() if place < mark}
+
+    def charged(self, mark: int, seq: int) -> None:
+        """Notes the row that charges the requests recorded since the mark."""
+        self._seqs.update(dict.fromkeys(range(mark, len(self._taken)), seq))
 
     def _days(self) -> list[FedDay]:
         rows = []
@@ -189,7 +226,71 @@ class Recorder:
 
     def recorded(self) -> Recorded:
         """Returns the changes to write. Raises NumberOutOfRange for sums beyond 64 bits."""
-        return _recorded([request_key(one) for one in self._taken], self._days(), self._stored)
+        recorded = _recorded([request_key(one) for one in self._taken], self._days(), self._stored)
+        return recorded._replace(
+            hours=[_hour_row(key, sums) for key, sums in sorted(self._hours.items()) if sums[0]],
+            prices=sorted({one.price.row(one.account_id) for one in self._taken if one.price is not None}, key=_id),
+            details=[_detail(one, self._seqs.get(place)) for place, one in enumerate(self._taken) if one.keeps_detail],
+        )
+
+
+def _id(price: UsagePriceRow) -> tuple[int, int]:
+    return price.account_id, price.id
+
+
+def _price_id(request: UsageRequest) -> int:
+    return NO_PRICE if request.price is None else price_id(request.price)
+
+
+def _hour_key(request: UsageRequest) -> HourKey:
+    return (
+        *(request.account_id, request.hour, 1, request.model, request.category, request.origin),
+        *(request.api_key, request.project, _price_id(request)),
+    )
+
+
+def _hour_figures(request: UsageRequest) -> Sequence[int]:
+    return (
+        *(1, request.input_tokens, request.cached_input_tokens, request.output_tokens, request.reasoning_tokens),
+        *(request.units_nanos, request.cost_nanos),
+    )
+
+
+def _hour_row(key: HourKey, figures: Sequence[int]) -> UsageHourRow:
+    row = UsageHourRow._make((*key, *figures))
+    _check_range(figures, f"{row.model} in one hour", row.account_id)
+    return row
+
+
+def _hour_of_day(row: UsageDayRow) -> UsageHourRow:
+    """Returns the hour row of a day of which nothing more is known."""
+    hour = (row.day - date(1970, 1, 1)).days * HOURS_A_DAY
+    key = (row.account_id, hour, HOURS_A_DAY, row.model, row.category, row.origin, "", "", NO_PRICE)
+    return UsageHourRow._make((*key, row.calls, row.input_tokens, 0, row.output_tokens, 0, 0, row.cost_nanos))
+
+
+def _detail(request: UsageRequest, seq: int | None) -> RequestDetailRow:
+    assert request.at is not None
+    return RequestDetailRow(
+        request.account_id,
+        request.at,
+        request.digest,
+        request.request_id,
+        request.model,
+        request.category,
+        request.origin,
+        request.api_key or None,
+        request.project or None,
+        request.end_user,
+        request.input_tokens,
+        request.cached_input_tokens,
+        request.output_tokens,
+        request.reasoning_tokens,
+        request.units_nanos,
+        request.cost_nanos,
+        _price_id(request),
+        seq,
+    )
 
 
 class _Rollups:
@@ -212,7 +313,11 @@ class _Rollups:
 
     def recorded(self) -> Recorded:
         """Returns the changes to write. Raises NumberOutOfRange for sums beyond 64 bits."""
-        return _recorded([], self._rollups.values(), self._stored)
+        recorded = _recorded([], self._rollups.values(), self._stored)
+        return recorded._replace(
+            hours=[_hour_of_day(day.row) for day in recorded.days],
+            replaced_days=[key for key in self._rollups if key in self._stored],
+        )
 
 
 def _figures(stored: FedDay | None) -> UsageFigures:
@@ -223,7 +328,7 @@ def _recorded(requests: Sequence[RequestKey], changed: Iterable[FedDay], stored:
     days = sorted(changed)
     for row, _ in days:
         _check_range(row.figures, f"{row.model} on {row.day}", row.account_id)
-    return Recorded(requests, days, _increments(days, stored))
+    return Recorded(requests, days, _increments(days, stored), ())
 
 
 def _check_range(figures: Sequence[int], what: str, account_id: int) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from db.attribution_rows import UsagePriceRow
 from ledger.money import in_range
@@ -26,13 +26,13 @@ class PriceSource(StrEnum):
     REQUEST = "request"
     """Named by the request."""
     TABLE = "table"
-    """From the operator's price table."""
+    """Taken from the operator's price table."""
     LIST = "list"
-    """From genai-prices, when usage was imported."""
+    """Taken from genai-prices, when usage was imported."""
 
 
 class Quantities(NamedTuple):
-    """What a request used, or the sum of several requests."""
+    """Quantities of one request, or the sum of several requests."""
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
@@ -91,3 +91,18 @@ def price_id(price: UsagePrice) -> int:
     times = (None if time is None else time.isoformat() for time in (price.valid_from, price.valid_until))
     text = repr((*astuple(price)[:6], *times, price.source.value))
     return (int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1) or 1
+
+
+class PriceTable(Protocol):
+    """The prices in force over time, for requests that name neither cost nor price."""
+
+    def price(self, model: str, at: datetime, input_tokens: int) -> UsagePrice | None:
+        """Returns the price of a request of this size at this time; None if the model has none."""
+
+
+class _NoPrices:
+    def price(self, model: str, at: datetime, input_tokens: int) -> UsagePrice | None:
+        return None
+
+
+NO_PRICES: Final[PriceTable] = _NoPrices()

@@ -15,6 +15,7 @@ from resolvers.context import MAX_NESTED_ROWS, QueryContext
 from resolvers.pages import Page, PageProjection
 from resolvers.reads import charges
 from schema.arguments import After, Before, First, Last
+from schema.attribution import OF_KEY, OF_PROJECT, UNKNOWN
 from schema.connection import Words, connection
 from schema.kinds import ChargeState, RefType
 from schema.node import Node
@@ -59,6 +60,9 @@ class Charge(Node):
     closed_at: datetime | None = strawberry.field(
         description="When the charge was settled or expired; null while it is open."
     )
+
+    api_key: str | None = strawberry.field(name="apiKeyId", description=f"{OF_KEY} {UNKNOWN}")
+    project: str | None = strawberry.field(description=f"{OF_PROJECT} {UNKNOWN}")
 
     @strawberry.field(
         description="The charge's rows, newest first: the same list, with the same cursors, as the account's"

@@ -88,6 +88,8 @@ WEIGHTS: Final = Weights(
         "Mutation.settleHold": _POSTING,
         "Mutation.grantBonus": _POSTING,
         "Mutation.recordUsage": Weight(60.0, length=_requests, of_each=2.0),
+        "Mutation.authorizeUsage": _POSTING,
+        "Mutation.releaseAuthorization": _POSTING,
         "Mutation.createAccount": _WRITE,
         "Mutation.suspendAccount": _WRITE,
         "Mutation.reactivateAccount": _WRITE,

@@ -8,18 +8,21 @@ from strawberry import Info
 
 from db.rows import ChargeRow
 from execution.attributes import WRITTEN
+from ledger.attribution import checked_attribution
 from ledger.commands import OpenHold, Period, Ref, RenewHold, SettleHold
 from ledger.rules import LONGEST_HOLD
 from ledger.texts import DESCRIPTION, REF_ID
 from resolvers.mutations import holds
 from resolvers.mutations.context import MutationContext
 from resolvers.mutations.holds import HoldOutcome
+from schema.attribution import KEY_ARGUMENT, PROJECT_ARGUMENT
 from schema.charge import Charge
 from schema.kinds import RefType
 from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import Nanos
 
 _REF_ID = f"Id of the instance at its service: {REF_ID.bounds}."
+_OF_ALL_ROWS = "The charge and all rows of the instance get it."
 _USED = "Full cost of the time that ended, zero or more. Not the difference to the hold."
 
 
@@ -35,7 +38,9 @@ class OpenHoldInput(MutationInput):
     account_id: strawberry.ID = strawberry.field(description=ACCOUNT)
     ref_type: RefType = strawberry.field(description="GPU_INSTANCE or INFERENCE_INSTANCE. Other kinds cannot be held.")
     ref_id: str = strawberry.field(description=f"{_REF_ID} An instance can be opened only once.")
-    amount: Nanos = strawberry.field(description="Amount to hold: above zero, and at most the balance.")
+    amount: Nanos = strawberry.field(
+        description="Amount to hold: above zero, and at most the balance less what authorizations reserve."
+    )
     period_start: datetime = strawberry.field(description="Start of the time that the hold pays for.")
     period_end: datetime = strawberry.field(
         description=f"End of the time that the hold pays for (exclusive): at most {LONGEST_HOLD.days:,} days from"
@@ -44,6 +49,8 @@ class OpenHoldInput(MutationInput):
     description: str | None = strawberry.field(
         default=None, description=_text("The row's description", "GPU Instance #132: hold for 1h")
     )
+    api_key_id: str | None = strawberry.field(default=None, description=f"{KEY_ARGUMENT} {_OF_ALL_ROWS}")
+    project: str | None = strawberry.field(default=None, description=f"{PROJECT_ARGUMENT} {_OF_ALL_ROWS}")
 
 
 @strawberry.input(
@@ -103,8 +110,8 @@ class OpenHoldPayload(HoldPayload):
 )
 class RenewHoldPayload(HoldPayload):
     to_stop: bool = strawberry.field(
-        description="Whether the service must stop the instance. If true, the balance does not cover the next cycle"
-        " or the account is suspended; the ended cycle is settled, and no hold is open."
+        description="Whether the service must stop the instance. If true, the balance does not cover the next cycle,"
+        " a spend limit does not allow it or the account is suspended; the ended cycle is settled, and no hold is open."
     )
 
 
@@ -124,19 +131,22 @@ SettleHoldArgument = Annotated[SettleHoldInput, strawberry.argument(description=
 class HoldMutations:
     @strawberry.mutation(
         description="Holds the price of an instance's time in advance. For service keys. Fails with"
-        " INSUFFICIENT_BALANCE if the balance does not cover the hold or the account is suspended, and with CONFLICT"
-        " if the instance was opened before.",
+        " INSUFFICIENT_BALANCE if the balance less what authorizations reserve does not cover the hold or the account"
+        " is suspended, with LIMIT_EXCEEDED if a spend limit of the account, key or project does not allow the hold,"
+        " and with CONFLICT if the instance was opened before.",
         graphql_type=OpenHoldPayload,
     )
     async def open_hold(self, info: Info[MutationContext, None], input: OpenHoldArgument) -> HoldOutcome:  # noqa: A002
         ref, period = Ref(input.ref_type, input.ref_id), Period(input.period_start, input.period_end)
         command = OpenHold(ref, input.amount, input.description, period)
-        return await holds.open_hold(info.context, input.account_id, input.idempotency_key, command)
+        attribution = checked_attribution(input.api_key_id, input.project)
+        return await holds.open_hold(info.context, input.account_id, input.idempotency_key, command, attribution)
 
     @strawberry.mutation(
         description="Holds an inference instance's next 24 hours, then settles the 24 hours that ended, in one"
-        " transaction. For service keys. If the balance does not cover the next cycle after that settlement, only"
-        " the ended cycle is settled, and `toStop` is true. Fails with NOT_FOUND if there is no open hold, and with"
+        " transaction. For service keys. If the balance less what is reserved, or a spend limit, does not allow the"
+        " next cycle after that settlement, only the ended cycle is settled, and `toStop` is true. Fails with"
+        " NOT_FOUND if there is no open hold, and with"
         " CONFLICT if the hold was settled or has expired.",
         graphql_type=RenewHoldPayload,
     )

@@ -8,6 +8,7 @@ import strawberry
 
 from access.keys import KeyScope as KeyScope
 from access.keys import ServiceOperation as ServiceOperation
+from ledger.authorizations import AuthorizationState as AuthorizationState
 from ledger.kinds import AccountStatus as AccountStatus
 from ledger.kinds import ChargeState as ChargeState
 from ledger.kinds import RefType as RefType
@@ -127,6 +128,17 @@ _described(
     SET_VOLUME="`setVolume`.",
     DELETE_VOLUME="`deleteVolume`.",
     SET_INSTANCE_RATE="`setInstanceRate`.",
+    AUTHORIZE_USAGE="`authorizeUsage`.",
+    RELEASE_AUTHORIZATION="`releaseAuthorization`.",
+)
+
+_described(
+    AuthorizationState,
+    "State of an authorization.",
+    OPEN="The authorization reserves its amount less what was captured.",
+    CAPTURED="The last capture was made. Nothing is reserved any more.",
+    RELEASED="The authorization was released. Nothing is reserved any more.",
+    EXPIRED="The time is over. Nothing is reserved any more.",
 )
 
 _described(

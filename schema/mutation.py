@@ -3,6 +3,7 @@ from __future__ import annotations
 import strawberry
 
 from schema.api_key_mutations import KeyMutations
+from schema.authorization import AuthorizationMutations
 from schema.auto_recharge import AutoRechargeMutations
 from schema.grant import GrantMutations
 from schema.hold import HoldMutations
@@ -21,6 +22,7 @@ from schema.top_up import TopUpMutations
 class Mutation(
     HoldMutations,
     MeteringMutations,
+    AuthorizationMutations,
     GrantMutations,
     OperatorMutations,
     KeyMutations,

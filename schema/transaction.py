@@ -17,6 +17,7 @@ from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import charges, stripe_links, transactions
 from resolvers.reads.texts import SEARCH_RULE
+from schema.attribution import OF_KEY, OF_PROJECT, UNKNOWN
 from schema.connection import Words, connection
 from schema.kinds import RefType, TransactionSource, TransactionType
 from schema.node import Node
@@ -82,6 +83,14 @@ class Transaction(Node):
     )
     period_end: datetime | None = strawberry.field(
         description="End of the time that a usage or storage charge covers (exclusive)."
+    )
+
+    api_key: str | None = strawberry.field(
+        name="apiKeyId",
+        description=f"{OF_KEY} {UNKNOWN} Null too if a batch of API calls has several keys: `costTotals` parts them.",
+    )
+    project: str | None = strawberry.field(
+        description=f"{OF_PROJECT} {UNKNOWN} Null too if a batch of API calls has several projects."
     )
 
     @strawberry.field(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -24,13 +25,18 @@ async def _driver(connection: WriteConnection) -> asyncpg.Connection[Any]:
     return raw
 
 
-async def open_locked(connection: WriteConnection, keys: PostingKeys, clock: Clock = utc_now) -> StoredState:
-    """Locks the accounts until the transaction ends, and reads their state."""
+async def open_locked(
+    connection: WriteConnection, keys: PostingKeys, now: datetime, clock: Clock = utc_now
+) -> StoredState:
+    """Locks the accounts until the transaction ends, and reads their state.
+
+    Reservations are those of the moment `now`. `clock` is this machine's.
+    """
     if not is_postgresql(connection):
-        return await sqlite.open_accounts(connection, keys)
+        return await sqlite.open_accounts(connection, keys, now)
     await writes.lock_accounts(connection, keys.accounts)
     # A read in the statement that waits for the lock could return data from before the lock.
-    return await open_unlocked(await _driver(connection), keys, clock)
+    return await open_unlocked(await _driver(connection), keys, now, clock)
 
 
 async def keep_locked(connection: WriteConnection, stored: StoredState, changes: ChangeSet) -> None:

@@ -8,6 +8,7 @@ that version.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -29,10 +30,19 @@ from sqlalchemy import (
     select,
 )
 
-from db import tables, writes
+from db import attribution_tables, limit_tables, limits, tables, writes
+from db.attribution_rows import (
+    COST_HOUR_FIGURES,
+    USAGE_HOUR_FIGURES,
+    CostHourRow,
+    RequestDetailRow,
+    UsageHourRow,
+    UsagePriceRow,
+)
 from db.clocks import SERVER_TIME, Clock, reading_between, utc_now
 from db.connections.postgresql_batches import run_batch
 from db.keyed_rows import key_arrays, keyed_statement, listed_keys
+from db.limit_rows import AuthorizationRow, SpendLimitEventRow, SpendLimitRow
 from db.posting.state import ChangeSet, PostingKeys, StoredState
 from db.rows import (
     FOLDED_OF_TRANSACTIONS,
@@ -76,7 +86,7 @@ def _by_key(table: Table, row_type: type[NamedTuple]) -> Select[Any]:
     return keyed_statement(tuple(columns(table, row_type)), tuple(table.primary_key))
 
 
-def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
+def _by_keys(keys: PostingKeys, now: datetime) -> list[tuple[Executable, dict[str, Any]]]:
     """Returns the reads for the keys that are given, in the order of the fields of `keys`."""
     reads: list[tuple[Executable, dict[str, Any]]] = []
     if keys.calls:
@@ -93,16 +103,29 @@ def _by_keys(keys: PostingKeys) -> list[tuple[Executable, dict[str, Any]]]:
         table = tables.usage_days
         key, found = tuple(table.primary_key), tuple(table.c[name] for name in FED_DAY_COLUMNS)
         reads.append((keyed_statement(found, key), key_arrays(key, keys.days)))
+    if keys.authorizations:
+        table = limit_tables.authorizations
+        arrays = key_arrays(tuple(table.primary_key), keys.authorizations)
+        reads.append((_by_key(table, AuthorizationRow), arrays))
+    if keys.reserved:
+        listed = {"account_ids": list(keys.reserved)}
+        reads.append((limits.reserved(postgresql=True), {**listed, "now": now}))
+        reads.append((limits.highest_numbers(postgresql=True), listed))
     return reads
 
 
-async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, clock: Clock = utc_now) -> StoredState:
+async def open_unlocked(
+    connection: asyncpg.Connection[Any], keys: PostingKeys, now: datetime, clock: Clock = utc_now
+) -> StoredState:
     """Reads the state in one statement, which sees one moment. Reads the clock before and after it. PostgreSQL only."""
     listed = list(keys.accounts)
     single = len(listed) == 1
     wanted: dict[str, Any] = {"account_id": listed[0]} if single else {"account_ids": listed}
     before = clock()
-    accounts, *others = await run_batch(connection, [(_accounts_statement(single=single), wanted), *_by_keys(keys)])
+    in_force = limits.limits_in_force(postgresql=True), {"account_ids": listed}
+    accounts, limited, *others = await run_batch(
+        connection, [(_accounts_statement(single=single), wanted), in_force, *_by_keys(keys, now)]
+    )
     after = clock()
     found = iter(others)
     calls = [IdempotencyRow._make(row) for row in next(found)] if keys.calls else []
@@ -110,6 +133,8 @@ async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, 
     holds = [HoldRow._make(row) for row in next(found)] if keys.charges else []
     requests = {(row[0], bytes(row[1])) for row in next(found)} if keys.requests else set()
     days = [FedDay.of_columns(row) for row in next(found)] if keys.days else []
+    authorizations = [AuthorizationRow._make(row) for row in next(found)] if keys.authorizations else []
+    reservations = limits.reservations(keys.reserved, next(found), next(found)) if keys.reserved else ({}, {})
     return StoredState(
         {row[0]: AccountRow._make(row[:-2]) for row in accounts},
         {call[:3]: call for call in calls},
@@ -117,6 +142,9 @@ async def open_unlocked(connection: asyncpg.Connection[Any], keys: PostingKeys, 
         {(hold.account_id, hold.ref_type, hold.ref_id): hold for hold in holds},
         requests,
         {day.row.key: day for day in days},
+        [SpendLimitRow._make(row) for row in limited],
+        authorizations,
+        *reservations,
         {row[0]: row[-2] for row in accounts},
         reading_between(before, accounts[0][-1], after) if accounts else None,
     )
@@ -188,8 +216,9 @@ def _replacing(table: Table, changing: Sequence[str]) -> str:
 
 
 def _adding(table: Table, figures: Sequence[str]) -> str:
+    keys = ", ".join(column.name for column in table.primary_key)
     changes = ", ".join(f"{name} = {table.name}.{name} + excluded.{name}" for name in figures)
-    return f" ON CONFLICT (account_id, month) DO UPDATE SET {changes}"
+    return f" ON CONFLICT ({keys}) DO UPDATE SET {changes}"
 
 
 _PARTS: Final = {
@@ -204,6 +233,27 @@ _PARTS: Final = {
     "calls": _Part(tables.idempotency_keys, IdempotencyRow._fields),
     "requests": _Part(tables.usage_requests, ("account_id", "digest")),
     "days": _Part(tables.usage_days, FED_DAY_COLUMNS, _replacing(tables.usage_days, CHANGING_OF_DAYS)),
+    "costs": _Part(
+        attribution_tables.cost_hours, CostHourRow._fields, _adding(attribution_tables.cost_hours, COST_HOUR_FIGURES)
+    ),
+    "hours": _Part(
+        attribution_tables.usage_hours,
+        UsageHourRow._fields,
+        _adding(attribution_tables.usage_hours, USAGE_HOUR_FIGURES),
+    ),
+    "prices": _Part(attribution_tables.usage_prices, UsagePriceRow._fields, " ON CONFLICT DO NOTHING"),
+    "details": _Part(attribution_tables.request_details, RequestDetailRow._fields),
+    "authorizations": _Part(
+        limit_tables.authorizations,
+        AuthorizationRow._fields,
+        _replacing(limit_tables.authorizations, limits.CHANGING_OF_AUTHORIZATIONS),
+    ),
+    "limits": _Part(
+        limit_tables.spend_limits,
+        SpendLimitRow._fields,
+        _replacing(limit_tables.spend_limits, limits.CHANGING_OF_LIMITS),
+    ),
+    "limit_events": _Part(limit_tables.spend_limit_events, SpendLimitEventRow._fields),
 }
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, bindparam, update
 from sqlalchemy.dialects.sqlite import insert
 
-from db import tables, usage_writes, writes
+from db import limit_tables, tables, usage_writes, writes
 from db.database import WriteConnection
+from db.limits import (
+    CHANGING_OF_AUTHORIZATIONS,
+    CHANGING_OF_LIMITS,
+    read_authorizations,
+    read_limits,
+    read_reservations,
+)
 from db.posting.state import ChangeSet, PostingKeys, StoredState
 from db.rows import (
     FOLDED_OF_TRANSACTIONS,
@@ -22,7 +30,8 @@ from db.rows import (
 )
 
 
-async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> StoredState:
+async def open_accounts(connection: WriteConnection, keys: PostingKeys, now: datetime) -> StoredState:
+    reserved, highest_numbers = await read_reservations(connection, keys.reserved, now) if keys.reserved else ({}, {})
     charges = await writes.charges_by_ref(connection, keys.charges) if keys.charges else {}
     return StoredState(
         await writes.lock_accounts(connection, keys.accounts),
@@ -31,6 +40,10 @@ async def open_accounts(connection: WriteConnection, keys: PostingKeys) -> Store
         await writes.newest_holds(connection, charges.values()) if charges else {},
         await usage_writes.known_requests(connection, keys.requests) if keys.requests else set(),
         await usage_writes.usage_days(connection, keys.days) if keys.days else {},
+        await read_limits(connection, keys.accounts),
+        await read_authorizations(connection, keys.authorizations) if keys.authorizations else (),
+        reserved,
+        highest_numbers,
     )
 
 
@@ -43,6 +56,12 @@ async def keep(connection: WriteConnection, changes: ChangeSet) -> None:
     await _insert_idempotent_calls(connection, changes.calls)
     await usage_writes.insert_requests(connection, changes.requests)
     await usage_writes.put_usage_days(connection, changes.days)
+    await usage_writes.put_usage(connection, changes.hours, changes.prices, changes.details)
+    await usage_writes.add_cost_hours(connection, changes.costs)
+    await _replace_all(connection, limit_tables.authorizations, changes.authorizations, CHANGING_OF_AUTHORIZATIONS)
+    await _replace_all(connection, limit_tables.spend_limits, changes.limits, CHANGING_OF_LIMITS)
+    events = [event._asdict() for event in changes.limit_events]
+    await _insert_all(connection, limit_tables.spend_limit_events, events)
 
 
 async def _insert_all(connection: WriteConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:

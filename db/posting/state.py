@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from db.attribution_rows import CostHourRow, RequestDetailRow, UsageHourRow, UsagePriceRow
 from db.clocks import ClockReading
+from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitEventRow, SpendLimitRow
 from db.rows import AccountRow, ChargeRow, DayKey, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
 from db.usage_writes import FedDay, RequestKey
 
 Key = tuple[int, str, str]
 """Account, ref type and ref id of a charge; account, operation and key of a call."""
+
+AuthorizationKey = tuple[int, int]
 
 
 class PostingKeys(NamedTuple):
@@ -23,6 +27,9 @@ class PostingKeys(NamedTuple):
     charges: Set[Key] = frozenset()
     requests: Set[RequestKey] = frozenset()
     days: Set[DayKey] = frozenset()
+    authorizations: Set[AuthorizationKey] = frozenset()
+    reserved: Set[int] = frozenset()
+    """Accounts whose reservations matter."""
 
     @classmethod
     def together(cls, several: Iterable[PostingKeys]) -> PostingKeys:
@@ -40,6 +47,13 @@ class StoredState:
     requests: set[RequestKey] = field(default_factory=set)
     """Requests that have been counted."""
     days: dict[DayKey, FedDay] = field(default_factory=dict)
+    limits: Sequence[SpendLimitRow] = ()
+    """The limits in force of all accounts."""
+    authorizations: Sequence[AuthorizationRow] = ()
+    reserved: dict[int, Sequence[ReservedRow]] = field(default_factory=dict)
+    """Sums of the authorizations that are open and have not expired."""
+    highest_numbers: dict[int, int] = field(default_factory=dict)
+    """The number of each account's newest authorization."""
     versions: dict[int, str] = field(default_factory=dict)
     """Version of each account. PostgreSQL only."""
     clock: ClockReading | None = None
@@ -58,6 +72,14 @@ class ChangeSet:
     calls: Sequence[IdempotencyRow]
     requests: Sequence[RequestKey] = ()
     days: Sequence[FedDay] = ()
+    costs: Sequence[CostHourRow] = ()
+    """Increments to add to the hours; the next as well."""
+    hours: Sequence[UsageHourRow] = ()
+    prices: Collection[UsagePriceRow] = ()
+    details: Sequence[RequestDetailRow] = ()
+    authorizations: Sequence[AuthorizationRow] = ()
+    limits: Sequence[SpendLimitRow] = ()
+    limit_events: Sequence[SpendLimitEventRow] = ()
 
     @property
     def rows_by_account(self) -> Counter[int]:

@@ -15,6 +15,7 @@ from ledger.usage import MAX_COUNT
 
 SECOND_NANOS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
+HOUR_NANOS: Final = 3_600 * SECOND_NANOS
 DAY_NANOS: Final = _DAY_SECONDS * SECOND_NANOS
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 

@@ -14,7 +14,7 @@ from db.errors import NumberOutOfRange
 from db.rows import UsageDayRow
 from ledger.imports.accounts import NamedAccounts
 from ledger.imports.columns import FileRefused
-from ledger.imports.fields import DAY_NANOS, day_of
+from ledger.imports.fields import DAY_NANOS, HOUR_NANOS, day_of
 from ledger.imports.lines import LogLine, RollupLine
 from ledger.imports.numbering import Numbering
 from ledger.imports.options import ImportOptions
@@ -224,9 +224,12 @@ class Importer:
         if digest is None:
             outcome.refusals.append(Refusal(line.number, _OUT_OF_ORDER))
             return None
+        hour = line.timestamp_nanos // HOUR_NANOS
         day = day_of(line.timestamp_nanos // DAY_NANOS)
         _, _, _, model, category, origin, input_tokens, output_tokens, _, cost_nanos, _ = line
-        return UsageRequest(account_id, day, model, category, origin, input_tokens, output_tokens, cost_nanos, digest)
+        return UsageRequest(
+            account_id, day, model, category, origin, input_tokens, output_tokens, cost_nanos, digest, hour
+        )
 
     async def _record_rollups(
         self, connection: WriteConnection, lines: Sequence[RollupLine], state: _FileState, outcome: Outcome

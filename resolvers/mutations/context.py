@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from access.keys import KeyScope, Principal, ServiceOperation, acting_key
 from db.connections.snapshots import NothingToRead, Snapshot
+from ledger.attribution import NOBODY, Attribution
 from ledger.audit import Actor
 from ledger.commands import Command, Outcome, Posting, Writer
 from ledger.errors import Forbidden
@@ -100,10 +101,17 @@ class MutationContext(QueryContext):
         return await self.run(acted, account_id)
 
     async def post_as_service(
-        self, operation: ServiceOperation, account_id: str, idempotency_key: str, *commands: Command
+        self,
+        operation: ServiceOperation,
+        account_id: str,
+        idempotency_key: str,
+        *commands: Command,
+        attribution: Attribution = NOBODY,
     ) -> Outcome:
         number = self.account_of_service(operation, account_id)
-        return await self.post(Posting(number, self.service(), commands, operation.value, idempotency_key))
+        return await self.post(
+            Posting(number, self.service(), commands, operation.value, idempotency_key, attribution=attribution)
+        )
 
     def service(self) -> Writer:
         return Writer(WriterKind.SERVICE, self.principal.key_prefix)

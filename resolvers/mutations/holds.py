@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from access.keys import ServiceOperation
 from db.rows import ChargeRow, TransactionRow
+from ledger.attribution import NOBODY, Attribution
 from ledger.commands import OpenHold, Ref, RenewHold, SettleHold
 from ledger.past import checked_past
 from resolvers.mutations.context import MutationContext
@@ -24,15 +25,18 @@ async def _posted(
     account_id: str,
     idempotency_key: str,
     command: OpenHold | RenewHold | SettleHold,
+    attribution: Attribution = NOBODY,
 ) -> HoldOutcome:
-    outcome = await context.post_as_service(operation, account_id, idempotency_key, command)
+    outcome = await context.post_as_service(operation, account_id, idempotency_key, command, attribution=attribution)
     return HoldOutcome(
         outcome.account_id, command.ref, outcome.transactions, outcome.balance_nanos, outcome.replayed, outcome.to_stop
     )
 
 
-async def open_hold(context: MutationContext, account_id: str, idempotency_key: str, command: OpenHold) -> HoldOutcome:
-    return await _posted(context, ServiceOperation.OPEN_HOLD, account_id, idempotency_key, command)
+async def open_hold(
+    context: MutationContext, account_id: str, idempotency_key: str, command: OpenHold, attribution: Attribution
+) -> HoldOutcome:
+    return await _posted(context, ServiceOperation.OPEN_HOLD, account_id, idempotency_key, command, attribution)
 
 
 async def renew_hold(

@@ -44,7 +44,7 @@ async def _keeps(desk: Desk, others: Desk, meanwhile: Meanwhile | None) -> bool:
     batch = Batch([posting(first, api_usage(1), key="k"), posting(second, settle(3), key="k")], lambda: START)
     before = await desk.tables()
     async with desk.database.lent() as connection:
-        stored = await open_unlocked(connection, batch.keys)
+        stored = await open_unlocked(connection, batch.keys, batch.now())
         states = AccountStates(stored)
         await batch.carry_out(states)
         changes = states.changes()

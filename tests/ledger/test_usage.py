@@ -38,8 +38,9 @@ async def _account(database: Database, name: str = "one") -> int:
 
 
 def _request(account_id: int, request_id: str, **changes: Any) -> UsageRequest:
-    request = UsageRequest(account_id, _DAY, "m", "chat", "platform", 10, 2, 300, id_digest(request_id))
-    return request._replace(**changes)
+    request = UsageRequest(account_id, _DAY, "m", "chat", "platform", 10, 2, 300, id_digest(request_id), hour=0)
+    request = request._replace(**changes)
+    return request._replace(hour=24 * (request.day - date(1970, 1, 1)).days)
 
 
 def _rollup(account_id: int, **changes: Any) -> Rollup:

@@ -1,0 +1,39 @@
+"""Attribution: who spent. An API key of the customer at the platform, and a project."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from ledger.texts import API_KEY, PROJECT
+
+
+class Attribution(NamedTuple):
+    api_key: str = ""
+    """Empty if nobody said."""
+    project: str = ""
+
+    def covers(self, other: Attribution) -> bool:
+        """Returns whether a limit or reservation for this attribution applies to the other one."""
+        return self.api_key in {"", other.api_key} and self.project in {"", other.project}
+
+
+NOBODY: Final = Attribution()
+
+Share = tuple[Attribution, int]
+"""The part of an amount that one attribution spent, in nano-dollars."""
+
+
+def checked_attribution(api_key: str | None, project: str | None, prefix: str = "") -> Attribution:
+    """Returns the attribution. Raises BadUserInput, which names the argument after the prefix."""
+    if api_key is not None:
+        API_KEY.checked(api_key, f"{prefix}apiKeyId")
+    if project is not None:
+        PROJECT.checked(project, f"{prefix}project")
+    return Attribution(api_key or "", project or "")
+
+
+def common(shares: list[Share]) -> Attribution:
+    """Returns the attribution of a whole amount: empty where its parts differ."""
+    attributions = [attribution for attribution, _ in shares]
+    keys, projects = {one.api_key for one in attributions}, {one.project for one in attributions}
+    return Attribution(keys.pop() if len(keys) == 1 else "", projects.pop() if len(projects) == 1 else "")

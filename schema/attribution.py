@@ -1,0 +1,17 @@
+"""The arguments and fields that say who spent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ledger.texts import API_KEY, PROJECT
+
+OF_KEY: Final = (
+    "Id of the customer's API key at the platform that spent, such as `key_9f2`. It is not one of this API's keys."
+)
+OF_PROJECT: Final = "The customer's project that spent."
+
+KEY_ARGUMENT: Final = f"{OF_KEY} It has {API_KEY.bounds}."
+PROJECT_ARGUMENT: Final = f"{OF_PROJECT} Its name has {PROJECT.bounds}."
+
+UNKNOWN: Final = "Null if it was not named."
