@@ -27,6 +27,8 @@ class VolumeRow(NamedTuple):
     created_at: datetime
     deleted_at: datetime | None
     next_day: date | None
+    api_key: str | None = None
+    project: str | None = None
 
 
 class RateRow(NamedTuple):

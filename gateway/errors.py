@@ -63,12 +63,6 @@ STATUS: Final[dict[str, HTTPStatus]] = {
 
 
 def problem_of(error: BaseException) -> Problem:
-    if isinstance(error, Lagged):
-        return Problem(error.code, str(error), details={"cursor": error.cursor})
-    if isinstance(error, LimitExceeded):
-        resets_at = None if error.resets_at is None else format_time(error.resets_at)
-        details = {"limit": error.limit, "remaining": error.remaining, "resetsAt": resets_at}
-        return Problem(error.code, str(error), details=details)
     if isinstance(error, TooManyRequests | RateExceeded):
         return Problem("RATE_LIMITED", str(error), details={"retryAfter": error.retry_after_seconds})
     if isinstance(error, TooCostly | ListTooLong | QueueFull):
@@ -91,8 +85,17 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def _as_it_says(error: BillingError | RequestError) -> Problem:
+    return Problem(error.code, str(error), details=_details(error))
+
+
+def _details(error: BillingError | RequestError) -> dict[str, Any]:
+    if isinstance(error, Lagged):
+        return {"cursor": error.cursor}
+    if isinstance(error, LimitExceeded):
+        resets_at = None if error.resets_at is None else format_time(error.resets_at)
+        return {"limit": error.limit, "remaining": error.remaining, "resetsAt": resets_at}
     is_crowded = isinstance(error, RequestError) and error.code == "RATE_LIMITED"
-    return Problem(error.code, str(error), details={"retryAfter": RETRY_SECONDS} if is_crowded else {})
+    return {"retryAfter": RETRY_SECONDS} if is_crowded else {}
 
 
 def _not_admitted(error: TooCostly | ListTooLong | QueueFull) -> Problem:

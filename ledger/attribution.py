@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from ledger.errors import Conflict
 from ledger.texts import API_KEY, PROJECT
 
 
@@ -30,6 +31,13 @@ def checked_attribution(api_key: str | None, project: str | None, prefix: str = 
     if project is not None:
         PROJECT.checked(project, f"{prefix}project")
     return Attribution(api_key or "", project or "")
+
+
+def check_same(given: Attribution, known: Attribution, what: str) -> None:
+    """Raises Conflict if the given attribution is not that with which the resource was opened. None may be given."""
+    if given not in {NOBODY, known}:
+        msg = f"{what} was opened with another apiKeyId or project, which cannot be changed"
+        raise Conflict(msg)
 
 
 def common(shares: list[Share]) -> Attribution:

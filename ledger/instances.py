@@ -14,6 +14,7 @@ from db import instances, volumes, writes
 from db.database import WriteConnection
 from db.instances import InstanceRow
 from db.volumes import RateRow
+from ledger.attribution import NOBODY, Attribution, check_same
 from ledger.commands import Ref
 from ledger.descriptions import title
 from ledger.errors import BadUserInput, Conflict, NotFound
@@ -33,11 +34,14 @@ class InstanceRate:
     """None means now."""
 
 
-async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceRate, now: datetime) -> InstanceRow:
+async def set_rate(
+    connection: WriteConnection, account_id: int, rate: InstanceRate, now: datetime, attribution: Attribution = NOBODY
+) -> InstanceRow:
     """Changes the rate from a moment in the running cycle on. The same rate again reports that the instance still runs.
 
-    Raises BadUserInput, NotFound for an instance without a hold, and Conflict if the hold is settled or the moment is
-    in a settled cycle. If the next cycle could not be paid, nothing is changed: see `to_stop_since`.
+    Raises BadUserInput, NotFound for an instance without a hold, and Conflict if the hold is settled, the moment is in
+    a settled cycle, or the instance was opened with another attribution. If the next cycle could not be paid, nothing
+    is changed: see `to_stop_since`.
     """
     checked_rate(rate.gpus, rate.price_nanos, HOUR, "gpus", "pricePerGpuHour")
     if not rate.price_nanos:
@@ -50,6 +54,9 @@ async def set_rate(connection: WriteConnection, account_id: int, rate: InstanceR
     if hold is None:
         msg = f"{title(ref)} has no hold: open it first"
         raise NotFound(msg)
+    if attribution != NOBODY:
+        charge = (await writes.charges_by_ref(connection, [key]))[key]
+        check_same(attribution, Attribution(charge.api_key or "", charge.project or ""), title(ref))
     known = await instances.instance(connection, account_id, ref.id)
     if known is not None and known.to_stop_since is not None:
         return known

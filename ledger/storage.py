@@ -20,6 +20,7 @@ from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.rates import DAY, Stretch, cost_nanos, stretches
 from ledger.unbilled import PATIENCE, REFUSALS, Unbilled
+from ledger.volumes import attribution_of
 
 WRITER: Final = Writer(WriterKind.STORAGE_WORKER, "storage-worker")
 OPERATION: Final = "billStorage"
@@ -70,7 +71,8 @@ def _posting(volume: VolumeRow, rates: Sequence[RateRow], day: date) -> Posting 
     if not cost:
         return None
     entry = Entry(TransactionType.STORAGE_BILLING, -cost, _describe(ref, day, parts), ref=ref, period=lived)
-    return Posting(volume.account_id, WRITER, (entry,), OPERATION, f"{volume.ref_type}/{volume.ref_id}/{day}")
+    call = f"{volume.ref_type}/{volume.ref_id}/{day}"
+    return Posting(volume.account_id, WRITER, (entry,), OPERATION, call, attribution=attribution_of(volume))
 
 
 def _last_day(volume: VolumeRow) -> date | None:

@@ -9,6 +9,7 @@ from typing import Final
 from db import volumes, writes
 from db.database import WriteConnection
 from db.volumes import RateRow, ResourceKey, VolumeRow
+from ledger.attribution import NOBODY, Attribution, check_same
 from ledger.commands import Ref
 from ledger.descriptions import title
 from ledger.errors import BadUserInput, Conflict, NotFound
@@ -61,22 +62,26 @@ def _check_unbilled(volume: VolumeRow, moment: datetime, what: str) -> None:
         raise Conflict(msg)
 
 
-async def set_volume(connection: WriteConnection, account_id: int, rate: VolumeRate, now: datetime) -> VolumeRow:
+async def set_volume(
+    connection: WriteConnection, account_id: int, rate: VolumeRate, now: datetime, attribution: Attribution = NOBODY
+) -> VolumeRow:
     """Registers the volume, or changes its size or price from a moment on.
 
-    Raises BadUserInput, and Conflict if the volume was deleted, the day is already billed, or the moment is before the
-    newest change.
+    Raises BadUserInput, and Conflict if the volume was deleted, has another attribution, the day is already billed, or
+    the moment is before the newest change.
     """
     checked_rate(rate.gib, rate.price_nanos, DAY, "gib", "pricePerGibDay")
     key = _key(account_id, rate.ref)
     volume = await _locked(connection, key)
     since = _checked_moment(rate.since, now, "since")
     if volume is None:
-        volume = VolumeRow(*key, created_at=since, deleted_at=None, next_day=since.date())
+        who = (attribution.api_key or None, attribution.project or None)
+        volume = VolumeRow(*key, since, None, since.date(), *who)
     elif volume.deleted_at is not None:
         msg = f"{title(rate.ref)} was deleted: its id cannot be used again"
         raise Conflict(msg)
     else:
+        check_same(attribution, attribution_of(volume), title(rate.ref))
         _check_unbilled(volume, since, "since")
         newest = (await volumes.rates_by_key(connection, [key]))[key][-1]
         if since < newest.since:
@@ -84,6 +89,10 @@ async def set_volume(connection: WriteConnection, account_id: int, rate: VolumeR
     await volumes.put_volume(connection, volume)
     await volumes.put_rate(connection, RateRow(*key, since=since, quantity=rate.gib, price_nanos=rate.price_nanos))
     return volume
+
+
+def attribution_of(volume: VolumeRow) -> Attribution:
+    return Attribution(volume.api_key or "", volume.project or "")
 
 
 async def delete_volume(

@@ -8,6 +8,7 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from ledger.attribution import checked_attribution
 from ledger.commands import Ref
 from ledger.instances import InstanceRate
 from ledger.money import format_nanos
@@ -17,12 +18,15 @@ from ledger.volumes import MAX_BACK, VolumeRate
 from resolvers.mutations import storage
 from resolvers.mutations.calls import CallOutcome
 from resolvers.mutations.context import MutationContext
+from schema.attribution import KEY_ARGUMENT, PROJECT_ARGUMENT
 from schema.kinds import RefType
 from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import Nanos
 
 _KIND = "VOLUME or SHARED_FILESYSTEM."
 _VOLUME = f"Id of the volume at its service: {REF_ID.bounds}. After the volume is deleted, the id cannot be used again."
+_FIRST = "All rows of the volume get it. CONFLICT if the volume was registered with another one."
+_AS_OPENED = "If given, it must be that of openHold; CONFLICT otherwise."
 _PRICE = format_nanos(MAX_PRICE_NANOS)
 _A_DAY = format_nanos(MAX_DAY_NANOS)
 _UNBILLED = f"At most {MAX_BACK.days} days ago, and not in a day that is already billed."
@@ -42,6 +46,8 @@ class SetVolumeInput(MutationInput):
         description="When the size and price take effect; now if omitted. Not before the volume's newest change."
         f" {_UNBILLED}",
     )
+    api_key_id: str | None = strawberry.field(default=None, description=f"{KEY_ARGUMENT} {_FIRST}")
+    project: str | None = strawberry.field(default=None, description=f"{PROJECT_ARGUMENT} {_FIRST}")
 
 
 @strawberry.input(description="A volume to delete.")
@@ -71,6 +77,8 @@ class SetInstanceRateInput(MutationInput):
         description="When the rate takes effect; now if omitted. Within the running cycle, and not before the newest"
         " change.",
     )
+    api_key_id: str | None = strawberry.field(default=None, description=f"{KEY_ARGUMENT} {_AS_OPENED}")
+    project: str | None = strawberry.field(default=None, description=f"{PROJECT_ARGUMENT} {_AS_OPENED}")
 
 
 @strawberry.type(description="Result of setVolume. It writes no rows: each day is billed after it ends.")
@@ -108,7 +116,8 @@ class StorageMutations:
     )
     async def set_volume(self, info: Info[MutationContext, None], input: SetVolumeArgument) -> CallOutcome:  # noqa: A002
         rate = VolumeRate(Ref(input.ref_type, input.ref_id), input.gib, input.price_per_gib_day, input.since)
-        return await storage.put_volume(info.context, input.account_id, input.idempotency_key, rate)
+        attribution = checked_attribution(input.api_key_id, input.project)
+        return await storage.put_volume(info.context, input.account_id, input.idempotency_key, rate, attribution)
 
     @strawberry.mutation(
         description="Ends a volume's billing at a given time. For service keys. Fails with NOT_FOUND if there is no"
@@ -130,4 +139,5 @@ class StorageMutations:
     )
     async def set_instance_rate(self, info: Info[MutationContext, None], input: SetInstanceRateArgument) -> CallOutcome:  # noqa: A002
         rate = InstanceRate(input.ref_id, input.gpus, input.price_per_gpu_hour, input.since)
-        return await storage.set_instance_rate(info.context, input.account_id, input.idempotency_key, rate)
+        attribution = checked_attribution(input.api_key_id, input.project)
+        return await storage.set_instance_rate(info.context, input.account_id, input.idempotency_key, rate, attribution)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from access.keys import ServiceOperation
 from db import instances
+from ledger.attribution import NOBODY, Attribution
 from ledger.commands import Ref
 from ledger.idempotent_calls import IdempotentCall
 from ledger.instances import InstanceRate, set_rate
@@ -16,14 +17,22 @@ from resolvers.mutations.calls import CallOutcome, run_once_on_account
 from resolvers.mutations.context import MutationContext
 
 
-async def put_volume(context: MutationContext, account_id: str, idempotency_key: str, rate: VolumeRate) -> CallOutcome:
+def _payload(rate: VolumeRate | InstanceRate, attribution: Attribution) -> list[object]:
+    """Returns the caller's input. That of a call without attribution is the same as in earlier releases."""
+    return [*astuple(rate), *(attribution if attribution != NOBODY else ())]
+
+
+async def put_volume(
+    context: MutationContext, account_id: str, idempotency_key: str, rate: VolumeRate, attribution: Attribution
+) -> CallOutcome:
     operation = ServiceOperation.SET_VOLUME
     number = context.account_of_service(operation, account_id)
-    call = IdempotentCall(operation.value, idempotency_key, astuple(rate), number)
+    call = IdempotentCall(operation.value, idempotency_key, _payload(rate, attribution), number)
 
     async def work(transaction: LedgerTransaction) -> CallOutcome:
+        connection, now = transaction.connection, transaction.clock()
         return await run_once_on_account(
-            transaction, call, lambda: set_volume(transaction.connection, number, rate, transaction.clock())
+            transaction, call, lambda: set_volume(connection, number, rate, now, attribution)
         )
 
     return await context.run(work, number)
@@ -47,16 +56,16 @@ async def drop_volume(
 
 
 async def set_instance_rate(
-    context: MutationContext, account_id: str, idempotency_key: str, rate: InstanceRate
+    context: MutationContext, account_id: str, idempotency_key: str, rate: InstanceRate, attribution: Attribution
 ) -> CallOutcome:
     operation = ServiceOperation.SET_INSTANCE_RATE
     number = context.account_of_service(operation, account_id)
-    call = IdempotentCall(operation.value, idempotency_key, astuple(rate), number)
+    call = IdempotentCall(operation.value, idempotency_key, _payload(rate, attribution), number)
 
     async def work(transaction: LedgerTransaction) -> CallOutcome:
         connection = transaction.connection
         outcome = await run_once_on_account(
-            transaction, call, lambda: set_rate(connection, number, rate, transaction.clock())
+            transaction, call, lambda: set_rate(connection, number, rate, transaction.clock(), attribution)
         )
         # Use the current state, even for a replay, because the service must learn about it.
         instance = await instances.instance(connection, number, rate.ref_id)

@@ -30,6 +30,7 @@ PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
 _ACCOUNT: Final = "account { id externalId name status balance }"
 CHARGE: Final = "id state held refunded overage net cycles refId"
 _CHARGE: Final = f"charge {{ {CHARGE} }}"
+_AUTHORIZATION: Final = "authorization { id state amount captured excess apiKeyId project refId } available"
 RECHARGE: Final = (
     "state threshold amount dailyLimit chargedToday inFlight declines lastFailure lastFailureAt canCharge blockedBy"
     " nextTryAt explanation"
@@ -39,6 +40,8 @@ MORE: Final = {
     "renewHold": f"toStop {_CHARGE}",
     "settleHold": _CHARGE,
     "recordUsage": "recorded",
+    "authorizeUsage": _AUTHORIZATION,
+    "releaseAuthorization": _AUTHORIZATION,
     "createAccount": _ACCOUNT,
     "suspendAccount": _ACCOUNT,
     "reactivateAccount": _ACCOUNT,

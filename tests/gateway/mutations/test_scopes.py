@@ -41,6 +41,8 @@ MATRIX: Final = {
     "renewHold": _SERVICES,
     "settleHold": _SERVICES,
     "recordUsage": _SERVICES,
+    "authorizeUsage": _SERVICES,
+    "releaseAuthorization": _SERVICES,
     "grantBonus": _SERVICES,
     "createAccount": _OPERATORS,
     "suspendAccount": _OPERATORS,
@@ -104,6 +106,7 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
     volume = {**of_account, "refType": "VOLUME", "refId": "v-1"}
     size = {"gib": 100, "pricePerGibDay": "0.01"}
     await office.call("setVolume", **volume | {"refId": "v-2"}, **size)
+    authorized = await office.call("authorizeUsage", accountId=account, amount="1", ttlSeconds=86_400)
     waiting = event("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_waiting")
     await office.services.stripe_events.receive(body(waiting))
     return account, {
@@ -111,6 +114,8 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
         "renewHold": {**of_account, "refId": "7", "used": "1", "amount": "1"},
         "settleHold": {**of_account, **GPU, "refId": "1", "used": "1"},
         "recordUsage": {**of_account, "requests": [request("a")]},
+        "authorizeUsage": {**of_account, "amount": "1"},
+        "releaseAuthorization": {"authorizationId": authorized["authorization"]["id"]},
         "grantBonus": {**of_account, "amount": "1", "promotion": "p"},
         "createAccount": {"name": "New"},
         "suspendAccount": {**of_account, "reason": "Chargeback"},
