@@ -22,12 +22,14 @@ from gateway.metrics import Metrics
 from gateway.networks import Networks, parse_networks
 from gateway.pages import PAGE_DOCUMENTS
 from gateway.persisted_queries import DocumentTexts, PersistedQueries
+from gateway.prices import open_prices
 from gateway.replay_turns import ReplayTurns
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
 from gateway.trusted_documents import check_valid, read_manifest
 from ledger.clock_watch import ClockWatch
 from ledger.posting import Clock, Ledger, utc_now
+from ledger.prices import Prices
 from ledger.return_addresses import ReturnAddresses
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents
@@ -48,6 +50,7 @@ class Services:
     stripe_api: StripeApi | None
     """None where no secret key is set."""
     top_ups: TopUps
+    prices: Prices
     documents: Documents
     schema_answers: SchemaAnswers
     admission: Admission
@@ -118,6 +121,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
         stripe_api=stripe_api,
         top_ups=TopUps(database, stripe_api, clock, ReturnAddresses(settings.return_origins)),
+        prices=open_prices(settings),
         schema_answers=SchemaAnswers(),
         admission=Admission(settings, metrics),
         sizes=AccountSizes(),

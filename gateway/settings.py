@@ -114,6 +114,9 @@ class Settings(BaseSettings):
     trusted_documents_only: bool = Field(
         False, description="Run only trusted documents: those of the file, and those of the Billing page."
     )
+    price_file: str | None = Field(
+        None, description="Path of a TOML file with the prices of models, for usage that is recorded without a cost."
+    )
     persisted_query_bytes: int = Field(
         4 * 1_048_576,
         ge=0,

@@ -35,7 +35,8 @@ from ledger.imports.options import ImportOptions
 from ledger.imports.reports import FileReport, ImportReport
 from ledger.imports.sources import Refusal, Source, SourceUnreadable
 from ledger.kinds import UsageCategory, UsageOrigin
-from ledger.prices import Prices, read_prices
+from ledger.price_file import read_prices
+from ledger.prices import Prices
 from ledger.texts import EXTERNAL_ID, MODEL
 
 SHOWN_REFUSALS = 20

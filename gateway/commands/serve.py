@@ -11,10 +11,12 @@ from gateway.commands.options import SECRETS, WORKERS_ALONE, with_settings
 from gateway.databases import open_database
 from gateway.logs import configure_logs
 from gateway.pages import missing_pages
+from gateway.prices import open_prices
 from gateway.serve import check_schema, serve_here, serve_workers
 from gateway.services import check_trusted
 from gateway.settings import PRODUCTION, Settings
 from gateway.trusted_documents import ManifestWrong
+from ledger.errors import BadUserInput
 
 log = structlog.get_logger()
 
@@ -27,6 +29,7 @@ def serve(settings: Settings) -> None:
     if settings.workers > 1 and settings.port == 0:
         raise click.UsageError("several workers need a fixed port: --port 0 works only with one")
     _check_manifest(settings)
+    _check_prices(settings)
     asyncio.run(check_schema(settings))
     _say_profile(settings)
     for page in missing_pages(graphiql=settings.graphiql):
@@ -40,6 +43,14 @@ def _check_manifest(settings: Settings) -> None:
         check_trusted(settings)
     except ManifestWrong as error:
         msg = f"trusted_documents: {error}"
+        raise click.UsageError(msg) from error
+
+
+def _check_prices(settings: Settings) -> None:
+    try:
+        open_prices(settings)
+    except BadUserInput as error:
+        msg = f"price_file: {error}"
         raise click.UsageError(msg) from error
 
 

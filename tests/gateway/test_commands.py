@@ -210,6 +210,25 @@ def test_a_manifest_that_does_not_fit_is_said_before_serving(sqlite_file_url: st
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[models."m"]\nusd_per_call = -1\n', 'models."m".usd_per_call must be a number of dollars'),
+        ('[models."m"]\nusd_per_call = 1e-10\n', 'models."m" has a price of more than nine fraction digits'),
+        (None, "No such file or directory"),
+    ],
+)
+def test_invalid_price_file_is_said_before_serving(
+    sqlite_file_url: str, tmp_path: Path, text: str | None, named: str
+) -> None:
+    path = tmp_path / "prices.toml"
+    if text is not None:
+        path.write_text(text)
+    said = run_process("serve", "--price-file", str(path), url=sqlite_file_url, status=2)
+    assert f"Error: price_file: {path}: {named}" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 async def test_a_log_that_cannot_be_written_stops_nothing(sqlite_file_url: str, log_format: str) -> None:
     with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230  opening a device does not block

@@ -17,7 +17,8 @@ from ledger.errors import BadUserInput
 from ledger.imports.importer import Importer
 from ledger.imports.options import ImportOptions
 from ledger.imports.sources import Refusal, Source
-from ledger.prices import Prices, read_prices
+from ledger.price_file import read_prices
+from ledger.prices import Prices
 from ledger.texts import (
     ACCOUNT_NAME,
     DESCRIPTION,
