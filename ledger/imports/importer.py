@@ -226,10 +226,9 @@ class Importer:
             return None
         hour = line.timestamp_nanos // HOUR_NANOS
         day = day_of(line.timestamp_nanos // DAY_NANOS)
-        _, _, _, model, category, origin, input_tokens, output_tokens, _, cost_nanos, _ = line
-        return UsageRequest(
-            account_id, day, model, category, origin, input_tokens, output_tokens, cost_nanos, digest, hour
-        )
+        _, _, _, model, category, origin, input_tokens, output_tokens, _, cost_nanos, _, price = line
+        figures = (input_tokens, output_tokens, cost_nanos)
+        return UsageRequest(account_id, day, model, category, origin, *figures, digest, hour, price=price)
 
     async def _record_rollups(
         self, connection: WriteConnection, lines: Sequence[RollupLine], state: _FileState, outcome: Outcome

@@ -30,6 +30,7 @@ from ledger.imports.records import Record
 from ledger.kinds import UsageOrigin
 from ledger.prices import Prices
 from ledger.texts import EXTERNAL_ID, MODEL, REQUEST_ID
+from ledger.usage_prices import Quantities, UsagePrice
 
 
 class LogLine(NamedTuple):
@@ -46,6 +47,8 @@ class LogLine(NamedTuple):
     unpriced: str
     """Why the line has no cost and is therefore refused. The line still counts as one of the equal lines of its file.
     """
+    price: UsagePrice | None
+    """The price that gave the cost; None if the line has a cost, or if nano-dollars cannot state the price."""
 
 
 class RollupLine(NamedTuple):
@@ -145,17 +148,27 @@ class Parser:
             REQUEST_ID.checked(request_id, "request_id")
         account = parse_name(fields[at["account"]], EXTERNAL_ID, "account")
         category, origin = parse_category(fields[at["category"]]), parse_origin(fields[at["origin"]])
-        cost, unpriced = self._priced(fields[at.get("cost", -1)], model, nanos, *tokens)
-        return LogLine(record.line, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced)
+        used = Quantities(input_tokens=tokens[0], output_tokens=tokens[1])
+        cost, unpriced, price = self._priced(fields[at.get("cost", -1)], model, nanos, used)
+        return LogLine(record.line, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced, price)
 
-    def _priced(self, cost: str, model: str, nanos: int, input_tokens: int, output_tokens: int) -> tuple[int, str]:
-        """Returns the cost and an empty text, or 0 and the reason why there is no cost."""
+    def _priced(self, cost: str, model: str, nanos: int, used: Quantities) -> tuple[int, str, UsagePrice | None]:
+        """Returns the cost, an empty text, and the price if there is one; or 0 and the reason why there is no cost."""
         try:
             if cost:
-                return parse_cost(cost, "cost"), ""
-            rate = self._prices.rate(model, datetime.fromtimestamp(nanos // SECOND_NANOS, UTC))
+                return parse_cost(cost, "cost"), "", None
+            at = _moment(nanos)
+            price = self._prices.price(model, at, used.input_tokens)
+            if price is not None:
+                return price.cost_nanos(used, "a computed amount"), "", price
+            rate = self._prices.rate(model, at)
             if rate is None:
-                return 0, f"no price for the model {shown(model)}: add one to the --prices file"
-            return rate.cost_nanos(input_tokens, output_tokens), ""
+                return 0, f"no price for the model {shown(model)}: add one to the --prices file", None
+            return rate.cost_of(used), "", None
         except BadUserInput as error:
-            return 0, str(error)
+            return 0, str(error), None
+
+
+def _moment(nanos: int) -> datetime:
+    seconds, rest = divmod(nanos, SECOND_NANOS)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1_000)
