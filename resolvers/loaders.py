@@ -12,10 +12,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from db import accounts, charges, keys, recharges, resources, stripe_customers, usage
+from db import accounts, charges, keys, recharges, resources, spend_limits, stripe_customers, usage
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
 from db.filters import ChargeFilter, TransactionFilter, UsageFilter, Window
+from db.limit_rows import ReservedRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.resources import Resource
 from db.rows import (
@@ -325,6 +326,21 @@ class Loaders:
         """Whether the account has a saved card."""
         read = partial(stripe_customers.saved_cards, self._snapshot.is_postgresql)
         return Loader(self._snapshot, read, dict.__getitem__)
+
+    @_cached
+    def spend_limits(self) -> Loader[int, list[SpendLimitRow]]:
+        """The limits in force of an account."""
+        read = partial(spend_limits.limits_of_each, self._snapshot.is_postgresql)
+        return Loader(self._snapshot, read, dict.__getitem__)
+
+    @_cached
+    def spend_limit(self) -> Loader[tuple[int, int], SpendLimitRow | None]:
+        return self._by_key(spend_limits.limits_by_number)
+
+    @_cached
+    def reserved(self) -> GroupedLoader[datetime, Sequence[ReservedRow]]:
+        """Sums that open authorizations reserve, by account and time."""
+        return GroupedLoader(self._snapshot, spend_limits.reserved_of_each)
 
     @_cached
     def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:

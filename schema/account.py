@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from db.limit_rows import SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from execution.attributes import ROWS, projection_of
@@ -13,7 +14,7 @@ from execution.calls import PREFETCH, OfClass
 from ledger.ids import account_id_text
 from resolvers.context import QueryContext
 from resolvers.pages import Page
-from resolvers.reads import accounts, api_keys, charges, months, recharges, transactions, usage
+from resolvers.reads import accounts, api_keys, charges, months, recharges, spend_limits, transactions, usage
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
 from schema.auto_recharge import AutoRecharge
@@ -26,6 +27,7 @@ from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.projection import page_projection
 from schema.scalars import Month, Nanos
+from schema.spend_limit import SpendLimit
 from schema.transaction import FilterArgument as TransactionFilterArgument
 from schema.transaction import TransactionConnection, prefetch_transactions
 from schema.transaction import filter_of as transaction_filter_of
@@ -198,6 +200,15 @@ class Account(Node):
     )
     async def has_saved_card(self: AccountRow, info: Info[QueryContext, None]) -> bool:
         return await recharges.has_saved_card(info.context, self.id)
+
+    @strawberry.field(
+        description="The account's spend limits, in the order in which they were first set. Deleted limits are not"
+        " listed.",
+        graphql_type=list[SpendLimit],
+        metadata={PREFETCH: spend_limits.prefetch_spend_limits},
+    )
+    async def spend_limits(self: AccountRow, info: Info[QueryContext, None]) -> list[SpendLimitRow]:
+        return await spend_limits.spend_limits(info.context, self.id)
 
     is_type_of = OfClass(AccountRow)
 

@@ -19,6 +19,7 @@ from schema.charge import Charge
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
+from schema.spend_limit import SpendLimit
 from schema.subscription import Subscription
 from schema.transaction import Transaction
 
@@ -43,7 +44,7 @@ def build_schema() -> strawberry.Schema:
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
-        types=[Account, Transaction, Charge],
+        types=[Account, Transaction, Charge, SpendLimit],
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     _drop_null_defaults(schema._schema)  # noqa: SLF001

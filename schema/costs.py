@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from execution.costs import Weight, Weights
+from ledger.limit_settings import MAX_LIMITS
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
 
 Arguments = Mapping[str, Any]
@@ -26,6 +27,10 @@ def _months(arguments: Arguments) -> int:
 
 def _requests(arguments: Arguments) -> int:
     return len(arguments["input"].requests)
+
+
+def _limits(_arguments: Arguments) -> int:
+    return MAX_LIMITS
 
 
 def _two(_arguments: Arguments) -> int:
@@ -68,6 +73,7 @@ WEIGHTS: Final = Weights(
         "Account.apiKeys": _page(),
         "Account.autoRecharge": Weight(8.0),
         "Account.hasSavedCard": Weight(5.0),
+        "Account.spendLimits": Weight(8.0, length=_limits),
         "Charge.transactions": _page(5.0),
         "Transaction.charge": Weight(3.2),
         "Transaction.corrects": Weight(0.6),
@@ -100,6 +106,8 @@ WEIGHTS: Final = Weights(
         "Mutation.setInstanceRate": _WRITE,
         "Mutation.createTopUp": _WRITE,
         "Mutation.setAutoRecharge": _WRITE,
+        "Mutation.setSpendLimit": _WRITE,
+        "Mutation.deleteSpendLimit": _WRITE,
         "Mutation.createApiKey": _WRITE,
         "Mutation.rotateApiKey": _WRITE,
         "Mutation.revokeApiKey": _WRITE,

@@ -20,6 +20,7 @@ from ledger.recharges import RechargeBlock as RechargeBlock
 from ledger.recharges import RechargeState as RechargeState
 from ledger.stripe.events import EventState as EventState
 from ledger.top_ups import SessionState as SessionState
+from ledger.windows import SpendWindow as SpendWindow
 
 
 def _described(enumeration: type[Enum], description: str, name: str | None = None, **values: str) -> None:
@@ -184,4 +185,13 @@ _described(
     OPEN="The customer can pay.",
     COMPLETE="The customer has paid, or has completed Checkout with a payment method that takes days to arrive.",
     EXPIRED="The session expired without payment.",
+)
+
+_described(
+    SpendWindow,
+    "The time over which a spend limit adds up cost. All windows are in UTC.",
+    DAY="A day.",
+    WEEK="A week, from Monday on.",
+    MONTH="A calendar month.",
+    TOTAL="All time. The limit never resets.",
 )

@@ -9,6 +9,7 @@ from schema.grant import GrantMutations
 from schema.hold import HoldMutations
 from schema.metering import MeteringMutations
 from schema.operator import OperatorMutations
+from schema.spend_limit import SpendLimitMutations
 from schema.storage import StorageMutations
 from schema.stripe_event import StripeMutations
 from schema.top_up import TopUpMutations
@@ -28,6 +29,7 @@ class Mutation(
     KeyMutations,
     TopUpMutations,
     AutoRechargeMutations,
+    SpendLimitMutations,
     StorageMutations,
     StripeMutations,
 ):

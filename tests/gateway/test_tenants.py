@@ -25,6 +25,7 @@ from tests.stripe_stand_in import settings, standing_in
 DAY: Final = timedelta(days=1)
 _SCHEMA: Final = build_schema(sdl())
 _PAGE: Final = 20
+_KINDS: Final = {"txn": "Transaction", "chg": "Charge", "limit": "SpendLimit"}
 _FILTERED: Final = """
     all: transactions(first: 2, filter: {types: [GPU_USAGE, REFUND], sources: [METERING]}) { ...page }
     charged: transactions(filter: {refType: GPU_INSTANCE, refId: "132"}) { ...page }
@@ -120,6 +121,8 @@ class _Life:
         await office.call(
             "setAutoRecharge", key, threshold=self._dollars(10), amount=self._dollars(500), dailyLimit="99999.00"
         )
+        for scope in ({}, {"apiKeyId": "k-1"}, {"project": "p"}):
+            await office.call("setSpendLimit", key, **scope, amount=self._dollars(9_900), window="MONTH")
         await self._attempt()
 
     async def _attempt(self) -> None:
@@ -136,8 +139,10 @@ class _Life:
         """Everything that the API says of the account."""
         office = self._office
         found: list[Any] = [await office.query(question, id=self.account) for question in _QUESTIONS]
-        for row in found[0]["account"]["transactions"]["nodes"][:3] + found[0]["account"]["charges"]["nodes"][:3]:
-            kind = "Transaction" if row["id"].startswith("txn") else "Charge"
+        shown = found[0]["account"]
+        rows = [*shown["transactions"]["nodes"][:3], *shown["charges"]["nodes"][:3], *shown["spendLimits"]]
+        for row in rows:
+            kind = _KINDS[row["id"].split("_")[0]]
             node = f"query ($id: ID!) {{ node(id: $id) {{ ... on {kind} {{ {_everything(kind)} }} }} }}"
             found.append(await office.query(node, id=row["id"]))
         headers = {"Authorization": f"Bearer {office.keys['operator']}"}

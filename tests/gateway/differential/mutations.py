@@ -206,6 +206,23 @@ def _set_auto_recharge(known: Known) -> Input:
     return given
 
 
+def _set_spend_limit(known: Known) -> Input:
+    given: Input = {"accountId": known.account(), "amount": known.amount(100)}
+    given["window"] = known.random.choice(("DAY", "WEEK", "MONTH", "TOTAL"))
+    if known.often(0.4):
+        given["apiKeyId"] = known.text(128) if known.often(0.1) else known.random.choice(("k-1", "k-2"))
+    if known.often(0.3):
+        given["project"] = known.text(128) if known.often(0.1) else known.random.choice(("p", "P"))
+    if known.often(0.3):
+        given["notifyAtPercent"] = known.random.choice(([], [1, 100], [90, 10], [50, 50], [0], list(range(1, 12))))
+    return given
+
+
+def _delete_spend_limit(known: Known) -> Input:
+    number = known.random.choice((1, 1, 2, 3, 99))
+    return {"limitId": f"limit_{known.account().removeprefix('acct_')}_{number}"}
+
+
 def _create_top_up(known: Known) -> Input:
     amount = f"{known.random.randint(5, 200)}.00" if known.often(0.8) else known.amount(100)
     return {
@@ -241,6 +258,8 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
     "rotateApiKey": (1, _rotate_api_key),
     "revokeApiKey": (1, _prefix),
     "setAutoRecharge": (4, _set_auto_recharge),
+    "setSpendLimit": (4, _set_spend_limit),
+    "deleteSpendLimit": (1, _delete_spend_limit),
     "createTopUp": (3, _create_top_up),
     "linkStripeCustomer": (2, _link_customer),
     "dismissStripeEvent": (1, _dismiss_event),
@@ -254,7 +273,7 @@ _OF_MANAGERS: Final = frozenset({"setAutoRecharge", "createTopUp"})
 def _key(known: Known, name: str, given: Input) -> str | None:
     if name in _OF_SERVICES:
         return known.right_key("service")
-    if name in _OF_MANAGERS or (name.endswith("ApiKey") and known.often(0.3)):
+    if name in _OF_MANAGERS or (name.endswith(("ApiKey", "SpendLimit")) and known.often(0.3)):
         account, key = known.manager()
         if known.often(0.2):
             given["accountId"] = account

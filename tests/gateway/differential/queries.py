@@ -9,7 +9,7 @@ from tests.gateway.differential import texts
 from tests.gateway.differential.calls import Operation
 from tests.gateway.differential.known import ALL_REF_TYPES, CATEGORIES, EXTREME_IDS, ORIGINS, Known, Listing
 from tests.gateway.differential.mutations import model
-from tests.gateway.mutations.office import RECHARGE, ROW
+from tests.gateway.mutations.office import LIMIT, RECHARGE, ROW
 
 Variables = dict[str, Any]
 
@@ -23,6 +23,7 @@ _PAGE: Final = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor } t
 _ACCOUNT: Final = "id externalId name currency status createdAt balance balanceCursor hasSavedCard"
 _CHARGE: Final = "id state refType refId held refunded overage billed cycles openedAt closedAt net"
 _NODE: Final = "net refunded chargeRefType: refType chargeRefId: refId transactions(last: 2) { nodes { id } }"
+_LIMIT: Final = "amount limitProject: project spent reserved remaining resetsAt"
 _TRANSACTION: Final = f"{ROW} balanceBefore corrects {{ id }} charge {{ {_CHARGE} }} explanation stripeUrl"
 _USAGE: Final = "day model category origin calls inputTokens outputTokens tokens cost"
 _SUMMARY: Final = (
@@ -219,7 +220,7 @@ def _month(known: Known) -> str:
 def _figures(known: Known) -> Operation:
     query = (
         "query ($id: ID, $at: DateTime, $month: YearMonth, $last: Int) { account(id: $id) {"
-        f" {_ACCOUNT} then: balance(asOf: $at) autoRecharge {{ {RECHARGE} }}"
+        f" {_ACCOUNT} then: balance(asOf: $at) autoRecharge {{ {RECHARGE} }} spendLimits {{ {LIMIT} }}"
         f" monthlySummary(month: $month) {{ {_SUMMARY} }} monthlySummaries(last: $last) {{ {_SUMMARY} }} }} }}"
     )
     variables: Variables = {"id": known.account(), "at": known.time(), "month": _month(known)}
@@ -234,7 +235,8 @@ def _object(known: Known) -> Operation:
     else:
         query = (
             f"query ($id: ID!) {{ node(id: $id) {{ __typename id ... on Account {{ {_ACCOUNT} }}"
-            f" ... on Charge {{ {_NODE} }} ... on Transaction {{ {_TRANSACTION} }} }} }}"
+            f" ... on Charge {{ {_NODE} }} ... on Transaction {{ {_TRANSACTION} }}"
+            f" ... on SpendLimit {{ {_LIMIT} }} }} }}"
         )
     return Operation(query, {"id": found}, known.right_key("operator", "operator", *known.keys))
 

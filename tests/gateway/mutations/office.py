@@ -35,6 +35,10 @@ RECHARGE: Final = (
     "state threshold amount dailyLimit chargedToday inFlight declines lastFailure lastFailureAt canCharge blockedBy"
     " nextTryAt explanation"
 )
+LIMIT: Final = (
+    "id apiKeyId project amount window spent reserved remaining resetsAt notifyAtPercent createdAt updatedAt deletedAt"
+)
+_LIMIT: Final = f"spendLimit {{ {LIMIT} }}"
 MORE: Final = {
     "openHold": _CHARGE,
     "renewHold": f"toStop {_CHARGE}",
@@ -48,6 +52,8 @@ MORE: Final = {
     "createTopUp": "checkoutUrl sessionId expiresAt state",
     "setAutoRecharge": f"autoRecharge {{ {RECHARGE} }}",
     "setInstanceRate": "toStop",
+    "setSpendLimit": _LIMIT,
+    "deleteSpendLimit": _LIMIT,
 }
 """What the payload of a mutation has besides."""
 

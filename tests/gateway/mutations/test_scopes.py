@@ -14,6 +14,7 @@ from tests.gateway.mutations.office import Office, contents, number_of, opened
 from tests.gateway.mutations.test_auto_recharge import GIVEN as RECHARGE
 from tests.gateway.mutations.test_lifecycles import FIRST_DAY, GPU, HOUR_OF_GPU, INFERENCE
 from tests.gateway.mutations.test_metering import request
+from tests.gateway.mutations.test_spend_limits import GIVEN as LIMIT
 from tests.gateway.mutations.test_top_ups import URLS
 from tests.ledger.desk import DAY, START
 from tests.stripe_objects import body, event, session
@@ -54,6 +55,8 @@ MATRIX: Final = {
     "revokeApiKey": _KEEPERS,
     "createTopUp": _OWNERS,
     "setAutoRecharge": _OWNERS,
+    "setSpendLimit": _KEEPERS,
+    "deleteSpendLimit": _KEEPERS,
     "linkStripeCustomer": _OPERATORS,
     "dismissStripeEvent": _OPERATORS,
     "setVolume": _SERVICES,
@@ -107,6 +110,7 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
     size = {"gib": 100, "pricePerGibDay": "0.01"}
     await office.call("setVolume", **volume | {"refId": "v-2"}, **size)
     authorized = await office.call("authorizeUsage", accountId=account, amount="1", ttlSeconds=86_400)
+    limit = await office.call("setSpendLimit", **of_account, **LIMIT | {"apiKeyId": "k"})
     waiting = event("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_waiting")
     await office.services.stripe_events.receive(body(waiting))
     return account, {
@@ -129,6 +133,8 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
         "dismissStripeEvent": {"eventId": "evt_waiting", "reason": "A test"},
         "createTopUp": {**of_account, "amount": "5.00", **URLS},
         "setAutoRecharge": {**of_account, **RECHARGE},
+        "setSpendLimit": {**of_account, **LIMIT},
+        "deleteSpendLimit": {"limitId": limit["spendLimit"]["id"]},
         "setVolume": {**volume, **size},
         "deleteVolume": {**volume, "refId": "v-2"},
         "setInstanceRate": {**of_account, "refId": "7", "gpus": 1, "pricePerGpuHour": "1"},
