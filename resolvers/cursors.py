@@ -3,7 +3,8 @@
 A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position, CRC-32 (4).
 The position is 8 bytes for a number, such as the `seq` of a charge's first row, or text for a usage day. The position
 of a ledger row is its `seq` (8) and the first bytes of its hash (6), with version 2: if the ledger was restored to
-another state, the row's hash differs. Ledger cursors of version 1 have no hash and are still accepted.
+another state, the row's hash differs. Ledger cursors of version 1 have no hash and are still accepted. With version 3
+the limit (8) and percentage (1) of a spend limit event follow: further events of the same row are still to be sent.
 
 A client can forge a cursor, but gains no access by it: the account in a cursor is always checked against the key.
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass, fields
 from datetime import date
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from db.filters import (
     AccountFilter,
@@ -35,6 +36,7 @@ from ledger.errors import BadCursor
 
 _VERSION: Final = 1
 _HASHED_VERSION: Final = 2
+_LEVEL_VERSION: Final = 3
 _HEAD: Final = struct.Struct(">BBq8s")
 _SEQ: Final = struct.Struct(">q")
 _CRC: Final = struct.Struct(">I")
@@ -43,6 +45,7 @@ _NUMBERED_TEXT: Final = 16
 _ROW: Final = struct.Struct(">q6s")
 _HASHED: Final = struct.Struct(">q6sI")
 _HASHED_TEXT: Final = 24
+_LEVEL: Final = struct.Struct(">qB")
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_LENGTH: Final = 1_400
 """The cursor of a usage day contains its model's name of at most 200 characters."""
@@ -73,6 +76,14 @@ class Cursor:
     filter_digest: bytes
     position: bytes
     version: int = _VERSION
+
+
+class Level(NamedTuple):
+    """The spend limit event after which a cursor stands, if it is not the last one of its row."""
+
+    limit_number: int
+    percent: int
+    """0 for an event at the start of a stream, which no row caused."""
 
 
 ListFilter = TransactionFilter | UsageFilter | AccountFilter | AuditFilter | ChargeFilter | StripeEventFilter
@@ -136,6 +147,7 @@ class LedgerCursorWriter:
     """Creates the cursors of an account's ledger rows. A row is identified by its `seq` and its hash."""
 
     def __init__(self, account_id: int, digest: bytes = NO_FILTER) -> None:
+        self._account_id = account_id
         head = _HEAD.pack(_HASHED_VERSION, CursorKind.LEDGER, account_id, digest)
         self._head_text = _text(head)
         self._head_crc = zlib.crc32(head)
@@ -144,6 +156,11 @@ class LedgerCursorWriter:
         """Returns the cursor of a row. The hash is None or empty only at position 0, before the first row."""
         assert row_hash or seq == 0, f"row {seq} has no hash"
         return self.of_rows([(seq, row_hash or b"")])[0]
+
+    def of_level(self, seq: int, row_hash: bytes, level: Level) -> str:
+        """Returns the cursor of an event that is not the last one of its row."""
+        head = _HEAD.pack(_LEVEL_VERSION, CursorKind.LEDGER, self._account_id, NO_FILTER)
+        return _encode(head + _ROW.pack(seq, row_hash) + _LEVEL.pack(*level))
 
     def of_rows(self, rows: Iterable[tuple[int, bytes]]) -> list[str]:
         """Encodes all cursors of a page at once: a position and its CRC are 18 bytes, a multiple of 3."""
@@ -165,7 +182,9 @@ def read_cursor(text: str, argument: str) -> Cursor:
         found = Cursor(CursorKind(kind), account_id, digest, body[_HEAD.size :], version)
     except (UnicodeEncodeError, binascii.Error, struct.error, ValueError) as error:
         raise bad from error
-    versions = (_VERSION, _HASHED_VERSION) if found.kind == CursorKind.LEDGER else (_VERSION,)
+    versions = (_VERSION, _HASHED_VERSION, _LEVEL_VERSION) if found.kind == CursorKind.LEDGER else (_VERSION,)
+    if version == _LEVEL_VERSION and len(found.position) != _ROW.size + _LEVEL.size:
+        raise bad
     if version not in versions or crc != zlib.crc32(body) or _encode(body) != text:
         raise bad
     return found
@@ -197,11 +216,22 @@ def ledger_position(cursor: Cursor, argument: str) -> Position:
     if cursor.version == _VERSION:
         return Position(seq_position(cursor, argument))
     try:
-        seq, row_hash = _ROW.unpack(cursor.position)
+        seq, row_hash = _ROW.unpack(_of_row(cursor))
     except struct.error as error:
         msg = f"{argument} is not a cursor of this API"
         raise BadCursor(msg) from error
     return Position(seq, row_hash)
+
+
+def _of_row(cursor: Cursor) -> bytes:
+    return cursor.position[: -_LEVEL.size] if cursor.version == _LEVEL_VERSION else cursor.position
+
+
+def level_of(cursor: Cursor) -> Level | None:
+    """Returns the level of a ledger cursor whose position was read; None if all events of its row were sent."""
+    if cursor.version != _LEVEL_VERSION:
+        return None
+    return Level._make(_LEVEL.unpack(cursor.position[-_LEVEL.size :]))
 
 
 def ledger_position_in(text: str | None, argument: str, account_id: int, digest: bytes) -> Position | None:

@@ -89,6 +89,7 @@ WEIGHTS: Final = Weights(
         "AuditEntry.account": Weight(2.0),
         "AuditEntry.transactions": Weight(2.0, length=_two),
         "StripeEvent.account": Weight(2.0),
+        "SpendLimitReached.limit": Weight(5.0),
         "Mutation.openHold": _POSTING,
         "Mutation.renewHold": _POSTING,
         "Mutation.settleHold": _POSTING,
@@ -115,6 +116,7 @@ WEIGHTS: Final = Weights(
         "Mutation.dismissStripeEvent": _WRITE,
         "Subscription.balanceChanged": Weight(30.0),
         "Subscription.lowBalance": Weight(30.0),
+        "Subscription.spendLimitReached": Weight(30.0),
     },
 )
 

@@ -6,9 +6,12 @@ from typing import Annotated, Any, cast
 import strawberry
 from strawberry import Info
 
-from resolvers.context import SubscriptionContext
-from resolvers.reads import balance_changes
+from db.limit_rows import SpendLimitRow
+from resolvers.context import QueryContext, SubscriptionContext
+from resolvers.reads import balance_changes, spend_limit_events, spend_limits
+from resolvers.reads.spend_limit_events import SpendLimitEvent
 from schema.scalars import Nanos
+from schema.spend_limit import SpendLimit
 from schema.transaction import Transaction
 
 AccountArgument = Annotated[
@@ -35,6 +38,29 @@ class LowBalance:
     transaction: Transaction | None = strawberry.field(
         description="The row that took the balance below the threshold, or the newest row if the balance is already"
         " below at the start; null on an empty ledger."
+    )
+
+
+@strawberry.type(description="Spending reached a percentage of a spend limit's amount.")
+class SpendLimitReached:
+    cursor: str = strawberry.field(description="Opaque cursor. Pass it as `after` to resume from here.")
+    percent: int = strawberry.field(
+        description="The percentage that was reached. At the start: the limit's highest percentage that was reached in"
+        " the current window."
+    )
+    amount_nanos: Nanos = strawberry.field(name="amount", description="The limit's amount at that time.")
+    spent_nanos: Nanos = strawberry.field(name="spent", description="Net cost in the window after the row.")
+
+    @strawberry.field(
+        description="The limit as it is now, even if it was deleted since.",
+        graphql_type=SpendLimit,
+    )
+    async def limit(self: SpendLimitEvent, info: Info[QueryContext, None]) -> SpendLimitRow:
+        return await spend_limits.limit_of(info.context, self.account_id, self.limit_number)
+
+    transaction: Transaction = strawberry.field(
+        description="The row that took the cost to the percentage, or the newest row if it was already reached at the"
+        " start."
     )
 
 
@@ -82,6 +108,26 @@ class Subscription:
         ] = None,
     ) -> AsyncGenerator[LowBalance, None]:
         return _events(await balance_changes.low_balances(info.context, account_id, threshold, after))
+
+    @strawberry.subscription(
+        description="Fires when a row takes what was spent to one of the percentages at which a spend limit notifies,"
+        " once for each percentage and window, and at the start for each limit that has reached one: its highest. With"
+        " `after`: the events since that cursor, then live ones, and nothing at the start. A row that reaches several"
+        " percentages has one event for each, in the order of the limits' ids and percentages.",
+    )
+    async def spend_limit_reached(
+        self,
+        info: Info[SubscriptionContext, None],
+        account_id: AccountArgument = None,
+        after: Annotated[
+            str | None,
+            strawberry.argument(
+                description="Cursor of an event of any subscription or of a row of Account.transactions, or"
+                " Account.balanceCursor."
+            ),
+        ] = None,
+    ) -> AsyncGenerator[SpendLimitReached, None]:
+        return _events(await spend_limit_events.spend_limit_events(info.context, account_id, after))
 
 
 def _events(stream: object) -> AsyncGenerator[Any, None]:

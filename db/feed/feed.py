@@ -9,7 +9,7 @@ import structlog
 from db.errors import DatabaseError
 from db.feed.changes import Change, Tail
 from db.feed.follower import AheadOfLedger, Diverged, Follower
-from db.feed.reading import LedgerReader
+from db.feed.reading import LedgerReader, LimitEvents
 from db.feed.signals import Signals
 from db.position import Position
 from db.rows import TransactionRow
@@ -87,6 +87,23 @@ class ChangeFeed:
                     return await self._reader.following(account_id, position, READ_ROWS)
             except DatabaseError as error:
                 log.warning("rows not read yet", reason=str(error))
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def limit_events(self, account_id: int, change: Change) -> LimitEvents:
+        """Returns the spend limit events of the change's row and of later rows, which are read once for all followers.
+
+        Waits until the database can be reached.
+        """
+        turns: asyncio.Lock = change.made.setdefault(asyncio.Lock, asyncio.Lock())
+        while True:
+            try:
+                async with turns, self._replays:
+                    found: LimitEvents | None = change.made.get(LimitEvents)
+                    if found is None:
+                        found = change.made[LimitEvents] = await self._reader.limit_events(account_id, change.seq)
+                    return found
+            except DatabaseError as error:
+                log.warning("spend limit events not read yet", reason=str(error))
                 await asyncio.sleep(POLL_SECONDS)
 
     async def close(self) -> None:

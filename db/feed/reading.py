@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, Executable, Select, bindparam, func, select, true
+from sqlalchemy import ARRAY, BigInteger, Executable, Select, and_, bindparam, func, select, true
 
 from db import tables
+from db.limit_rows import SpendLimitEventRow
+from db.limit_tables import spend_limit_events
 from db.position import NO_HASH, Position
 from db.rows import TransactionRow
 from db.statements import columns, is_one_of
@@ -17,7 +19,20 @@ Read = Callable[[Executable, dict[str, Any]], Awaitable[Sequence[Any]]]
 
 _ACCOUNT = tables.accounts
 _ROW = tables.transactions
+_EVENT = spend_limit_events
 _ROWS = bindparam("rows", type_=BigInteger())
+
+MAX_READ_EVENTS: Final = 2_000
+"""Spend limit events per read: more than one ledger row can have."""
+
+
+class LimitEvents(NamedTuple):
+    """The spend limit events of consecutive ledger rows."""
+
+    events: tuple[SpendLimitEventRow, ...]
+    """In the order of `seq`, limit and percentage."""
+    last_seq: int
+    """The events up to this row are known."""
 
 
 @lru_cache(maxsize=2)
@@ -67,6 +82,19 @@ def _hash_statement() -> Select[Any]:
     return select(_ROW.c.hash).where(_ROW.c.account_id == account_id, _ROW.c.seq == seq)
 
 
+@lru_cache(maxsize=1)
+def _limit_events_statement() -> Select[Any]:
+    """Selects the head and the events of one moment. An account without events has one row."""
+    since = and_(_EVENT.c.account_id == _ACCOUNT.c.id, _EVENT.c.seq >= bindparam("seq", type_=BigInteger()))
+    return (
+        select(_ACCOUNT.c.head_seq, *columns(_EVENT, SpendLimitEventRow))
+        .select_from(_ACCOUNT.outerjoin(_EVENT, since))
+        .where(_ACCOUNT.c.id == bindparam("account_id", type_=BigInteger()))
+        .order_by(_EVENT.c.seq, _EVENT.c.limit_number, _EVENT.c.percent)
+        .limit(_ROWS)
+    )
+
+
 class LedgerReader:
     def __init__(self, read: Read, *, postgresql: bool) -> None:
         self._read = read
@@ -85,6 +113,17 @@ class LedgerReader:
     async def newest(self, account_id: int) -> TransactionRow | None:
         rows = await self._read(_newest_statement(), {"account_id": account_id})
         return TransactionRow._make(rows[0]) if rows else None
+
+    async def limit_events(self, account_id: int, seq: int) -> LimitEvents:
+        """Returns the spend limit events of this row and of later rows."""
+        parameters = {"account_id": account_id, "seq": seq, "rows": MAX_READ_EVENTS}
+        rows = await self._read(_limit_events_statement(), parameters)
+        events = tuple(SpendLimitEventRow._make(row[1:]) for row in rows if row[1] is not None)
+        if len(rows) < MAX_READ_EVENTS:
+            return LimitEvents(events, max([seq, *(row[0] for row in rows[:1])]))
+        # The last row may have further events.
+        last_seq = events[-1].seq - 1
+        return LimitEvents(tuple(event for event in events if event.seq <= last_seq), last_seq)
 
     async def following(self, account_id: int, position: Position, rows: int) -> list[TransactionRow] | None:
         """Returns the account's next rows after the position, in order, at most `rows`. None if the ledger diverged."""

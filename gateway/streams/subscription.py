@@ -33,6 +33,9 @@ from gateway.streams.finishing import finished
 from ledger.errors import Lagged
 from resolvers.context import SubscriptionContext
 from resolvers.reads.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
+from resolvers.reads.spend_limit_events import SpendLimitEvent, SpendLimitEvents
+
+StreamEvent = BalanceEvent | LowBalanceEvent | SpendLimitEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Subscription:
         services: Services,
         principal: Principal,
         prepared: Prepared,
-        source: BalanceChanges | LowBalances,
+        source: BalanceChanges | LowBalances | SpendLimitEvents,
     ) -> None:
         self._services = services
         self._principal = principal
@@ -117,7 +120,7 @@ class Subscription:
     async def __anext__(self) -> Event:
         source = self._source
         try:
-            event: BalanceEvent | LowBalanceEvent = await source.__anext__()
+            event: StreamEvent = await source.__anext__()
             if source.goes_on and not source.is_live:
                 async with self._services.replay_turns.turn(self._principal.key_id):
                     made = await self._answer(event)
@@ -129,7 +132,7 @@ class Subscription:
             raise Ended(errors_of(self._services, error)) from error
         return made if source.is_live else replace(made, committed_at=None)
 
-    async def _answer(self, event: BalanceEvent | LowBalanceEvent) -> Event:
+    async def _answer(self, event: StreamEvent) -> Event:
         shared = self._source.shared
         made: Any = None if shared is None else shared.get(self._kind)
         if made.__class__ is not Event:
@@ -137,11 +140,11 @@ class Subscription:
         answer: Event = made
         return answer
 
-    async def _made(self, event: BalanceEvent | LowBalanceEvent, shared: dict[object, object]) -> Event:
+    async def _made(self, event: StreamEvent, shared: dict[object, object]) -> Event:
         made: Any = shared.get(self._kind) or self._begin(event, shared)
         return made if isinstance(made, Event) else await asyncio.shield(made)
 
-    def _begin(self, event: BalanceEvent | LowBalanceEvent, shared: dict[object, object]) -> object:
+    def _begin(self, event: StreamEvent, shared: dict[object, object]) -> object:
         """The event, for all who ask the same of the row, or a task that makes it where something has to be read."""
         made = begin(self._printed(event))
         if isinstance(made, Begun):
@@ -151,7 +154,7 @@ class Subscription:
         shared[self._kind] = made
         return made
 
-    async def _printed(self, event: BalanceEvent | LowBalanceEvent) -> Event:
+    async def _printed(self, event: StreamEvent) -> Event:
         result = await execute_operation(self._services, self._principal, self._prepared, event)
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
@@ -218,7 +221,7 @@ async def answers(
         )
     if isinstance(source, ExecutionResult):
         raise Refused(formatted_errors(services, source.errors or [], "BAD_USER_INPUT"))
-    assert isinstance(source, BalanceChanges | LowBalances)
+    assert isinstance(source, BalanceChanges | LowBalances | SpendLimitEvents)
     if source.goes_on:
         services.metrics.replays.inc()
     return Subscription(services, principal, prepared, source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple, Self
 
 from db.feed.changes import Change
@@ -11,9 +13,9 @@ from db.position import Position
 from db.rows import TransactionRow
 from ledger.errors import BadCursor, Lagged, NotFound
 from resolvers.context import SubscriptionContext
-from resolvers.cursors import CursorKind, LedgerCursorWriter, diverged, ledger_position, read_cursor
+from resolvers.cursors import Cursor, CursorKind, LedgerCursorWriter, diverged, ledger_position, read_cursor
 
-_NO_ROW: Final = "the row of the after cursor is not in the ledger"
+NO_ROW: Final = "the row of the after cursor is not in the ledger"
 
 
 class BalanceEvent(NamedTuple):
@@ -29,34 +31,39 @@ class LowBalanceEvent(NamedTuple):
     transaction: TransactionRow | None
 
 
-def _position_of(after: str, account_id: int) -> Position:
-    """Returns the position of a cursor of any list of the account's ledger. Only the position is used."""
+def ledger_cursor(after: str, account_id: int) -> Cursor:
+    """Returns a cursor of any list of the account's ledger."""
     cursor = read_cursor(after, "after")
     if cursor.kind != CursorKind.LEDGER:
         raise BadCursor("after is a cursor of another list")
     if cursor.account_id != account_id:
         raise BadCursor("after is a cursor of another account")
-    return ledger_position(cursor, "after")
+    return cursor
 
 
-async def _follower(context: SubscriptionContext, account_id: int, after: Position | None) -> Follower:
+def position_of(after: str, account_id: int) -> Position:
+    """Returns the position of a cursor of any list of the account's ledger. Only the position is used."""
+    return ledger_position(ledger_cursor(after, account_id), "after")
+
+
+async def open_follower(context: SubscriptionContext, account_id: int, after: Position | None) -> Follower:
     try:
         follower = await context.changes.follow(account_id, after)
     except AheadOfLedger as error:
         raise diverged("the after cursor is ahead of the ledger") from error
     except Diverged as error:
-        raise diverged(_NO_ROW) from error
+        raise diverged(NO_ROW) from error
     if follower is None:
         raise NotFound("there is no such account")
     return follower
 
 
-def _row_of(change: Change) -> TransactionRow:
+def row_of(change: Change) -> TransactionRow:
     assert change.row is not None
     return change.row
 
 
-class _Stream:
+class Stream:
     """Yields events until `aclose`, which ends the stream at once, even before its first event."""
 
     def __init__(self, follower: Follower, account_id: int) -> None:
@@ -85,7 +92,7 @@ class _Stream:
             msg = "the subscription fell too far behind: subscribe again with after set to the cursor"
             raise Lagged(msg, self._writer.of_row(*lagged.position)) from lagged
         except Diverged as error:
-            raise diverged(_NO_ROW) from error
+            raise diverged(NO_ROW) from error
 
     def __aiter__(self) -> Self:
         return self
@@ -94,7 +101,7 @@ class _Stream:
         self._follower.close()
 
 
-class BalanceChanges(_Stream):
+class BalanceChanges(Stream):
     shared: dict[object, object]
     """Data of the newest event that subscribers share: a result computed for one of them serves the others."""
 
@@ -111,14 +118,14 @@ class BalanceChanges(_Stream):
     def event_of(self, change: Change) -> BalanceEvent:
         event = change.made.get(BalanceEvent)
         if event is None:
-            row = _row_of(change)
+            row = row_of(change)
             event = change.made[BalanceEvent] = BalanceEvent(
                 self._writer.of_row(row.seq, row.hash), row.balance_after_nanos, row
             )
         return event
 
 
-class LowBalances(_Stream):
+class LowBalances(Stream):
     shared = None
 
     def __init__(self, follower: Follower, account_id: int, threshold_nanos: int, *, is_below: bool) -> None:
@@ -144,26 +151,43 @@ class LowBalances(_Stream):
         while self._passes(change := await self._next()):
             pass
         self._is_below = True
-        row = _row_of(change)
+        row = row_of(change)
         return LowBalanceEvent(
             self._writer.of_row(row.seq, row.hash), row.balance_after_nanos, self._threshold_nanos, row
         )
 
     def _passes(self, change: Change) -> bool:
         """Returns whether the change has no event, as is true for most rows."""
-        is_below = _row_of(change).balance_after_nanos < self._threshold_nanos
+        is_below = row_of(change).balance_after_nanos < self._threshold_nanos
         if is_below and not self._is_below:
             return False
         self._is_below = is_below
         return True
 
 
+@contextmanager
+def closed_on_error(follower: Follower) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        follower.close()
+        raise
+
+
+async def row_at(context: SubscriptionContext, account_id: int, position: Position) -> TransactionRow | None:
+    """Returns the row of the position; None at the beginning. Raises BadCursor if the ledger has another row there."""
+    row = await context.loaders.transaction.load((account_id, position.seq)) if position.seq else None
+    if not position.is_at(None if row is None else row.hash):
+        raise diverged(NO_ROW)
+    return row
+
+
 async def balance_changes(context: SubscriptionContext, account_id: str | None, after: str | None) -> BalanceChanges:
     """Opens a stream. With `after`, it begins with the rows since then; otherwise with the newest row."""
     number = context.account_in_scope(account_id, "accountId")
     after = context.resume_after or after
-    position = None if after is None else _position_of(after, number)
-    return BalanceChanges(await _follower(context, number, position), number)
+    position = None if after is None else position_of(after, number)
+    return BalanceChanges(await open_follower(context, number, position), number)
 
 
 async def low_balances(
@@ -176,15 +200,10 @@ async def low_balances(
     number = context.account_in_scope(account_id, "accountId")
     after = context.resume_after or after
     if after is None:
-        return LowBalances.from_now(await _follower(context, number, None), number, threshold_nanos)
-    position = _position_of(after, number)
-    follower = await _follower(context, number, position)
-    try:
-        row = await context.loaders.transaction.load((number, position.seq)) if position.seq else None
-        if not position.is_at(None if row is None else row.hash):
-            raise diverged(_NO_ROW)
-    except BaseException:
-        follower.close()
-        raise
+        return LowBalances.from_now(await open_follower(context, number, None), number, threshold_nanos)
+    position = position_of(after, number)
+    follower = await open_follower(context, number, position)
+    with closed_on_error(follower):
+        row = await row_at(context, number, position)
     balance_nanos = 0 if row is None else row.balance_after_nanos
     return LowBalances(follower, number, threshold_nanos, is_below=balance_nanos < threshold_nanos)

@@ -20,6 +20,9 @@ CHANGES = "subscription ($after: String) { balanceChanged(after: $after) { curso
 LOW = """subscription ($after: String) {
   lowBalance(threshold: "1000.00", after: $after) { cursor transaction { description } }
 }"""
+REACHED = """subscription ($after: String) {
+  spendLimitReached(after: $after) { cursor transaction { description } }
+}"""
 PAGE = """query ($after: String, $before: String) {
   account {
     balanceCursor
@@ -77,7 +80,7 @@ async def test_no_subscription_goes_on_from_a_cursor_of_before(gateway: Gateway,
     await restore(gateway.services.database, gateway.account_id, 1)
     await _post(gateway, *(f"other {number}" for number in range(new_rows)))
     async with connected(gateway) as socket:
-        for query in (CHANGES, LOW):
+        for query in (CHANGES, LOW, REACHED):
             await socket.subscribe(query, query, variables={"after": old})
             answer = await socket.received()
             assert (answer["type"], _refusal(answer["payload"])) == ("error", ("BAD_CURSOR", message))
