@@ -18,11 +18,13 @@ from db.database import Database
 from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
 from gateway.database_metrics import DatabaseMetrics
-from gateway.metrics import BacklogGauges, StripeEventGauges, VerificationGauges
+from gateway.metrics import BacklogGauges, PruningGauge, StripeEventGauges, VerificationGauges
 from gateway.settings import Settings
 from ledger.clock_watch import ClockWatch
 from ledger.cycles import CycleSettlement, HoldExpiry
 from ledger.posting import Clock, Ledger, utc_now
+from ledger.pruning import Pruning, PruningReport
+from ledger.pruning import ignore as ignore_pruned
 from ledger.recharge_payments import RechargePayments
 from ledger.storage import StorageBilling
 from ledger.stripe.api import StripeApi
@@ -51,6 +53,7 @@ def build_jobs(
     clock: Clock = utc_now,
     watch: ClockWatch | None = None,
     report: Report = ignore,
+    report_pruned: PruningReport = ignore_pruned,
 ) -> tuple[Job, ...]:
     ledger = Ledger(database, clock, watch)
     events = StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock)
@@ -64,6 +67,7 @@ def build_jobs(
         Job("tokens", Tokens(database, clock).delete_expired),
         Job("checkpoints", Checkpoints(database, clock).run),
         Job("verification", NightlyVerification(database, settings.verify_hour, clock, report).run),
+        Job("pruning", Pruning(database, settings.request_detail_days, clock, report_pruned).run),
     ]
     if api is not None:
         jobs.append(Job("saved-cards", SavedCards(database, api, clock).run))
@@ -87,6 +91,7 @@ class JobMetrics:
         self.stripe_events = StripeEventGauges(self.registry)
         self.backlog = BacklogGauges(self.registry)
         self.verification = VerificationGauges(self.registry)
+        self.pruning = PruningGauge(self.registry)
         self.database = DatabaseMetrics(self.registry)
         self.clock_ahead = Gauge(
             "billing_clock_ahead_seconds",

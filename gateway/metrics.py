@@ -112,6 +112,21 @@ class VerificationGauges:
         self._faults.set(run.faults if run.finished_at else max(run.faults, self._faults_before))
 
 
+class PruningGauge:
+    """Gauge of the worker: when it last deleted all rows that are kept for a limited time."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._completed = Gauge(
+            "billing_pruning_completed_timestamp_seconds",
+            "Time at which all requests and authorizations that are not kept any longer were deleted last, in seconds"
+            " since 1970; 0 until this worker has done so",
+            registry=registry,
+        )
+
+    def set(self, at: datetime) -> None:
+        self._completed.set(at.timestamp())
+
+
 class Metrics:
     """Prometheus metrics; with several workers, those of all of them together."""
 

@@ -258,6 +258,13 @@ class Settings(BaseSettings):
         description="Origins that successUrl and cancelUrl of createTopUp may have, separated by commas:"
         " https://a.example,https://b.example. Without it, every https address is allowed, and http for localhost.",
     )
+    request_detail_days: int = Field(
+        35,
+        ge=0,
+        le=3650,
+        description="How many days requests are kept in full, by the time that each request names; 0 keeps none. Usage"
+        " by hour and by day is kept forever.",
+    )
     log_format: Literal["json", "console"] = Field(
         "json", description="Log format: one JSON object per line, or text for people."
     )

@@ -34,7 +34,12 @@ async def _built(settings: Settings) -> AsyncIterator[tuple[Database, Worker]]:
         await check(database)
         metrics = JobMetrics()
         watch = ClockWatch(report=metrics.clock_ahead.set)
-        jobs = build_jobs(settings, database, api, watch=watch, report=metrics.verification.set)
+        jobs = build_jobs(
+            *(settings, database, api),
+            watch=watch,
+            report=metrics.verification.set,
+            report_pruned=metrics.pruning.set,
+        )
         yield database, Worker(database, jobs, settings.worker_interval_seconds, metrics)
     finally:
         if api is not None:
@@ -112,6 +117,7 @@ async def _once(settings: Settings) -> bool | None:
     "settlement_delay_seconds",
     "hold_grace_seconds",
     "verify_hour",
+    "request_detail_days",
     "worker_metrics_port",
     "stripe_api_base",
     "stripe_timeout_seconds",
@@ -121,7 +127,8 @@ async def _once(settings: Settings) -> bool | None:
     "log_level",
 )
 def worker(settings: Settings, *, once: bool) -> None:
-    """Run the billing worker until SIGTERM: bill storage, end cycles, recharge, expire holds, retry Stripe events.
+    """Run the billing worker until SIGTERM: bill storage, end cycles, recharge, expire holds, retry Stripe events,
+    delete old requests.
 
     If several workers run on one database, one is active and the others stand by.
     """
