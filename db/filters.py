@@ -65,6 +65,18 @@ class UsageFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageRequestFilter:
+    at_gte: datetime | None = None
+    at_lt: datetime | None = None
+    models: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    origins: tuple[str, ...] | None = None
+    api_keys: tuple[str, ...] | None = None
+    projects: tuple[str, ...] | None = None
+    end_users: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountFilter:
     search: str | None = None
 
@@ -81,6 +93,7 @@ class AuditFilter:
 ALL_TRANSACTIONS = TransactionFilter()
 ALL_CHARGES = ChargeFilter()
 ALL_USAGE = UsageFilter()
+ALL_USAGE_REQUESTS = UsageRequestFilter()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Cursors: one opaque format for paging, subscriptions, event ids and exports.
 
 A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position, CRC-32 (4).
-The position is 8 bytes for a number, such as the `seq` of a charge's first row, or text for a usage day. The position
-of a ledger row is its `seq` (8) and the first bytes of its hash (6), with version 2: if the ledger was restored to
-another state, the row's hash differs. Ledger cursors of version 1 have no hash and are still accepted. With version 3
-the limit (8) and percentage (1) of a spend limit event follow: further events of the same row are still to be sent.
+The position is 8 bytes for a number, such as the `seq` of a charge's first row, text for a usage day, or the time (8)
+and the digest (16) of a request. The position of a ledger row is its `seq` (8) and the first bytes of its hash (6),
+with version 2: if the ledger was restored to another state, the row's hash differs. Ledger cursors of version 1 have no
+hash and are still accepted. With version 3 the limit (8) and percentage (1) of a spend limit event follow: further
+events of the same row are still to be sent.
 
 A client can forge a cursor, but gains no access by it: the account in a cursor is always checked against the key.
 """
@@ -18,7 +19,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from datetime import date
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from enum import IntEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -30,6 +31,7 @@ from db.filters import (
     StripeEventFilter,
     TransactionFilter,
     UsageFilter,
+    UsageRequestFilter,
 )
 from db.position import Position
 from ledger.errors import BadCursor
@@ -46,6 +48,10 @@ _ROW: Final = struct.Struct(">q6s")
 _HASHED: Final = struct.Struct(">q6sI")
 _HASHED_TEXT: Final = 24
 _LEVEL: Final = struct.Struct(">qB")
+_REQUEST: Final = struct.Struct(">q16s")
+_REQUEST_CRC: Final = struct.Struct(">q16sI")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 MAX_LENGTH: Final = 1_400
 """The cursor of a usage day contains its model's name of at most 200 characters."""
@@ -53,6 +59,8 @@ MAX_LENGTH: Final = 1_400
 NO_FILTER: Final = bytes(8)
 
 UsagePosition = tuple[date, str, str, str]
+RequestPosition = tuple[datetime, bytes]
+"""The time and the digest of a request."""
 
 
 # Cached because a page has many rows with the same day.
@@ -67,6 +75,7 @@ class CursorKind(IntEnum):
     CHARGES = 5
     KEYS = 6
     STRIPE_EVENTS = 7
+    USAGE_REQUESTS = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,15 @@ class Level(NamedTuple):
     """0 for an event at the start of a stream, which no row caused."""
 
 
-ListFilter = TransactionFilter | UsageFilter | AccountFilter | AuditFilter | ChargeFilter | StripeEventFilter
+ListFilter = (
+    TransactionFilter
+    | UsageFilter
+    | UsageRequestFilter
+    | AccountFilter
+    | AuditFilter
+    | ChargeFilter
+    | StripeEventFilter
+)
 
 
 @lru_cache(maxsize=4_096)
@@ -141,6 +158,11 @@ class CursorWriter:
         ]
         coded = [binascii.b2a_base64(text + packed(zlib.crc32(text, crc))) for text in texts]
         return [head + text for text in _url_safe(b"".join(coded)).splitlines()]
+
+    def of_requests(self, positions: Iterable[RequestPosition]) -> list[str]:
+        head, crc, pack_position, pack = self._head_text, self._head_crc, _REQUEST.pack, _REQUEST_CRC.pack
+        numbered = [((at - _EPOCH) // _MICROSECOND, digest) for at, digest in positions]
+        return [head + _text(pack(*one, zlib.crc32(pack_position(*one), crc))) for one in numbered]
 
 
 class LedgerCursorWriter:
@@ -271,3 +293,15 @@ def usage_position(cursor: Cursor, argument: str) -> UsagePosition:
     except ValueError as error:
         msg = f"{argument} is not a cursor of this API"
         raise BadCursor(msg) from error
+
+
+def request_position(cursor: Cursor, argument: str) -> RequestPosition:
+    bad = BadCursor(f"{argument} is not a cursor of this API")
+    try:
+        microseconds, digest = _REQUEST.unpack(cursor.position)
+        at = _EPOCH + microseconds * _MICROSECOND
+    except (struct.error, OverflowError) as error:
+        raise bad from error
+    if not MINYEAR < at.year < MAXYEAR:
+        raise bad
+    return at, digest

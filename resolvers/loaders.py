@@ -12,10 +12,21 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from db import accounts, charges, keys, recharges, resources, spend_limits, stripe_customers, usage
+from db import (
+    accounts,
+    charges,
+    keys,
+    recharges,
+    request_details,
+    resources,
+    spend_limits,
+    stripe_customers,
+    usage,
+)
+from db.attribution_rows import RequestDetailRow, UsagePriceRow
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
-from db.filters import ChargeFilter, TransactionFilter, UsageFilter, Window
+from db.filters import ChargeFilter, TransactionFilter, UsageFilter, UsageRequestFilter, Window
 from db.limit_rows import ReservedRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.resources import Resource
@@ -289,6 +300,23 @@ class Loaders:
     @_cached
     def usage_page(self) -> GroupedLoader[tuple[UsageFilter, Window], list[UsageDayRow]]:
         return GroupedLoader(self._snapshot, _of_window(usage.usage_pages))
+
+    @_cached
+    def usage_request_page(self) -> GroupedLoader[tuple[UsageRequestFilter, Window], list[RequestDetailRow]]:
+        return GroupedLoader(self._snapshot, _of_window(request_details.request_pages))
+
+    @_cached
+    def usage_request_count(self) -> GroupedLoader[UsageRequestFilter, int]:
+        return GroupedLoader(self._snapshot, request_details.request_counts)
+
+    @_cached
+    def usage_request(self) -> Loader[tuple[int, bytes], RequestDetailRow | None]:
+        """Requests by the digest of their id."""
+        return self._by_key(request_details.requests_by_digest)
+
+    @_cached
+    def usage_price(self) -> Loader[tuple[int, int], UsagePriceRow | None]:
+        return self._by_key(request_details.prices_by_id)
 
     @_cached
     def charge(self) -> Loader[Resource, ChargeRow | None]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from db.attribution_rows import RequestDetailRow
 from db.limit_rows import SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
@@ -14,7 +15,17 @@ from execution.calls import PREFETCH, OfClass
 from ledger.ids import account_id_text
 from resolvers.context import QueryContext
 from resolvers.pages import Page
-from resolvers.reads import accounts, api_keys, charges, months, recharges, spend_limits, transactions, usage
+from resolvers.reads import (
+    accounts,
+    api_keys,
+    charges,
+    months,
+    recharges,
+    spend_limits,
+    transactions,
+    usage,
+    usage_requests,
+)
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
 from schema.auto_recharge import AutoRecharge
@@ -34,6 +45,9 @@ from schema.transaction import filter_of as transaction_filter_of
 from schema.usage import FilterArgument as UsageFilterArgument
 from schema.usage import UsageDayConnection, prefetch_usage
 from schema.usage import filter_of as usage_filter_of
+from schema.usage_request import FilterArgument as UsageRequestFilterArgument
+from schema.usage_request import UsageRequest, UsageRequestConnection, prefetch_usage_requests
+from schema.usage_request import filter_of as usage_request_filter_of
 
 
 @strawberry.type(description="A customer's prepaid account.")
@@ -169,6 +183,37 @@ class Account(Node):
             before=before,
             page_projection=page_projection(projection_of(info)),
         )
+
+    @strawberry.field(
+        description="The request with this id, as its service recorded it; null if there is none, or if it is not kept"
+        " any longer.",
+        graphql_type=UsageRequest | None,
+        metadata={PREFETCH: usage_requests.prefetch_usage_request},
+    )
+    async def usage_request(
+        self: AccountRow,
+        info: Info[QueryContext, None],
+        id: Annotated[str, strawberry.argument(description="The request's own id.")],  # noqa: A002
+    ) -> RequestDetailRow | None:
+        return await usage_requests.usage_request(info.context, self.id, id)
+
+    @strawberry.field(
+        description="The account's single requests, newest first by the time of the request. They are kept for a"
+        " number of days that the operator sets, 35 by default.",
+        graphql_type=UsageRequestConnection,
+        metadata={PREFETCH: prefetch_usage_requests},
+    )
+    async def usage_requests(
+        self: AccountRow,
+        info: Info[QueryContext, None],
+        first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
+        after: Annotated[
+            str | None, strawberry.argument(description="Returns only requests older than this cursor.")
+        ] = None,
+        filter: UsageRequestFilterArgument = None,  # noqa: A002
+    ) -> Page[RequestDetailRow]:
+        row_filter = usage_request_filter_of(filter)
+        return await usage_requests.usage_request_page(info.context, self.id, row_filter, first=first, after=after)
 
     @strawberry.field(
         description="The account's READ and MANAGE keys, newest first, including revoked and expired keys. Only for"

@@ -20,6 +20,7 @@ from ledger.recharges import RechargeBlock as RechargeBlock
 from ledger.recharges import RechargeState as RechargeState
 from ledger.stripe.events import EventState as EventState
 from ledger.top_ups import SessionState as SessionState
+from ledger.usage_prices import PriceSource as PriceSource
 from ledger.windows import SpendWindow as SpendWindow
 
 
@@ -106,6 +107,15 @@ _described(
     "Who provides the model that was called.",
     PLATFORM="A model of the platform, charged for each call.",
     USER_INFERENCE="A model on one of the account's own inference instances.",
+)
+
+_described(
+    PriceSource,
+    "Where the price of usage comes from.",
+    name="UsagePriceSource",
+    REQUEST="The request named it.",
+    TABLE="The operator's price table.",
+    LIST="A list of public prices, when usage was imported.",
 )
 
 _described(

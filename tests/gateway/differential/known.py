@@ -132,6 +132,12 @@ class Known:
             return f"{self.random.uniform(0, most * self.most):.9f}"
         return f"{self.random.uniform(0, most * self.most):.2f}"
 
+    def attribution(self) -> str:
+        """The name of a key, project or end user: one of few, so that rows share it."""
+        if self.often(0.1):
+            return self.text(128)
+        return self.random.choice(("key-1", "key-2", "Key-1", "Straße", "=1+1", "\ue000", "𐐀"))
+
     def time(self, hours: float = 48, *, ahead: bool = False) -> str:
         """A time that was met, or about now."""
         if self.often(0.02):

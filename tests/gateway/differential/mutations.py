@@ -86,6 +86,8 @@ def _usage_request(known: Known) -> Input:
     }
     if known.often(0.4):
         given["origin"] = known.random.choice(ORIGINS)
+    given |= {name: known.attribution() for name in ("apiKeyId", "project", "endUser") if known.often(0.3)}
+    given |= {name: _count(known) for name in ("cachedInputTokens", "reasoningTokens") if known.often(0.1)}
     return given
 
 

@@ -26,6 +26,11 @@ _NODE: Final = "net refunded chargeRefType: refType chargeRefId: refId transacti
 _LIMIT: Final = "amount limitProject: project spent reserved remaining resetsAt"
 _TRANSACTION: Final = f"{ROW} balanceBefore corrects {{ id }} charge {{ {_CHARGE} }} explanation stripeUrl"
 _USAGE: Final = "day model category origin calls inputTokens outputTokens tokens cost"
+_REQUEST: Final = (
+    "id at model category origin apiKeyId project endUser inputTokens cachedInputTokens outputTokens reasoningTokens"
+    " units cost price { inputPerMillion cachedInputPerMillion outputPerMillion reasoningPerMillion perUnit perCall"
+    " from until source } transaction { id amount }"
+)
 _SUMMARY: Final = (
     "month totalCost grossCost refunded heldInOpenCharges apiCalls platformCalls userInferenceCalls totalTokens"
 )
@@ -58,6 +63,8 @@ LISTS: Final[Mapping[str, str]] = {
         "charges", "ChargeFilter", _connection(f"{_CHARGE} transactions(first: 3) {_connection('id', _TOTALS)}")
     ),
     "usage": _of_account("usage", "UsageFilter", _connection(_USAGE, _USAGE_TOTALS)),
+    "usageRequests": f"query ($id: ID, {_FORWARD}, $filter: UsageRequestFilter) {{ account(id: $id) {{"
+    f" usageRequests(first: $first, after: $after, filter: $filter) {_connection(_REQUEST)} }} }}",
     "apiKeys": f"query ($id: ID, {_FORWARD}) {{ account(id: $id) {{ apiKeys(first: $first, after: $after)"
     f" {_connection(_KEY)} }} }}",
     "accounts": f"query ({_FORWARD}, $search: String) {{ accounts(first: $first, after: $after, search: $search)"
@@ -158,6 +165,24 @@ def _usage_filter(known: Known) -> Variables:
     )
 
 
+def _names(known: Known) -> list[str]:
+    return [known.attribution() for _ in range(known.random.randint(0, 3))]
+
+
+def _usage_request_filter(known: Known) -> Variables:
+    return _some(
+        known,
+        ("at", lambda: _range(known, known.time, "gte", "lt")),
+        ("models", lambda: [model(known) for _ in range(known.random.randint(0, 4))]),
+        ("categories", lambda: _several(known, CATEGORIES)),
+        ("origins", lambda: _several(known, ORIGINS)),
+        ("apiKeyIds", lambda: _names(known)),
+        ("projects", lambda: _names(known)),
+        ("endUsers", lambda: _names(known)),
+        share=0.15,
+    )
+
+
 def _audit_filter(known: Known) -> Variables:
     return _some(
         known,
@@ -172,6 +197,7 @@ _FILTERS: Final[Mapping[str, Callable[[Known], Variables]]] = {
     "transactions": _transactions,
     "charges": _charges,
     "usage": lambda known: {"filter": _usage_filter(known)},
+    "usageRequests": lambda known: {"filter": _usage_request_filter(known)},
     "apiKeys": lambda known: {},
     "accounts": lambda known: _some(known, ("search", known.needle), share=0.8),
     "auditEntries": lambda known: {"filter": _audit_filter(known)},
@@ -206,7 +232,7 @@ def _reader(known: Known, variables: Variables) -> str | None:
 def list_query(known: Known) -> tuple[Operation, Listing]:
     """A page of a list."""
     names = list(LISTS)
-    (name,) = known.random.choices(names, (8, 3, 5, 1, 4, 1, 1))
+    (name,) = known.random.choices(names, (8, 3, 5, 3, 1, 4, 1, 1))
     of_account = {"id": known.account()} if "$id: ID" in LISTS[name] else {}
     listing, variables = known.listing(name, of_account | _FILTERS[name](known))
     key = _reader(known, variables) if of_account else known.right_key("operator")
@@ -228,6 +254,15 @@ def _figures(known: Known) -> Operation:
     return Operation(query, variables, _reader(known, variables))
 
 
+def _usage_request(known: Known) -> Operation:
+    query = (
+        f"query ($id: ID, $request: String!) {{ account(id: $id) {{ usageRequest(id: $request) {{ {_REQUEST} }} }} }}"
+    )
+    request = f"r{known.random.randint(1, 60)}" if known.often(0.9) else known.text(255)
+    variables: Variables = {"id": known.account(), "request": request}
+    return Operation(query, variables, _reader(known, variables))
+
+
 def _object(known: Known) -> Operation:
     found = known.one_of(known.ids, "acct_1") if known.often(0.9) else known.random.choice(EXTREME_IDS)
     if known.often(0.5):
@@ -246,4 +281,4 @@ def _viewer(known: Known) -> Operation:
 
 
 def single_query(known: Known) -> Operation:
-    return known.random.choices((_figures, _object, _viewer), (5, 5, 1))[0](known)
+    return known.random.choices((_figures, _usage_request, _object, _viewer), (5, 3, 5, 1))[0](known)

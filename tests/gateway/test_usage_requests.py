@@ -1,0 +1,170 @@
+"""Requests in full, as clients read them: by id and as a list, with their price and their ledger row."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from db.database import Database
+from ledger.money import parse_nanos
+from ledger.usage import nth_digest
+from ledger.usage_prices import PriceSource, UsagePrice
+from tests.gateway.mutations.office import Office, number_of, opened
+from tests.gateway.mutations.test_metering import request
+from tests.ledger.desk import START
+from tests.request_rows import put_price, put_requests, request_row
+from tests.statements import watched
+
+PRICE: Final = UsagePrice(
+    input_nanos=parse_nanos("1.25"),
+    cached_input_nanos=parse_nanos("0.125"),
+    output_nanos=parse_nanos("10"),
+    unit_nanos=parse_nanos("0.04"),
+    valid_from=START - timedelta(days=30),
+    source=PriceSource.TABLE,
+)
+FIELDS: Final = (
+    "id at model category origin apiKeyId project endUser inputTokens cachedInputTokens outputTokens reasoningTokens"
+    " units cost price { inputPerMillion cachedInputPerMillion outputPerMillion reasoningPerMillion perUnit perCall"
+    " from until source } transaction { id amount }"
+)
+BY_ID: Final = (
+    f"query ($id: ID, $request: String!) {{ account(id: $id) {{ usageRequest(id: $request) {{ {FIELDS} }} }} }}"
+)
+LIST: Final = f"""query ($id: ID, $first: Int, $after: String, $filter: UsageRequestFilter) {{ account(id: $id) {{
+    usageRequests(first: $first, after: $after, filter: $filter) {{
+        edges {{ cursor node {{ {FIELDS} }} }} pageInfo {{ hasNextPage hasPreviousPage endCursor }} totalCount
+    }} }} }}"""
+
+
+@pytest.fixture
+async def office(database_url: str) -> AsyncIterator[Office]:
+    async with opened(database_url) as office:
+        yield office
+
+
+async def _filled(database: Database, account: str) -> None:
+    """A priced request that its batch's row charged, and one of a log without ids or costs."""
+    number = number_of(account)
+    charged = request_row(
+        *(number, "req-1", START),
+        api_key="key-7",
+        project="search",
+        end_user="u-1",
+        units_nanos=2_500_000_000,
+        price_id=await put_price(database, number, PRICE),
+        seq=1,
+    )
+    bare = request_row(number, "bare", START + timedelta(hours=1), request_id=None, cost_nanos=0, category="image")
+    await put_requests(database, charged, bare._replace(digest=nth_digest(bare.digest, 2)))
+
+
+async def test_a_request_is_read_with_its_price_and_its_row(office: Office) -> None:
+    account = await office.account("1.00")
+    await _filled(office.services.database, account)
+    found = (await office.query(BY_ID, id=account, request="req-1"))["account"]["usageRequest"]
+    assert found == {
+        "id": "req-1",
+        "at": "2026-11-01T00:00:00.000000Z",
+        "model": "m-large",
+        "category": "CHAT",
+        "origin": "PLATFORM",
+        "apiKeyId": "key-7",
+        "project": "search",
+        "endUser": "u-1",
+        "inputTokens": "100",
+        "cachedInputTokens": "40",
+        "outputTokens": "20",
+        "reasoningTokens": "5",
+        "units": "2.50",
+        "cost": "0.000000135",
+        "price": {
+            "inputPerMillion": "1.25",
+            "cachedInputPerMillion": "0.125",
+            "outputPerMillion": "10.00",
+            "reasoningPerMillion": None,
+            "perUnit": "0.04",
+            "perCall": "0.00",
+            "from": "2026-10-02T00:00:00.000000Z",
+            "until": None,
+            "source": "TABLE",
+        },
+        "transaction": {"id": account.replace("acct_", "txn_") + "_1", "amount": "1.00"},
+    }
+    assert (await office.query(BY_ID, id=account, request="req-2"))["account"]["usageRequest"] is None
+
+
+async def test_a_recorded_request_is_read_at_once(office: Office) -> None:
+    account = await office.account("1.00")
+    attributed = {"apiKeyId": "key-7", "project": "search", "endUser": "u-1"}
+    price = {"inputPerMillion": "1.25", "outputPerMillion": "10"}
+    given = request("req-1", **attributed, cost=None, price=price)
+    payload = await office.call("recordUsage", accountId=account, requests=[given, request("req-2")])
+    found = (await office.query(BY_ID, id=account, request="req-1"))["account"]["usageRequest"]
+    assert {name: found[name] for name in ("id", *attributed)} == {"id": "req-1", **attributed}
+    assert (found["at"], found["cost"]) == ("2026-10-31T23:59:59.500000Z", "0.001575")
+    assert (found["price"]["inputPerMillion"], found["price"]["source"]) == ("1.25", "REQUEST")
+    assert found["transaction"]["id"] == payload["transactions"][0]["id"]
+
+
+async def test_requests_are_listed_newest_first(office: Office) -> None:
+    account = await office.account("1.00")
+    await _filled(office.services.database, account)
+    first = (await office.query(LIST, id=account, first=1))["account"]["usageRequests"]
+    (edge,) = first["edges"]
+    nothing = ("id", "apiKeyId", "project", "endUser", "price", "transaction")
+    assert [edge["node"][name] for name in nothing] == [None] * len(nothing)
+    assert first["totalCount"] == "2"
+    assert first["pageInfo"] == {"hasNextPage": True, "hasPreviousPage": False, "endCursor": edge["cursor"]}
+    second = (await office.query(LIST, id=account, first=5, after=edge["cursor"]))["account"]["usageRequests"]
+    assert [one["node"]["id"] for one in second["edges"]] == ["req-1"]
+    flags = second["pageInfo"]
+    assert (flags["hasNextPage"], flags["hasPreviousPage"]) == (False, True)
+
+
+async def test_every_filter_narrows_the_list(office: Office) -> None:
+    account = await office.account("1.00")
+    await _filled(office.services.database, account)
+    filters: list[tuple[dict[str, Any], list[str | None]]] = [
+        ({"at": {"gte": "2026-11-01T00:00:01Z"}}, [None]),
+        ({"at": {"lt": "2026-11-01T00:00:01Z"}}, ["req-1"]),
+        ({"categories": ["IMAGE"]}, [None]),
+        ({"origins": ["USER_INFERENCE"]}, []),
+        ({"models": ["m-large"]}, [None, "req-1"]),
+        ({"apiKeyIds": ["key-7", "key-8"]}, ["req-1"]),
+        ({"projects": ["search"]}, ["req-1"]),
+        ({"endUsers": ["u-2"]}, []),
+        ({"endUsers": []}, []),
+    ]
+    for given, expected in filters:
+        found = (await office.query(LIST, id=account, filter=given))["account"]["usageRequests"]
+        assert [one["node"]["id"] for one in found["edges"]] == expected, given
+        assert found["totalCount"] == str(len(expected))
+
+
+async def test_cursor_of_another_filter_is_refused(office: Office) -> None:
+    account = await office.account("1.00")
+    await _filled(office.services.database, account)
+    found = (await office.query(LIST, id=account, first=1))["account"]["usageRequests"]
+    given = {"id": account, "after": found["edges"][0]["cursor"], "filter": {"categories": ["CHAT"]}}
+    (error,) = (await office.send(LIST, office.keys["operator"], given))["errors"]
+    assert error["extensions"]["code"] == "BAD_CURSOR"
+
+
+async def test_a_page_takes_as_many_statements_as_a_single_request(office: Office) -> None:
+    """The key, the account with its page and count, and the prices and rows of all requests of the page."""
+    account = await office.account("1.00")
+    number = number_of(account)
+    prices = [await put_price(office.services.database, number, UsagePrice(input_nanos=one)) for one in range(1, 6)]
+    rows = (
+        request_row(number, f"r-{place}", START + timedelta(seconds=place), price_id=price, seq=1)
+        for place, price in enumerate(prices * 4)
+    )
+    await put_requests(office.services.database, *rows)
+    for query, variables in ((LIST, {"first": 20}), (BY_ID, {"request": "r-7"})):
+        with watched(office.services.database) as sent:
+            await office.query(query, id=account, **variables)
+        assert len(sent) == 3, sent
