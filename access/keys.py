@@ -62,6 +62,7 @@ class ServiceOperation(StrEnum):
     SET_INSTANCE_RATE = "setInstanceRate"
     AUTHORIZE_USAGE = "authorizeUsage"
     RELEASE_AUTHORIZATION = "releaseAuthorization"
+    MARK_USAGE_COMPLETE = "markUsageComplete"
 
 
 OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})

@@ -22,6 +22,7 @@ from db import (
     spend_limits,
     stripe_customers,
     usage,
+    usage_marks,
 )
 from db.attribution_rows import RequestDetailRow, UsagePriceRow
 from db.connections.snapshots import Read, Snapshot
@@ -317,6 +318,10 @@ class Loaders:
     @_cached
     def usage_price(self) -> Loader[tuple[int, int], UsagePriceRow | None]:
         return self._by_key(request_details.prices_by_id)
+
+    @_cached
+    def usage_complete_until(self) -> GroupedLoader[None, datetime | None]:
+        return GroupedLoader(self._snapshot, usage_marks.complete_until)
 
     @_cached
     def charge(self) -> Loader[Resource, ChargeRow | None]:

@@ -24,6 +24,7 @@ from resolvers.reads import (
     spend_limits,
     transactions,
     usage,
+    usage_marks,
     usage_requests,
 )
 from schema.api_key import ApiKeyConnection
@@ -183,6 +184,14 @@ class Account(Node):
             before=before,
             page_projection=page_projection(projection_of(info)),
         )
+
+    @strawberry.field(
+        description="The time up to which all services have reported all usage, by `markUsageComplete`. Figures up to"
+        " this time are complete; later ones may still grow. Null if no service reports this.",
+        metadata={PREFETCH: usage_marks.prefetch_complete_until},
+    )
+    async def usage_complete_until(self: AccountRow, info: Info[QueryContext, None]) -> datetime | None:
+        return await usage_marks.complete_until(info.context, self.id)
 
     @strawberry.field(
         description="The request with this id, as its service recorded it; null if there is none, or if it is not kept"

@@ -141,6 +141,7 @@ _described(
     SET_INSTANCE_RATE="`setInstanceRate`.",
     AUTHORIZE_USAGE="`authorizeUsage`.",
     RELEASE_AUTHORIZATION="`releaseAuthorization`.",
+    MARK_USAGE_COMPLETE="`markUsageComplete`.",
 )
 
 _described(

@@ -13,6 +13,7 @@ from schema.spend_limit import SpendLimitMutations
 from schema.storage import StorageMutations
 from schema.stripe_event import StripeMutations
 from schema.top_up import TopUpMutations
+from schema.usage_mark import UsageMarkMutations
 
 
 @strawberry.type(
@@ -24,6 +25,7 @@ class Mutation(
     HoldMutations,
     MeteringMutations,
     AuthorizationMutations,
+    UsageMarkMutations,
     GrantMutations,
     OperatorMutations,
     KeyMutations,

@@ -171,6 +171,11 @@ def _set_instance_rate(known: Known) -> Input:
     return given | {"pricePerGpuHour": known.amount(2)} | _since(known, "since")
 
 
+def _mark_usage_complete(known: Known) -> Input:
+    service = known.text(128) if known.often(0.1) else known.random.choice(("router", "Router", "ж"))
+    return {"accountId": known.account(), "service": service, "until": known.time(40)}
+
+
 _ADDRESSES: Final[tuple[list[str], ...]] = (["127.0.0.0/8", "::1"], ["0.0.0.0/0"], ["203.0.113.7"], ["127.0.0.1/8"], [])
 """The last two are refused."""
 
@@ -256,6 +261,7 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
     "setVolume": (4, _set_volume),
     "deleteVolume": (1, _delete_volume),
     "setInstanceRate": (3, _set_instance_rate),
+    "markUsageComplete": (2, _mark_usage_complete),
     "createApiKey": (2, _create_api_key),
     "rotateApiKey": (1, _rotate_api_key),
     "revokeApiKey": (1, _prefix),

@@ -54,6 +54,7 @@ MORE: Final = {
     "setInstanceRate": "toStop",
     "setSpendLimit": _LIMIT,
     "deleteSpendLimit": _LIMIT,
+    "markUsageComplete": "completeUntil",
 }
 """What the payload of a mutation has besides."""
 

@@ -9,6 +9,7 @@ import pytest
 from graphql import is_non_null_type
 
 from access.keys import KeyScope, NewKey
+from ledger.chain import format_time
 from schema.build import graphql_schema
 from tests.gateway.mutations.office import Office, contents, number_of, opened
 from tests.gateway.mutations.test_auto_recharge import GIVEN as RECHARGE
@@ -62,6 +63,7 @@ MATRIX: Final = {
     "setVolume": _SERVICES,
     "deleteVolume": _SERVICES,
     "setInstanceRate": _SERVICES,
+    "markUsageComplete": _SERVICES,
 }
 """What each of the callers meets, in their order."""
 
@@ -137,6 +139,7 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
         "deleteSpendLimit": {"limitId": limit["spendLimit"]["id"]},
         "setVolume": {**volume, **size},
         "deleteVolume": {**volume, "refId": "v-2"},
+        "markUsageComplete": {**of_account, "service": "router", "until": format_time(START)},
         "setInstanceRate": {**of_account, "refId": "7", "gpus": 1, "pricePerGpuHour": "1"},
     }
 

@@ -30,6 +30,7 @@ from ledger.texts import (
     REASON,
     REF_ID,
     REQUEST_ID,
+    SERVICE,
     STRIPE_ID,
     TextKind,
 )
@@ -138,6 +139,7 @@ def _of_mutations(office: Office, account: str) -> Iterator[Way]:
         (STRIPE_ID, "dismissStripeEvent", "eventId", {"reason": "none"}, "there is no such event"),
         (STRIPE_ID, "linkStripeCustomer", "customer", mine, ""),
         (OWNER, "createApiKey", "owner", {"scope": "SERVICE"}, ""),
+        (SERVICE, "markUsageComplete", "service", {**mine, "until": "2026-11-01T00:00:00Z"}, ""),
     ):
         what = "the customer" if field == "customer" else field
         yield Way(kind, what, partial(_sent, office, name, field, given), then, unlike)
