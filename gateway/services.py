@@ -28,8 +28,8 @@ from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
 from gateway.trusted_documents import check_valid, read_manifest
 from ledger.clock_watch import ClockWatch
+from ledger.metering import MeteringOptions
 from ledger.posting import Clock, Ledger, utc_now
-from ledger.prices import Prices
 from ledger.return_addresses import ReturnAddresses
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents
@@ -50,7 +50,7 @@ class Services:
     stripe_api: StripeApi | None
     """None where no secret key is set."""
     top_ups: TopUps
-    prices: Prices
+    metering: MeteringOptions
     documents: Documents
     schema_answers: SchemaAnswers
     admission: Admission
@@ -121,7 +121,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         stripe_events=StripeEvents(database, ledger, livemode=settings.stripe_livemode(), clock=clock),
         stripe_api=stripe_api,
         top_ups=TopUps(database, stripe_api, clock, ReturnAddresses(settings.return_origins)),
-        prices=open_prices(settings),
+        metering=MeteringOptions(open_prices(settings), settings.request_detail_days),
         schema_answers=SchemaAnswers(),
         admission=Admission(settings, metrics),
         sizes=AccountSizes(),

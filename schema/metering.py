@@ -17,6 +17,7 @@ from schema.authorization import Authorization
 from schema.kinds import UsageCategory, UsageOrigin
 from schema.payload import ACCOUNT, MutationInput, Payload
 from schema.scalars import BigInteger, Nanos
+from schema.spend_limit import SpendLimit
 
 
 @strawberry.input(
@@ -117,6 +118,11 @@ class RecordUsagePayload(Payload):
     authorization: Authorization | None = strawberry.field(
         description="The authorization that paid, in its current state; null if none was named. `excess` is what the"
         " calls cost beyond it."
+    )
+    exceeded: list[SpendLimit] = strawberry.field(
+        name="exceededLimits",
+        description="The spend limits of the account, keys and projects of these calls that are exceeded now. What was"
+        " used without an authorization is recorded and owed all the same.",
     )
 
 

@@ -12,8 +12,8 @@ from ledger.audit import Actor
 from ledger.commands import Command, Outcome, Posting, Writer
 from ledger.errors import Forbidden
 from ledger.kinds import WriterKind
+from ledger.metering import MeteringOptions
 from ledger.posting import Clock, Ledger, LedgerTransaction, Result, Work
-from ledger.prices import Prices
 from ledger.top_ups import TopUps
 from resolvers.context import QueryContext
 from resolvers.loaders import Loaders
@@ -36,10 +36,12 @@ class MutationContext(QueryContext):
 
     _may_read = True
 
-    def __init__(self, ledger: Ledger, principal: Principal, clock: Clock, top_ups: TopUps, prices: Prices) -> None:
+    def __init__(
+        self, ledger: Ledger, principal: Principal, clock: Clock, top_ups: TopUps, metering: MeteringOptions
+    ) -> None:
         self.principal = principal
         self.top_ups = top_ups
-        self.prices = prices
+        self.metering = metering
         """Prices of the operator; empty without a price file."""
         self.has_payments = top_ups.has_payments
         self.now = clock()

@@ -93,7 +93,7 @@ async def test_fields_before_the_one_that_fails_are_kept_and_those_after_it_not_
 def _writes(office: Office) -> MutationContext:
     principal = Principal(1, "eco_test", KeyScope.SERVICE, None, None, None, None)
     services = office.services
-    return MutationContext(services.ledger, principal, office.clock, services.top_ups, services.prices)
+    return MutationContext(services.ledger, principal, office.clock, services.top_ups, services.metering)
 
 
 async def test_nothing_is_kept_where_a_part_of_the_payload_could_not_be_read(office: Office) -> None:
