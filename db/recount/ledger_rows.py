@@ -98,7 +98,13 @@ _WITHOUT_CHARGE: Final = (
         _ROW.c.seq > _AFTER,
         _ROW.c.seq <= _LAST,
         or_(*(_ROW.c.ref_type == kind for kind in _RESOURCES)),
-        or_(_CHARGE.c.first_seq.is_(None), _ROW.c.seq < _CHARGE.c.first_seq, _ROW.c.seq > _CHARGE.c.last_seq),
+        or_(
+            _CHARGE.c.first_seq.is_(None),
+            _ROW.c.seq < _CHARGE.c.first_seq,
+            _ROW.c.seq > _CHARGE.c.last_seq,
+            _ROW.c.api_key.is_distinct_from(_CHARGE.c.api_key),
+            _ROW.c.project.is_distinct_from(_CHARGE.c.project),
+        ),
     )
     .order_by(_ROW.c.seq)
     .limit(1)
@@ -106,7 +112,7 @@ _WITHOUT_CHARGE: Final = (
 
 
 async def first_without_charge(read: Read, account_id: int, after: int, last: int) -> int | None:
-    """Returns the first of these rows that has a resource but no charge that covers it."""
+    """Returns the first of these rows that has a resource but no charge that covers it and was spent by the same."""
     rows = await read(_WITHOUT_CHARGE, {"account_id": account_id, "after": after, "last": last})
     return rows[0][0] if rows else None
 

@@ -18,9 +18,11 @@ from ledger.errors import NotFound
 from ledger.ids import account_id_text, transaction_id_text
 from ledger.verification.charges import check_charges
 from ledger.verification.checkpoints import check_checkpoints
+from ledger.verification.costs import check_limits
 from ledger.verification.faults import Fault, FaultKind, Faults
 from ledger.verification.holds import check_hold, check_row
 from ledger.verification.months import changes_of_months, note_changes, recounted_months
+from ledger.verification.prices import check_days, check_details, check_hours, check_prices
 from ledger.verification.rows import Rows, check_account
 from ledger.verification.usage import check_usage
 
@@ -57,6 +59,7 @@ class AccountVerification:
             async with self._database.snapshot() as snapshot:
                 await self.compare_head(snapshot.rows)
                 note_changes(await self.changes_of_months(snapshot.rows), self.faults)
+                await self._check_costs(snapshot.rows)
         async with self._readable("checkpoints"):
             await check_checkpoints(self._database.read, self._id, self.faults)
         async with self._readable("holds"):
@@ -65,6 +68,10 @@ class AccountVerification:
             await check_charges(self._database, self._id, self.faults)
         async with self._readable("usage"):
             await self._check_usage()
+        async with self._readable("usage_hours"):
+            await self._check_hours()
+        async with self._readable("request_details"):
+            await check_details(self._database.read, self._id, self.faults)
         return Verified(self._id, self.rows.count, self.faults.found)
 
     @asynccontextmanager
@@ -89,9 +96,10 @@ class AccountVerification:
                 raise NotFound(msg)
             if before > 0 and found.row.head_seq - before <= CATCH_UP_ROWS:
                 return
-            await self._read_rows(read, found.row.head_seq)
+            await self._read_rows(read, found.row.head_seq, in_steps=True)
 
-    async def _read_rows(self, read: Read, last_seq: int) -> None:
+    async def _read_rows(self, read: Read, last_seq: int, *, in_steps: bool = False) -> None:
+        """Reads rows up to `last_seq`. In steps, compares the costs of the hours that the steps have left behind."""
         while rows := await self._next_rows(read, last_seq):
             after, last = self.rows.seq, rows[-1].row.seq
             holds = await holds_of_rows(read, self._id, after, last)
@@ -99,8 +107,13 @@ class AccountVerification:
                 self._take(stored, holds)
             without = await first_without_charge(read, self._id, after, last)
             if without is not None:
-                message = "the row is of a resource, but its charge is missing or does not reach to it"
+                message = (
+                    "the row is of a resource, but its charge is missing, does not reach to it, or has another API key"
+                    " or project"
+                )
                 self.faults.add(FaultKind.CHARGE, transaction_id_text(self._id, without), message)
+            if in_steps:
+                await self.rows.hours.compare_earlier_hours(read, self.faults)
 
     def _take(self, stored: StoredTransaction, holds: HoldsOfRows) -> None:
         """Raises _RowUnreadable."""
@@ -143,6 +156,17 @@ class AccountVerification:
             for stored in page:
                 check_hold(stored, self.faults)
             after = page[-1].hold.hold_seq
+
+    async def _check_costs(self, read: Read) -> None:
+        """Checks the newest costs, and the limits. `read` must see one moment. Call `compare_head` before."""
+        await self.rows.hours.compare_rest(read, self.faults)
+        await check_limits(read, self._id, self.faults, postgresql=self._database.is_postgresql)
+
+    async def _check_hours(self) -> None:
+        read = self._database.read
+        await check_prices(read, self._id, self.faults)
+        await check_days(read, self._id, self.faults, postgresql=self._database.is_postgresql)
+        await check_hours(read, self._id, self.faults)
 
     async def _check_usage(self) -> None:
         """Checks usage in short steps. Only apparent faults are read again in one snapshot."""

@@ -67,6 +67,8 @@ def _of_holds(stored: StoredCharge, sums: HoldSums | None) -> ChargeRow | None:
         last_seq=sums.last_seq,
         opened_at=stored.opened_at,
         closed_at=stored.hold_settled_at,
+        api_key=stored.charge.api_key,
+        project=stored.charge.project,
     )
 
 
@@ -89,6 +91,8 @@ def _of_rows(stored: StoredCharge, sums: RowSums | None) -> ChargeRow | None:
         last_seq=sums.last_seq,
         opened_at=stored.opened_at,
         closed_at=closed_at,
+        api_key=stored.charge.api_key,
+        project=stored.charge.project,
     )
 
 

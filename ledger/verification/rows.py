@@ -11,8 +11,12 @@ from db.rows import TransactionRow
 from ledger.account_state import cost_increment
 from ledger.chain import GENESIS, format_time, row_hash
 from ledger.ids import account_id_text, transaction_id_text
+from ledger.kinds import RESOURCES, RefType
 from ledger.money import format_nanos
+from ledger.verification.costs import HourlyCosts
 from ledger.verification.faults import FaultKind, Faults, differences
+
+_ATTRIBUTED = frozenset({RefType.API_USAGE, *RESOURCES})
 
 
 class Costs:
@@ -29,6 +33,7 @@ class Rows:
     """The rows read so far. If a row is faulty, later rows are compared with its stored values."""
 
     def __init__(self, faults: Faults) -> None:
+        self.hours = HourlyCosts(faults.account_id)
         self._faults = faults
         self.count = 0
         self.seq = 0
@@ -42,9 +47,11 @@ class Rows:
         self._check_place(row)
         self._check_figures(row)
         self._check_texts(stored)
+        self._check_attribution(row)
         self.count += 1
         self.seq, self.at, self.hash, self.balance_nanos = row.seq, row.created_at, row.hash, row.balance_after_nanos
         increment = cost_increment(row)
+        self.hours.take(row, increment)
         if increment is not None:
             costs = self.months[increment.month]
             costs.gross_nanos += increment.gross_nanos
@@ -69,6 +76,11 @@ class Rows:
         if row.hash != expected:
             message = f"hash is {row.hash.hex()}, expected {expected.hex()}: this row was changed, or the one before it"
             self._faults.add(FaultKind.HASH, name, message)
+
+    def _check_attribution(self, row: TransactionRow) -> None:
+        if (row.api_key or row.project) and row.ref_type not in _ATTRIBUTED:
+            message = "the row has an API key or a project, but it is neither of API usage nor of a resource"
+            self._faults.add(FaultKind.COST, transaction_id_text(row.account_id, row.seq), message)
 
     def _check_texts(self, stored: StoredTransaction) -> None:
         row = stored.row

@@ -25,7 +25,7 @@ async def _verify(url: str, *arguments: str, status: int = 0) -> str:
 
 
 async def test_a_ledger_that_fits(ledger: Filled, database_url: str) -> None:
-    assert await _verify(database_url) == "accounts: 3, rows: 23, faults: 0\n"
+    assert await _verify(database_url) == "accounts: 3, rows: 26, faults: 0\n"
     assert await _verify(database_url, "--account", f"acct_{ledger.imported}") == "accounts: 1, rows: 2, faults: 0\n"
 
 
@@ -38,7 +38,7 @@ async def test_faults_are_printed_and_the_exit_code_says_so(ledger: Filled, data
     busy = f"acct_{ledger.busy}"
     assert [line[:3] for line in lines[:-1]] == [[busy, "head", busy], [busy, "idempotency", "createAccount first"]]
     assert "balance_nanos is 5, expected 78499999799" in lines[0][3]
-    assert lines[-1] == ["accounts: 3, rows: 23, faults: 2"]
+    assert lines[-1] == ["accounts: 3, rows: 26, faults: 2"]
     assert await _verify(database_url, "--account", f"acct_{ledger.imported}")
 
 
@@ -51,7 +51,8 @@ async def test_one_json_object_a_line(ledger: Filled, database_url: str) -> None
         {"account": account, "kind": "seq", "row": f"txn_{ledger.imported}_2"},
         {"account": account, "kind": "head", "row": account},
         {"account": account, "kind": "month", "row": "2026-12"},
-        {"accounts": 3, "rows": 22, "faults": 3},
+        {"account": account, "kind": "cost", "row": "2026-12-12T05:00:00.000000Z api_usage"},
+        {"accounts": 3, "rows": 25, "faults": 4},
     ]
     assert messages[0] == "the row is newer than the head, which is at 1"
 
@@ -61,8 +62,8 @@ async def test_months_are_repaired(ledger: Filled, database_url: str) -> None:
     repaired = await _verify(database_url, "--repair", "months")
     account = f"acct_{ledger.metered}"
     assert repaired.splitlines() == [
-        f"{account}\trepaired month\t2026-12\ttokens is 37, expected 36",
-        "accounts: 3, rows: 23, faults: 0",
+        f"{account}\trepaired month\t2026-12\ttokens is 145, expected 144",
+        "accounts: 3, rows: 26, faults: 0",
     ]
 
 

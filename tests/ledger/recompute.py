@@ -8,23 +8,36 @@ possible at all.
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, select
 
-from db import tables
+from db import attribution_tables, tables
+from db.attribution_rows import CostHourRow, RequestDetailRow, UsageHourRow, UsagePriceRow
 from db.database import Database
 from db.folding import fold
-from db.rows import AccountRow, ChargeRow, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
+from db.limit_rows import SpendLimitRow
+from db.limit_tables import spend_limits
+from db.rows import (
+    AccountRow,
+    ChargeRow,
+    HoldRow,
+    IdempotencyRow,
+    MonthlyFiguresRow,
+    TransactionRow,
+    UsageDayRow,
+)
 from ledger.verification.accounts import verify_account
 from ledger.verification.calls import other_call_faults
 
@@ -90,6 +103,12 @@ class Stored:
     charges: list[ChargeRow]
     months: list[MonthlyFiguresRow]
     calls: list[IdempotencyRow]
+    days: list[UsageDayRow]
+    hours: list[UsageHourRow]
+    prices: list[UsagePriceRow]
+    details: list[RequestDetailRow]
+    costs: list[CostHourRow]
+    limits: list[SpendLimitRow]
 
 
 async def read_tables(database: Database) -> Stored:
@@ -107,6 +126,12 @@ async def read_tables(database: Database) -> Stored:
             charges=await rows(tables.charges, ChargeRow),
             months=await rows(tables.monthly_figures, MonthlyFiguresRow),
             calls=await rows(tables.idempotency_keys, IdempotencyRow),
+            days=await rows(tables.usage_days, UsageDayRow),
+            hours=await rows(attribution_tables.usage_hours, UsageHourRow),
+            prices=await rows(attribution_tables.usage_prices, UsagePriceRow),
+            details=await rows(attribution_tables.request_details, RequestDetailRow),
+            costs=await rows(attribution_tables.cost_hours, CostHourRow),
+            limits=await rows(spend_limits, SpendLimitRow),
         )
 
 
@@ -140,7 +165,7 @@ async def _folding_problems(database: Database) -> list[str]:
 
 
 def differences_of(stored: Stored) -> list[str]:
-    found = _row_problems(stored.transactions) + _call_problems(stored)
+    found = _row_problems(stored.transactions) + _call_problems(stored) + _price_problems(stored)
     recomputed, as_stored = _recomputed(stored), _as_stored(stored)
     for key in sorted(recomputed.keys() | as_stored.keys(), key=str):
         if recomputed.get(key) != as_stored.get(key):
@@ -189,6 +214,9 @@ def _as_stored(stored: Stored) -> Figures:
     figures |= {("hold", *one[:2]): one for one in stored.holds}
     figures |= {("charge", *one[:3]): one for one in stored.charges}
     figures |= {("month", *one[:2]): one[2:5] for one in stored.months if any(one[2:5])}
+    figures |= {("day", *one[:5]): one[5:] for one in stored.days if any(one[5:])}
+    figures |= _costs((one[:6], one.gross_nanos, one.refunded_nanos) for one in stored.costs)
+    figures |= {("limit", *one[:2]): one.spent_nanos for one in stored.limits if one.deleted_at is None}
     return figures
 
 
@@ -219,7 +247,83 @@ def _recomputed(stored: Stored) -> Figures:
             figures["hold", hold.account_id, hold.hold_seq] = hold
             sums[hold.account_id, hold.month][2] += hold.held_nanos if hold.state == "open" else 0
     figures.update({("month", *key): tuple(month) for key, month in sums.items() if any(month)})
+    figures |= _days_of_hours(stored.hours) | _costs(map(_cost, stored.transactions))
+    figures |= {("limit", *one[:2]): _spent(one, stored) for one in stored.limits if one.deleted_at is None}
     return figures
+
+
+def _days_of_hours(hours: Sequence[UsageHourRow]) -> Figures:
+    sums: dict[tuple[object, ...], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for one in hours:
+        day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(hours=one.hour)).date()
+        of_day = sums["day", one.account_id, day, one.model, one.category, one.origin]
+        for place, figure in enumerate((one.calls, one.input_tokens, one.output_tokens, one.cost_nanos)):
+            of_day[place] += figure
+    return {key: tuple(figures) for key, figures in sums.items() if any(figures)}
+
+
+_Cost = tuple[tuple[object, ...], int, int]
+
+
+def _cost(row: TransactionRow) -> _Cost:
+    hour = int(row.created_at.timestamp()) // 3600
+    key = (row.account_id, hour, row.ref_type or "", row.ref_id or "", row.api_key or "", row.project or "")
+    is_charge = row.type in ("gpu_usage", "storage_billing")
+    is_return = (row.type, row.source) == ("refund", "metering")
+    return key, -row.amount_nanos if is_charge else 0, row.amount_nanos if is_return else 0
+
+
+def _costs(parts: Iterable[_Cost]) -> Figures:
+    """Who spent API usage is not in the rows: there, hours are compared as a whole."""
+    sums: dict[tuple[object, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for key, gross, refunded in parts:
+        of_key = sums["cost", *(key[:3] if key[2] == "api_usage" else key)]
+        of_key[0] += gross
+        of_key[1] += refunded
+    return {key: tuple(figures) for key, figures in sums.items() if any(figures)}
+
+
+def _spent(limit: SpendLimitRow, stored: Stored) -> int:
+    """Of the account from its rows, of a key or a project from the costs by hour."""
+    start = limit.window_start
+    days = {"day": 1, "week": 7, "month": calendar.monthrange(start.year, start.month)[1], "total": 10**6}
+    end = start + timedelta(days=days[limit.window_kind])
+    if limit.api_key or limit.project:
+        return sum(
+            one.gross_nanos - one.refunded_nanos
+            for one in stored.costs
+            if one.account_id == limit.account_id
+            and limit.api_key in ("", one.api_key)
+            and limit.project in ("", one.project)
+            and start.timestamp() <= 3600 * one.hour < end.timestamp()
+        )
+    rows = [row for row in stored.transactions if row.account_id == limit.account_id and start <= row.created_at < end]
+    return sum(gross - refunded for _, gross, refunded in map(_cost, rows))
+
+
+def _price_problems(stored: Stored) -> list[str]:
+    """Costs that their price and quantities do not give."""
+    prices = {price[:2]: price for price in stored.prices}
+    found = []
+    for hour in stored.hours:
+        if hour.price_id != 0:
+            exact = _exact_cost(prices[hour.account_id, hour.price_id], hour, hour.calls)
+            if abs(hour.cost_nanos - exact) > Fraction(hour.calls, 2):
+                found.append(f"hour {hour[:9]}: cost is {hour.cost_nanos}, {float(exact)} recomputed")
+    for detail in stored.details:
+        if detail.price_id != 0:
+            exact = _exact_cost(prices[detail.account_id, detail.price_id], detail, 1)
+            if detail.cost_nanos != round(exact):
+                found.append(f"request {detail[:3]}: cost is {detail.cost_nanos}, {float(exact)} recomputed")
+    return found
+
+
+def _exact_cost(price: UsagePriceRow, used: UsageHourRow | RequestDetailRow, calls: int) -> Fraction:
+    cached = price.input_nanos if price.cached_input_nanos is None else price.cached_input_nanos
+    reasoning = price.output_nanos if price.reasoning_nanos is None else price.reasoning_nanos
+    tokens = (used.input_tokens - used.cached_input_tokens) * price.input_nanos + used.cached_input_tokens * cached
+    tokens += (used.output_tokens - used.reasoning_tokens) * price.output_nanos + used.reasoning_tokens * reasoning
+    return Fraction(tokens, 10**6) + Fraction(used.units_nanos * price.unit_nanos, 10**9) + calls * price.call_nanos
 
 
 def _is_hold(row: TransactionRow) -> bool:
@@ -316,4 +420,6 @@ def _charge(
         last_seq=rows[-1].seq,
         opened_at=rows[0].created_at,
         closed_at=newest.settled_at if newest else ended_at,
+        api_key=rows[0].api_key,
+        project=rows[0].project,
     )

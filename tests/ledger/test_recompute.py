@@ -6,8 +6,24 @@ import pytest
 
 from ledger.commands import Entry
 from ledger.kinds import TransactionType
-from tests.ledger.desk import DAY, INFERENCE, START, STORAGE, VOLUME, Desk, api_usage, open_hold, renew, settle, usd
+from ledger.metering import usage_posting
+from ledger.windows import SpendWindow
+from tests.ledger.desk import (
+    DAY,
+    INFERENCE,
+    SERVICE,
+    START,
+    STORAGE,
+    VOLUME,
+    Desk,
+    api_usage,
+    open_hold,
+    renew,
+    settle,
+    usd,
+)
 from tests.ledger.recompute import differences, recomputed_differences
+from tests.ledger.verification.filled import WEB, add_limit, spent_alone
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -54,6 +70,20 @@ CHANGES = [
     "UPDATE monthly_figures SET open_holds_nanos = open_holds_nanos + 1",
     "UPDATE monthly_figures SET month = '2026-10'",
     "INSERT INTO monthly_figures (account_id, month, gross_nanos) VALUES (1, '2026-10', 1)",
+    "UPDATE cost_hours SET gross_nanos = gross_nanos + 1",
+    "UPDATE cost_hours SET refunded_nanos = refunded_nanos + 1 WHERE ref_type = 'gpu_instance'",
+    "UPDATE cost_hours SET hour = hour + 1 WHERE ref_type = 'volume'",
+    "UPDATE cost_hours SET api_key = 'key-9' WHERE ref_type = 'volume'",
+    "DELETE FROM cost_hours WHERE ref_type = 'api_usage'",
+    *(
+        f"UPDATE usage_hours SET {column} = {column} + 1"
+        for column in ("calls", "input_tokens", "output_tokens", "cost_nanos", "cached_input_tokens", "units_nanos")
+    ),
+    "UPDATE usage_hours SET hour = hour + 24",
+    "DELETE FROM usage_hours",
+    "UPDATE usage_prices SET reasoning_nanos = reasoning_nanos - 1000000",
+    "UPDATE request_details SET reasoning_tokens = reasoning_tokens + 1",
+    "UPDATE spend_limits SET spent_nanos = spent_nanos + 1",
     "UPDATE idempotency_keys SET balance_nanos = balance_nanos + 1 WHERE first_seq <= last_seq",
     "UPDATE idempotency_keys SET balance_nanos = balance_nanos + 1 WHERE first_seq > last_seq",
     "UPDATE idempotency_keys SET first_seq = first_seq - 1 WHERE key = 'overage'",
@@ -74,7 +104,11 @@ async def unguarded(desk: Desk) -> Desk:
     drive = Entry(TransactionType.STORAGE_BILLING, -100, "Cloud drive", ref=VOLUME)
     await desk.post(account_id, drive, writer=STORAGE)
     await desk.post(account_id, api_usage(9), key="usage")
-    other = await desk.account("1.00")
+    other = await desk.account("100.00")
+    await add_limit(desk, other, 1, SpendWindow.DAY)
+    await add_limit(desk, other, 2, SpendWindow.TOTAL, WEB)
+    batch = spent_alone(1, desk.now)
+    await desk.ledger.post(usage_posting(other, SERVICE, "batch", batch, desk.now))
     await desk.post(other, open_hold(usd("1.00"), INFERENCE))
     desk.now += DAY
     await desk.post(other, settle(usd("1.00"), INFERENCE), key="even")

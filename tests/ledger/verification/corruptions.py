@@ -11,10 +11,13 @@ from typing import Any, Final
 from sqlalchemy import Column, Table, select, update
 from sqlalchemy.exc import IntegrityError
 
-from db import tables
+from db import attribution_tables, tables
 from db.database import Database
 from db.integrity_tables import ledger_checkpoints
+from db.limit_tables import spend_limits
 from ledger.kinds import ChargeState, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
+from ledger.usage_prices import PriceSource
+from ledger.windows import SpendWindow
 
 WORDS: Final[dict[str, Iterable[str]]] = {
     "type": list(TransactionType),
@@ -24,7 +27,10 @@ WORDS: Final[dict[str, Iterable[str]]] = {
     "category": list(UsageCategory),
     "origin": list(UsageOrigin),
     "fed_by": ["rollup", "requests"],
+    "window_kind": list(SpendWindow),
+    "usage_prices.source": list(PriceSource),
 }
+"""Values by column, or by table and column."""
 
 UNSEEN: Final[dict[str, set[str]]] = {
     "accounts": {"id", "external_id", "name", "currency", "status", "created_at", "external_id_folded"},
@@ -33,6 +39,16 @@ UNSEEN: Final[dict[str, set[str]]] = {
     "idempotency_keys": {"operation", "key", "payload_digest", "to_stop", "result"},
     "idempotent_acts": {"scope", "operation", "key", "payload_digest", "key_prefix", "created_at", "account_id"},
     "ledger_checkpoints": {"day"},
+    # Of a request nothing is known that could be compared with its hour and with who spent.
+    "usage_hours": {"hour", "span_hours", "api_key", "project"},
+    "cost_hours": set(),
+    # A price that is missing is named by the usage that it gave the cost of.
+    "usage_prices": {"account_id"},
+    "request_details": {"model", "category", "origin", "api_key", "project", "end_user"},
+    "spend_limits": {
+        *("account_id", "number", "amount_nanos", "notify_at", "notified_percent"),
+        *("created_at", "updated_at", "deleted_at"),
+    },
     # No row tells when a volume was deleted or when a hold expired that was settled later.
     "charges": set(),
     "holds": set(),
@@ -44,6 +60,8 @@ UNSEEN: Final[dict[str, set[str]]] = {
 TABLES: Final = (
     *(tables.accounts, tables.transactions, tables.holds, tables.charges, tables.monthly_figures, tables.usage_days),
     *(tables.idempotency_keys, tables.idempotent_acts, ledger_checkpoints),
+    *(attribution_tables.usage_hours, attribution_tables.cost_hours, attribution_tables.usage_prices),
+    *(attribution_tables.request_details, spend_limits),
 )
 
 COLUMNS: Final = [(table, column) for table in TABLES for column in table.c if column.name not in UNSEEN[table.name]]
@@ -79,8 +97,9 @@ class Corruption:
 
 def changed(column: Column[Any], value: Any, random: Random) -> Any:
     """Another value of the same kind."""
-    if column.name in WORDS:
-        return random.choice([str(word) for word in WORDS[column.name] if word != value])
+    words = WORDS.get(f"{column.table.name}.{column.name}") or WORDS.get(column.name)
+    if words:
+        return random.choice([str(word) for word in words if word != value])
     match value:
         case None:
             return _anything(column)

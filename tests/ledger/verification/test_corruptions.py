@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import date, timedelta
 from random import Random
 from typing import Any, Final
 
+from db.attribution_rows import RequestDetailRow
 from ledger.ids import account_id_text, transaction_id_text
+from ledger.verification.prices import detail_text, hour_start
 from tests.ledger.recompute import recomputed_differences
 from tests.ledger.verification.corruptions import COLUMNS, Corruption, draw
 from tests.ledger.verification.filled import Filled
@@ -43,7 +46,25 @@ def _names_of(table: str, row: dict[str, Any]) -> set[str]:
             return {f"{row['day']:%Y-%m}", "usage_days"}
         case "ledger_checkpoints":
             return {str(row["day"])}
-    return {f"{row['operation']} {row['key']}"}
+        case "idempotency_keys" | "idempotent_acts":
+            return {f"{row['operation']} {row['key']}"}
+    return _names_of_attribution(table, row)
+
+
+def _names_of_attribution(table: str, row: dict[str, Any]) -> set[str]:
+    match table:
+        case "usage_hours":
+            hour = hour_start(row["hour"])
+            day = (date(1970, 1, 1) + timedelta(days=row["hour"] // 24)).isoformat()
+            return {f"{moment} {row['model']} {row['category']} {row['origin']}" for moment in (hour, day)}
+        case "cost_hours":
+            names = [hour_start(row["hour"]), row["ref_type"], row["ref_id"], row["api_key"], row["project"]]
+            return {" ".join(filter(None, names)), " ".join(filter(None, names[:2]))}
+        case "usage_prices":
+            return {f"price {row['id']}"}
+        case "request_details":
+            return {detail_text(RequestDetailRow(**row))}
+    return {f"limit {row['number']}"}
 
 
 def _is_beyond_recounting(corruption: Corruption) -> bool:
@@ -61,6 +82,15 @@ def _is_beyond_recounting(corruption: Corruption) -> bool:
             return bool(row["first_seq"] <= value <= row["last_seq"] + 1)
         case "idempotency_keys", "created_at":
             return bool(row["first_seq"] > row["last_seq"] and value > row["created_at"])
+        case "usage_hours" | "request_details", "cached_input_tokens" | "reasoning_tokens" | "units_nanos":
+            return bool(row["price_id"] == 0)
+        case "request_details", "input_tokens" | "output_tokens" | "cost_nanos":
+            return bool(row["price_id"] == 0)
+        case "cost_hours", "api_key" | "project":
+            return bool(row["ref_type"] == "api_usage")
+        case "spend_limits", _:
+            # Without costs, any other window or scope without costs fits.
+            return row["spent_nanos"] == 0 and column != "spent_nanos"
         case "idempotent_acts", "last_seq" | "balance_nanos":
             return row["last_seq"] is None
     return False

@@ -20,12 +20,12 @@ from ledger.kinds import TransactionType
 from ledger.metering import usage_posting
 from ledger.posting import Ledger
 from ledger.usage import Rollup, record_rollups
-from ledger.verification import accounts, charges
+from ledger.verification import accounts, charges, prices
 from ledger.verification.accounts import verify_account
 from ledger.verification.checkpoints import Checkpoints
 from tests.ledger.desk import SERVICE, Desk
 from tests.ledger.test_posting_properties import WildClock, _random_calls
-from tests.ledger.verification.filled import requests
+from tests.ledger.verification.filled import add_limits, requests
 
 WRITERS: Final = 3
 VERIFICATIONS: Final = 12
@@ -38,6 +38,8 @@ def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "HOLDS_AT_ONCE", 3)
     monkeypatch.setattr(accounts, "CATCH_UP_ROWS", 20)
     monkeypatch.setattr(charges, "CHARGES_AT_ONCE", 3)
+    for name in ("DAYS_AT_ONCE", "HOURS_AT_ONCE", "DETAILS_AT_ONCE"):
+        monkeypatch.setattr(prices, name, 7)
 
 
 @pytest.fixture
@@ -77,6 +79,8 @@ async def _record(database: Database, ledger: Ledger, random: Random, account_id
 async def test_a_ledger_that_is_written_to_is_never_accused(database: Database) -> None:
     random, desk = Random(3), Desk(database)
     account_ids = [await desk.account("1.00") for _ in range(2)]
+    for account_id in account_ids:
+        await add_limits(desk, account_id)
     ledger = Ledger(database, WildClock(random))
     work = [_post_calls(ledger, Random(number), account_ids) for number in range(WRITERS)]
     work += [_record(database, ledger, Random(number), account_ids) for number in range(2)]
