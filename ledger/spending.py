@@ -116,7 +116,10 @@ class Spending:
 
     def _spend(self, limit: SpendLimitRow, seq: int, moment: datetime, nanos: int) -> None:
         start = window_start(SpendWindow(limit.window_kind), moment)
-        notified = limit.notified_percent if limit.window_start >= start else 0
+        if start < limit.window_start:
+            # The limit was set by a clock that was ahead: the row is of the window before.
+            return
+        notified = limit.notified_percent if limit.window_start == start else 0
         spent = spent_nanos(limit, moment) + nanos
         for level in notify_levels(limit):
             if level > notified and 100 * spent >= level * limit.amount_nanos:
@@ -124,9 +127,7 @@ class Spending:
                     SpendLimitEventRow(self.account_id, seq, limit.number, level, limit.amount_nanos, spent)
                 )
                 notified = level
-        self.limits[limit.number] = limit._replace(
-            spent_nanos=spent, window_start=max(start, limit.window_start), notified_percent=notified
-        )
+        self.limits[limit.number] = limit._replace(spent_nanos=spent, window_start=start, notified_percent=notified)
         self.changed_limits.add(limit.number)
 
     def reserve(self, row: AuthorizationRow) -> AuthorizationRow:

@@ -17,9 +17,10 @@ from ledger.imports.sources import Source
 from ledger.prices import Prices, Rate
 from ledger.usage_prices import PriceSource, UsagePrice, price_id
 from ledger.verification.accounts import verify_account
-from tests.ledger.desk import Desk
+from ledger.windows import SpendWindow
+from tests.ledger.desk import DAY, HOUR, Desk, api_usage
 from tests.ledger.recompute import differences
-from tests.ledger.verification.filled import Filled
+from tests.ledger.verification.filled import Filled, add_limit
 
 _RATES = {"half": Rate(Decimal("0.0005")), "fine": Rate(Decimal("0.0000000005"))}
 _PRICE = UsagePrice(500_000, source=PriceSource.TABLE)
@@ -92,3 +93,17 @@ async def test_missing_and_foreign_figures_are_found(ledger: Filled, change: str
     assert await ledger.faults() == []
     await ledger.desk.execute(change)
     assert _CHANGES[change] in {kind for kind, _ in await ledger.subjects()}
+
+
+async def test_row_of_the_window_before_does_not_count_in_a_limit(desk: Desk) -> None:
+    """The clock that set the limit was ahead of the clock that posts, and between them was midnight."""
+    account_id = await desk.account("100.00")
+    desk.now += DAY
+    await add_limit(desk, account_id, 1, SpendWindow.DAY)
+    desk.now -= HOUR
+    await desk.post(account_id, api_usage(5))
+    assert await differences(desk.database) == []
+    desk.now += HOUR
+    await desk.post(account_id, api_usage(7))
+    assert [limit.spent_nanos for limit in (await desk.tables()).limits] == [7]
+    assert await differences(desk.database) == []
