@@ -67,6 +67,13 @@ class UsagePriceRow(NamedTuple):
     source: str
 
 
+class PricedHourRow(NamedTuple):
+    """Usage of an hour with its price; the price is None if the cost was given without one."""
+
+    usage: UsageHourRow
+    price: UsagePriceRow | None
+
+
 class RequestDetailRow(NamedTuple):
     account_id: int
     at: datetime

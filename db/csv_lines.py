@@ -9,14 +9,28 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Numeric, Select, String, and_, case, collate, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Numeric,
+    Select,
+    String,
+    and_,
+    case,
+    collate,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.sql.selectable import FromClause
 
+from db.attribution_rows import USAGE_HOUR_KEY
 from db.connections.snapshots import Snapshot
-from db.filters import TransactionFilter, UsageFilter, Window
+from db.filters import TransactionFilter, UsageFilter, UsageHourFilter, Window
 from db.statements import THE_ACCOUNT
 from db.transactions.pages import transaction_page_statement
 from db.usage import usage_page_statement
+from db.usage_hours import hour_page_statement
 
 _TO_QUOTE: Final = '",\r\n'
 # Text that spreadsheets take for a formula: see gateway/rest/exports.py.
@@ -115,6 +129,36 @@ def _usage_day(row: Any) -> list[Cell]:
     ]
 
 
+def _usage_hour(row: Any) -> list[Cell]:
+    start = func.to_timestamp(row.hour * literal_column("3600", BigInteger()))
+    return [
+        ("acct_", row.account_id),
+        (_time(start),),
+        (row.span_hours,),
+        (_free_text(row.model),),
+        (row.category,),
+        (row.origin,),
+        (_free_text(row.api_key),),
+        (_free_text(row.project),),
+        (row.calls,),
+        (row.input_tokens,),
+        (row.cached_input_tokens,),
+        (row.output_tokens,),
+        (row.reasoning_tokens,),
+        (_money(row.units_nanos),),
+        (_money(row.cost_nanos),),
+        (_money(row.input_nanos),),
+        (_money(row.cached_input_nanos),),
+        (_money(row.output_nanos),),
+        (_money(row.reasoning_nanos),),
+        (_money(row.unit_nanos),),
+        (_money(row.call_nanos),),
+        (_time(row.valid_from),),
+        (_time(row.valid_until),),
+        (row.source,),
+    ]
+
+
 def _line(cells: list[Cell]) -> Part:
     """Returns the line as one call. A part costs only its formatting, and constant texts in a row are merged."""
     parts: list[Part] = []
@@ -149,6 +193,12 @@ def _usage_lines(page_statement: Select[Any]) -> Select[Any]:
     return _lines(page, _usage_day(page.c), [page.c.day, page.c.model, page.c.category, page.c.origin])
 
 
+@lru_cache(maxsize=512)
+def _hour_lines(page_statement: Select[Any]) -> Select[Any]:
+    page = page_statement.subquery("page_with_prices")
+    return _lines(page, _usage_hour(page.c), [page.c[name] for name in USAGE_HOUR_KEY[1:]])
+
+
 async def transaction_lines(
     snapshot: Snapshot, account_id: int, row_filter: TransactionFilter, window: Window
 ) -> Lines:
@@ -162,4 +212,11 @@ async def usage_lines(snapshot: Snapshot, account_id: int, row_filter: UsageFilt
     """Reads the lines of `usage_pages`' rows. Their position is that of a window."""
     statement, parameters = usage_page_statement(snapshot.is_postgresql, row_filter, window)
     ((text, count, *position),) = await snapshot.rows(_usage_lines(statement), parameters | {THE_ACCOUNT: account_id})
+    return Lines(text or b"", count, tuple(position) if count else None)
+
+
+async def usage_hour_lines(snapshot: Snapshot, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
+    """Reads the lines of `usage_hours_page`'s rows. Their position is that of a window."""
+    statement, parameters = hour_page_statement(snapshot.is_postgresql, row_filter, window)
+    ((text, count, *position),) = await snapshot.rows(_hour_lines(statement), parameters | {THE_ACCOUNT: account_id})
     return Lines(text or b"", count, tuple(position) if count else None)

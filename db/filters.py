@@ -65,6 +65,18 @@ class UsageFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageHourFilter:
+    hour_gte: int | None = None
+    """UTC hours, counted from 1970."""
+    hour_lt: int | None = None
+    models: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    origins: tuple[str, ...] | None = None
+    api_keys: tuple[str, ...] | None = None
+    projects: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRequestFilter:
     at_gte: datetime | None = None
     at_lt: datetime | None = None

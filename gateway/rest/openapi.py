@@ -14,7 +14,7 @@ from gateway import sign_in
 from gateway.errors import STATUS
 from gateway.readiness import CHECKS, PURPOSES
 from gateway.requests import REQUEST_ID
-from gateway.rest import export_links, transactions, usage
+from gateway.rest import export_links, transactions, usage, usage_hours, usage_requests
 from gateway.rest.columns import Column
 from gateway.rest.parameters import Parameter
 from gateway.rest.reading import TOKEN
@@ -29,7 +29,7 @@ _MEANINGS: Final = {
     "UNAUTHENTICATED": "the API key is missing, malformed, unknown, expired or revoked",
     "FORBIDDEN": "the API key is not allowed from the client's address; for /metrics, the request has no valid token"
     " and is not from loopback",
-    "NOT_FOUND": "the account or transaction does not exist, or the API key does not cover it",
+    "NOT_FOUND": "the account, transaction or request does not exist, or the API key does not cover it",
     "PAYLOAD_TOO_LARGE": "the request body is too large",
     "REQUEST_TIMEOUT": "the request body did not arrive in time",
     "UNSUPPORTED_MEDIA_TYPE": "the request body is not `application/json` in UTF-8",
@@ -168,9 +168,12 @@ def _sign_in() -> Json:
     )
 
 
+def _header(columns: Sequence[Column]) -> str:
+    return ",".join(column.name for column in columns)
+
+
 def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequence[Parameter], more: str) -> Json:
-    names = ",".join(column.name for column in columns)
-    text = f"RFC 4180 in UTF-8, with the header line `{names}`. An empty cell means null."
+    text = f"RFC 4180 in UTF-8, with the header line `{_header(columns)}`. An empty cell means null."
     disposition = {"description": "Name of the file.", "schema": {"type": "string"}}
     return _operation(
         name,
@@ -181,6 +184,27 @@ def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequ
         parameters=[_parameter(parameter) for parameter in parameters],
         codes=_OF_LEDGER,
         security=[{"key": []}, {"token": []}],
+    )
+
+
+def _single_request() -> Json:
+    request = {"$ref": "#/components/schemas/UsageRequest"}
+    by_id = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The request's own id, as its service or its log gave it; write `/` as `%2F`.",
+        "schema": usage_requests.ID_SCHEMA,
+        "example": "req_5f2a",
+    }
+    return _operation(
+        "getUsageRequest",
+        "Get a single request with its cost and price",
+        _answer("The request.", "application/json", request),
+        description="Requests are kept for a number of days that the operator sets, 35 by default.",
+        parameters=[by_id, *(_parameter(parameter) for parameter in usage_requests.PARAMETERS)],
+        codes=_OF_LEDGER,
+        security=[{"key": []}],
     )
 
 
@@ -263,8 +287,10 @@ def openapi() -> Json:
                 "Export the account's usage by day and model as CSV",
                 usage.COLUMNS,
                 usage.EXPORT_PARAMETERS,
-                "Usage of a day that is still being counted is exported as it was when the day was read.",
+                "Usage of a day that is still being counted is exported as it was when the day was read. With"
+                f" `by=hour`, the header line is `{_header(usage_hours.COLUMNS)}`.",
             ),
+            usage_requests.PATH: _single_request(),
             export_links.PATH: _export_links(),
             sign_in.PATH: _sign_in(),
             "/healthz": _health("healthz", "Check that the process is running"),
@@ -283,7 +309,11 @@ def openapi() -> Json:
             ),
         },
         "components": {
-            "schemas": {"Transaction": _columns(transactions.COLUMNS), "Error": _ERROR},
+            "schemas": {
+                "Transaction": _columns(transactions.COLUMNS),
+                "UsageRequest": _columns(usage_requests.COLUMNS),
+                "Error": _ERROR,
+            },
             "headers": {"RequestId": _REQUEST_ID},
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: `eco_…`."},

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Final
 
 from aiohttp import web
 from multidict import MultiMapping
 
 from db.csv_lines import Lines, usage_lines
-from db.filters import UsageFilter, Window
+from db.filters import UsageFilter, UsageHourFilter, Window
 from db.rows import AccountRow, UsageDayRow
+from gateway.rest import usage_hours
 from gateway.rest.columns import AMOUNT, COUNT, Column
 from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
 from gateway.rest.parameters import (
@@ -23,12 +25,14 @@ from gateway.rest.parameters import (
     word_parameter,
 )
 from gateway.rest.reading import export_query, reading
+from ledger.errors import BadUserInput
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import format_nanos
 from resolvers.context import QueryContext
 from resolvers.cursors import UsagePosition
 from resolvers.reads.usage import MAX_MODELS, usage_filter
+from resolvers.reads.usage_requests import MAX_VALUES
 from schema.costs import EXPORT, STEP
 
 EXPORT_PATH: Final = "/billing/usage.csv"
@@ -46,18 +50,45 @@ COLUMNS: Final = (
     Column("cost", "Cost of the calls.", AMOUNT),
 )
 
+
+class By(StrEnum):
+    DAY = "day"
+    HOUR = "hour"
+
+
+_OF_HOURS: Final = ("api_keys", "projects")
+"""Parameters that only the export by hour has."""
+
 EXPORT_PARAMETERS: Final[tuple[Parameter, ...]] = (
     ACCOUNT,
+    word_parameter(
+        "by",
+        "`day` for a row a day; `hour` for a row an hour, API key, project and price, with all columns. If omitted,"
+        " `hour` if `api_keys` or `projects` is given, else `day`.",
+        By,
+    ),
     day_parameter("day_gte", "Only usage on this UTC day or later."),
     day_parameter("day_lt", "Only usage before this UTC day."),
     texts_parameter("models", f"Only usage of these models, at most {MAX_MODELS}.", example="llama-3-70b"),
     word_parameter("categories", "Only usage of these kinds of models.", UsageCategory, many=True),
     word_parameter("origins", "Only usage from these origins.", UsageOrigin, many=True),
+    texts_parameter(
+        "api_keys",
+        f"Only usage of these keys of the customer, by hour; at most {MAX_VALUES}.",
+        example="key_9f2",
+    ),
+    texts_parameter("projects", f"Only usage of these projects, by hour; at most {MAX_VALUES}.", example="search"),
 )
 
 
-def _row_filter(given: Mapping[str, Any]) -> UsageFilter:
+def _row_filter(given: Mapping[str, Any]) -> UsageFilter | UsageHourFilter:
     check_range(given, "day_gte", "day_lt")
+    of_hours = [name for name in _OF_HOURS if name in given]
+    if given.get("by", By.HOUR if of_hours else By.DAY) == By.HOUR:
+        return usage_hours.row_filter_of(given)
+    if of_hours:
+        msg = f"{of_hours[0]} cannot be combined with by=day: a day's usage has no keys and projects"
+        raise BadUserInput(msg)
     return usage_filter(
         day_gte=given.get("day_gte"),
         day_lt=given.get("day_lt"),
@@ -112,7 +143,7 @@ async def _steps(request: web.Request, account_id: int, row_filter: UsageFilter,
         position = lines.last if lines.row_count == STEP_ROWS else newest
 
 
-async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[AccountRow, UsageFilter]:
+async def asked(context: QueryContext, query: MultiMapping[str]) -> tuple[AccountRow, UsageFilter | UsageHourFilter]:
     """Returns the account and the filter of an export with these parameters."""
     given = read_parameters(query, EXPORT_PARAMETERS)
     row_filter = _row_filter(given)
@@ -123,7 +154,13 @@ async def export(request: web.Request) -> web.StreamResponse:
     query = await export_query(request)
     async with reading(request, EXPORT) as context:
         account, row_filter = await asked(context, query)
-        newest = await context.loaders.usage_page.load((account.id, (row_filter, Window(limit=1))))
-    steps = _steps(request, account.id, row_filter, newest[0][1:5] if newest else None)
-    filename = f"usage-{account_id_text(account.id)}.csv"
-    return await stream_csv(request, filename, COLUMNS, steps)
+        columns: Sequence[Column] = COLUMNS
+        kind = "usage"
+        if isinstance(row_filter, UsageHourFilter):
+            columns, kind = usage_hours.COLUMNS, "usage-by-hour"
+            newest_hour = await usage_hours.newest(context, account.id, row_filter)
+            steps = usage_hours.steps(request, account.id, row_filter, newest_hour)
+        else:
+            newest = await context.loaders.usage_page.load((account.id, (row_filter, Window(limit=1))))
+            steps = _steps(request, account.id, row_filter, newest[0][1:5] if newest else None)
+    return await stream_csv(request, f"{kind}-{account_id_text(account.id)}.csv", columns, steps)

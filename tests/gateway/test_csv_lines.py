@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 import pytest
@@ -14,18 +15,21 @@ from hypothesis import strategies as st
 
 from access.keys import KeyScope, Principal
 from db import writes
+from db.attribution_rows import PricedHourRow, UsageHourRow
 from db.csv_lines import Lines
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
-from db.filters import ALL_TRANSACTIONS, ALL_USAGE, TransactionFilter, UsageFilter, Window
+from db.filters import ALL_TRANSACTIONS, ALL_USAGE, TransactionFilter, UsageFilter, UsageHourFilter, Window
 from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDay, put_usage_days
-from gateway.rest import exports, transactions, usage
+from gateway.rest import exports, transactions, usage, usage_hours
 from ledger.kinds import SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
+from ledger.usage_prices import PriceSource, UsagePrice, price_id
 from resolvers.context import QueryContext
 from resolvers.reads.transactions import transaction_filter
 from tests.ledger_rows import insert_transactions
 from tests.postgres import Postgres
+from tests.request_rows import put_hours, put_price
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
 OPERATOR: Final = Principal(1, "eco_test", KeyScope.OPERATOR, None, None, None, None)
@@ -183,6 +187,66 @@ async def test_usage(database: Database, days: dict[Any, tuple[int, int, int, in
         before = rows[start - 1][1:5] if start else None
         lines = await _usage_lines(database, rows[0].account_id, Window(limit, before=before, oldest=True))
         assert lines == Lines(_expected_usage(step), len(step), step[-1][1:5])
+
+
+HOURS: Final = st.dictionaries(
+    st.tuples(
+        st.integers(0, 5).map(lambda hour: 498_000 + hour) | st.sampled_from([-17_000_000, 70_000_000]),
+        TEXTS,
+        st.sampled_from(UsageCategory),
+        st.sampled_from(UsageOrigin),
+        TEXTS,
+        TEXTS,
+        st.integers(0, 2),
+    ),
+    st.tuples(*(COUNTS for _ in range(6)), st.just(0) | SIZES),
+    max_size=6,
+)
+_NANOS: Final = st.just(0) | SIZES
+PRICES: Final = st.builds(
+    UsagePrice,
+    *(_NANOS, st.none() | _NANOS, _NANOS, st.none() | _NANOS, _NANOS, _NANOS),
+    valid_from=st.none() | MOMENTS,
+    valid_until=st.none() | MOMENTS,
+    source=st.sampled_from(PriceSource),
+)
+
+
+async def _new_hours(
+    database: Database, hours: dict[Any, tuple[int, ...]], prices: Sequence[UsagePrice]
+) -> list[PricedHourRow]:
+    account_id = await _new_account(database)
+    listed = {price_id(price): price.row(account_id) for price in prices}
+    ids = [0, *[await put_price(database, account_id, price) for price in dict.fromkeys(prices)]]
+    rows = [
+        UsageHourRow._make(
+            (account_id, hour, 1, model, category.value, origin.value, api_key, project, 0, *figures)
+        )._replace(price_id=ids[place % len(ids)])
+        for (hour, model, category, origin, api_key, project, place), figures in hours.items()
+    ]
+    unique = {row[:9]: row for row in rows}
+    if unique:
+        await put_hours(database, *unique.values())
+    texts = itemgetter(3, 4, 5, 6, 7)
+    ordered = sorted(unique.values(), key=lambda row: (row[1:3], [one.encode() for one in texts(row)], row.price_id))
+    return [PricedHourRow(row, listed.get(row.price_id)) for row in ordered]
+
+
+@given(hours=HOURS, prices=st.lists(PRICES, max_size=2), limit=STEPS)
+@EXAMPLES
+async def test_usage_hours(
+    database: Database, hours: dict[Any, tuple[int, ...]], prices: list[UsagePrice], limit: int
+) -> None:
+    rows = await _new_hours(database, hours, prices)
+    for start in range(0, len(rows), limit):
+        step = rows[start : start + limit]
+        before = rows[start - 1].usage[1:9] if start else None
+        window = Window(limit, before=before, oldest=True)
+        async with database.snapshot(brief=True) as snapshot:
+            context = QueryContext(snapshot, OPERATOR, NOW)
+            lines = await usage_hours._lines(context, rows[0].usage.account_id, UsageHourFilter(), window)
+        expected = exports.csv_lines(usage_hours.COLUMNS, map(usage_hours._cells, step))
+        assert lines == Lines(expected, len(step), step[-1].usage[1:9])
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from db.errors import DatabaseUnavailable
 from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDay, put_usage_days
 from gateway.requests import edge
-from gateway.rest import add_rest_routes, exports, transactions, usage
+from gateway.rest import add_rest_routes, exports, transactions, usage, usage_hours, usage_requests
 from gateway.services import SERVICES, Services, build_services
 from gateway.settings import Settings
 from ledger.chain import canonical_text
@@ -56,6 +56,8 @@ USAGE_COLUMNS: Final = [
 ]
 
 PATHS: Final = ("/billing/transactions", "/billing/transactions.csv", "/billing/usage.csv")
+SINGLE: Final = "/billing/usage/requests/{id}"
+"""tests/gateway/test_usage_requests.py reads it."""
 POSTED: Final = ("/billing/export-links", "/console/sign-in")
 ROOT: Final = Path(__file__).parents[2]
 GUIDE: Final = ROOT / "docs" / "rest.md"
@@ -420,7 +422,8 @@ async def test_usage_export(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None
             exported = await rest.export("/billing/usage.csv", query)
             found = [{**cells, "model": unescaped(cells["model"])} for cells in exported]
             assert found == [row for row in rest.usage if matches(row)], query
-    assert {name for query, _ in USAGE_FILTERS for name, _ in query} | {"account"} == {
+    # tests/gateway/test_usage_hours.py has those of hours.
+    assert {name for query, _ in USAGE_FILTERS for name, _ in query} | {"account", "by", "api_keys", "projects"} == {
         parameter.name for parameter in usage.EXPORT_PARAMETERS
     }
 
@@ -773,7 +776,7 @@ async def test_openapi_is_valid(rest: Rest) -> None:
     document = await described(rest)
     validate(document)
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {*PATHS, *POSTED, "/openapi.json", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == {*PATHS, SINGLE, *POSTED, "/openapi.json", "/healthz", "/readyz", "/metrics"}
 
 
 async def test_openapi_describes_what_is_answered(rest: Rest) -> None:
@@ -877,7 +880,8 @@ async def test_the_guides_example_checks_the_hash_chain(rest: Rest, tmp_path: Pa
 def test_the_guide_names_every_parameter_and_column() -> None:
     guide = GUIDE.read_text(encoding="utf-8")
     names = {parameter.name for parameter in (*transactions.PARAMETERS, *usage.EXPORT_PARAMETERS)}
-    for name in names | {*LEDGER_COLUMNS, *USAGE_COLUMNS}:
+    of_hours = {column.name for column in (*usage_hours.COLUMNS, *usage_requests.COLUMNS)}
+    for name in names | {*LEDGER_COLUMNS, *USAGE_COLUMNS} | of_hours:
         assert re.search(rf"\b{name}\b", guide), name
-    for path in (*PATHS, *POSTED, "/openapi.json"):
+    for path in (*PATHS, SINGLE, *POSTED, "/openapi.json"):
         assert path in guide

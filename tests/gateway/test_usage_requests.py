@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
+from jsonschema import Draft202012Validator
+from yarl import URL
 
+from access.keys import KeyScope, NewKey
 from db.database import Database
 from ledger.money import parse_nanos
 from ledger.usage import nth_digest
@@ -168,3 +172,84 @@ async def test_a_page_takes_as_many_statements_as_a_single_request(office: Offic
         with watched(office.services.database) as sent:
             await office.query(query, id=account, **variables)
         assert len(sent) == 3, sent
+
+
+async def _got(office: Office, path: str, key: str | None = None) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {key or office.keys['operator']}"}
+    address = URL(office.url + "/billing/usage/requests/" + path, encoded=True)
+    async with office.session.get(address, headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def test_rest_answers_with_a_request_by_its_id(office: Office) -> None:
+    account = await office.account("1.00")
+    await _filled(office.services.database, account)
+    status, found = await _got(office, f"req-1?account={account}")
+    assert (status, found) == (
+        200,
+        {
+            "id": "req-1",
+            "account": account,
+            "at": "2026-11-01T00:00:00.000000Z",
+            "model": "m-large",
+            "category": "chat",
+            "origin": "platform",
+            "api_key": "key-7",
+            "project": "search",
+            "end_user": "u-1",
+            "input_tokens": 100,
+            "cached_input_tokens": 40,
+            "output_tokens": 20,
+            "reasoning_tokens": 5,
+            "units": "2.50",
+            "cost": "0.000000135",
+            "price_input_per_million": "1.25",
+            "price_cached_input_per_million": "0.125",
+            "price_output_per_million": "10.00",
+            "price_reasoning_per_million": None,
+            "price_per_unit": "0.04",
+            "price_per_call": "0.00",
+            "price_from": "2026-10-02T00:00:00.000000Z",
+            "price_until": None,
+            "price_source": "table",
+            "transaction": account.replace("acct_", "txn_") + "_1",
+        },
+    )
+    async with office.session.get(f"{office.url}/openapi.json") as response:
+        document = await response.json()
+    schema = document["components"]["schemas"]["UsageRequest"]
+    assert list(schema["properties"]) == schema["required"] == list(found)
+    Draft202012Validator(schema).validate(found)
+
+
+async def test_rest_takes_any_id_that_a_request_can_have(office: Office) -> None:
+    account = await office.account("1.00")
+    number = number_of(account)
+    names = ["a/b", "ж", "a b", "100%", "a?b=c", "..", ".", "a/", "x" * 255]
+    rows = (request_row(number, name, START + timedelta(seconds=place)) for place, name in enumerate(names))
+    await put_requests(office.services.database, *rows)
+    for name in names:
+        status, found = await _got(office, f"{quote(name, safe='')}?account={account}")
+        assert (status, found.get("id")) == (200, name)
+
+
+async def test_rest_refuses_other_requests_and_parameters(office: Office) -> None:
+    account, other = await office.account("1.00"), await office.account()
+    await _filled(office.services.database, account)
+    mine = await office.key(NewKey(KeyScope.READ, "tests", number_of(account)))
+    outsider = await office.key(NewKey(KeyScope.READ, "tests", number_of(other)))
+    assert (await _got(office, "req-1", mine))[0] == 200
+    cases = [
+        ("req-2", mine, 404, "there is no such request, or it is not kept any longer"),
+        ("%00", mine, 404, "there is no such request, or it is not kept any longer"),
+        ("x" * 256, mine, 404, "there is no such request, or it is not kept any longer"),
+        ("req-1", outsider, 404, "there is no such request, or it is not kept any longer"),
+        (f"req-1?account={account}", outsider, 404, "there is no such account"),
+        ("req-1", office.keys["operator"], 400, "account is required"),
+        ("req-1?by=hour", mine, 400, 'unknown parameter "by"; known parameters are account'),
+        ("req-1", "eco_nonsense", 401, ""),
+    ]
+    for path, key, expected, message in cases:
+        status, answer = await _got(office, path, key)
+        assert status == expected, path
+        assert answer["error"]["message"].startswith(message), path

@@ -46,6 +46,9 @@ def _usage(known: Known) -> Parameters:
         (0.3, [("models", model(known)) for _ in range(known.random.randint(1, 3))]),
         (0.2, _words(known, "categories", CATEGORIES)),
         (0.2, _words(known, "origins", ORIGINS)),
+        (0.4, [("by", known.random.choice(("hour", "hour", "day")))]),
+        (0.1, [("api_keys", known.attribution())]),
+        (0.1, [("projects", known.attribution())]),
     ]
     return [one for share, given in possible if known.often(share) for one in given]
 
@@ -60,6 +63,8 @@ def _page(known: Known) -> Parameters:
 
 
 def download(known: Known) -> Download:
+    if known.often(0.1):
+        return _single(known)
     path = known.random.choices(PATHS, (3, 4, 3))[0]
     account = known.account()
     given = [("account", account)] if known.often(0.9) else []
@@ -72,6 +77,13 @@ def download(known: Known) -> Download:
     # A lone surrogate cannot be written in an address.
     given = [(name, value.encode(errors="replace").decode()) for name, value in given]
     return Download(path, given, known.right_key("operator", "operator", f"MANAGE {account}", f"READ {account}"))
+
+
+def _single(known: Known) -> Download:
+    """A request by its id."""
+    account = known.account()
+    path = f"/billing/usage/requests/r{known.random.randint(1, 60)}"
+    return Download(path, [("account", account)], known.right_key("operator", f"READ {account}"))
 
 
 def linked(known: Known) -> LinkedDownload:
