@@ -251,20 +251,21 @@ def _summary(report: ImportReport) -> list[str]:
     type=click.Path(dir_okay=False, writable=True, allow_dash=True),
     help="CSV file to write all refused lines to, with the reasons.",
 )
-@with_settings("database_url")
+@with_settings("database_url", "request_detail_days")
 def import_usage(
     settings: Settings, /, *, files: tuple[str, ...], prices: Prices, refused: str | None, **options: Any
 ) -> None:
     """Import usage from CSV files. Use - for standard input.
 
-    The columns of a file tell its format: daily rollups, request logs, Azure traces or BurstGPT traces. Lines that
-    can't be imported are refused with their number and the reason, and all other lines are imported. Lines that were
-    imported before change nothing. The import never writes ledger rows.
+    The columns of a file tell its format: daily rollups, request logs, Azure traces or BurstGPT traces. Logs may have
+    columns for who sent a request and for all that it used. Lines that can't be imported are refused with their number
+    and the reason, and all other lines are imported. Lines that were imported before change nothing. The import never
+    writes ledger rows.
 
     Exit code: 0 if every line was imported now or before, 1 if a line or file was refused or the import was
     interrupted, 2 if the command line is invalid.
     """
-    chosen = ImportOptions(**options)
+    chosen = ImportOptions(**options, detail_days=settings.request_detail_days)
     console = Console(stderr=True)
     database = open_database(settings)
     failure = ""

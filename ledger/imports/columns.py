@@ -41,7 +41,12 @@ class Shape:
 
 
 _LOG = frozenset({"timestamp", "account", "model", "category", "input_tokens", "output_tokens"})
-_LOG_OPTIONAL = frozenset({"request_id", "cost", "origin"})
+_LOG_OPTIONAL = frozenset(
+    {
+        *("request_id", "cost", "origin", "api_key", "project", "end_user"),
+        *("cached_input_tokens", "reasoning_tokens", "units"),
+    }
+)
 
 SHAPES: Final[dict[Format, Shape]] = {
     Format.ROLLUPS: Shape(
@@ -77,6 +82,7 @@ _TELLING: Final[tuple[tuple[frozenset[str], Format], ...]] = (
 """Columns that identify a format. The first format whose columns are all in the file applies."""
 
 _LEDGER_COLUMNS: Final = frozenset({"seq", "balance_after"})
+_HOUR_COLUMNS: Final = frozenset({"hour", "span_hours"})
 _COLUMNS: Final = frozenset[str]().union(*(shape.columns for shape in SHAPES.values())) | _LEDGER_COLUMNS
 _DELIMITERS: Final = (",", ";", "\t", "|")
 
@@ -94,6 +100,8 @@ def delimiter_of(line: str) -> str:
 
 
 def format_of(header: Sequence[str]) -> Format:
+    if _HOUR_COLUMNS.issubset(header):
+        raise FileRefused("this file is an export of usage by hour. Only the export by day can be imported")
     for columns, found in _TELLING:
         if columns.issubset(header):
             return found

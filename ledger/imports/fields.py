@@ -88,6 +88,12 @@ def parse_origin(text: str) -> str:
         raise BadUserInput(msg) from None
 
 
+def check_part(part: int, whole: int, part_name: str, whole_name: str) -> None:
+    if part > whole:
+        msg = f"{part_name} must not exceed {whole_name}, of which they are a part: {part} is more than {whole}"
+        raise BadUserInput(msg)
+
+
 def check_sum(text: str, tokens: int) -> None:
     if text != str(tokens):
         msg = f"tokens must be the sum of input_tokens and output_tokens, {tokens}, not {shown(text)}"
@@ -95,6 +101,7 @@ def check_sum(text: str, tokens: int) -> None:
 
 
 def parse_cost(text: str, what: str) -> int:
+    """Parses an amount of dollars, or a number of units, into billionths. Raises BadUserInput."""
     try:
         nanos = parse_nanos(text, what)
     except BadUserInput as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence, Set
-from datetime import UTC
+from datetime import UTC, timedelta
 from hashlib import blake2b
 from typing import Final
 
@@ -74,6 +74,7 @@ class Importer:
         self._on_refusals = on_refusals
         self._on_bytes = on_bytes
         self._accounts = NamedAccounts(options.create_accounts, clock)
+        self._details_since = clock() - timedelta(days=options.detail_days)
         self._place = ""
         self.report = ImportReport()
 
@@ -224,11 +225,29 @@ class Importer:
         if digest is None:
             outcome.refusals.append(Refusal(line.number, _OUT_OF_ORDER))
             return None
-        hour = line.timestamp_nanos // HOUR_NANOS
-        day = day_of(line.timestamp_nanos // DAY_NANOS)
-        _, _, _, model, category, origin, input_tokens, output_tokens, _, cost_nanos, _, price = line
-        figures = (input_tokens, output_tokens, cost_nanos)
-        return UsageRequest(account_id, day, model, category, origin, *figures, digest, hour, price=price)
+        used, at = line.used, line.at
+        return UsageRequest(
+            account_id=account_id,
+            day=day_of(line.timestamp_nanos // DAY_NANOS),
+            model=line.model,
+            category=line.category,
+            origin=line.origin,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            cost_nanos=line.cost_nanos,
+            digest=digest,
+            hour=line.timestamp_nanos // HOUR_NANOS,
+            api_key=line.api_key,
+            project=line.project,
+            cached_input_tokens=used.cached_input_tokens,
+            reasoning_tokens=used.reasoning_tokens,
+            units_nanos=used.units_nanos,
+            price=line.price,
+            at=at,
+            request_id=line.request_id or None,
+            end_user=line.end_user or None,
+            keeps_detail=at > self._details_since,
+        )
 
     async def _record_rollups(
         self, connection: WriteConnection, lines: Sequence[RollupLine], state: _FileState, outcome: Outcome

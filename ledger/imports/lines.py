@@ -12,6 +12,7 @@ from ledger.imports.fields import (
     DAY_NANOS,
     SECOND_NANOS,
     check_day,
+    check_part,
     check_sum,
     day_number,
     parse_category,
@@ -29,7 +30,7 @@ from ledger.imports.options import ImportOptions
 from ledger.imports.records import Record
 from ledger.kinds import UsageOrigin
 from ledger.prices import Prices
-from ledger.texts import EXTERNAL_ID, MODEL, REQUEST_ID
+from ledger.texts import API_KEY, END_USER, EXTERNAL_ID, MODEL, PROJECT, REQUEST_ID, TextKind
 from ledger.usage_prices import Quantities, UsagePrice
 
 
@@ -49,6 +50,15 @@ class LogLine(NamedTuple):
     """
     price: UsagePrice | None
     """The price that gave the cost; None if the line has a cost, or if nano-dollars cannot state the price."""
+    used: Quantities
+    api_key: str = ""
+    """Empty if the line names none, like the following."""
+    project: str = ""
+    end_user: str = ""
+
+    @property
+    def at(self) -> datetime:
+        return _moment(self.timestamp_nanos)
 
 
 class RollupLine(NamedTuple):
@@ -148,9 +158,38 @@ class Parser:
             REQUEST_ID.checked(request_id, "request_id")
         account = parse_name(fields[at["account"]], EXTERNAL_ID, "account")
         category, origin = parse_category(fields[at["category"]]), parse_origin(fields[at["origin"]])
-        used = Quantities(input_tokens=tokens[0], output_tokens=tokens[1])
+        used = self._quantities(fields, *tokens)
+        named = (
+            self._name(fields, "api_key", API_KEY),
+            self._name(fields, "project", PROJECT),
+            self._name(fields, "end_user", END_USER),
+        )
         cost, unpriced, price = self._priced(fields[at.get("cost", -1)], model, nanos, used)
-        return LogLine(record.line, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced, price)
+        return LogLine(
+            *(record.line, account, nanos, model, category, origin, *tokens, request_id, cost, unpriced, price, used),
+            *named,
+        )
+
+    def _quantities(self, fields: list[str], input_tokens: int, output_tokens: int) -> Quantities:
+        """Returns all quantities of a request. Those whose cells are empty are 0."""
+        at = self._places
+        cached, reasoning, units = (
+            fields[at.get(one, -1)] for one in ("cached_input_tokens", "reasoning_tokens", "units")
+        )
+        used = Quantities(
+            input_tokens=input_tokens,
+            cached_input_tokens=parse_count(cached, "cached_input_tokens") if cached else 0,
+            output_tokens=output_tokens,
+            reasoning_tokens=parse_count(reasoning, "reasoning_tokens") if reasoning else 0,
+            units_nanos=parse_cost(units, "units") if units else 0,
+        )
+        check_part(used.cached_input_tokens, input_tokens, "cached_input_tokens", "input_tokens")
+        check_part(used.reasoning_tokens, output_tokens, "reasoning_tokens", "output_tokens")
+        return used
+
+    def _name(self, fields: list[str], column: str, kind: TextKind) -> str:
+        name = fields[self._places.get(column, -1)]
+        return parse_name(name, kind, column) if name else ""
 
     def _priced(self, cost: str, model: str, nanos: int, used: Quantities) -> tuple[int, str, UsagePrice | None]:
         """Returns the cost, an empty text, and the price if there is one; or 0 and the reason why there is no cost."""

@@ -19,3 +19,5 @@ class ImportOptions:
     strict: bool = False
     create_accounts: bool = False
     replace: bool = False
+    detail_days: int = 35
+    """How many days requests are kept in full, from their own time on; 0 for none."""

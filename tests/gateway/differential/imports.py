@@ -56,16 +56,27 @@ _CELLS: Final[Mapping[str, Cell]] = {
     "output_tokens": _count,
     "cost_usd": lambda known: known.amount(),
     "cost": lambda known: "" if known.often(0.2) else known.amount(),
+    "api_key": lambda known: "" if known.often(0.4) else known.attribution(),
+    "project": lambda known: "" if known.often(0.4) else known.attribution(),
+    "end_user": lambda known: "" if known.often(0.4) else known.attribution(),
+    "cached_input_tokens": lambda known: "" if known.often(0.6) else _count(known),
+    "reasoning_tokens": lambda known: "" if known.often(0.6) else _count(known),
+    "units": lambda known: "" if known.often(0.6) else known.amount(),
     "request_id": lambda known: "" if known.often(0.2) else f"r{known.random.randint(1, 60)}",
 }
 _ROLLUP: Final = ("account", "day", "model", "category", "calls", "input_tokens", "output_tokens", "cost_usd")
 _LOG: Final = ("timestamp", "account", "model", "category", "input_tokens", "output_tokens")
 
 
+_DETAILS: Final = ("api_key", "project", "end_user", "cached_input_tokens", "reasoning_tokens", "units")
+
+
 def _columns(known: Known) -> list[str]:
     chosen = list(_ROLLUP if known.often(0.6) else _LOG)
-    more = ["origin"] if chosen[1] == "day" else ["origin", "cost", "request_id"]
+    is_log = chosen[1] != "day"
+    more = ["origin", "cost", "request_id"] if is_log else ["origin"]
     chosen += [one for one in more if known.often(0.7)]
+    chosen += [one for one in _DETAILS if is_log and known.often(0.2)]
     known.random.shuffle(chosen)
     if known.often(0.05):
         del chosen[0]

@@ -21,12 +21,15 @@ from ledger.price_file import read_prices
 from ledger.prices import Prices
 from ledger.texts import (
     ACCOUNT_NAME,
+    API_KEY,
     DESCRIPTION,
+    END_USER,
     EXTERNAL_ID,
     IDEMPOTENCY_KEY,
     KINDS,
     MODEL,
     OWNER,
+    PROJECT,
     REASON,
     REF_ID,
     REQUEST_ID,
@@ -165,9 +168,15 @@ def _of_importer(office: Office) -> Iterator[Way]:
     unlike = {_HALF: "invalid UTF-8 at byte"}
     yield Way(MODEL, "model", partial(imported, "model"), unlike=unlike)
     yield Way(EXTERNAL_ID, "account", partial(imported, "account"), unlike=unlike)
-    # Spaces around a field are no part of it, and an empty request_id is none.
+    # Spaces around a field are no part of it, and an empty one names nothing.
     none = {"": _TAKEN, "   ": _TAKEN}
-    yield Way(REQUEST_ID, "request_id", partial(imported, "request_id"), unlike=unlike | none)
+    for kind, column in (
+        (REQUEST_ID, "request_id"),
+        (API_KEY, "api_key"),
+        (PROJECT, "project"),
+        (END_USER, "end_user"),
+    ):
+        yield Way(kind, column, partial(imported, column), unlike=unlike | none)
 
 
 def _of_webhook(office: Office) -> Way:
