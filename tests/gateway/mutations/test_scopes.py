@@ -112,7 +112,6 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
     size = {"gib": 100, "pricePerGibDay": "0.01"}
     await office.call("setVolume", **volume | {"refId": "v-2"}, **size)
     authorized = await office.call("authorizeUsage", accountId=account, amount="1", ttlSeconds=86_400)
-    limit = await office.call("setSpendLimit", **of_account, **LIMIT | {"apiKeyId": "k"})
     waiting = event("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_waiting")
     await office.services.stripe_events.receive(body(waiting))
     return account, {
@@ -136,7 +135,7 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
         "createTopUp": {**of_account, "amount": "5.00", **URLS},
         "setAutoRecharge": {**of_account, **RECHARGE},
         "setSpendLimit": {**of_account, **LIMIT},
-        "deleteSpendLimit": {"limitId": limit["spendLimit"]["id"]},
+        "deleteSpendLimit": {"limitId": "that of a new limit for each caller"},
         "setVolume": {**volume, **size},
         "deleteVolume": {**volume, "refId": "v-2"},
         "markUsageComplete": {**of_account, "service": "router", "until": format_time(START)},
@@ -169,6 +168,9 @@ async def test_who_may_call_what(office: Office) -> None:
             if "prefix" in given:
                 key = await office.key(NewKey(KeyScope.READ, "tests", number_of(account)))
                 given = given | {"prefix": key[:12]}
+            if "limitId" in given:
+                limit = await office.call("setSpendLimit", **LIMIT, accountId=account, apiKeyId=caller)
+                given = given | {"limitId": limit["spendLimit"]["id"]}
             met[caller] = await _met(office, name, keys[caller], given)
         found[name] = tuple(met[caller] for caller in CALLERS)
     assert found == MATRIX
