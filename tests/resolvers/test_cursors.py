@@ -21,12 +21,14 @@ from resolvers.cursors import (
     CursorKind,
     CursorWriter,
     LedgerCursorWriter,
+    Level,
     UsagePosition,
     check_cursor,
     diverged,
     filter_digest,
     ledger_position,
     ledger_position_in,
+    level_of,
     position_in,
     read_cursor,
     seq_position,
@@ -65,6 +67,23 @@ def test_ledger_cursor_contains_the_first_bytes_of_the_hash(
         cursor = read_cursor(text, "after")
         assert (cursor.kind, cursor.account_id, cursor.filter_digest) == (CursorKind.LEDGER, account_id, digest)
         assert ledger_position(cursor, "after") == Position(seq, row_hash[:6])
+
+
+@given(account_id=ACCOUNTS, seq=SEQS, row_hash=HASHES, number=SEQS, percent=st.integers(0, 100))
+def test_cursor_between_the_events_of_a_row_is_that_of_the_row_and_its_level(
+    account_id: int, seq: int, row_hash: bytes, number: int, percent: int
+) -> None:
+    text = LedgerCursorWriter(account_id).of_level(seq, row_hash, Level(number, percent))
+    cursor = read_cursor(text, "after")
+    assert ledger_position_in(text, "after", account_id, NO_FILTER) == Position(seq, row_hash[:6])
+    assert level_of(cursor) == Level(number, percent)
+    assert level_of(read_cursor(LedgerCursorWriter(account_id).of_row(seq, row_hash), "after")) is None
+    # A part of a cursor is no cursor.
+    for size in (19, 36, 40):
+        body = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[:size]
+        signed = body + zlib.crc32(body).to_bytes(4, "big")
+        with pytest.raises(BadCursor):
+            read_cursor(base64.urlsafe_b64encode(signed).decode().rstrip("="), "after")
 
 
 @given(account_id=ACCOUNTS, seq=SEQS)
