@@ -104,6 +104,9 @@ export function Detail({ row }: { readonly row: Row }) {
         <Fact name="Source">
           {SOURCES[row.source]} <code>{spelled(row.source)}</code>
         </Fact>
+        <Fact name="Amount">
+          <Money amount={row.amount} signed />
+        </Fact>
         <Reference row={row} stripeUrl={found.value?.stripeUrl ?? null} />
         {found.value && <FoundFacts found={found.value} />}
       </dl>

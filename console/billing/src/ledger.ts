@@ -4,7 +4,7 @@ import { MoreTransactions } from "../generated/MoreTransactions";
 import { TransactionTotals, type TransactionTotalsQuery } from "../generated/TransactionTotals";
 import { account, currency } from "./account";
 import { ask } from "./gateway";
-import { printed } from "./money";
+import { type Printed, printed } from "./money";
 import { Outdated } from "./post";
 import type { Row } from "./rows";
 
@@ -142,16 +142,26 @@ async function loadTotals(filter: TransactionFilter | null): Promise<void> {
   }
 }
 
-/** Characters of the longest amount and balance, and of the longest fraction beyond cents: columns are as wide. */
+/** Before an amount that was rounded. */
+const MARK = 1;
+
+function centsLength({ head, cents }: Printed): number {
+  return cents ? cents.length + MARK : head.length;
+}
+
+/** Characters of the longest amount and balance, exact and in cents, and of the longest fraction beyond cents: columns
+ * are as wide. */
 export const widths = computed(() => {
-  let [amount, balance, tail] = [0, 0, 0];
+  let [amount, balance, tail, centsAmount, centsBalance] = [0, 0, 0, 0, 0];
   for (const page of listing.value ? pagesOf(listing.value) : []) {
     for (const row of page) {
       const [one, other] = [printed(row.amount, currency.value, true), printed(row.balanceAfter, currency.value)];
       amount = Math.max(amount, one.head.length);
       balance = Math.max(balance, other.head.length);
       tail = Math.max(tail, one.tail.length, other.tail.length);
+      centsAmount = Math.max(centsAmount, centsLength(one));
+      centsBalance = Math.max(centsBalance, centsLength(other));
     }
   }
-  return { amount: amount + tail, balance: balance + tail, tail };
+  return { amount: amount + tail, balance: balance + tail, tail, centsAmount, centsBalance };
 });

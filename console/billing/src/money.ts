@@ -46,6 +46,19 @@ export interface Printed {
   readonly head: string;
   /** The fraction digits beyond cents. */
   readonly tail: string;
+  /** Rounded to cents; "" where there are no digits beyond them. */
+  readonly cents: string;
+}
+
+const CENT = 10_000_000n;
+
+/** The nearest whole cent, and the even one where two are as near. */
+export function roundedToCents(nanos: bigint): bigint {
+  const [size, rest] = nanos < 0n ? [-nanos, -nanos % CENT] : [nanos, nanos % CENT];
+  const cents = size / CENT;
+  const isUp = rest * 2n > CENT || (rest * 2n === CENT && cents % 2n === 1n);
+  const rounded = (cents + (isUp ? 1n : 0n)) * CENT;
+  return nanos < 0n ? -rounded : rounded;
 }
 
 const formats = new Map<string, Intl.NumberFormat>();
@@ -76,13 +89,24 @@ export function printed(amount: string, currency: string, signed = false): Print
   let found = known.get(name);
   if (!found) {
     if (known.size >= MOST_KNOWN) known.clear();
-    found = print(amount, currency, signed);
+    const exact = print(amount, currency, signed);
+    found = { ...exact, cents: exact.tail && centsText(amount, currency, signed) };
     known.set(name, found);
   }
   return found;
 }
 
-function print(amount: string, currency: string, signed: boolean): Printed {
+/** An amount that is rounded away keeps its sign. */
+function centsText(amount: string, currency: string, signed: boolean): string {
+  const rounded = roundedToCents(nanosOf(amount));
+  if (rounded !== 0n) return print(amountOf(rounded), currency, signed).head;
+  const sign = isNegative(amount) ? MINUS : signed ? "+" : "";
+  return sign + print("0.00", currency, false).head;
+}
+
+type Exact = Omit<Printed, "cents">;
+
+function print(amount: string, currency: string, signed: boolean): Exact {
   if (isPlain && currency === "USD") return printPlain(nanosOf(amount), signed);
   let head = "";
   let tail = "";
@@ -96,7 +120,7 @@ function print(amount: string, currency: string, signed: boolean): Printed {
   return { head, tail };
 }
 
-function printPlain(nanos: bigint, signed: boolean): Printed {
+function printPlain(nanos: bigint, signed: boolean): Exact {
   const sign = nanos < 0n ? MINUS : signed && nanos > 0n ? "+" : "";
   const [whole = "", fraction = ""] = amountOf(nanos < 0n ? -nanos : nanos).split(".");
   return { head: `${sign}$${grouped(whole)}.${fraction.slice(0, 2)}`, tail: fraction.slice(2) };

@@ -32,6 +32,19 @@ function variablesHere(): ConsolePageQueryVariables | null {
   return given.size === 0 ? pageVariables(account, null, null) : null;
 }
 
+/** Lists show every digit of amounts, because this browser was told to. */
+export function storedExactness(): boolean {
+  try {
+    return localStorage.getItem("billing.exact") === "yes";
+  } catch {
+    return false;
+  }
+}
+
+export function showCents(shown: boolean): void {
+  document.documentElement.classList.toggle("cents", shown);
+}
+
 interface Begun {
   readonly body: string;
   readonly bearer: string;
@@ -50,6 +63,7 @@ function begin(): Begun | null {
   return { body, bearer, response };
 }
 
+showCents(!storedExactness());
 let begun = begin();
 
 /** The answer to this very question, where it is on its way already. There is one, for the first that is asked. */

@@ -1,10 +1,20 @@
 import { useRef } from "preact/hooks";
 import { TABS, type Tab } from "./address";
+import { isExact, setExact } from "./exactness";
 import { address, go } from "./navigation";
 import { TransactionsPanel } from "./transactions";
 import { UsagePanel } from "./usagepanel";
 
 const TITLES: Record<Tab, string> = { transactions: "Transactions", usage: "Usage" };
+
+function Exactness() {
+  return (
+    <label class="check exactness">
+      <input type="checkbox" checked={isExact.value} onChange={() => setExact(!isExact.peek())} />
+      Exact amounts
+    </label>
+  );
+}
 
 export function Tabs() {
   const list = useRef<HTMLDivElement>(null);
@@ -21,21 +31,24 @@ export function Tabs() {
 
   return (
     <>
-      <div ref={list} class="tabs" role="tablist" aria-label="Details" onKeyDown={move}>
-        {TABS.map((name) => (
-          <button
-            key={name}
-            type="button"
-            role="tab"
-            id={`tab-${name}`}
-            aria-selected={name === tab}
-            aria-controls={`panel-${name}`}
-            tabIndex={name === tab ? 0 : -1}
-            onClick={() => go({ tab: name })}
-          >
-            {TITLES[name]}
-          </button>
-        ))}
+      <div class="tabs">
+        <div ref={list} role="tablist" aria-label="Details" onKeyDown={move}>
+          {TABS.map((name) => (
+            <button
+              key={name}
+              type="button"
+              role="tab"
+              id={`tab-${name}`}
+              aria-selected={name === tab}
+              aria-controls={`panel-${name}`}
+              tabIndex={name === tab ? 0 : -1}
+              onClick={() => go({ tab: name })}
+            >
+              {TITLES[name]}
+            </button>
+          ))}
+        </div>
+        <Exactness />
       </div>
       {TABS.map((name) => (
         <div key={name} class="panel" role="tabpanel" id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={name !== tab}>

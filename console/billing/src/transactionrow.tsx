@@ -4,7 +4,7 @@ import { Detail } from "./detail";
 import { TYPES } from "./kinds";
 import { opened, toggle } from "./opened";
 import { showLocal } from "./parts/moment";
-import { money, moneyClass } from "./parts/money";
+import { money, moneyProps } from "./parts/money";
 import type { Row } from "./rows";
 import { utcText } from "./times";
 
@@ -28,10 +28,10 @@ function rowOf(row: Row, isOpen: boolean) {
       <td role="cell" class={`type ${row.type.toLowerCase()}`}>
         {type}
       </td>
-      <td role="cell" class={`amount ${moneyClass(row.amount, true)}`}>
+      <td role="cell" {...moneyProps(row.amount, true, "amount ")}>
         {money(row.amount, true)}
       </td>
-      <td role="cell" class={`after ${moneyClass(row.balanceAfter)}`}>
+      <td role="cell" {...moneyProps(row.balanceAfter, false, "after ")}>
         {money(row.balanceAfter)}
       </td>
       <td role="cell" class="description">

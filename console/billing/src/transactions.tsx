@@ -25,7 +25,7 @@ const Page = memo(function Page({ rows }: { readonly rows: readonly Row[] }) {
 
 function Table() {
   const { value: shown } = listing;
-  const { amount, balance, tail } = widths.value;
+  const { amount, balance, tail, centsAmount, centsBalance } = widths.value;
   if (!shown) return null;
   return (
     <table
@@ -33,7 +33,13 @@ function Table() {
       class="ledger"
       aria-label="Transactions"
       aria-busy={isLoading.value === "list"}
-      style={{ "--amount": amount, "--balance": balance, "--tail": tail }}
+      style={{
+        "--amount": amount,
+        "--balance": balance,
+        "--tail": tail,
+        "--cents-amount": centsAmount,
+        "--cents-balance": centsBalance,
+      }}
     >
       <thead role="rowgroup">
         <tr role="row">

@@ -22,8 +22,9 @@ test("sums are exact where floats are not", () => {
 });
 
 test("every digit is shown, those beyond cents apart", () => {
-  assert.deepEqual(printed("-212798.808720468", "USD", true), { head: "−$212,798.80", tail: "8720468" });
-  assert.deepEqual(printed("0.000000135", "USD"), { head: "$0.00", tail: "0000135" });
+  const negative = { head: "−$212,798.80", tail: "8720468", cents: "−$212,798.81" };
+  assert.deepEqual(printed("-212798.808720468", "USD", true), negative);
+  assert.deepEqual(printed("0.000000135", "USD"), { head: "$0.00", tail: "0000135", cents: "$0.00" });
   assert.equal(moneyText("9223372036.854775807", "USD"), "$9,223,372,036.854775807");
 });
 
@@ -32,4 +33,25 @@ test("the sign is a character of its own", () => {
   assert.equal(moneyText("5.00", "USD"), "$5.00");
   assert.equal(moneyText("-5.00", "USD"), "−$5.00");
   assert.equal(moneyText("0.00", "USD", true), "$0.00");
+});
+
+test("cents are rounded half-even, and an amount without more digits has none apart", () => {
+  const cents = (amount: string) => printed(amount, "USD", true).cents;
+  for (const [amount, text] of [
+    ["0.125", "+$0.12"],
+    ["0.135", "+$0.14"],
+    ["0.125000001", "+$0.13"],
+    ["-0.125", "−$0.12"],
+    ["-0.135", "−$0.14"],
+    ["-9.995", "−$10.00"],
+    ["999.999999999", "+$1,000.00"],
+    ["-0.000000135", "−$0.00"],
+    ["0.005", "+$0.00"],
+    ["0.015", "+$0.02"],
+    ["9223372036.854775807", "+$9,223,372,036.85"],
+    ["5.00", ""],
+    ["-1.25", ""],
+  ] as const) {
+    assert.equal(cents(amount), text, amount);
+  }
 });

@@ -7,22 +7,30 @@ interface Props {
   readonly signed?: boolean;
 }
 
-/** The classes of what holds an amount: how many digits it has beyond cents, and whether it was added. */
-export function moneyClass(amount: string, signed = false): string {
-  const { tail } = printed(amount, currency.peek(), signed);
-  return `money own-${tail.length}${signed && !isNegative(amount) ? " added" : ""}`;
+/** The attributes of what holds an amount: its digits beyond cents, whether it was added, and what it is in cents. */
+export function moneyProps(amount: string, signed = false, name = "") {
+  const { tail, cents } = printed(amount, currency.peek(), signed);
+  const added = signed && !isNegative(amount) ? " added" : "";
+  return { class: `${name}money own-${tail.length}${added}`, "data-cents": cents || undefined };
 }
 
-/** An exact amount. Digits beyond cents are dimmed, and columns of amounts line up at the point.
+/** An exact amount, whose digits beyond cents are dimmed. Lists show its cents instead, by style alone: what is copied,
+ * printed or read aloud is exact.
  *
- * Lists call it as a function, with the classes on the cell: a component and an element for each of their amounts would
- * cost more than the amount. The currency is not watched, since it changes with the account alone.
+ * Lists call it as a function, with the attributes on the cell: a component and an element for each of their amounts
+ * would cost more than the amount. The currency is not watched, since it changes with the account alone.
  */
 export function money(amount: string, signed = false) {
   const { head, tail } = printed(amount, currency.peek(), signed);
-  return tail ? [head, <span class="tail">{tail}</span>] : head;
+  if (!tail) return head;
+  return (
+    <span class="exact">
+      {head}
+      <span class="tail">{tail}</span>
+    </span>
+  );
 }
 
 export function Money({ amount, signed = false }: Props) {
-  return <span class={moneyClass(amount, signed)}>{money(amount, signed)}</span>;
+  return <span {...moneyProps(amount, signed)}>{money(amount, signed)}</span>;
 }

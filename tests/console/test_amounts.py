@@ -1,0 +1,151 @@
+"""Amounts in cents where they are listed, and every digit where it is asked for."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from ledger.accounts import Accounts
+from ledger.commands import Entry, Posting, Writer
+from ledger.kinds import TransactionType, WriterKind
+from ledger.money import parse_nanos
+from tests.console.conftest import Open
+from tests.console.gateways import Gateway
+
+POSTED: Final = ("5.00", "-0.125", "-0.135", "-0.000000135", "0.30", "-1.999999999")
+EXACT: Final = ["−$1.999999999", "+$0.30", "−$0.000000135", "−$0.135", "−$0.125", "+$5.00"]
+CENTS: Final = ["≈−$2.00", "+$0.30", "≈−$0.00", "≈−$0.14", "≈−$0.12", "+$5.00"]
+SEEN: Final = """all => all.map(cell => {
+    const clip = cell.querySelector('.exact');
+    if (!clip || getComputedStyle(clip).clipPath === 'none') return cell.textContent;
+    return ['::before', '::after'].map(one => getComputedStyle(cell, one).content.split('"')[1]).join('');
+}).map(text => text.replace('attr(data-cents)', ''))"""
+
+
+def rows(page: Page) -> Locator:
+    return page.get_by_role("table", name="Transactions").locator("tr.row")
+
+
+async def seen(cells: Locator) -> list[str]:
+    """The texts that a reader sees, of amounts that have an exact text out of sight."""
+    found: list[str] = await cells.evaluate_all(SEEN)
+    return found
+
+
+@pytest.fixture
+async def key(gateway: Gateway) -> str:
+    """A key of an account whose amounts need rounding."""
+    account = (await Accounts(gateway.services.database).create("New customer")).id
+    for amount in POSTED:
+        entry = Entry(TransactionType.ADMIN_CORRECTION, parse_nanos(amount), f"Of {amount}")
+        writer = Writer(WriterKind.OPERATOR, "tests")
+        await gateway.services.ledger.post(Posting(account, writer, [entry], "correctBalance"))
+    return (await gateway.key(account_id=account)).secret
+
+
+async def test_lists_round_half_even_to_cents_and_mark_what_they_round(open_page: Open, key: str) -> None:
+    page = await open_page(key=key)
+    await expect(rows(page)).to_have_count(len(POSTED))
+    assert await seen(rows(page).locator(".amount")) == CENTS
+    # It is exact for who listens.
+    assert await rows(page).locator(".amount").all_text_contents() == EXACT
+    balance = page.get_by_role("region", name="Credit balance").locator(".figure .money")
+    assert await seen(balance) == ["$3.039999866"] == await balance.all_text_contents()
+
+
+async def test_the_exact_amount_is_seen_where_it_is_pointed_at_or_focused(open_page: Open, key: str) -> None:
+    page = await open_page(key=key)
+    amounts = rows(page).locator(".amount")
+    await amounts.nth(2).hover()
+    assert (await seen(amounts))[2] == EXACT[2]
+    # The pointer can go on to it.
+    await amounts.nth(2).locator(".exact").hover()
+    assert (await seen(amounts))[2] == EXACT[2]
+    await page.mouse.move(0, 0)
+    assert (await seen(amounts))[2] == CENTS[2]
+    await rows(page).nth(1).get_by_role("button").focus()
+    await page.keyboard.press("Tab")
+    await expect(rows(page).nth(2).get_by_role("button")).to_be_focused()
+    assert (await seen(amounts))[2] == EXACT[2]
+    boxes = [await rows(page).nth(2).locator(f".{cell} .exact").bounding_box() for cell in ("amount", "after")]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
+async def test_an_opened_row_says_the_exact_amount(open_page: Open, key: str) -> None:
+    page = await open_page(key=key)
+    await rows(page).nth(2).get_by_role("button").click()
+    amount = page.locator(".facts dl > div").filter(has_text="Amount").locator(".money")
+    assert await seen(amount) == ["−$0.000000135"]
+
+
+async def test_copies_are_exact(open_page: Open, key: str) -> None:
+    page = await open_page(key=key, permissions=["clipboard-read", "clipboard-write"])
+    await expect(rows(page)).to_have_count(len(POSTED))
+    await page.evaluate("getSelection().selectAllChildren(document.querySelector('.ledger'))")
+    await page.keyboard.press("ControlOrMeta+c")
+    copied = (await page.evaluate("navigator.clipboard.readText()")).split()
+    assert [word for word in copied if word in EXACT or word in CENTS or "≈" in word] == EXACT
+
+
+async def test_a_switch_shows_every_digit_everywhere_and_the_browser_keeps_it(
+    gateway: Gateway, open_page: Open, key: str
+) -> None:
+    page = await open_page(key=key)
+    switch = page.get_by_role("checkbox", name="Exact amounts")
+    await switch.check()
+    assert await seen(rows(page).locator(".amount")) == EXACT
+    await page.get_by_role("tab", name="Usage").click()
+    await expect(switch).to_be_checked()
+    other = await page.context.new_page()
+    await other.goto(f"{gateway.url}/console/")
+    await other.get_by_label("API key").fill(key)
+    await other.keyboard.press("Enter")
+    await expect(rows(other)).to_have_count(len(POSTED))
+    await expect(other.get_by_role("checkbox", name="Exact amounts")).to_be_checked()
+    assert await seen(rows(other).locator(".amount")) == EXACT
+    await other.get_by_role("checkbox", name="Exact amounts").uncheck()
+    assert await seen(rows(other).locator(".amount")) == CENTS
+
+
+async def test_paper_is_exact(open_page: Open, key: str) -> None:
+    page = await open_page(key=key)
+    await expect(rows(page)).to_have_count(len(POSTED))
+    await page.emulate_media(media="print")
+    assert await seen(rows(page).locator(".amount")) == EXACT
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("width", [768, 1280, 1920])
+async def test_heads_stand_beside_each_other_however_short_the_amounts(
+    gateway: Gateway, open_page: Open, width: int, exact: bool
+) -> None:
+    account = (await Accounts(gateway.services.database).create("New customer")).id
+    await gateway.charge("0.01" if not exact else "0.000000001", "One row", account)
+    page = await open_page(key=(await gateway.key(account_id=account)).secret, width=width)
+    await page.get_by_role("checkbox", name="Exact amounts").set_checked(exact)
+    await expect(rows(page)).to_have_count(1)
+    measured: list[tuple[float, float]] = await page.locator(".ledger th").evaluate_all(
+        """all => all.map(head => {
+            const range = document.createRange();
+            range.selectNodeContents(head);
+            const { left, right } = range.getBoundingClientRect();
+            return [left, right];
+        })"""
+    )
+    if width > 960:
+        assert all(one[1] < other[0] for one, other in pairwise(measured)), measured
+    # Figures and their heads share an edge.
+    for name in ("amount", "after") if width > 960 else ():
+        edges = await page.locator(".ledger").evaluate(
+            """(table, name) => [name === 'amount' ? 'th:nth-child(3)' : 'th:nth-child(4)', `td.${name}`].map(path => {
+                const cell = table.querySelector(path);
+                return cell.getBoundingClientRect().right;
+            })""",
+            name,
+        )
+        assert edges[0] == pytest.approx(edges[1], abs=0.5)
