@@ -7,12 +7,18 @@ import io
 import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
+from ledger.accounts import Accounts
+from ledger.imports.importer import Importer
+from ledger.imports.options import ImportOptions
+from ledger.imports.sources import Source
+from ledger.prices import Prices
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 
@@ -208,3 +214,127 @@ async def test_a_chosen_model_without_calls_can_be_let_go(gateway: Gateway, open
     await page.get_by_role("checkbox", name="no,model & more").click()
     await expect(table(page).locator("tfoot")).to_be_visible()
     await expect(page).to_have_url(re.compile(r"\?tab=usage$"))
+
+
+async def imported(gateway: Gateway, days: int, models: int) -> str:
+    """A read key of an account with imported usage only: so many models on each of so many days, at a dollar each."""
+    database = gateway.services.database
+    account = (await Accounts(database).create("Imported")).id
+    lines = ["account,day,model,category,calls,input_tokens,output_tokens,cost_usd"]
+    lines += [
+        f"acct_{account},{days_ago(day)},model-{model},chat,5,50,10,1" for day in range(days) for model in range(models)
+    ]
+    report = await Importer(database, ImportOptions(), Prices()).run(
+        [Source("usage", io.BytesIO("\n".join(lines).encode()))]
+    )
+    assert [file.taken for file in report.files] == [days * models]
+    return (await gateway.key(account_id=account)).secret
+
+
+async def test_thousands_of_lines_are_unfolded_step_by_step(gateway: Gateway, open_page: Open) -> None:
+    """The page answers meanwhile, as it did not when all lines were drawn at once: for eleven seconds."""
+    key = await imported(gateway, days=90, models=150)
+    page = await open_page("?tab=usage&range=90", key=key)
+    await expect(table(page).locator("tr.bundle")).to_have_count(90)
+    await page.evaluate(
+        """() => {
+            window.counts = new Set();
+            setInterval(() => counts.add(document.querySelectorAll('tr.line').length), 0);
+        }"""
+    )
+    await page.get_by_role("button", name="Unfold all").click()
+    await expect(page.get_by_role("button", name="Fold all")).to_be_visible()
+    await expect(page.get_by_role("status").last).to_have_text("13,500 lines unfolded.", timeout=60_000)
+    counts: list[int] = sorted(await page.evaluate("[...counts]"))
+    assert counts[-1] == 13_500
+    assert all(later - earlier <= 1_000 for earlier, later in pairwise(counts)), counts
+    await page.get_by_role("button", name="Fold all").click()
+    await expect(table(page).locator("tr.line")).to_have_count(0)
+    await page.get_by_role("button", name="Unfold all").click()
+    await page.get_by_role("button", name="Fold all").click()
+    await page.wait_for_timeout(100)
+    await expect(table(page).locator("tr.line")).to_have_count(0)
+
+
+async def test_usage_that_was_not_deducted_is_told(gateway: Gateway, open_page: Open) -> None:
+    key = await imported(gateway, days=3, models=2)
+    page = await open_page("?tab=usage", key=key)
+    told = "The calls of these days cost $6.00, and $0.00 was deducted from the balance for API calls. Imported usage"
+    await expect(page.get_by_text(told)).to_be_visible()
+    page = await open_page("?tab=usage", key=(await gateway.key()).secret)
+    await expect(table(page).locator("tfoot")).to_be_visible()
+    await page.wait_for_load_state("networkidle")
+    await expect(page.get_by_text("was deducted from the balance")).to_have_count(0)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("width", [768, 1280])
+async def test_unfolded_lines_keep_their_columns(gateway: Gateway, open_page: Open, width: int, exact: bool) -> None:
+    page = await open_page("?tab=usage&group=model&range=7", key=(await gateway.key()).secret, width=width)
+    await page.get_by_role("checkbox", name="Exact amounts").set_checked(exact)
+    await page.get_by_role("button", name="Unfold all").click()
+    await expect(page.get_by_role("button", name="Fold all")).to_be_visible()
+    # Dates stand on one line, and nothing sticks out of the panel.
+    heights = await table(page).locator("tr.line .name").evaluate_all("all => all.map(one => one.clientHeight)")
+    assert max(heights) < 30
+    panel = await page.locator(".usagetable").bounding_box()
+    assert panel is not None
+    texts: list[list[float]] = await table(page).evaluate(
+        """table => [...table.querySelectorAll('tr')].map(row => {
+            const cell = row.lastElementChild;
+            const style = getComputedStyle(cell);
+            const { right } = cell.getBoundingClientRect();
+            return [right, right - parseFloat(style.paddingInlineEnd), cell.scrollWidth - cell.clientWidth];
+        })"""
+    )
+    assert all(right <= panel["x"] + panel["width"] + 0.5 for right, _, _ in texts)
+    head, *lines = [edge for _, edge, _ in texts[:-1]]
+    if not exact:
+        assert lines == pytest.approx([head] * len(lines), abs=1)
+
+
+async def test_charts_are_read_by_the_keyboard(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=usage&range=7", key=(await gateway.key()).secret)
+    await expect(page.locator(".chart canvas")).to_have_count(2)
+    day = page.get_by_role("slider", name="Day of cost by day and model")
+    tip = page.locator(".tip").first
+    await day.focus()
+    await expect(tip).to_be_visible()
+    newest = await tip.text_content()
+    await page.keyboard.press("ArrowLeft")
+    await expect(tip).not_to_have_text(newest or "")
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    spoken = await day.get_attribute("aria-valuetext")
+    assert spoken is not None
+    assert spoken.startswith(f"{yesterday:%b} {yesterday.day}, {yesterday.year}: ")
+    assert "$" in spoken
+    await page.keyboard.press("Home")
+    await expect(day).to_have_value("0")
+    await page.keyboard.press("Tab")
+    await expect(tip).to_be_hidden()
+
+
+async def test_a_new_day_is_read_at_midnight(gateway: Gateway, open_page: Open) -> None:
+    """By the gateway's clock, whose answers here say that midnight comes in some seconds."""
+    begun = datetime.now(UTC)
+    midnight = (begun + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    ahead = midnight - begun - timedelta(seconds=8)
+    asked: list[str] = []
+
+    async def shift(route: Route) -> None:
+        asked.append(route.request.post_data or "")
+        response = await route.fetch()
+        shifted = datetime.now(UTC) + ahead
+        await route.fulfill(
+            response=response, headers=response.headers | {"date": f"{shifted:%a, %d %b %Y %H:%M:%S GMT}"}
+        )
+
+    page = await open_page(key=None)
+    await page.route("**/graphql", shift)
+    await page.evaluate(f"sessionStorage.setItem('billing.key', '{(await gateway.key()).secret}')")
+    await page.goto(f"{gateway.url}/console/?tab=usage&range=7")
+    to = page.get_by_label("To", exact=True)
+    await expect(to).to_have_value(days_ago(0))
+    await expect(to).to_have_value(days_ago(-1))
+    assert any("MonthCards" in text for text in asked)
+    await page.unroute_all(behavior="wait")

@@ -7,28 +7,30 @@ import re
 from pathlib import Path
 from typing import Final
 
-MOST_BYTES: Final = 64_000
+MOST_BYTES: Final = 75_000
 MOST_AT_FIRST_BYTES: Final = 41_000
-"""Before the Usage tab asks for the charts."""
+"""Before the Usage tab asks for its own part, and that one for the charts."""
+LATE: Final = ("chart-*.js", "usagepanel-*.js")
 
 
 def _weights(built: Path) -> dict[str, int]:
     """Of each file that the page loads, compressed by gzip."""
     page = (built / "index.html").read_text()
     loaded = [name for name in re.findall(r"/static/billing/([\w.-]+\.(?:js|css))", page) if (built / name).is_file()]
-    # The charts are asked for by the page's script.
-    loaded += [path.name for path in built.glob("chart-*.js")]
+    # These are asked for by the page's script.
+    loaded += [path.name for pattern in LATE for path in built.glob(pattern)]
     files = {name: (built / f"{name}.gz").stat().st_size for name in loaded}
     return {"index.html": len(gzip.compress(page.encode())), **files}
 
 
 def test_the_whole_page_stays_under_its_bound(built: Path) -> None:
     weights = _weights(built)
-    assert len(weights) == 5, weights
+    assert {path.name for path in built.glob("*.js")} < set(weights)
+    assert len(weights) == 6, weights
     assert sum(weights.values()) < MOST_BYTES, weights
-    charts = [name for name in weights if name.startswith("chart-")]
-    assert len(charts) == 1
-    assert sum(weights.values()) - weights[charts[0]] < MOST_AT_FIRST_BYTES, weights
+    late = [path.name for pattern in LATE for path in built.glob(pattern)]
+    assert len(late) == 2
+    assert sum(weights.values()) - sum(weights[name] for name in late) < MOST_AT_FIRST_BYTES, weights
 
 
 def test_every_script_and_style_has_compressed_siblings(built: Path) -> None:

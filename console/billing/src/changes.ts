@@ -55,9 +55,11 @@ function say(changes: readonly Change[], { transaction, balance }: Change): void
   announce(`${what}. The balance is ${moneyText(balance, currency.peek())}.`);
 }
 
-async function refresh(): Promise<void> {
+/** Reads the sums of the account that is shown again. */
+export async function refresh(): Promise<void> {
   refreshing = undefined;
-  const id = of;
+  const id = account.peek()?.id;
+  if (!id) return;
   try {
     const found = (await ask(MonthCards, { account: id })).account;
     const shown = account.peek();

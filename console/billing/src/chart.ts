@@ -79,16 +79,28 @@ function optionsOf({ days, stacks, valuesOf, label, dayText }: Drawing, width: n
   };
 }
 
-/** Draws into the frame, and what is pointed at into the tip. What is returned takes it away again. */
-export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): () => void {
+export interface Plot {
+  /** Points at a day, as the mouse does; at none where there is no such day. */
+  readonly point: (index: number) => void;
+  readonly remove: () => void;
+}
+
+/** Draws into the frame, and what is pointed at into the tip. */
+export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Plot {
   const { days, stacks, valuesOf } = drawing;
   const heights = piled(stacks.map(valuesOf), days.length).reverse();
   const data = [days.map((_, index) => index), ...heights] as uPlot.AlignedData;
   const plot = new uPlot(optionsOf(drawing, frame.clientWidth, tip), data, frame);
   const resized = new ResizeObserver(() => plot.setSize({ width: frame.clientWidth, height: HEIGHT }));
   resized.observe(frame);
-  return () => {
-    resized.disconnect();
-    plot.destroy();
+  return {
+    point: (index) => {
+      const left = days[index] === undefined ? -10 : plot.valToPos(index, "x");
+      plot.setCursor({ left, top: left < 0 ? -10 : 0 });
+    },
+    remove: () => {
+      resized.disconnect();
+      plot.destroy();
+    },
   };
 }

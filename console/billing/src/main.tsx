@@ -2,6 +2,7 @@ import { effect } from "@preact/signals";
 import { render } from "preact";
 import { App } from "./app";
 import { countArrivals } from "./arrivals";
+import { followDays } from "./days";
 import { followBalance } from "./live";
 import { followHistory } from "./navigation";
 import { followNetwork } from "./network";
@@ -23,15 +24,21 @@ function somethingToShow(): Promise<void> {
   });
 }
 
-await followLink();
-noticeReturn();
-followHistory();
-followNetwork();
-countArrivals();
-follow();
-await somethingToShow();
-const root = document.getElementById("root") as HTMLElement;
-root.replaceChildren();
-render(<App />, root);
-// The stream is opened once the page is there to be followed: painted, too.
-requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(followBalance)));
+async function start(): Promise<void> {
+  await followLink();
+  noticeReturn();
+  followHistory();
+  followNetwork();
+  countArrivals();
+  follow();
+  await somethingToShow();
+  const root = document.getElementById("root") as HTMLElement;
+  root.replaceChildren();
+  render(<App />, root);
+  // The stream is opened once the page is there to be followed: painted, too.
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(followBalance)));
+  followDays();
+}
+
+// Not awaited: parts that are fetched later import from this script, and would wait for its end.
+void start();

@@ -2,8 +2,10 @@ import { useRef } from "preact/hooks";
 import { TABS, type Tab } from "./address";
 import { isExact, setExact } from "./exactness";
 import { address, go } from "./navigation";
+import { late } from "./parts/late";
 import { TransactionsPanel } from "./transactions";
-import { UsagePanel } from "./usagepanel";
+
+const UsagePanel = late(async () => (await import("./usagepanel")).UsagePanel);
 
 const TITLES: Record<Tab, string> = { transactions: "Transactions", usage: "Usage" };
 

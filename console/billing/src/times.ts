@@ -1,3 +1,4 @@
+import { signal } from "@preact/signals";
 import { isPlain, locale } from "./locale";
 
 // Days and months are UTC. Times are shown in UTC, and in the reader's own zone on demand.
@@ -16,10 +17,17 @@ const second: Intl.DateTimeFormatOptions = { second: "2-digit" };
 
 type Print = (date: Date) => string;
 
+/** On a clock of 24 hours, midnight is 00:05, not 0:05. */
+function formatOf(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const format = new Intl.DateTimeFormat(locale, options);
+  const isWhole = format.resolvedOptions().hourCycle === "h23" && options.hour === "numeric";
+  return isWhole ? new Intl.DateTimeFormat(locale, { ...options, hour: "2-digit" }) : format;
+}
+
 /** Made when it is first needed: each takes longer to make than a page of rows to print. */
 function formatter(options: Intl.DateTimeFormatOptions): Print {
   let format: Intl.DateTimeFormat | undefined;
-  return (date) => (format ??= new Intl.DateTimeFormat(locale, options)).format(date);
+  return (date) => (format ??= formatOf(options)).format(date);
 }
 
 /** In UTC, by `plain` where the locale is. */
@@ -95,22 +103,29 @@ export function dayAfter(day: string, days: number): string {
 }
 
 /** How far the gateway's clock is ahead of the reader's, in milliseconds: what is "today" goes by the gateway's. */
-let aheadMs = 0;
+export const aheadMs = signal(0);
 /** An answer may take as long: what is less tells nothing of the clocks. */
 const TOLERATED_MS = 60_000;
 
 /** `date` is an answer's header of that name. */
 export function noticeClock(date: string | null): void {
   const ahead = Date.parse(date ?? "") - Date.now();
-  if (Math.abs(ahead - aheadMs) > TOLERATED_MS) aheadMs = ahead;
+  if (Math.abs(ahead - aheadMs.peek()) > TOLERATED_MS) aheadMs.value = ahead;
 }
 
 export function now(): Date {
-  return new Date(Date.now() + aheadMs);
+  return new Date(Date.now() + aheadMs.peek());
 }
 
 export function today(): string {
   return now().toISOString().slice(0, 10);
+}
+
+const DAY_MS = 86_400_000;
+
+/** Until the next day begins, by the gateway's clock. */
+export function msToMidnight(): number {
+  return DAY_MS - (now().getTime() % DAY_MS);
 }
 
 export function monthOf(day: string): string {

@@ -1,4 +1,6 @@
 import { computed } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { UsageFilter } from "../generated/ConsolePage";
 import {
   GROUPS,
   type Group,
@@ -14,18 +16,19 @@ import { daysOf, usageFilter } from "./criteria";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
 import { usageText } from "./filtertext";
-import { type Stack, stacksOf } from "./grouping";
-import { roughMoney } from "./money";
+import { type Stack, stacksOf, totalOf } from "./grouping";
+import { amountOf, nanosOf, roughMoney } from "./money";
 import { Chart, chartFailure, loadChart } from "./parts/chart";
 import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { Field } from "./parts/field";
 import { LeftOut } from "./parts/leftout";
+import { Money } from "./parts/money";
 import { currency } from "./account";
 import { address, go } from "./navigation";
 import { dayAfter, daysBetween } from "./times";
-import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
+import { deducted, loadDeducted, loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
 
 const RANGE_NAMES: Record<Range, string> = {
@@ -173,6 +176,28 @@ function Charts({ view }: { readonly view: UsageView }) {
   );
 }
 
+/** Batches are deducted soon after their hour, some of them on the day after: less of a difference is of no interest. */
+const USUAL_PERCENT = 90n;
+
+/** Says that the costs below are more than what left the balance. */
+function NotDeducted() {
+  const { value: shown } = usage;
+  useEffect(() => {
+    if (shown) void loadDeducted(JSON.parse(shown.filter) as UsageFilter);
+  }, [shown]);
+  const { value: taken } = deducted;
+  if (!shown || taken?.filter !== shown.filter) return null;
+  const cost = totalOf(shown.days).costNanos;
+  const paid = -nanosOf(taken.amount);
+  if (paid * 100n >= cost * USUAL_PERCENT) return null;
+  return (
+    <p class="notice">
+      The calls of these days cost <Money amount={amountOf(cost)} />, and <Money amount={amountOf(paid)} /> was deducted
+      from the balance for API calls. Imported usage is listed here with its cost, but is not deducted.
+    </p>
+  );
+}
+
 function Content({ view }: { readonly view: UsageView }) {
   if (usageFailure.value) {
     return (
@@ -193,7 +218,8 @@ function Content({ view }: { readonly view: UsageView }) {
     );
   }
   return (
-    <div class="beside" aria-busy={usageIsLoading.value}>
+    <div class="below" aria-busy={usageIsLoading.value}>
+      <NotDeducted />
       <Charts view={view} />
       <UsageTable days={days.value} group={view.group} />
     </div>

@@ -1,10 +1,13 @@
 import { signal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import type { Group } from "./address";
+import { currency } from "./account";
+import { announce } from "./announcer";
 import { countText, counted } from "./counts";
 import { type Bundle, type Line, type Sums, bundlesOf, totalOf } from "./grouping";
-import { amountOf, longestTail } from "./money";
-import { Money } from "./parts/money";
+import { amountOf, longestTail, printed } from "./money";
+import { memo } from "./parts/memo";
+import { money, moneyProps } from "./parts/money";
 import type { UsageDay } from "./rows";
 import { dayText } from "./times";
 
@@ -17,6 +20,35 @@ function toggle(name: string): void {
   unfolded.value = next;
 }
 
+/** Lines that are drawn before the browser may do something else: all of them at once would block it for seconds. */
+const LINES_AT_ONCE = 150;
+
+/** Which unfolding goes on: each click on the button ends the one before. */
+const unfolding = signal(0);
+let clicks = 0;
+
+function foldAll(): void {
+  unfolding.value = 0;
+  unfolded.value = new Set();
+}
+
+async function unfoldAll(bundles: readonly Bundle[], nameOf: (bundle: Bundle) => string): Promise<void> {
+  const current = (unfolding.value = ++clicks);
+  let names: string[] = [];
+  let lines = 0;
+  for (const bundle of bundles) {
+    names.push(nameOf(bundle));
+    lines += bundle.lines.length;
+    if (lines < LINES_AT_ONCE && bundle !== bundles.at(-1)) continue;
+    unfolded.value = new Set([...unfolded.peek(), ...names]);
+    [names, lines] = [[], 0];
+    await new Promise((drawn) => setTimeout(drawn));
+    if (unfolding.peek() !== current) return;
+  }
+  unfolding.value = 0;
+  announce(`${counted(bundles.reduce((sum, one) => sum + one.lines.length, 0), "line")} unfolded.`);
+}
+
 const HEADS: Record<Group, readonly [string, string, string]> = {
   day: ["Date", "Model", "Type"],
   model: ["Model", "Date", "Type"],
@@ -25,6 +57,7 @@ const HEADS: Record<Group, readonly [string, string, string]> = {
 
 function Figures({ sums }: { readonly sums: Sums }) {
   const { calls, inputTokens, outputTokens, costNanos } = sums;
+  const cost = amountOf(costNanos);
   return (
     <>
       <td role="cell" class="count" data-label="Calls">
@@ -38,16 +71,16 @@ function Figures({ sums }: { readonly sums: Sums }) {
       >
         {countText(inputTokens + outputTokens)}
       </td>
-      <td role="cell" class="amount" data-label="Cost">
-        <Money amount={amountOf(costNanos)} />
+      <td role="cell" data-label="Cost" {...moneyProps(cost, false, "amount ")}>
+        {money(cost)}
       </td>
     </>
   );
 }
 
-function LineRow({ line, group }: { readonly line: Line; readonly group: Group }) {
+function lineRow(line: Line, group: Group) {
   return (
-    <tr role="row" class="line">
+    <tr key={line.key} role="row" class="line">
       <td role="cell" />
       <td role="cell" class="name">
         {group === "model" ? dayText(line.day ?? "") : line.model}
@@ -60,14 +93,21 @@ function LineRow({ line, group }: { readonly line: Line; readonly group: Group }
   );
 }
 
-function BundleRows({ bundle, group }: { readonly bundle: Bundle; readonly group: Group }) {
-  const name = `${group} ${bundle.key}`;
-  const isOpen = unfolded.value.has(name);
+interface BundleProps {
+  readonly bundle: Bundle;
+  readonly group: Group;
+  readonly name: string;
+  readonly isOpen: boolean;
+}
+
+/** Drawn anew only when it is unfolded or folded. */
+const BundleRows = memo(function BundleRows({ bundle, group, name, isOpen }: BundleProps) {
   const title = group === "day" ? dayText(bundle.key) : bundle.key;
   const names = new Set(bundle.lines.map(({ day, model }) => day ?? model));
   const note = counted(names.size, group === "model" ? "day" : "model");
+  const height = `auto calc(${isOpen ? bundle.lines.length + 1 : 1} * var(--row))`;
   return (
-    <tbody role="rowgroup">
+    <tbody role="rowgroup" style={{ containIntrinsicBlockSize: height }}>
       <tr role="row" class="bundle">
         <th role="rowheader" scope="rowgroup" colSpan={3}>
           <button type="button" aria-expanded={isOpen} onClick={() => toggle(name)}>
@@ -76,9 +116,21 @@ function BundleRows({ bundle, group }: { readonly bundle: Bundle; readonly group
         </th>
         <Figures sums={bundle.sums} />
       </tr>
-      {isOpen && bundle.lines.map((line) => <LineRow key={line.key} line={line} group={group} />)}
+      {isOpen && bundle.lines.map((line) => lineRow(line, group))}
     </tbody>
   );
+});
+
+/** Characters of the longest figures. */
+function widthsOf({ calls, inputTokens, outputTokens, costNanos }: Sums, tail: number) {
+  const { head, cents } = printed(amountOf(costNanos), currency.peek());
+  return {
+    "--calls": countText(calls).length,
+    "--tokens": countText(inputTokens + outputTokens).length,
+    "--cost": head.length + tail,
+    "--cents-cost": Math.max(head.length, cents.length) + 1,
+    "--tail": tail,
+  };
 }
 
 interface Props {
@@ -89,20 +141,21 @@ interface Props {
 /** The figures of the charts, exactly. */
 export function UsageTable({ days, group }: Props) {
   const bundles = useMemo(() => bundlesOf(days, group), [days, group]);
-  const names = bundles.map(({ key }) => `${group} ${key}`);
+  const total = useMemo(() => totalOf(days), [days]);
   const tail = useMemo(() => longestTail(days.map(({ cost }) => cost)), [days]);
-  const all = names.every((name) => unfolded.value.has(name));
+  const nameOf = ({ key }: Bundle) => `${group} ${key}`;
+  const all = unfolding.value !== 0 || bundles.every((bundle) => unfolded.value.has(nameOf(bundle)));
   return (
     <div class="usagetable">
       <button
         type="button"
         class="plain"
         aria-pressed={all}
-        onClick={() => (unfolded.value = new Set(all ? [] : names))}
+        onClick={() => (all ? foldAll() : void unfoldAll(bundles, nameOf))}
       >
         {all ? "Fold all" : "Unfold all"}
       </button>
-      <table role="table" aria-label="Usage" style={{ "--tail": tail }}>
+      <table role="table" aria-label="Usage" style={widthsOf(total, tail)}>
         <thead role="rowgroup">
           <tr role="row">
             {HEADS[group].map((name) => (
@@ -118,14 +171,20 @@ export function UsageTable({ days, group }: Props) {
           </tr>
         </thead>
         {bundles.map((bundle) => (
-          <BundleRows key={bundle.key} bundle={bundle} group={group} />
+          <BundleRows
+            key={bundle.key}
+            bundle={bundle}
+            group={group}
+            name={nameOf(bundle)}
+            isOpen={unfolded.value.has(nameOf(bundle))}
+          />
         ))}
         <tfoot role="rowgroup">
           <tr role="row">
             <th role="rowheader" scope="row" colSpan={3}>
               Total
             </th>
-            <Figures sums={totalOf(days)} />
+            <Figures sums={total} />
           </tr>
         </tfoot>
       </table>
