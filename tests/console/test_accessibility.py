@@ -55,6 +55,15 @@ async def open_row(page: Page) -> None:
     await expect(page.get_by_text("Balance", exact=True)).to_be_visible()
 
 
+async def open_transaction(page: Page) -> None:
+    await expect(page.get_by_role("region", name="Transaction txn_2_5").locator(".explanation")).to_be_visible()
+
+
+async def exact_amounts(page: Page) -> None:
+    await table(page)
+    await page.get_by_role("checkbox", name="Exact amounts").check()
+
+
 async def add_credit(page: Page) -> None:
     await page.get_by_role("button", name="Add credit").click()
     await page.get_by_label("Amount in US dollars").fill("1")
@@ -99,11 +108,13 @@ VIEWS: Final[dict[str, tuple[str, AuditedAction]]] = {
     "type menu": ("", open_type_menu),
     "reference menu": ("?types=refund", open_reference_menu),
     "a row's details": ("?types=refund", open_row),
+    "a transaction by itself": ("?txn=txn_2_5", open_transaction),
     "a wrong filter": ("", wrong_filter),
     "no match": ("?q=no+such+thing", text("No transaction matches")),
     "adding credit": ("", add_credit),
     "auto-recharge": ("", auto_recharge),
     "usage by day": ("?tab=usage", charts),
+    "exact amounts": ("", exact_amounts),
     "usage by model": ("?tab=usage&group=model", charts),
     "model menu": ("?tab=usage", open_model_menu),
     "no usage": ("?tab=usage&from=2020-01-01&to=2020-01-02", text("No API calls")),

@@ -1,5 +1,5 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
-import { wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch } from "./checks";
+import { wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch, wrongTransaction } from "./checks";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
 import { nanosOf } from "./money";
 import { dayAfter } from "./times";
@@ -40,6 +40,8 @@ export interface UsageView {
 export interface Address {
   readonly account: string | null;
   readonly tab: Tab;
+  /** The transaction that is shown by itself, above the others; "" for none. */
+  readonly transaction: string;
   readonly transactions: TransactionsView;
   readonly usage: UsageView;
   /** What the address asked for and the gateway would refuse: each with the reason. It is not asked for. */
@@ -146,13 +148,14 @@ export function read(search: string, before: Pick<Address, "transactions" | "usa
   return {
     account: given.get("account") || null,
     tab,
+    transaction: tab === "transactions" ? reader.text("txn", wrongTransaction) : "",
     transactions: tab === "transactions" ? transactionsOf(reader) : before.transactions,
     usage: tab === "usage" ? usageOf(reader, given) : before.usage,
     leftOut: reader.leftOut,
   };
 }
 
-function parametersOf({ account, tab, transactions, usage }: Address): [string, string][] {
+function parametersOf({ account, tab, transaction, transactions, usage }: Address): [string, string][] {
   const shared: [string, string | null][] = [
     ["account", account],
     ["tab", tab === "transactions" ? null : tab],
@@ -168,6 +171,7 @@ function parametersOf({ account, tab, transactions, usage }: Address): [string, 
           ...usage.models.map((model): [string, string] => ["model", model]),
         ]
       : [
+          ["txn", transaction],
           ["types", types.map(spelled).join(",")],
           ["from", from],
           ["to", to],

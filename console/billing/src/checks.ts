@@ -25,6 +25,21 @@ export function wrongSearch(text: string): string {
   return wrongText(text, SHORTEST_SEARCH);
 }
 
+const TRANSACTION = /^txn_([1-9]\d{0,18})_[1-9]\d{0,18}$/;
+
+export function isTransactionId(text: string): boolean {
+  return TRANSACTION.test(text);
+}
+
+/** The id of the account whose transaction it is. */
+export function accountOf(transaction: string): string {
+  return `acct_${TRANSACTION.exec(transaction)?.[1]}`;
+}
+
+export function wrongTransaction(text: string): string {
+  return isTransactionId(text) ? "" : "Type an id such as txn_7_12.";
+}
+
 /** An id, or the name of a model. */
 export function wrongName(text: string): string {
   return wrongText(text, 1);

@@ -6,7 +6,7 @@ import { NO_FILTER } from "./address";
 import { ChargeRows, type Explained } from "./charge";
 import { ask } from "./gateway";
 import { REF_TYPES, SOURCES, TYPES, spelled } from "./kinds";
-import { go } from "./navigation";
+import { go, linkTo } from "./navigation";
 import { Copy } from "./parts/copy";
 import { Failed } from "./parts/failed";
 import { moment } from "./parts/moment";
@@ -65,9 +65,15 @@ function FoundFacts({ found }: { readonly found: Explained }) {
   );
 }
 
+interface Props {
+  readonly row: Row;
+  /** If it is known already. */
+  readonly explained?: Explained;
+}
+
 /** What there is to know of a row, and what to quote where that is not enough. */
-export function Detail({ row }: { readonly row: Row }) {
-  const found = useSignal<Explained | null>(null);
+export function Detail({ row, explained }: Props) {
+  const found = useSignal<Explained | null>(explained ?? null);
   const failure = useSignal<Error | null>(null);
 
   async function load(signal?: AbortSignal) {
@@ -80,6 +86,7 @@ export function Detail({ row }: { readonly row: Row }) {
   }
 
   useEffect(() => {
+    if (explained) return;
     const left = new AbortController();
     void load(left.signal);
     return () => left.abort();
@@ -92,6 +99,7 @@ export function Detail({ row }: { readonly row: Row }) {
       <dl>
         <Fact name="Transaction">
           <code>{row.id}</code> <Copy text={row.id} what="transaction's id" />
+          <Copy text={linkTo(row.id)} what="link to this transaction" label="Copy the link" />
         </Fact>
         <Fact name="Recorded">
           {utcSecondsText(row.createdAt)}

@@ -1,12 +1,12 @@
 import type { RefType } from "../generated/ConsolePage";
 import { NO_FILTER, type TransactionsView } from "./address";
-import { wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch } from "./checks";
+import { isTransactionId, wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch } from "./checks";
 import { isFiltered } from "./criteria";
 import { transactionsExport } from "./export";
 import { filterText } from "./filtertext";
 import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
 import { nanosOf } from "./money";
-import { address, go } from "./navigation";
+import { address, go, openTransaction } from "./navigation";
 import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Field } from "./parts/field";
@@ -146,10 +146,11 @@ export function Filters() {
         label="Search descriptions and references"
         hideLabel
         type="search"
-        placeholder="Search"
+        placeholder="Text, or a txn_… id"
+        action="Search"
         value={view.search}
         wrong={wrongSearch}
-        change={(search) => change({ search })}
+        change={(text) => (isTransactionId(text) ? openTransaction(text) : change({ search: text }))}
       />
       <Types view={view} change={change} />
       <Dates view={view} change={change} />

@@ -25,7 +25,7 @@ export interface Listing {
 }
 
 export const listing = signal<Listing | null>(null);
-export const isLoading = signal<"" | "list" | "more">("");
+export const isLoading = signal<"" | "list" | "more" | "all">("");
 export const listFailure = signal<Error | null>(null);
 
 type Totals = NonNullable<TransactionTotalsQuery["account"]>["transactions"]["totals"];
@@ -88,16 +88,22 @@ export function refreshTotals(): void {
   if (shown) void loadTotals(JSON.parse(shown.filter) as TransactionFilter | null);
 }
 
-async function page(filter: TransactionFilter | null, after: string | null): Promise<Connection> {
+const FIRST_ROWS = 50;
+/** As many as the gateway gives at once. */
+const MOST_AT_ONCE = 1000;
+/** Beyond, a page is slow to use: an export has them all. */
+export const MOST_ROWS = 10_000;
+
+async function page(filter: TransactionFilter | null, after: string | null, first = FIRST_ROWS): Promise<Connection> {
   running?.abort();
   running = new AbortController();
   const id = account.peek()?.id ?? null;
-  const data = await ask(MoreTransactions, { account: id, after, first: 50, filter }, running.signal);
+  const data = await ask(MoreTransactions, { account: id, after, first, filter }, running.signal);
   if (!data.account) throw new Outdated();
   return data.account.transactions;
 }
 
-async function loading(kind: "list" | "more", work: () => Promise<void>): Promise<void> {
+async function loading(kind: "list" | "more" | "all", work: () => Promise<void>): Promise<void> {
   isLoading.value = kind;
   listFailure.value = null;
   try {
@@ -117,16 +123,41 @@ export async function loadLedger(filter: TransactionFilter | null): Promise<void
   if (wanted === nameOf(filter)) wanted = null;
 }
 
+/** In pages as small as the first: those that are out of sight are not laid out. */
+function paged(rows: readonly Row[]): Row[][] {
+  const pages = [];
+  for (let start = 0; start < rows.length; start += FIRST_ROWS) pages.push(rows.slice(start, start + FIRST_ROWS));
+  return pages;
+}
+
+async function addPage(filter: TransactionFilter | null, first: number): Promise<void> {
+  const next = await page(filter, listing.peek()?.end ?? null, first);
+  const now = listing.peek();
+  if (!now) throw new Outdated();
+  const { hasNextPage, endCursor } = next.pageInfo;
+  listing.value = { ...now, pages: [...now.pages, ...paged(rowsOf(next))], hasMore: hasNextPage, end: endCursor };
+}
+
+/** As many again as there are. */
 export async function loadMore(filter: TransactionFilter | null): Promise<void> {
-  const before = listing.peek();
-  if (!before?.hasMore || isLoading.peek()) return;
-  await loading("more", async () => {
-    const next = await page(filter, before.end);
-    const now = listing.peek();
-    if (!now) return;
-    const { hasNextPage, endCursor } = next.pageInfo;
-    listing.value = { ...now, pages: [...now.pages, rowsOf(next)], hasMore: hasNextPage, end: endCursor };
+  if (!listing.peek()?.hasMore || isLoading.peek()) return;
+  const first = Math.max(FIRST_ROWS, Math.min(rowCount.peek(), MOST_AT_ONCE));
+  await loading("more", () => addPage(filter, first));
+}
+
+/** All that the filter finds, up to a bound. */
+export async function loadAll(filter: TransactionFilter | null): Promise<void> {
+  if (isLoading.peek()) return;
+  await loading("all", async () => {
+    while (listing.peek()?.hasMore && rowCount.peek() < MOST_ROWS) {
+      await addPage(filter, Math.min(MOST_AT_ONCE, MOST_ROWS - rowCount.peek()));
+    }
   });
+}
+
+export function stopLoading(): void {
+  running?.abort();
+  isLoading.value = "";
 }
 
 async function loadTotals(filter: TransactionFilter | null): Promise<void> {

@@ -4,7 +4,7 @@ import { account, mayChoose, viewer } from "./account";
 import { transactionFilter, usageFilter } from "./criteria";
 import { Refused, askPartly } from "./gateway";
 import { clearLedger, ledgerIsFor, loadLedger, openLedger } from "./ledger";
-import { address } from "./navigation";
+import { address, openTransaction } from "./navigation";
 import { pageVariables } from "./opening";
 import { Outdated } from "./post";
 import { key } from "./session";
@@ -53,7 +53,10 @@ export async function open(): Promise<void> {
     viewer.value = data?.viewer ?? null;
     if (!data?.account) {
       clear();
-      if (refused && !(mayChoose.peek() && shown.account === null)) throw refused;
+      const isOpenTo = mayChoose.peek() && shown.account === null;
+      if (refused && !isOpenTo) throw refused;
+      // Its id names the account.
+      if (isOpenTo && shown.transaction) return openTransaction(shown.transaction, true);
       phase.value = "choosing";
       return;
     }

@@ -1,15 +1,29 @@
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { memo } from "./parts/memo";
 import { account } from "./account";
 import { NO_FILTER } from "./address";
 import { announce } from "./announcer";
 import { Arrivals, FreshRows } from "./arrivals";
-import { counted } from "./counts";
+import { countText, counted } from "./counts";
 import { isFiltered, transactionFilter } from "./criteria";
 import { Filters } from "./filters";
-import { isLoading, listFailure, listing, loadLedger, loadMore, rowCount, widths } from "./ledger";
+import {
+  MOST_ROWS,
+  isLoading,
+  listFailure,
+  listing,
+  loadAll,
+  loadLedger,
+  loadMore,
+  rowCount,
+  stopLoading,
+  widths,
+} from "./ledger";
 import { address, go } from "./navigation";
 import { Failed } from "./parts/failed";
 import type { Row } from "./rows";
+import { Sought } from "./sought";
 import { TransactionRows, heard } from "./transactionrow";
 
 const COLUMNS = ["Date (UTC)", "Type", "Amount", "Balance after", "Description"];
@@ -94,9 +108,9 @@ function More() {
   if (!shown) return null;
   const rows = counted(rowCount.value, "transaction");
 
-  async function more() {
+  async function more(load: typeof loadMore) {
     const before = rowCount.peek();
-    await loadMore(transactionFilter(address.peek().transactions));
+    await load(transactionFilter(address.peek().transactions));
     announce(`${rowCount.peek() - before} more transactions, ${rowCount.peek()} in all.`);
   }
 
@@ -104,9 +118,19 @@ function More() {
     <div class="more">
       {shown.hasMore ? (
         <>
-          <button type="button" aria-disabled={isLoading.value === "more"} onClick={() => void more()}>
+          <button type="button" aria-disabled={isLoading.value !== ""} onClick={() => void more(loadMore)}>
             {isLoading.value === "more" ? "Loading…" : "Load more"}
           </button>
+          {isLoading.value === "all" && (
+            <button type="button" onClick={stopLoading}>
+              Stop
+            </button>
+          )}
+          {isLoading.value !== "all" && rowCount.value < MOST_ROWS && (
+            <button type="button" onClick={() => void more(loadAll)}>
+              Load all, {countText(MOST_ROWS)} at most
+            </button>
+          )}
           <span class="muted">{rows} shown</span>
         </>
       ) : (
@@ -114,6 +138,13 @@ function More() {
       )}
     </div>
   );
+}
+
+/** Comes after the button that was pressed, and would end up below the window or under a notice. */
+function InView({ children }: { readonly children: ComponentChildren }) {
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => box.current?.scrollIntoView({ block: "nearest" }), []);
+  return <div ref={box}>{children}</div>;
 }
 
 export function TransactionsPanel() {
@@ -125,6 +156,7 @@ export function TransactionsPanel() {
   return (
     <>
       <Filters />
+      <Sought />
       {!listing.value && !failure && <div class="bone rows" aria-hidden="true" />}
       {rowCount.value > 0 && (
         <>
@@ -135,9 +167,11 @@ export function TransactionsPanel() {
       )}
       {listing.value && rowCount.value === 0 && !isLoading.value && account.value && <Empty />}
       {failure ? (
-        <Failed error={failure} again={again}>
-          {isFiltered(address.value.transactions) && <ClearFilters />}
-        </Failed>
+        <InView>
+          <Failed error={failure} again={again}>
+            {isFiltered(address.value.transactions) && <ClearFilters />}
+          </Failed>
+        </InView>
       ) : (
         rowCount.value > 0 && <More />
       )}

@@ -1,8 +1,14 @@
 import { useSignal } from "@preact/signals";
 import { announce } from "../announcer";
 
+interface Props {
+  readonly text: string;
+  readonly what: string;
+  readonly label?: string;
+}
+
 /** Puts the text on the clipboard. */
-export function Copy({ text, what }: { readonly text: string; readonly what: string }) {
+export function Copy({ text, what, label = "Copy" }: Props) {
   const copied = useSignal(false);
 
   async function copy() {
@@ -19,7 +25,7 @@ export function Copy({ text, what }: { readonly text: string; readonly what: str
 
   return (
     <button type="button" class="copy" aria-label={`Copy the ${what}`} onClick={() => void copy()}>
-      {copied.value ? "Copied" : "Copy"}
+      {copied.value ? "Copied" : label}
     </button>
   );
 }

@@ -15,6 +15,8 @@ interface Props {
   /** Taken this long after the last key, not only when the field is left. */
   readonly pauseMs?: number;
   readonly inputMode?: "decimal" | "text";
+  /** A button beside the input that takes its text, as Enter does. */
+  readonly action?: string;
 }
 
 const fine = () => "";
@@ -30,6 +32,7 @@ export function Field({
   hideLabel = false,
   pauseMs,
   inputMode,
+  action,
 }: Props) {
   const id = useName();
   const text = useSignal(value);
@@ -59,21 +62,28 @@ export function Field({
       <label for={id} class={hideLabel ? "unseen" : ""}>
         {label}
       </label>
-      <input
-        id={id}
-        // Preact's types tell inputs apart by a type that is known when they are written.
-        type={type as "text"}
-        value={text}
-        placeholder={placeholder}
-        inputMode={inputMode}
-        autocomplete="off"
-        spellcheck={false}
-        aria-invalid={!!complaint.value}
-        aria-describedby={complaint.value ? `${id}-wrong` : undefined}
-        onInput={(event) => (text.value = event.currentTarget.value)}
-        onChange={take}
-        onKeyDown={(event) => event.key === "Enter" && take()}
-      />
+      <div class={action ? "joined" : undefined}>
+        <input
+          id={id}
+          // Preact's types tell inputs apart by a type that is known when they are written.
+          type={type as "text"}
+          value={text}
+          placeholder={placeholder}
+          inputMode={inputMode}
+          autocomplete="off"
+          spellcheck={false}
+          aria-invalid={!!complaint.value}
+          aria-describedby={complaint.value ? `${id}-wrong` : undefined}
+          onInput={(event) => (text.value = event.currentTarget.value)}
+          onChange={take}
+          onKeyDown={(event) => event.key === "Enter" && take()}
+        />
+        {action && (
+          <button type="button" onClick={take}>
+            {action}
+          </button>
+        )}
+      </div>
       {complaint.value && (
         <p id={`${id}-wrong`} class="error" role="alert">
           {complaint}
