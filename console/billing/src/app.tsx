@@ -1,8 +1,8 @@
 import { account, mayChoose } from "./account";
 import { announcement } from "./announcer";
 import { Balance } from "./balance";
-import { CardRow } from "./cards";
 import { Choosing } from "./choosing";
+import { Figures } from "./figures";
 import { Header } from "./header";
 import { address } from "./navigation";
 import { Notices } from "./notices";
@@ -33,7 +33,7 @@ function Content() {
       <Statement />
       <Notices />
       <Balance />
-      <CardRow />
+      <Figures />
       <Tabs />
     </>
   );

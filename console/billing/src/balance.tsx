@@ -1,9 +1,10 @@
 import { account } from "./account";
 import { link } from "./live";
 import { Months } from "./months";
+import { isNarrow } from "./narrow";
 import { isOffline } from "./network";
 import { readAt } from "./page";
-import { Money } from "./parts/money";
+import { Figure } from "./parts/figure";
 import { Paying, RechargeNote } from "./paying";
 import { clockText } from "./times";
 
@@ -24,15 +25,13 @@ export function Balance() {
           <h2 id="balance">Credit balance</h2>
           <Pulse />
         </div>
-        <p class="figure">
-          <Money amount={shown.balance} />
-        </p>
+        <Figure amount={shown.balance} />
         <p class="muted">
           For new launches and API calls. <RechargeNote />
         </p>
         <Paying />
       </section>
-      <Months months={shown.months} />
+      {!isNarrow.value && <Months months={shown.months} />}
     </div>
   );
 }

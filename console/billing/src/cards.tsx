@@ -2,13 +2,15 @@ import type { ComponentChildren } from "preact";
 import { account } from "./account";
 import { countText } from "./counts";
 import { longestTail } from "./money";
+import { Figure } from "./parts/figure";
 import { Money } from "./parts/money";
 import { monthText } from "./times";
 
 interface Props {
   readonly title: string;
   readonly figure: ComponentChildren;
-  readonly note?: string;
+  /** Beside what the figure is made of. */
+  readonly note?: ComponentChildren;
   readonly parts?: readonly (readonly [string, ComponentChildren])[];
   /** The same figure of the whole month before, to compare with. */
   readonly before: ComponentChildren;
@@ -21,8 +23,7 @@ function Card({ title, figure, note, parts = [], before, tail = 0 }: Props) {
   return (
     <section class="card">
       <h2>{title}</h2>
-      <p class="figure">{figure}</p>
-      {note && <p class="muted">{note}</p>}
+      {figure}
       <dl style={{ "--tail": tail }}>
         {parts.map(([name, part]) => (
           <div key={name}>
@@ -37,7 +38,17 @@ function Card({ title, figure, note, parts = [], before, tail = 0 }: Props) {
           </div>
         )}
       </dl>
+      {note && <p class="muted">{note}</p>}
     </section>
+  );
+}
+
+/** No part of the sum: it was deducted when it was held, in this month or before. */
+function Held({ amount }: { readonly amount: string }) {
+  return (
+    <>
+      Of all that was deducted, <Money amount={amount} /> is held in open charges now. What is not used of it comes back.
+    </>
   );
 }
 
@@ -55,18 +66,18 @@ export function CardRow() {
     <div class="cards">
       <Card
         title="Total Cost This Month"
-        figure={<Money amount={month.totalCost} />}
-        tail={longestTail([month.grossCost, month.refunded, month.heldInOpenCharges, before?.totalCost ?? "0.00"])}
+        figure={<Figure amount={month.totalCost} />}
+        tail={longestTail([month.grossCost, month.refunded, before?.totalCost ?? "0.00"])}
         parts={[
           ["Gross", <Money amount={month.grossCost} />],
           ["Refunded", <Money amount={taken(month.refunded)} />],
-          ["Held in open charges", <Money amount={month.heldInOpenCharges} />],
         ]}
+        note={month.heldInOpenCharges !== "0.00" && <Held amount={month.heldInOpenCharges} />}
         before={before && <Money amount={before.totalCost} />}
       />
       <Card
         title="API Calls"
-        figure={countText(month.apiCalls)}
+        figure={<Figure text={countText(month.apiCalls)} />}
         parts={[
           ["Platform models", countText(month.platformCalls)],
           ["Own inference", countText(month.userInferenceCalls)],
@@ -75,7 +86,7 @@ export function CardRow() {
       />
       <Card
         title="Total Tokens"
-        figure={countText(month.totalTokens)}
+        figure={<Figure text={countText(month.totalTokens)} />}
         note={`Input and output of chat and embedding models, since ${monthText(month.month)} began (UTC).`}
         before={before && countText(before.totalTokens)}
       />

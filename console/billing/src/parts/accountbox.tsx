@@ -16,9 +16,13 @@ const PAUSE_MS = 200;
 type Choice = Found["nodes"][number];
 
 function Option({ id, choice, active, choose }: { id: string; choice: Choice; active: boolean; choose: () => void }) {
+  const line = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    if (active) line.current?.scrollIntoView({ block: "nearest" });
+  }, [active]);
   // The mouse must not take the focus from the box before its click is done.
   return (
-    <li id={id} role="option" aria-selected={active} onMouseDown={(event) => event.preventDefault()} onClick={choose}>
+    <li ref={line} id={id} role="option" aria-selected={active} onMouseDown={(event) => event.preventDefault()} onClick={choose}>
       <span>
         {choice.name} <span class="muted">{[choice.id, choice.externalId].filter(Boolean).join(" · ")}</span>
         {choice.status === "SUSPENDED" && <span class="tag warn">suspended</span>}
@@ -60,7 +64,8 @@ export function AccountBox({ label, placeholder, choose }: Props) {
     if (step) {
       event.preventDefault();
       isOpen.value = true;
-      if (choices.length) active.value = (active.value + step + choices.length) % choices.length;
+      const from = active.value < 0 && step < 0 ? 0 : active.value;
+      if (choices.length) active.value = (from + step + choices.length) % choices.length;
     } else if (event.key === "Enter") {
       event.preventDefault();
       take(choices[Math.max(active.value, 0)]);
@@ -95,6 +100,9 @@ export function AccountBox({ label, placeholder, choose }: Props) {
         onKeyDown={move}
       />
       <div class="choices" hidden={!isOpen.value}>
+        <p class="muted" role="status">
+          {searchFailure.value?.message ?? (found.value ? summaryOf(found.value) : "Looking…")}
+        </p>
         <ul id={`${id}-list`} role="listbox" aria-label="Accounts">
           {choices.map((choice, index) => (
             <Option
@@ -106,9 +114,6 @@ export function AccountBox({ label, placeholder, choose }: Props) {
             />
           ))}
         </ul>
-        <p class="muted" role="status">
-          {searchFailure.value?.message ?? (found.value ? summaryOf(found.value) : "Looking…")}
-        </p>
       </div>
     </div>
   );

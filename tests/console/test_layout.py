@@ -1,0 +1,116 @@
+"""The page's shape: what fits, what covers what, and what a phone shows first."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import FloatRect, Locator, Page, expect
+
+from access.keys import KeyScope
+from ledger.accounts import Accounts
+from ledger.commands import Entry, Posting, Writer
+from ledger.kinds import TransactionType, WriterKind
+from ledger.money import parse_nanos
+from tests.console.conftest import Open, Watched
+from tests.console.gateways import Gateway
+
+
+async def box_of(one: Locator) -> FloatRect:
+    box = await one.bounding_box()
+    assert box is not None
+    return box
+
+
+async def end_of(one: Locator) -> float:
+    box = await box_of(one)
+    return box["y"] + box["height"]
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+async def test_billions_stand_on_one_line(gateway: Gateway, open_page: Open, width: int) -> None:
+    account = (await Accounts(gateway.services.database).create("Rich")).id
+    entry = Entry(TransactionType.ADMIN_CORRECTION, parse_nanos("8500000000.123456789"), "All of it")
+    await gateway.services.ledger.post(
+        Posting(account, Writer(WriterKind.OPERATOR, "tests"), [entry], "correctBalance")
+    )
+    page = await open_page(key=(await gateway.key(account_id=account)).secret, width=width)
+    balance = page.get_by_role("region", name="Credit balance")
+    figure = balance.locator(".figure .money")
+    await expect(figure).to_have_text("$8,500,000,000.123456789")
+    assert await figure.evaluate("one => one.getClientRects().length") == 1
+    outer, inner = await box_of(balance), await box_of(figure)
+    assert inner["x"] + inner["width"] <= outer["x"] + outer["width"]
+
+
+async def test_a_phone_reaches_the_tabs_on_its_first_screen(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key(KeyScope.MANAGE)).secret, width=360, height=800)
+    await expect(page.get_by_role("tab", name="Transactions")).to_be_visible()
+    assert await end_of(page.get_by_role("tablist")) < 500
+    await expect(page.get_by_role("heading", name="Total Cost This Month")).to_be_hidden()
+    await page.get_by_text(re.compile("^This month: ")).click()
+    await expect(page.get_by_role("heading", name="Total Cost This Month")).to_be_visible()
+    await expect(page.get_by_role("button", name=re.compile("Show its transactions"))).to_have_count(12)
+
+
+async def lost(page: Page, gateway: Gateway) -> Locator:
+    """The notice that updates are interrupted."""
+    await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+    await gateway.stop()
+    notice = page.get_by_text("Live updates are interrupted")
+    await expect(notice).to_be_visible()
+    return notice
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_the_notice_of_interrupted_updates_does_not_cover_what_to_press(
+    gateway: Gateway, open_page: Open, watched: Watched, width: int
+) -> None:
+    watched.expected = re.compile("WebSocket connection|ERR_CONNECTION|Failed to load resource")
+    page = await open_page(key=(await gateway.key()).secret, width=width, height=700)
+    notice = await lost(page, gateway)
+    await page.get_by_role("button", name="Load more").click()
+    again = page.get_by_role("button", name="Try again")
+    await expect(again).to_be_visible()
+    # Where it stands, nobody has scrolled.
+    assert await end_of(again) <= (await box_of(notice))["y"]
+    await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    assert await end_of(again) <= (await box_of(notice))["y"]
+
+
+async def test_what_is_held_is_no_part_of_the_sum(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    card = page.get_by_role("heading", name="Total Cost This Month").locator("..")
+    await expect(card).to_contain_text(re.compile(r"Of all that was deducted, \$[\d.]+ is held in open charges now\."))
+    await expect(card.locator("dl")).not_to_contain_text("eld")
+    assert await card.locator("dt").all_text_contents() == [
+        "Gross",
+        "Refunded",
+        (await card.locator(".before dt").text_content()) or "",
+    ]
+
+
+@pytest.mark.parametrize("height", [600, 900])
+async def test_the_account_box_says_how_many_there_are_and_stays_in_the_window(
+    gateway: Gateway, open_page: Open, height: int
+) -> None:
+    accounts = Accounts(gateway.services.database)
+    for number in range(40):
+        await accounts.create(f"Customer {number}")
+    page = await open_page(key=(await gateway.key(KeyScope.OPERATOR)).secret, height=height)
+    await page.get_by_role("combobox", name="Account").click()
+    options = page.get_by_role("option")
+    await expect(options).to_have_count(20)
+    hint = page.get_by_text("The newest 20 of 43 accounts: type three letters to search.")
+    await expect(hint).to_be_in_viewport(ratio=1)
+    assert await end_of(page.locator(".choices")) <= height
+    await page.keyboard.press("ArrowUp")
+    await expect(options.last).to_have_attribute("aria-selected", "true")
+    await expect(options.last).to_be_in_viewport(ratio=0.9)
+
+
+async def test_midnight_is_written_with_two_digits_on_a_clock_of_24_hours(open_page: Open, gateway: Gateway) -> None:
+    page = await open_page(key=(await gateway.key()).secret, locale="en-GB")
+    times = await page.get_by_role("table", name="Transactions").locator("time").all_text_contents()
+    assert times
+    assert [text for text in times if not re.search(r", \d\d:\d\d$", text)] == []
