@@ -24,7 +24,7 @@ from ledger.recharges import checked_payment
 from ledger.return_addresses import ReturnAddresses
 from ledger.stripe.api import CheckoutSession, NewSession, StripeApi
 from ledger.stripe.customers import paying
-from ledger.stripe.failures import CallInProgress, StripeRefused, StripeUnavailable
+from ledger.stripe.failures import CallInProgress, PaymentsNotSetUp, StripeRefused
 from ledger.texts import IDEMPOTENCY_KEY
 
 OPERATION: Final = "createTopUp"
@@ -144,7 +144,7 @@ class TopUps:
         if await idempotent_calls.has_result(self._database, new.call()):
             return None
         if self._api is None:
-            raise StripeUnavailable("Stripe's secret key is not set")
+            raise PaymentsNotSetUp
         return await self._new_session(self._api, new)
 
     async def _new_session(self, api: StripeApi, new: NewTopUp) -> CheckoutSession:

@@ -4,6 +4,7 @@ PaymentFailed          PAYMENT_FAILED         the card was declined, or its bank
 TooManyRequests        RATE_LIMITED           Stripe is asked too often (429)
 IdempotencyConflict    IDEMPOTENCY_CONFLICT   the key was used with other arguments
 StripeUnavailable      UNAVAILABLE            no answer in time, an error of Stripe's, or a key that it refuses
+PaymentsNotSetUp       UNAVAILABLE            the gateway has no secret key
 CallInProgress         UNAVAILABLE            the same call, by its idempotency key, is being carried out (409)
 StripeRefused          INTERNAL               the call itself is wrong: it names what Stripe doesn't have
 """
@@ -48,6 +49,14 @@ class StripeUnavailable(BillingError):
     def __init__(self, reason: str) -> None:
         super().__init__("payments are unavailable at the moment: try again")
         self.reason = reason
+
+
+class PaymentsNotSetUp(StripeUnavailable):
+    """The gateway has no secret key of Stripe's. To try again does not help."""
+
+    def __init__(self) -> None:
+        super().__init__("Stripe's secret key is not set")
+        self.args = ("card payments are not set up on this gateway",)
 
 
 class CallInProgress(StripeUnavailable):

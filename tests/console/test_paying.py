@@ -247,7 +247,8 @@ async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Ope
     await page.get_by_role("button", name="Add credit").click()
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("dialog").get_by_role("alert")).not_to_be_empty()
+    alert = page.get_by_role("dialog").get_by_role("alert")
+    await expect(alert).to_have_text("card payments are not set up on this gateway")
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.OPERATOR])

@@ -180,4 +180,4 @@ async def test_without_stripe_s_key_it_is_unavailable(database_url: str) -> None
     async with opened(database_url) as office:
         key = await office.manager(await office.account())
         refused = await office.refusal("createTopUp", key, amount="25.00", **URLS)
-        assert refused == ("UNAVAILABLE", "payments are unavailable at the moment: try again")
+        assert refused == ("UNAVAILABLE", "card payments are not set up on this gateway")
