@@ -14,18 +14,16 @@ from gateway.compression import compressible
 from gateway.entity_tags import cacheable
 from gateway.errors import RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
-from gateway.json_bodies import JSON, posted_json
-from gateway.media_types import accepted, takes_html, weight_of
+from gateway.json_bodies import posted_json
+from gateway.media_types import GRAPHQL_JSON, JSON, accepted, graphql_json_type, takes_html, weight_of
 from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
-from gateway.requests import OPERATION, RATE, authenticate, query_of
+from gateway.requests import OPERATION, RATE, accept_of, authenticate, query_of
 from gateway.services import SERVICES
 from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
 from gateway.streams.event_stream import serve_events
 from gateway.streams.session import principal_of_session
 from gateway.streams.websocket import serve_socket, wants_socket
-
-GRAPHQL_JSON: Final = "application/graphql-response+json"
 
 _PARAMETERS: Final = ("query", "documentId", "operationName", "variables", "extensions")
 _GET_ALONE: Final = "mutations are not allowed over GET: send them over POST"
@@ -48,10 +46,6 @@ def _in_address(request: web.Request) -> GraphQLRequest:
     return checked_request(parameters)
 
 
-def _accept(request: web.Request) -> str:
-    return ",".join(request.headers.getall(hdrs.ACCEPT, ()))
-
-
 def _wants_page(request: web.Request) -> bool:
     return (
         request.method in {hdrs.METH_GET, hdrs.METH_HEAD}
@@ -60,18 +54,9 @@ def _wants_page(request: web.Request) -> bool:
     )
 
 
-@lru_cache(maxsize=256)
-def _media_type(accept: str) -> str:
-    """The newer type is for those who name it: whoever takes anything gets the one that every client knows."""
-    weights = accepted(accept)
-    newer, known = weight_of(GRAPHQL_JSON, weights), weight_of(JSON, weights)
-    preferred = newer > known or (newer == known > 0 and GRAPHQL_JSON in weights)
-    return GRAPHQL_JSON if preferred else JSON
-
-
 def _response(request: web.Request, body: dict[str, Any], *, executed: bool) -> web.Response:
     """`application/json` says 200 for whatever reached GraphQL; the newer type tells refusals by their status."""
-    media_type = _media_type(_accept(request))
+    media_type = graphql_json_type(accept_of(request))
     status = 200 if executed or media_type == JSON else 400
     headers = {hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8", hdrs.CACHE_CONTROL: "no-store"}
     return web.Response(body=orjson.dumps(body), status=status, headers=headers)
@@ -84,7 +69,7 @@ def _executed(request: web.Request, given: GraphQLRequest, kind: OperationType, 
     if not is_asked or given.wants_cost or "errors" in body:
         return _response(request, body, executed=True)
     max_age_seconds = request.app[SERVICES].settings.answer_max_age_seconds
-    return cacheable(request, _media_type(_accept(request)), orjson.dumps(body), max_age_seconds)
+    return cacheable(request, graphql_json_type(accept_of(request)), orjson.dumps(body), max_age_seconds)
 
 
 def _check_method(request: web.Request, kind: OperationType) -> None:
@@ -101,7 +86,7 @@ def _event_stream_weights(accept: str) -> tuple[float, float]:
 
 def _is_streamed(request: web.Request, kind: OperationType | None) -> bool:
     """Some clients accept events with every request: they get events only for subscriptions, the rest as JSON."""
-    events, json = _event_stream_weights(_accept(request))
+    events, json = _event_stream_weights(accept_of(request))
     wanted = events > json or (events > 0 and kind == OperationType.SUBSCRIPTION)
     return wanted and request.method != hdrs.METH_HEAD
 

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from aiohttp import hdrs, web
 
 from gateway.errors import RequestError
 from gateway.graphql_request import parsed_json
+from gateway.media_types import JSON
 from gateway.requests import read_body
-
-JSON: Final = "application/json"
 
 Read = Callable[[web.Request], Awaitable[bytes]]
 

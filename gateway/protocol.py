@@ -48,8 +48,10 @@ def _problem(error: BaseException | None) -> Problem:
     return Problem("INTERNAL", "internal error", internal=True)
 
 
-def _refused(services: Services, problem: Problem, *, method: str, path: str) -> web.Response:
-    response = error_response(problem, graphql=path == "/graphql")
+def _refused(services: Services, request: web.BaseRequest, problem: Problem, *, is_read: bool = True) -> web.Response:
+    """Of a request that could not be read, neither the method nor the path is known."""
+    method, path = (request.method, request.path) if is_read else (_UNKNOWN, _UNKNOWN)
+    response = error_response(request, problem)
     response.headers.update(own_headers())
     count_error(services.metrics, problem.code)
     services.metrics.requests.count(_UNKNOWN, method, response.status, problem.code)
@@ -225,8 +227,7 @@ class Connection(web.RequestHandler):
             log.error("request failed", code=problem.code, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("part of the answer was already sent")
-        # Neither a method nor a path was read.
-        response = _refused(self._services, problem, method=_UNKNOWN, path=_UNKNOWN)
+        response = _refused(self._services, request, problem, is_read=False)
         response.force_close()
         return response
 
@@ -315,11 +316,11 @@ class Runner(web.AppRunner):
                     return await handler(request)
             except RequestError as error:
                 begin(request)
-                return _refused(services, problem_of(error), method=request.method, path=request.path)
+                return _refused(services, request, problem_of(error))
             except web.HTTPException as error:
                 # Raised before the application's middleware: an unknown `Expect`.
                 begin(request)
-                return _refused(services, http_problem(error), method=request.method, path=request.path)
+                return _refused(services, request, http_problem(error))
 
         return _Server(
             handled,

@@ -25,7 +25,7 @@ from gateway.client_address import client_address
 from gateway.compression import compress
 from gateway.errors import RETRY_SECONDS, STATUS, Problem, RequestError, extensions_of, problem_of
 from gateway.logs import request_id, without_keys
-from gateway.media_types import takes_html
+from gateway.media_types import JSON, graphql_json_type, takes_html
 from gateway.metrics import Metrics
 from gateway.pages import not_found_page
 from gateway.rates import Balance, RateExceeded
@@ -178,18 +178,24 @@ async def read_anonymous_body(request: web.Request, max_bytes: int) -> bytes:
             raise RequestError("REQUEST_TIMEOUT", str(late)) from None
 
 
-def error_response(problem: Problem, *, graphql: bool, headers: dict[str, str] | None = None) -> web.Response:
-    """GraphQL's shape for its path, `{"error": {code, message, requestId}}` for every other."""
+def accept_of(request: web.BaseRequest) -> str:
+    return ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+
+
+def _error_body(request: web.BaseRequest, problem: Problem) -> tuple[str, object]:
+    """GraphQL's shape for its path, in the type that the client accepts; `{"error": {code, message, requestId}}` for
+    every other path."""
     current = request_id.get()
-    if graphql:
-        extensions = extensions_of(problem, current)
-        body: object = {"errors": [{"message": problem.message, "extensions": extensions}]}
-    else:
-        body = {"error": {"code": problem.code, "message": problem.message, "requestId": current}}
-    response = web.Response(
-        body=orjson.dumps(body), status=STATUS[problem.code], content_type="application/json", headers=headers
-    )
-    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    if request.path != "/graphql":
+        return JSON, {"error": {"code": problem.code, "message": problem.message, "requestId": current}}
+    error = {"message": problem.message, "extensions": extensions_of(problem, current)}
+    return f"{graphql_json_type(accept_of(request))}; charset=utf-8", {"errors": [error]}
+
+
+def error_response(request: web.BaseRequest, problem: Problem, headers: dict[str, str] | None = None) -> web.Response:
+    content_type, body = _error_body(request, problem)
+    response = web.Response(body=orjson.dumps(body), status=STATUS[problem.code], headers=headers)
+    response.headers.update({hdrs.CONTENT_TYPE: content_type, hdrs.CACHE_CONTROL: "no-store"})
     if problem.code == "UNAUTHENTICATED":
         response.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="billing"'
     retry_after = problem.details.get("retryAfter", RETRY_SECONDS if problem.code == "UNAVAILABLE" else None)
@@ -239,7 +245,6 @@ async def _answer_instead(request: web.Request, error: web.HTTPException) -> web
 
 
 async def _answer(request: web.Request, handler: Handler, services: Services) -> web.StreamResponse:
-    graphql = request.path == "/graphql"
     try:
         check_headers(request)
         return await handler(request)
@@ -252,7 +257,7 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
         if problem.internal:
             report(problem, cause)
         count_error(services.metrics, problem.code)
-        return error_response(problem, graphql=graphql, headers=headers)
+        return error_response(request, problem, headers)
     except ClientLeft:
         return web.Response(status=499)
     except Exception as error:  # noqa: BLE001  the edge: nothing beyond it knows the codes
@@ -261,7 +266,7 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
         problem = problem_of(error)
         report(problem, error)
         count_error(services.metrics, problem.code)
-        return error_response(problem, graphql=graphql)
+        return error_response(request, problem)
 
 
 def begin(request: web.BaseRequest) -> None:
