@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway.media_types import accepted
+from gateway.vary import add_vary
 
 LEVEL: Final = 1
 """A third of the time of the usual 6, for a tenth more bytes."""
@@ -38,11 +39,6 @@ def compressible(response: web.Response) -> web.Response:
     return response
 
 
-def _add_vary(response: web.StreamResponse) -> None:
-    vary = response.headers.get(hdrs.VARY)
-    response.headers[hdrs.VARY] = f"{vary}, Accept-Encoding" if vary else "Accept-Encoding"
-
-
 def _compressed(body: bytes) -> bytes:
     return zlib.compress(body, LEVEL, wbits=_GZIP)
 
@@ -54,7 +50,7 @@ async def compress(request: web.Request, response: web.StreamResponse, min_bytes
     body = response.body
     if not min_bytes or not isinstance(body, bytes) or len(body) < min_bytes:
         return
-    _add_vary(response)
+    add_vary(response, hdrs.ACCEPT_ENCODING)
     if takes_gzip(request):
         response.body = _compressed(body) if len(body) < AT_ONCE_BYTES else await asyncio.to_thread(_compressed, body)
         response.headers[hdrs.CONTENT_ENCODING] = "gzip"
@@ -66,7 +62,7 @@ class CompressedParts:
     def __init__(self, response: web.StreamResponse) -> None:
         self._compressor = zlib.compressobj(LEVEL, wbits=_GZIP)
         response.headers[hdrs.CONTENT_ENCODING] = "gzip"
-        _add_vary(response)
+        add_vary(response, hdrs.ACCEPT_ENCODING)
 
     async def add(self, part: bytes) -> bytes:
         return await asyncio.to_thread(self._compressor.compress, part)

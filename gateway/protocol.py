@@ -22,7 +22,7 @@ from gateway.errors import Problem, RequestError, problem_of
 from gateway.forwarded import ForwardedRequests
 from gateway.logs import without_keys
 from gateway.request_notes import count_error
-from gateway.requests import BodyTooSlow, begin, error_response, forget_frames, http_problem, own_headers
+from gateway.requests import BodyTooSlow, add_headers, begin, error_response, forget_frames, http_problem
 from gateway.services import SERVICES, Services
 from gateway.stop_times import seconds_for_requests
 
@@ -52,7 +52,7 @@ def _refused(services: Services, request: web.BaseRequest, problem: Problem, *, 
     """Of a request that could not be read, neither the method nor the path is known."""
     method, path = (request.method, request.path) if is_read else (_UNKNOWN, _UNKNOWN)
     response = error_response(request, problem)
-    response.headers.update(own_headers())
+    add_headers(services, request, response)
     count_error(services.metrics, problem.code)
     services.metrics.requests.count(_UNKNOWN, method, response.status, problem.code)
     log.info(

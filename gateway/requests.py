@@ -74,9 +74,12 @@ def rate_headers(request: web.Request) -> dict[str, str]:
     }
 
 
-def own_headers() -> dict[str, str]:
-    """Headers of every answer. A signal of aiohttp is not used: each request would wait for two more coroutines."""
-    return {hdrs.SERVER: NAME, REQUEST_ID: request_id.get(), "X-Content-Type-Options": "nosniff"}
+def add_headers(services: Services, request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Adds the headers of every answer. A signal of aiohttp is not used: each request would wait for two more
+    coroutines."""
+    own = {hdrs.SERVER: NAME, REQUEST_ID: request_id.get(), "X-Content-Type-Options": "nosniff"}
+    response.headers.update(own)
+    services.cross_origin.share(request, response)
 
 
 async def authenticate(request: web.Request, header: str | None = None) -> Principal:
@@ -245,6 +248,9 @@ async def _answer_instead(request: web.Request, error: web.HTTPException) -> web
 
 
 async def _answer(request: web.Request, handler: Handler, services: Services) -> web.StreamResponse:
+    preflight = services.cross_origin.preflight(request)
+    if preflight is not None:
+        return preflight
     try:
         check_headers(request)
         return await handler(request)
@@ -331,7 +337,7 @@ def edge(services: Services) -> Middleware:
             response = await _answer(request, handler, services)
             status = response.status
             if not response.prepared:
-                response.headers.update(own_headers())
+                add_headers(services, request, response)
                 response.headers.update(rate_headers(request))
                 await compress(request, response, min_bytes)
             return response

@@ -17,6 +17,7 @@ from execution.introspection import SchemaAnswers
 from execution.limits import Limits
 from gateway.admission import Admission
 from gateway.anonymous_bodies import AnonymousBodies
+from gateway.cross_origin import CrossOrigin
 from gateway.databases import open_database
 from gateway.metrics import Metrics
 from gateway.networks import Networks, parse_networks
@@ -59,6 +60,7 @@ class Services:
     metrics: Metrics
     trusted_proxies: Networks
     anonymous_bodies: AnonymousBodies
+    cross_origin: CrossOrigin
     replay_turns: ReplayTurns
     clock: Clock
     clock_watch: ClockWatch
@@ -130,6 +132,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         metrics=metrics,
         trusted_proxies=parse_networks(settings.trusted_proxies),
         anonymous_bodies=AnonymousBodies(settings.max_anonymous_bodies),
+        cross_origin=CrossOrigin(settings.origins),
         replay_turns=ReplayTurns(settings.replay_slots, settings.replay_slots_per_key, settings.max_replays),
         clock=clock,
         clock_watch=watch,

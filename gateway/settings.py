@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.connections.urls import driver_url
 from gateway.networks import parse_networks
-from gateway.origins import parse_origin
+from gateway.origins import Origin, parse_origin
 
 PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": False, "graphiql": False}
 """Values that the production profile sets."""
@@ -15,6 +15,11 @@ PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": Fals
 
 def _listed(text: str | None) -> list[str]:
     return [one.strip() for one in (text or "").split(",") if one.strip()]
+
+
+def _origins(text: str | None) -> frozenset[Origin]:
+    parsed = map(parse_origin, _listed(text))
+    return frozenset(one for one in parsed if one is not None)
 
 
 class Settings(BaseSettings):
@@ -250,8 +255,8 @@ class Settings(BaseSettings):
     )
     allowed_origins: str | None = Field(
         None,
-        description="Other origins whose pages may open WebSockets, separated by commas:"
-        " https://a.example,https://b.example.",
+        description="Other origins whose pages may send requests with a key, read the answers, exports and event"
+        " streams, and open WebSockets, separated by commas: https://a.example,https://b.example.",
     )
     allowed_return_origins: str | None = Field(
         None,
@@ -311,13 +316,12 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def origins(self) -> frozenset[str]:
-        return frozenset(_listed(self.allowed_origins))
+    def origins(self) -> frozenset[Origin]:
+        return _origins(self.allowed_origins)
 
     @property
-    def return_origins(self) -> frozenset[tuple[str, str, int]]:
-        parsed = map(parse_origin, _listed(self.allowed_return_origins))
-        return frozenset(one for one in parsed if one is not None)
+    def return_origins(self) -> frozenset[Origin]:
+        return _origins(self.allowed_return_origins)
 
     worker_interval_seconds: float = Field(5.0, ge=0.1, le=3600, description="How often the worker looks for work.")
     settlement_delay_seconds: float = Field(

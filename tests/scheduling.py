@@ -6,7 +6,14 @@ from typing import Final
 
 from xdist.scheduler import LoadFileScheduling
 
-BROWSERS: Final = ("tests/console/", "tests/gateway/streams/clients/", "tests/gateway/test_graphiql_browser.py")
+BROWSERS: Final = (
+    *("tests/console/", "tests/gateway/streams/clients/", "tests/gateway/test_graphiql_browser.py"),
+    *(
+        "tests/gateway/test_apollo_client.py",
+        "tests/gateway/test_cross_origin.py",
+        "tests/gateway/test_refusal_types.py",
+    ),
+)
 """For one process: two browsers at a time keep each other waiting beyond what tests allow a page. The clients' folder
 installs packages, too, and has ports that nobody else may take while nobody listens."""
 

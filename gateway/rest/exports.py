@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from db.csv_lines import Lines
 from gateway.compression import CompressedParts, takes_gzip
-from gateway.requests import ClientLeft, own_headers, rate_headers
+from gateway.requests import ClientLeft, add_headers, rate_headers
 from gateway.rest.columns import Column
 from gateway.services import SERVICES
 
@@ -60,7 +60,6 @@ def _started(filename: str) -> web.StreamResponse:
             hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{filename}"',
             hdrs.CACHE_CONTROL: "no-store",
-            **own_headers(),
         }
     )
 
@@ -129,6 +128,7 @@ async def stream_csv(
     """
     header = csv_lines((), [[column.name for column in columns]])
     response = _started(filename)
+    add_headers(request.app[SERVICES], request, response)
     response.headers.update(rate_headers(request))
     writer = _Writer(request, response)
     async with contextlib.aclosing(_in_order(steps)) as texts:

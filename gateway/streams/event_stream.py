@@ -13,7 +13,7 @@ from access.keys import Principal
 from gateway.graphql_request import GraphQLRequest
 from gateway.operations import Refused
 from gateway.protocol import streams_to
-from gateway.requests import ClientLeft, begin_stream, own_headers
+from gateway.requests import ClientLeft, add_headers, begin_stream
 from gateway.services import SERVICES
 from gateway.streams.cancel_scope import CancelScope
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
@@ -52,9 +52,9 @@ async def serve_events(
             hdrs.CONTENT_TYPE: f"{MEDIA_TYPE}; charset=utf-8",
             hdrs.CACHE_CONTROL: "no-cache, no-transform",
             "X-Accel-Buffering": "no",
-            **own_headers(),
         }
     )
+    add_headers(request.app[SERVICES], request, response)
     await _EventStream(request, response, principal, given, refused).serve()
     return response
 

@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, hdrs, web
 from access.keys import Principal
 from gateway.errors import RequestError, problem_of
 from gateway.protocol import streams_to
-from gateway.requests import ClientLeft, authenticate, begin_stream, own_headers, report
+from gateway.requests import ClientLeft, add_headers, authenticate, begin_stream, report
 from gateway.same_origin import check_origin
 from gateway.services import SERVICES
 from gateway.streams import messages
@@ -69,7 +69,7 @@ async def serve_socket(request: web.Request) -> web.StreamResponse:
     )
     if not response.can_prepare(request):
         raise RequestError("BAD_USER_INPUT", "this is no handshake of a WebSocket (RFC 6455, version 13)")
-    response.headers.update(own_headers())
+    add_headers(request.app[SERVICES], request, response)
     await _Socket(request, response).serve()
     return response
 

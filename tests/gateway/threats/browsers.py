@@ -103,6 +103,24 @@ BROWSERS: Final = Group(
             get("/graphql", _EVIL, "Access-Control-Request-Method: POST", key=None, method="OPTIONS"),
             Expected(405, "METHOD_NOT_ALLOWED", without=("Access-Control-Allow-Origin",)),
         ),
+        Held(
+            "A page of another site reads answers because a partner's page may (CORS).",
+            "`Origin: https://evil.example` with `BILLING_ALLOWED_ORIGINS` of a partner",
+            "no `Access-Control-Allow-Origin`, `Vary: Origin`; 405 for a preflight",
+            "tests/gateway/test_cross_origin.py::test_no_other_page_may_send_a_key_or_read_an_answer",
+        ),
+        Held(
+            "A partner's page uses the cookie of event streams or signs in to the console.",
+            "`/graphql/session`, `/console/sign-in`, `/metrics` and others with an allowed `Origin`",
+            "no `Access-Control-Allow-Origin`; never `Access-Control-Allow-Credentials`",
+            "tests/gateway/test_cross_origin.py::test_other_paths_are_not_shared",
+        ),
+        Held(
+            "A setting allows every origin, or another than was meant.",
+            "`BILLING_ALLOWED_ORIGINS` with `*`, `null`, a path, a user or a wildcard",
+            "the gateway does not start",
+            "tests/gateway/test_origins.py::test_a_malformed_origin_is_refused_at_the_start",
+        ),
         Probe(
             "path traversal",
             "An address of a script reads another file.",
