@@ -49,7 +49,7 @@ def _problem(error: BaseException | None) -> Problem:
 
 
 def _refused(services: Services, request: web.BaseRequest, problem: Problem, *, is_read: bool = True) -> web.Response:
-    """Of a request that could not be read, neither the method nor the path is known."""
+    """Answers with the problem. If the request could not be read, neither its method nor its path is known."""
     method, path = (request.method, request.path) if is_read else (_UNKNOWN, _UNKNOWN)
     response = error_response(request, problem)
     add_headers(services, request, response)

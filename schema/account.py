@@ -10,7 +10,7 @@ from db.attribution_rows import RequestDetailRow
 from db.limit_rows import SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
-from execution.attributes import ROWS, projection_of
+from execution.attributes import PROJECTION, ROWS, projection_of
 from execution.calls import PREFETCH, OfClass
 from ledger.ids import account_id_text
 from resolvers.context import QueryContext
@@ -53,7 +53,7 @@ from schema.usage_request import filter_of as usage_request_filter_of
 
 @strawberry.type(description="A customer's prepaid account.")
 class Account(Node):
-    @strawberry.field(description="`acct_7`.")  # type: ignore[misc]
+    @strawberry.field(description="`acct_7`.", metadata={PROJECTION: ("id",)})  # type: ignore[misc]
     def id(self: AccountRow) -> strawberry.ID:
         return strawberry.ID(account_id_text(self.id))
 
@@ -66,7 +66,7 @@ class Account(Node):
     @strawberry.field(
         description="The credit balance: money available for new launches and API calls. It can be negative, because"
         " usage that has happened is owed.",
-        metadata={PREFETCH: accounts.prefetch_balance},
+        metadata={PREFETCH: accounts.prefetch_balance, PROJECTION: ("id", "balance_nanos", "head_at")},
     )
     async def balance(
         self: AccountRow,
@@ -82,7 +82,8 @@ class Account(Node):
 
     @strawberry.field(
         description="Cursor of this answer in the account's ledger. Pass it as `after` to subscribe from here. It is"
-        " valid for an empty ledger too."
+        " valid for an empty ledger too.",
+        metadata={PROJECTION: ("id", "head_seq", "head_hash")},
     )
     def balance_cursor(self: AccountRow) -> str:
         return accounts.balance_cursor(self)

@@ -7,9 +7,13 @@ import strawberry
 from strawberry import Info
 
 from db.limit_rows import SpendLimitRow
+from db.rows import AccountRow
+from execution.attributes import ROWS, projection_of
 from resolvers.context import QueryContext, SubscriptionContext
-from resolvers.reads import balance_changes, spend_limit_events, spend_limits
+from resolvers.reads import accounts, balance_changes, spend_limit_events, spend_limits
+from resolvers.reads.balance_changes import BalanceEvent
 from resolvers.reads.spend_limit_events import SpendLimitEvent
+from schema.account import Account
 from schema.scalars import Nanos
 from schema.spend_limit import SpendLimit
 from schema.transaction import Transaction
@@ -28,6 +32,15 @@ class BalanceChange:
     )
     balance_nanos: Nanos = strawberry.field(name="balance", description="The credit balance after the row.")
     transaction: Transaction = strawberry.field(description="The row that changed the balance.")
+
+    @strawberry.field(
+        description="The account, with the balance and balanceCursor after the row; its other fields are current. A"
+        " client's cache that is keyed by `id` shows the new balance wherever it shows the account.",
+        graphql_type=Account,
+        metadata={ROWS: "Account"},
+    )
+    async def account(self: BalanceEvent, info: Info[QueryContext, None]) -> AccountRow:
+        return await accounts.account_after(info.context, self.transaction, projection_of(info).of_value)
 
 
 @strawberry.type(description="The balance fell below the threshold.")

@@ -8,14 +8,14 @@ from strawberry import Info
 from strawberry.types.lazy_type import LazyType
 
 from db.filters import ALL_TRANSACTIONS, TransactionFilter
-from db.rows import ChargeRow, TransactionRow
+from db.rows import AccountRow, ChargeRow, TransactionRow
 from db.transactions.totals import TransactionTotalsRow
 from execution.attributes import ANY, PROJECTION, WRITTEN, Projection
 from execution.calls import PREFETCH, OfClass
 from ledger.ids import transaction_id_text
 from resolvers.context import QueryContext
 from resolvers.pages import Page
-from resolvers.reads import charges, stripe_links, transactions
+from resolvers.reads import accounts, charges, stripe_links, transactions
 from resolvers.reads.texts import SEARCH_RULE
 from schema.attribution import OF_KEY, OF_PROJECT, UNKNOWN
 from schema.connection import Words, connection
@@ -29,6 +29,7 @@ CHARGE: Final = LazyType[str, str]("Charge", "schema.charge")
 
 Strawberry finds the type when it builds the schema, so the modules need not import each other.
 """
+ACCOUNT: Final = LazyType[str, str]("Account", "schema.account")
 
 
 @strawberry.type(description="A ledger row: one money movement. Rows never change.")
@@ -40,6 +41,15 @@ class Transaction(Node):
     )
     def id(self: TransactionRow) -> str:
         return transaction_id_text(self.account_id, self.seq)
+
+    @strawberry.field(
+        description="The account of the row, with its current balance: a client's cache that is keyed by `id` shows a"
+        " new balance wherever it shows the account.",
+        graphql_type=ACCOUNT,
+        metadata={PROJECTION: ("account_id",), PREFETCH: accounts.prefetch_known_account},
+    )
+    async def account(self: TransactionRow, info: Info[QueryContext, None]) -> AccountRow:
+        return await accounts.account_of_row(info.context, self)
 
     created_at: datetime = strawberry.field(
         description="When the row was recorded, by the server's clock. Rows are in order of time."

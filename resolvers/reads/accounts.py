@@ -6,7 +6,7 @@ from typing import Final
 
 from db import accounts
 from db.filters import AccountFilter
-from db.rows import AccountRow
+from db.rows import AccountRow, TransactionRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_account_id
 from resolvers.context import QueryContext
@@ -35,6 +35,33 @@ def prefetch_account(context: QueryContext, _above: None, id: str | None = None)
     number = context.account_in_scope(id)
     context.loaders.account.load(number)
     return number
+
+
+def prefetch_known_account(context: QueryContext, account_id: int) -> int:
+    """Prefetches the row of an account that is in scope."""
+    context.loaders.account.load(account_id)
+    return account_id
+
+
+async def account_of_row(context: QueryContext, row: TransactionRow) -> AccountRow:
+    account = await context.loaders.account.load(row.account_id)
+    assert account is not None, "a row has an account"
+    return account
+
+
+_KNOWN_AFTER: Final = frozenset({"id", "balance_nanos", "head_seq", "head_at", "head_hash"})
+
+
+async def account_after(context: QueryContext, row: TransactionRow, attributes: frozenset[str] | None) -> AccountRow:
+    """Returns the account with the balance and the position that it had after the row. Reads it only if more than
+    those attributes are needed; None stands for all.
+
+    It has no time of the head: later rows may precede the moment that a balance is asked for.
+    """
+    is_known = attributes is not None and attributes <= _KNOWN_AFTER
+    unread = AccountRow(row.account_id, None, "", "", "", row.created_at, 0, None, None, 0)
+    account = unread if is_known else await account_of_row(context, row)
+    return account._replace(balance_nanos=row.balance_after_nanos, head_seq=row.seq, head_at=None, head_hash=row.hash)
 
 
 def prefetch_balance(context: QueryContext, account_id: int, as_of: datetime | None = None) -> None:

@@ -117,9 +117,11 @@ async def transaction_totals(context: QueryContext, page: Page[TransactionRow]) 
     return await context.loaders.transaction_totals.load((page.account_id, page.row_filter))
 
 
-def prefetch_transaction(context: QueryContext, _key: None, id: str) -> None:  # noqa: A002  the argument's name
-    """Prefetches the row."""
-    context.loaders.transaction.load(_key_in_scope(context, id))
+def prefetch_transaction(context: QueryContext, _key: None, id: str) -> int:  # noqa: A002  the argument's name
+    """Prefetches the row. Returns the account's number, the key for the fields below."""
+    key = _key_in_scope(context, id)
+    context.loaders.transaction.load(key)
+    return key[0]
 
 
 def _key_in_scope(context: QueryContext, transaction_id: str) -> tuple[int, int]:

@@ -24,7 +24,9 @@ _ACCOUNT: Final = "id externalId name currency status createdAt balance balanceC
 _CHARGE: Final = "id state refType refId held refunded overage billed cycles openedAt closedAt net"
 _NODE: Final = "net refunded chargeRefType: refType chargeRefId: refId transactions(last: 2) { nodes { id } }"
 _LIMIT: Final = "amount limitProject: project spent reserved remaining resetsAt"
-_TRANSACTION: Final = f"{ROW} balanceBefore corrects {{ id }} charge {{ {_CHARGE} }} explanation stripeUrl"
+_TRANSACTION: Final = (
+    f"{ROW} balanceBefore corrects {{ id }} account {{ id balance }} charge {{ {_CHARGE} }} explanation stripeUrl"
+)
 _USAGE: Final = "day model category origin calls inputTokens outputTokens tokens cost"
 _REQUEST: Final = (
     "id at model category origin apiKeyId project endUser inputTokens cachedInputTokens outputTokens reasoningTokens"
