@@ -19,6 +19,8 @@ from gateway.pages import STATIC, add_page_routes
 from gateway.readiness import readyz
 from gateway.requests import edge
 from gateway.rest import add_rest_routes, openapi
+from gateway.schema_text import PATH as SCHEMA_PATH
+from gateway.schema_text import schema_text
 from gateway.services import SERVICES, Services
 from gateway.sign_in import PATH as SIGN_IN_PATH
 from gateway.sign_in import sign_in
@@ -139,6 +141,7 @@ def build_app(services: Services, answers: Answers = answers) -> web.Application
     app.router.add_route("GET", "/graphql", graphql)
     app.router.add_route("HEAD", "/graphql", graphql)
     app.router.add_route("POST", "/graphql", graphql)
+    app.router.add_get(SCHEMA_PATH, schema_text)
     app.router.add_post(SESSION_PATH, begin_session)
     app.router.add_delete(SESSION_PATH, end_session)
     app.router.add_get("/", root)

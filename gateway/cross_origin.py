@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from gateway.origins import Origin, parse_origin
 from gateway.vary import add_vary
 
-_PATHS: Final = frozenset({"/graphql", "/openapi.json"})
+_PATHS: Final = frozenset({"/graphql", "/graphql/schema.graphql", "/openapi.json"})
 _REST: Final = "/billing/"
 
 _EXPOSED: Final = ", ".join(

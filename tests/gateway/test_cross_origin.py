@@ -22,7 +22,10 @@ PARTNER: Final = "https://partner.example"
 ALLOWED: Final = f"{PARTNER}, http://localhost:3000"
 ASKED: Final = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
 ALLOW: Final = "Access-Control-Allow-Origin"
-SHARED: Final = ("/graphql", "/billing/transactions", "/billing/usage.csv", "/billing/export-links", "/openapi.json")
+SHARED: Final = (
+    *("/graphql", "/graphql/schema.graphql", "/billing/transactions", "/billing/usage.csv", "/billing/export-links"),
+    "/openapi.json",
+)
 OWN: Final = ("/healthz", "/metrics", "/console/", "/console/sign-in", "/graphql/session", "/webhooks/stripe", "/none")
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

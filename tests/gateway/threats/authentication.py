@@ -42,6 +42,13 @@ AUTHENTICATION: Final = Group(
             NO_KEY,
         ),
         Probe(
+            "SDL without a key",
+            "A client without a key reads the schema as text.",
+            "`GET /graphql/schema.graphql` without `Authorization`",
+            get("/graphql/schema.graphql", key=None),
+            NO_KEY,
+        ),
+        Probe(
             "parser without a key",
             "A client without a key reaches the JSON and GraphQL parsers.",
             "a body that is not JSON, without `Authorization`",
