@@ -125,7 +125,22 @@ def _transaction(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
     period = (None, None) if number & 2048 else (at, at + timedelta(days=1))
     corrects = seq - 1 if seq > 1 and number & 4096 else None
     money = number % 10**12 - 10**11, number % 10**11
-    return (account_id, seq, at, kind, *money, f"Row {seq}", source, *ref, "actor", corrects, *period, b"hash")
+    return (
+        account_id,
+        seq,
+        at,
+        kind,
+        *money,
+        f"Row {seq}",
+        source,
+        *ref,
+        "actor",
+        corrects,
+        *period,
+        b"hash",
+        f"key_{number % 3}" if number & 8192 else None,
+        None,
+    )
 
 
 def _charge(key: tuple[object, ...], chances: Chances) -> tuple[object, ...]:
