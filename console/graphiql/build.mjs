@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 import { build } from "esbuild";
-import { Kind, parse } from "graphql";
+import { parse } from "graphql";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const operations = resolve(here, "../../graphql/operations");
+const folders = ["operations", "examples"].map((name) => resolve(here, "../../graphql", name));
 const served = "/static/graphiql/";
 
 const [out] = process.argv.slice(2).map((folder) => resolve(folder));
@@ -44,27 +44,31 @@ async function textOf(path) {
   }
 }
 
-/** What must be given before the operation runs, for the user to fill in. */
-function requiredVariables(document) {
-  const required = document.definitions
-    .flatMap((definition) => definition.variableDefinitions ?? [])
-    .filter(({ type, defaultValue }) => type.kind === Kind.NON_NULL_TYPE && !defaultValue)
-    .map(({ variable }) => [variable.name.value, ""]);
-  return required.length ? JSON.stringify(Object.fromEntries(required), null, 2) : "";
+/** The account is filled in wherever an operation takes one: keys without an account of their own must name it. */
+function accountOf(document) {
+  const variables = document.definitions.flatMap((definition) => definition.variableDefinitions ?? []);
+  return variables.some(({ variable }) => variable.name.value === "account") ? { account: "<account>" } : {};
 }
 
-/** The operations, each with the comment above it and the variables in NAME.json beside NAME.graphql, if there. */
+/** An operation with the comment above it. NAME.json beside it says which keys may run it, and with which variables;
+ * those in angle brackets are filled in by the page (src/found.ts). */
+async function example(folder, file) {
+  const name = basename(file, ".graphql");
+  const query = await readFile(join(folder, file), "utf8");
+  const comment = /^(?:#.*\n)+/.exec(query)?.[0] ?? "";
+  const { scopes = null, variables = {} } = JSON.parse((await textOf(join(folder, `${name}.json`))) ?? "{}");
+  const about = comment.replace(/^# ?/gm, "").replaceAll("\n", " ").trim();
+  return { name, about, query, variables: { ...accountOf(parse(query)), ...variables }, scopes };
+}
+
 async function examples() {
-  const names = (await readdir(operations).catch(() => [])).filter((name) => name.endsWith(".graphql")).sort();
-  return Promise.all(
-    names.map(async (file) => {
-      const name = basename(file, ".graphql");
-      const query = await readFile(join(operations, file), "utf8");
-      const comment = /^(?:#.*\n)+/.exec(query)?.[0] ?? "";
-      const variables = (await textOf(join(operations, `${name}.json`))) ?? requiredVariables(parse(query));
-      return { name, about: comment.replace(/^# ?/gm, "").replaceAll("\n", " ").trim(), query, variables };
+  const found = await Promise.all(
+    folders.map(async (folder) => {
+      const files = (await readdir(folder)).filter((name) => name.endsWith(".graphql"));
+      return Promise.all(files.map((file) => example(folder, file)));
     }),
   );
+  return found.flat().sort((one, other) => (one.name < other.name ? -1 : 1));
 }
 
 /** Workers are classic scripts without imports, one file each: a module worker would need a request per chunk. */

@@ -240,7 +240,8 @@ async def test_subscription_is_followed_to_its_end(page: Page, requests: Request
 
 
 async def test_operations_of_the_repository_are_offered(page: Page, requests: Requests) -> None:
-    names = sorted(path.stem for path in (ROOT / "graphql" / "operations").glob("*.graphql"))
+    folders = [ROOT / "graphql" / folder for folder in ("operations", "examples")]
+    names = sorted(path.stem for folder in folders for path in folder.glob("*.graphql"))
     offered = page.get_by_label("Example queries").get_by_role("button")
     assert [text.split("\n")[0] for text in await offered.all_inner_texts()] == names
     await expect(offered.last).to_be_enabled()

@@ -1,4 +1,6 @@
 import { type GraphiQLPlugin, pick, useGraphiQL, useGraphiQLActions } from "@graphiql/react";
+import { useContext } from "react";
+import { FoundContext, filled, isFor } from "./found";
 
 function Icon() {
   return (
@@ -11,21 +13,23 @@ function Icon() {
 function Examples() {
   const { queryEditor, variableEditor } = useGraphiQL(pick("queryEditor", "variableEditor"));
   const { addTab } = useGraphiQLActions();
+  const found = useContext(FoundContext);
+  const offered = EXAMPLES.filter((example) => isFor(example, found) && filled(example, found) !== null);
 
   // In a tab of its own: what the user wrote stays.
   function open(example: Example) {
     if (queryEditor?.getValue().trim()) addTab();
     queryEditor?.setValue(example.query);
-    variableEditor?.setValue(example.variables);
+    variableEditor?.setValue(filled(example, found) ?? "");
     queryEditor?.focus();
   }
 
   return (
     <section aria-label="Example queries" className="examples">
       <div className="graphiql-doc-explorer-title">Examples</div>
-      {EXAMPLES.length === 0 && <p>There are no examples.</p>}
+      {offered.length === 0 && <p>There are no examples.</p>}
       <ul>
-        {EXAMPLES.map((example) => (
+        {offered.map((example) => (
           <li key={example.name}>
             <button type="button" disabled={!queryEditor} onClick={() => open(example)}>
               <strong>{example.name}</strong>

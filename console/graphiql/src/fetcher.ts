@@ -10,7 +10,7 @@ function failed(message: string): ExecutionResult {
   return { errors: [{ message }] } as unknown as ExecutionResult;
 }
 
-function request(key: string, accept: string, params: FetcherParams, signal?: AbortSignal): Promise<Response> {
+export function request(key: string, accept: string, params: FetcherParams, signal?: AbortSignal): Promise<Response> {
   return fetch(ENDPOINT, {
     method: "POST",
     headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json", Accept: accept },
@@ -61,6 +61,17 @@ export function fetcherFor(key: string | null, answered: (answer: Answer) => voi
       return await resultOf(await send("application/graphql-response+json, application/json", params));
     } catch (error) {
       return failed(`The gateway could not be reached: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+}
+
+/** Asks quietly: what fails has no data, and the page goes on without it. */
+export function askerFor(key: string): (query: string, variables?: Record<string, unknown>) => Promise<unknown> {
+  return async (query, variables = {}) => {
+    try {
+      return (await resultOf(await request(key, "application/json", { query, variables }))).data;
+    } catch {
+      return null;
     }
   };
 }

@@ -4,7 +4,9 @@ interface Example {
   name: string;
   about: string;
   query: string;
-  variables: string;
+  variables: Record<string, unknown>;
+  /** Of the keys that may run it; null for all. */
+  scopes: string[] | null;
 }
 
 declare const EXAMPLES: Example[];
