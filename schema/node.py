@@ -7,5 +7,5 @@ import strawberry
 class Node:
     id: strawberry.ID = strawberry.field(
         description="Id of the object, the same in the API, exports and support tickets: `acct_7`, `txn_7_1042`,"
-        " `chg_7_129`, `limit_7_2`."
+        " `chg_7_129`, `limit_7_2`, `auth_7_3`."
     )

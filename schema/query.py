@@ -6,14 +6,14 @@ import strawberry
 from strawberry import Info
 
 from access.keys import Principal
-from db.limit_rows import SpendLimitRow
+from db.limit_rows import AuthorizationRow, SpendLimitRow
 from db.rows import AccountRow, AuditEntryRow, ChargeRow, TransactionRow
 from db.stripe_events import StripeEventRow
 from execution.calls import PREFETCH
 from ledger.errors import NotFound
 from resolvers.context import QueryContext
 from resolvers.pages import Page
-from resolvers.reads import accounts, audit, charges, spend_limits, stripe_events, transactions
+from resolvers.reads import accounts, audit, authorizations, charges, spend_limits, stripe_events, transactions
 from resolvers.reads.texts import SEARCH_RULE
 from schema.account import Account, AccountConnection
 from schema.audit import AuditEntryConnection
@@ -115,9 +115,11 @@ class Query:
         info: Info[QueryContext, None],
         id: Annotated[  # noqa: A002
             strawberry.ID,
-            strawberry.argument(description="Id of the object: `acct_7`, `txn_7_1042`, `chg_7_129` or `limit_7_2`."),
+            strawberry.argument(
+                description="Id of the object: `acct_7`, `txn_7_1042`, `chg_7_129`, `limit_7_2` or `auth_7_3`."
+            ),
         ],
-    ) -> AccountRow | TransactionRow | ChargeRow | SpendLimitRow:
+    ) -> AccountRow | TransactionRow | ChargeRow | SpendLimitRow | AuthorizationRow:
         if id.startswith("acct_"):
             return await accounts.account(info.context, id)
         if id.startswith("txn_"):
@@ -126,4 +128,6 @@ class Query:
             return await charges.charge(info.context, id)
         if id.startswith("limit_"):
             return await spend_limits.spend_limit(info.context, id)
+        if id.startswith("auth_"):
+            return await authorizations.authorization(info.context, id)
         raise NotFound("there is no such object")

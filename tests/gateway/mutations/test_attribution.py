@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -109,6 +110,44 @@ async def test_authorization_of_another_account_is_not_found(office: Office) -> 
             "recordUsage", accountId=mine, authorizationId=authorization, requests=[request("a", cost="0.10")]
         )
         assert code == "NOT_FOUND"
+
+
+async def test_authorizations_are_listed_in_their_state(office: Office) -> None:
+    account = await office.account("10.00")
+    for amount, seconds in (("1.00", 60), ("2.00", 3_600), ("3.00", 3_600)):
+        await office.call("authorizeUsage", accountId=account, amount=amount, ttlSeconds=seconds, apiKeyId="key-1")
+    number = number_of(account)
+    await office.call("releaseAuthorization", authorizationId=f"auth_{number}_3")
+    office.now += timedelta(seconds=60)
+    listed = """
+        query ($id: ID!, $filter: AuthorizationFilter, $after: String) { account(id: $id) {
+            available authorizations(first: 2, after: $after, filter: $filter) {
+                nodes { id state } totalCount pageInfo { hasNextPage endCursor }
+            }
+        } }
+    """
+
+    async def found(**given: Any) -> Any:
+        return (await office.query(listed, id=account, **given))["account"]
+
+    page = await found()
+    assert page["available"] == "8.00"
+    assert [one["state"] for one in page["authorizations"]["nodes"]] == ["RELEASED", "OPEN"]
+    assert (page["authorizations"]["totalCount"], page["authorizations"]["pageInfo"]["hasNextPage"]) == ("3", True)
+    rest = await found(after=page["authorizations"]["pageInfo"]["endCursor"])
+    assert rest["authorizations"]["nodes"] == [{"id": f"auth_{number}_1", "state": "EXPIRED"}]
+    for state, places in {"OPEN": [2], "EXPIRED": [1], "RELEASED": [3], "CAPTURED": []}.items():
+        nodes = (await found(filter={"state": state, "apiKeyId": "key-1"}))["authorizations"]["nodes"]
+        assert [one["id"] for one in nodes] == [f"auth_{number}_{place}" for place in places]
+    node = "query ($id: ID!) { node(id: $id) { id ... on Authorization { state amount } } }"
+    assert (await office.query(node, id=f"auth_{number}_1"))["node"] == {
+        "id": f"auth_{number}_1",
+        "state": "EXPIRED",
+        "amount": "1.00",
+    }
+    other = await office.manager(await office.account())
+    answer = await office.send(node, other, {"id": f"auth_{number}_1"})
+    assert answer["errors"][0]["extensions"]["code"] == "NOT_FOUND"
 
 
 async def test_volume_keeps_its_attribution(office: Office) -> None:
