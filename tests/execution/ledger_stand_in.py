@@ -15,6 +15,7 @@ from sqlalchemy import Executable
 from access.keys import KeyScope, Principal
 from db.connections.snapshots import Rows, Snapshot
 from db.filters import Window
+from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.rows import (
     AccountRow,
@@ -44,10 +45,10 @@ from ledger.recharges import RechargeState
 from ledger.stripe.api import CheckoutSession
 from ledger.stripe.events import EventState
 from ledger.top_ups import TopUps
+from ledger.windows import SpendWindow, window_start
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
 from resolvers.mutations.context import MutationContext
-from resolvers.reads.balance_changes import LowBalanceEvent
 from schema.build import graphql_schema
 from tests.execution.chances import Answers, Chances, Later, fault_error, raise_fault, spoilt, turned
 from tests.execution.operations import Vocabulary
@@ -59,7 +60,7 @@ OWN: Final = 7
 
 _VOCABULARY: Final = Vocabulary(
     scalars={
-        "ID": ["acct_7"] * 6 + ["txn_7_3"] * 4 + ["chg_7_2"] * 3 + ["acct_8", "nothing"],
+        "ID": ["acct_7"] * 6 + ["txn_7_3"] * 4 + ["chg_7_2"] * 3 + ["limit_7_1"] * 2 + ["acct_8", "nothing"],
         "String": ["abc", "x", "gpu_1"],
         "Int": [1, 2, 3, 4] * 4 + [0],
         "Boolean": [True, False],
@@ -149,7 +150,8 @@ def _charge(key: tuple[object, ...], chances: Chances) -> tuple[object, ...]:
     kind, state = list(RefType)[number % 4].value, list(ChargeState)[number // 16 % 3].value
     figures = (number % 10**12, number % 10**11, number % 10**10, number % 10**9, number % 7)
     closed_at = None if number & 1024 else NOW
-    return (key[0], kind, f"ref {number % 5}", state, *figures, number % 40, number % 30 + 1, 40, NOW, closed_at)
+    times = (number % 40, number % 30 + 1, 40, NOW, closed_at)
+    return (key[0], kind, f"ref {number % 5}", state, *figures, *times, "key 1", None)
 
 
 def _hold(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
@@ -206,6 +208,25 @@ def _recharge(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
     return (key[0], state, *money, bits % 3, at, *failure, bits % 10**10, bool(bits & 4096))
 
 
+def _spend_limit(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
+    bits = chances.number("limit", key)
+    scope = ("key 1" if bits & 16 else "", "project 1" if bits & 32 else "")
+    levels = ("", "80", "50,80,100")[bits % 3]
+    deleted_at = NOW if bits & 64 else None
+    window = list(SpendWindow)[bits // 128 % 4]
+    start = window_start(window, NOW - timedelta(days=bits // 512 % 2 * 40))
+    money = (bits % 10**11, start, bits % 101)
+    return (*key, *scope, window.value, bits % 10**10 + 1, levels, NOW, NOW, deleted_at, *money)
+
+
+def _authorization(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
+    bits = chances.number("authorization", key)
+    state = ("open", "captured", "released")[bits % 3]
+    money = (bits % 10**10 + 1, bits % 10**9)
+    times = (NOW, NOW + timedelta(seconds=bits // 16 % 2 * 60), None if state == "open" else NOW)
+    return (*key, state, *money, *times, "key 1" if bits & 64 else "", "", None if bits & 32 else "ref")
+
+
 def _transaction_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
     number = chances.number("totals", key)
     return (key[0], number % 9, number % 10**10, -(number % 10**9))
@@ -229,6 +250,8 @@ _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     TransactionTotalsRow: _transaction_totals,
     UsageFigures: _usage_totals,
     RechargeViewRow: _recharge,
+    SpendLimitRow: _spend_limit,
+    AuthorizationRow: _authorization,
 }
 
 
@@ -338,6 +361,16 @@ def _recharge_or_none(chances: Chances, key: tuple[int, object]) -> Any:
     return None if chances.number("no recharge", key) % 4 == 0 else row_of(chances, RechargeViewRow, key)
 
 
+def _limits(chances: Chances, account_id: int) -> list[Any]:
+    count = chances.number("limits", account_id) % 4
+    return [row_of(chances, SpendLimitRow, (account_id, number)) for number in range(1, count + 1)]
+
+
+def _reserved(chances: Chances, key: tuple[int, datetime]) -> list[ReservedRow]:
+    number = chances.number("reserved", key)
+    return [ReservedRow("", "", number % 10**9), ReservedRow("key 1", "", number % 10**8)][: number % 3]
+
+
 class _TopUps:
     async def start(self, _new: object) -> CheckoutSession:
         return CheckoutSession("cs_1", "https://checkout.example/cs_1", NOW)
@@ -367,6 +400,9 @@ class _Loaders:
         self.settled_hold = answers("settled", lambda key: _hold_or_none(chances, key))
         self.auto_recharge = answers("recharge", lambda key: _recharge_or_none(chances, key))
         self.saved_card = answers("card", lambda key: chances.number("card", key) % 3 > 0)
+        self.spend_limits = answers("limits", lambda account_id: _limits(chances, account_id))
+        self.spend_limit = answers("limit", lambda key: row_of(chances, SpendLimitRow, key))
+        self.reserved = answers("reserved", lambda key: _reserved(chances, key))
         self.key_page = answers("key page", lambda key: _listed(chances, ApiKeyRow, (key[0], (None, key[1]))))
         self.key_count = answers("keys", lambda key: chances.number("keys", key) % 10)
 
@@ -394,16 +430,33 @@ class CallResult(NamedTuple):
     secret: str | None
     replaced: Any
     event: Any
+    limit: Any
+    authorization: Any
+    available_nanos: int
+    exceeded: tuple[Any, ...]
     account_id: int = OWN
     top_up: TopUpRow = TopUpRow(OWN, "key", "cs_1", "https://checkout.example/cs_1", 5, NOW, None, NOW)
 
 
+class _AnyEvent(NamedTuple):
+    cursor: str
+    balance_nanos: int
+    threshold_nanos: int
+    transaction: Any
+    percent: int
+    amount_nanos: int
+    spent_nanos: int
+    limit_number: int
+    account_id: int = OWN
+
+
 def _event(context: StandIn) -> object:
-    """Of either subscription; its row may be one that is spoilt."""
+    """Of any subscription; its row may be one that is spoilt."""
     chances = context._chances
     number = chances.number("event")
     row = row_of(chances, TransactionRow, (OWN, number % 9 + 1))
-    event = LowBalanceEvent("cursor", number % 10**12, number % 10**10, None if number & 2**50 else row)
+    figures = (number % 101, number % 10**11, number % 10**9, number % 3 + 1)
+    event = _AnyEvent("cursor", number % 10**12, number % 10**10, None if number & 2**50 else row, *figures)
     fault = chances.fault("event")
     return event if fault is None else spoilt(fault)
 
@@ -441,8 +494,11 @@ class StandIn(MutationContext):
         keys = [row_of(self._chances, ApiKeyRow, (OWN, seq)) for seq in (1, 2)]
         secret = "eco_secret" if flags[2] else None
         event = row_of(self._chances, StripeEventRow, 3)
+        limits = [row_of(self._chances, SpendLimitRow, (OWN, seq)) for seq in range(1, number % 3 + 2)]
+        authorization = row_of(self._chances, AuthorizationRow, (OWN, 1))
         return CallResult(
-            tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1], event
+            *(tuple(rows), number % 10**12, flags[0], flags[1], number % 1_000, keys[0], secret, keys[1], event),
+            *(limits[0], authorization, number % 10**11, tuple(limits[1:])),
         )
 
     async def post(self, _order: Posting) -> Any:
