@@ -3,6 +3,7 @@ import { type ExecutionResult, getOperationAST } from "graphql";
 import { subscribe } from "./events";
 
 const ENDPOINT = "/graphql";
+const JSON_TYPES = "application/graphql-response+json, application/json";
 
 export type Answer = { accepted: true } | { accepted: false; message: string };
 
@@ -10,7 +11,7 @@ function failed(message: string): ExecutionResult {
   return { errors: [{ message }] } as unknown as ExecutionResult;
 }
 
-export function request(key: string, accept: string, params: FetcherParams, signal?: AbortSignal): Promise<Response> {
+function request(key: string, accept: string, params: FetcherParams, signal?: AbortSignal): Promise<Response> {
   return fetch(ENDPOINT, {
     method: "POST",
     headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json", Accept: accept },
@@ -58,7 +59,7 @@ export function fetcherFor(key: string | null, answered: (answer: Answer) => voi
       if (isSubscription(params, opts)) {
         return subscribe((signal) => send("text/event-stream", params, signal), resultOf);
       }
-      return await resultOf(await send("application/graphql-response+json, application/json", params));
+      return await resultOf(await send(JSON_TYPES, params));
     } catch (error) {
       return failed(`The gateway could not be reached: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -69,7 +70,7 @@ export function fetcherFor(key: string | null, answered: (answer: Answer) => voi
 export function askerFor(key: string): (query: string, variables?: Record<string, unknown>) => Promise<unknown> {
   return async (query, variables = {}) => {
     try {
-      return (await resultOf(await request(key, "application/json", { query, variables }))).data;
+      return (await resultOf(await request(key, JSON_TYPES, { query, variables }))).data;
     } catch {
       return null;
     }
