@@ -8,7 +8,7 @@ from xdist.scheduler import LoadFileScheduling
 
 BROWSERS: Final = (
     *("tests/console/", "tests/gateway/streams/clients/", "tests/gateway/test_graphiql_browser.py"),
-    "tests/gateway/test_graphiql_examples.py",
+    *("tests/gateway/test_graphiql_examples.py", "tests/gateway/test_client_programs.py"),
     *(
         "tests/gateway/test_apollo_client.py",
         "tests/gateway/test_cross_origin.py",
