@@ -55,7 +55,8 @@ def _batches(moments: Iterator[Moment]) -> Iterator[list[Moment]]:
 async def _post(database: Database, account_id: int, moments: Sequence[Moment]) -> None:
     told = [cast("Posted", moment.told) for moment in moments]
     postings = [Posting(account_id, one.writer, (one.command,), OPERATION) for one in told]
-    clock = iter([moment.at for moment in moments]).__next__
+    # It is first asked when the batch is opened, and then for each posting.
+    clock = iter([moments[0].at, *(moment.at for moment in moments)]).__next__
     async with database.write() as connection:
         await post(connection, postings, clock)
 
