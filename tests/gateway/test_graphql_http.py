@@ -100,6 +100,7 @@ _PINNED = {
     "ConsolePage": 2,
     "MonthCards": 2,
     "MoreTransactions": 2,
+    "SpendLimits": 2,
     "TransactionDetail": 3,
     "TransactionExplained": 4,
     "TransactionTotals": 2,

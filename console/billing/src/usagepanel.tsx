@@ -26,6 +26,7 @@ import { Field } from "./parts/field";
 import { LeftOut } from "./parts/leftout";
 import { Money } from "./parts/money";
 import { currency } from "./account";
+import { Limits } from "./limits";
 import { address, go } from "./navigation";
 import { dayAfter, daysBetween } from "./times";
 import { deducted, loadDeducted, loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
@@ -237,6 +238,7 @@ export function UsagePanel() {
         <Exporter address={() => usageExport(address.peek().usage)} />
         <LeftOut />
       </div>
+      <Limits />
       <Content view={view} />
     </>
   );

@@ -1,0 +1,109 @@
+import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { SpendLimits, type SpendLimitsQuery, type SpendWindow } from "../generated/SpendLimits";
+import { account } from "./account";
+import { ask } from "./gateway";
+import { approximate, isNegative } from "./money";
+import { Money } from "./parts/money";
+import { utcText } from "./times";
+
+type Limit = NonNullable<SpendLimitsQuery["account"]>["spendLimits"][number];
+
+const WINDOWS: Record<SpendWindow, string> = {
+  DAY: "This UTC day",
+  WEEK: "This UTC week",
+  MONTH: "This UTC month",
+  TOTAL: "In all",
+};
+
+const limits = signal<{ readonly account: string; readonly all: readonly Limit[] } | null>(null);
+
+async function load(id: string): Promise<void> {
+  try {
+    const found = (await ask(SpendLimits, { account: id })).account;
+    if (found) limits.value = { account: found.id, all: found.spendLimits };
+  } catch {
+    // The usage is there; its limits are asked for again with the next change of the balance.
+  }
+}
+
+/** Whose spending counts. */
+function scopeOf({ apiKeyId, project }: Limit): string {
+  const parts = [apiKeyId && `key ${apiKeyId}`, project && `project ${project}`].filter(Boolean);
+  return parts.length > 0 ? parts.join(", ") : "the whole account";
+}
+
+/** Of the limit's amount, as far as the bar reaches. */
+function percentOf(part: string, { amount }: Limit, room = 100): number {
+  return Math.min(Math.max((approximate(part) / approximate(amount)) * 100, 0), room);
+}
+
+function isSpent({ remaining }: Limit): boolean {
+  return isNegative(remaining) || remaining === "0.00";
+}
+
+function Bar({ limit, name }: { readonly limit: Limit; readonly name: string }) {
+  const spent = percentOf(limit.spent, limit);
+  const reserved = percentOf(limit.reserved, limit, 100 - spent);
+  return (
+    <div
+      class={isSpent(limit) ? "meter over" : "meter"}
+      role="meter"
+      aria-label={name}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.round(spent + reserved)}
+    >
+      <span style={{ width: `${spent}%` }} />
+      <span class="reserved" style={{ width: `${reserved}%` }} />
+    </div>
+  );
+}
+
+function One({ limit }: { readonly limit: Limit }) {
+  const name = `${WINDOWS[limit.window]}, ${scopeOf(limit)}`;
+  return (
+    <li>
+      <p class="name">{name}</p>
+      <Bar limit={limit} name={name} />
+      <p class="muted">
+        <Money amount={limit.spent} /> of <Money amount={limit.amount} /> spent
+        {limit.reserved !== "0.00" && (
+          <>
+            , <Money amount={limit.reserved} /> reserved
+          </>
+        )}
+        {isSpent(limit) ? (
+          <strong class="error">: nothing more passes</strong>
+        ) : (
+          <>
+            , <Money amount={limit.remaining} /> left
+          </>
+        )}
+        {limit.resetsAt && `. Starts anew on ${utcText(limit.resetsAt)} UTC.`}
+      </p>
+    </li>
+  );
+}
+
+/** The account's spend limits, each with a bar of what is spent and reserved. Nothing where there are none. */
+export function Limits() {
+  const { value: shown } = account;
+  const id = shown?.id;
+  // What the balance has come to may have been spent under a limit.
+  useEffect(() => {
+    if (id) void load(id);
+  }, [id, shown?.thisMonth]);
+  const { value: found } = limits;
+  if (!found || found.account !== id || found.all.length === 0) return null;
+  return (
+    <section class="limits" aria-labelledby="limits">
+      <h2 id="limits">Spend limits</h2>
+      <ul>
+        {found.all.map((limit) => (
+          <One key={limit.id} limit={limit} />
+        ))}
+      </ul>
+    </section>
+  );
+}
