@@ -20,7 +20,6 @@ from db.database import Database
 from db.rows import TransactionRow
 from ledger.commands import (
     Command,
-    EndCharge,
     Entry,
     ExpireHold,
     OpenHold,
@@ -85,10 +84,10 @@ class ModelAccount:
                     raise InsufficientBalance
                 self.held[command.ref], self.state[command.ref] = command.amount_nanos, "open"
                 return [self.write(-command.amount_nanos)], False
-            case EndCharge():
-                return [], False
-            case _:
+            case RenewHold() | SettleHold() | ExpireHold():
                 return self._end(command)
+            case _:
+                return [], False
 
     def _end(self, command: RenewHold | SettleHold | ExpireHold) -> tuple[list[tuple[int, int]], bool]:
         state = self.state.get(command.ref)
