@@ -114,6 +114,16 @@ async def test_a_recorded_request_is_read_at_once(office: Office) -> None:
     assert found["transaction"]["id"] == payload["transactions"][0]["id"]
 
 
+@pytest.mark.parametrize(("days", "kept"), [(0, []), (1, ["new"]), (3650, ["new", "old"])])
+async def test_only_recent_requests_are_kept_in_full(database_url: str, days: int, kept: list[str]) -> None:
+    async with opened(database_url, request_detail_days=days) as office:
+        account = await office.account("1.00")
+        old = (START - timedelta(days=2)).isoformat()
+        await office.call("recordUsage", accountId=account, requests=[request("new"), request("old", at=old)])
+        found = (await office.query(LIST, id=account))["account"]["usageRequests"]
+        assert [one["node"]["id"] for one in found["edges"]] == kept
+
+
 async def test_requests_are_listed_newest_first(office: Office) -> None:
     account = await office.account("1.00")
     await _filled(office.services.database, account)
