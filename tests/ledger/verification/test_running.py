@@ -39,7 +39,7 @@ def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "CATCH_UP_ROWS", 20)
     monkeypatch.setattr(charges, "CHARGES_AT_ONCE", 3)
     for name in ("DAYS_AT_ONCE", "HOURS_AT_ONCE", "DETAILS_AT_ONCE"):
-        monkeypatch.setattr(prices, name, 7)
+        monkeypatch.setattr(prices, name, 50)
 
 
 @pytest.fixture
