@@ -19,13 +19,16 @@ from hypothesis import strategies as st
 from db.database import Database
 from db.rows import TransactionRow
 from ledger.commands import (
+    AuthorizeUsage,
     Command,
+    EndCharge,
     Entry,
     ExpireHold,
     OpenHold,
     Outcome,
     Posting,
     Ref,
+    ReleaseAuthorization,
     RenewHold,
     SettleHold,
 )
@@ -84,10 +87,12 @@ class ModelAccount:
                     raise InsufficientBalance
                 self.held[command.ref], self.state[command.ref] = command.amount_nanos, "open"
                 return [self.write(-command.amount_nanos)], False
-            case RenewHold() | SettleHold() | ExpireHold():
-                return self._end(command)
-            case _:
+            case EndCharge():
                 return [], False
+            case AuthorizeUsage() | ReleaseAuthorization():
+                raise NotImplementedError("no story reserves")
+            case _:
+                return self._end(command)
 
     def _end(self, command: RenewHold | SettleHold | ExpireHold) -> tuple[list[tuple[int, int]], bool]:
         state = self.state.get(command.ref)
