@@ -96,6 +96,25 @@ class AuthorizationFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class TotalsFilter:
+    """A list of groups of usage or cost by hour. In lists, an empty text means that no API key or project was named."""
+
+    group_by: tuple[str, ...] | None = None
+    time_zone: str | None = None
+    """None for UTC."""
+    day_gte: date | None = None
+    day_lt: date | None = None
+    models: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    origins: tuple[str, ...] | None = None
+    kinds: tuple[str, ...] | None = None
+    ref_type: str | None = None
+    ref_id: str | None = None
+    api_keys: tuple[str, ...] | None = None
+    projects: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountFilter:
     search: str | None = None
 

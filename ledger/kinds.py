@@ -119,3 +119,14 @@ HOLDABLE: Final = frozenset({RefType.GPU_INSTANCE, RefType.INFERENCE_INSTANCE})
 
 RESOURCES: Final = HOLDABLE | {RefType.VOLUME, RefType.SHARED_FILESYSTEM}
 """Resources that have a charge: one record for all rows of the resource."""
+
+
+class CostKind(StrEnum):
+    """Causes of cost: ref types of rows, and other for all other rows."""
+
+    GPU_INSTANCE = "gpu_instance"
+    INFERENCE_INSTANCE = "inference_instance"
+    VOLUME = "volume"
+    SHARED_FILESYSTEM = "shared_filesystem"
+    API_USAGE = "api_usage"
+    OTHER = "other"

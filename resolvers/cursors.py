@@ -1,7 +1,8 @@
 """Cursors: one opaque format for paging, subscriptions, event ids and exports.
 
 A cursor is base64url of: version and list (1 byte each), account (8), digest of the filter (8), position, CRC-32 (4).
-The position is 8 bytes for a number, such as the `seq` of a charge's first row, text for a usage day, or the time (8)
+The position is 8 bytes for a number, such as the `seq` of a charge's first row, text for a usage day or a group of
+hours, or the time (8)
 and the digest (16) of a request. The position of a ledger row is its `seq` (8) and the first bytes of its hash (6),
 with version 2: if the ledger was restored to another state, the row's hash differs. Ledger cursors of version 1 have no
 hash and are still accepted. With version 3 the limit (8) and percentage (1) of a spend limit event follow: further
@@ -30,10 +31,12 @@ from db.filters import (
     AuthorizationFilter,
     ChargeFilter,
     StripeEventFilter,
+    TotalsFilter,
     TransactionFilter,
     UsageFilter,
     UsageRequestFilter,
 )
+from db.hour_totals import MAX_COST_NANOS, GroupPosition
 from db.position import Position
 from ledger.errors import BadCursor
 
@@ -54,10 +57,11 @@ _REQUEST_CRC: Final = struct.Struct(">q16sI")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-MAX_LENGTH: Final = 1_400
-"""The cursor of a usage day contains its model's name of at most 200 characters."""
+MAX_LENGTH: Final = 2_600
+"""The cursor of a group contains at most the names of a model (200 characters), an API key and a project (128 each)."""
 
 NO_FILTER: Final = bytes(8)
+_MAX_BUCKET: Final = 2**31
 
 UsagePosition = tuple[date, str, str, str]
 RequestPosition = tuple[datetime, bytes]
@@ -76,6 +80,8 @@ class CursorKind(IntEnum):
     CHARGES = 5
     KEYS = 6
     STRIPE_EVENTS = 7
+    USAGE_GROUPS = 8
+    COST_GROUPS = 9
     USAGE_REQUESTS = 11
     AUTHORIZATIONS = 12
 
@@ -106,6 +112,7 @@ ListFilter = (
     | AuthorizationFilter
     | ChargeFilter
     | StripeEventFilter
+    | TotalsFilter
 )
 
 
@@ -153,12 +160,20 @@ class CursorWriter:
         return [head + text[start : start + _NUMBERED_TEXT] for start in range(0, len(text), _NUMBERED_TEXT)]
 
     def of_usages(self, positions: Iterable[UsagePosition]) -> list[str]:
+        return self._of_texts(
+            f"{format_day(day)}\x00{model}\x00{category}\x00{origin}" for day, model, category, origin in positions
+        )
+
+    def of_groups(self, positions: Iterable[GroupPosition]) -> list[str]:
+        return self._of_texts(
+            "\x00".join(("" if bucket is None else str(bucket), str(cost_nanos), *keys))
+            for bucket, cost_nanos, keys in positions
+        )
+
+    def _of_texts(self, positions: Iterable[str]) -> list[str]:
         """Encodes each cursor by itself, because their lengths differ, and makes all of them safe for URLs at once."""
         head, crc, packed = self._head_text, self._head_crc, _CRC.pack
-        texts = [
-            f"{format_day(day)}\x00{model}\x00{category}\x00{origin}".encode()
-            for day, model, category, origin in positions
-        ]
+        texts = [position.encode() for position in positions]
         coded = [binascii.b2a_base64(text + packed(zlib.crc32(text, crc))) for text in texts]
         return [head + text for text in _url_safe(b"".join(coded)).splitlines()]
 
@@ -308,3 +323,17 @@ def request_position(cursor: Cursor, argument: str) -> RequestPosition:
     if not MINYEAR < at.year < MAXYEAR:
         raise bad
     return at, digest
+
+
+def group_position(cursor: Cursor, argument: str, keys: int) -> GroupPosition:
+    """Decodes the position of a group with this number of keys."""
+    try:
+        bucket, cost, *found = cursor.position.decode().split("\x00")
+        position = GroupPosition(int(bucket) if bucket else None, int(cost), tuple(found))
+    except ValueError as error:
+        msg = f"{argument} is not a cursor of this API"
+        raise BadCursor(msg) from error
+    if len(found) != keys or abs(position.cost_nanos) >= MAX_COST_NANOS or abs(position.bucket or 0) >= _MAX_BUCKET:
+        msg = f"{argument} is not a cursor of this API"
+        raise BadCursor(msg)
+    return position

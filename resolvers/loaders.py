@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +16,7 @@ from db import (
     accounts,
     authorizations,
     charges,
+    hour_totals,
     keys,
     recharges,
     request_details,
@@ -29,6 +30,7 @@ from db.attribution_rows import RequestDetailRow, UsagePriceRow
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
 from db.filters import AuthorizationFilter, ChargeFilter, TransactionFilter, UsageFilter, UsageRequestFilter, Window
+from db.hour_totals import Grouping, GroupPage, GroupsFound, HourFilter, Measure
 from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.resources import Resource
@@ -323,6 +325,19 @@ class Loaders:
     @_cached
     def usage_complete_until(self) -> GroupedLoader[None, datetime | None]:
         return GroupedLoader(self._snapshot, usage_marks.complete_until)
+
+    @_cached
+    def hour_groups(self) -> GroupedLoader[GroupPage, GroupsFound]:
+        return GroupedLoader(self._snapshot, hour_totals.group_pages)
+
+    @_cached
+    def undivided_days(self) -> GroupedLoader[tuple[HourFilter, Grouping], list[date]]:
+        return GroupedLoader(self._snapshot, hour_totals.undivided_days)
+
+    @_cached
+    def hour_range(self) -> GroupedLoader[Measure, tuple[int, int] | None]:
+        """The first hour of an account's usage or cost, and the hour after its last."""
+        return GroupedLoader(self._snapshot, hour_totals.hour_ranges)
 
     @_cached
     def charge(self) -> Loader[Resource, ChargeRow | None]:

@@ -20,6 +20,7 @@ from resolvers.reads import (
     api_keys,
     authorizations,
     charges,
+    hour_totals,
     months,
     recharges,
     spend_limits,
@@ -28,6 +29,8 @@ from resolvers.reads import (
     usage_marks,
     usage_requests,
 )
+from resolvers.reads.hour_totals import CostGroupRow, TotalsPage, UsageGroupRow
+from resolvers.time_zones import DEFAULT_ZONE
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
 from schema.authorization import AuthorizationConnection, AuthorizationFilterArgument
@@ -37,18 +40,29 @@ from schema.charge import ChargeConnection, prefetch_charges
 from schema.charge import FilterArgument as ChargeFilterArgument
 from schema.charge import filter_of as charge_filter_of
 from schema.connection import Words, connection
+from schema.cost_group import CostGroupConnection, prefetch_cost_totals
+from schema.cost_group import FilterArgument as CostFilterArgument
+from schema.cost_group import GroupByArgument as CostGroupByArgument
+from schema.cost_group import filter_of as cost_totals_filter_of
 from schema.kinds import AccountStatus
 from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.projection import page_projection
 from schema.scalars import Month, Nanos
 from schema.spend_limit import SpendLimit
+from schema.totals import After as AfterGroup
+from schema.totals import First as FirstGroups
+from schema.totals import TimeZone
 from schema.transaction import FilterArgument as TransactionFilterArgument
 from schema.transaction import TransactionConnection, prefetch_transactions
 from schema.transaction import filter_of as transaction_filter_of
 from schema.usage import FilterArgument as UsageFilterArgument
 from schema.usage import UsageDayConnection, prefetch_usage
 from schema.usage import filter_of as usage_filter_of
+from schema.usage_group import FilterArgument as UsageTotalsFilterArgument
+from schema.usage_group import GroupByArgument as UsageGroupByArgument
+from schema.usage_group import UsageGroupConnection, prefetch_usage_totals
+from schema.usage_group import filter_of as usage_totals_filter_of
 from schema.usage_request import FilterArgument as UsageRequestFilterArgument
 from schema.usage_request import UsageRequest, UsageRequestConnection, prefetch_usage_requests
 from schema.usage_request import filter_of as usage_request_filter_of
@@ -252,6 +266,42 @@ class Account(Node):
     ) -> Page[RequestDetailRow]:
         row_filter = usage_request_filter_of(filter)
         return await usage_requests.usage_request_page(info.context, self.id, row_filter, first=first, after=after)
+
+    @strawberry.field(
+        description="Usage added up by time, model, category, origin, API key and project.",
+        graphql_type=UsageGroupConnection,
+        metadata={PREFETCH: prefetch_usage_totals},
+    )
+    async def usage_totals(
+        self: AccountRow,
+        info: Info[QueryContext, None],
+        group_by: UsageGroupByArgument = None,
+        filter: UsageTotalsFilterArgument = None,  # noqa: A002
+        time_zone: TimeZone = DEFAULT_ZONE,
+        first: FirstGroups = None,
+        after: AfterGroup = None,
+    ) -> TotalsPage[UsageGroupRow]:
+        totals_filter = usage_totals_filter_of(group_by, filter, time_zone)
+        return await hour_totals.USAGE_LIST.page(info.context, self.id, totals_filter, first, after)
+
+    @strawberry.field(
+        description="Cost added up by time, cause, resource, API key and project: money that left the balance for usage"
+        " and storage, less what was returned of holds. The sums are those of the ledger's rows, by the time at which"
+        " they were recorded.",
+        graphql_type=CostGroupConnection,
+        metadata={PREFETCH: prefetch_cost_totals},
+    )
+    async def cost_totals(
+        self: AccountRow,
+        info: Info[QueryContext, None],
+        group_by: CostGroupByArgument = None,
+        filter: CostFilterArgument = None,  # noqa: A002
+        time_zone: TimeZone = DEFAULT_ZONE,
+        first: FirstGroups = None,
+        after: AfterGroup = None,
+    ) -> TotalsPage[CostGroupRow]:
+        totals_filter = cost_totals_filter_of(group_by, filter, time_zone)
+        return await hour_totals.COST_LIST.page(info.context, self.id, totals_filter, first, after)
 
     @strawberry.field(
         description="The account's READ and MANAGE keys, newest first, including revoked and expired keys. Only for"

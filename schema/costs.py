@@ -42,6 +42,10 @@ def _is_filtered(arguments: Arguments) -> bool:
     return bool(arguments.get("filter"))
 
 
+def _always(_arguments: Arguments) -> bool:
+    return True
+
+
 def _page(points: float = 12.0, is_scan: Callable[[Arguments], bool] | None = None) -> Weight:
     return Weight(points, length=_page_length, is_scan=is_scan)
 
@@ -73,6 +77,8 @@ WEIGHTS: Final = Weights(
         "Account.usageRequests": _page(is_scan=_is_filtered),
         "Account.usageCompleteUntil": Weight(3.0),
         "Account.charges": _page(is_scan=_is_filtered),
+        "Account.usageTotals": Weight(100.0, length=_page_length, is_scan=_always, scanned=0.04),
+        "Account.costTotals": Weight(100.0, length=_page_length, is_scan=_always, scanned=0.04),
         "Account.apiKeys": _page(),
         "Account.available": Weight(5.0),
         "Account.authorizations": _page(is_scan=_is_filtered),
@@ -90,6 +96,10 @@ WEIGHTS: Final = Weights(
         "UsageDayEdge.cursor": Weight(0.2),
         "UsageRequestEdge.cursor": Weight(0.2),
         "ChargeEdge.cursor": Weight(0.2),
+        "UsageGroupEdge.cursor": Weight(0.2),
+        "CostGroupEdge.cursor": Weight(0.2),
+        "UsageGroupConnection.undividedDays": Weight(50.0),
+        "CostGroupConnection.usageDifference": Weight(100.0, scanned=0.04),
         "TransactionConnection.totalCount": Weight(10.0, scanned=0.02),
         "TransactionConnection.totals": Weight(50.0, scanned=0.04),
         "UsageDayConnection.totalCount": Weight(10.0, scanned=0.02),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 import strawberry
 
@@ -11,6 +12,7 @@ from access.keys import ServiceOperation as ServiceOperation
 from ledger.authorizations import AuthorizationState as AuthorizationState
 from ledger.kinds import AccountStatus as AccountStatus
 from ledger.kinds import ChargeState as ChargeState
+from ledger.kinds import CostKind as CostKind
 from ledger.kinds import RefType as RefType
 from ledger.kinds import TransactionSource as TransactionSource
 from ledger.kinds import TransactionType as TransactionType
@@ -22,6 +24,8 @@ from ledger.stripe.events import EventState as EventState
 from ledger.top_ups import SessionState as SessionState
 from ledger.usage_prices import PriceSource as PriceSource
 from ledger.windows import SpendWindow as SpendWindow
+from resolvers.reads.totals_filters import CostDimension as CostDimension
+from resolvers.reads.totals_filters import UsageDimension as UsageDimension
 
 
 def _described(enumeration: type[Enum], description: str, name: str | None = None, **values: str) -> None:
@@ -205,4 +209,43 @@ _described(
     WEEK="A week, from Monday on.",
     MONTH="A calendar month.",
     TOTAL="All time. The limit never resets.",
+)
+
+_TIMES: Final = {
+    "HOUR": "By hour. An hour is the same in all supported time zones.",
+    "DAY": "By day of the time zone.",
+    "WEEK": "By week of the time zone, from Monday.",
+    "MONTH": "By month of the time zone.",
+}
+
+_described(
+    UsageDimension,
+    "A property by which usage is grouped.",
+    **_TIMES,
+    MODEL="By model.",
+    CATEGORY="By kind of model.",
+    ORIGIN="By provider of the model.",
+    API_KEY="By the customer's API key that made the calls.",
+    PROJECT="By project.",
+)
+
+_described(
+    CostDimension,
+    "A property by which cost is grouped.",
+    **_TIMES,
+    KIND="By cause of the cost.",
+    RESOURCE="By instance, volume or shared filesystem. API usage is one resource without an id.",
+    API_KEY="By the customer's API key.",
+    PROJECT="By project.",
+)
+
+_described(
+    CostKind,
+    "Cause of a cost.",
+    GPU_INSTANCE="GPU instances.",
+    INFERENCE_INSTANCE="Inference instances.",
+    VOLUME="Cloud drives.",
+    SHARED_FILESYSTEM="Shared filesystems.",
+    API_USAGE="API calls.",
+    OTHER="Rows that name none of these causes.",
 )

@@ -75,7 +75,7 @@ UsageDayConnection = connection(
 )
 
 
-@strawberry.input(description="A range of UTC days.")
+@strawberry.input(description="A range of days: of UTC, or of the field's `timeZone` if there is one.")
 class DateRange:
     gte: date | None = strawberry.field(default=None, description="On this day or later.")
     lt: date | None = strawberry.field(default=None, description="Before this day.")

@@ -15,6 +15,7 @@ from sqlalchemy import Executable
 from access.keys import KeyScope, Principal
 from db.connections.snapshots import Rows, Snapshot
 from db.filters import Window
+from db.hour_totals import CostHourFigures, Group, GroupPage, GroupPosition, GroupsFound, UsageHourFigures
 from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.rows import (
@@ -35,6 +36,7 @@ from ledger.commands import Posting
 from ledger.kinds import (
     AccountStatus,
     ChargeState,
+    CostKind,
     RefType,
     TransactionSource,
     TransactionType,
@@ -80,9 +82,12 @@ _VOCABULARY: Final = Vocabulary(
             CursorWriter(CursorKind.CHARGES, OWN).of_seq(30),
             CursorWriter(CursorKind.KEYS, OWN).of_seq(9),
             CursorWriter(CursorKind.STRIPE_EVENTS, 0).of_seq(9),
+            *CursorWriter(CursorKind.USAGE_GROUPS, OWN).of_groups([GroupPosition(None, 5, ())]),
+            *CursorWriter(CursorKind.COST_GROUPS, OWN).of_groups([GroupPosition(None, 5, ())]),
             "nothing",
         ],
         "search": ["abc", "abcd", "bcd", "x"],
+        "timeZone": ["UTC", "UTC", "America/Los_Angeles", "Asia/Tokyo", "Asia/Kolkata", "nothing"],
         "accountIds": ["acct_7", "acct_8"],
         "account.id": ["acct_7"] * 11 + ["acct_8", "nothing"],
         "accountId": ["acct_7"] * 20 + ["nothing"],
@@ -98,6 +103,8 @@ _VOCABULARY: Final = Vocabulary(
         "node": 2,
         "transactions": 3,
         "usage": 2,
+        "usageTotals": 2,
+        "costTotals": 2,
         "charges": 2,
         "charge": 2,
         "explanation": 3,
@@ -237,6 +244,44 @@ def _usage_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ..
     return (number % 100, number % 10**11, number % 10**9, number % 10**10)
 
 
+def _hour_figures(key: tuple[object, ...], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("hour figures", key)
+    return (number % 100, number % 10**11, number % 10**9, number % 10**8, number % 9, number % 10**7, number % 10**10)
+
+
+def _cost_figures(key: tuple[object, ...], chances: Chances) -> tuple[object, ...]:
+    return _hour_figures(key, chances)[1:3]
+
+
+_WORDS: Final = {
+    "category": [one.value for one in UsageCategory],
+    "origin": [one.value for one in UsageOrigin],
+    "kind": [one.value for one in CostKind],
+    "ref_type": ["", *(one.value for one in RefType)],
+}
+"""Values of keys of groups that are words; others are any text."""
+
+
+def _group(chances: Chances, key: tuple[int, GroupPage], place: int) -> Group:
+    account_id, page = key
+    number = chances.number("group", key, place)
+    words = [_WORDS.get(name, ["", "abc", "x"]) for name in page.grouping.keys]
+    keys = tuple(one[number % len(one)] for one in words)
+    # Hours, or days: in 2026 both.
+    bucket = 498_000 - place if page.grouping.bucket == "hour" else 739_900 - place
+    has_bucket = page.grouping.bucket is not None and number & 1024
+    figures = row_of(chances, page.measure.figures, (account_id, number))
+    return Group(bucket if has_bucket else None, keys, figures)
+
+
+def _groups_found(chances: Chances, key: tuple[int, GroupPage]) -> GroupsFound:
+    account_id, page = key
+    count = min(chances.number("groups", key) % 4, page.limit)
+    groups = [_group(chances, key, place) for place in range(count)]
+    totals = row_of(chances, page.measure.figures, (account_id, page.row_filter))
+    return GroupsFound(groups, count + 3, chances.number("newer", key) % 2, totals)
+
+
 _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     AccountRow: _account,
     AuditEntryRow: _audit_entry,
@@ -249,6 +294,8 @@ _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     MonthlyFiguresRow: _month,
     TransactionTotalsRow: _transaction_totals,
     UsageFigures: _usage_totals,
+    UsageHourFigures: _hour_figures,
+    CostHourFigures: _cost_figures,
     RechargeViewRow: _recharge,
     SpendLimitRow: _spend_limit,
     AuthorizationRow: _authorization,
@@ -392,6 +439,10 @@ class _Loaders:
         self.usage_totals = answers("usage sums", lambda key: (row_of(chances, UsageFigures, key), 3))
         self.transaction_page = _Pages(chances, "page", lambda key: _listed(chances, TransactionRow, key), guard=guard)
         self.usage_page = _Pages(chances, "usage page", lambda key: _listed(chances, UsageDayRow, key), guard=guard)
+        self.hour_groups = answers("groups", lambda key: _groups_found(chances, key))
+        self.undivided_days = answers("undivided", lambda key: [date(2026, 11, 2)] * (chances.number(key) % 3))
+        self.hour_range = answers("hours", lambda key: None if chances.number(key) % 3 == 0 else (490_000, 498_000))
+        self.usage_complete_until = answers("complete", lambda key: None if chances.number(key) % 3 == 0 else NOW)
         self.charge = answers("charge", lambda key: row_of(chances, ChargeRow, key))
         self.charge_of_first_row = answers("first row", lambda key: row_of(chances, ChargeRow, key))
         self.charge_page = answers("charge page", lambda key: _listed(chances, ChargeRow, key))

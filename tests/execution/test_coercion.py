@@ -12,8 +12,10 @@ from strawberry.types.arguments import convert_argument
 
 from execution.coercion import coercer, converter
 from schema.build import graphql_schema
+from schema.cost_group import CostFilterInput
 from schema.transaction import TransactionFilterInput
 from schema.usage import UsageFilterInput
+from schema.usage_group import UsageTotalsFilter
 
 MADE_UP: Final = build_schema("""
     type Query { it: Int }
@@ -77,13 +79,15 @@ def test_missing_or_unknown_fields_are_left_to_graphql_core(missing: str) -> Non
     assert coercer(TYPES["Whole"])(spoilt) is Undefined
 
 
-FILTERS: Final = {
+FILTERS: Final[dict[type, list[dict[str, Any]]]] = {
     TransactionFilterInput: [
         {},
         {"types": ["REFUND", "GPU_USAGE"], "sources": None, "refType": "VOLUME", "refId": "7"},
         {"createdAt": {"gte": "2026-11-01T00:00:00Z"}, "amount": {"lte": "1.50", "gte": None}, "search": "abc"},
     ],
     UsageFilterInput: [{"day": {"lt": "2026-11-01"}, "models": ["a"], "categories": []}, {"origins": ["PLATFORM"]}],
+    UsageTotalsFilter: [{"day": {"gte": "2026-11-01"}, "apiKeyIds": ["k"], "withoutApiKey": True}, {"projects": []}],
+    CostFilterInput: [{"kinds": ["OTHER", "VOLUME"], "refType": "VOLUME", "refId": "7", "withoutProject": None}],
 }
 
 

@@ -59,6 +59,19 @@ def _of_account(name: str, kind: str, selection: str) -> str:
 
 _TOTALS: Final = "totals { count credits debits net }"
 _USAGE_TOTALS: Final = "totals { calls inputTokens outputTokens tokens cost }"
+_FIGURES: Final = "calls inputTokens cachedInputTokens outputTokens reasoningTokens tokens units cost"
+_COSTS: Final = "gross refunded cost"
+_WINDOW: Final = "from to timeZone completeUntil"
+
+
+def _totals_of_account(name: str, dimension: str, kind: str, selection: str) -> str:
+    return (
+        f"query ($id: ID, $groupBy: [{dimension}!], {_FORWARD}, $filter: {kind}, $timeZone: String) {{"
+        f" account(id: $id) {{ {name}(groupBy: $groupBy, first: $first, after: $after, filter: $filter,"
+        f" timeZone: $timeZone) {selection} }} }}"
+    )
+
+
 LISTS: Final[Mapping[str, str]] = {
     "transactions": _of_account("transactions", "TransactionFilter", _connection(_TRANSACTION, _TOTALS)),
     "charges": _of_account(
@@ -67,6 +80,24 @@ LISTS: Final[Mapping[str, str]] = {
     "usage": _of_account("usage", "UsageFilter", _connection(_USAGE, _USAGE_TOTALS)),
     "usageRequests": f"query ($id: ID, {_FORWARD}, $filter: UsageRequestFilter) {{ account(id: $id) {{"
     f" usageRequests(first: $first, after: $after, filter: $filter) {_connection(_REQUEST)} }} }}",
+    "usageTotals": _totals_of_account(
+        "usageTotals",
+        "UsageDimension",
+        "UsageTotalsFilter",
+        _connection(
+            f"hour day week month model category origin apiKeyId project {_FIGURES} shareOfCost",
+            f"totals {{ {_FIGURES} }} {_WINDOW} undividedDays",
+        ),
+    ),
+    "costTotals": _totals_of_account(
+        "costTotals",
+        "CostDimension",
+        "CostFilter",
+        _connection(
+            f"hour day week month kind refType refId apiKeyId project {_COSTS} shareOfCost",
+            f"totals {{ {_COSTS} }} {_WINDOW} usageDifference {{ usageCost charged difference }}",
+        ),
+    ),
     "apiKeys": f"query ($id: ID, {_FORWARD}) {{ account(id: $id) {{ apiKeys(first: $first, after: $after)"
     f" {_connection(_KEY)} }} }}",
     "accounts": f"query ({_FORWARD}, $search: String) {{ accounts(first: $first, after: $after, search: $search)"
@@ -185,6 +216,47 @@ def _usage_request_filter(known: Known) -> Variables:
     )
 
 
+_ZONES: Final = ("UTC", "America/Los_Angeles", "Asia/Tokyo", "Europe/Berlin", "Asia/Kolkata", "nowhere")
+_TIMES: Final = ("HOUR", "DAY", "WEEK", "MONTH")
+_WHO: Final = ("API_KEY", "PROJECT")
+
+
+def _group_by(known: Known, others: tuple[str, ...]) -> list[str]:
+    times = [known.random.choice(_TIMES)] if known.often(0.7) else []
+    return times + _several(known, (*others, *_WHO))
+
+
+def _who(known: Known) -> Variables:
+    return _some(
+        known,
+        ("apiKeyIds", lambda: _names(known)),
+        ("projects", lambda: _names(known)),
+        ("withoutApiKey", lambda: True),
+        ("withoutProject", lambda: True),
+        share=0.15,
+    )
+
+
+def _usage_totals(known: Known) -> Variables:
+    given = {"filter": _usage_filter(known) | _who(known), "groupBy": _group_by(known, ("MODEL", "CATEGORY", "ORIGIN"))}
+    return given | _some(known, ("timeZone", lambda: known.random.choice(_ZONES)), share=0.6)
+
+
+_KINDS: Final = ("GPU_INSTANCE", "INFERENCE_INSTANCE", "VOLUME", "SHARED_FILESYSTEM", "API_USAGE", "OTHER")
+
+
+def _cost_totals(known: Known) -> Variables:
+    chosen = _some(
+        known,
+        ("day", lambda: _range(known, known.day, "gte", "lt")),
+        ("kinds", lambda: _several(known, _KINDS)),
+        ("refType", lambda: known.random.choice(ALL_REF_TYPES)),
+        ("refId", lambda: _ref_id(known)),
+    )
+    given = {"filter": chosen | _who(known), "groupBy": _group_by(known, ("KIND", "RESOURCE"))}
+    return given | _some(known, ("timeZone", lambda: known.random.choice(_ZONES)), share=0.6)
+
+
 def _audit_filter(known: Known) -> Variables:
     return _some(
         known,
@@ -200,6 +272,8 @@ _FILTERS: Final[Mapping[str, Callable[[Known], Variables]]] = {
     "charges": _charges,
     "usage": lambda known: {"filter": _usage_filter(known)},
     "usageRequests": lambda known: {"filter": _usage_request_filter(known)},
+    "usageTotals": _usage_totals,
+    "costTotals": _cost_totals,
     "apiKeys": lambda known: {},
     "accounts": lambda known: _some(known, ("search", known.needle), share=0.8),
     "auditEntries": lambda known: {"filter": _audit_filter(known)},
@@ -234,7 +308,7 @@ def _reader(known: Known, variables: Variables) -> str | None:
 def list_query(known: Known) -> tuple[Operation, Listing]:
     """A page of a list."""
     names = list(LISTS)
-    (name,) = known.random.choices(names, (8, 3, 5, 3, 1, 4, 1, 1))
+    (name,) = known.random.choices(names, (8, 3, 5, 3, 4, 4, 1, 4, 1, 1))
     of_account = {"id": known.account()} if "$id: ID" in LISTS[name] else {}
     listing, variables = known.listing(name, of_account | _FILTERS[name](known))
     key = _reader(known, variables) if of_account else known.right_key("operator")

@@ -1,0 +1,147 @@
+"""Filters of totals by hour: the groups that are asked for, and conditions on their usage or cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+from db.filters import TotalsFilter
+from db.hour_buckets import BUCKETS
+from ledger.errors import BadUserInput
+from ledger.kinds import CostKind, RefType, UsageCategory, UsageOrigin
+from ledger.texts import API_KEY, PROJECT
+from resolvers.reads.texts import checked_characters, checked_length, checked_ref_id
+from resolvers.reads.usage import MAX_MODELS
+from resolvers.time_zones import DEFAULT_ZONE, checked_zone
+
+MAX_DIMENSIONS: Final = 4
+MAX_NAMES: Final = 100
+"""Maximum number of API keys or projects in a filter."""
+
+
+class UsageDimension(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    MODEL = "model"
+    CATEGORY = "category"
+    ORIGIN = "origin"
+    API_KEY = "api_key"
+    PROJECT = "project"
+
+
+class CostDimension(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    KIND = "kind"
+    RESOURCE = "resource"
+    API_KEY = "api_key"
+    PROJECT = "project"
+
+
+def _dimensions(group_by: Sequence[StrEnum] | None, order: type[StrEnum]) -> tuple[str, ...] | None:
+    """Returns the dimensions in the order of the enumeration. Raises BadUserInput for too many or repeated ones."""
+    if not group_by:
+        return None
+    if len(group_by) > MAX_DIMENSIONS:
+        msg = f"groupBy must name at most {MAX_DIMENSIONS} dimensions, not {len(group_by)}"
+        raise BadUserInput(msg)
+    if len(set(group_by)) < len(group_by):
+        raise BadUserInput("groupBy must not name a dimension twice")
+    if sum(one.value in BUCKETS for one in group_by) > 1:
+        raise BadUserInput("groupBy must name at most one of HOUR, DAY, WEEK and MONTH")
+    return tuple(one.value for one in order if one in group_by)
+
+
+def _zone(time_zone: str | None) -> str | None:
+    return None if time_zone in (None, DEFAULT_ZONE) else checked_zone(time_zone or "")
+
+
+def _names(given: Sequence[str] | None, argument: str, longest: int, *, without: bool | None) -> tuple[str, ...] | None:
+    """Returns the names to match; with an empty one if what has no name matches too."""
+    if given is None:
+        return ("",) if without else None
+    if len(given) > MAX_NAMES:
+        msg = f"{argument} must have at most {MAX_NAMES} values, not {len(given)}"
+        raise BadUserInput(msg)
+    names = {checked_length(name, argument, 1, longest) for name in given}
+    return tuple(sorted(names | {""} if without else names))
+
+
+def _values(given: Sequence[StrEnum] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(sorted({one.value for one in given}))
+
+
+def _models(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is not None and len(given) > MAX_MODELS:
+        msg = f"models must name at most {MAX_MODELS} models, not {len(given)}"
+        raise BadUserInput(msg)
+    return None if given is None else tuple(sorted({checked_characters(model, "models") for model in given}))
+
+
+def _check_days(day_gte: date | None, day_lt: date | None) -> None:
+    if day_gte is not None and day_lt is not None and day_lt < day_gte:
+        raise BadUserInput("day has an invalid range: lt must not be before gte")
+
+
+def usage_totals_filter(
+    *,
+    group_by: Sequence[UsageDimension] | None = None,
+    time_zone: str | None = None,
+    day_gte: date | None = None,
+    day_lt: date | None = None,
+    models: Sequence[str] | None = None,
+    categories: Sequence[UsageCategory] | None = None,
+    origins: Sequence[UsageOrigin] | None = None,
+    api_keys: Sequence[str] | None = None,
+    without_api_key: bool | None = None,
+    projects: Sequence[str] | None = None,
+    without_project: bool | None = None,
+) -> TotalsFilter:
+    """Raises BadUserInput for invalid dimensions, an unknown time zone, an invalid range or a list that is too long."""
+    _check_days(day_gte, day_lt)
+    return TotalsFilter(
+        group_by=_dimensions(group_by, UsageDimension),
+        time_zone=_zone(time_zone),
+        day_gte=day_gte,
+        day_lt=day_lt,
+        models=_models(models),
+        categories=_values(categories),
+        origins=_values(origins),
+        api_keys=_names(api_keys, "apiKeyIds", API_KEY.longest, without=without_api_key),
+        projects=_names(projects, "projects", PROJECT.longest, without=without_project),
+    )
+
+
+def cost_totals_filter(
+    *,
+    group_by: Sequence[CostDimension] | None = None,
+    time_zone: str | None = None,
+    day_gte: date | None = None,
+    day_lt: date | None = None,
+    kinds: Sequence[CostKind] | None = None,
+    ref_type: RefType | None = None,
+    ref_id: str | None = None,
+    api_keys: Sequence[str] | None = None,
+    without_api_key: bool | None = None,
+    projects: Sequence[str] | None = None,
+    without_project: bool | None = None,
+) -> TotalsFilter:
+    """Raises BadUserInput as `usage_totals_filter` does, and for a refId of invalid length."""
+    _check_days(day_gte, day_lt)
+    return TotalsFilter(
+        group_by=_dimensions(group_by, CostDimension),
+        time_zone=_zone(time_zone),
+        day_gte=day_gte,
+        day_lt=day_lt,
+        kinds=_values(kinds),
+        ref_type=None if ref_type is None else ref_type.value,
+        ref_id=None if ref_id is None else checked_ref_id(ref_id),
+        api_keys=_names(api_keys, "apiKeyIds", API_KEY.longest, without=without_api_key),
+        projects=_names(projects, "projects", PROJECT.longest, without=without_project),
+    )
