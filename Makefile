@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-workers bench-posting bench-console sdl clean system-packages pages
+.PHONY: coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -71,6 +71,9 @@ bench: $(VENV)/.installed-bench
 
 bench-growth: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.growth $(BENCH)
+
+bench-hour-totals: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.hour_totals $(BENCH)
 
 bench-workers: $(VENV)/.installed-bench
 	sh .ci/system-packages wrk

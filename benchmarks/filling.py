@@ -153,11 +153,11 @@ class Filled:
         return self.rows // self.accounts
 
 
-def _new_key() -> str:
+def new_key() -> str:
     return f"eco_{''.join(secrets.choice(string.ascii_lowercase) for _ in range(8))}_{secrets.token_urlsafe(24)}"
 
 
-async def _insert_keys(connection: Any, keys: dict[str, int | None]) -> None:
+async def insert_keys(connection: Any, keys: dict[str, int | None]) -> None:
     """Each key with its account; an operator's has none."""
     now = datetime.now(UTC)
     await connection.executemany(
@@ -167,6 +167,12 @@ async def _insert_keys(connection: Any, keys: dict[str, int | None]) -> None:
             for key, account in keys.items()
         ],
     )
+
+
+async def insert_accounts(connection: Any, accounts: int, until: datetime) -> None:
+    """Inserts accounts 1, 2, … that are 400 days old."""
+    await connection.execute(_ACCOUNTS, accounts, until)
+    await connection.execute("SELECT setval(pg_get_serial_sequence('accounts', 'id'), $1)", accounts)
 
 
 async def _insert_rows(connection: Any, accounts: int, rows: int, until: datetime, places: tuple[str, str]) -> None:
@@ -204,20 +210,19 @@ async def fill(url: str, *, rows: int, accounts: int, half_to_the_first: bool = 
     """Migrates and fills an empty PostgreSQL database. All accounts have as many rows, or account 1 half of them."""
     await migrated(url)
     until = datetime.now(UTC).replace(microsecond=0)
-    keys = tuple(_new_key() for _ in range(accounts))
-    operator = _new_key()
+    keys = tuple(new_key() for _ in range(accounts))
+    operator = new_key()
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SET maintenance_work_mem = '256MB'; SET work_mem = '64MB'; SET timezone = 'UTC'")
         # Keeps the foreign keys from being looked up a million times.
         await connection.execute("SET session_replication_role = replica")
-        await connection.execute(_ACCOUNTS, accounts, until)
-        await connection.execute("SELECT setval(pg_get_serial_sequence('accounts', 'id'), $1)", accounts)
+        await insert_accounts(connection, accounts, until)
         await _insert_rows(connection, accounts, rows, until, _HALF_TO_THE_FIRST if half_to_the_first else _EVENLY)
         await connection.execute(_USAGE, until.date(), USAGE_DAYS, USAGE_MODELS)
         await connection.execute(_MONTHS)
         by_account: dict[str, int | None] = {key: number for number, key in enumerate(keys, 1)}
-        await _insert_keys(connection, {**by_account, operator: None})
+        await insert_keys(connection, {**by_account, operator: None})
         answering = await connection.fetch(_CORRECTIONS)
         await connection.execute("VACUUM ANALYZE")
         await connection.execute("CHECKPOINT")

@@ -15,6 +15,8 @@ from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
 
 Arguments = Mapping[str, Any]
 
+MONTH_OF_DAYS: Final = 31
+
 
 def _page_length(arguments: Arguments) -> int:
     given = arguments.get("first") or arguments.get("last") or DEFAULT_PAGE
@@ -42,8 +44,11 @@ def _is_filtered(arguments: Arguments) -> bool:
     return bool(arguments.get("filter"))
 
 
-def _always(_arguments: Arguments) -> bool:
-    return True
+def _is_long(arguments: Arguments) -> bool:
+    """Whether totals by hour cover more than a month of days."""
+    given = arguments.get("filter")
+    day = given.day if given else None
+    return not (day and day.gte and day.lt and (day.lt - day.gte).days <= MONTH_OF_DAYS)
 
 
 def _page(points: float = 12.0, is_scan: Callable[[Arguments], bool] | None = None) -> Weight:
@@ -52,6 +57,7 @@ def _page(points: float = 12.0, is_scan: Callable[[Arguments], bool] | None = No
 
 _POSTING: Final = Weight(60.0)
 _WRITE: Final = Weight(100.0)
+_HOURS: Final = Weight(200.0, length=_page_length, is_scan=_is_long, scanned=0.1)
 
 WEIGHTS: Final = Weights(
     operation=12.0,
@@ -77,8 +83,8 @@ WEIGHTS: Final = Weights(
         "Account.usageRequests": _page(is_scan=_is_filtered),
         "Account.usageCompleteUntil": Weight(3.0),
         "Account.charges": _page(is_scan=_is_filtered),
-        "Account.usageTotals": Weight(100.0, length=_page_length, is_scan=_always, scanned=0.04),
-        "Account.costTotals": Weight(100.0, length=_page_length, is_scan=_always, scanned=0.04),
+        "Account.usageTotals": _HOURS,
+        "Account.costTotals": _HOURS,
         "Account.apiKeys": _page(),
         "Account.available": Weight(5.0),
         "Account.authorizations": _page(is_scan=_is_filtered),
@@ -99,7 +105,7 @@ WEIGHTS: Final = Weights(
         "UsageGroupEdge.cursor": Weight(0.2),
         "CostGroupEdge.cursor": Weight(0.2),
         "UsageGroupConnection.undividedDays": Weight(50.0),
-        "CostGroupConnection.usageDifference": Weight(100.0, scanned=0.04),
+        "CostGroupConnection.usageDifference": Weight(200.0, scanned=0.1),
         "TransactionConnection.totalCount": Weight(10.0, scanned=0.02),
         "TransactionConnection.totals": Weight(50.0, scanned=0.04),
         "UsageDayConnection.totalCount": Weight(10.0, scanned=0.02),

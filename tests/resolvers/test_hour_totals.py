@@ -9,15 +9,17 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.attribution_rows import COST_HOUR_KEY, USAGE_HOUR_KEY, CostHourRow, UsageHourRow
 from db.database import Database
 from db.filters import TotalsFilter
+from db.rows import UsageDayRow
+from db.usage_writes import FedDay, put_usage_days
 from ledger.kinds import CostKind
 from resolvers.context import QueryContext
-from resolvers.reads import hour_totals
+from resolvers.reads import hour_totals, usage
 from resolvers.reads.hour_totals import COST_LIST, USAGE_LIST, TotalsList, TotalsPage
 from resolvers.reads.totals_filters import CostDimension, UsageDimension, cost_totals_filter, usage_totals_filter
 from tests.hour_rows import hour_of, insert_hours, usage_hour
@@ -148,7 +150,7 @@ def _in_order(groups: dict[Key, tuple[int, ...]], cost: Callable[[tuple[int, ...
     return sorted(timed, key=lambda one: one[0][0], reverse=True) + [one for one in ordered_groups if one[0][0] is None]
 
 
-async def _all_pages(
+async def all_pages(
     context: QueryContext, account_id: int, of: TotalsList[Any], totals_filter: TotalsFilter, size: int
 ) -> tuple[list[Any], TotalsPage[Any]]:
     page = await of.page(context, account_id, totals_filter, size)
@@ -192,7 +194,7 @@ async def test_usage_is_grouped_as_in_plain_python(
     )
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
-        found, page = await _all_pages(context, account.id, USAGE_LIST, totals_filter, data.draw(st.integers(1, 4)))
+        found, page = await all_pages(context, account.id, USAGE_LIST, totals_filter, data.draw(st.integers(1, 4)))
         undivided = await hour_totals.undivided_days(context, page)
     assert page.totals == _sums((row[9:] for row in matching), 7)
     assert page.total == len(expected)
@@ -255,7 +257,7 @@ async def test_cost_is_grouped_as_in_plain_python(
     )
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
-        found, page = await _all_pages(context, account.id, COST_LIST, totals_filter, data.draw(st.integers(1, 4)))
+        found, page = await all_pages(context, account.id, COST_LIST, totals_filter, data.draw(st.integers(1, 4)))
     assert page.totals == _sums((row[6:] for row in matching), 2)
     assert page.total == len(expected)
     assert [
@@ -263,3 +265,39 @@ async def test_cost_is_grouped_as_in_plain_python(
     ] == expected
     assert [row.cost_nanos for row in found] == [row.gross_nanos - row.refunded_nanos for row in found]
     assert [row.share_nanos for row in found] == [_share(row.cost_nanos, page.totals.cost_nanos) for row in found]
+
+
+@given(rows=USAGE_ROWS, group_by=_dimensions(UsageDimension), data=st.data())
+@settings(EXAMPLES, max_examples=40)
+async def test_any_grouping_adds_up_to_the_usage_days(
+    ledgers: Database, rows: list[UsageHourRow], group_by: list[UsageDimension], data: st.DataObject
+) -> None:
+    """The days have 64 bits, so their figures are small here."""
+    account = await new_account(ledgers)
+    rows = [row._replace(account_id=account.id, input_tokens=row.calls * 5, cost_nanos=row.calls * 7) for row in rows]
+    days: dict[Key, list[tuple[int, ...]]] = {}
+    for row in rows:
+        day = datetime.fromtimestamp(row.hour * 3_600, UTC).date()
+        figures = (row.calls, row.input_tokens, row.output_tokens, row.cost_nanos)
+        days.setdefault((day, row.model, row.category, row.origin), []).append(figures)
+    await insert_hours(ledgers, rows)
+    day_rows = [UsageDayRow(account.id, *key, *_sums(found, 4)) for key, found in days.items()]
+    async with ledgers.write() as connection:
+        await put_usage_days(connection, [FedDay(row, "requests") for row in day_rows])
+    by_day = usage_totals_filter(
+        group_by=[UsageDimension.DAY, UsageDimension.MODEL, UsageDimension.CATEGORY, UsageDimension.ORIGIN]
+    )
+    any_way = usage_totals_filter(group_by=group_by, time_zone=data.draw(st.sampled_from(ZONES)))
+    async with ledgers.snapshot() as snapshot:
+        context = QueryContext(snapshot, principal(), NOW)
+        found, _ = await all_pages(context, account.id, USAGE_LIST, by_day, 100)
+        others, page = await all_pages(context, account.id, USAGE_LIST, any_way, 3)
+        sums = await usage.usage_totals(context, await usage.usage_page(context, account.id, usage.usage_filter()))
+
+    def figures_of(row: Any) -> tuple[int, ...]:
+        return row.calls, row.input_tokens, row.output_tokens, row.cost_nanos
+
+    assert {(row.day, row.model, row.category, row.origin, *figures_of(row)) for row in found} == {
+        row[1:] for row in day_rows
+    }
+    assert figures_of(page.totals) == sums == _sums(map(figures_of, others), 4)
