@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from db.hour_totals import MAX_UNDIVIDED_DAYS
 from execution.costs import Weight, Weights
 from ledger.limit_settings import MAX_LIMITS
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
@@ -42,6 +43,10 @@ def _two(_arguments: Arguments) -> int:
 
 def _is_filtered(arguments: Arguments) -> bool:
     return bool(arguments.get("filter"))
+
+
+def _undivided_days(_arguments: Arguments) -> int:
+    return MAX_UNDIVIDED_DAYS
 
 
 def _is_long(arguments: Arguments) -> bool:
@@ -104,7 +109,7 @@ WEIGHTS: Final = Weights(
         "ChargeEdge.cursor": Weight(0.2),
         "UsageGroupEdge.cursor": Weight(0.2),
         "CostGroupEdge.cursor": Weight(0.2),
-        "UsageGroupConnection.undividedDays": Weight(50.0),
+        "UsageGroupConnection.undividedDays": Weight(50.0, length=_undivided_days, of_each=0.06),
         "CostGroupConnection.usageDifference": Weight(200.0, scanned=0.1),
         "TransactionConnection.totalCount": Weight(10.0, scanned=0.02),
         "TransactionConnection.totals": Weight(50.0, scanned=0.04),

@@ -23,7 +23,7 @@ from tests.resolvers.ledgers import NOW, new_account, principal
 from tests.resolvers.test_hour_totals import all_pages
 from tests.statements import watched
 
-LOS_ANGELES: Final = {"group_by": [UsageDimension.DAY], "time_zone": "America/Los_Angeles"}
+LOS_ANGELES: Final[dict[str, Any]] = {"group_by": [UsageDimension.DAY], "time_zone": "America/Los_Angeles"}
 
 
 async def _usage(database: Database, rows: Sequence[UsageHourRow]) -> int:
@@ -176,17 +176,17 @@ def test_an_invalid_resource_is_refused() -> None:
 
 async def test_cursors_belong_to_their_list(ledgers: Database) -> None:
     account_id, other = [await _usage(ledgers, [usage_hour(0, hour_of(2026, 11, 1), 1)]) for _ in range(2)]
-    given = {"group_by": [UsageDimension.MODEL, UsageDimension.DAY], "models": ["m"]}
-    by_model = usage_totals_filter(**given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"group_by": [UsageDimension.MODEL, UsageDimension.DAY], "models": ["m"]}
+    by_model = usage_totals_filter(**given)
     async with ledgers.snapshot() as snapshot:
         context = QueryContext(snapshot, principal(), NOW)
         page = await USAGE_LIST.page(context, account_id, by_model)
         cursor = page.cursor_of(page.rows[0])
-        same = usage_totals_filter(**{**given, "group_by": given["group_by"][::-1], "time_zone": "UTC"})  # type: ignore[arg-type]
+        same = usage_totals_filter(**{**given, "group_by": given["group_by"][::-1], "time_zone": "UTC"})
         assert (await USAGE_LIST.page(context, account_id, same, 1, cursor)).rows == ()
         for changed in ({"time_zone": "Asia/Tokyo"}, {"models": ["n"]}, {"group_by": [UsageDimension.DAY]}):
             with pytest.raises(BadCursor, match="of another filter"):
-                await USAGE_LIST.page(context, account_id, usage_totals_filter(**given | changed), 1, cursor)  # type: ignore[arg-type]
+                await USAGE_LIST.page(context, account_id, usage_totals_filter(**given | changed), 1, cursor)
         with pytest.raises(BadCursor, match="of another account"):
             await USAGE_LIST.page(context, other, by_model, 1, cursor)
         with pytest.raises(BadCursor, match="of another list"):
@@ -248,7 +248,7 @@ async def test_usage_is_compared_with_what_was_charged(ledgers: Database) -> Non
             {"api_keys": ["k"], "kinds": [CostKind.VOLUME], "ref_id": "v"},
             {"api_keys": [], "without_api_key": True},
         ):
-            page = await COST_LIST.page(context, account_id, cost_totals_filter(**given))  # type: ignore[arg-type]
+            page = await COST_LIST.page(context, account_id, cost_totals_filter(**given))
             found.append(await hour_totals.usage_difference(context, page))
     assert found == [(42, 40), (30, 0), (12, 40), (42, 40), (30, 30), (12, 10)]
     assert [one.difference_nanos for one in found] == [2, 30, -28, 2, 0, 2]
@@ -256,7 +256,12 @@ async def test_usage_is_compared_with_what_was_charged(ledgers: Database) -> Non
 
 async def test_a_window_is_open_until_all_services_have_reported(ledgers: Database) -> None:
     account_id = await _usage(ledgers, [])
-    days = [{}, {"day_lt": date(2026, 11, 11)}, {"day_lt": date(2026, 11, 10)}, {"day_lt": date(2026, 11, 9)}]
+    days: list[dict[str, Any]] = [
+        {},
+        {"day_lt": date(2026, 11, 11)},
+        {"day_lt": date(2026, 11, 10)},
+        {"day_lt": date(2026, 11, 9)},
+    ]
 
     async def told() -> list[bool]:
         async with ledgers.snapshot() as snapshot:
@@ -295,7 +300,7 @@ async def test_a_page_with_its_window_is_one_statement(ledgers: Database) -> Non
         LOS_ANGELES | {"day_gte": date(2026, 1, 1), "day_lt": date(2026, 12, 31)},
         LOS_ANGELES,
     ):
-        totals_filter = usage_totals_filter(**given)  # type: ignore[arg-type]
+        totals_filter = usage_totals_filter(**given)
         async with ledgers.snapshot() as snapshot:
             context = QueryContext(snapshot, principal(), NOW)
 
@@ -306,7 +311,7 @@ async def test_a_page_with_its_window_is_one_statement(ledgers: Database) -> Non
                     hour_totals.prefetch_undivided_days(context, key)  # noqa: B023
                 page = await USAGE_LIST.page(context, account_id, totals_filter)  # noqa: B023
                 window = hour_totals.complete_until(context, page), hour_totals.undivided_days(context, page)  # noqa: B023
-                assert await asyncio.gather(*window) == [None, []]
+                assert list(await asyncio.gather(*window)) == [None, []]
                 return int(page.totals.cost_nanos)
 
             with watched(ledgers) as sent:
