@@ -138,10 +138,12 @@ async function addPage(filter: TransactionFilter | null, first: number): Promise
   listing.value = { ...now, pages: [...now.pages, ...paged(rowsOf(next))], hasMore: hasNextPage, end: endCursor };
 }
 
-/** As many again as there are. */
+/** As many again as were loaded, those that came in by themselves not counted. */
 export async function loadMore(filter: TransactionFilter | null): Promise<void> {
-  if (!listing.peek()?.hasMore || isLoading.peek()) return;
-  const first = Math.max(FIRST_ROWS, Math.min(rowCount.peek(), MOST_AT_ONCE));
+  const before = listing.peek();
+  if (!before?.hasMore || isLoading.peek()) return;
+  const loaded = before.pages.reduce((count, rows) => count + rows.length, 0);
+  const first = Math.max(FIRST_ROWS, Math.min(loaded, MOST_AT_ONCE));
   await loading("more", () => addPage(filter, first));
 }
 
