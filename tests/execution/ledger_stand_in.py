@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn, cast
 from sqlalchemy import Executable
 
 from access.keys import KeyScope, Principal
+from db.attribution_rows import RequestDetailRow, UsagePriceRow
 from db.connections.snapshots import Rows, Snapshot
 from db.filters import Window
 from db.hour_totals import CostHourFigures, Group, GroupPage, GroupPosition, GroupsFound, UsageHourFigures
@@ -47,6 +48,7 @@ from ledger.recharges import RechargeState
 from ledger.stripe.api import CheckoutSession
 from ledger.stripe.events import EventState
 from ledger.top_ups import TopUps
+from ledger.usage_prices import PriceSource
 from ledger.windows import SpendWindow, window_start
 from resolvers.cursors import CursorKind, CursorWriter
 from resolvers.loaders import Loaders
@@ -244,6 +246,22 @@ def _usage_totals(key: tuple[int, object], chances: Chances) -> tuple[object, ..
     return (number % 100, number % 10**11, number % 10**9, number % 10**10)
 
 
+def _request_detail(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("request", key)
+    names = (list(UsageCategory)[number % 5].value, list(UsageOrigin)[number % 2].value)
+    who = ("key 1", None, "user 1") if number & 1024 else (None, "project 1", None)
+    tokens = (number % 10**6, number % 10**5, number % 10**4, number % 10**3)
+    money = (number % 10**9, number % 10**10, number % 3, number % 40 + 1 if number & 2048 else None)
+    return (key[0], NOW, number.to_bytes(16), None if number & 4096 else "abc", "m", *names, *who, *tokens, *money)
+
+
+def _usage_price(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
+    number = chances.number("price", key)
+    since = (None, None) if number & 1024 else (NOW, NOW + timedelta(days=1))
+    prices = (number % 10**9, None, number % 10**10, number % 10**8, 0, number % 7)
+    return (*key, *prices, *since, list(PriceSource)[number % 3].value)
+
+
 def _hour_figures(key: tuple[object, ...], chances: Chances) -> tuple[object, ...]:
     number = chances.number("hour figures", key)
     return (number % 100, number % 10**11, number % 10**9, number % 10**8, number % 9, number % 10**7, number % 10**10)
@@ -294,6 +312,8 @@ _VALUES: Final[dict[type, Callable[[Any, Chances], tuple[object, ...]]]] = {
     MonthlyFiguresRow: _month,
     TransactionTotalsRow: _transaction_totals,
     UsageFigures: _usage_totals,
+    RequestDetailRow: _request_detail,
+    UsagePriceRow: _usage_price,
     UsageHourFigures: _hour_figures,
     CostHourFigures: _cost_figures,
     RechargeViewRow: _recharge,
@@ -439,6 +459,12 @@ class _Loaders:
         self.usage_totals = answers("usage sums", lambda key: (row_of(chances, UsageFigures, key), 3))
         self.transaction_page = _Pages(chances, "page", lambda key: _listed(chances, TransactionRow, key), guard=guard)
         self.usage_page = _Pages(chances, "usage page", lambda key: _listed(chances, UsageDayRow, key), guard=guard)
+        self.usage_request_page = answers("requests", lambda key: _listed(chances, RequestDetailRow, key))
+        self.usage_request_count = answers("request count", lambda key: chances.number("requests", key) % 10)
+        self.usage_request = answers("request", lambda key: row_of(chances, RequestDetailRow, (key[0], "one")))
+        self.usage_price = answers("price", lambda key: row_of(chances, UsagePriceRow, key))
+        self.authorization_count = answers("authorizations", lambda key: chances.number("authorizations", key) % 10)
+        self.authorization = answers("authorization", lambda key: row_of(chances, AuthorizationRow, key))
         self.hour_groups = answers("groups", lambda key: _groups_found(chances, key))
         self.undivided_days = answers("undivided", lambda key: [date(2026, 11, 2)] * (chances.number(key) % 3))
         self.hour_range = answers("hours", lambda key: None if chances.number(key) % 3 == 0 else (490_000, 498_000))
