@@ -83,6 +83,13 @@ async def charts(page: Page) -> None:
     await expect(page.get_by_role("button", name="Fold all")).to_be_visible()
 
 
+async def who_spent_it(page: Page) -> None:
+    await page.get_by_text("Who spent it").click()
+    await page.get_by_label("Hours of").select_option(index=1)
+    await expect(page.get_by_role("table", name="By hour")).to_be_visible()
+    await expect(page.get_by_role("table", name="By project")).to_be_visible()
+
+
 async def open_model_menu(page: Page) -> None:
     await charts(page)
     await page.get_by_role("button", name="Model", exact=True).click()
@@ -116,6 +123,7 @@ VIEWS: Final[dict[str, tuple[str, AuditedAction]]] = {
     "usage by day": ("?tab=usage", charts),
     "exact amounts": ("", exact_amounts),
     "usage by model": ("?tab=usage&group=model", charts),
+    "who spent it": ("?tab=usage", who_spent_it),
     "model menu": ("?tab=usage", open_model_menu),
     "no usage": ("?tab=usage&from=2020-01-01&to=2020-01-02", text("No API calls")),
     "another's account": ("?account=acct_1", text("There is no such account")),

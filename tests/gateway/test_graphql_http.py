@@ -105,6 +105,7 @@ _PINNED = {
     "TransactionExplained": 4,
     "TransactionTotals": 2,
     "UsageByDay": 2,
+    "UsageTotals": 2,
     "Viewer": 2,
 }
 """Statements of each operation, the key's look-up included."""

@@ -12,6 +12,9 @@ export interface Sums {
   readonly costNanos: bigint;
 }
 
+/** What is added up of a day, or of a group of the gateway's own. */
+type Counted = Pick<UsageDay, "calls" | "inputTokens" | "outputTokens" | "cost">;
+
 export interface Line {
   /** What tells it from the other lines of its bundle. */
   readonly key: string;
@@ -30,7 +33,7 @@ export interface Bundle {
 
 const NOTHING: Sums = { calls: 0n, inputTokens: 0n, outputTokens: 0n, costNanos: 0n };
 
-function plus(sums: Sums, day: UsageDay): Sums {
+function plus(sums: Sums, day: Counted): Sums {
   return {
     calls: sums.calls + BigInt(day.calls),
     inputTokens: sums.inputTokens + BigInt(day.inputTokens),
@@ -39,7 +42,7 @@ function plus(sums: Sums, day: UsageDay): Sums {
   };
 }
 
-export function totalOf(days: Iterable<UsageDay>): Sums {
+export function totalOf(days: Iterable<Counted>): Sums {
   let sums = NOTHING;
   for (const day of days) sums = plus(sums, day);
   return sums;

@@ -26,6 +26,7 @@ import { Field } from "./parts/field";
 import { LeftOut } from "./parts/leftout";
 import { Money } from "./parts/money";
 import { currency } from "./account";
+import { Breakdown } from "./breakdown";
 import { Limits } from "./limits";
 import { address, go } from "./navigation";
 import { dayAfter, daysBetween } from "./times";
@@ -222,6 +223,7 @@ function Content({ view }: { readonly view: UsageView }) {
     <div class="below" aria-busy={usageIsLoading.value}>
       <NotDeducted />
       <Charts view={view} />
+      <Breakdown days={days.value} models={view.models} />
       <UsageTable days={days.value} group={view.group} />
     </div>
   );

@@ -55,7 +55,27 @@ const HEADS: Record<Group, readonly [string, string, string]> = {
   category: ["Type", "Model", "Origin"],
 };
 
-function Figures({ sums }: { readonly sums: Sums }) {
+/** The columns before the figures, and those of the figures. */
+export function Head({ names }: { readonly names: readonly string[] }) {
+  return (
+    <thead role="rowgroup">
+      <tr role="row">
+        {names.map((name) => (
+          <th key={name} role="columnheader" scope="col">
+            {name}
+          </th>
+        ))}
+        {["Calls", "Tokens", "Cost"].map((name) => (
+          <th key={name} role="columnheader" scope="col" class="number">
+            {name}
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
+}
+
+export function Figures({ sums }: { readonly sums: Sums }) {
   const { calls, inputTokens, outputTokens, costNanos } = sums;
   const cost = amountOf(costNanos);
   return (
@@ -122,7 +142,7 @@ const BundleRows = memo(function BundleRows({ bundle, group, name, isOpen }: Bun
 });
 
 /** Characters of the longest figures. */
-function widthsOf({ calls, inputTokens, outputTokens, costNanos }: Sums, tail: number) {
+export function widthsOf({ calls, inputTokens, outputTokens, costNanos }: Sums, tail: number) {
   const { head, cents } = printed(amountOf(costNanos), currency.peek());
   return {
     "--calls": countText(calls).length,
@@ -156,20 +176,7 @@ export function UsageTable({ days, group }: Props) {
         {all ? "Fold all" : "Unfold all"}
       </button>
       <table role="table" aria-label="Usage" style={widthsOf(total, tail)}>
-        <thead role="rowgroup">
-          <tr role="row">
-            {HEADS[group].map((name) => (
-              <th key={name} role="columnheader" scope="col">
-                {name}
-              </th>
-            ))}
-            {["Calls", "Tokens", "Cost"].map((name) => (
-              <th key={name} role="columnheader" scope="col" class="number">
-                {name}
-              </th>
-            ))}
-          </tr>
-        </thead>
+        <Head names={HEADS[group]} />
         {bundles.map((bundle) => (
           <BundleRows
             key={bundle.key}
