@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,57 @@ async def test_migration_infers_saved_cards_and_schedules_questions_to_stripe(ne
         ("cus_3", False),
     ]
     assert [one.id for one in await read_customers_of_account(database, 2)] == ["cus_2b", "cus_2a"]
+
+
+async def test_migration_parts_usage_and_cost_by_hour(new_database: Database) -> None:
+    database = new_database
+    await _migrate_to(database, "0011")
+    at = _at(database)
+    late = START + timedelta(hours=1, minutes=59, seconds=59)
+    last = late if database.is_postgresql else int(late.timestamp()) * 10**6
+    days = "(1, :day, 'm', 'chat', 'platform', 3, 20, 7, 1500, :by)"
+    row = (
+        "INSERT INTO transactions (account_id, seq, created_at, type, amount_nanos, balance_after_nanos, description,"
+        " source, ref_type, ref_id, actor, hash)"
+        " VALUES (1, :seq, :at, :type, :amount, 0, 'Row', :source, :ref_type, :ref_id, 'eco_x', :hash)"
+    )
+    rows: list[tuple[str, int, str, str | None, str | None, Any]] = [
+        ("topup", 9_000, "stripe_webhook", "stripe_checkout_session", "cs_1", at),
+        ("gpu_usage", -500, "metering", "gpu_instance", "g-1", at),
+        ("gpu_usage", -70, "metering", "api_usage", "batch-1", at),
+        ("gpu_usage", -30, "metering", "api_usage", "batch-2", at),
+        ("refund", 200, "metering", "gpu_instance", "g-1", last),
+        ("refund", 40, "stripe_webhook", "stripe_refund", "re_1", last),
+        ("storage_billing", -11, "storage_worker", "volume", "v-1", last),
+    ]
+    columns = ("type", "amount", "source", "ref_type", "ref_id", "at")
+    async with database.write() as connection:
+        await connection.execute(text("INSERT INTO accounts (id, name, created_at) VALUES (1, 'One', :at)"), {"at": at})
+        for day, fed_by in (("2026-10-31", "rollup"), ("2026-11-01", "requests")):
+            given = date.fromisoformat(day) if database.is_postgresql else day
+            await connection.execute(text(f"INSERT INTO usage_days VALUES {days}"), {"day": given, "by": fed_by})
+        for seq, one in enumerate(rows, 1):
+            given_row = dict(zip(columns, one, strict=True)) | {"seq": seq, "hash": bytes([seq]) * 32}
+            await connection.execute(text(row), given_row)
+    await migrate(database)
+    first = int(START.timestamp()) // 3_600
+    hours = await database.read(select(attribution_tables.usage_hours).order_by(attribution_tables.usage_hours.c.hour))
+    assert [tuple(hour) for hour in hours] == [
+        (1, hour, 24, "m", "chat", "platform", "", "", 0, 3, 20, 0, 7, 0, 0, 1500) for hour in (first - 24, first)
+    ]
+    costs = await database.read(select(attribution_tables.cost_hours))
+    assert sorted(tuple(cost) for cost in costs) == [
+        (1, first, "api_usage", "", "", "", 100, 0),
+        (1, first, "gpu_instance", "g-1", "", "", 500, 0),
+        (1, first + 1, "gpu_instance", "g-1", "", "", 0, 200),
+        (1, first + 1, "volume", "v-1", "", "", 11, 0),
+    ]
+    kept = await database.read(
+        select(tables.transactions.c.seq, tables.transactions.c.hash, tables.transactions.c.api_key)
+    )
+    assert sorted((seq, bytes(digest), key) for seq, digest, key in kept) == [
+        (seq, bytes([seq]) * 32, None) for seq in range(1, len(rows) + 1)
+    ]
 
 
 async def test_migration_keeps_stripe_events_and_credits(new_database: Database) -> None:
