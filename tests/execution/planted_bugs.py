@@ -314,7 +314,7 @@ BUGS: Final = (
     # Whole subtrees, serialized by C
     Bug("a number without its sign", "serializer.c", "if (number < 0)\n        *--at = '-';", ""),
     Bug("zeros after the last digit", "serializer.c", "while (digits > how->least && fraction % 10 == 0)", "while (0)"),
-    Bug("a fraction of a fixed length", "serializer.c", "digits--;", ""),
+    Bug("a fraction is cut at its end", "serializer.c", "fraction /= 10;", ""),
     Bug("an int of 64 bits for an Int", "serializer.c", "number < INT32_MIN || number > INT32_MAX", "0"),
     Bug(
         "a null where none may be", "serializer.c", "how->nullable ? Py_NewRef(value) : surprise()", "Py_NewRef(value)"
