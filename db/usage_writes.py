@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Executable, Table, delete, insert, select
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import attribution_tables, tables
@@ -109,15 +112,17 @@ async def add_cost_hours(connection: AsyncConnection, hours: Collection[CostHour
 
 async def _add(connection: AsyncConnection, table: Table, rows: Collection[NamedTuple], figures: Sequence[str]) -> None:
     """Adds each row's figures to those of the stored row with its key."""
-    if not rows:
-        return
-    statement = upsert(connection, table)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns),
-            set_={name: table.c[name] + statement.excluded[name] for name in figures},
-        ),
-        [row._asdict() for row in rows],
+    if rows:
+        statement = _adding(is_postgresql(connection), table, tuple(figures))
+        await connection.execute(statement, [row._asdict() for row in rows])
+
+
+@lru_cache(maxsize=8)
+def _adding(postgresql: bool, table: Table, figures: tuple[str, ...]) -> Executable:
+    statement = postgresql_dialect.insert(table) if postgresql else sqlite_dialect.insert(table)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: table.c[name] + statement.excluded[name] for name in figures},
     )
 
 
