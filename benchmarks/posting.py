@@ -199,7 +199,7 @@ async def _measured(server: Postgres, options: Options) -> dict[str, Figures]:
         gateway = stack.enter_context(running(_GATEWAY, filled, folder / "log"))
         following = [asyncio.create_task(_follow(gateway, operator, account)) for account in range(1, FOLLOWED + 1)]
         for name in _RUNS:
-            await _sent(gateway, service, name, Options(1, 1, options.clients, write_docs=False))
+            await _sent(gateway, service, name, Options(1, 5, options.clients, write_docs=False))
         for round_ in range(options.rounds):
             for name, of in figures.items():
                 if name == "pgbench":
