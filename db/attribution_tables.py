@@ -22,8 +22,6 @@ from sqlalchemy import (
 
 from db.tables import in_range, metadata, name, timestamp
 
-HOURS_A_DAY: Final = 24
-
 _QUANTITIES: Final = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "units_nanos")
 
 usage_hours = Table(

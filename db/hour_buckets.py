@@ -5,12 +5,12 @@ An hour is the number of hours since 1970. A day, week or month is the number of
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Date, DateTime, Integer, bindparam, case, cast, func, literal_column
 
-from db.attribution_tables import HOURS_A_DAY
+from db.hours import HOURS_A_DAY
 
 HOUR: Final = "hour"
 DAY: Final = "day"
@@ -33,15 +33,6 @@ class Offsets(NamedTuple):
 
 
 IN_UTC: Final = Offsets()
-
-
-def time_of_hour(hour: int) -> datetime:
-    return datetime.fromtimestamp(hour * 3_600, UTC)
-
-
-def day_of_hour(hour: int) -> date:
-    """Returns the UTC day."""
-    return date.fromordinal(hour // HOURS_A_DAY + FIRST_DAY)
 
 
 def changes_in_statement(offsets: Offsets) -> int | None:

@@ -33,7 +33,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from db.attribution_tables import HOURS_A_DAY, cost_hours, usage_hours
+from db.attribution_tables import cost_hours, usage_hours
 from db.connections.snapshots import Read, Rows
 from db.hour_buckets import (
     HOUR,
@@ -42,9 +42,9 @@ from db.hour_buckets import (
     bucket_of_hour,
     changes_in_statement,
     constant,
-    day_of_hour,
     offset_parameters,
 )
+from db.hours import HOURS_A_DAY, day_of_hour
 from db.statements import THE_ACCOUNT, exact_sum, exact_sums, for_each_account, is_one_of, nothing_of_each, read_each
 
 KINDS: Final = ("api_usage", "gpu_instance", "inference_instance", "shared_filesystem", "volume")

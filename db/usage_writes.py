@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import Executable, Table, delete, insert, select
-from sqlalchemy.dialects import postgresql as postgresql_dialect
-from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy import BigInteger, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import attribution_tables, tables
@@ -21,10 +18,10 @@ from db.attribution_rows import (
     UsageHourRow,
     UsagePriceRow,
 )
-from db.attribution_tables import HOURS_A_DAY
+from db.hours import HOURS_A_DAY, first_hour
 from db.keyed_rows import is_postgresql, key_arrays, listed_keys, rows_with_keys
 from db.rows import DayKey, UsageDayRow, UsageFigures
-from db.writes import upsert
+from db.writes import add_figures, upsert
 
 RequestKey = tuple[int, bytes]
 
@@ -98,7 +95,7 @@ async def put_usage(
     details: Collection[RequestDetailRow],
 ) -> None:
     """Adds to the hours, and stores new prices and requests in full."""
-    await _add(connection, attribution_tables.usage_hours, hours, USAGE_HOUR_FIGURES)
+    await add_figures(connection, attribution_tables.usage_hours, hours, USAGE_HOUR_FIGURES)
     if prices:
         known = upsert(connection, attribution_tables.usage_prices).on_conflict_do_nothing()
         await connection.execute(known, [row._asdict() for row in prices])
@@ -107,39 +104,31 @@ async def put_usage(
 
 
 async def add_cost_hours(connection: AsyncConnection, hours: Collection[CostHourRow]) -> None:
-    await _add(connection, attribution_tables.cost_hours, hours, COST_HOUR_FIGURES)
-
-
-async def _add(connection: AsyncConnection, table: Table, rows: Collection[NamedTuple], figures: Sequence[str]) -> None:
-    """Adds each row's figures to those of the stored row with its key."""
-    if rows:
-        statement = _adding(is_postgresql(connection), table, tuple(figures))
-        await connection.execute(statement, [row._asdict() for row in rows])
-
-
-@lru_cache(maxsize=8)
-def _adding(postgresql: bool, table: Table, figures: tuple[str, ...]) -> Executable:
-    statement = postgresql_dialect.insert(table) if postgresql else sqlite_dialect.insert(table)
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: table.c[name] + statement.excluded[name] for name in figures},
-    )
+    await add_figures(connection, attribution_tables.cost_hours, hours, COST_HOUR_FIGURES)
 
 
 async def delete_usage_hours(connection: AsyncConnection, days: Collection[DayKey]) -> None:
     """Deletes the hours of days that a rollup replaces."""
-    table = attribution_tables.usage_hours
-    for account_id, day, model, category, origin in days:
-        first = (day - date(1970, 1, 1)).days * HOURS_A_DAY
+    if days:
         await connection.execute(
-            delete(table).where(
-                table.c.account_id == account_id,
-                table.c.hour.between(first, first + HOURS_A_DAY - 1),
-                table.c.model == model,
-                table.c.category == category,
-                table.c.origin == origin,
-            )
+            _DELETE_HOURS,
+            [
+                dict(zip(_OF_DAY, (account_id, first := first_hour(day), first + HOURS_A_DAY, *kind), strict=True))
+                for account_id, day, *kind in days
+            ],
         )
+
+
+_OF_DAY: Final = ("of_account", "first_hour", "end_hour", "of_model", "of_category", "of_origin")
+_HOUR: Final = attribution_tables.usage_hours.c
+_DELETE_HOURS: Final = delete(attribution_tables.usage_hours).where(
+    _HOUR.account_id == bindparam("of_account"),
+    _HOUR.hour >= bindparam("first_hour", type_=BigInteger()),
+    _HOUR.hour < bindparam("end_hour", type_=BigInteger()),
+    _HOUR.model == bindparam("of_model"),
+    _HOUR.category == bindparam("of_category"),
+    _HOUR.origin == bindparam("of_origin"),
+)
 
 
 async def existing_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> set[int]:

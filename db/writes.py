@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import Executable, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -137,16 +138,22 @@ async def newest_holds(
 
 async def add_to_months(connection: AsyncConnection, increments: Iterable[MonthlyFiguresRow]) -> None:
     """Adds each row's figures to those of its account and month. The accounts must be locked."""
-    values = [row._asdict() for row in sorted(increments)]
-    if not values:
-        return
-    table = tables.monthly_figures
-    statement = upsert(connection, table)
-    figures = [name for name in MonthlyFiguresRow._fields if name not in {"account_id", "month"}]
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[table.c.account_id, table.c.month],
-            set_={name: table.c[name] + statement.excluded[name] for name in figures},
-        ),
-        values,
+    await add_figures(connection, tables.monthly_figures, sorted(increments), MonthlyFiguresRow._fields[2:])
+
+
+async def add_figures(
+    connection: AsyncConnection, table: Table, rows: Collection[NamedTuple], figures: tuple[str, ...]
+) -> None:
+    """Adds each row's figures to those of the stored row with its key."""
+    if rows:
+        statement = _adding(is_postgresql(connection), table, figures)
+        await connection.execute(statement, [row._asdict() for row in rows])
+
+
+@lru_cache(maxsize=8)
+def _adding(is_postgres: bool, table: Table, figures: tuple[str, ...]) -> Executable:
+    statement = postgresql.insert(table) if is_postgres else sqlite.insert(table)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: table.c[name] + statement.excluded[name] for name in figures},
     )

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from db.attribution_rows import CostHourRow
 from db.errors import NumberOutOfRange
+from db.hours import hour_of
 from db.rows import AccountRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow
 from ledger.attribution import NOBODY, Attribution, Share, common
 from ledger.chain import GENESIS, row_hash
@@ -44,11 +45,6 @@ def cost_increment(row: TransactionRow) -> MonthlyFiguresRow | None:
     if row.type == TransactionType.REFUND and row.source == TransactionSource.METERING:
         return MonthlyFiguresRow(row.account_id, month_of(row.created_at), refunded_nanos=row.amount_nanos)
     return None
-
-
-def hour_of(moment: datetime) -> int:
-    """Returns the UTC hour, counted from 1970."""
-    return int(moment.timestamp()) // 3_600
 
 
 def cost_hours(row: TransactionRow, increment: MonthlyFiguresRow, shares: Sequence[Share]) -> Iterator[CostHourRow]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from db import spend_limits, writes
+from db.hours import hour_of
 from db.limit_rows import SpendLimitRow
 from db.limits import read_limits
 from db.rows import AccountRow
@@ -24,8 +25,6 @@ MAX_LEVELS: Final = 10
 MAX_PERCENT: Final = 100
 DEFAULT_LEVELS: Final = (50, 80, 100)
 """Percentages at which subscribers are notified."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +103,7 @@ async def _known_limit(
 
 
 async def _spent_nanos(transaction: LedgerTransaction, account_id: int, scope: Attribution, start: datetime) -> int:
-    hour = (start - _EPOCH) // timedelta(hours=1)
-    spent = await spend_limits.spent_since(transaction.connection, account_id, hour, **scope._asdict())
+    spent = await spend_limits.spent_since(transaction.connection, account_id, hour_of(start), **scope._asdict())
     return in_range(spent, "what was spent")
 
 

@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from db.hours import hour_of
 from db.rows import UsageFigures
 from ledger import descriptions
-from ledger.account_state import hour_of
 from ledger.attribution import Attribution, Share, checked_attribution
 from ledger.commands import Capture, Entry, Period, Posting, Recording, Ref, UsageEntry, Writer
 from ledger.errors import BadUserInput, Conflict

@@ -23,9 +23,9 @@ from typing import Final, NamedTuple
 
 from db import usage_writes, writes
 from db.attribution_rows import HourKey, RequestDetailRow, UsageHourRow, UsagePriceRow
-from db.attribution_tables import HOURS_A_DAY
 from db.database import WriteConnection
 from db.errors import NumberOutOfRange
+from db.hours import HOURS_A_DAY, first_hour
 from db.rows import DayKey, MonthlyFiguresRow, UsageDayRow, UsageFigures
 from db.usage_writes import FedDay, RequestKey
 from ledger.errors import NotFound
@@ -264,8 +264,7 @@ def _hour_row(key: HourKey, figures: Sequence[int]) -> UsageHourRow:
 
 def _hour_of_day(row: UsageDayRow) -> UsageHourRow:
     """Returns the hour row of a day of which nothing more is known."""
-    hour = (row.day - date(1970, 1, 1)).days * HOURS_A_DAY
-    key = (row.account_id, hour, HOURS_A_DAY, row.model, row.category, row.origin, "", "", NO_PRICE)
+    key = (row.account_id, first_hour(row.day), HOURS_A_DAY, row.model, row.category, row.origin, "", "", NO_PRICE)
     return UsageHourRow._make((*key, row.calls, row.input_tokens, 0, row.output_tokens, 0, 0, row.cost_nanos))
 
 

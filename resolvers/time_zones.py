@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
 
-from db.attribution_tables import HOURS_A_DAY
-from db.hour_buckets import FIRST_DAY, Offsets, time_of_hour
+from db.hour_buckets import FIRST_DAY, Offsets
+from db.hours import HOURS_A_DAY, time_of_hour
 from ledger.errors import BadUserInput
 
 DEFAULT_ZONE: Final = "UTC"

@@ -22,7 +22,8 @@ from sqlalchemy import (
 
 from db import tables
 from db.attribution_rows import USAGE_HOUR_KEY, HourKey, UsageHourRow, UsagePriceRow
-from db.attribution_tables import HOURS_A_DAY, usage_hours, usage_prices
+from db.attribution_tables import usage_hours, usage_prices
+from db.hours import HOURS_A_DAY, first_hour
 from db.recount import Read
 from db.statements import columns, exact_sum, exact_sums
 
@@ -33,7 +34,6 @@ _PRICE: Final = usage_prices
 _ID: Final = bindparam("account_id", type_=BigInteger())
 _LIMIT: Final = bindparam("rows", type_=BigInteger())
 
-_EPOCH: Final = date(1970, 1, 1)
 _ENDS: Final = 2**62
 """An hour beyond every other one."""
 _SHIFT_DAYS: Final = 1_000_000
@@ -121,8 +121,8 @@ async def day_sums(read: Read, account_id: int, after: date, last: date, *, post
         "account_id": account_id,
         "after": after,
         "last": last,
-        "first_hour": -_ENDS if after == date.min else ((after - _EPOCH).days + 1) * HOURS_A_DAY,
-        "end_hour": _ENDS if last == date.max else ((last - _EPOCH).days + 1) * HOURS_A_DAY,
+        "first_hour": -_ENDS if after == date.min else first_hour(after) + HOURS_A_DAY,
+        "end_hour": _ENDS if last == date.max else first_hour(last) + HOURS_A_DAY,
     }
     found = []
     for row in await read(_day_sums(postgresql), given):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Final
 
 from aiohttp import web
 
 from db.attribution_rows import PricedHourRow
-from db.attribution_tables import HOURS_A_DAY
 from db.csv_lines import Lines, usage_hour_lines
 from db.filters import UsageHourFilter, Window
+from db.hours import HOURS_A_DAY, first_hour, time_of_hour
 from db.usage_hours import HourPosition, usage_hours_page
 from gateway.rest.columns import AMOUNT, COUNT, TIME, Column
 from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines
@@ -26,7 +26,6 @@ from resolvers.context import QueryContext
 from resolvers.reads.usage_requests import usage_request_filter
 from schema.costs import STEP
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AFTER_ANY_PRICE: Final = "\x01"
 """Follows the project of a position, so that the position is after all rows of the project. No project has it."""
 
@@ -55,7 +54,7 @@ COLUMNS: Final = (
 
 
 def _hour_of(day: date | None) -> int | None:
-    return None if day is None else (day - _EPOCH.date()).days * HOURS_A_DAY
+    return None if day is None else first_hour(day)
 
 
 def row_filter_of(given: Mapping[str, Any]) -> UsageHourFilter:
@@ -82,7 +81,7 @@ def _cells(row: PricedHourRow) -> Cells:
     usage = row.usage
     return [
         account_id_text(usage.account_id),
-        format_time(_EPOCH + timedelta(hours=usage.hour)),
+        format_time(time_of_hour(usage.hour)),
         usage.span_hours,
         usage.model,
         usage.category,

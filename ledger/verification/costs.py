@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from db.attribution_rows import CostHourRow
+from db.hours import hour_of
 from db.limit_rows import SpendLimitRow
 from db.recount import Read
 from db.recount.costs import END_OF_HOURS, Spent, cost_hours_from, limits_in_force, spent
 from db.rows import MonthlyFiguresRow, TransactionRow
-from ledger.account_state import hour_of
 from ledger.chain import format_time
 from ledger.kinds import RefType
 from ledger.verification.faults import FaultKind, Faults, differences

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 from db.attribution_rows import RequestDetailRow, UsageHourRow, UsagePriceRow
+from db.hours import time_of_hour
 from db.recount import Read
 from db.recount.prices import StoredDetail, details_after, prices_after
 from db.recount.usage_hours import (
@@ -114,7 +115,7 @@ def hour_text(row: UsageHourRow) -> str:
 def hour_start(hour: int) -> str:
     """Returns the time at which the hour begins."""
     try:
-        return format_time(_EPOCH + timedelta(hours=hour))
+        return format_time(time_of_hour(hour))
     except OverflowError:
         return f"hour {hour}"
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from db.filters import TotalsFilter
-from db.hour_buckets import BUCKETS, DAY, HOUR, IN_UTC, MONTH, Offsets, time_of_hour
+from db.hour_buckets import BUCKETS, DAY, HOUR, IN_UTC, MONTH, Offsets
 from db.hour_totals import (
     COST,
     USAGE,
@@ -23,6 +23,7 @@ from db.hour_totals import (
     Measure,
     UsageHourFigures,
 )
+from db.hours import time_of_hour
 from ledger.kinds import CostKind
 from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, group_position, read_cursor
