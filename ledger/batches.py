@@ -186,8 +186,10 @@ class AccountStates:
             self.of_accounts[limit.account_id].spending.limits[limit.number] = limit
         for row in stored.authorizations:
             self.of_accounts[row.account_id].spending.authorizations[row.number] = row
-        for account_id, reserved in stored.reserved.items():
-            self.of_accounts[account_id].spending.open(reserved, stored.highest_numbers.get(account_id, 0))
+        # A posting may name an account that does not exist.
+        for account_id in self.of_accounts.keys() & stored.reserved.keys():
+            reserved, number = stored.reserved[account_id], stored.highest_numbers.get(account_id, 0)
+            self.of_accounts[account_id].spending.open(reserved, number)
         self.calls = dict(stored.calls)
         self.recorder = Recorder(stored.requests, stored.days)
         self._new_calls: list[IdempotencyRow] = []

@@ -99,6 +99,12 @@ async def test_reserved_amounts_are_not_available(desk: Desk, command: Command) 
         await send(desk, account_id, command)
 
 
+@pytest.mark.parametrize("command", [AuthorizeUsage(1, 60), open_hold(1), ReleaseAuthorization(1)])
+async def test_account_that_does_not_exist_is_not_found(desk: Desk, command: Command) -> None:
+    with pytest.raises(NotFound, match="there is no account acct_999"):
+        await send(desk, 999, command)
+
+
 async def test_expired_authorization_reserves_nothing_though_nothing_ran(desk: Desk) -> None:
     account_id = await desk.account("10.00")
     first = (await authorize(desk, account_id, "10.00", seconds=60)).authorization
