@@ -59,7 +59,7 @@ class MeteredRequest(NamedTuple):
         Those of a request without the later fields are the same as in earlier releases.
         """
         first, later = self[:8], self[8:]
-        return first if later == _LATER_DEFAULTS else [*first, *later[:-1], self.price and astuple(self.price)[:6]]
+        return first if later == _LATER_DEFAULTS else [*first, *later[:-1], self.price and self.price[:6]]
 
 
 _LATER_DEFAULTS: Final = (None, None, None, 0, 0, 0, None)
@@ -155,7 +155,7 @@ def _check_request(request: MeteredRequest, what: str, now: datetime) -> None:
 
 
 def _check_price(price: UsagePrice, what: str) -> None:
-    for nanos in astuple(price)[:6]:
+    for nanos in price[:6]:
         if nanos is not None and in_range(nanos, what) < 0:
             msg = f"{what} must not be negative"
             raise BadUserInput(msg)

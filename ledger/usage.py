@@ -227,15 +227,16 @@ class Recorder:
     def recorded(self) -> Recorded:
         """Returns the changes to write. Raises NumberOutOfRange for sums beyond 64 bits."""
         recorded = _recorded([request_key(one) for one in self._taken], self._days(), self._stored)
+        prices = {(one.account_id, one.price) for one in self._taken if one.price is not None}
         return recorded._replace(
             hours=[_hour_row(key, sums) for key, sums in sorted(self._hours.items()) if sums[0]],
-            prices=sorted({one.price.row(one.account_id) for one in self._taken if one.price is not None}, key=_id),
+            prices=[price.row(account_id) for account_id, price in sorted(prices, key=_price_key)],
             details=[_detail(one, self._seqs.get(place)) for place, one in enumerate(self._taken) if one.keeps_detail],
         )
 
 
-def _id(price: UsagePriceRow) -> tuple[int, int]:
-    return price.account_id, price.id
+def _price_key(priced: tuple[int, UsagePrice]) -> tuple[int, int]:
+    return priced[0], price_id(priced[1])
 
 
 def _price_id(request: UsageRequest) -> int:

@@ -6,7 +6,6 @@ half-even once.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -44,8 +43,7 @@ class Quantities(NamedTuple):
     """Images, seconds and the like, in billionths."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsagePrice:
+class UsagePrice(NamedTuple):
     input_nanos: int = 0
     cached_input_nanos: int | None = None
     """If None, cached tokens cost what the other input tokens cost."""
@@ -78,7 +76,7 @@ class UsagePrice:
         return in_range(whole, what)
 
     def row(self, account_id: int) -> UsagePriceRow:
-        return UsagePriceRow._make((account_id, price_id(self), *astuple(self)[:-1], self.source.value))
+        return UsagePriceRow._make((account_id, price_id(self), *self[:-1], self.source.value))
 
     @classmethod
     def of_row(cls, row: UsagePriceRow) -> UsagePrice:
@@ -89,7 +87,7 @@ class UsagePrice:
 def price_id(price: UsagePrice) -> int:
     """Returns a positive number that identifies the price: 63 bits of a digest of all its fields."""
     times = (None if time is None else time.isoformat() for time in (price.valid_from, price.valid_until))
-    text = repr((*astuple(price)[:6], *times, price.source.value))
+    text = repr((*price[:6], *times, price.source.value))
     return (int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1) or 1
 
 

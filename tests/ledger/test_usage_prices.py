@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -76,10 +75,10 @@ def test_price_survives_its_row(price: UsagePrice) -> None:
 def test_every_field_makes_another_price() -> None:
     price, time = UsagePrice(1, 2, 3, 4, 5, 6), datetime(2026, 11, 1, tzinfo=UTC)
     others = [
-        *(replace(price, input_nanos=9), replace(price, cached_input_nanos=None), replace(price, output_nanos=9)),
-        *(replace(price, reasoning_nanos=None), replace(price, unit_nanos=9), replace(price, call_nanos=9)),
-        *(replace(price, valid_from=time), replace(price, valid_until=time)),
-        replace(price, source=PriceSource.TABLE),
+        *(price._replace(input_nanos=9), price._replace(cached_input_nanos=None), price._replace(output_nanos=9)),
+        *(price._replace(reasoning_nanos=None), price._replace(unit_nanos=9), price._replace(call_nanos=9)),
+        *(price._replace(valid_from=time), price._replace(valid_until=time)),
+        price._replace(source=PriceSource.TABLE),
     ]
     ids = {price_id(one) for one in (price, *others)}
     assert len(ids) == 1 + len(others)
