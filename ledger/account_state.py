@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from operator import add
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
-from db.attribution_rows import CostHourRow
+from db.attribution_rows import COST_HOUR_KEY, CostHourRow
 from db.errors import NumberOutOfRange
 from db.hours import hour_of
 from db.rows import AccountRow, ChargeRow, HoldRow, MonthlyFiguresRow, TransactionRow
@@ -25,6 +25,7 @@ from ledger.spending import Spending, SpendingMark
 from ledger.texts import DESCRIPTION, REF_ID
 
 ChargeKey = tuple[int, str, str]
+Increment = TypeVar("Increment", bound=tuple[Any, ...])
 
 
 _COST: Final = frozenset(map(str, (TransactionType.GPU_USAGE, TransactionType.STORAGE_BILLING)))
@@ -56,28 +57,24 @@ def cost_hours(row: TransactionRow, increment: MonthlyFiguresRow, shares: Sequen
         yield CostHourRow(row.account_id, hour_of(row.created_at), ref_type, ref_id, *attribution, gross, refunded)
 
 
-def sum_by_hour(increments: Iterable[CostHourRow]) -> list[CostHourRow]:
-    sums: dict[tuple[object, ...], CostHourRow] = {}
+def _summed(increments: Iterable[Increment], keys: int) -> dict[tuple[Any, ...], Increment]:
+    """Adds up the increments whose first columns, the keys, are the same."""
+    sums: dict[tuple[Any, ...], Increment] = {}
     for one in increments:
-        key = one[:6]
+        key = one[:keys]
         known = sums.get(key)
-        sums[key] = (
-            known._replace(
-                gross_nanos=known.gross_nanos + one.gross_nanos,
-                refunded_nanos=known.refunded_nanos + one.refunded_nanos,
-            )
-            if known
-            else one
-        )
-    return sorted(sums.values())
+        if known is not None:
+            one = tuple.__new__(type(one), (*key, *map(add, known[keys:], one[keys:])))
+        sums[key] = one
+    return sums
+
+
+def sum_by_hour(increments: Iterable[CostHourRow]) -> list[CostHourRow]:
+    return sorted(_summed(increments, len(COST_HOUR_KEY)).values())
 
 
 def sum_by_month(increments: Iterable[MonthlyFiguresRow]) -> list[MonthlyFiguresRow]:
-    sums: dict[tuple[int, str], MonthlyFiguresRow] = {}
-    for one in increments:
-        key = one[:2]
-        known = sums.get(key)
-        sums[key] = MonthlyFiguresRow(*key, *map(add, known[2:], one[2:])) if known else one
+    sums = _summed(increments, 2)
     for (account_id, month), total in sums.items():
         # The database checks this too, but a driver cannot even bind a larger number.
         if max(map(abs, total[2:])) > MAX_NANOS:
