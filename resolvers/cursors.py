@@ -18,12 +18,12 @@ import binascii
 import hashlib
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from enum import IntEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from db.filters import (
     AccountFilter,
@@ -61,6 +61,8 @@ MAX_LENGTH: Final = 2_600
 """The cursor of a group contains at most the names of a model (200 characters), an API key and a project (128 each)."""
 
 NO_FILTER: Final = bytes(8)
+
+Decoded = TypeVar("Decoded")
 _MAX_BUCKET: Final = 2**31
 
 UsagePosition = tuple[date, str, str, str]
@@ -277,11 +279,7 @@ def level_of(cursor: Cursor) -> Level | None:
 def ledger_position_in(text: str | None, argument: str, account_id: int, digest: bytes) -> Position | None:
     """Returns the position of a ledger cursor, or None if no cursor is given. Raises BadCursor as `check_cursor`
     does."""
-    if text is None:
-        return None
-    cursor = read_cursor(text, argument)
-    check_cursor(cursor, argument, CursorKind.LEDGER, account_id, digest)
-    return ledger_position(cursor, argument)
+    return decoded_in(text, argument, CursorKind.LEDGER, account_id, digest, ledger_position)
 
 
 def diverged(subject: str) -> BadCursor:
@@ -297,11 +295,26 @@ def position_in(text: str | None, argument: str, kind: CursorKind, account_id: i
 
     Raises BadCursor as `check_cursor` does.
     """
+    return decoded_in(text, argument, kind, account_id, digest, seq_position)
+
+
+def decoded_in(
+    text: str | None,
+    argument: str,
+    kind: CursorKind,
+    account_id: int,
+    digest: bytes,
+    decode: Callable[[Cursor, str], Decoded],
+) -> Decoded | None:
+    """Returns the decoded position of a cursor of one list, or None if no cursor is given.
+
+    Raises BadCursor as `check_cursor` does.
+    """
     if text is None:
         return None
     cursor = read_cursor(text, argument)
     check_cursor(cursor, argument, kind, account_id, digest)
-    return seq_position(cursor, argument)
+    return decode(cursor, argument)
 
 
 def usage_position(cursor: Cursor, argument: str) -> UsagePosition:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from db.filters import TotalsFilter
@@ -26,7 +27,7 @@ from db.hour_totals import (
 from db.hours import time_of_hour
 from ledger.kinds import CostKind
 from resolvers.context import QueryContext
-from resolvers.cursors import CursorKind, CursorWriter, check_cursor, filter_digest, group_position, read_cursor
+from resolvers.cursors import CursorKind, CursorWriter, decoded_in, filter_digest, group_position
 from resolvers.pages import Page, window_of
 from resolvers.reads import usage_marks
 from resolvers.reads.totals_filters import CostDimension
@@ -201,11 +202,8 @@ class TotalsList(Generic[Row]):
         after: str | None,
     ) -> GroupPage:
         grouping = _grouping(totals_filter, offsets)
-        position = None
-        if after is not None:
-            cursor = read_cursor(after, "after")
-            check_cursor(cursor, "after", self._kind, account_id, filter_digest(totals_filter))
-            position = group_position(cursor, "after", len(grouping.keys))
+        decode = partial(group_position, keys=len(grouping.keys))
+        position = decoded_in(after, "after", self._kind, account_id, filter_digest(totals_filter), decode)
         limit = window_of(first, None, position, None).limit
         return GroupPage(self._measure, row_filter, grouping, limit, position)
 

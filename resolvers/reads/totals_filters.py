@@ -12,8 +12,8 @@ from db.hour_buckets import BUCKETS
 from ledger.errors import BadUserInput
 from ledger.kinds import CostKind, RefType, UsageCategory, UsageOrigin
 from ledger.texts import API_KEY, PROJECT
-from resolvers.reads.texts import checked_characters, checked_length, checked_ref_id
-from resolvers.reads.usage import MAX_MODELS
+from resolvers.reads.texts import checked_length, checked_ref_id
+from resolvers.reads.usage import check_days, checked_models, values_of
 from resolvers.time_zones import DEFAULT_ZONE, checked_zone
 
 MAX_DIMENSIONS: Final = 4
@@ -73,22 +73,6 @@ def _names(given: Sequence[str] | None, argument: str, longest: int, *, without:
     return tuple(sorted(names | {""} if without else names))
 
 
-def _values(given: Sequence[StrEnum] | None) -> tuple[str, ...] | None:
-    return None if given is None else tuple(sorted({one.value for one in given}))
-
-
-def _models(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    if given is not None and len(given) > MAX_MODELS:
-        msg = f"models must name at most {MAX_MODELS} models, not {len(given)}"
-        raise BadUserInput(msg)
-    return None if given is None else tuple(sorted({checked_characters(model, "models") for model in given}))
-
-
-def _check_days(day_gte: date | None, day_lt: date | None) -> None:
-    if day_gte is not None and day_lt is not None and day_lt < day_gte:
-        raise BadUserInput("day has an invalid range: lt must not be before gte")
-
-
 def usage_totals_filter(
     *,
     group_by: Sequence[UsageDimension] | None = None,
@@ -104,15 +88,15 @@ def usage_totals_filter(
     without_project: bool | None = None,
 ) -> TotalsFilter:
     """Raises BadUserInput for invalid dimensions, an unknown time zone, an invalid range or a list that is too long."""
-    _check_days(day_gte, day_lt)
+    check_days(day_gte, day_lt)
     return TotalsFilter(
         group_by=_dimensions(group_by, UsageDimension),
         time_zone=_zone(time_zone),
         day_gte=day_gte,
         day_lt=day_lt,
-        models=_models(models),
-        categories=_values(categories),
-        origins=_values(origins),
+        models=checked_models(models),
+        categories=values_of(categories),
+        origins=values_of(origins),
         api_keys=_names(api_keys, "apiKeyIds", API_KEY.longest, without=without_api_key),
         projects=_names(projects, "projects", PROJECT.longest, without=without_project),
     )
@@ -133,13 +117,13 @@ def cost_totals_filter(
     without_project: bool | None = None,
 ) -> TotalsFilter:
     """Raises BadUserInput as `usage_totals_filter` does, and for a refId of invalid length."""
-    _check_days(day_gte, day_lt)
+    check_days(day_gte, day_lt)
     return TotalsFilter(
         group_by=_dimensions(group_by, CostDimension),
         time_zone=_zone(time_zone),
         day_gte=day_gte,
         day_lt=day_lt,
-        kinds=_values(kinds),
+        kinds=values_of(kinds),
         ref_type=None if ref_type is None else ref_type.value,
         ref_id=None if ref_id is None else checked_ref_id(ref_id),
         api_keys=_names(api_keys, "apiKeyIds", API_KEY.longest, without=without_api_key),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
@@ -14,8 +15,7 @@ from resolvers.cursors import (
     CursorKind,
     CursorWriter,
     UsagePosition,
-    check_cursor,
-    read_cursor,
+    decoded_in,
     usage_position,
 )
 from resolvers.pager import Asked, Pager, Stretch
@@ -35,26 +35,34 @@ def usage_filter(
     origins: Sequence[UsageOrigin] | None = None,
 ) -> UsageFilter:
     """Raises BadUserInput for an invalid range or too many values in a list."""
-    if day_gte is not None and day_lt is not None and day_lt < day_gte:
-        raise BadUserInput("day has an invalid range: lt must not be before gte")
-    if models is not None and len(models) > MAX_MODELS:
-        msg = f"models must name at most {MAX_MODELS} models, not {len(models)}"
-        raise BadUserInput(msg)
+    check_days(day_gte, day_lt)
     return UsageFilter(
         day_gte=day_gte,
         day_lt=day_lt,
-        models=None if models is None else tuple(sorted({checked_characters(model, "models") for model in models})),
-        categories=None if categories is None else tuple(sorted({one.value for one in categories})),
-        origins=None if origins is None else tuple(sorted({one.value for one in origins})),
+        models=checked_models(models),
+        categories=values_of(categories),
+        origins=values_of(origins),
     )
 
 
+def check_days(day_gte: date | None, day_lt: date | None) -> None:
+    if day_gte is not None and day_lt is not None and day_lt < day_gte:
+        raise BadUserInput("day has an invalid range: lt must not be before gte")
+
+
+def checked_models(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is not None and len(given) > MAX_MODELS:
+        msg = f"models must name at most {MAX_MODELS} models, not {len(given)}"
+        raise BadUserInput(msg)
+    return None if given is None else tuple(sorted({checked_characters(model, "models") for model in given}))
+
+
+def values_of(given: Sequence[StrEnum] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(sorted({one.value for one in given}))
+
+
 def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> UsagePosition | None:
-    if text is None:
-        return None
-    cursor = read_cursor(text, argument)
-    check_cursor(cursor, argument, CursorKind.USAGE, account_id, digest)
-    return usage_position(cursor, argument)
+    return decoded_in(text, argument, CursorKind.USAGE, account_id, digest, usage_position)
 
 
 def _ask(context: QueryContext, account_id: int, row_filter: UsageFilter, stretch: Stretch) -> Asked[UsageDayRow]:

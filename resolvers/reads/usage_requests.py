@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
@@ -22,13 +21,13 @@ from resolvers.cursors import (
     CursorKind,
     CursorWriter,
     RequestPosition,
-    check_cursor,
-    read_cursor,
+    decoded_in,
     request_position,
 )
 from resolvers.pager import Asked, Pager, Stretch
 from resolvers.pages import CursorsOf, Page, PageRows, page_rows
 from resolvers.reads.texts import checked_characters
+from resolvers.reads.usage import values_of
 
 MAX_VALUES: Final = 100
 """Maximum number of values in each list of a filter."""
@@ -55,8 +54,8 @@ def usage_request_filter(
         at_gte=at_gte,
         at_lt=at_lt,
         models=_texts(models, "models"),
-        categories=_words(categories),
-        origins=_words(origins),
+        categories=values_of(categories),
+        origins=values_of(origins),
         api_keys=_texts(api_key_ids, "apiKeyIds"),
         projects=_texts(projects, "projects"),
         end_users=_texts(end_users, "endUsers"),
@@ -72,16 +71,8 @@ def _texts(values: Sequence[str] | None, argument: str) -> tuple[str, ...] | Non
     return tuple(sorted({checked_characters(value, argument) for value in values}))
 
 
-def _words(words: Sequence[StrEnum] | None) -> tuple[str, ...] | None:
-    return None if words is None else tuple(sorted({word.value for word in words}))
-
-
 def _position(text: str | None, argument: str, account_id: int, digest: bytes) -> RequestPosition | None:
-    if text is None:
-        return None
-    cursor = read_cursor(text, argument)
-    check_cursor(cursor, argument, CursorKind.USAGE_REQUESTS, account_id, digest)
-    return request_position(cursor, argument)
+    return decoded_in(text, argument, CursorKind.USAGE_REQUESTS, account_id, digest, request_position)
 
 
 def _just_before(position: RequestPosition) -> RequestPosition:
