@@ -111,6 +111,7 @@ async def test_the_account_box_says_how_many_there_are_and_stays_in_the_window(
 
 async def test_midnight_is_written_with_two_digits_on_a_clock_of_24_hours(open_page: Open, gateway: Gateway) -> None:
     page = await open_page(key=(await gateway.key()).secret, locale="en-GB")
-    times = await page.get_by_role("table", name="Transactions").locator("time").all_text_contents()
-    assert times
+    shown = page.get_by_role("table", name="Transactions").locator("time")
+    await expect(shown).not_to_have_count(0)
+    times = await shown.all_text_contents()
     assert [text for text in times if not re.search(r", \d\d:\d\d$", text)] == []
