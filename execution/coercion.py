@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING
+from datetime import date
+from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import strawberry
 from graphql import (
+    GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLLeafType,
     GraphQLList,
     GraphQLNonNull,
     Undefined,
+    get_nullable_type,
+    is_non_null_type,
 )
 from graphql.type.definition import is_required_input_field
 from graphql.utilities.coerce_input_value import coerce_default_value
@@ -37,7 +43,7 @@ from execution.limits import MAX_LIST_ITEMS, ListTooLong
 
 Read = Callable[[Any], Any]
 
-_SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
+_IMMUTABLE: Final = (str, int, float, type(None), Enum, Decimal, date)
 
 
 def _unexpected(_value: object) -> Any:
@@ -103,29 +109,44 @@ class _InputField(NamedTuple):
     key: str
     """The key in the new value."""
     read: Read
+    """Coerces values other than null."""
+    is_nullable: bool
     default: Any
     """Undefined if there is no default."""
     may_be_left_out: bool
 
 
+def _input_field(name: str, field: GraphQLInputField, above: tuple[GraphQLInputObjectType, ...]) -> _InputField:
+    default = coerce_default_value(field)
+    # Others are left to graphql-core: whoever gets such a default could change it.
+    is_immutable = default is Undefined or isinstance(default, _IMMUTABLE)
+    return _InputField(
+        name,
+        field.out_name or name,
+        _certain(get_nullable_type(field.type), above),
+        is_nullable=not is_non_null_type(field.type),
+        default=default,
+        may_be_left_out=is_immutable and not is_required_input_field(field),
+    )
+
+
 def _object_coercer(type_: GraphQLInputObjectType, above: tuple[GraphQLInputObjectType, ...]) -> Read:
-    fields = []
-    for name, field in type_.fields.items():
-        default = coerce_default_value(field)
-        simple = default is Undefined or default.__class__ in _SIMPLE
-        may_be_left_out = simple and not is_required_input_field(field)
-        fields.append(_InputField(name, field.out_name or name, _coercer(field.type, above), default, may_be_left_out))
+    fields = [_input_field(name, field, above) for name, field in type_.fields.items()]
 
     def read(value: Any) -> Any:
         if value.__class__ is not dict:
             return Undefined
         found: dict[str, Any] = {}
         given = 0
-        for name, key, read_field, default, may_be_left_out in fields:
+        for name, key, read_field, is_nullable, default, may_be_left_out in fields:
             if name in value:
                 given += 1
-                one = read_field(value[name])
-                if one is Undefined:
+                one = value[name]
+                if one is not None:
+                    one = read_field(one)
+                    if one is Undefined:
+                        return Undefined
+                elif not is_nullable:
                     return Undefined
                 found[key] = one
             elif not may_be_left_out:

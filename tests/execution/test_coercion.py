@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 import pytest
-from graphql import GraphQLInputObjectType, GraphQLInputType, Undefined, build_schema, coerce_input_value
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLList,
+    GraphQLNonNull,
+    Undefined,
+    build_schema,
+    coerce_input_value,
+    is_required_input_field,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strawberry.types.arguments import convert_argument
@@ -103,3 +113,31 @@ def test_filters_are_converted_as_by_strawberry(type_: type, value: dict[str, An
     expected = convert_argument(coerced, type_, converters.scalar_registry, converters.config)
     assert convert(coerced) == expected
     assert type(convert(coerced)) is type_
+
+
+def _smallest(type_: Any) -> Any:
+    """Returns the shortest value of an input type: required fields only, one item in a list."""
+    if isinstance(type_, GraphQLNonNull):
+        return _smallest(type_.of_type)
+    if isinstance(type_, GraphQLList):
+        return [_smallest(type_.of_type)]
+    if isinstance(type_, GraphQLEnumType):
+        return next(iter(type_.values))
+    if isinstance(type_, GraphQLInputObjectType):
+        return {name: _smallest(field.type) for name, field in type_.fields.items() if is_required_input_field(field)}
+    return SAMPLES[type_.name]
+
+
+SAMPLES: Final = {"ID": "acct_1", "String": "a", "Int": 1, "Boolean": True, "Decimal": "1", "BigInt": "1"} | {
+    "DateTime": "2026-11-01T00:00:00Z",
+    "Date": "2026-11-01",
+}
+
+
+def test_defaults_of_our_inputs_need_no_fallback() -> None:
+    inputs: dict[str, Any] = {
+        name: one for name, one in graphql_schema().type_map.items() if isinstance(one, GraphQLInputObjectType)
+    }
+    fallen = {name for name, one in inputs.items() if coercer(one)(_smallest(one)) is Undefined}
+    # Its default is a list.
+    assert fallen == {"SetSpendLimitInput"}
