@@ -27,6 +27,8 @@ test: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest -m alone
 
 # Each test below runs in `make test`, too, with the smaller number that is its default.
+test-nightly: export DIFFERENTIAL_STORIES = 20
+test-nightly: export DIFFERENTIAL_STEPS = 300
 test-nightly: export EQUIVALENCE_OPERATIONS = 20000
 test-nightly: export SANITIZED_OPERATIONS = 2000
 test-nightly: export POSTING_KILLS = 20
@@ -41,7 +43,8 @@ test-nightly: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py tests/ledger/verification/test_corruptions.py \
-	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py
+	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
+	  tests/gateway/differential/test_both_databases.py
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`

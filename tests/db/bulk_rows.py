@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 BIG: Final = 1
-BIG_ROWS: Final = int(os.environ.get("PAGE_COST_ROWS", "600000"))
+BIG_ROWS: Final = int(os.environ.get("PAGE_COST_ROWS", "500000"))
 
 SMALL: Final = 2
 """An account of few rows, which lie among others' as densely as the big account's do."""

@@ -243,15 +243,27 @@ FILTERS: Final = {
 }
 
 
+async def page_rows(server: Server, condition: str) -> tuple[list[int | None], list[list[int]]]:
+    """The cursors of the first, a middle and the last page, and the `seq` of their rows: 50, or a quarter of all."""
+    matches = f"FROM transactions WHERE account_id = {BIG} AND {condition}"
+    count = await server.connection.fetchval(f"SELECT count(*) {matches}")
+    size = min(PAGE, count // 4)
+    assert size > 0
+    starts = [0, count // 2, count - size]
+    cursors, rows = [], []
+    for start in starts:
+        offset = f"ORDER BY seq DESC OFFSET {max(start - 1, 0)} LIMIT {size + 1}"
+        found = [row["seq"] for row in await server.connection.fetch(f"SELECT seq {matches} {offset}")]
+        cursors.append(found[0] if start else None)
+        rows.append(found[1:] if start else found[:size])
+    return cursors, rows
+
+
 async def three_pages(server: Server, one: Filter, planner: Planner) -> tuple[int, int, int]:
     """Of page 1, one in the middle and the last one, all of the same size."""
-    rows = await matching(server, one.condition)
-    size = min(PAGE, len(rows) // 4)
-    assert size > 0
-    cursors = [None, rows[len(rows) // 2 - 1], rows[-size - 1]]
-    expected = [rows[:size], rows[len(rows) // 2 :][:size], rows[-size:]]
     costs = []
-    for after, seqs in zip(cursors, expected, strict=True):
+    for after, seqs in zip(*await page_rows(server, one.condition), strict=True):
+        size = len(seqs)
         window = Window(limit=size + 1, after=after)
         async with server.database.snapshot() as snapshot:
             page = await snapshot.read(pages.transaction_pages(snapshot.is_postgresql, [BIG], one.row_filter, window))

@@ -65,7 +65,7 @@ WHOLE: Final = st.fixed_dictionaries(
 
 
 @given(name=st.sampled_from(sorted(TYPES)), value=VALUES | WHOLE)
-@settings(max_examples=1_500, derandomize=True)
+@settings(max_examples=500, derandomize=True)
 def test_coercion_matches_graphql_core(name: str, value: Any) -> None:
     found = coercer(TYPES[name])(value)
     assert found is Undefined or repr(found) == repr(coerce_input_value(value, TYPES[name]))

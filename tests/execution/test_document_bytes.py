@@ -19,7 +19,7 @@ SCHEMA: Final = graphql_schema()
 PAGE: Final = (Path(__file__).parents[2] / "graphql/operations/BillingPage.graphql").read_text()
 FIELDS: Final = "id name balance status createdAt monthlySummary { month totalCost grossCost refunded apiCalls }"
 CONDITIONS: Final = range(5)
-TIMES: Final = 5
+TIMES: Final = 3
 
 
 def page(number: int) -> str:
