@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, delete, func, select
 
 from db.attribution_tables import usage_marks
 from db.connections.snapshots import Read, Rows
@@ -34,6 +34,11 @@ async def put_mark(connection: WriteConnection, account_id: int, service: str, u
             set_={"complete_until": statement.excluded.complete_until},
         )
     )
+
+
+async def delete_mark(connection: WriteConnection, account_id: int, service: str) -> None:
+    """Deletes a mark, if there is one. The account must be locked."""
+    await connection.execute(delete(_MARK).where(_MARK.c.account_id == account_id, _MARK.c.service == service))
 
 
 def _earliest(account: ColumnElement[int]) -> Select[Any]:

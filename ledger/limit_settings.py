@@ -67,8 +67,6 @@ async def set_limit(transaction: LedgerTransaction, account: AccountRow, setting
     _check(settings)
     now = transaction.clock()
     known = await _known_limit(transaction, account.id, settings)
-    # The next row is in the window of its own time, which is not before that of the newest row.
-    start = window_start(settings.window, max(now, account.head_at or now))
     row = SpendLimitRow(
         account_id=account.id,
         number=known.number if known else 1 + await spend_limits.last_number(transaction.connection, account.id),
@@ -80,14 +78,23 @@ async def set_limit(transaction: LedgerTransaction, account: AccountRow, setting
         created_at=known.created_at if known else now,
         updated_at=now,
         deleted_at=None,
-        spent_nanos=await _spent_nanos(transaction, account.id, settings.scope, start),
-        window_start=start,
+        spent_nanos=0,
+        window_start=now,
         notified_percent=0,
     )
-    # Levels that are already reached notify nobody.
-    row = row._replace(notified_percent=reached_percent(row, row.spent_nanos))
+    row = await spent_anew(transaction, account, row)
     await _write(transaction, row)
     return row
+
+
+async def spent_anew(transaction: LedgerTransaction, account: AccountRow, row: SpendLimitRow) -> SpendLimitRow:
+    """Returns the limit with what was spent in its current window. The account must be locked."""
+    now = transaction.clock()
+    # The next row is in the window of its own time, which is not before that of the newest row.
+    start = window_start(SpendWindow(row.window_kind), max(now, account.head_at or now))
+    spent = await _spent_nanos(transaction, account.id, scope_of(row), start)
+    # Levels that are already reached notify nobody.
+    return row._replace(spent_nanos=spent, window_start=start, notified_percent=reached_percent(row, spent))
 
 
 async def _known_limit(

@@ -21,16 +21,19 @@ MAX_SERVICES: Final = 100
 @dataclass(frozen=True, slots=True)
 class UsageMark:
     service: str
-    until: datetime
-    """The service has reported all usage before this moment."""
+    until: datetime | None
+    """The service has reported all usage before this moment. None if it no longer reports usage."""
 
 
 async def put_mark(connection: WriteConnection, account_id: int, mark: UsageMark, now: datetime) -> None:
-    """Stores the mark of an account that is locked.
+    """Stores or withdraws the mark. The account must be locked.
 
     Raises BadUserInput, and Conflict if the service's mark is later, or if too many services report for the account.
     """
     SERVICE.checked(mark.service, "service")
+    if mark.until is None:
+        await usage_marks.delete_mark(connection, account_id, mark.service)
+        return
     check_moment(mark.until, "until")
     until = checked_past(mark.until.astimezone(UTC), now, "until")
     stored = await usage_marks.marks_of(connection, account_id)

@@ -26,7 +26,7 @@ class AuditEntry:
     at: datetime = strawberry.field(description="When the action was taken, by the server's clock.")
     act: str = strawberry.field(
         description="Name of the mutation: `correctBalance`. A command is listed under the name of the mutation that"
-        " does the same; only `repairMonths` of `billing-gateway verify` has no mutation."
+        " does the same; only `repairMonths` and `repairLimits` of `billing-gateway verify` have no mutation."
     )
     actor: str = strawberry.field(description="Visible prefix of the key that took the action, or `command-line`.")
     owner: str = strawberry.field(

@@ -71,6 +71,14 @@ class SpendLimitReached:
     async def limit(self: SpendLimitEvent, info: Info[QueryContext, None]) -> SpendLimitRow:
         return await spend_limits.limit_of(info.context, self.account_id, self.limit_number)
 
+    @strawberry.field(
+        description="The account, with the balance and balanceCursor after the row; its other fields are current.",
+        graphql_type=Account,
+        metadata={ROWS: "Account"},
+    )
+    async def account(self: SpendLimitEvent, info: Info[QueryContext, None]) -> AccountRow:
+        return await accounts.account_after(info.context, self.transaction, projection_of(info).of_value)
+
     transaction: Transaction = strawberry.field(
         description="The row that took the cost to the percentage, or the newest row if it was already reached at the"
         " start."

@@ -23,22 +23,21 @@ class MarkUsageCompleteInput(MutationInput):
         description=f"Name of the service that reports usage: {SERVICE.bounds}. An account has at most {MAX_SERVICES}"
         " of them."
     )
-    until: datetime = strawberry.field(
+    until: datetime | None = strawberry.field(
         description="The service has recorded all calls before this time. Not before the time that it gave last, and"
-        " at most 5 minutes in the future."
+        " at most 5 minutes in the future. Null if the service no longer reports usage of the account: its time is"
+        " forgotten."
     )
 
 
 @strawberry.type(description="Result of markUsageComplete. It writes no rows.")
 class MarkUsageCompletePayload(Payload):
     @strawberry.field(
-        description="The time up to which all services have reported all usage: the earliest of their times. Always"
-        " the current state, even if the call is replayed."
+        description="The time up to which all services have reported all usage: the earliest of their times. Null if"
+        " no service reports usage of the account. Always the current state, even if the call is replayed."
     )
-    async def complete_until(self: CallOutcome, info: Info[QueryContext, None]) -> datetime:
-        until = await complete_until(info.context, self.account_id)
-        assert until is not None, "the call has stored a time"
-        return until
+    async def complete_until(self: CallOutcome, info: Info[QueryContext, None]) -> datetime | None:
+        return await complete_until(info.context, self.account_id)
 
 
 MarkUsageCompleteArgument = Annotated[
@@ -50,9 +49,9 @@ MarkUsageCompleteArgument = Annotated[
 class UsageMarkMutations:
     @strawberry.mutation(
         description="Says that a service has recorded all calls of an account before a time, so that figures up to this"
-        " time are final. For service keys. Once a service has said so for an account, it must go on: `completeUntil`"
-        " is the earliest time of all services. Calls that are recorded late still count. Fails with CONFLICT if the"
-        " service gave a later time before.",
+        " time are final. For service keys. Once a service has said so for an account, it must go on, or say by"
+        " `until: null` that it has stopped: `completeUntil` is the earliest time of all services. Calls that are"
+        " recorded late still count. Fails with CONFLICT if the service gave a later time before.",
         graphql_type=MarkUsageCompletePayload,
     )
     async def mark_usage_complete(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import click
 import orjson
@@ -17,7 +17,7 @@ from ledger.ids import account_id_text
 from ledger.verification.accounts import verify_account
 from ledger.verification.calls import other_call_faults
 from ledger.verification.faults import Fault
-from ledger.verification.repair import repair_months
+from ledger.verification.repair import repair_limits, repair_months
 
 ACCOUNTS_AT_ONCE = 1_000
 
@@ -37,10 +37,10 @@ class _Report:
         named = {"account": account, "kind": fault.kind.value, "row": fault.subject, "message": fault.message}
         self._print(named, "\t".join(named.values()))
 
-    def repaired(self, account_id: int, month: str, change: str) -> None:
+    def repaired(self, account_id: int, kind: str, row: str, change: str) -> None:
         account = account_id_text(account_id)
-        named = {"account": account, "repaired": "month", "row": month, "message": change}
-        self._print(named, f"{account}\trepaired month\t{month}\t{change}")
+        named = {"account": account, "repaired": kind, "row": row, "message": change}
+        self._print(named, f"{account}\trepaired {kind}\t{row}\t{change}")
 
     def summary(self) -> None:
         counts = {"accounts": self.accounts, "rows": self.rows, "faults": self.faults}
@@ -61,17 +61,21 @@ async def _accounts(database: Database, only: int | None) -> AsyncIterator[int]:
         after = ids[-1]
 
 
-async def _repair(database: Database, account_id: int, report: _Report) -> None:
-    # Rows that months cannot be rebuilt from are among the faults that are printed next.
+_REPAIRS: Final = {"months": ("month", repair_months), "limits": ("limit", repair_limits)}
+
+
+async def _repair(database: Database, account_id: int, report: _Report, repair: str) -> None:
+    kind, rebuild = _REPAIRS[repair]
+    # Faults that prevent rebuilding are printed next.
     with contextlib.suppress(Conflict):
-        for month, change in (await repair_months(database, account_id, command_line())).items():
-            report.repaired(account_id, month, change)
+        for row, change in (await rebuild(database, account_id, command_line())).items():
+            report.repaired(account_id, kind, row, change)
 
 
-async def _verify(database: Database, only: int | None, report: _Report, *, repair: bool) -> None:
+async def _verify(database: Database, only: int | None, report: _Report, repair: str | None) -> None:
     async for account_id in _accounts(database, only):
-        if repair:
-            await _repair(database, account_id, report)
+        if repair is not None:
+            await _repair(database, account_id, report, repair)
         verified = await verify_account(database, account_id)
         report.accounts += 1
         report.rows += verified.rows
@@ -86,9 +90,10 @@ async def _verify(database: Database, only: int | None, report: _Report, *, repa
 @click.option("--account", type=AccountId(), default=None, help="Only this account.")
 @click.option(
     "--repair",
-    type=click.Choice(["months"]),
+    type=click.Choice([*_REPAIRS]),
     default=None,
-    help="Rebuild monthly figures that do not fit. Ledger rows are never changed.",
+    help="Rebuild monthly figures, or what spend limits have spent, where they do not fit. Ledger rows are never"
+    " changed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @with_settings("database_url")
@@ -98,6 +103,6 @@ def verify(settings: Settings, *, account: int | None, repair: str | None, as_js
     The exit code is 1 if anything does not fit.
     """
     report = _Report(as_json=as_json)
-    with_database(settings, lambda database: _verify(database, account, report, repair=repair is not None))
+    with_database(settings, lambda database: _verify(database, account, report, repair))
     if report.faults:
         click.get_current_context().exit(1)

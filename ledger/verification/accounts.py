@@ -59,7 +59,7 @@ class AccountVerification:
             async with self._database.snapshot() as snapshot:
                 await self.compare_head(snapshot.rows)
                 note_changes(await self.changes_of_months(snapshot.rows), self.faults)
-                await self._check_costs(snapshot.rows)
+                await self.check_costs(snapshot.rows)
         async with self._readable("checkpoints"):
             await check_checkpoints(self._database.read, self._id, self.faults)
         async with self._readable("holds"):
@@ -157,7 +157,7 @@ class AccountVerification:
                 check_hold(stored, self.faults)
             after = page[-1].hold.hold_seq
 
-    async def _check_costs(self, read: Read) -> None:
+    async def check_costs(self, read: Read) -> None:
         """Checks the newest costs, and the limits. `read` must see one moment. Call `compare_head` before."""
         await self.rows.hours.compare_rest(read, self.faults)
         await check_limits(read, self._id, self.faults, postgresql=self._database.is_postgresql)

@@ -124,11 +124,12 @@ def _name(key: CostKey) -> str:
 async def check_limits(read: Read, account_id: int, faults: Faults, *, postgresql: bool) -> None:
     """Compares what each limit in force has spent with the costs of its window. `read` must see one moment."""
     for limit in await limits_in_force(read, account_id):
-        if message := await _limit_problem(read, limit, postgresql=postgresql):
+        if message := await limit_problem(read, limit, postgresql=postgresql):
             faults.add(FaultKind.LIMIT, f"limit {limit.number}", message)
 
 
-async def _limit_problem(read: Read, limit: SpendLimitRow, *, postgresql: bool) -> str:
+async def limit_problem(read: Read, limit: SpendLimitRow, *, postgresql: bool) -> str:
+    """Returns how the limit differs from the costs of its window; an empty text if it does not."""
     window = SpendWindow(limit.window_kind)
     start = window_start(window, limit.window_start)
     if limit.window_start != start:

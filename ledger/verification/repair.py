@@ -1,4 +1,4 @@
-"""Repair: rebuilds monthly figures from rows, holds and usage. Ledger rows are never changed."""
+"""Repair: rebuilds monthly figures and what limits have spent. Ledger rows are never changed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ from collections.abc import Mapping
 
 from db import writes
 from db.database import Database
+from db.limits import read_limits
 from db.recount.months import replace_months
+from db.spend_limits import put_limit
 from ledger.audit import Actor, AuditedAction, note
 from ledger.errors import Conflict
-from ledger.ids import account_id_text
+from ledger.ids import account_id_text, spend_limit_id_text
+from ledger.limit_settings import spent_anew
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.verification.accounts import AccountVerification
+from ledger.verification.costs import limit_problem
 from ledger.verification.faults import FaultKind
 from ledger.verification.months import changes_of_months, recounted_months
 
-ACTION = "repairMonths"
+MONTHS_ACTION = "repairMonths"
+LIMITS_ACTION = "repairLimits"
 
 _GROUNDS = frozenset(
     {FaultKind.SEQ, FaultKind.TIME, FaultKind.HASH, FaultKind.BALANCE, FaultKind.HEAD, FaultKind.UNREADABLE}
 )
-"""Faults of rows that prevent rebuilding the months."""
+"""Faults of rows that prevent rebuilding what follows from them."""
 
 
 async def repair_months(database: Database, account_id: int, actor: Actor, clock: Clock = utc_now) -> Mapping[str, str]:
@@ -38,21 +43,50 @@ async def repair_months(database: Database, account_id: int, actor: Actor, clock
         await writes.touch_accounts(connection, [account_id])
         read = transaction.snapshot().rows
         await verification.compare_head(read)
-        _check_grounds(verification)
+        _check_grounds(verification, _GROUNDS, "months")
         postgresql = database.is_postgresql
         expected = await recounted_months(read, account_id, verification.rows.months, postgresql=postgresql)
         changes = await changes_of_months(read, account_id, expected)
         if changes:
             await replace_months(connection, account_id, list(expected.values()))
             described = "; ".join(f"{month}: {change}" for month, change in changes.items())
-            await note(transaction, AuditedAction(ACTION, actor, account_id, description=described))
+            await note(transaction, AuditedAction(MONTHS_ACTION, actor, account_id, description=described))
         return changes
 
     return await Ledger(database, clock).within(work, [account_id])
 
 
-def _check_grounds(verification: AccountVerification) -> None:
+async def repair_limits(database: Database, account_id: int, actor: Actor, clock: Clock = utc_now) -> Mapping[str, str]:
+    """Adds up again what each spend limit in force has spent. Returns the differences by the limit's id.
+
+    The account is locked meanwhile. Raises NotFound, and Conflict if the account's rows or costs have faults.
+    """
+    verification = AccountVerification(database, account_id)
+    await verification.read_rows()
+
+    async def work(transaction: LedgerTransaction) -> Mapping[str, str]:
+        connection = transaction.connection
+        account = (await writes.lock_accounts(connection, [account_id]))[account_id]
+        await writes.touch_accounts(connection, [account_id])
+        read = transaction.snapshot().rows
+        await verification.compare_head(read)
+        await verification.check_costs(read)
+        _check_grounds(verification, _GROUNDS | {FaultKind.COST}, "spend limits")
+        changes = {}
+        for limit in await read_limits(connection, [account_id]):
+            if message := await limit_problem(read, limit, postgresql=database.is_postgresql):
+                await put_limit(connection, await spent_anew(transaction, account, limit))
+                changes[spend_limit_id_text(account_id, limit.number)] = message
+        if changes:
+            described = "; ".join(f"{limit}: {change}" for limit, change in changes.items())
+            await note(transaction, AuditedAction(LIMITS_ACTION, actor, account_id, description=described))
+        return changes
+
+    return await Ledger(database, clock).within(work, [account_id])
+
+
+def _check_grounds(verification: AccountVerification, grounds: frozenset[FaultKind], repaired: str) -> None:
     for fault in verification.faults.found:
-        if fault.kind in _GROUNDS:
-            msg = f"the months of {account_id_text(fault.account_id)} cannot be rebuilt: {fault}"
+        if fault.kind in grounds:
+            msg = f"the {repaired} of {account_id_text(fault.account_id)} cannot be rebuilt: {fault}"
             raise Conflict(msg)

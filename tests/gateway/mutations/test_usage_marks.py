@@ -43,6 +43,21 @@ async def test_usage_is_complete_until_the_earliest_time_of_its_services(office:
     assert await complete_until(office, other) is None
 
 
+async def test_a_service_that_has_stopped_holds_nothing_up(office: Office) -> None:
+    account = await office.account()
+    office.now = START + 10 * HOUR
+    await marked(office, account, "router", START + 9 * HOUR)
+    await marked(office, account, "images", START)
+    stopped = {"accountId": account, "service": "images", "until": None}
+    assert (await office.call("markUsageComplete", **stopped))["completeUntil"].startswith("2026-11-01T09")
+    # It may begin again, at any time.
+    assert (await marked(office, account, "images", START))["completeUntil"].startswith("2026-11-01T00")
+    for service in ("images", "router", "a service that never reported"):
+        payload = await office.call("markUsageComplete", **stopped | {"service": service})
+    assert payload["completeUntil"] is None
+    assert await complete_until(office, account) is None
+
+
 async def test_a_replayed_call_answers_with_the_current_state(office: Office) -> None:
     account = await office.account()
     office.now = START + 10 * HOUR

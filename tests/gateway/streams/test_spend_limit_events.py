@@ -23,6 +23,7 @@ from gateway.streams.subscription import answers
 from ledger.accounts import locked_account
 from ledger.attribution import Attribution
 from ledger.limit_settings import LimitSettings, set_limit
+from ledger.money import format_nanos
 from ledger.posting import LedgerTransaction
 from ledger.windows import SpendWindow
 from resolvers.cursors import LedgerCursorWriter, Level
@@ -93,11 +94,13 @@ def named(account_id: int, *levels: tuple[int, int, int]) -> list[tuple[str, int
 
 async def test_a_level_is_told_when_a_row_reaches_it(services: Services, desk: Desk) -> None:
     account_id = await account_with_limits(desk)
-    stream = await opened(services, account_id, REACHED)
+    with_account = REACHED.replace("percent", "percent account { id balance }", 1)
+    stream = await opened(services, account_id, with_account)
     waiting = asyncio.create_task(anext(stream))
     await reach(desk, account_id, (4, 2, 50))
     event = await waiting
     at = await cursor(desk, account_id, 4)
+    balance = format_nanos((await desk.rows(account_id))[3].balance_after_nanos)
     assert json.loads(event.payload)["data"]["spendLimitReached"] == {
         "cursor": at,
         "percent": 50,
@@ -105,6 +108,7 @@ async def test_a_level_is_told_when_a_row_reaches_it(services: Services, desk: D
         "spent": "0.50",
         "limit": {"id": f"limit_{account_id}_2", "amount": "1.00", "deletedAt": None},
         "transaction": {"id": f"txn_{account_id}_4"},
+        "account": {"id": f"acct_{account_id}", "balance": balance},
     }
     assert (event.id, event.committed_at) == (at, desk.now)
     await reach(desk, account_id, (5, 2, 80), (9, 1, 100))

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from db import tables
 from ledger.audit import Actor
 from ledger.errors import Conflict, NotFound
-from ledger.verification.repair import repair_months
+from ledger.verification.repair import repair_limits, repair_months
 from tests.ledger.desk import Desk, api_usage
 from tests.ledger.recompute import differences
 from tests.ledger.verification.filled import Filled
@@ -72,3 +72,23 @@ async def test_rows_that_are_posted_meanwhile_count(desk: Desk) -> None:
         await repair_months(desk.database, account_id, ACTOR)
     await posting
     assert await differences(desk.database) == []
+
+
+async def test_what_limits_have_spent_is_added_up_anew_and_audited(ledger: Filled) -> None:
+    desk = ledger.desk
+    before = await desk.tables()
+    assert await repair_limits(desk.database, ledger.busy, ACTOR, lambda: desk.now) == {}
+    of_total = f"UPDATE spend_limits SET spent_nanos = spent_nanos + 1 WHERE number = 6 AND account_id = {ledger.busy}"
+    await desk.execute(of_total)
+    [change] = (await repair_limits(desk.database, ledger.busy, ACTOR, lambda: desk.now)).items()
+    assert change[0] == f"limit_{ledger.busy}_6"
+    assert change[1].startswith("spent_nanos is ")
+    assert await desk.tables() == before
+    assert [entry[:2] for entry in await _audited(desk)] == [("repairLimits", "command-line")]
+
+
+async def test_limits_are_not_added_up_from_costs_that_do_not_fit(ledger: Filled) -> None:
+    desk = ledger.desk
+    await desk.execute(f"UPDATE cost_hours SET gross_nanos = gross_nanos + 1 WHERE account_id = {ledger.busy}")
+    with pytest.raises(Conflict, match=f"the spend limits of acct_{ledger.busy} cannot be rebuilt: .*cost"):
+        await repair_limits(desk.database, ledger.busy, ACTOR, lambda: desk.now)
