@@ -1,6 +1,6 @@
 -- wrk -s load.lua URL -- REQUESTS [ACCOUNTS]. The file holds two lines for each request: its key and its body.
 -- Where a number of accounts is given, each request has another number for @NUMBER@ in its body, and the accounts take
--- turns for @ACCOUNT@. An answer that has errors counts as failed, whatever its status.
+-- turns for @ACCOUNT@, and their first authorizations for @AUTHORIZATION@. An answer that has errors counts as failed, whatever its status.
 local requests, count, next_one = {}, 0, 0
 local accounts, number, run = nil, 0, os.time()
 local threads = {}
@@ -32,7 +32,9 @@ function request()
     return one
   end
   number = number + 1
-  local body = one.body:gsub("@NUMBER@", run .. "-" .. number):gsub("@ACCOUNT@", "acct_" .. number % accounts + 1)
+  local account = number % accounts + 1
+  local body = one.body:gsub("@NUMBER@", run .. "-" .. number):gsub("@ACCOUNT@", "acct_" .. account)
+  body = body:gsub("@AUTHORIZATION@", "auth_" .. account .. "_1")
   return wrk.format("POST", nil, one.headers, body)
 end
 

@@ -4,8 +4,8 @@
 
 `openHold`, `recordUsage` and `authorizeUsage` are sent as GraphQL to one gateway process on PostgreSQL, on 1,000
 accounts and on a single one, each call with an idempotency key, and the change feed on; `recordUsage` also with 1,000
-requests in a call, with and without API keys, projects, end users and prices. pgbench's built-in
-TPC-B-like script takes turns with them on the same server, with as many clients.
+requests in a call, with and without API keys, projects, end users and prices, and captured from a lease. pgbench's
+built-in TPC-B-like script takes turns with them on the same server, with as many clients.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from benchmarks.servers import KINDS, Request, Server, ServerFailed, running
 from db.database import Database, DatabaseOptions
 from db.schema_version import migrate
 from ledger.accounts import Accounts
-from ledger.commands import Entry, Posting, Writer
+from ledger.authorizations import LONGEST_SECONDS
+from ledger.commands import AuthorizeUsage, Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
 from ledger.posting import Ledger
@@ -78,6 +79,7 @@ _HOLD: Final = {"refType": "GPU_INSTANCE", "refId": "@NUMBER@", "amount": "0.01"
 _CHARGE: Final = "charge { id state held net }"
 _AUTHORIZATION: Final = "authorization { id expiresAt } available"
 _SHORT: Final = {"amount": "0.01", "apiKeyId": "key-1", "ttlSeconds": 5}
+_LEASE: Final = AuthorizeUsage(100_000 * NANOS, LONGEST_SECONDS)
 _MANY: Final = f"{ACCOUNTS:,} accounts"
 
 _RUNS: Final = {
@@ -97,6 +99,13 @@ _RUNS: Final = {
                 "": map(_request, range(_BATCH)),
                 f" of {_KEYS} keys with prices": map(_attributed, range(_BATCH)),
             }.items()
+        ),
+        Run(
+            f"recordUsage of {_BATCH:,} requests from a lease",
+            "recordUsage",
+            ACCOUNTS,
+            "recorded authorization { id state captured }",
+            {"requests": [*map(_request, range(_BATCH))], "authorizationId": "@AUTHORIZATION@", "finalCapture": False},
         ),
     )
 }
@@ -142,6 +151,7 @@ async def _filled(url: str) -> tuple[str, str]:
     for _ in range(ACCOUNTS):
         row = await accounts.create("Account")
         await ledger.post(Posting(row.id, writer, (entry,), "opening"))
+        await ledger.post(Posting(row.id, writer, (_LEASE,), "lease"))
     keys = Keys(database)
     service = await keys.create(NewKey(KeyScope.SERVICE, "benchmark"))
     operator = await keys.create(NewKey(KeyScope.OPERATOR, "benchmark"))
