@@ -74,7 +74,7 @@ async def test_rows_that_are_posted_meanwhile_count(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-async def test_what_limits_have_spent_is_added_up_anew_and_audited(ledger: Filled) -> None:
+async def test_spent_of_limits_is_added_up_anew_and_audited(ledger: Filled) -> None:
     desk = ledger.desk
     before = await desk.tables()
     assert await repair_limits(desk.database, ledger.busy, ACTOR, lambda: desk.now) == {}
