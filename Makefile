@@ -4,6 +4,7 @@
 # make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
 # make mutation  change ledger and cursors in small ways and list what no test notices: make mutation MUTANTS='ledger.money*'
 # make check  lint, format and types of every language, import contracts, links of the documentation
+# make clients  generate and compile the clients for TypeScript and Python; make client-packages packs them
 # make bench  measure side by side with peers: make bench BENCH='--quick'
 PYTHON ?= python3
 VENV := .venv
@@ -17,12 +18,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
+.PHONY: clients client-packages coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
 
-test: system-packages $(VENV)/.installed-dev pages
+test: system-packages $(VENV)/.installed-dev pages clients
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25
 	$(BIN)/pytest -m alone
 
@@ -58,7 +59,7 @@ mutation: $(VENV)/.installed-mutation
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mutmut run $(MUTANTS)
 	$(BIN)/python -m mutmut results | grep -v 'not checked'
 
-check: $(VENV)/.installed-dev
+check: $(VENV)/.installed-dev clients
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -104,6 +105,12 @@ release-sdl:
 pages: $(VENV)/.installed
 	$(BIN)/python console/build.py
 
+clients: $(VENV)/.installed
+	$(BIN)/python -m clients.build
+
+client-packages: $(VENV)/.installed
+	$(BIN)/python -m clients.build packages
+
 screenshots: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/python console/screenshots.py
 
@@ -137,5 +144,6 @@ $(VENV)/.installed-mutation: $(VENV)/bin/python $(SOURCES)
 
 clean:
 	rm -rf $(VENV) mutants htmlcov .coverage execution/_serializer*.so demo-data gateway/static console/graphiql/node_modules \
-	  console/billing/node_modules console/billing/generated \
+	  console/billing/node_modules console/billing/generated clients/dist clients/typescript/node_modules \
+	  clients/typescript/dist clients/typescript/src/generated clients/python/billing_gateway_client/operations.py \
 	  .ci/linters/node_modules benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -17,6 +17,9 @@ LINTERS = ROOT / ".ci" / "linters"
 EXAMPLES = Path("docs") / "examples"
 """They are checked by the compiler, and with the types of Node.js, of the Billing page."""
 
+CLIENT = Path("clients") / "typescript"
+"""Its sources are checked with its examples. `make clients` generates what they import."""
+
 
 def _program(package: Path, script: str) -> str:
     install(package)
@@ -37,6 +40,8 @@ def checks(folder: Path) -> Iterator[tuple[str, ...]]:
     if (folder / EXAMPLES / "tsconfig.json").is_file():
         compiler = _program(ROOT / "console" / "billing", "typescript/bin/tsc")
         yield compiler, "--noEmit", "--project", str(folder / EXAMPLES)
+    if (folder / CLIENT / "tsconfig.json").is_file():
+        yield _program(ROOT / CLIENT, "typescript/bin/tsc"), "--project", str(folder / CLIENT / "examples")
     yield _program(LINTERS, "@biomejs/biome/bin/biome"), "lint", "--error-on-warnings"
     rules = ("--rc-path", str(LINTERS / "remark.json"), "--ignore-pattern", "mutants")
     yield _program(LINTERS, "remark-cli/cli.js"), *rules, "--frail", "--quiet", "--no-color", "."
