@@ -61,6 +61,9 @@ class BuildParts(BuildHookInterface[Any]):
             self.app.display_warning("the Billing page and GraphiQL were not built: /console/ says what to do")
         if self.target_name != "wheel":
             return
+        if version != "editable":
+            # `billing-gateway mcp` reads them; an editable installation has the repository's.
+            build_data["force_include"][str(root / "graphql" / "operations")] = "gateway/mcp/operations"
         made = compiled(root)
         if made is None:
             self.app.display_warning(f"{SOURCE} was not compiled: answers are serialized by Python, which takes longer")

@@ -14,6 +14,7 @@ _MODULES: Final = {
     "demo": "demo",
     "import-usage": "import_usage",
     "keys": "keys",
+    "mcp": "mcp",
     "migrate": "serve",
     "serve": "serve",
     "stripe": "stripe",
