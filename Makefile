@@ -3,8 +3,9 @@
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
 # make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
 # make mutation  change ledger and cursors in small ways and list what no test notices: make mutation MUTANTS='ledger.money*'
-# make check  lint, format and types of every language, import contracts, links of the documentation
+# make check  lint, format and types of every language, import contracts, links of the documentation, its site
 # make clients  generate and compile the clients for TypeScript and Python; make client-packages packs them
+# make docs  build the documentation site in site/, with the API reference and llms.txt
 # make bench  measure side by side with peers: make bench BENCH='--quick'
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: clients client-packages coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
+.PHONY: docs clients client-packages coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -59,7 +60,7 @@ mutation: $(VENV)/.installed-mutation
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mutmut run $(MUTANTS)
 	$(BIN)/python -m mutmut results | grep -v 'not checked'
 
-check: $(VENV)/.installed-dev clients
+check: $(VENV)/.installed-dev clients docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -105,6 +106,9 @@ release-sdl:
 pages: $(VENV)/.installed
 	$(BIN)/python console/build.py
 
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clients: $(VENV)/.installed
 	$(BIN)/python -m clients.build
 
@@ -142,8 +146,12 @@ $(VENV)/.installed-mutation: $(VENV)/bin/python $(SOURCES)
 	$(INSTALL) -e '.[dev,mutation]'
 	touch $(VENV)/.installed $(VENV)/.installed-dev $@
 
+$(VENV)/.installed-docs: $(VENV)/bin/python $(SOURCES)
+	$(INSTALL) -e '.[docs]'
+	touch $(VENV)/.installed $@
+
 clean:
-	rm -rf $(VENV) mutants htmlcov .coverage execution/_serializer*.so demo-data gateway/static console/graphiql/node_modules \
+	rm -rf $(VENV) site mutants htmlcov .coverage execution/_serializer*.so demo-data gateway/static console/graphiql/node_modules \
 	  console/billing/node_modules console/billing/generated clients/dist clients/typescript/node_modules \
 	  clients/typescript/dist clients/typescript/src/generated clients/python/billing_gateway_client/operations.py \
 	  .ci/linters/node_modules benchmarks/peers/postgraphile/node_modules docs/examples/node_modules .mypy_cache .ruff_cache .pytest_cache
