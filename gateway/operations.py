@@ -23,6 +23,7 @@ from gateway.services import Services
 from resolvers.context import QueryContext
 from resolvers.mutations.context import MutationContext
 from schema.costs import WEIGHTS, document_points
+from schema.federation import FEDERATED_WEIGHTS
 
 MAX_MESSAGE: Final = 500
 
@@ -124,7 +125,7 @@ def prepare_operation(
             services.documents.schema,
             operation,
             given.variables,
-            weights=WEIGHTS,
+            weights=FEDERATED_WEIGHTS if services.settings.federation else WEIGHTS,
             account_rows=services.sizes.rows(principal.account_id),
         )
     except NotPrepared as refused:

@@ -37,6 +37,7 @@ from ledger.stripe.events import StripeEvents
 from ledger.top_ups import TopUps
 from resolvers.sizes import AccountSizes
 from schema.build import graphql_schema
+from schema.federation import federated_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _documents(settings: Settings) -> Documents:
         max_tokens=settings.max_tokens,
     )
     return Documents(
-        graphql_schema(),
+        federated_schema() if settings.federation else graphql_schema(),
         limits,
         settings.document_cache_size,
         max_bytes=settings.document_cache_bytes,

@@ -145,6 +145,9 @@ class Settings(BaseSettings):
         True, description='Suggest names of the schema in errors: "Did you mean …?" for a field that does not exist.'
     )
     graphiql: bool = Field(True, description="Serve GraphiQL to browsers at /graphql.")
+    federation: bool = Field(
+        False, description="Serve the schema as a subgraph of Apollo Federation 2, with _service and _entities."
+    )
     compiled_execution: bool = Field(
         True, description="Run operations as compiled code. If false, use graphql-core's executor."
     )

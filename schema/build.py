@@ -13,6 +13,7 @@ from graphql import (
     Undefined,
 )
 from strawberry.schema.config import StrawberryConfig
+from strawberry.types.scalar import ScalarDefinition
 
 from schema.account import Account
 from schema.charge import Charge
@@ -40,12 +41,16 @@ def _drop_null_defaults(schema: GraphQLSchema) -> None:
 
 @cache
 def build_schema() -> strawberry.Schema:
+    return schema_of(Query, SCALARS)
+
+
+def schema_of(query: type, scalars: dict[object, ScalarDefinition]) -> strawberry.Schema:
     schema = strawberry.Schema(
-        query=Query,
+        query=query,
         mutation=Mutation,
         subscription=Subscription,
         types=[Account, Transaction, Charge, SpendLimit],
-        config=StrawberryConfig(scalar_map=SCALARS),
+        config=StrawberryConfig(scalar_map=scalars),
     )
     _drop_null_defaults(schema._schema)  # noqa: SLF001
     return schema
