@@ -64,7 +64,7 @@ async def test_a_row_slides_in_and_the_balance_and_cards_follow(gateway: Gateway
     await expect(rows(page).first.locator(".amount")).to_have_text("−$1.25")
     await expect(rows(page)).to_have_count(51)
     await expect(balance(page)).to_have_text(await figure(gateway))
-    await expect(page.get_by_role("status").last).to_contain_text("New transaction: Usage, −$1.25. The balance is")
+    await expect(page.get_by_role("status").last).to_contain_text("New transaction: API calls, −$1.25. The balance is")
     await expect(cost).not_to_have_text(before or "")
     await rows(page).first.get_by_role("button").click()
     await expect(page.locator("tr.detail")).to_contain_text(transaction)

@@ -176,7 +176,7 @@ async def test_filters_are_kept_in_the_address(gateway: Gateway, open_page: Open
     await page.go_back()
     await expect(page.get_by_label("Search descriptions")).to_have_value("")
     await page.get_by_role("button", name="Clear filters").click()
-    await expect(rows(page).first).to_contain_text("Usage")
+    await expect(rows(page).first).to_contain_text("API calls")
     assert page.url.endswith("/console/")
 
 
@@ -406,9 +406,9 @@ async def test_only_the_newest_of_quick_choices_is_shown(gateway: Gateway, open_
 
     await page.route("**/graphql", hold)
     await page.get_by_role("button", name="Type").click()
-    await page.get_by_role("checkbox", name="Usage").check()
+    await page.get_by_role("checkbox", name="Instances, API calls").check()
     await asked.wait()
-    await page.get_by_role("checkbox", name="Usage").uncheck()
+    await page.get_by_role("checkbox", name="Instances, API calls").uncheck()
     await page.get_by_role("checkbox", name="Refund").check()
     await expect(rows(page).first).to_contain_text("Refund")
     for route in held:

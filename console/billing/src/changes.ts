@@ -4,7 +4,7 @@ import { account, currency } from "./account";
 import { announce } from "./announcer";
 import { matches, usageFilter } from "./criteria";
 import { ask } from "./gateway";
-import { TYPES } from "./kinds";
+import { typeOf } from "./kinds";
 import { addRows, refreshTotals } from "./ledger";
 import { moneyText } from "./money";
 import { address } from "./navigation";
@@ -50,7 +50,7 @@ function draw(): void {
 }
 
 function say(changes: readonly Change[], { transaction, balance }: Change): void {
-  const [type, amount] = [TYPES[transaction.type], moneyText(transaction.amount, currency.peek(), true)];
+  const [type, amount] = [typeOf(transaction), moneyText(transaction.amount, currency.peek(), true)];
   const what = changes.length > 1 ? `${changes.length} new transactions` : `New transaction: ${type}, ${amount}`;
   announce(`${what}. The balance is ${moneyText(balance, currency.peek())}.`);
 }

@@ -7,7 +7,7 @@ import { account } from "./account";
 import { announce } from "./announcer";
 import { counted } from "./counts";
 import { ask } from "./gateway";
-import { REF_TYPES, TYPES } from "./kinds";
+import { REF_TYPES, typeOf } from "./kinds";
 import { moment } from "./parts/moment";
 import { Money } from "./parts/money";
 import { Outdated } from "./post";
@@ -96,7 +96,7 @@ export function ChargeRows({ charge, current }: { readonly charge: Charge; reado
               <td role="cell" class="date">
                 {moment(row.createdAt)}
               </td>
-              <td role="cell">{TYPES[row.type]}</td>
+              <td role="cell">{typeOf({ type: row.type, refType })}</td>
               <td role="cell" class="amount">
                 <Money amount={row.amount} signed />
               </td>

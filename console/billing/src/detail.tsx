@@ -5,7 +5,7 @@ import { TransactionExplained } from "../generated/TransactionExplained";
 import { NO_FILTER } from "./address";
 import { ChargeRows, type Explained } from "./charge";
 import { ask } from "./gateway";
-import { REF_TYPES, SOURCES, TYPES, spelled } from "./kinds";
+import { REF_TYPES, SOURCES, spelled, typeOf } from "./kinds";
 import { go, linkTo } from "./navigation";
 import { Copy } from "./parts/copy";
 import { Failed } from "./parts/failed";
@@ -57,7 +57,7 @@ function FoundFacts({ found }: { readonly found: Explained }) {
       )}
       {corrects && (
         <Fact name="Answers">
-          {TYPES[corrects.type]} of <Money amount={corrects.amount} signed />, {moment(corrects.createdAt)}:{" "}
+          {typeOf({ type: corrects.type, refType: null })} of <Money amount={corrects.amount} signed />, {moment(corrects.createdAt)}:{" "}
           {corrects.description} <code>{corrects.id}</code>
         </Fact>
       )}
@@ -107,7 +107,7 @@ export function Detail({ row, explained }: Props) {
           <span class="muted">{localText(row.createdAt)}, your time</span>
         </Fact>
         <Fact name="Type">
-          {TYPES[row.type]} <code>{spelled(row.type)}</code>
+          {typeOf(row)} <code>{spelled(row.type)}</code>
         </Fact>
         <Fact name="Source">
           {SOURCES[row.source]} <code>{spelled(row.source)}</code>

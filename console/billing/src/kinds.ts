@@ -3,7 +3,7 @@ import type { RefType, TransactionSource, TransactionType, UsageCategory, UsageO
 // The words of the schema as people read them.
 
 export const TYPES: Record<TransactionType, string> = {
-  GPU_USAGE: "Usage",
+  GPU_USAGE: "Instances, API calls",
   STORAGE_BILLING: "Storage",
   REFUND: "Refund",
   TOPUP: "Top-up",
@@ -13,6 +13,13 @@ export const TYPES: Record<TransactionType, string> = {
   CONTRACT_GRANT: "Contract grant",
   BONUS_GRANT: "Bonus grant",
 };
+
+/** A row's type in a word: a deduction is told apart by its cause. */
+export function typeOf({ type, refType }: { readonly type: TransactionType; readonly refType: RefType | null }): string {
+  if (type !== "GPU_USAGE") return TYPES[type];
+  if (refType === "API_USAGE") return "API calls";
+  return refType ? "Instance" : "Deduction";
+}
 
 export const SOURCES: Record<TransactionSource, string> = {
   STRIPE_WEBHOOK: "A Stripe event",

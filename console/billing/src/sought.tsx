@@ -6,7 +6,7 @@ import { announce } from "./announcer";
 import type { Explained } from "./charge";
 import { Detail } from "./detail";
 import { Refused, ask } from "./gateway";
-import { TYPES } from "./kinds";
+import { typeOf } from "./kinds";
 import { longestTail, printed } from "./money";
 import { address, go } from "./navigation";
 import { Failed } from "./parts/failed";
@@ -65,7 +65,7 @@ function One({ id }: { readonly id: string }) {
       {row && (
         <div class="ledger" style={widthsOf(row)}>
           <p>
-            {TYPES[row.type]} of <Money amount={row.amount} signed />: {row.description}
+            {typeOf(row)} of <Money amount={row.amount} signed />: {row.description}
           </p>
           <Detail row={row} explained={row} />
         </div>

@@ -1,7 +1,7 @@
 import { computed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { Detail } from "./detail";
-import { TYPES } from "./kinds";
+import { typeOf } from "./kinds";
 import { opened, toggle } from "./opened";
 import { showLocal } from "./parts/moment";
 import { money, moneyProps } from "./parts/money";
@@ -19,7 +19,7 @@ function click({ target }: MouseEvent): void {
 export const heard = { onClick: click, onMouseOver: showLocal };
 
 function rowOf(row: Row, isOpen: boolean) {
-  const [type, time] = [TYPES[row.type], utcText(row.createdAt)];
+  const [type, time] = [typeOf(row), utcText(row.createdAt)];
   return (
     <tr key={row.id} role="row" class={isOpen ? "row open" : "row"} data-id={row.id}>
       <td role="cell" class="date">
