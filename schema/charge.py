@@ -53,6 +53,14 @@ class Charge(Node):
     def net(self: ChargeRow) -> int:
         return self.held_nanos - self.refunded_nanos + self.overage_nanos + self.billed_nanos
 
+    @strawberry.field(
+        description="Amount held at present: the hold that is not settled yet; 0.00 if there is none. For an inference"
+        " instance, the hold of the running cycle.",
+        graphql_type=Nanos,
+    )
+    async def held_now(self: ChargeRow, info: Info[QueryContext, None]) -> int:
+        return await charges.held_now(info.context, self)
+
     cycles: BigInteger = strawberry.field(
         description="Number of holds. For an inference instance, its number of 24-hour cycles; 0 for storage."
     )

@@ -97,6 +97,7 @@ WEIGHTS: Final = Weights(
         "Account.hasSavedCard": Weight(5.0),
         "Account.spendLimits": Weight(8.0, length=_limits),
         "Charge.transactions": _page(5.0),
+        "Charge.heldNow": Weight(0.6),
         "Transaction.account": Weight(0.6),
         "Transaction.charge": Weight(3.2),
         "Transaction.corrects": Weight(0.6),

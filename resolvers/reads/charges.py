@@ -114,6 +114,14 @@ async def charge_of(context: QueryContext, row: TransactionRow) -> ChargeRow | N
     return await context.loaders.charge.load((row.account_id, row.ref_type, row.ref_id))
 
 
+async def held_now(context: QueryContext, charge: ChargeRow) -> int:
+    """Returns the amount of the newest hold in nano-dollars if it is not settled."""
+    if charge.state != ChargeState.OPEN or charge.hold_seq is None:
+        return 0
+    hold = await context.loaders.opened_hold.load((charge.account_id, charge.hold_seq))
+    return hold.held_nanos if hold is not None and hold.state == ChargeState.OPEN else 0
+
+
 async def charge_transactions(
     context: QueryContext, charge: ChargeRow, page_projection: PageProjection = ALL, **paging: Unpack[Paging]
 ) -> Page[TransactionRow]:

@@ -21,7 +21,7 @@ SOURCES: Final = ("STRIPE_WEBHOOK", "METERING", "STORAGE_WORKER", "PROMOTION", "
 
 _PAGE: Final = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount"
 _ACCOUNT: Final = "id externalId name currency status createdAt balance balanceCursor hasSavedCard usageCompleteUntil"
-_CHARGE: Final = "id state refType refId held refunded overage billed cycles openedAt closedAt net"
+_CHARGE: Final = "id state refType refId held refunded overage billed heldNow cycles openedAt closedAt net"
 _NODE: Final = "net refunded chargeRefType: refType chargeRefId: refId transactions(last: 2) { nodes { id } }"
 _LIMIT: Final = "amount limitProject: project spent reserved remaining resetsAt"
 _TRANSACTION: Final = (

@@ -28,7 +28,7 @@ from tests.ledger.desk import START
 ROW: Final = "id type amount balanceAfter description source refType refId periodStart periodEnd createdAt"
 PAYLOAD: Final = f"transactions {{ {ROW} }} balance replayed"
 _ACCOUNT: Final = "account { id externalId name status balance }"
-CHARGE: Final = "id state held refunded overage net cycles refId"
+CHARGE: Final = "id state held heldNow refunded overage net cycles refId"
 _CHARGE: Final = f"charge {{ {CHARGE} }}"
 _AUTHORIZATION: Final = "authorization { id state amount captured excess apiKeyId project refId } available"
 RECHARGE: Final = (

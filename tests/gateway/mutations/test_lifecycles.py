@@ -64,11 +64,13 @@ async def test_a_gpu_instance(
     assert told(opened) == [("GPU_USAGE", "-2.49", "7.51", "GPU Instance #132: hold for 1h")]
     assert (opened["balance"], opened["replayed"]) == ("7.51", False)
     assert charged(opened) == ("OPEN", "2.49", "0.00", "0.00", "2.49", "1")
+    assert opened["charge"]["heldNow"] == "2.49"
     office.now = START + HOUR
     settled = await office.call("settleHold", accountId=account, **GPU, used=used)
     assert told(settled) == rows
     assert settled["balance"] == (rows[0][2] if rows else "7.51")
     assert charged(settled) == ("SETTLED", "2.49", *charge, "1")
+    assert settled["charge"]["heldNow"] == "0.00"
     assert {(row["source"], row["refType"], row["refId"]) for row in settled["transactions"]} <= {
         ("METERING", "GPU_INSTANCE", "132")
     }
@@ -118,6 +120,7 @@ async def test_an_inference_instance_over_three_cycles(office: Office) -> None:
         [("03T00", "03T06")],
     ]
     assert [one["toStop"] for one in (second, third)] == [False, False]
+    assert [one["charge"]["heldNow"] for one in (first, second, third, end)] == ["24.00", "24.00", "24.00", "0.00"]
     assert [charged(one) for one in (first, second, third, end)] == [
         ("OPEN", "24.00", "0.00", "0.00", "24.00", "1"),
         ("OPEN", "48.00", "4.00", "0.00", "44.00", "2"),
