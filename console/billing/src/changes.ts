@@ -9,7 +9,7 @@ import { addRows, refreshTotals } from "./ledger";
 import { moneyText } from "./money";
 import { address } from "./navigation";
 import { readAt } from "./page";
-import { hasPaid } from "./payments";
+import { hasPaid } from "./paid";
 import { now } from "./times";
 import { refreshUsage } from "./usage";
 

@@ -7,7 +7,7 @@ import { followBalance } from "./live";
 import { followHistory } from "./navigation";
 import { followNetwork } from "./network";
 import { follow, phase } from "./page";
-import { noticeReturn } from "./payments";
+import { noticeReturn } from "./paid";
 import { key } from "./session";
 import { followLink } from "./signinlink";
 

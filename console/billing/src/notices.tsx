@@ -1,6 +1,6 @@
 import { account } from "./account";
 import { isNegative } from "./money";
-import { hasPaid } from "./payments";
+import { hasPaid } from "./paid";
 
 /** What has to be known before the figures are read. */
 export function Notices() {

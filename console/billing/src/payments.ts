@@ -1,4 +1,3 @@
-import { signal } from "@preact/signals";
 import { AutoRecharge } from "../generated/AutoRecharge";
 import { TopUp } from "../generated/TopUp";
 import { account } from "./account";
@@ -6,13 +5,10 @@ import { written } from "./address";
 import { ask } from "./gateway";
 import { nanosOf, parseNanos } from "./money";
 import { address } from "./navigation";
+import { PAID } from "./paid";
 
 // What a key of the scope `manage` may do: add credit by Stripe Checkout, and set auto-recharge.
 
-/** Checkout has led back here: the row is on its way. */
-export const hasPaid = signal(false);
-
-const PAID = "?paid=yes";
 const CENT = 10_000_000n;
 const LEAST = "5.00";
 const MOST = "10000.00";
@@ -42,12 +38,6 @@ export async function topUp(amount: string, idempotencyKey: string): Promise<voi
   if (replayed && state !== "OPEN") return topUp(amount, newKey());
   if (!checkoutUrl.startsWith("https:")) throw new Error("Stripe gave no address to pay at.");
   location.assign(checkoutUrl);
-}
-
-export function noticeReturn(): void {
-  if (location.search !== PAID) return;
-  hasPaid.value = true;
-  history.replaceState(null, "", location.pathname);
 }
 
 export interface RechargeSettings {

@@ -1,11 +1,15 @@
 import { useSignal } from "@preact/signals";
-import type { ComponentType } from "preact";
+import type { ComponentChildren, ComponentType } from "preact";
 import { useEffect } from "preact/hooks";
 import { Unreachable } from "../post";
 import { Failed } from "./failed";
 
-/** A part of the page whose script is fetched when it is first shown: the first view need not wait for it. */
-export function late(fetched: () => Promise<ComponentType>): ComponentType {
+/** A part of the page whose script is fetched when it is first shown: the first view need not wait for it. Meanwhile
+ * there are bones, or what is given. */
+export function late(
+  fetched: () => Promise<ComponentType>,
+  meanwhile: ComponentChildren = <div class="bone rows" aria-hidden="true" />,
+): ComponentType {
   let part: ComponentType | null = null;
 
   return function Late() {
@@ -29,6 +33,6 @@ export function late(fetched: () => Promise<ComponentType>): ComponentType {
     const Part = isThere.value ? part : null;
     if (Part) return <Part />;
     if (failure.value) return <Failed error={failure.value} again={() => void load()} />;
-    return <div class="bone rows" aria-hidden="true" />;
+    return meanwhile;
   };
 }
