@@ -34,7 +34,7 @@ def rows(page: Page) -> None:
 
 
 def charts(page: Page) -> None:
-    page.get_by_role("table").wait_for()
+    page.get_by_role("table").first.wait_for()
     page.locator("canvas").last.wait_for()
 
 
@@ -42,6 +42,12 @@ def first_row(page: Page) -> None:
     page.get_by_role("button", name="Details of").first.click()
     page.locator(".explanation").wait_for()
     page.locator(".filters").evaluate("one => one.scrollIntoView()")
+
+
+def charge(page: Page) -> None:
+    page.get_by_role("button", name="Details of").first.click()
+    page.locator(".charge").wait_for()
+    page.get_by_role("tablist").evaluate("one => one.scrollIntoView()")
 
 
 def type_menu(page: Page) -> None:
@@ -105,6 +111,10 @@ SHOTS: Final = (
     Shot("filters", "?types=refund,topup,auto_recharge", type_menu),
     Shot("details", "?account=acct_1&types=refund&ref_type=gpu_instance", first_row, key="operator"),
     Shot("details-360-dark", "?types=refund", first_row, width=360, height=780, dark=True),
+    Shot("costs", "?tab=costs&range=90", down_to_tabs(charts)),
+    Shot("costs-dark", "?tab=costs&by=resource&per=month&range=year", down_to_tabs(charts), dark=True),
+    Shot("costs-360", "?tab=costs", down_to_tabs(charts), width=360, height=780),
+    Shot("resources", "?tab=resources", charge),
     Shot("usage", "?tab=usage", charts),
     Shot("usage-models", "?tab=usage&range=7", model_menu),
     Shot("usage-dark", "?tab=usage&group=category", charts, dark=True),

@@ -66,9 +66,9 @@ async def open_reference_menu(page: Page) -> None:
     await page.get_by_role("button", name="Reference").click()
 
 
-async def open_row(page: Page) -> None:
+async def open_row(page: Page, word: str = "Balance") -> None:
     await page.get_by_role("button", name=re.compile("Details of")).first.click()
-    await expect(page.get_by_text("Balance", exact=True)).to_be_visible()
+    await expect(page.get_by_text(word, exact=True)).to_be_visible()
 
 
 async def open_transaction(page: Page) -> None:
@@ -106,6 +106,16 @@ async def who_spent_it(page: Page) -> None:
     await expect(page.get_by_role("table", name="By project")).to_be_visible()
 
 
+async def costs(page: Page) -> None:
+    await expect(page.get_by_role("img", name=re.compile("Cost by day"))).to_be_visible()
+    await page.get_by_role("table", name="Cost by day").get_by_role("button").first.click()
+    await page.get_by_role("slider").focus()
+
+
+async def resources(page: Page) -> None:
+    await open_row(page, "Net")
+
+
 async def open_model_menu(page: Page) -> None:
     await charts(page)
     await page.get_by_role("button", name="Model", exact=True).click()
@@ -137,6 +147,8 @@ VIEWS: Final[dict[str, tuple[str, AuditedAction]]] = {
     "adding credit": ("", add_credit),
     "auto-recharge": ("", auto_recharge),
     "usage by day": ("?tab=usage", charts),
+    "costs": ("?tab=costs", costs),
+    "resources": ("?tab=resources", resources),
     "exact amounts": ("", exact_amounts),
     "usage by model": ("?tab=usage&group=model", charts),
     "who spent it": ("?tab=usage", who_spent_it),
@@ -194,8 +206,8 @@ async def test_everything_is_reached_by_the_keyboard(gateway: Gateway, open_page
         assert name in seen
     await page.get_by_role("tab", name="Transactions").focus()
     await page.keyboard.press("ArrowRight")
-    await expect(page.get_by_role("tab", name="Usage")).to_be_focused()
-    await expect(page.get_by_role("table", name="Usage")).to_be_visible()
+    await expect(page.get_by_role("tab", name="Costs")).to_be_focused()
+    await expect(page.get_by_role("table", name="Cost by kind")).to_be_visible()
 
 
 def test_axe_is_the_page_s_own(built: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Final
 
 MOST_BYTES: Final = 75_000
 MOST_AT_FIRST_BYTES: Final = 41_000
-"""Before the Usage tab asks for its own part, that one for the charts, and a button for its form."""
-LATE: Final = ("chart-*.js", "usagepanel-*.js", "payingforms-*.js")
+"""Before another tab asks for its part, that one for the charts, and a button for its form."""
+LATE: Final = ("chart-*.js", "panels-*.js", "payingforms-*.js")
 
 
 def _weights(built: Path) -> dict[str, int]:

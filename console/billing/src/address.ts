@@ -1,12 +1,12 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
 import { wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch, wrongTransaction } from "./checks";
-import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
+import { REF_TYPES, RESOURCE_TYPES, TYPES, spelled, wordsOf } from "./kinds";
 import { nanosOf } from "./money";
 import { dayAfter } from "./times";
 
 // What is shown is kept in the page's address: a reload, a bookmark and the way back find it again.
 
-export const TABS = ["transactions", "usage"] as const;
+export const TABS = ["transactions", "costs", "resources", "usage"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface TransactionsView {
@@ -21,29 +21,59 @@ export interface TransactionsView {
   readonly refId: string;
 }
 
-export const RANGES = ["7", "30", "90", "month", "last-month", "custom"] as const;
+export const RANGES = ["7", "30", "90", "month", "last-month", "year", "custom"] as const;
 export type Range = (typeof RANGES)[number];
 
 export const GROUPS = ["day", "model", "category"] as const;
 export type Group = (typeof GROUPS)[number];
 
-export interface UsageView {
+export interface Span {
   readonly range: Range;
   /** UTC days, both included, of a custom range alone. */
   readonly from: string;
   readonly to: string;
+}
+
+export interface UsageView extends Span {
   readonly group: Group;
   /** Of these models alone; none for all. */
   readonly models: readonly string[];
 }
 
-export interface Address {
+export const CAUSES = ["kind", "resource", "key", "project"] as const;
+/** What cost is grouped by. */
+export type Cause = (typeof CAUSES)[number];
+
+export const PERIODS = ["day", "month"] as const;
+
+export interface CostsView extends Span {
+  readonly by: Cause;
+  readonly per: (typeof PERIODS)[number];
+  /** Of this API key or project alone; "" for all. */
+  readonly key: string;
+  readonly project: string;
+  /** Only what names no key, or no project. */
+  readonly without: "" | "key" | "project";
+}
+
+export interface ResourcesView {
+  readonly refType: RefType | "";
+  readonly refId: string;
+}
+
+/** The views of all tabs: those that are not shown are kept. */
+export interface Views {
+  readonly transactions: TransactionsView;
+  readonly costs: CostsView;
+  readonly resources: ResourcesView;
+  readonly usage: UsageView;
+}
+
+export interface Address extends Views {
   readonly account: string | null;
   readonly tab: Tab;
   /** The transaction that is shown by itself, above the others; "" for none. */
   readonly transaction: string;
-  readonly transactions: TransactionsView;
-  readonly usage: UsageView;
   /** What the address asked for and the gateway would refuse: each with the reason. It is not asked for. */
   readonly leftOut: readonly string[];
 }
@@ -58,7 +88,15 @@ export const NO_FILTER: TransactionsView = {
   refType: "",
   refId: "",
 };
-export const NEWEST_USAGE: UsageView = { range: "30", from: "", to: "", group: "day", models: [] };
+const NEWEST: Span = { range: "30", from: "", to: "" };
+export const NEWEST_USAGE: UsageView = { ...NEWEST, group: "day", models: [] };
+export const NEWEST_COSTS: CostsView = { ...NEWEST, by: "kind", per: "day", key: "", project: "", without: "" };
+export const NO_VIEWS: Views = {
+  transactions: NO_FILTER,
+  costs: NEWEST_COSTS,
+  resources: { refType: "", refId: "" },
+  usage: NEWEST_USAGE,
+};
 
 /** Beyond this many days of usage, a bar would be thinner than the gap beside it. */
 export const LONGEST_DAYS = 400;
@@ -112,6 +150,10 @@ class Reader {
   }
 }
 
+function resourceOf(reader: Reader, types: readonly RefType[]): ResourcesView {
+  return { refType: reader.words("ref_type", types)[0] ?? "", refId: reader.text("ref_id", wrongName) };
+}
+
 function transactionsOf(reader: Reader): TransactionsView {
   const [from, to] = reader.range("from", "to", wrongDay);
   const [least, most] = reader.range("min", "max", wrongAmount, nanosOf);
@@ -122,26 +164,39 @@ function transactionsOf(reader: Reader): TransactionsView {
     least,
     most,
     search: reader.text("q", wrongSearch),
-    refType: reader.words("ref_type", wordsOf(REF_TYPES))[0] ?? "",
-    refId: reader.text("ref_id", wrongName),
+    ...resourceOf(reader, wordsOf(REF_TYPES)),
+  };
+}
+
+function spanOf(reader: Reader, given: URLSearchParams): Span {
+  const [from, to] = reader.range("from", "to", wrongDay);
+  const range = oneOf(RANGES, given.get("range"), from && to ? "custom" : NEWEST.range);
+  if (range !== "custom") return { range, from: "", to: "" };
+  const tooLong = from && to && to >= dayAfter(from, LONGEST_DAYS) ? `Name at most ${LONGEST_DAYS} days.` : "";
+  return from && reader.fitting("to", to, tooLong) ? { range, from, to } : NEWEST;
+}
+
+function costsOf(reader: Reader, given: URLSearchParams): CostsView {
+  return {
+    ...spanOf(reader, given),
+    by: oneOf(CAUSES, given.get("by"), NEWEST_COSTS.by),
+    per: oneOf(PERIODS, given.get("per"), NEWEST_COSTS.per),
+    key: reader.text("key", wrongName),
+    project: reader.text("project", wrongName),
+    without: oneOf(["", "key", "project"], given.get("without"), ""),
   };
 }
 
 function usageOf(reader: Reader, given: URLSearchParams): UsageView {
-  const [from, to] = reader.range("from", "to", wrongDay);
-  const range = oneOf(RANGES, given.get("range"), from && to ? "custom" : NEWEST_USAGE.range);
+  const span = spanOf(reader, given);
   const group = oneOf(GROUPS, given.get("group"), NEWEST_USAGE.group);
   const models = [...new Set(given.getAll("model"))].filter((text) => reader.fitting("model", text, wrongName(text)));
-  const rest = { group, models: models.slice(0, MOST_MODELS) };
   if (models.length > MOST_MODELS) reader.fitting("model", "…", `Name at most ${MOST_MODELS} models.`);
-  if (range !== "custom") return { range, from: "", to: "", ...rest };
-  const tooLong = from && to && to >= dayAfter(from, LONGEST_DAYS) ? `Name at most ${LONGEST_DAYS} days.` : "";
-  const isRange = from && reader.fitting("to", to, tooLong);
-  return isRange ? { range, from, to, ...rest } : { ...NEWEST_USAGE, ...rest };
+  return { ...span, group, models: models.slice(0, MOST_MODELS) };
 }
 
 /** What the parameters say of the tab that they are about; whatever is malformed is left out. */
-export function read(search: string, before: Pick<Address, "transactions" | "usage">): Address {
+export function read(search: string, before: Views): Address {
   const given = new URLSearchParams(search);
   const reader = new Reader(given);
   const tab = oneOf(TABS, given.get("tab"), "transactions");
@@ -150,38 +205,62 @@ export function read(search: string, before: Pick<Address, "transactions" | "usa
     tab,
     transaction: tab === "transactions" ? reader.text("txn", wrongTransaction) : "",
     transactions: tab === "transactions" ? transactionsOf(reader) : before.transactions,
+    costs: tab === "costs" ? costsOf(reader, given) : before.costs,
+    resources: tab === "resources" ? resourceOf(reader, RESOURCE_TYPES) : before.resources,
     usage: tab === "usage" ? usageOf(reader, given) : before.usage,
     leftOut: reader.leftOut,
   };
 }
 
-function parametersOf({ account, tab, transaction, transactions, usage }: Address): [string, string][] {
-  const shared: [string, string | null][] = [
-    ["account", account],
-    ["tab", tab === "transactions" ? null : tab],
+type Parameters = readonly (readonly [string, string | null])[];
+
+function spanParameters({ range, from, to }: Span): Parameters {
+  const isPlain = range === NEWEST.range || range === "custom";
+  return [
+    ["range", isPlain ? "" : range],
+    ["from", from],
+    ["to", to],
   ];
-  const { types, from, to, least, most, search, refType, refId } = transactions;
-  const own: [string, string][] =
-    tab === "usage"
-      ? [
-          ["range", usage.range === NEWEST_USAGE.range || usage.range === "custom" ? "" : usage.range],
-          ["from", usage.from],
-          ["to", usage.to],
-          ["group", usage.group === NEWEST_USAGE.group ? "" : usage.group],
-          ...usage.models.map((model): [string, string] => ["model", model]),
-        ]
-      : [
-          ["txn", transaction],
-          ["types", types.map(spelled).join(",")],
-          ["from", from],
-          ["to", to],
-          ["min", least],
-          ["max", most],
-          ["q", search],
-          ["ref_type", spelled(refType)],
-          ["ref_id", refId],
-        ];
-  return [...shared, ...own].filter((pair): pair is [string, string] => !!pair[1]);
+}
+
+function resourceParameters({ refType, refId }: ResourcesView): Parameters {
+  return [
+    ["ref_type", spelled(refType)],
+    ["ref_id", refId],
+  ];
+}
+
+const PARAMETERS: Record<Tab, (address: Address) => Parameters> = {
+  transactions: ({ transaction, transactions: view }) => [
+    ["txn", transaction],
+    ["types", view.types.map(spelled).join(",")],
+    ["from", view.from],
+    ["to", view.to],
+    ["min", view.least],
+    ["max", view.most],
+    ["q", view.search],
+    ...resourceParameters(view),
+  ],
+  costs: ({ costs: { by, per, key, project, without, ...span } }) => [
+    ...spanParameters(span),
+    ["by", by === NEWEST_COSTS.by ? "" : by],
+    ["per", per === NEWEST_COSTS.per ? "" : per],
+    ["key", key],
+    ["project", project],
+    ["without", without],
+  ],
+  resources: ({ resources }) => resourceParameters(resources),
+  usage: ({ usage: { group, models, ...span } }) => [
+    ...spanParameters(span),
+    ["group", group === NEWEST_USAGE.group ? "" : group],
+    ...models.map((model): [string, string] => ["model", model]),
+  ],
+};
+
+function parametersOf(address: Address): [string, string][] {
+  const { account, tab } = address;
+  const all = [["account", account], ["tab", tab === "transactions" ? null : tab], ...PARAMETERS[tab](address)];
+  return all.filter((pair): pair is [string, string] => !!pair[1]);
 }
 
 export function written(address: Address): string {

@@ -62,7 +62,7 @@ function useTotals({ by, filter, first }: Asked) {
   return { totals: found.value, failure: failure.value, again: () => void tries.value++ };
 }
 
-const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
+export const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
 
 function nameOf(group: Group, by: Dimension): string {
   if (by === "HOUR") return group.hour?.slice(11, 16) ?? "not known";

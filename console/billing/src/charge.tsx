@@ -22,7 +22,7 @@ const STATES: Record<ChargeState, string> = {
 };
 
 /** Of the sums, those that are there: a charge has holds, or is billed by the day. */
-function Sums({ charge }: { readonly charge: Charge }) {
+function Sums({ charge }: { readonly charge: Omit<Charge, "transactions"> }) {
   const sums: [string, string, ComponentChildren?][] = [
     ["Held", charge.held, charge.cycles !== "0" && charge.cycles !== "1" && ` in ${counted(charge.cycles, "cycle")}`],
     ["Returned", charge.refunded],
@@ -51,11 +51,36 @@ function Sums({ charge }: { readonly charge: Charge }) {
 
 const PAGE_ROWS = 50;
 
+type ChargeRow = Charge["transactions"]["nodes"][number];
+
+interface Rows {
+  readonly nodes: readonly ChargeRow[];
+  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null };
+}
+
+interface Props {
+  readonly charge: Omit<Charge, "transactions"> & {
+    readonly transactions: Pick<Rows, "nodes"> & { readonly pageInfo: Pick<Rows["pageInfo"], "hasNextPage"> };
+  };
+  /** The row that is marked. */
+  readonly current?: string;
+  /** Reads further rows: those of the account about the resource, if it is not said. */
+  readonly page?: (first: number, after: string | null) => Promise<Rows>;
+}
+
+async function rowsAbout({ refType, refId }: Props["charge"], first: number, after: string | null): Promise<Rows> {
+  const id = account.peek()?.id ?? null;
+  const found = await ask(MoreTransactions, { account: id, after, first, filter: { refType, refId } });
+  if (!found.account) throw new Outdated();
+  const { edges, pageInfo } = found.account.transactions;
+  return { nodes: edges.map(({ node }) => node), pageInfo };
+}
+
 /** All rows of the resource that a row is about, the row itself marked. */
-export function ChargeRows({ charge, current }: { readonly charge: Charge; readonly current: string }) {
+export function ChargeRows({ charge, current, page = (...asked) => rowsAbout(charge, ...asked) }: Props) {
   const { refType, refId } = charge;
   const title = `${REF_TYPES[refType]} ${refId}`;
-  const rows = useSignal(charge.transactions.nodes);
+  const rows = useSignal<readonly ChargeRow[]>(charge.transactions.nodes);
   const hasMore = useSignal(charge.transactions.pageInfo.hasNextPage);
   // Of the account's rows about the resource, which are the same ones: none before the second page.
   const [end] = useState<{ cursor: string | null }>({ cursor: null });
@@ -69,11 +94,8 @@ export function ChargeRows({ charge, current }: { readonly charge: Charge; reado
     const [before, after] = [rows.value.length, end.cursor];
     const first = after === null ? before + PAGE_ROWS : PAGE_ROWS;
     try {
-      const id = account.peek()?.id ?? null;
-      const found = await ask(MoreTransactions, { account: id, after, first, filter: { refType, refId } });
-      if (!found.account) throw new Outdated();
-      const { edges, pageInfo } = found.account.transactions;
-      rows.value = [...(after === null ? [] : rows.value), ...edges.map(({ node }) => node)];
+      const { nodes, pageInfo } = await page(first, after);
+      rows.value = [...(after === null ? [] : rows.value), ...nodes];
       hasMore.value = pageInfo.hasNextPage;
       end.cursor = pageInfo.endCursor;
       announce(`${rows.value.length - before} more transactions, ${rows.value.length} in all.`);

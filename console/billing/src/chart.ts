@@ -1,106 +1,203 @@
-import uPlot from "uplot";
-import type { Stack } from "./grouping";
+// Stacked bars on a canvas. Nothing but types is shared with the page's first script: the charts load alone, and late.
 
-// Nothing but types is shared with the page's first script: the charts load alone, and late.
+export interface Drawn {
+  readonly name: string;
+  /** Its number; its place in the stack if it has none of its own. */
+  readonly colour?: number;
+}
 
 export interface Drawing {
+  /** Or months. */
   readonly days: readonly string[];
-  readonly stacks: readonly Stack[];
-  readonly valuesOf: (stack: Stack) => readonly number[];
+  readonly stacks: readonly Drawn[];
+  /** Of each stack, on each of the days. */
+  readonly values: readonly (readonly number[])[];
   readonly label: (value: number) => string;
   readonly dayText: (day: string) => string;
+  /** Opens what is behind a stack of a day, or behind the whole day. */
+  readonly open?: ((index: number, stack: number | null) => void) | undefined;
 }
 
 const HEIGHT = 220;
+/** Around the bars: for the labels of both axes, and so that the highest one is whole. */
+const [LEFT, RIGHT, TOP, BOTTOM] = [64, 8, 12, 28];
+const WIDEST_BAR = 48;
+/** Days from one label to the next, and the room of a label. */
+const STEPS = [1, 2, 3, 7, 14, 28, 56, 112];
+const LABEL_ROOM = 70;
+const MOST_LINES = 5;
+const TIP_WIDTH = 190;
 
 function style(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** Each series reaches from zero to the top of its part of the stack: the highest is drawn first. */
-function piled(values: readonly (readonly number[])[], length: number): number[][] {
-  let below = new Array<number>(length).fill(0);
-  return values.map((some) => (below = below.map((height, index) => height + (some[index] ?? 0))));
+interface Bar {
+  readonly index: number;
+  readonly stack: number;
+  /** Values, the one nearer to zero first. */
+  readonly from: number;
+  readonly to: number;
 }
 
-function optionsOf({ days, stacks, valuesOf, label, dayText }: Drawing, width: number, tip: HTMLElement): uPlot.Options {
-  const axis = {
-    stroke: style("--muted"),
-    font: `12px ${style("--font")}`,
-    ticks: { show: false },
-    grid: { stroke: style("--line"), width: 1 },
-  };
-  const bars = uPlot.paths.bars?.({ size: [0.8, 48], align: 0 });
-  const order = stacks.map((_, index) => stacks.length - 1 - index);
-  return {
-    width,
-    height: HEIGHT,
-    padding: [12, 8, 0, 0],
-    legend: { show: false },
-    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
-    scales: { x: { time: false, range: [-0.6, days.length - 0.4] }, y: { range: (_, __, top) => [0, top > 0 ? top * 1.05 : 1] } },
-    axes: [
-      {
-        ...axis,
-        grid: { show: false },
-        size: 28,
-        space: 70,
-        incrs: [1, 2, 3, 7, 14, 28, 56, 112],
-        values: (_, splits) => splits.map((split) => (days[split] ? dayText(days[split]).replace(/,? \d{4}$/, "") : "")),
-      },
-      { ...axis, size: 64, values: (_, splits) => splits.map(label) },
-    ],
-    series: [
-      {},
-      ...order.map((index) => ({
-        fill: style(`--s${index}`),
-        stroke: style("--ground"),
-        width: 1,
-        points: { show: false },
-        ...(bars && { paths: bars }),
-      })),
-    ],
-    hooks: {
-      setCursor: [
-        ({ cursor }) => {
-          const { idx: index, left = -1 } = cursor;
-          const day = typeof index === "number" && left >= 0 ? days[index] : undefined;
-          tip.hidden = day === undefined;
-          if (day === undefined || typeof index !== "number") return;
-          const lines = stacks
-            .map((stack) => [stack.name, valuesOf(stack)[index] ?? 0] as const)
-            .filter(([, value]) => value > 0)
-            .map(([name, value]) => `${name}  ${label(value)}`);
-          tip.textContent = [dayText(day), ...lines].join("\n");
-          tip.style.insetInlineStart = `${Math.min(left + 72, width - 190)}px`;
-        },
-      ],
-    },
-  };
+/** Piled from zero up; what is negative, down. */
+function barsOf({ days, values }: Drawing): Bar[] {
+  return days.flatMap((_, index) => {
+    let [above, below] = [0, 0];
+    return values.flatMap((some, stack) => {
+      const value = some[index] ?? 0;
+      if (value === 0) return [];
+      const from = value < 0 ? below : above;
+      if (value < 0) below += value;
+      else above += value;
+      return { index, stack, from, to: from + value };
+    });
+  });
+}
+
+/** The values of lines at 1, 2 or 5 times a power of ten, a few of them. */
+function linesOf(low: number, high: number): number[] {
+  const least = (high - low) / MOST_LINES;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const step = ([1, 2, 5].find((factor) => factor * power >= least) ?? 10) * power;
+  const lines = [];
+  for (let line = Math.ceil(low / step); line * step <= high; line++) lines.push(line * step);
+  return lines;
+}
+
+/** Where days and values are, in pixels. */
+class Scale {
+  readonly low: number;
+  readonly high: number;
+  readonly slot: number;
+
+  constructor(
+    bars: readonly Bar[],
+    readonly days: number,
+    readonly width: number,
+  ) {
+    const ends = bars.map(({ to }) => to);
+    const [low, high] = [Math.min(0, ...ends) * 1.05, Math.max(0, ...ends) * 1.05];
+    [this.low, this.high] = [low, low === high ? 1 : high];
+    this.slot = Math.max(width - LEFT - RIGHT, 1) / days;
+  }
+
+  middleOf(index: number): number {
+    return LEFT + (index + 0.5) * this.slot;
+  }
+
+  yOf(value: number): number {
+    return TOP + ((this.high - value) / (this.high - this.low)) * (HEIGHT - TOP - BOTTOM);
+  }
+
+  indexAt(x: number): number {
+    return Math.floor((x - LEFT) / this.slot);
+  }
+}
+
+function paint(context: CanvasRenderingContext2D, drawing: Drawing, bars: readonly Bar[], scale: Scale, at: number) {
+  const { days, stacks, label, dayText } = drawing;
+  const { width, slot } = scale;
+  context.clearRect(0, 0, width, HEIGHT);
+  context.fillStyle = style("--tint");
+  if (days[at] !== undefined) context.fillRect(LEFT + at * slot, TOP, slot, HEIGHT - TOP - BOTTOM);
+  context.font = `12px ${style("--font")}`;
+  const [line, ink] = [style("--line"), style("--muted")];
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  for (const value of linesOf(scale.low, scale.high)) {
+    const y = scale.yOf(value);
+    context.fillStyle = line;
+    context.fillRect(LEFT, Math.round(y), width - LEFT - RIGHT, 1);
+    context.fillStyle = ink;
+    context.fillText(label(value), LEFT - 8, y);
+  }
+  context.textAlign = "center";
+  const step = STEPS.find((some) => some * slot >= LABEL_ROOM) ?? days.length;
+  for (let index = 0; index < days.length; index += step) {
+    const text = dayText(days[index] as string).replace(/,? \d{4}$/, "");
+    const half = context.measureText(text).width / 2;
+    context.fillText(text, Math.min(Math.max(scale.middleOf(index), half), width - half), HEIGHT - BOTTOM / 2);
+  }
+  const colours = stacks.map(({ colour }, stack) => style(`--s${colour ?? stack}`));
+  const thick = Math.min(slot * 0.8, WIDEST_BAR);
+  context.strokeStyle = style("--ground");
+  for (const { index, stack, from, to } of bars) {
+    const [x, y, height] = [scale.middleOf(index) - thick / 2, scale.yOf(to), scale.yOf(from) - scale.yOf(to)];
+    context.fillStyle = colours[stack] as string;
+    context.fillRect(x, y, thick, height);
+    // Parts are told apart by more than their colours.
+    if (Math.abs(height) > 3 && thick > 3) context.strokeRect(x, y, thick, height);
+  }
 }
 
 export interface Plot {
-  /** Points at a day, as the mouse does; at none where there is no such day. */
-  readonly point: (index: number) => void;
+  /** Points at a day, as the mouse does, and at one of its stacks; at none where there is no such day. */
+  readonly point: (index: number, stack?: number | null) => void;
   readonly remove: () => void;
 }
 
 /** Draws into the frame, and what is pointed at into the tip. */
 export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Plot {
-  const { days, stacks, valuesOf } = drawing;
-  const heights = piled(stacks.map(valuesOf), days.length).reverse();
-  const data = [days.map((_, index) => index), ...heights] as uPlot.AlignedData;
-  const plot = new uPlot(optionsOf(drawing, frame.clientWidth, tip), data, frame);
-  const resized = new ResizeObserver(() => plot.setSize({ width: frame.clientWidth, height: HEIGHT }));
+  const { days, stacks, values, label, dayText, open } = drawing;
+  const bars = barsOf(drawing);
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+  let scale = new Scale(bars, days.length, 0);
+  let pointed = -1;
+
+  function repaint() {
+    paint(context, drawing, bars, scale, pointed);
+  }
+
+  function point(index: number, stack: number | null = null) {
+    const day = days[index];
+    tip.hidden = day === undefined;
+    pointed = day === undefined ? -1 : index;
+    repaint();
+    if (day === undefined) return;
+    const lines = stacks.flatMap(({ name }, place) => {
+      const value = values[place]?.[index] ?? 0;
+      return value === 0 ? [] : `${place === stack ? "▸ " : ""}${name}  ${label(value)}`;
+    });
+    tip.textContent = [dayText(day), ...lines].join("\n");
+    tip.style.insetInlineStart = `${Math.min(scale.middleOf(index) + 8, scale.width - TIP_WIDTH)}px`;
+  }
+
+  canvas.addEventListener("pointermove", ({ offsetX }) => {
+    const index = scale.indexAt(offsetX);
+    if (index !== pointed) point(index);
+  });
+  canvas.addEventListener("pointerleave", () => point(-1));
+  if (open) {
+    canvas.style.cursor = "pointer";
+    canvas.addEventListener("click", ({ offsetX, offsetY }) => {
+      const index = scale.indexAt(offsetX);
+      const bar = bars.find(({ index: of, from, to }) => {
+        const [one, other] = [scale.yOf(from), scale.yOf(to)];
+        return of === index && offsetY >= Math.min(one, other) && offsetY <= Math.max(one, other);
+      });
+      if (days[index] !== undefined) open(index, bar?.stack ?? null);
+    });
+  }
+
+  function fit() {
+    const { clientWidth: width } = frame;
+    scale = new Scale(bars, days.length, width);
+    [canvas.width, canvas.height] = [width * devicePixelRatio, HEIGHT * devicePixelRatio];
+    context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    repaint();
+  }
+
+  frame.append(canvas);
+  fit();
+  const resized = new ResizeObserver(fit);
   resized.observe(frame);
   return {
-    point: (index) => {
-      const left = days[index] === undefined ? -10 : plot.valToPos(index, "x");
-      plot.setCursor({ left, top: left < 0 ? -10 : 0 });
-    },
+    point,
     remove: () => {
       resized.disconnect();
-      plot.destroy();
+      canvas.remove();
     },
   };
 }

@@ -1,10 +1,10 @@
 import type { TransactionFilter, UsageFilter } from "../generated/ConsolePage";
-import type { Range, TransactionsView, UsageView } from "./address";
+import type { Range, Span, TransactionsView, UsageView } from "./address";
 import { NO_FILTER } from "./address";
 import { fold } from "./folding";
 import { nanosOf } from "./money";
 import type { Row } from "./rows";
-import { dayAfter, lastDayOf, monthOf, today } from "./times";
+import { dayAfter, lastDayOf, monthOf, monthsBefore, today } from "./times";
 
 // What the filters of a view mean: to the gateway, and to a row that has just come in.
 
@@ -64,9 +64,10 @@ const RANGES: Record<Exclude<Range, "custom">, (now: string) => Days> = {
     const month = monthOf(dayAfter(`${monthOf(now)}-01`, -1));
     return { from: `${month}-01`, to: lastDayOf(month) };
   },
+  year: (now) => ({ from: `${monthsBefore(monthOf(now), 11)}-01`, to: now }),
 };
 
-export function daysOf({ range, from, to }: UsageView, now = today()): Days {
+export function daysOf({ range, from, to }: Span, now = today()): Days {
   return range === "custom" ? { from, to } : RANGES[range](now);
 }
 

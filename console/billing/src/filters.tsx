@@ -112,11 +112,18 @@ function Amounts({ view, change }: Props) {
   );
 }
 
-function References({ view, change }: Props) {
+interface ReferencesProps {
+  readonly title?: string;
+  readonly view: Pick<TransactionsView, "refType" | "refId">;
+  readonly change: (change: Partial<Pick<TransactionsView, "refType" | "refId">>) => void;
+  readonly types?: readonly RefType[];
+}
+
+export function References({ title = "Reference", view, change, types = wordsOf(REF_TYPES) }: ReferencesProps) {
   const { refType, refId } = view;
   const chosen = [refType && REF_TYPES[refType], refId].filter(Boolean).join(" ");
   return (
-    <Menu title="Reference" chosen={chosen}>
+    <Menu title={title} chosen={chosen}>
       <div class="field">
         <label for="ref-type">Kind</label>
         <select
@@ -125,7 +132,7 @@ function References({ view, change }: Props) {
           onChange={(event) => change({ refType: event.currentTarget.value as RefType | "" })}
         >
           <option value="">Any</option>
-          {wordsOf(REF_TYPES).map((type) => (
+          {types.map((type) => (
             <option key={type} value={type}>
               {REF_TYPES[type]}
             </option>

@@ -1,4 +1,4 @@
-import type { TransactionsView, UsageView } from "./address";
+import type { Span, TransactionsView, UsageView } from "./address";
 import { daysOf } from "./criteria";
 import { REF_TYPES, TYPES } from "./kinds";
 import { dayText } from "./times";
@@ -20,9 +20,13 @@ export function filterText(view: TransactionsView): string {
   return parts.length > 0 ? `Transactions: ${parts.join("; ")}.` : "All transactions.";
 }
 
+export function daysText(view: Span): string {
+  const { from, to } = daysOf(view);
+  return `${dayText(from)} to ${dayText(to)}`;
+}
+
 /** The days, and the models that they are narrowed to. */
 export function usageText(view: UsageView): string {
-  const { from, to } = daysOf(view);
-  const days = `${dayText(from)} to ${dayText(to)}`;
+  const days = daysText(view);
   return view.models.length > 0 ? `${days}: ${view.models.join(", ")}.` : `${days}.`;
 }

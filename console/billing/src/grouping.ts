@@ -52,13 +52,13 @@ function kindOf({ category, origin }: UsageDay): string {
   return origin === "PLATFORM" ? CATEGORIES[category] : `${CATEGORIES[category]}, ${ORIGINS[origin].toLowerCase()}`;
 }
 
-function gathered<Key>(days: Iterable<UsageDay>, keyOf: (day: UsageDay) => Key): Map<Key, UsageDay[]> {
-  const found = new Map<Key, UsageDay[]>();
-  for (const day of days) {
-    const key = keyOf(day);
+export function gathered<Item, Key>(items: Iterable<Item>, keyOf: (item: Item) => Key): Map<Key, Item[]> {
+  const found = new Map<Key, Item[]>();
+  for (const item of items) {
+    const key = keyOf(item);
     const others = found.get(key);
-    if (others) others.push(day);
-    else found.set(key, [day]);
+    if (others) others.push(item);
+    else found.set(key, [item]);
   }
   return found;
 }

@@ -44,6 +44,9 @@ export const REF_TYPES: Record<RefType, string> = {
   PROMOTION: "Promotion",
 };
 
+/** The kinds of resources that have a charge. */
+export const RESOURCE_TYPES = ["GPU_INSTANCE", "INFERENCE_INSTANCE", "VOLUME", "SHARED_FILESYSTEM"] as const;
+
 export const CATEGORIES: Record<UsageCategory, string> = {
   CHAT: "Chat",
   EMBEDDING: "Embedding",

@@ -182,19 +182,23 @@ function centsLength({ head, cents }: Printed): number {
   return cents ? cents.length + MARK : head.length;
 }
 
-/** Characters of the longest amount and balance, exact and in cents, and of the longest fraction beyond cents: columns
- * are as wide. */
-export const widths = computed(() => {
+/** Characters of the longest amount and balance of some rows, exact and in cents, and of the longest fraction beyond
+ * cents: columns are as wide. */
+export function columnsOf(rows: Iterable<readonly [string, string]>, signed: boolean) {
   let [amount, balance, tail, centsAmount, centsBalance] = [0, 0, 0, 0, 0];
-  for (const page of listing.value ? pagesOf(listing.value) : []) {
-    for (const row of page) {
-      const [one, other] = [printed(row.amount, currency.value, true), printed(row.balanceAfter, currency.value)];
-      amount = Math.max(amount, one.head.length);
-      balance = Math.max(balance, other.head.length);
-      tail = Math.max(tail, one.tail.length, other.tail.length);
-      centsAmount = Math.max(centsAmount, centsLength(one));
-      centsBalance = Math.max(centsBalance, centsLength(other));
-    }
+  for (const [first, second] of rows) {
+    const [one, other] = [printed(first, currency.value, signed), printed(second, currency.value)];
+    amount = Math.max(amount, one.head.length);
+    balance = Math.max(balance, other.head.length);
+    tail = Math.max(tail, one.tail.length, other.tail.length);
+    centsAmount = Math.max(centsAmount, centsLength(one));
+    centsBalance = Math.max(centsBalance, centsLength(other));
   }
   return { amount: amount + tail, balance: balance + tail, tail, centsAmount, centsBalance };
-});
+}
+
+function* amountsOf(shown: Listing | null): Iterable<readonly [string, string]> {
+  for (const page of shown ? pagesOf(shown) : []) for (const row of page) yield [row.amount, row.balanceAfter];
+}
+
+export const widths = computed(() => columnsOf(amountsOf(listing.value), true));

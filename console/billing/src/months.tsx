@@ -1,11 +1,29 @@
 import { useSignal } from "@preact/signals";
-import { currency } from "./account";
+import { account, currency } from "./account";
 import { NO_FILTER } from "./address";
 import { approximate, moneyText } from "./money";
+import { monthKinds } from "./monthkinds";
 import { go } from "./navigation";
 import { Money } from "./parts/money";
 import type { Months as Given } from "./rows";
 import { lastDayOf, monthLabel, monthText } from "./times";
+
+/** The kinds of the bars' costs are read once somebody looks at one. */
+function lookAt(): void {
+  import("./panels").then(({ loadMonthKinds }) => loadMonthKinds()).catch(() => {});
+}
+
+/** What the kinds of a month have cost, once that is known. */
+function kindsOf(month: string) {
+  const { value: known } = monthKinds;
+  return (known?.account === account.value?.id && known?.months.get(month)) || [];
+}
+
+function kindsText(month: string): string {
+  return kindsOf(month)
+    .map(({ name, cost }) => `, ${name} ${moneyText(cost, currency.value)}`)
+    .join("");
+}
 
 function openMonth(month: string): void {
   go({ tab: "transactions", transactions: { ...NO_FILTER, from: `${month}-01`, to: lastDayOf(month) } });
@@ -17,7 +35,7 @@ export function Months({ months }: { readonly months: Given }) {
   const { month, totalCost } = months[shown.value] ?? (months.at(-1) as Given[number]);
   const highest = Math.max(...months.map((one) => approximate(one.totalCost)), 0);
   return (
-    <section class="months" aria-labelledby="months">
+    <section class="months" aria-labelledby="months" onMouseEnter={lookAt} onFocusIn={lookAt}>
       <h2 id="months">
         Cost by month <span class="muted">UTC</span>
       </h2>
@@ -30,6 +48,7 @@ export function Months({ months }: { readonly months: Given }) {
             <button
               type="button"
               class={index === shown.value ? "shown" : ""}
+              title={kindsText(one.month).slice(2) || undefined}
               onMouseEnter={() => (shown.value = index)}
               onFocus={() => (shown.value = index)}
               onClick={() => openMonth(one.month)}
@@ -38,11 +57,19 @@ export function Months({ months }: { readonly months: Given }) {
                 <span
                   class="bar"
                   style={{ height: `${highest > 0 ? (Math.max(approximate(one.totalCost), 0) / highest) * 100 : 0}%` }}
-                />
+                >
+                  {kindsOf(one.month).map(({ name, colour, cost }) => (
+                    <span
+                      key={name}
+                      style={{ background: `var(--s${colour})`, flexGrow: Math.max(approximate(cost), 0) }}
+                    />
+                  ))}
+                </span>
               </span>
               <span class="label">{monthLabel(one.month)}</span>
               <span class="unseen">
-                {` ${one.month.slice(0, 4)}: ${moneyText(one.totalCost, currency.value)}. Show its transactions.`}
+                {` ${one.month.slice(0, 4)}: ${moneyText(one.totalCost, currency.value)}${kindsText(one.month)}. `}
+                Show its transactions.
               </span>
             </button>
           </li>

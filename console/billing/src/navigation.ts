@@ -1,11 +1,11 @@
 import { signal } from "@preact/signals";
 import { mayChoose } from "./account";
-import { type Address, NEWEST_USAGE, NO_FILTER, read, written } from "./address";
+import { type Address, NO_FILTER, NO_VIEWS, read, written } from "./address";
 import { accountOf } from "./checks";
 
 // The address that is shown, and the way from one to another.
 
-export const address = signal<Address>(read(location.search, { transactions: NO_FILTER, usage: NEWEST_USAGE }));
+export const address = signal<Address>(read(location.search, NO_VIEWS));
 
 /** Where a page was left: the row at the top of the window, and how far below it that is. */
 interface Place {
@@ -33,9 +33,17 @@ function goBackTo({ row, top }: Place, tries = 60): void {
   });
 }
 
+function nextOf(change: Partial<Address>): Address {
+  return { ...address.peek(), leftOut: [], transaction: "", ...change };
+}
+
+export function hrefOf(change: Partial<Address>): string {
+  return location.pathname + written(nextOf(change));
+}
+
 /** `replace` where the step is too small to go back over. */
 export function go(change: Partial<Address>, { replace = false } = {}): void {
-  const next = { ...address.peek(), leftOut: [], transaction: "", ...change };
+  const next = nextOf(change);
   const target = location.pathname + written(next);
   if (replace) history.replaceState(null, "", target);
   else if (target !== location.pathname + location.search) {
@@ -56,7 +64,7 @@ export function openTransaction(id: string, replace = false): void {
 }
 
 export function linkTo(id: string): string {
-  return location.origin + location.pathname + written({ ...address.peek(), ...addressOf(id) });
+  return location.origin + hrefOf(addressOf(id));
 }
 
 export function followHistory(): void {

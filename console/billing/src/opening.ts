@@ -4,6 +4,7 @@ import {
   type TransactionFilter,
   type UsageFilter,
 } from "../generated/ConsolePage";
+import type { Tab } from "./address";
 import { storedKey } from "../../shared/key";
 import type { Operation } from "./operation";
 import { post } from "./post";
@@ -11,13 +12,14 @@ import { post } from "./post";
 // A small script of its own, before the page's: what the page opens with is asked for while the browser still reads
 // the rest, and the shape in index.html is shown meanwhile.
 
-/** `usageFilter` where the Usage tab is shown, null for the Transactions tab. */
+/** With the list of the tab that is shown; Costs and Resources ask for their own. */
 export function pageVariables(
   account: string | null,
+  tab: Tab,
   filter: TransactionFilter | null,
   usageFilter: UsageFilter | null,
 ): ConsolePageQueryVariables {
-  return { account, withTransactions: usageFilter === null, filter, withUsage: usageFilter !== null, usageFilter };
+  return { account, withTransactions: tab === "transactions", filter, withUsage: tab === "usage", usageFilter };
 }
 
 export function requestBody<Result, Variables>({ name, text }: Operation<Result, Variables>, variables: Variables): string {
@@ -29,7 +31,7 @@ function variablesHere(): ConsolePageQueryVariables | null {
   const given = new URLSearchParams(location.search);
   const account = given.get("account") || null;
   given.delete("account");
-  return given.size === 0 ? pageVariables(account, null, null) : null;
+  return given.size === 0 ? pageVariables(account, "transactions", null, null) : null;
 }
 
 /** Lists show every digit of amounts, because this browser was told to. */

@@ -47,7 +47,7 @@ export async function open(): Promise<void> {
   phase.value = "loading";
   try {
     const { data, refused } = await opened(
-      pageVariables(shown.account, filter, shown.tab === "usage" ? days : null),
+      pageVariables(shown.account, shown.tab, filter, shown.tab === "usage" ? days : null),
       signal,
     );
     viewer.value = data?.viewer ?? null;

@@ -1,3 +1,4 @@
+import type { ComponentType } from "preact";
 import { useRef } from "preact/hooks";
 import { TABS, type Tab } from "./address";
 import { isExact, setExact } from "./exactness";
@@ -5,9 +6,19 @@ import { address, go } from "./navigation";
 import { late } from "./parts/late";
 import { TransactionsPanel } from "./transactions";
 
-const UsagePanel = late(async () => (await import("./usagepanel")).UsagePanel);
+const PANELS: Record<Tab, ComponentType> = {
+  transactions: TransactionsPanel,
+  costs: late(async () => (await import("./panels")).CostsPanel),
+  resources: late(async () => (await import("./panels")).ResourcesPanel),
+  usage: late(async () => (await import("./panels")).UsagePanel),
+};
 
-const TITLES: Record<Tab, string> = { transactions: "Transactions", usage: "Usage" };
+const TITLES: Record<Tab, string> = {
+  transactions: "Transactions",
+  costs: "Costs",
+  resources: "Resources",
+  usage: "Usage",
+};
 
 function Exactness() {
   return (
@@ -21,6 +32,7 @@ function Exactness() {
 export function Tabs() {
   const list = useRef<HTMLDivElement>(null);
   const { tab } = address.value;
+  const Panel = PANELS[tab];
 
   function move(event: KeyboardEvent) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -54,7 +66,7 @@ export function Tabs() {
       </div>
       {TABS.map((name) => (
         <div key={name} class="panel" role="tabpanel" id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={name !== tab}>
-          {name === tab && (name === "transactions" ? <TransactionsPanel /> : <UsagePanel />)}
+          {name === tab && <Panel />}
         </div>
       ))}
     </>

@@ -137,6 +137,11 @@ export function lastDayOf(month: string): string {
   return new Date(Date.UTC(year as number, number as number, 0)).toISOString().slice(0, 10);
 }
 
+export function monthsBefore(month: string, count: number): string {
+  const [year, number] = month.split("-").map(Number);
+  return new Date(Date.UTC(year as number, (number as number) - 1 - count)).toISOString().slice(0, 7);
+}
+
 /** Every day from one to another, both included. */
 export function daysBetween(from: string, to: string): string[] {
   const days = [];

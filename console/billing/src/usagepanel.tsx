@@ -1,17 +1,7 @@
 import { computed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { UsageFilter } from "../generated/ConsolePage";
-import {
-  GROUPS,
-  type Group,
-  LONGEST_DAYS,
-  MOST_MODELS,
-  NEWEST_USAGE,
-  RANGES,
-  type Range,
-  type UsageView,
-} from "./address";
-import { wrongDay } from "./checks";
+import { type Group, MOST_MODELS, NEWEST_USAGE, type UsageView } from "./address";
 import { daysOf, usageFilter } from "./criteria";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
@@ -22,25 +12,17 @@ import { Chart, chartFailure, loadChart } from "./parts/chart";
 import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
-import { Field } from "./parts/field";
 import { LeftOut } from "./parts/leftout";
 import { Money } from "./parts/money";
+import { Days } from "./parts/span";
+import { Switch } from "./parts/switch";
 import { currency } from "./account";
 import { Breakdown } from "./breakdown";
 import { Limits } from "./limits";
 import { address, go } from "./navigation";
-import { dayAfter, daysBetween } from "./times";
+import { daysBetween } from "./times";
 import { deducted, loadDeducted, loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
-
-const RANGE_NAMES: Record<Range, string> = {
-  "7": "Last 7 days",
-  "30": "Last 30 days",
-  "90": "Last 90 days",
-  month: "This month",
-  "last-month": "Last month",
-  custom: "Other days",
-};
 
 const GROUP_NAMES: Record<Group, string> = { day: "Day", model: "Model", category: "Type" };
 
@@ -63,42 +45,6 @@ const charted = computed(() => {
 
 function set(change: Partial<UsageView>): void {
   go({ usage: { ...address.peek().usage, ...change } });
-}
-
-function Ranges({ view }: { readonly view: UsageView }) {
-  const { from, to } = daysOf(view);
-  const custom = (change: { from?: string; to?: string }) => set({ range: "custom", from, to, ...change });
-  const wrong = (other: string, isFrom: boolean) => (day: string) => {
-    const isWrong = wrongDay(day);
-    if (isWrong) return isWrong;
-    const [first, last] = isFrom ? [day, other] : [other, day];
-    if (first > last) return "The first day is after the last.";
-    return last >= dayAfter(first, LONGEST_DAYS) ? `${LONGEST_DAYS} days at most.` : "";
-  };
-  return (
-    <>
-      <div class="field">
-        <label for="range">Days</label>
-        <select
-          id="range"
-          value={view.range}
-          onChange={(event) => {
-            const range = event.currentTarget.value as Range;
-            if (range === "custom") custom({});
-            else set({ range, from: "", to: "" });
-          }}
-        >
-          {RANGES.map((range) => (
-            <option key={range} value={range}>
-              {RANGE_NAMES[range]}
-            </option>
-          ))}
-        </select>
-      </div>
-      <Field label="From" type="date" value={from} wrong={wrong(to, true)} change={(day) => custom({ from: day })} />
-      <Field label="To" type="date" value={to} wrong={wrong(from, false)} change={(day) => custom({ to: day })} />
-    </>
-  );
 }
 
 function Models({ view }: { readonly view: UsageView }) {
@@ -126,20 +72,6 @@ function Models({ view }: { readonly view: UsageView }) {
   );
 }
 
-function Groups({ view }: { readonly view: UsageView }) {
-  return (
-    <fieldset class="switch">
-      <legend>Group by</legend>
-      {GROUPS.map((group) => (
-        <label key={group}>
-          <input type="radio" name="group" checked={group === view.group} onChange={() => set({ group })} />
-          <span>{GROUP_NAMES[group]}</span>
-        </label>
-      ))}
-    </fieldset>
-  );
-}
-
 function Legend({ stacks }: { readonly stacks: readonly Stack[] }) {
   return (
     <ul class="legend">
@@ -163,14 +95,14 @@ function Charts({ view }: { readonly view: UsageView }) {
         title={`Cost by day and ${by}`}
         days={days}
         stacks={stacks}
-        valuesOf={({ cost }) => cost}
+        values={stacks.map(({ cost }) => cost)}
         label={(value) => roughMoney(value, currency.value)}
       />
       <Chart
         title={`Tokens by day and ${by}`}
         days={days}
         stacks={stacks}
-        valuesOf={({ tokens }) => tokens}
+        values={stacks.map(({ tokens }) => tokens)}
         label={roughCount}
       />
       <Legend stacks={stacks} />
@@ -234,9 +166,15 @@ export function UsagePanel() {
   return (
     <>
       <div class="filters">
-        <Ranges view={view} />
+        <Days view={view} change={set} />
         <Models view={view} />
-        <Groups view={view} />
+        <Switch
+          legend="Group by"
+          name="group"
+          words={GROUP_NAMES}
+          chosen={view.group}
+          change={(group) => set({ group })}
+        />
         <Exporter address={() => usageExport(address.peek().usage)} />
         <LeftOut />
       </div>

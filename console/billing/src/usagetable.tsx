@@ -12,9 +12,9 @@ import type { UsageDay } from "./rows";
 import { dayText } from "./times";
 
 /** Bundles whose lines are shown, by group and key. */
-const unfolded = signal<ReadonlySet<string>>(new Set());
+export const unfolded = signal<ReadonlySet<string>>(new Set());
 
-function toggle(name: string): void {
+export function toggle(name: string): void {
   const next = new Set(unfolded.peek());
   if (!next.delete(name)) next.add(name);
   unfolded.value = next;
@@ -32,7 +32,18 @@ function foldAll(): void {
   unfolded.value = new Set();
 }
 
-async function unfoldAll(bundles: readonly Bundle[], nameOf: (bundle: Bundle) => string): Promise<void> {
+/** What is unfolded to lines. */
+interface Folded {
+  readonly key: string;
+  readonly lines: readonly unknown[];
+}
+
+interface UnfoldProps {
+  readonly bundles: readonly Folded[];
+  readonly nameOf: (bundle: Folded) => string;
+}
+
+async function unfoldAll({ bundles, nameOf }: UnfoldProps): Promise<void> {
   const current = (unfolding.value = ++clicks);
   let names: string[] = [];
   let lines = 0;
@@ -47,6 +58,16 @@ async function unfoldAll(bundles: readonly Bundle[], nameOf: (bundle: Bundle) =>
   }
   unfolding.value = 0;
   announce(`${counted(bundles.reduce((sum, one) => sum + one.lines.length, 0), "line")} unfolded.`);
+}
+
+export function UnfoldAll(props: UnfoldProps) {
+  const { bundles, nameOf } = props;
+  const all = unfolding.value !== 0 || bundles.every((bundle) => unfolded.value.has(nameOf(bundle)));
+  return (
+    <button type="button" class="plain" aria-pressed={all} onClick={() => (all ? foldAll() : void unfoldAll(props))}>
+      {all ? "Fold all" : "Unfold all"}
+    </button>
+  );
 }
 
 const HEADS: Record<Group, readonly [string, string, string]> = {
@@ -163,18 +184,10 @@ export function UsageTable({ days, group }: Props) {
   const bundles = useMemo(() => bundlesOf(days, group), [days, group]);
   const total = useMemo(() => totalOf(days), [days]);
   const tail = useMemo(() => longestTail(days.map(({ cost }) => cost)), [days]);
-  const nameOf = ({ key }: Bundle) => `${group} ${key}`;
-  const all = unfolding.value !== 0 || bundles.every((bundle) => unfolded.value.has(nameOf(bundle)));
+  const nameOf = ({ key }: Folded) => `${group} ${key}`;
   return (
     <div class="usagetable">
-      <button
-        type="button"
-        class="plain"
-        aria-pressed={all}
-        onClick={() => (all ? foldAll() : void unfoldAll(bundles, nameOf))}
-      >
-        {all ? "Fold all" : "Unfold all"}
-      </button>
+      <UnfoldAll bundles={bundles} nameOf={nameOf} />
       <table role="table" aria-label="Usage" style={widthsOf(total, tail)}>
         <Head names={HEADS[group]} />
         {bundles.map((bundle) => (

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { NEWEST_USAGE, NO_FILTER, read, written } from "../src/address";
+import { NO_VIEWS, read, written } from "../src/address";
 
-const before = { transactions: NO_FILTER, usage: NEWEST_USAGE };
+const before = NO_VIEWS;
 
 test("what is written is read again", () => {
   for (const query of [
@@ -13,6 +13,10 @@ test("what is written is read again", () => {
     "?account=acct_7&tab=usage&from=2026-10-01&to=2026-10-31&group=category",
     "?tab=usage&range=last-month",
     "?tab=usage&range=7&model=m-large&model=a+b%26c",
+    "?tab=costs",
+    "?account=acct_7&tab=costs&range=year&by=key&per=month&key=a%22b&project=p&without=project",
+    "?tab=costs&from=2026-11-05&to=2026-11-05&by=resource&without=key",
+    "?tab=resources&ref_type=gpu_instance&ref_id=41",
   ]) {
     assert.equal(written(read(query, before)), query);
   }
@@ -24,6 +28,8 @@ test("what is malformed is left out", () => {
   assert.equal(written(read(query, before)), "?types=refund");
   assert.equal(written(read("?tab=usage&from=2026-11-02&to=2026-11-01&group=cat", before)), "?tab=usage");
   assert.equal(written(read("?tab=usage&model=&model=m&model=m", before)), "?tab=usage&model=m");
+  assert.equal(written(read("?tab=costs&by=model&per=week&key=&without=all&range=custom", before)), "?tab=costs");
+  assert.equal(written(read("?tab=resources&ref_type=api_usage&ref_id=", before)), "?tab=resources");
   const many = Array.from({ length: 150 }, (_, number) => `model=m${number}`);
   assert.equal(read(`?tab=usage&${many.join("&")}`, before).usage.models.length, 100);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { NO_FILTER, type TransactionsView } from "../src/address";
+import { type Range, NO_FILTER, type TransactionsView } from "../src/address";
 import { daysOf, matches, transactionFilter, usageFilter } from "../src/criteria";
 import type { Row } from "../src/rows";
 
@@ -29,13 +29,13 @@ test("days are UTC and both included", () => {
 });
 
 test("ranges of days end today, months at their ends", () => {
-  const of = (range: "7" | "30" | "90" | "month" | "last-month") =>
-    daysOf({ range, from: "", to: "", group: "day", models: [] }, "2027-01-03");
+  const of = (range: Range) => daysOf({ range, from: "", to: "" }, "2027-01-03");
   assert.deepEqual(of("7"), { from: "2026-12-28", to: "2027-01-03" });
   assert.deepEqual(of("30"), { from: "2026-12-05", to: "2027-01-03" });
   assert.deepEqual(of("90"), { from: "2026-10-06", to: "2027-01-03" });
   assert.deepEqual(of("month"), { from: "2027-01-01", to: "2027-01-03" });
   assert.deepEqual(of("last-month"), { from: "2026-12-01", to: "2026-12-31" });
+  assert.deepEqual(of("year"), { from: "2026-02-01", to: "2027-01-03" });
 });
 
 test("a row that has come in is listed where the gateway would list it", () => {

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Drawing, Plot, draw as Draw } from "../chart";
 import { Unreachable } from "../post";
 import { isDark } from "../theme";
-import { dayText } from "../times";
+import { dayText, monthText } from "../times";
 
 interface Props extends Omit<Drawing, "dayText"> {
   readonly title: string;
@@ -22,34 +22,60 @@ export function loadChart(): void {
   );
 }
 
-/** A day's stacks in words, the highest first. */
-function told({ days, stacks, valuesOf, label }: Props, index: number): string {
-  const values = stacks.map((stack) => [stack.name, valuesOf(stack)[index] ?? 0] as const);
-  const parts = values.filter(([, value]) => value > 0).sort(([, one], [, other]) => other - one);
-  const words = parts.map(([name, value]) => `${name} ${label(value)}`).join(", ");
-  return `${dayText(days[index] ?? "")}: ${words || "nothing"}`;
+/** A day, or a month. */
+export function periodText(period: string): string {
+  return period.length === 7 ? monthText(period) : dayText(period);
 }
 
-/** Stacked bars, a stack for each day. Arrow keys point at one day after the other, as the mouse does. The table below
- * has the same figures for those who can't see it. */
+/** The stacks of a day that have a value. */
+function stacksThere({ values, stacks }: Props, index: number): number[] {
+  return stacks.flatMap((_, stack) => (values[stack]?.[index] ? stack : []));
+}
+
+/** A day's stacks in words, the highest first; or the stack that was chosen. */
+function told(props: Props, index: number, chosen: number | null): string {
+  const { days, stacks, values, label, open } = props;
+  const parts = (chosen === null ? stacksThere(props, index) : [chosen])
+    .map((stack) => [stacks[stack]?.name ?? "", values[stack]?.[index] ?? 0] as const)
+    .sort(([, one], [, other]) => other - one);
+  const words = parts.map(([name, value]) => `${name} ${label(value)}`).join(", ");
+  return `${periodText(days[index] ?? "")}: ${words || "nothing"}${open && words ? ". Enter opens the rows." : ""}`;
+}
+
+/** Stacked bars, a stack for each day or month. Arrow keys point at one day after the other, as the mouse does, and up
+ * and down at its stacks where they open something. The table below has the same figures for those who can't see it. */
 export function Chart(props: Props) {
-  const { title, days, stacks } = props;
+  const { title, days, stacks, open } = props;
   const frame = useRef<HTMLDivElement>(null);
   const tip = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
   const last = days.length - 1;
   const at = useSignal(last);
+  const chosen = useSignal<number | null>(null);
   const index = Math.min(at.value, last);
   const { value: draw } = drawing;
   const dark = isDark.value;
 
   useEffect(loadChart, []);
   useEffect(() => {
+    chosen.value = null;
     if (!draw || !frame.current || !tip.current) return undefined;
-    const { point, remove } = (plot.current = draw({ ...props, dayText }, frame.current, tip.current));
+    const { point, remove } = (plot.current = draw({ ...props, dayText: periodText }, frame.current, tip.current));
     if (frame.current.parentElement?.contains(document.activeElement)) point(index);
     return remove;
   }, [days, stacks, dark, draw]);
+
+  function press(event: KeyboardEvent) {
+    const step = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+    if (!open || (!step && event.key !== "Enter")) return;
+    event.preventDefault();
+    if (!step) return open(index, chosen.value);
+    // The whole day is one more choice, before the first stack.
+    const choices = [null, ...stacksThere(props, index)];
+    const next = choices.indexOf(chosen.value) + step;
+    chosen.value = choices[(next + choices.length) % choices.length] ?? null;
+    plot.current?.point(index, chosen.value);
+  }
 
   return (
     <figure class="chart">
@@ -57,13 +83,15 @@ export function Chart(props: Props) {
       <div ref={frame} class="frame" role="img" aria-label={`${title}. The table has the same figures.`} />
       <input
         type="range"
-        aria-label={`Day of ${title.toLowerCase()}`}
-        aria-valuetext={told(props, index)}
+        aria-label={`${days[0]?.length === 7 ? "Month" : "Day"} of ${title.toLowerCase()}`}
+        aria-valuetext={told(props, index, chosen.value)}
         min={0}
         max={last}
         value={index}
+        onKeyDown={press}
         onInput={(event) => {
           at.value = event.currentTarget.valueAsNumber;
+          chosen.value = null;
           plot.current?.point(at.value);
         }}
         onFocus={() => plot.current?.point(index)}

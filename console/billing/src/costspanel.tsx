@@ -1,0 +1,377 @@
+import { useEffect, useMemo } from "preact/hooks";
+import { account, currency } from "./account";
+import { type Address, type Cause, type CostsView, NEWEST_COSTS } from "./address";
+import {
+  type CostSums,
+  NOT_NAMED,
+  type Part,
+  type Period,
+  type Side,
+  behind,
+  colourOf,
+  costOf,
+  costStacksOf,
+  daysIn,
+  partsOf,
+  periodsOf,
+  sumsOf,
+} from "./costgrouping";
+import { type Costs, costs, costsAreLoading, costsFailure, loadCosts } from "./costs";
+import { countText, counted } from "./counts";
+import { type Days, daysOf } from "./criteria";
+import { percents } from "./breakdown";
+import { loadMonthKinds } from "./monthcosts";
+import { amountOf, approximate, longestTail, printed, roughMoney } from "./money";
+import { address, go } from "./navigation";
+import { Chart, chartFailure, loadChart, periodText } from "./parts/chart";
+import { Failed } from "./parts/failed";
+import { LeftOut } from "./parts/leftout";
+import { memo } from "./parts/memo";
+import { money, moneyProps } from "./parts/money";
+import { Days as DaysField } from "./parts/span";
+import { Switch } from "./parts/switch";
+import { Way, follows } from "./parts/way";
+import { dayText, daysBetween, monthOf, monthsBefore } from "./times";
+import { UnfoldAll, toggle, unfolded } from "./usagetable";
+
+const CAUSES: Record<Cause, string> = { kind: "Kind", resource: "Resource", key: "API key", project: "Project" };
+const PLURALS: Record<Cause, string> = { kind: "kind", resource: "resource", key: "API key", project: "project" };
+const PERIODS: Record<CostsView["per"], string> = { day: "Day", month: "Month" };
+const SIDES: Record<Side, string> = { gross: "Deducted", refunded: "Returned", cost: "Cost" };
+
+function set(change: Partial<CostsView>): void {
+  go({ costs: { ...address.peek().costs, ...change } });
+}
+
+/** Months of thirty days are one or two: a year of them is more to look at. */
+function setPer(per: CostsView["per"]): void {
+  const { range } = address.peek().costs;
+  set({ per, ...(per === "month" && range === NEWEST_COSTS.range && { range: "year" }) });
+}
+
+/** The API key or project that the view is narrowed to. */
+function narrowText({ key, project, without }: CostsView): string {
+  const none = without && `without ${without === "key" ? "an API key" : "a project"}`;
+  return [key && `of API key ${key}`, project && `of project ${project}`, none].filter(Boolean).join(", ");
+}
+
+function Narrowed({ view }: { readonly view: CostsView }) {
+  const text = narrowText(view);
+  if (!text) return null;
+  return (
+    <p class="summaryline">
+      Only cost {text}. API calls are deducted in batches, which may be of several keys and projects.{" "}
+      <button type="button" class="plain" onClick={() => set({ key: "", project: "", without: "" })}>
+        Show all
+      </button>
+    </p>
+  );
+}
+
+interface Figure {
+  readonly sums: CostSums;
+  readonly to: (side: Side) => Partial<Address>;
+}
+
+function Amounts({ sums, to }: Figure) {
+  const figures: [Side, bigint][] = [
+    ["gross", sums.gross],
+    ["refunded", sums.refunded],
+    ["cost", costOf(sums)],
+  ];
+  return (
+    <>
+      {figures.map(([side, nanos]) => {
+        const amount = amountOf(nanos);
+        return (
+          <td key={side} role="cell" class="amount" data-label={SIDES[side]}>
+            {nanos === 0n ? (
+              <span {...moneyProps(amount)}>{money(amount)}</span>
+            ) : (
+              <Way to={to(side)} {...moneyProps(amount)}>
+                {money(amount)}
+              </Way>
+            )}
+          </td>
+        );
+      })}
+    </>
+  );
+}
+
+interface RowProps {
+  readonly part: Part;
+  readonly colour: number;
+  readonly view: CostsView;
+  readonly days: Days;
+  readonly all: CostSums;
+  readonly id: string;
+}
+
+function PartRow({ part, colour, view, days, all, id }: RowProps) {
+  const whole = approximate(amountOf(costOf(all)));
+  const share = whole > 0 ? approximate(amountOf(costOf(part.sums))) / whole : 0;
+  return (
+    <tr role="row" class="row" data-id={id}>
+      <th role="rowheader" scope="row" class={part.name === NOT_NAMED ? "name muted" : "name"}>
+        <span class="swatch" style={{ background: `var(--s${colour})` }} aria-hidden="true" />
+        {part.name}
+      </th>
+      <td role="cell" class="bar">
+        <div class="meter">
+          <span style={{ width: `${Math.min(Math.max(share * 100, 0), 100)}%`, background: `var(--s${colour})` }} />
+        </div>
+      </td>
+      <td role="cell">{share > 0 && percents.format(share)}</td>
+      <Amounts sums={part.sums} to={(side) => behind(view, days, part, side)} />
+    </tr>
+  );
+}
+
+function Head({ names }: { readonly names: readonly string[] }) {
+  return (
+    <thead role="rowgroup">
+      <tr role="row">
+        {names.map((name) => (
+          <th key={name} role="columnheader" scope="col">
+            {name}
+          </th>
+        ))}
+        {Object.values(SIDES).map((name) => (
+          <th key={name} role="columnheader" scope="col" class="number">
+            {name}
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
+}
+
+interface TableProps {
+  readonly view: CostsView;
+  readonly days: Days;
+  readonly parts: readonly Part[];
+  readonly total: CostSums;
+}
+
+function Total({ view, days, total }: Omit<TableProps, "parts">) {
+  return (
+    <tfoot role="rowgroup">
+      <tr role="row">
+        <th role="rowheader" scope="row" colSpan={3}>
+          Total
+        </th>
+        <Amounts sums={total} to={(side) => behind(view, days, null, side)} />
+      </tr>
+    </tfoot>
+  );
+}
+
+function PartsTable({ view, days, parts, total }: TableProps) {
+  const title = `Cost by ${PLURALS[view.by]}`;
+  return (
+    <table role="table" aria-label={title}>
+      <Head names={[CAUSES[view.by], "Share of cost", "Percent"]} />
+      <tbody role="rowgroup">
+        {parts.map((part, place) => (
+          <PartRow
+            key={part.key}
+            id={`part ${place}`}
+            part={part}
+            colour={colourOf(part, place)}
+            view={view}
+            days={days}
+            all={total}
+          />
+        ))}
+      </tbody>
+      <Total view={view} days={days} total={total} />
+    </table>
+  );
+}
+
+interface PeriodProps {
+  readonly period: Period;
+  readonly view: CostsView;
+  readonly shown: Days;
+  readonly colours: ReadonlyMap<string, number>;
+  readonly isOpen: boolean;
+}
+
+/** Drawn anew only when it is unfolded or folded. */
+const PeriodRows = memo(function PeriodRows({ period, view, shown, colours, isOpen }: PeriodProps) {
+  const { time, parts, sums } = period;
+  const days = daysIn(shown, time);
+  const height = `auto calc(${isOpen ? parts.length + 1 : 1} * var(--row))`;
+  return (
+    <tbody role="rowgroup" style={{ containIntrinsicBlockSize: height }}>
+      <tr role="row" class="row bundle" data-id={time}>
+        <th role="rowheader" scope="rowgroup" colSpan={3}>
+          <button type="button" aria-expanded={isOpen} onClick={() => toggle(nameOf(view, time))}>
+            {periodText(time)} <span class="muted">{counted(parts.length, PLURALS[view.by])}</span>
+          </button>
+        </th>
+        <Amounts sums={sums} to={(side) => behind(view, days, null, side)} />
+      </tr>
+      {isOpen &&
+        parts.map((part, place) => (
+          <PartRow
+            key={part.key}
+            id={`${time} ${place}`}
+            part={part}
+            colour={colours.get(part.key) ?? 7}
+            view={view}
+            days={days}
+            all={sums}
+          />
+        ))}
+    </tbody>
+  );
+});
+
+function nameOf({ by }: CostsView, time: string): string {
+  return `${by} ${time}`;
+}
+
+function PeriodsTable(props: TableProps & { readonly periods: readonly Period[] }) {
+  const { view, days, parts, total, periods } = props;
+  const colours = useMemo(() => new Map(parts.map((part, place) => [part.key, colourOf(part, place)])), [parts]);
+  const bundles = useMemo(() => periods.map(({ time, parts: lines }) => ({ key: time, lines })), [periods]);
+  return (
+    <div>
+      <UnfoldAll bundles={bundles} nameOf={({ key }) => nameOf(view, key)} />
+      <table role="table" aria-label={`Cost by ${view.per}`}>
+        <Head names={[PERIODS[view.per], "Share of cost", "Percent"]} />
+        {periods.map((period) => (
+          <PeriodRows
+            key={period.time}
+            period={period}
+            view={view}
+            shown={days}
+            colours={colours}
+            isOpen={unfolded.value.has(nameOf(view, period.time))}
+          />
+        ))}
+        <Total view={view} days={days} total={total} />
+      </table>
+    </div>
+  );
+}
+
+function timesOf({ per }: CostsView, { from, to }: Days): string[] {
+  if (per === "day") return daysBetween(from, to);
+  const months = [monthOf(to)];
+  while ((months[0] as string) > monthOf(from)) months.unshift(monthsBefore(months[0] as string, 1));
+  return months;
+}
+
+function Bars({ view, days, parts, periods }: Omit<TableProps, "total"> & { readonly periods: readonly Period[] }) {
+  const drawn = useMemo(() => {
+    const times = timesOf(view, days);
+    const stacks = costStacksOf(parts, periods, times);
+    return { times, stacks, values: stacks.map(({ values }) => values) };
+  }, [view, days, parts, periods]);
+  const { times, stacks, values } = drawn;
+  if (chartFailure.value) return <Failed error={chartFailure.value} again={loadChart} />;
+
+  function open(index: number, stack: number | null) {
+    const time = times[index];
+    const key = stack === null ? null : stacks[stack]?.key;
+    const part = periods.find((one) => one.time === time)?.parts.find((one) => one.key === key) ?? null;
+    if (time) follows(behind(view, daysIn(days, time), part));
+  }
+
+  return (
+    <div>
+      <Chart
+        title={`Cost by ${view.per} and ${PLURALS[view.by]}`}
+        days={times}
+        stacks={stacks}
+        values={values}
+        label={(value) => roughMoney(value, currency.value)}
+        open={open}
+      />
+      <p class="muted">A bar opens the rows behind it, as each amount below does. Cost is net of returned holds.</p>
+    </div>
+  );
+}
+
+/** Characters of the longest figures. */
+function widthsOf(total: CostSums, tail: number) {
+  const nanos = [total.gross, total.refunded, costOf(total)].map((one) => printed(amountOf(one), currency.peek()));
+  const head = Math.max(...nanos.map((one) => one.head.length));
+  return {
+    "--cost": head + tail,
+    "--cents-cost": Math.max(head, ...nanos.map(({ cents }) => cents.length)) + 1,
+    "--tail": tail,
+  };
+}
+
+function Tables({ shown }: { readonly shown: Costs }) {
+  const { view, groups, isWhole, totalCount } = shown;
+  const days = useMemo(() => daysOf(view), [view]);
+  const parts = useMemo(() => partsOf(groups, view.by), [groups, view]);
+  const periods = useMemo(() => periodsOf(groups, view.by), [groups, view]);
+  const tail = useMemo(() => longestTail(groups.flatMap(({ gross, refunded }) => [gross, refunded])), [groups]);
+  const total = sumsOf(shown.totals);
+  return (
+    <div class="below costs" aria-busy={costsAreLoading.value}>
+      {isWhole ? (
+        <Bars view={view} days={days} parts={parts} periods={periods} />
+      ) : (
+        <p class="notice">
+          These days have too many figures for a chart. The {countText(groups.length)} with the highest cost, of{" "}
+          {countText(totalCount)}, are below; fewer days have a chart.
+        </p>
+      )}
+      <div class="usagetable" style={widthsOf(total, tail)}>
+        <PartsTable view={view} days={days} parts={parts} total={total} />
+        {isWhole && <PeriodsTable view={view} days={days} parts={parts} total={total} periods={periods} />}
+      </div>
+    </div>
+  );
+}
+
+function Content({ view }: { readonly view: CostsView }) {
+  const shown = costs.value?.account === account.value?.id ? costs.value : null;
+  if (costsFailure.value) {
+    return (
+      <Failed error={costsFailure.value} again={() => void loadCosts(view)}>
+        <button type="button" class="plain" onClick={() => set(NEWEST_COSTS)}>
+          Clear filters
+        </button>
+      </Failed>
+    );
+  }
+  if (!shown) return <div class="bone rows" aria-hidden="true" />;
+  if (shown.groups.length > 0 || costsAreLoading.value) return <Tables shown={shown} />;
+  const { from, to } = daysOf(shown.view);
+  return (
+    <div class="empty">
+      <p>
+        No cost from {dayText(from)} to {dayText(to)}.
+      </p>
+      <p class="muted">Instances, storage and API calls that are deducted from the balance appear here.</p>
+    </div>
+  );
+}
+
+export function CostsPanel() {
+  const { costs: view } = address.value;
+  const { value: shown } = account;
+  // A change of the cards: what the balance has come to may be cost.
+  useEffect(() => void loadCosts(view), [JSON.stringify(view), shown?.id, shown?.thisMonth]);
+  useEffect(() => void loadMonthKinds(), [shown?.id]);
+  return (
+    <>
+      <div class="filters">
+        <DaysField view={view} change={set} />
+        <Switch legend="Group by" name="by" words={CAUSES} chosen={view.by} change={(by) => set({ by })} />
+        <Switch legend="Bars" name="per" words={PERIODS} chosen={view.per} change={setPer} />
+        <LeftOut />
+        <Narrowed view={view} />
+      </div>
+      <Content view={view} />
+    </>
+  );
+}

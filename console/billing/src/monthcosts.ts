@@ -1,0 +1,24 @@
+import { account } from "./account";
+import { colourOf, costOf, periodsOf } from "./costgrouping";
+import { PAGE_GROUPS, costPage } from "./costs";
+import { amountOf } from "./money";
+import { monthKinds } from "./monthkinds";
+
+/** Reads the kinds of the month bars' costs. They are an extra: what can't be read is shown in one colour. */
+export async function loadMonthKinds(): Promise<void> {
+  const shown = account.peek();
+  const [first] = shown?.months ?? [];
+  if (!shown || !first || monthKinds.peek()?.account === shown.id) return;
+  try {
+    const { nodes } = await costPage(["MONTH", "KIND"], { day: { gte: `${first.month}-01` } }, PAGE_GROUPS, null);
+    const months = periodsOf(nodes, "kind").map(({ time, parts }) => {
+      const kinds = parts.map((part, place) => {
+        return { name: part.name, colour: colourOf(part, place), cost: amountOf(costOf(part.sums)) };
+      });
+      return [time, kinds] as const;
+    });
+    monthKinds.value = { account: shown.id, months: new Map(months) };
+  } catch {
+    // Asked for again when they are next looked at.
+  }
+}
