@@ -32,6 +32,7 @@ from db.errors import DatabaseError
 from db.filters import AuthorizationFilter, ChargeFilter, TransactionFilter, UsageFilter, UsageRequestFilter, Window
 from db.hour_totals import Grouping, GroupPage, GroupsFound, HourFilter, Measure
 from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitRow
+from db.period_figures import PeriodEnds, kind_sums, period_ends
 from db.recharges import RechargeViewRow
 from db.resources import Resource
 from db.rows import (
@@ -338,6 +339,15 @@ class Loaders:
     def hour_range(self) -> GroupedLoader[Measure, tuple[int, int] | None]:
         """The first hour of an account's usage or cost, and the hour after its last."""
         return GroupedLoader(self._snapshot, hour_totals.hour_ranges)
+
+    @_cached
+    def period_ends(self) -> GroupedLoader[tuple[datetime, datetime], PeriodEnds]:
+        return GroupedLoader(self._snapshot, period_ends)
+
+    @_cached
+    def kind_sums(self) -> GroupedLoader[TransactionFilter, dict[tuple[str, str], int]]:
+        """Sums of rows by kind, in the filter's range of time."""
+        return GroupedLoader(self._snapshot, kind_sums)
 
     @_cached
     def charge(self) -> Loader[Resource, ChargeRow | None]:

@@ -24,6 +24,7 @@ from resolvers.reads import (
     months,
     recharges,
     spend_limits,
+    statements,
     transactions,
     usage,
     usage_marks,
@@ -50,6 +51,7 @@ from schema.node import Node
 from schema.projection import page_projection
 from schema.scalars import Month, Nanos
 from schema.spend_limit import SpendLimit
+from schema.statement import FromDay, Statement, ToDay
 from schema.totals import After as AfterGroup
 from schema.totals import First as FirstGroups
 from schema.totals import TimeZone
@@ -342,6 +344,16 @@ class Account(Node):
     )
     async def spend_limits(self: AccountRow, info: Info[QueryContext, None]) -> list[SpendLimitRow]:
         return await spend_limits.spend_limits(info.context, self.id)
+
+    @strawberry.field(
+        description="Statement of a period: opening balance, movements, closing balance and rows. The opening and the"
+        " closing balance and the number of rows are found by look-ups, however long the ledger is. The movements are"
+        " added up by hour, as `costTotals` does.",
+        graphql_type=Statement,
+        metadata={PREFETCH: statements.prefetch_statement, PROJECTION: ("id", "head_at")},
+    )
+    def statement(self: AccountRow, from_day: FromDay, to_day: ToDay) -> statements.Statement:
+        return statements.statement(self, from_day, to_day)
 
     is_type_of = OfClass(AccountRow)
 

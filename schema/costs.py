@@ -13,6 +13,7 @@ from db.hour_totals import MAX_UNDIVIDED_DAYS
 from execution.costs import Weight, Weights
 from ledger.limit_settings import MAX_LIMITS
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
+from resolvers.reads.statements import MovementKind
 
 Arguments = Mapping[str, Any]
 
@@ -36,6 +37,10 @@ def _limits(_arguments: Arguments) -> int:
     return MAX_LIMITS
 
 
+def _movements(_arguments: Arguments) -> int:
+    return len(MovementKind)
+
+
 def _two(_arguments: Arguments) -> int:
     """An operator's action writes one row; a contract writes two."""
     return 2
@@ -54,6 +59,11 @@ def _is_long(arguments: Arguments) -> bool:
     given = arguments.get("filter")
     day = given.day if given else None
     return not (day and day.gte and day.lt and (day.lt - day.gte).days <= MONTH_OF_DAYS)
+
+
+def _is_long_period(arguments: Arguments) -> bool:
+    """Whether a statement covers more than a month of days."""
+    return bool((arguments["to_day"] - arguments["from_day"]).days > MONTH_OF_DAYS)
 
 
 def _page(points: float = 12.0, is_scan: Callable[[Arguments], bool] | None = None) -> Weight:
@@ -90,12 +100,15 @@ WEIGHTS: Final = Weights(
         "Account.charges": _page(is_scan=_is_filtered),
         "Account.usageTotals": _HOURS,
         "Account.costTotals": _HOURS,
+        "Account.statement": Weight(8.0, is_scan=_is_long_period),
         "Account.apiKeys": _page(),
         "Account.available": Weight(5.0),
         "Account.authorizations": _page(is_scan=_is_filtered),
         "Account.autoRecharge": Weight(8.0),
         "Account.hasSavedCard": Weight(5.0),
         "Account.spendLimits": Weight(8.0, length=_limits),
+        "Statement.movements": Weight(200.0, length=_movements, scanned=0.1),
+        "Statement.transactions": _page(),
         "Charge.transactions": _page(5.0),
         "Charge.heldNow": Weight(0.6),
         "Transaction.account": Weight(0.6),

@@ -24,6 +24,7 @@ from ledger.stripe.events import EventState as EventState
 from ledger.top_ups import SessionState as SessionState
 from ledger.usage_prices import PriceSource as PriceSource
 from ledger.windows import SpendWindow as SpendWindow
+from resolvers.reads.statements import MovementKind as MovementKind
 from resolvers.reads.totals_filters import CostDimension as CostDimension
 from resolvers.reads.totals_filters import UsageDimension as UsageDimension
 
@@ -248,4 +249,22 @@ _described(
     SHARED_FILESYSTEM="Shared filesystems.",
     API_USAGE="API calls.",
     OTHER="Rows that name none of these causes.",
+)
+
+_described(
+    MovementKind,
+    "A kind of movement on a statement, in the order in which a statement lists them.",
+    TOP_UP="Credit added through Stripe Checkout.",
+    AUTO_RECHARGE="Credit added by auto-recharge.",
+    CONTRACT_GRANT="Cash parts of contracts.",
+    BONUS_GRANT="Bonuses of contracts.",
+    BONUS="Signup bonuses and promotional credit.",
+    PAYMENT_REFUND="Refunds issued in Stripe.",
+    CORRECTION="Corrections, and refunds taken back because they failed in Stripe.",
+    GPU_INSTANCE="Cost of GPU instances.",
+    INFERENCE_INSTANCE="Cost of inference instances.",
+    VOLUME="Cost of cloud drives.",
+    SHARED_FILESYSTEM="Cost of shared filesystems.",
+    API_USAGE="Cost of API calls.",
+    OTHER="Cost of rows that name none of these causes.",
 )

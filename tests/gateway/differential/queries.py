@@ -59,6 +59,11 @@ def _of_account(name: str, kind: str, selection: str) -> str:
 
 _TOTALS: Final = "totals { count credits debits net }"
 _USAGE_TOTALS: Final = "totals { calls inputTokens outputTokens tokens cost }"
+_STATEMENT: Final = (
+    "query ($id: ID, $from: Date!, $to: Date!, $last: Int) { account(id: $id) { statement(from: $from, to: $to) {"
+    " from to opening closing rows isFinal movements { kind gross refunded net }"
+    f" transactions(last: $last) {_connection('id amount', _TOTALS)} }} }} }}"
+)
 _FIGURES: Final = "calls inputTokens cachedInputTokens outputTokens reasoningTokens tokens units cost"
 _COSTS: Final = "gross refunded cost"
 _WINDOW: Final = "from to timeZone completeUntil"
@@ -319,6 +324,12 @@ def _month(known: Known) -> str:
     return known.random.choice((f"{known.now:%Y-%m}", "2026-10", "2026-11", "2026-12", "2026-13"))
 
 
+def _statement(known: Known) -> Operation:
+    variables: Variables = {"id": known.account(), "from": known.day(), "to": known.day()}
+    variables["last"] = known.random.choice((1, 20, 1000))
+    return Operation(_STATEMENT, variables, _reader(known, variables))
+
+
 def _figures(known: Known) -> Operation:
     query = (
         "query ($id: ID, $at: DateTime, $month: YearMonth, $last: Int) { account(id: $id) {"
@@ -357,4 +368,4 @@ def _viewer(known: Known) -> Operation:
 
 
 def single_query(known: Known) -> Operation:
-    return known.random.choices((_figures, _usage_request, _object, _viewer), (5, 3, 5, 1))[0](known)
+    return known.random.choices((_figures, _statement, _usage_request, _object, _viewer), (5, 3, 3, 5, 1))[0](known)
