@@ -75,8 +75,12 @@ API_KEY: Final = TextKind("API key", 128)
 PROJECT: Final = TextKind("project", 128)
 END_USER: Final = TextKind("end user", 128)
 SERVICE: Final = TextKind("service", 128)
+COMPANY_NAME: Final = TextKind("company name", 200)
+ADDRESS_LINE: Final = TextKind("address line", 100)
+TAX_ID: Final = TextKind("tax id", 50)
 
 KINDS: Final = (
     *(MODEL, REQUEST_ID, ACCOUNT_NAME, EXTERNAL_ID, REF_ID, DESCRIPTION, REASON, OWNER),
     *(IDEMPOTENCY_KEY, STRIPE_ID, ADDRESS, API_KEY, PROJECT, END_USER, SERVICE),
+    *(COMPANY_NAME, ADDRESS_LINE, TAX_ID),
 )

@@ -16,6 +16,7 @@ from db import (
     accounts,
     authorizations,
     charges,
+    company_details,
     hour_totals,
     keys,
     recharges,
@@ -27,6 +28,7 @@ from db import (
     usage_marks,
 )
 from db.attribution_rows import RequestDetailRow, UsagePriceRow
+from db.company_details import CompanyDetailsRow
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
 from db.filters import AuthorizationFilter, ChargeFilter, TransactionFilter, UsageFilter, UsageRequestFilter, Window
@@ -385,6 +387,10 @@ class Loaders:
         """Whether the account has a saved card."""
         read = partial(stripe_customers.saved_cards, self._snapshot.is_postgresql)
         return Loader(self._snapshot, read, dict.__getitem__)
+
+    @_cached
+    def company_details(self) -> Loader[int, CompanyDetailsRow | None]:
+        return self._by_key(company_details.details_by_account)
 
     @_cached
     def spend_limits(self) -> Loader[int, list[SpendLimitRow]]:

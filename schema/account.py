@@ -7,6 +7,7 @@ import strawberry
 from strawberry import Info
 
 from db.attribution_rows import RequestDetailRow
+from db.company_details import CompanyDetailsRow
 from db.limit_rows import AuthorizationRow, SpendLimitRow
 from db.recharges import RechargeViewRow
 from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
@@ -20,6 +21,7 @@ from resolvers.reads import (
     api_keys,
     authorizations,
     charges,
+    company_details,
     hour_totals,
     months,
     recharges,
@@ -40,6 +42,7 @@ from schema.auto_recharge import AutoRecharge
 from schema.charge import ChargeConnection, prefetch_charges
 from schema.charge import FilterArgument as ChargeFilterArgument
 from schema.charge import filter_of as charge_filter_of
+from schema.company_details import CompanyDetails
 from schema.connection import Words, connection
 from schema.cost_group import CostGroupConnection, prefetch_cost_totals
 from schema.cost_group import FilterArgument as CostFilterArgument
@@ -344,6 +347,14 @@ class Account(Node):
     )
     async def spend_limits(self: AccountRow, info: Info[QueryContext, None]) -> list[SpendLimitRow]:
         return await spend_limits.spend_limits(info.context, self.id)
+
+    @strawberry.field(
+        description="Name, address and tax id for statements; null if `setCompanyDetails` never set them.",
+        graphql_type=CompanyDetails | None,
+        metadata={PREFETCH: company_details.prefetch_company_details, PROJECTION: ("id",)},
+    )
+    async def company_details(self: AccountRow, info: Info[QueryContext, None]) -> CompanyDetailsRow | None:
+        return await company_details.company_details(info.context, self.id)
 
     @strawberry.field(
         description="Statement of a period: opening balance, movements, closing balance and rows. The opening and the"

@@ -5,6 +5,7 @@ import strawberry
 from schema.api_key_mutations import KeyMutations
 from schema.authorization import AuthorizationMutations
 from schema.auto_recharge import AutoRechargeMutations
+from schema.company_details import CompanyDetailsMutations
 from schema.grant import GrantMutations
 from schema.hold import HoldMutations
 from schema.metering import MeteringMutations
@@ -32,6 +33,7 @@ class Mutation(
     TopUpMutations,
     AutoRechargeMutations,
     SpendLimitMutations,
+    CompanyDetailsMutations,
     StorageMutations,
     StripeMutations,
 ):

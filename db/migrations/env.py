@@ -4,6 +4,7 @@ from alembic import context
 
 from db import (  # noqa: F401  their tables are of the metadata
     attribution_tables,
+    company_tables,
     integrity_tables,
     limit_tables,
     stripe_tables,

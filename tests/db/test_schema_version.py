@@ -13,12 +13,14 @@ from sqlalchemy import Connection, exc, select, text
 
 from db import (  # noqa: F401  the tables are of the metadata
     attribution_tables,
+    company_tables,
     integrity_tables,
     limit_tables,
     stripe_tables,
     tables,
     volume_tables,
 )
+from db.company_details import CompanyDetailsRow, details_of, put_details
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import SchemaMismatch
 from db.schema_version import Tables, _config, _migrations, check, migrate, newest, oldest_program
@@ -176,6 +178,23 @@ async def test_migration_parts_usage_and_cost_by_hour(new_database: Database) ->
     assert sorted((seq, bytes(digest), key) for seq, digest, key in kept) == [
         (seq, bytes([seq]) * 32, None) for seq in range(1, len(rows) + 1)
     ]
+
+
+async def test_migration_adds_company_details(new_database: Database) -> None:
+    """An account of version 0012 has none, and can be given some."""
+    database = new_database
+    await _migrate_to(database, "0012")
+    account = "INSERT INTO accounts (id, name, created_at) VALUES (1, 'One', :at)"
+    async with database.write() as connection:
+        await connection.execute(text(account), {"at": _at(database)})
+    await migrate(database)
+    row = CompanyDetailsRow(1, "Größe & Co", "Straße 1\nBerlin", None, START)
+    async with database.write() as connection:
+        assert await details_of(connection, 1) is None
+        for each in (row._replace(name="First"), row):
+            await put_details(connection, each)
+        assert await details_of(connection, 1) == row
+    assert row.address_lines == ["Straße 1", "Berlin"]
 
 
 async def test_migration_keeps_stripe_events_and_credits(new_database: Database) -> None:

@@ -129,6 +129,7 @@ class _Life:
         )
         for scope in ({}, {"apiKeyId": "k-1"}, {"project": "p"}):
             await office.call("setSpendLimit", key, **scope, amount=self._dollars(9_900), window="MONTH")
+        await office.call("setCompanyDetails", key, name=f"Company {self.account}", addressLines=["Street"], taxId="1")
         await self._attempt()
 
     async def _attempt(self) -> None:

@@ -247,6 +247,12 @@ def _dismiss_event(known: Known) -> Input:
     return {"eventId": known.one_of(known.event_ids, "evt_none"), "reason": known.text()}
 
 
+def _set_company_details(known: Known) -> Input:
+    lines = [known.text(100) for _ in range(known.random.choice((0, 1, 2, 7)))]
+    given: Input = {"accountId": known.account(), "name": known.text(200), "addressLines": lines}
+    return given | ({"taxId": known.text(50)} if known.often(0.5) else {})
+
+
 MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
     "createAccount": (3, _create_account),
     "openHold": (9, _open_hold),
@@ -268,6 +274,7 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
     "setAutoRecharge": (4, _set_auto_recharge),
     "setSpendLimit": (4, _set_spend_limit),
     "deleteSpendLimit": (1, _delete_spend_limit),
+    "setCompanyDetails": (2, _set_company_details),
     "createTopUp": (3, _create_top_up),
     "linkStripeCustomer": (2, _link_customer),
     "dismissStripeEvent": (1, _dismiss_event),
@@ -275,7 +282,7 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
 """How often each comes, and what draws its input."""
 
 _OF_SERVICES: Final = frozenset(one.value for one in ServiceOperation)
-_OF_MANAGERS: Final = frozenset({"setAutoRecharge", "createTopUp"})
+_OF_MANAGERS: Final = frozenset({"setAutoRecharge", "setCompanyDetails", "createTopUp"})
 
 
 def _key(known: Known, name: str, given: Input) -> str | None:

@@ -333,7 +333,8 @@ def _statement(known: Known) -> Operation:
 def _figures(known: Known) -> Operation:
     query = (
         "query ($id: ID, $at: DateTime, $month: YearMonth, $last: Int) { account(id: $id) {"
-        f" {_ACCOUNT} then: balance(asOf: $at) autoRecharge {{ {RECHARGE} }} spendLimits {{ {LIMIT} }}"
+        f" {_ACCOUNT} companyDetails {{ name addressLines taxId updatedAt }}"
+        f" then: balance(asOf: $at) autoRecharge {{ {RECHARGE} }} spendLimits {{ {LIMIT} }}"
         f" monthlySummary(month: $month) {{ {_SUMMARY} }} monthlySummaries(last: $last) {{ {_SUMMARY} }} }} }}"
     )
     variables: Variables = {"id": known.account(), "at": known.time(), "month": _month(known)}

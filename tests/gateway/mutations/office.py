@@ -55,6 +55,7 @@ MORE: Final = {
     "setSpendLimit": _LIMIT,
     "deleteSpendLimit": _LIMIT,
     "markUsageComplete": "completeUntil",
+    "setCompanyDetails": "companyDetails { name addressLines taxId updatedAt }",
 }
 """What the payload of a mutation has besides."""
 

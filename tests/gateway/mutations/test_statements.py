@@ -113,3 +113,46 @@ async def test_an_empty_account_and_an_impossible_period(office: Office) -> None
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "BAD_USER_INPUT"}
     assert error["message"] == "the period is empty: to must be after from; the day of to is not part of the period"
+
+
+DETAILS: Final = {"name": "Größe & Co", "addressLines": ["Straße 1", "Berlin"], "taxId": "DE123456789"}
+AUDIT: Final = "{ auditEntries(first: 1) { nodes { act actor description account { id } } } }"
+
+
+async def test_company_details_are_replaced_whole_and_noted(office: Office) -> None:
+    account = await office.account()
+    key = await office.manager(account)
+    question = "{ account { companyDetails { name addressLines taxId updatedAt } } }"
+    assert (await office.query(question, key))["account"] == {"companyDetails": None}
+    first = await office.call("setCompanyDetails", key, **DETAILS, idempotencyKey="first")
+    updated_at = {"updatedAt": "2026-11-01T00:00:00.000000Z"}
+    assert (first["companyDetails"], first["replayed"]) == (DETAILS | updated_at, False)
+    assert (await office.query(question, key))["account"]["companyDetails"] == DETAILS | updated_at
+    (noted,) = (await office.query(AUDIT))["auditEntries"]["nodes"]
+    description = "Größe & Co; Straße 1; Berlin; tax id DE123456789"
+    assert noted == {
+        "act": "setCompanyDetails",
+        "actor": key[:12],
+        "description": description,
+        "account": {"id": account},
+    }
+    office.now = datetime(2026, 11, 2, tzinfo=UTC)
+    await office.call("setCompanyDetails", key, name="Sole Trader")
+    replaced: Any = {"name": "Sole Trader", "addressLines": [], "taxId": None, "updatedAt": "2026-11-02T00:00:00.000000Z"}
+    assert (await office.query(question, key))["account"]["companyDetails"] == replaced
+    again = await office.call("setCompanyDetails", key, **DETAILS, idempotencyKey="first")
+    assert (again["companyDetails"], again["replayed"]) == (replaced, True)
+
+
+async def test_company_details_have_bounds(office: Office) -> None:
+    key = await office.manager(await office.account())
+    for change, message in (
+        ({"name": " "}, "name is required"),
+        ({"name": "x" * 201}, "name must have at most 200 characters, not 201"),
+        ({"addressLines": ["a"] * 7}, "addressLines must have at most 6 lines, not 7"),
+        ({"addressLines": ["a", "b\nc"]}, "addressLines[1] must not contain control characters"),
+        ({"addressLines": ["x" * 101]}, "addressLines[0] must have at most 100 characters, not 101"),
+        ({"taxId": ""}, "taxId is required"),
+        ({"taxId": "9" * 51}, "taxId must have at most 50 characters, not 51"),
+    ):
+        assert await office.refusal("setCompanyDetails", key, **DETAILS | change) == ("BAD_USER_INPUT", message)

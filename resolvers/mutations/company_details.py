@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Final
+
+from access.keys import acting_key
+from db.company_details import CompanyDetailsRow, details_of
+from db.rows import TransactionRow
+from ledger.accounts import locked_account
+from ledger.audit import AuditedAction, note
+from ledger.company_details import CompanyDetails, set_details
+from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
+from ledger.posting import LedgerTransaction
+from resolvers.mutations.context import MutationContext
+
+SET: Final = "setCompanyDetails"
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyDetailsOutcome:
+    details: CompanyDetailsRow
+    balance_nanos: int
+    replayed: bool
+    transactions: tuple[TransactionRow, ...] = ()
+
+
+async def set_company_details(
+    context: MutationContext, account_id: str | None, idempotency_key: str, details: CompanyDetails
+) -> CompanyDetailsOutcome:
+    """Replaces the details. The audit list names the key that did it, a customer's too."""
+    number = context.account_of_manager(SET, account_id)
+    call = IdempotentCall(SET, idempotency_key, astuple(details), number)
+
+    async def work(transaction: LedgerTransaction) -> CompanyDetailsOutcome:
+        actor = await acting_key(transaction, context.principal)
+
+        async def changed() -> CallResult:
+            account = await locked_account(transaction, number)
+            await set_details(transaction, number, details)
+            await note(transaction, AuditedAction(SET, actor, number, description=details.in_one_line))
+            return CallResult(number, account.balance_nanos)
+
+        result = await run_once(transaction, call, changed)
+        row = await details_of(transaction.connection, number)
+        assert row is not None
+        assert result.balance_nanos is not None
+        return CompanyDetailsOutcome(row, result.balance_nanos, result.replayed)
+
+    return await context.run(work, number)
