@@ -28,6 +28,7 @@ from gateway.replay_turns import ReplayTurns
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
 from gateway.trusted_documents import check_valid, read_manifest
+from gateway.typesetting.process import Typesetter
 from ledger.clock_watch import ClockWatch
 from ledger.metering import MeteringOptions
 from ledger.posting import Clock, Ledger, utc_now
@@ -63,6 +64,7 @@ class Services:
     anonymous_bodies: AnonymousBodies
     cross_origin: CrossOrigin
     replay_turns: ReplayTurns
+    typesetter: Typesetter
     clock: Clock
     clock_watch: ClockWatch
 
@@ -135,6 +137,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         anonymous_bodies=AnonymousBodies(settings.max_anonymous_bodies),
         cross_origin=CrossOrigin(settings.origins),
         replay_turns=ReplayTurns(settings.replay_slots, settings.replay_slots_per_key, settings.max_replays),
+        typesetter=Typesetter(settings.pdf_slots, settings.pdf_timeout_seconds, settings.lock_timeout_seconds),
         clock=clock,
         clock_watch=watch,
     )

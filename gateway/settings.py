@@ -256,6 +256,12 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Maximum number of subscriptions of each process that read past rows or wait for their turn.",
     )
+    pdf_slots: int = Field(
+        1, ge=1, le=64, description="Number of PDF statements that each process makes at the same time."
+    )
+    pdf_timeout_seconds: float = Field(
+        180.0, gt=0, le=3600, description="Maximum time to make a PDF statement, once it has its turn."
+    )
     allowed_origins: str | None = Field(
         None,
         description="Other origins whose pages may send requests with a key, read the answers, exports and event"

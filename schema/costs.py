@@ -189,3 +189,7 @@ EXPORT: Final = 500.0
 """Points for the start of an export, however long it is."""
 STEP: Final = 0.0
 """Points for each further step of an export, which the start has already paid for."""
+STATEMENT: Final = 220.0
+"""Points of a statement over REST."""
+PDF: Final = 2_000.0
+"""Points for a PDF statement, however long it is. Its process is limited by slots, not by points."""

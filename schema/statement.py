@@ -14,7 +14,7 @@ from execution.calls import PREFETCH
 from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import statements
-from resolvers.reads.statements import MAX_DAYS, Movement
+from resolvers.reads.statements import CSV_PATH, MAX_DAYS, PDF_PATH, Movement
 from schema.arguments import After, Before, First, Last
 from schema.kinds import MovementKind
 from schema.projection import page_projection
@@ -129,3 +129,17 @@ class Statement:
             last=last,
             before=before,
         )
+
+    @strawberry.field(
+        description="Address of the statement as PDF, relative to the gateway's. It needs a key, or a token of"
+        " an export link."
+    )
+    def pdf_url(self: statements.Statement) -> str:
+        return self.address(PDF_PATH)
+
+    @strawberry.field(
+        description="Address of the statement's rows as CSV, relative to the gateway's. It needs a key, or a token of"
+        " an export link."
+    )
+    def csv_url(self: statements.Statement) -> str:
+        return self.address(CSV_PATH)

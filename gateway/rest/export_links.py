@@ -14,7 +14,7 @@ from multidict import MultiMapping
 from access.tokens import Purpose
 from gateway.json_bodies import posted_text
 from gateway.requests import authenticate
-from gateway.rest import transactions, usage
+from gateway.rest import statements, transactions, usage
 from gateway.rest.reading import TOKEN, parsed_query, reading
 from gateway.services import SERVICES
 from ledger.chain import format_time
@@ -27,7 +27,12 @@ LIFETIME: Final = timedelta(minutes=5)
 MAX_ADDRESS: Final = 8_000
 
 _EXPORTS: Final[Mapping[str, Callable[[QueryContext, MultiMapping[str]], Awaitable[Any]]]] = MappingProxyType(
-    {transactions.EXPORT_PATH: transactions.asked, usage.EXPORT_PATH: usage.asked}
+    {
+        transactions.EXPORT_PATH: transactions.asked,
+        usage.EXPORT_PATH: usage.asked,
+        statements.EXPORT_PATH: statements.asked,
+        statements.PDF_PATH: statements.asked,
+    }
 )
 """Functions that read the parameters of each export, and refuse those that the export would refuse."""
 

@@ -14,10 +14,11 @@ from gateway import sign_in
 from gateway.errors import STATUS
 from gateway.readiness import CHECKS, PURPOSES
 from gateway.requests import REQUEST_ID
-from gateway.rest import export_links, transactions, usage, usage_hours, usage_requests
+from gateway.rest import export_links, statements, transactions, usage, usage_hours, usage_requests
 from gateway.rest.columns import Column
 from gateway.rest.parameters import Parameter
 from gateway.rest.reading import TOKEN
+from resolvers.reads.statements import MAX_DAYS
 
 PATH: Final = "/openapi.json"
 
@@ -25,7 +26,8 @@ Json = Mapping[str, Any]
 
 _MEANINGS: Final = {
     "BAD_USER_INPUT": "a parameter is unknown, missing, repeated or invalid; the message names the parameter",
-    "QUERY_TOO_COMPLEX": "reading the rows took too long; narrow the filter",
+    "QUERY_TOO_COMPLEX": "reading the rows took too long, or a PDF would have too many of them; narrow the filter"
+    " or the period",
     "UNAUTHENTICATED": "the API key is missing, malformed, unknown, expired or revoked",
     "FORBIDDEN": "the API key is not allowed from the client's address; for /metrics, the request has no valid token"
     " and is not from loopback",
@@ -45,6 +47,8 @@ _OF_LEDGER: Final = (
     "INTERNAL",
     "UNAVAILABLE",
 )
+
+_WITH_TOKEN: Final[Sequence[Json]] = ({"key": []}, {"token": []})
 
 _ERROR: Final[Json] = {
     "type": "object",
@@ -67,7 +71,7 @@ _REQUEST_ID: Final[Json] = {
 }
 
 
-def _parameter(parameter: Parameter) -> Json:
+def _parameter(parameter: Parameter) -> dict[str, Any]:
     described: dict[str, Any] = {"name": parameter.name, "in": "query", "description": parameter.description}
     if not parameter.many:
         return {**described, "schema": parameter.schema, "example": parameter.example}
@@ -174,17 +178,67 @@ def _header(columns: Sequence[Column]) -> str:
 
 def _export(name: str, summary: str, columns: Sequence[Column], parameters: Sequence[Parameter], more: str) -> Json:
     text = f"RFC 4180 in UTF-8, with the header line `{_header(columns)}`. An empty cell means null."
-    disposition = {"description": "Name of the file.", "schema": {"type": "string"}}
     return _operation(
         name,
         summary,
-        _answer(text, "text/csv", {"type": "string"}, **{"Content-Disposition": disposition}),
+        _answer(text, "text/csv", {"type": "string"}, **{"Content-Disposition": _DISPOSITION}),
         description=f"Streams the rows, oldest first. {more} If an export fails midway, the connection is aborted."
         " Free text that a spreadsheet could read as a formula starts with an apostrophe.",
         parameters=[_parameter(parameter) for parameter in parameters],
         codes=_OF_LEDGER,
-        security=[{"key": []}, {"token": []}],
+        security=_WITH_TOKEN,
     )
+
+
+_DISPOSITION: Final[Json] = {"description": "Name of the file.", "schema": {"type": "string"}}
+_OF_STATEMENT: Final = (
+    "A row counts on the day on which it was recorded. A period has 1 to"
+    f" {MAX_DAYS} days. Once `is_final` is true, the statement never changes. No tax is computed."
+)
+
+
+def _statement_operation(name: str, summary: str, answer: Json, more: str, security: Sequence[Json]) -> Json:
+    parameters = [_parameter(parameter) for parameter in statements.PARAMETERS]
+    for parameter in parameters[1:]:
+        parameter["required"] = True
+    return _operation(
+        name,
+        summary,
+        answer,
+        description=f"{more} {_OF_STATEMENT}",
+        parameters=parameters,
+        codes=_OF_LEDGER,
+        security=security,
+    )
+
+
+def _statement() -> Json:
+    answer = _answer("The statement.", "application/json", {"$ref": "#/components/schemas/Statement"})
+    text = {"schema": {"type": "string"}}
+    content = {**answer["content"], statements.CSV: text, statements.PDF_TYPE: text}
+    return _statement_operation(
+        "getStatement",
+        "Get the statement of a period, in the type that `Accept` names",
+        {**answer, "content": content},
+        "JSON has the figures. CSV and PDF are those of the other two paths.",
+        [{"key": []}],
+    )
+
+
+def _statement_csv() -> Json:
+    text = f"RFC 4180 in UTF-8, with the header line `{_header(transactions.COLUMNS)}`. An empty cell means null."
+    answer = _answer(text, statements.CSV, {"type": "string"}, **{"Content-Disposition": _DISPOSITION})
+    more = "Streams the rows of the period, oldest first, as `/billing/transactions.csv` does."
+    return _statement_operation("exportStatement", "Export the rows of a period as CSV", answer, more, _WITH_TOKEN)
+
+
+def _statement_pdf() -> Json:
+    answer = _answer("A PDF file.", statements.PDF_TYPE, {"type": "string"}, **{"Content-Disposition": _DISPOSITION})
+    more = (
+        f"The figures, and all rows, oldest first: at most {statements.MAX_PDF_ROWS} rows. About a second for each"
+        " 1,000 rows. A key and an account have one made at a time."
+    )
+    return _statement_operation("getStatementPdf", "Get the statement of a period as PDF", answer, more, _WITH_TOKEN)
 
 
 def _single_request() -> Json:
@@ -290,6 +344,9 @@ def openapi() -> Json:
                 "Usage of a day that is still being counted is exported as it was when the day was read. With"
                 f" `by=hour`, the header line is `{_header(usage_hours.COLUMNS)}`.",
             ),
+            statements.PATH: _statement(),
+            statements.EXPORT_PATH: _statement_csv(),
+            statements.PDF_PATH: _statement_pdf(),
             usage_requests.PATH: _single_request(),
             export_links.PATH: _export_links(),
             sign_in.PATH: _sign_in(),
@@ -311,6 +368,8 @@ def openapi() -> Json:
         "components": {
             "schemas": {
                 "Transaction": _columns(transactions.COLUMNS),
+                "Statement": _columns(statements.COLUMNS),
+                "StatementMovement": _columns(statements.MOVEMENT_COLUMNS),
                 "UsageRequest": _columns(usage_requests.COLUMNS),
                 "Error": _ERROR,
             },

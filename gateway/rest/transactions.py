@@ -196,16 +196,18 @@ async def _step(request: web.Request, account_id: int, row_filter: TransactionFi
         return await _lines(context, account_id, row_filter, window)
 
 
-async def _steps(request: web.Request, account: AccountRow, row_filter: TransactionFilter) -> Steps:
-    """The rows up to the head as it was at the start, oldest first."""
-    head, position = account.head_seq, 0
+async def steps(
+    request: web.Request, account_id: int, row_filter: TransactionFilter, *, after: int = 0, head: int
+) -> Steps:
+    """The rows after a position up to the head as it was at the start, oldest first."""
+    position = after
     # `seq` has no gaps: if all rows are wanted, the end of a step is known before the step is read.
     all_rows = row_filter == ALL_TRANSACTIONS
     stretch = STEP_ROWS if all_rows else head if row_filter.search is None else SEARCHED_ROWS
     while position < head:
         newest = min(position + stretch, head)
         window = Window(limit=STEP_ROWS, after=newest + 1, before=position, oldest=True)
-        step = asyncio.create_task(_step(request, account.id, row_filter, window))
+        step = asyncio.create_task(_step(request, account_id, row_filter, window))
         yield step
         position = newest
         if not all_rows and (lines := await step).row_count == STEP_ROWS:
@@ -224,4 +226,4 @@ async def export(request: web.Request) -> web.StreamResponse:
     async with reading(request, EXPORT, brief=True) as context:
         account, row_filter = await asked(context, query)
     filename = f"transactions-{account_id_text(account.id)}.csv"
-    return await stream_csv(request, filename, COLUMNS, _steps(request, account, row_filter))
+    return await stream_csv(request, filename, COLUMNS, steps(request, account.id, row_filter, head=account.head_seq))

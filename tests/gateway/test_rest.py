@@ -30,7 +30,7 @@ from db.errors import DatabaseUnavailable
 from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDay, put_usage_days
 from gateway.requests import edge
-from gateway.rest import add_rest_routes, exports, transactions, usage, usage_hours, usage_requests
+from gateway.rest import add_rest_routes, exports, statements, transactions, usage, usage_hours, usage_requests
 from gateway.services import SERVICES, Services, build_services
 from gateway.settings import Settings
 from ledger.chain import canonical_text
@@ -58,6 +58,8 @@ USAGE_COLUMNS: Final = [
 PATHS: Final = ("/billing/transactions", "/billing/transactions.csv", "/billing/usage.csv")
 SINGLE: Final = "/billing/usage/requests/{id}"
 """tests/gateway/test_usage_requests.py reads it."""
+STATEMENTS: Final = ("/billing/statement", "/billing/statement.csv", "/billing/statement.pdf")
+"""tests/gateway/test_statements.py reads them."""
 POSTED: Final = ("/billing/export-links", "/console/sign-in")
 ROOT: Final = Path(__file__).parents[2]
 GUIDE: Final = ROOT / "docs" / "rest.md"
@@ -777,7 +779,9 @@ async def test_openapi_is_valid(rest: Rest) -> None:
     document = await described(rest)
     validate(document)
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {*PATHS, SINGLE, *POSTED, "/openapi.json", "/healthz", "/readyz", "/metrics"}
+    assert set(document["paths"]) == {
+        *(*PATHS, SINGLE, *STATEMENTS, *POSTED, "/openapi.json", "/healthz", "/readyz", "/metrics")
+    }
 
 
 async def test_openapi_describes_what_is_answered(rest: Rest) -> None:
@@ -881,8 +885,9 @@ async def test_the_guides_example_checks_the_hash_chain(rest: Rest, tmp_path: Pa
 def test_the_guide_names_every_parameter_and_column() -> None:
     guide = GUIDE.read_text(encoding="utf-8")
     names = {parameter.name for parameter in (*transactions.PARAMETERS, *usage.EXPORT_PARAMETERS)}
+    names |= {column.name for column in (*statements.COLUMNS, *statements.MOVEMENT_COLUMNS)} | {"from", "to"}
     of_hours = {column.name for column in (*usage_hours.COLUMNS, *usage_requests.COLUMNS)}
     for name in names | {*LEDGER_COLUMNS, *USAGE_COLUMNS} | of_hours:
         assert re.search(rf"\b{name}\b", guide), name
-    for path in (*PATHS, SINGLE, *POSTED, "/openapi.json"):
+    for path in (*PATHS, SINGLE, *STATEMENTS, *POSTED, "/openapi.json"):
         assert path in guide

@@ -43,6 +43,10 @@ _FILTERED: Final = """
     }
     request: usageRequest(id: "1-0") { id cost transaction { id } }
     november: monthlySummary(month: "2026-11") { totalCost apiCalls heldInOpenCharges }
+    statement(from: "2026-11-01", to: "2026-12-01") {
+        opening closing rows isFinal movements { kind gross refunded net } transactions(first: 3) { nodes { id } }
+        pdfUrl csvUrl
+    }
     before: balance(asOf: "2026-11-01T12:00:00Z")
 """
 _REST: Final = (
@@ -54,6 +58,8 @@ _REST: Final = (
     "/billing/usage.csv?models=m-large",
     "/billing/usage.csv?by=hour",
     "/billing/usage/requests/1-0",
+    "/billing/statement?from=2026-11-01&to=2026-12-01",
+    "/billing/statement.csv?from=2026-11-01&to=2026-12-01",
 )
 
 

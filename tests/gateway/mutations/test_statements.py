@@ -138,7 +138,12 @@ async def test_company_details_are_replaced_whole_and_noted(office: Office) -> N
     }
     office.now = datetime(2026, 11, 2, tzinfo=UTC)
     await office.call("setCompanyDetails", key, name="Sole Trader")
-    replaced: Any = {"name": "Sole Trader", "addressLines": [], "taxId": None, "updatedAt": "2026-11-02T00:00:00.000000Z"}
+    replaced: Any = {
+        "name": "Sole Trader",
+        "addressLines": [],
+        "taxId": None,
+        "updatedAt": "2026-11-02T00:00:00.000000Z",
+    }
     assert (await office.query(question, key))["account"]["companyDetails"] == replaced
     again = await office.call("setCompanyDetails", key, **DETAILS, idempotencyKey="first")
     assert (again["companyDetails"], again["replayed"]) == (replaced, True)
