@@ -13,6 +13,7 @@ import { key } from "./session";
 import { SignIn } from "./signin";
 import { Stale } from "./stale";
 import { Statement } from "./statement";
+import { Statements } from "./statements";
 import { Tabs } from "./tabs";
 
 function NotOpened({ error }: { readonly error: Error }) {
@@ -31,6 +32,7 @@ function Content() {
   return (
     <>
       <Statement />
+      <Statements />
       <Notices />
       <Balance />
       <Figures />

@@ -13,6 +13,7 @@ import { Field } from "./parts/field";
 import { LeftOut } from "./parts/leftout";
 import { Menu } from "./parts/menu";
 import { dayText, lastDayOf, monthOf, today, dayAfter } from "./times";
+import { StatementButtons } from "./statements";
 import { Totals } from "./totals";
 
 const itself = (text: string) => text;
@@ -168,6 +169,7 @@ export function Filters() {
           Clear filters
         </button>
       )}
+      <StatementButtons />
       <Exporter address={() => transactionsExport(address.peek().transactions)} />
       <LeftOut />
       {isFiltered(view) && (

@@ -32,7 +32,7 @@ export function Statement() {
         {tab === "usage" && usageText(usage)}
         {tab === "costs" && daysText(costs)} <Totals />
         {tab === "transactions" && listing.value?.hasMore && (
-          <> Only the newest {counted(rowCount.value, "row")}: load more before printing for older ones.</>
+          <> Only the newest {counted(rowCount.value, "row")}: print by the page's button, or export all.</>
         )}
       </p>
       {readAt.value && <p>As of {utcSecondsText(readAt.value.toISOString())}.</p>}

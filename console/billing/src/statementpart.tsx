@@ -1,0 +1,230 @@
+import { signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { type MovementKind, Statement, type StatementQuery } from "../generated/Statement";
+import { account } from "./account";
+import { NO_FILTER } from "./address";
+import { transactionFilter } from "./criteria";
+import { counted } from "./counts";
+import { download } from "./export";
+import { ask } from "./gateway";
+import { listing, loadLedger } from "./ledger";
+import { address, go } from "./navigation";
+import { Dialog, closeDialog } from "./parts/dialog";
+import { Field } from "./parts/field";
+import { Money } from "./parts/money";
+import { Outdated } from "./post";
+import { isChoosing, printAll } from "./printing";
+import { dayAfter, dayText, isDay, lastDayOf, monthOf, monthText, today } from "./times";
+
+type Found = NonNullable<StatementQuery["account"]>["statement"];
+
+const KINDS: Record<MovementKind, string> = {
+  TOP_UP: "Top-ups",
+  AUTO_RECHARGE: "Auto-recharges",
+  CONTRACT_GRANT: "Contract grants",
+  BONUS_GRANT: "Bonuses of contracts",
+  BONUS: "Bonuses",
+  PAYMENT_REFUND: "Refunds of payments",
+  CORRECTION: "Corrections",
+  GPU_INSTANCE: "GPU instances",
+  INFERENCE_INSTANCE: "Inference instances",
+  VOLUME: "Cloud drives",
+  SHARED_FILESYSTEM: "Shared filesystems",
+  API_USAGE: "API usage",
+  OTHER: "Other cost",
+};
+
+const MONTHS = 24;
+/** The gateway's bounds. */
+const MOST_DAYS = 366;
+const MOST_PDF_ROWS = 100_000;
+const MOST_PRINTED_ROWS = 10_000;
+
+/** The days of the newest statement that was read, and its figures. */
+const shown = signal<{ readonly first: string; readonly last: string; readonly figures: Found } | null>(null);
+
+function monthsUntil(month: string): string[] {
+  const found = [month];
+  while (found.length < MONTHS) found.push(monthOf(dayAfter(`${found.at(-1)}-01`, -1)));
+  return found;
+}
+
+function wrongPeriod(first: string, last: string): string {
+  if (!isDay(first) || !isDay(last)) return "Enter the first and the last day.";
+  if (last < first) return "The last day is before the first.";
+  return dayAfter(first, MOST_DAYS) <= last ? `A statement covers at most ${MOST_DAYS} days.` : "";
+}
+
+function Figures({ figures }: { readonly figures: Found }) {
+  return (
+    <table class="figures">
+      <caption class="unseen">Statement</caption>
+      <thead>
+        <tr>
+          <th scope="col">Balance</th>
+          <th scope="col" class="part">
+            Gross
+          </th>
+          <th scope="col" class="part">
+            Returned
+          </th>
+          <th scope="col">Net</th>
+        </tr>
+      </thead>
+      <tbody>
+        <tr>
+          <th scope="row">Opening balance</th>
+          <td colSpan={3}>
+            <Money amount={figures.opening} />
+          </td>
+        </tr>
+        {figures.movements.map(({ kind, gross, refunded, net }) => (
+          <tr key={kind}>
+            <th scope="row">{KINDS[kind]}</th>
+            <td class="part">
+              <Money amount={gross} />
+            </td>
+            <td class="part">{refunded !== "0.00" && <Money amount={refunded} />}</td>
+            <td>
+              <Money amount={net} />
+            </td>
+          </tr>
+        ))}
+        <tr>
+          <th scope="row">Closing balance</th>
+          <td colSpan={3}>
+            <Money amount={figures.closing} />
+          </td>
+        </tr>
+      </tbody>
+    </table>
+  );
+}
+
+function Choice() {
+  const first = useSignal(`${monthOf(today())}-01`);
+  const last = useSignal(lastDayOf(monthOf(today())));
+  const failure = useSignal("");
+  const figures = useSignal<Found | null>(null);
+  const month = monthOf(first.value);
+  const isMonth = first.value === `${month}-01` && last.value === lastDayOf(month);
+  const months = monthsUntil(monthOf(today()));
+
+  useEffect(() => {
+    const stop = new AbortController();
+    figures.value = null;
+    failure.value = wrongPeriod(first.value, last.value);
+    if (!failure.value) void read(stop.signal);
+    return () => stop.abort();
+  }, [first.value, last.value]);
+
+  async function read(signal: AbortSignal) {
+    try {
+      const id = account.peek()?.id ?? null;
+      const to = dayAfter(last.peek(), 1);
+      const found = await ask(Statement, { account: id, from: first.peek(), to }, signal);
+      if (!found.account) throw new Outdated();
+      figures.value = found.account.statement;
+      shown.value = { first: first.peek(), last: last.peek(), figures: found.account.statement };
+    } catch (error) {
+      if (!(error instanceof Outdated) && !signal.aborted) failure.value = (error as Error).message;
+    }
+  }
+
+  async function fetched(from: string | undefined) {
+    if (!from) return;
+    failure.value = "";
+    try {
+      await download(from);
+    } catch (error) {
+      if (!(error instanceof Outdated)) failure.value = (error as Error).message;
+    }
+  }
+
+  async function printed() {
+    const view = { ...NO_FILTER, from: first.peek(), to: last.peek() };
+    closeDialog();
+    go({ tab: "transactions", transactions: view });
+    const filter = transactionFilter(view);
+    if (listing.peek()?.filter !== JSON.stringify(filter)) await loadLedger(filter);
+    await printAll();
+  }
+
+  const { value: found } = figures;
+  const count = Number(found?.rows ?? 0);
+  return (
+    <Dialog title="Statement" close={() => (isChoosing.value = false)} submit={() => void fetched(found?.pdfUrl)}>
+      <label class="field">
+        Month
+        <select
+          value={isMonth ? month : ""}
+          onChange={(event) => {
+            const { value } = event.currentTarget;
+            if (value) [first.value, last.value] = [`${value}-01`, lastDayOf(value)];
+          }}
+        >
+          {!(isMonth && months.includes(month)) && <option value={isMonth ? month : ""}>Another period</option>}
+          {months.map((one) => (
+            <option key={one} value={one}>
+              {monthText(one)}
+            </option>
+          ))}
+        </select>
+      </label>
+      <div class="buttons">
+        <Field label="First day (UTC)" type="date" value={first.value} change={(day) => (first.value = day)} />
+        <Field label="Last day (UTC)" type="date" value={last.value} change={(day) => (last.value = day)} />
+      </div>
+      {found && <Figures figures={found} />}
+      {found && (
+        <p class="muted">
+          {counted(found.rows, "transaction")}.{!found.isFinal && " The period has not ended: the statement can still change."}
+          {count > MOST_PDF_ROWS && ` A PDF has at most ${MOST_PDF_ROWS.toLocaleString()}: choose a shorter period, or CSV.`}
+          {count > MOST_PRINTED_ROWS && " Too many to print from this page."}
+        </p>
+      )}
+      {failure.value && (
+        <p class="error" role="alert">
+          {failure}
+        </p>
+      )}
+      <div class="buttons">
+        <button type="submit" class="primary" aria-disabled={!found || count > MOST_PDF_ROWS}>
+          Download PDF
+        </button>
+        <button type="button" aria-disabled={!found} onClick={() => void fetched(found?.csvUrl)}>
+          CSV
+        </button>
+        <button type="button" aria-disabled={!found || count > MOST_PRINTED_ROWS} onClick={() => void printed()}>
+          Print
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
+/** On paper, above the rows of the period. */
+function Paper() {
+  const { value: chosen } = shown;
+  const { tab, transactions } = address.value;
+  if (!chosen || tab !== "transactions") return null;
+  const period = JSON.stringify({ ...NO_FILTER, from: chosen.first, to: chosen.last });
+  if (JSON.stringify(transactions) !== period) return null;
+  return (
+    <div class="statement" aria-hidden="true">
+      <p>
+        {dayText(chosen.first)} to {dayText(chosen.last)} (UTC)
+      </p>
+      <Figures figures={chosen.figures} />
+    </div>
+  );
+}
+
+export function StatementPart() {
+  return (
+    <>
+      {isChoosing.value && <Choice />}
+      <Paper />
+    </>
+  );
+}

@@ -1,0 +1,30 @@
+import { signal } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { isChoosing, printAll } from "./printing";
+
+const part = signal<ComponentType | null>(null);
+
+/** The dialog is fetched when it is first wanted. */
+async function choose(): Promise<void> {
+  part.value ??= (await import("./statementpart")).StatementPart;
+  isChoosing.value = true;
+}
+
+export function StatementButtons() {
+  return (
+    <>
+      <button type="button" onClick={() => void choose()}>
+        Statement…
+      </button>
+      <button type="button" onClick={() => void printAll()}>
+        Print
+      </button>
+    </>
+  );
+}
+
+/** The dialog, and what stands on paper of the statement that was chosen. */
+export function Statements() {
+  const { value: Part } = part;
+  return Part && <Part />;
+}
