@@ -124,6 +124,17 @@ stripe_credits = Table(
     sqlite_with_rowid=False,
 )
 
+stripe_receipts = Table(
+    "stripe_receipts",
+    metadata,
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    # The receipt's event may come before the payment is credited.
+    Column("payment_intent", name(), nullable=False),
+    Column("url", String(), nullable=False),
+    PrimaryKeyConstraint("account_id", "payment_intent"),
+    sqlite_with_rowid=False,
+)
+
 auto_recharges = Table(
     "auto_recharges",
     metadata,

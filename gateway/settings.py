@@ -269,8 +269,9 @@ class Settings(BaseSettings):
     )
     allowed_return_origins: str | None = Field(
         None,
-        description="Origins that successUrl and cancelUrl of createTopUp may have, separated by commas:"
-        " https://a.example,https://b.example. Without it, every https address is allowed, and http for localhost.",
+        description="Origins that successUrl and cancelUrl of createTopUp, and returnUrl of createBillingPortalSession,"
+        " may have, separated by commas: https://a.example,https://b.example. Without it, every https address is"
+        " allowed, and http for localhost.",
     )
     request_detail_days: int = Field(
         35,

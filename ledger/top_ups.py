@@ -14,8 +14,9 @@ from db import accounts, stripe_customers, top_ups
 from db.database import Database
 from db.rows import AccountRow
 from db.top_ups import TopUpRow
-from ledger import idempotent_calls
+from ledger import billing_portal, idempotent_calls
 from ledger.accounts import locked_account
+from ledger.billing_portal import NewPortalSession
 from ledger.errors import NotFound
 from ledger.idempotent_calls import CallResult, IdempotentCall
 from ledger.ids import account_id_text
@@ -63,12 +64,12 @@ class KeptTopUp:
     is_replayed: bool
 
 
-def _stripe_key(account_id: int, key: str) -> str:
+def _stripe_key(account_id: int, key: str, operation: str = OPERATION) -> str:
     """Returns a key that Stripe accepts: ASCII, at most 255 characters, and different for each account."""
-    full = f"{OPERATION}/{account_id_text(account_id)}/{key}"
+    full = f"{operation}/{account_id_text(account_id)}/{key}"
     if full.isascii() and len(full) <= _MAX_STRIPE_KEY:
         return full
-    return f"{OPERATION}/{account_id_text(account_id)}/{hashlib.sha256(key.encode()).hexdigest()}"
+    return f"{operation}/{account_id_text(account_id)}/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _customer_key(account: AccountRow, number: int) -> str:
@@ -147,12 +148,29 @@ class TopUps:
             raise PaymentsNotSetUp
         return await self._new_session(self._api, new)
 
+    async def open_portal(self, new: NewPortalSession) -> str:
+        """Returns the address of a session of Stripe's billing portal, also for a replay.
+
+        Raises BadUserInput, NotFound, IdempotencyConflict, and the errors in `ledger.stripe.failures`.
+        """
+        self._return_addresses.check(new.return_url, "returnUrl")
+        IDEMPOTENCY_KEY.checked(new.idempotency_key, "idempotencyKey")
+        await idempotent_calls.has_result(self._database, new.call())
+        if self._api is None:
+            raise PaymentsNotSetUp
+        api, customer = self._api, await self._customer(self._api, new.account_id)
+        key = _stripe_key(new.account_id, new.idempotency_key, billing_portal.OPERATION)
+        return await self._of_customer(customer, lambda: api.create_portal_session(customer, new.return_url, key))
+
     async def _new_session(self, api: StripeApi, new: NewTopUp) -> CheckoutSession:
         customer = await self._customer(api, new.account_id)
         session = NewSession(new.account_id, customer, new.amount_nanos, new.success_url, new.cancel_url)
         key = _stripe_key(new.account_id, new.idempotency_key)
+        return await self._of_customer(customer, lambda: api.create_session(session, key))
+
+    async def _of_customer(self, customer: str, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
-            return await _answered(lambda: api.create_session(session, key))
+            return await _answered(ask)
         except StripeRefused:
             # The customer may have been deleted at Stripe. The worker finds out, and the next top-up creates another
             # customer.

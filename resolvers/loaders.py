@@ -24,6 +24,7 @@ from db import (
     resources,
     spend_limits,
     stripe_customers,
+    stripe_receipts,
     usage,
     usage_marks,
 )
@@ -381,6 +382,16 @@ class Loaders:
     def auto_recharge(self) -> GroupedLoader[tuple[datetime, datetime], RechargeViewRow | None]:
         """Auto-recharge by account and the day whose payments are summed."""
         return GroupedLoader(self._snapshot, recharges.recharge_views)
+
+    @_cached
+    def payment_of_credit(self) -> Loader[tuple[int, str], str | None]:
+        """The payment of an object of Stripe that was credited."""
+        return self._by_key(stripe_receipts.payments_of_credits)
+
+    @_cached
+    def receipt(self) -> Loader[tuple[int, str], str | None]:
+        """The address of the receipt of a payment."""
+        return self._by_key(stripe_receipts.receipts_by_payment)
 
     @_cached
     def saved_card(self) -> Loader[int, bool]:

@@ -5,6 +5,7 @@ import strawberry
 from schema.api_key_mutations import KeyMutations
 from schema.authorization import AuthorizationMutations
 from schema.auto_recharge import AutoRechargeMutations
+from schema.billing_portal import BillingPortalMutations
 from schema.company_details import CompanyDetailsMutations
 from schema.grant import GrantMutations
 from schema.hold import HoldMutations
@@ -31,6 +32,7 @@ class Mutation(
     OperatorMutations,
     KeyMutations,
     TopUpMutations,
+    BillingPortalMutations,
     AutoRechargeMutations,
     SpendLimitMutations,
     CompanyDetailsMutations,

@@ -15,7 +15,7 @@ from schema.kinds import SessionState
 from schema.payload import Payload
 from schema.scalars import Nanos
 
-_ADDRESS = (
+RETURN_ADDRESS = (
     f"An https address of at most {ADDRESS.longest} characters; http is allowed only for localhost. If the operator set"
     " `BILLING_ALLOWED_RETURN_ORIGINS`, it must have one of those origins, or the call fails with BAD_USER_INPUT."
 )
@@ -31,10 +31,12 @@ class CreateTopUpInput:
     account_id: strawberry.ID | None = strawberry.field(default=None, description=OWN_ACCOUNT)
     amount: Nanos = strawberry.field(description=f"Credit to add, before tax: {PAYMENT}.")
     success_url: str = strawberry.field(
-        description=f"Where Checkout redirects after the payment. {_ADDRESS} Stripe replaces"
+        description=f"Where Checkout redirects after the payment. {RETURN_ADDRESS} Stripe replaces"
         " `{CHECKOUT_SESSION_ID}` with the session's id."
     )
-    cancel_url: str = strawberry.field(description=f"Where Checkout redirects if the customer cancels. {_ADDRESS}")
+    cancel_url: str = strawberry.field(
+        description=f"Where Checkout redirects if the customer cancels. {RETURN_ADDRESS}"
+    )
 
 
 @strawberry.type(

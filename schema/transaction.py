@@ -15,7 +15,7 @@ from execution.calls import PREFETCH, OfClass
 from ledger.ids import transaction_id_text
 from resolvers.context import QueryContext
 from resolvers.pages import Page
-from resolvers.reads import accounts, charges, stripe_links, transactions
+from resolvers.reads import accounts, charges, receipts, stripe_links, transactions
 from resolvers.reads.texts import SEARCH_RULE
 from schema.attribution import OF_KEY, OF_PROJECT, UNKNOWN
 from schema.connection import Words, connection
@@ -121,6 +121,15 @@ class Transaction(Node):
     )
     async def explanation(self: TransactionRow, info: Info[QueryContext, None]) -> str:
         return await transactions.explanation(info.context, self)
+
+    @strawberry.field(
+        description="Stripe's receipt of the payment that the row credited: an https page of stripe.com. It is known"
+        " soon after the payment; null before, for other rows, and for service keys. Anyone with the address can open"
+        " it.",
+        metadata={PROJECTION: receipts.READ_FOR_RECEIPT},
+    )
+    async def receipt_url(self: TransactionRow, info: Info[QueryContext, None]) -> str | None:
+        return await receipts.receipt_url(info.context, self)
 
     @strawberry.field(
         description="Page of the row's Stripe object in the Stripe dashboard. Only for operators, because customers"

@@ -139,6 +139,7 @@ def charge(
         "livemode": False,
         "metadata": {},
         "payment_intent": payment_intent,
+        "receipt_url": f"https://pay.stripe.com/receipts/payment/{charge_id}",
         "refunded": refunded == amount,
         "status": "succeeded",
     } | listed

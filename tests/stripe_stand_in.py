@@ -199,6 +199,8 @@ class StandIn:
                 return self._new_customer(form)
             case ["checkout", "sessions"]:
                 return self._new_session(form)
+            case ["billing_portal", "sessions"]:
+                return self._new_portal(form)
             case ["payment_intents"]:
                 return self._new_payment(form, key, declined=fault == "declines" or self.declines_all)
         return _missing("path", request.path)
@@ -248,6 +250,13 @@ class StandIn:
             url=f"https://checkout.stripe.example/c/pay/{session_id}",
         )
         return Answer(made)
+
+    def _new_portal(self, form: dict[str, str]) -> Answer:
+        if self.customers.get(form["customer"], {}).get("deleted"):
+            return _missing("customer", form["customer"])
+        number = next(self._numbers)
+        made = {"id": f"bps_{number}", "object": "billing_portal.session", "created": CREATED, **form}
+        return Answer(made | {"url": f"https://billing.stripe.example/p/session/{number}"})
 
     def _new_payment(self, form: dict[str, str], key: str, *, declined: bool) -> Answer:
         payment_id = f"pi_{next(self._numbers)}"

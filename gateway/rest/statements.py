@@ -252,7 +252,7 @@ def _head(found: _Figures, *, is_final: bool) -> dict[str, Any]:
 
 
 async def _parts(request: web.Request, found: _Figures, *, is_final: bool) -> AsyncGenerator[bytes, None]:
-    """What the typesetter reads: the head with the first rows, then the other rows."""
+    """Yields the lines for the typesetter: the head with the first rows, then the other rows."""
     _, end = found.statement.period.times
     now = request.app[SERVICES].clock()
     part: dict[str, Any] = {

@@ -136,6 +136,15 @@ class StripeApi:
         with _as_unavailable():
             return CheckoutSession(text_of(found, "id"), text_of(found, "url"), moment_of(found, "expires_at"))
 
+    async def create_portal_session(self, customer: str, return_url: str, key: str) -> str:
+        """Returns the address of a session of the billing portal."""
+        with translated():
+            answer = await self._client.billing_portal.sessions.create_async(
+                {"customer": customer, "return_url": return_url}, {"idempotency_key": key}
+            )
+        with _as_unavailable():
+            return text_of(_read(answer), "url")
+
     async def cards_of(self, customer: str) -> Cards:
         """Returns the customer's default payment method, or else the one saved last."""
         with translated():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from db import stripe_credits, stripe_customers, top_ups
+from db import stripe_credits, stripe_customers, stripe_receipts, top_ups
 from db.recharges import attempt_by_id
 from db.stripe_credits import StripeCreditRow
 from ledger import descriptions, recharges
@@ -25,6 +25,7 @@ from ledger.stripe.notices import (
     FailedRefund,
     Nothing,
     Notice,
+    Receipt,
     Recharge,
     RechargeFailed,
     Refund,
@@ -83,6 +84,13 @@ class _Crediting(Booking):
             case CustomerChange.DELETED:  # pragma: no branch  the last kind
                 gone = {"deleted_at": self._now, "has_card": False, "ask_at": None}
                 await stripe_customers.update_customer(self._connection, changed.customer, **gone)
+        return Applied(account_id)
+
+    async def receipt(self, issued: Receipt) -> Verdict:
+        account_id = await self._account(issued.customer)
+        if account_id is None:
+            return Ignored(f"the customer {issued.customer} is not linked to an account")
+        await stripe_receipts.put_receipt(self._connection, account_id, issued.payment_intent, issued.url)
         return Applied(account_id)
 
     async def recharge(self, paid: Recharge) -> Verdict:
@@ -166,6 +174,8 @@ async def apply(transaction: LedgerTransaction, notice: Notice, received_at: dat
             return await crediting.contract(notice)
         case CustomerChanged():
             return await crediting.customer_changed(notice)
+        case Receipt():
+            return await crediting.receipt(notice)
         case Concern():
             return await crediting.concern(notice)
         case Nothing():

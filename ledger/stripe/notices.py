@@ -11,6 +11,7 @@ from typing import Final
 from ledger.errors import BadUserInput
 from ledger.money import parse_nanos
 from ledger.stripe.amounts import bought_in_session, paid_by_invoice
+from ledger.stripe.receipts import is_receipt_address
 from ledger.stripe.shapes import (
     Object,
     UnexpectedShape,
@@ -150,6 +151,15 @@ class Concern:
     payment_intent: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Stripe's receipt of a payment."""
+
+    payment_intent: str
+    customer: str
+    url: str
+
+
 class CustomerChange(StrEnum):
     CARD_SAVED = "card_saved"
     CARD_REMOVED = "card_removed"
@@ -179,6 +189,7 @@ Notice = (
     | ChargeRefunded
     | ContractPaid
     | CustomerChanged
+    | Receipt
     | Concern
     | Nothing
 )
@@ -304,6 +315,15 @@ def _charge_refunded(of: Object) -> Notice:
     return told.with_refunds(one for one in read if isinstance(one, Refund | FailedRefund))
 
 
+def _charged(of: Object) -> Notice:
+    url, payment, customer = optional_text(of, "receipt_url"), id_of(of, "payment_intent"), id_of(of, "customer")
+    if url is None or payment is None or customer is None:
+        return Nothing("the charge has no receipt of a customer's payment")
+    if not is_receipt_address(url):
+        return Nothing("the address of the receipt is not an https address of stripe.com")
+    return Receipt(payment, customer, url)
+
+
 _SETTLED_DISPUTES: Final = frozenset({"won", "warning_closed", "prevented", "charge_refunded"})
 
 
@@ -374,6 +394,7 @@ _READERS: Final[Mapping[str, Callable[[Object], Notice]]] = {
     "payment_intent.succeeded": _paid,
     "payment_intent.payment_failed": _failed,
     "payment_intent.canceled": _failed,
+    "charge.succeeded": _charged,
     "charge.refunded": _charge_refunded,
     "charge.dispute.closed": _dispute,
     "charge.refund.updated": _refund,

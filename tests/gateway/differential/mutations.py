@@ -276,13 +276,14 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
     "deleteSpendLimit": (1, _delete_spend_limit),
     "setCompanyDetails": (2, _set_company_details),
     "createTopUp": (3, _create_top_up),
+    "createBillingPortalSession": (1, lambda known: {"returnUrl": f"https://example.com/{known.random.randint(1, 2)}"}),
     "linkStripeCustomer": (2, _link_customer),
     "dismissStripeEvent": (1, _dismiss_event),
 }
 """How often each comes, and what draws its input."""
 
 _OF_SERVICES: Final = frozenset(one.value for one in ServiceOperation)
-_OF_MANAGERS: Final = frozenset({"setAutoRecharge", "setCompanyDetails", "createTopUp"})
+_OF_MANAGERS: Final = frozenset({"setAutoRecharge", "setCompanyDetails", "createTopUp", "createBillingPortalSession"})
 
 
 def _key(known: Known, name: str, given: Input) -> str | None:

@@ -50,6 +50,7 @@ MORE: Final = {
     "suspendAccount": _ACCOUNT,
     "reactivateAccount": _ACCOUNT,
     "createTopUp": "checkoutUrl sessionId expiresAt state",
+    "createBillingPortalSession": "url",
     "setAutoRecharge": f"autoRecharge {{ {RECHARGE} }}",
     "setInstanceRate": "toStop",
     "setSpendLimit": _LIMIT,

@@ -10,7 +10,7 @@ import pytest
 
 from access.keys import KeyScope, NewKey
 from tests.gateway.mutations.office import Office, contents, number_of, opened
-from tests.stripe_objects import SECRET, body, event, payment, session, signature
+from tests.stripe_objects import SECRET, body, charge, event, payment, session, signature
 from tests.stripe_stand_in import Fault, StandIn, settings, standing_in
 
 BAD = "BAD_USER_INPUT"
@@ -181,3 +181,53 @@ async def test_without_stripe_s_key_it_is_unavailable(database_url: str) -> None
         key = await office.manager(await office.account())
         refused = await office.refusal("createTopUp", key, amount="25.00", **URLS)
         assert refused == ("UNAVAILABLE", "card payments are not set up on this gateway")
+
+
+RECEIPTS = "{ account { transactions { nodes { type receiptUrl } } } }"
+
+
+async def test_a_payment_has_its_receipt(office: Office, stand_in: StandIn) -> None:
+    """Whichever of the events comes first; an address that is not Stripe's is not kept."""
+    account = await office.account("1.00")
+    key = await office.manager(account)
+    made = [await office.call("createTopUp", key, amount="25.00", **URLS) for _ in range(3)]
+    customer = stand_in.asked_for("/v1/checkout/sessions")[0].form["customer"]
+    url = "https://pay.stripe.com/receipts/payment/ch_1?s=ap"
+    paid = charge("ch_1", customer=customer, amount=2_500, refunded=0, payment_intent="pi_1") | {"receipt_url": url}
+    assert await _tell(office, "charge.succeeded", paid) == 200
+    for number, one in enumerate(made, 1):
+        of = session(one["sessionId"], customer=customer, subtotal=2_500, payment_intent=f"pi_{number}")
+        assert await _tell(office, "checkout.session.completed", of) == 200
+    later = {"payment_intent": "pi_2", "receipt_url": "https://pay.stripe.com/2"}
+    elsewhere = {"payment_intent": "pi_3", "receipt_url": "https://stripe.com.example/3"}
+    for changed in (later, elsewhere):
+        assert await _tell(office, "charge.succeeded", paid | changed) == 200
+    rows = (await office.query(RECEIPTS, key))["account"]["transactions"]["nodes"]
+    assert [row["receiptUrl"] for row in rows] == [None, "https://pay.stripe.com/2", url, None]
+    named = RECEIPTS.replace("account", f'account(id: "{account}")', 1)
+    rows = (await office.query(named, office.keys["service"]))["account"]["transactions"]["nodes"]
+    assert [row["receiptUrl"] for row in rows] == [None] * 4
+
+
+async def test_the_billing_portal(office: Office, stand_in: StandIn) -> None:
+    account = await office.account("1.00")
+    key = await office.manager(account)
+    given = {"returnUrl": "https://example.com/billing", "idempotencyKey": "open"}
+    made = await office.call("createBillingPortalSession", key, **given)
+    (asked,) = stand_in.asked_for("/v1/billing_portal/sessions")
+    (customer,) = stand_in.customers
+    assert asked.form == {"customer": customer, "return_url": given["returnUrl"]}
+    assert asked.key == f"createBillingPortalSession/{account}/open"
+    first = {"transactions": [], "balance": "1.00", "replayed": False, "url": made["url"]}
+    assert made == first
+    assert made["url"].startswith("https://billing.stripe.example/p/session/")
+    # Stripe gives the same session again; another address under the key is refused.
+    assert await office.call("createBillingPortalSession", key, **given) == first | {"replayed": True}
+    other = given | {"returnUrl": "https://example.com/other"}
+    assert (await office.refusal("createBillingPortalSession", key, **other))[0] == "IDEMPOTENCY_CONFLICT"
+    unsafe = given | {"returnUrl": "http://example.com/"}
+    message = "returnUrl must be an https address, such as https://example.com/billing"
+    assert await office.refusal("createBillingPortalSession", key, **unsafe) == (BAD, message)
+    stand_in.faults.append("503")
+    failed = await office.refusal("createBillingPortalSession", key, returnUrl="https://example.com/")
+    assert failed[0] == "UNAVAILABLE"
