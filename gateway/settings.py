@@ -260,7 +260,7 @@ class Settings(BaseSettings):
         1, ge=1, le=64, description="Number of PDF statements that each process makes at the same time."
     )
     pdf_timeout_seconds: float = Field(
-        180.0, gt=0, le=3600, description="Maximum time to make a PDF statement, once it has its turn."
+        300.0, gt=0, le=3600, description="Maximum time to make a PDF statement, once it has its turn."
     )
     allowed_origins: str | None = Field(
         None,

@@ -24,7 +24,15 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   );
 }
 
-function Reference({ row, stripeUrl }: { readonly row: Row; readonly stripeUrl: string | null }) {
+function StripePage({ url, name }: { readonly url: string | null | undefined; readonly name: string }) {
+  return url ? (
+    <a href={url} target="_blank" rel="noreferrer">
+      {name}
+    </a>
+  ) : null;
+}
+
+function Reference({ row, found }: { readonly row: Row; readonly found: Explained | null }) {
   const { refType, refId } = row;
   if (!refType || !refId) return null;
   const alike = () => go({ tab: "transactions", transactions: { ...NO_FILTER, refType, refId } });
@@ -34,11 +42,7 @@ function Reference({ row, stripeUrl }: { readonly row: Row; readonly stripeUrl: 
       <button type="button" class="plain" onClick={alike}>
         All its transactions
       </button>
-      {stripeUrl && (
-        <a href={stripeUrl} target="_blank" rel="noreferrer">
-          Open in Stripe
-        </a>
-      )}
+      <StripePage url={found?.receiptUrl} name="Receipt" /> <StripePage url={found?.stripeUrl} name="Open in Stripe" />
     </Fact>
   );
 }
@@ -115,7 +119,7 @@ export function Detail({ row, explained }: Props) {
         <Fact name="Amount">
           <Money amount={row.amount} signed />
         </Fact>
-        <Reference row={row} stripeUrl={found.value?.stripeUrl ?? null} />
+        <Reference row={row} found={found.value} />
         {found.value && <FoundFacts found={found.value} />}
       </dl>
       {found.value?.charge && <ChargeRows charge={found.value.charge} current={row.id} />}
