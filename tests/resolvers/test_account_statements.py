@@ -82,7 +82,7 @@ def _moved(rows: list[TransactionRow]) -> dict[MovementKind, Movement]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -62,5 +62,23 @@ EXPORTS: Final = Group(
             "reading stops",
             "tests/gateway/test_rest.py::test_a_client_that_leaves_stops_the_export",
         ),
+        Held(
+            "A text in a PDF statement is run as markup.",
+            "a description and a company name of Typst's markup",
+            "the texts as they are",
+            "tests/gateway/test_statements.py::test_a_statement_in_each_of_its_types",
+        ),
+        Held(
+            "PDF statements take all processors or all memory, or go on after their client left.",
+            "a typesetter that does not end",
+            "one at a time for a key, `QUERY_TOO_COMPLEX` at the deadline, the process is ended",
+            "tests/gateway/test_statements.py::test_a_process_ends_with_its_time_and_its_client",
+        ),
+        Held(
+            "The typesetter learns the gateway's secrets.",
+            "the environment of its process",
+            "nothing but the path of Python's packages",
+            "tests/gateway/test_statements.py::test_a_process_ends_with_its_time_and_its_client",
+        ),
     ],
 )

@@ -52,6 +52,18 @@ STRIPE: Final = Group(
             "tests/gateway/test_stripe_api.py::test_the_loop_goes_on_while_stripe_is_waited_for",
         ),
         Held(
+            "A receipt's address leads to another host.",
+            "events whose `receipt_url` is not an https address of stripe.com",
+            "the address is not kept",
+            "tests/ledger/stripe/test_receipts.py::test_everything_else",
+        ),
+        Held(
+            "The billing portal leads back to a page that is not allowed.",
+            '`createBillingPortalSession(returnUrl: "http://example.com/")`',
+            "`BAD_USER_INPUT`",
+            "tests/gateway/mutations/test_top_ups.py::test_the_billing_portal",
+        ),
+        Held(
             "Customers see links to Stripe's dashboard.",
             "`stripeUrl` with a READ key",
             "null",
