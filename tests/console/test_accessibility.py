@@ -92,6 +92,11 @@ async def auto_recharge(page: Page) -> None:
     await expect(page.get_by_role("dialog")).to_be_visible()
 
 
+async def statement(page: Page) -> None:
+    await page.get_by_role("button", name="Statement…").click()
+    await expect(page.get_by_role("dialog").get_by_role("row").first).to_be_visible()
+
+
 async def charts(page: Page) -> None:
     await table(page)
     await expect(page.get_by_role("img", name=re.compile("Tokens by day"))).to_be_visible()
@@ -146,6 +151,7 @@ VIEWS: Final[dict[str, tuple[str, AuditedAction]]] = {
     "no match": ("?q=no+such+thing", text("No transaction matches")),
     "adding credit": ("", add_credit),
     "auto-recharge": ("", auto_recharge),
+    "statement": ("", statement),
     "usage by day": ("?tab=usage", charts),
     "costs": ("?tab=costs", costs),
     "resources": ("?tab=resources", resources),
