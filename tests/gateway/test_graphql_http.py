@@ -167,7 +167,7 @@ async def test_an_operation_takes_so_many_statements(gateway: Gateway, name: str
     account, operator = gateway.account, name == "Accounts"
     number = account.removeprefix("acct_")
     row = f"chg_{number}_121" if name == "ChargeDetail" else f"txn_{number}_122"
-    variables = {"account": account, "id": row, "first": 10, "from": "2026-11-01", "to": "2026-12-01"}
+    variables = {"account": account, "id": row, "first": 10, "start": "2026-11-01", "end": "2026-12-01"}
     text = (OPERATIONS / f"{name}.graphql").read_text()
     # The first time in a transaction, then, where one round trip was enough, without.
     for _ in range(2):

@@ -121,8 +121,8 @@ function Choice() {
   async function read(signal: AbortSignal) {
     try {
       const id = account.peek()?.id ?? null;
-      const to = dayAfter(last.peek(), 1);
-      const found = await ask(Statement, { account: id, from: first.peek(), to }, signal);
+      const end = dayAfter(last.peek(), 1);
+      const found = await ask(Statement, { account: id, start: first.peek(), end }, signal);
       if (!found.account) throw new Outdated();
       figures.value = found.account.statement;
       shown.value = { first: first.peek(), last: last.peek(), figures: found.account.statement };
