@@ -135,3 +135,5 @@ export function RechargeForm() {
     </Form>
   );
 }
+
+export { StatementPart } from "./statementpart";

@@ -4,9 +4,9 @@ import { isChoosing, printAll } from "./printing";
 
 const part = signal<ComponentType | null>(null);
 
-/** The dialog is fetched when it is first wanted. */
+/** The dialog is fetched with the other forms, when one is first wanted. */
 async function choose(): Promise<void> {
-  part.value ??= (await import("./statementpart")).StatementPart;
+  part.value ??= (await import("./payingforms")).StatementPart;
   isChoosing.value = true;
 }
 
