@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -32,7 +32,9 @@ from ledger.texts import OWNER
 
 MAX_ACCOUNTS: Final = 1_000
 MAX_VALID_KEYS: Final = 100
-"""Maximum per account."""
+"""Maximum per account, besides sessions."""
+MAX_SESSIONS: Final = 1_000
+"""Maximum number of valid sessions per account, with the keys that they created."""
 MAX_GRACE: Final = timedelta(days=7)
 
 KEY_PATTERN: Final = r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}"
@@ -63,6 +65,8 @@ class ServiceOperation(StrEnum):
     AUTHORIZE_USAGE = "authorizeUsage"
     RELEASE_AUTHORIZATION = "releaseAuthorization"
     MARK_USAGE_COMPLETE = "markUsageComplete"
+    CREATE_SIGN_IN_LINK = "createSignInLink"
+    """Only for a key that names it: what a customer may do is more than to write the ledger."""
 
 
 OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})
@@ -94,6 +98,8 @@ class NewKey:
     operations: tuple[str, ...] | None = None
     expires_at: datetime | None = None
     allowed_addresses: Networks | None = None
+    session_of: int | None = None
+    """The key that this session ends with."""
 
 
 class IssuedKey(NamedTuple):
@@ -166,17 +172,21 @@ def _check_end(expires_at: datetime, now: datetime) -> None:
 async def _check_accounts(transaction: LedgerTransaction, key: NewKey, now: datetime) -> None:
     if key.account_id is not None:
         await locked_account(transaction, key.account_id)
-        valid = await rows.valid_key_count(transaction.connection, key.account_id, now)
-        if valid >= MAX_VALID_KEYS:
-            msg = (
-                f"{account_id_text(key.account_id)} already has {valid} valid keys; the limit is {MAX_VALID_KEYS}:"
-                " revoke one"
-            )
-            raise Conflict(msg)
+        await _check_room(transaction, key, key.account_id, now)
     named = set(key.account_ids or ())
     missing = named - await usage_writes.existing_accounts(transaction.connection, named) if named else set()
     if missing:
         raise _no_account(min(missing))
+
+
+async def _check_room(transaction: LedgerTransaction, key: NewKey, account_id: int, now: datetime) -> None:
+    """Raises Conflict if the account, which must be locked, has too many keys."""
+    sessions = key.session_of is not None
+    valid = await rows.valid_key_count(transaction.connection, account_id, now, sessions=sessions)
+    limit, kind = (MAX_SESSIONS, "sessions") if sessions else (MAX_VALID_KEYS, "keys")
+    if valid >= limit:
+        msg = f"{account_id_text(account_id)} already has {valid} valid {kind}; the limit is {limit}: revoke one"
+        raise Conflict(msg)
 
 
 def _no_account(account_id: int) -> NotFound:
@@ -201,12 +211,27 @@ async def create_key(transaction: LedgerTransaction, new: NewKey, actor: Actor) 
         "created_at": now,
         "expires_at": new.expires_at,
         "allowed_addresses": addresses.stored(new.allowed_addresses),
+        "session_of": new.session_of,
     }
     row = await rows.insert_key(transaction.connection, values)
-    await note(
-        transaction, AuditedAction("createApiKey", actor, row.account_id, prefix, f"{row.scope} key of {row.owner}")
+    entry = AuditedAction(
+        "createApiKey",
+        actor,
+        row.account_id,
+        prefix,
+        f"{row.scope} {'key' if new.session_of is None else 'session'} of {row.owner}",
+        new_value=describe_key(row),
     )
+    await note(transaction, entry)
     return IssuedKey(secret, row)
+
+
+def describe_key(row: ApiKeyRow) -> str:
+    """Returns what the key may do in one line, for the audit list."""
+    ends = "until revoked" if row.expires_at is None else f"until {format_time(row.expires_at)}"
+    listed = [f"only {', '.join(json.loads(row.operations))}"] if row.operations is not None else []
+    allowed = [f"from {', '.join(json.loads(row.allowed_addresses))}"] if row.allowed_addresses is not None else []
+    return "; ".join((f"{row.scope}, {ends}", *listed, *allowed))
 
 
 async def locked_key(transaction: LedgerTransaction, prefix: str) -> ApiKeyRow:
@@ -245,19 +270,31 @@ async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: time
     ends = now + grace if old.expires_at is None else min(now + grace, old.expires_at)
     ending = {"expires_at": ends} if grace else {"revoked_at": now}
     await rows.update_key(transaction.connection, old.id, {"replaced_by": new.id, **ending})
-    await note(
-        transaction, AuditedAction("rotateApiKey", actor, old.account_id, old.prefix, f"{prefix} takes its place")
+    await rows.end_sessions(transaction.connection, old.id, **ending)
+    entry = AuditedAction(
+        "rotateApiKey",
+        actor,
+        old.account_id,
+        old.prefix,
+        f"{prefix} takes its place",
+        old_value=describe_key(old),
+        new_value=describe_key(old._replace(expires_at=ends)) if grace else "revoked",
     )
+    await note(transaction, entry)
     return IssuedKey(secret, new)
 
 
 async def revoke_key(transaction: LedgerTransaction, row: ApiKeyRow, actor: Actor) -> ApiKeyRow:
-    """Revokes the key. Revoking a key again keeps the first time and adds no audit entry."""
+    """Revokes the key and its sessions. Revoking a key again keeps the first time and adds no audit entry."""
     if row.revoked_at is not None:
         return row
     now = transaction.clock()
     await rows.update_key(transaction.connection, row.id, {"revoked_at": now})
-    await note(transaction, AuditedAction("revokeApiKey", actor, row.account_id, row.prefix))
+    await rows.end_sessions(transaction.connection, row.id, revoked_at=now)
+    entry = AuditedAction(
+        "revokeApiKey", actor, row.account_id, row.prefix, old_value=describe_key(row), new_value="revoked"
+    )
+    await note(transaction, entry)
     return row._replace(revoked_at=now)
 
 
@@ -273,13 +310,18 @@ class Keys:
     async def create(self, new: NewKey) -> IssuedKey:
         return await self._ledger.within(lambda transaction: create_key(transaction, new, self._actor))
 
-    async def create_for(self, principal: Principal, new: NewKey) -> IssuedKey:
-        """A key that a key creates for itself. Raises Unauthenticated if that key has ended meanwhile."""
+    async def create_session(self, principal: Principal, new: NewKey) -> IssuedKey:
+        """Creates a key that ends with the principal's key, which a sign-in link was made with. The session may be used
+        from everywhere, unless the new key says otherwise.
+
+        Raises Unauthenticated if that key has ended meanwhile, and Conflict if the account has too many sessions.
+        """
 
         async def created(transaction: LedgerTransaction) -> IssuedKey:
-            row = await acting_row(transaction, principal)
-            check_child(row, new.expires_at, new.allowed_addresses)
-            return await create_key(transaction, new, Actor(row.prefix, row.owner))
+            # Locked: whoever revokes the key meanwhile must find the session.
+            row = await acting_row(transaction, principal, lock=True)
+            check_end(row, new.expires_at)
+            return await create_key(transaction, replace(new, session_of=row.session_of or row.id), actor_of(row))
 
         return await self._ledger.within(created)
 
@@ -311,13 +353,16 @@ async def acting_key(transaction: LedgerTransaction, principal: Principal) -> Ac
 
     Raises Unauthenticated.
     """
-    row = await acting_row(transaction, principal)
-    return Actor(row.prefix, row.owner)
+    return actor_of(await acting_row(transaction, principal))
 
 
-async def acting_row(transaction: LedgerTransaction, principal: Principal) -> ApiKeyRow:
+def actor_of(row: ApiKeyRow) -> Actor:
+    return Actor(row.prefix, row.owner, row.scope)
+
+
+async def acting_row(transaction: LedgerTransaction, principal: Principal, *, lock: bool = False) -> ApiKeyRow:
     """The key as it is now. Raises Unauthenticated."""
-    row = await rows.key_by_id(transaction.connection, principal.key_id, lock=False)
+    row = await rows.key_by_id(transaction.connection, principal.key_id, lock=lock)
     if row is None or not is_valid(row, transaction.clock()):
         raise Unauthenticated("the API key has expired or was revoked")
     return row
@@ -328,11 +373,16 @@ def check_child(parent: ApiKeyRow, expires_at: datetime | None, allowed: Network
 
     Raises BadUserInput.
     """
+    check_end(parent, expires_at)
+    if not addresses.are_within(allowed, addresses.read(parent.allowed_addresses)):
+        raise BadUserInput("allowedAddresses must be within those of the calling key")
+
+
+def check_end(parent: ApiKeyRow, expires_at: datetime | None) -> None:
+    """Raises BadUserInput if a key that ends at this time would outlive the key that creates it."""
     if parent.expires_at is not None and (expires_at is None or expires_at > parent.expires_at):
         msg = f"expiresAt must not be later than the expiry of the calling key, {format_time(parent.expires_at)}"
         raise BadUserInput(msg)
-    if not addresses.are_within(allowed, addresses.read(parent.allowed_addresses)):
-        raise BadUserInput("allowedAddresses must be within those of the calling key")
 
 
 def is_valid(row: ApiKeyRow, now: datetime) -> bool:

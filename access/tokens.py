@@ -17,13 +17,15 @@ from typing import Final
 from access.keys import Principal, is_valid, principal_of
 from db import keys
 from db import tokens as rows
-from db.database import Database
-from db.rows import TokenRow
+from db.database import Database, WriteConnection
+from db.rows import ApiKeyRow, TokenRow
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
 MAX_LIVE: Final = 1_000
 """Maximum number of tokens per key and purpose. One more deletes the oldest."""
+MAX_LINKS: Final = 10_000
+"""The same for sign-in links, which one key makes for many customers."""
 
 MAX_LIFETIME: Final = timedelta(days=1)
 BATCH: Final = 1_000
@@ -54,6 +56,24 @@ def _digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
+async def insert_token(
+    connection: WriteConnection,
+    key: ApiKeyRow,
+    purpose: Purpose,
+    now: datetime,
+    lifetime: timedelta,
+    payload: str | None = None,
+) -> str:
+    """Returns a new token of the key, which must be locked."""
+    token = secrets.token_urlsafe(24)
+    kept = MAX_LINKS if purpose in _ONCE else MAX_LIVE
+    await rows.delete_oldest_tokens(connection, key.id, purpose.value, kept - 1)
+    await rows.insert_token(
+        connection, TokenRow(_digest_of(token), purpose.value, key.id, payload, now, now + lifetime, None)
+    )
+    return token
+
+
 class Tokens:
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
@@ -65,15 +85,12 @@ class Tokens:
         """Returns a new token, which is not stored. Raises Unauthenticated if the key has been revoked or has
         expired."""
         assert timedelta() < lifetime <= MAX_LIFETIME
-        now, token = self._clock(), secrets.token_urlsafe(24)
-        row = TokenRow(_digest_of(token), purpose.value, principal.key_id, payload, now, now + lifetime, None)
+        now = self._clock()
         async with self._database.write() as connection:
             key = await keys.key_by_id(connection, principal.key_id)
             if key is None or not is_valid(key, now):
                 raise Unauthenticated("the API key has expired or was revoked")
-            await rows.delete_oldest_tokens(connection, principal.key_id, purpose.value, MAX_LIVE - 1)
-            await rows.insert_token(connection, row)
-        return token
+            return await insert_token(connection, key, purpose, now, lifetime, payload)
 
     async def redeem(self, token: str, purpose: Purpose) -> Token:
         """Redeems the token. Raises Unauthenticated, which does not say what is wrong with the token."""

@@ -64,9 +64,11 @@ async def all_keys(database: Database, account_id: int | None = None) -> list[Ap
     return [ApiKeyRow._make(row) for row in await database.read(statement)]
 
 
-async def valid_key_count(connection: WriteConnection, account_id: int, now: datetime) -> int:
+async def valid_key_count(connection: WriteConnection, account_id: int, now: datetime, *, sessions: bool) -> int:
+    """Returns the number of the account's valid sessions, or of its other valid keys."""
     unexpired = or_(_KEY.c.expires_at.is_(None), _KEY.c.expires_at > now)
-    chosen = (_KEY.c.account_id == account_id, _KEY.c.revoked_at.is_(None), unexpired)
+    kind = _KEY.c.session_of.is_not(None) if sessions else _KEY.c.session_of.is_(None)
+    chosen = (_KEY.c.account_id == account_id, _KEY.c.revoked_at.is_(None), unexpired, kind)
     return int((await connection.execute(select(func.count()).where(*chosen))).scalar_one())
 
 
@@ -112,6 +114,18 @@ async def insert_key(connection: WriteConnection, values: Mapping[str, Any]) -> 
 
 async def update_key(connection: WriteConnection, key_id: int, values: Mapping[str, Any]) -> None:
     await connection.execute(update(_KEY).where(_KEY.c.id == key_id).values(**values))
+
+
+async def end_sessions(
+    connection: WriteConnection, key_id: int, *, revoked_at: datetime | None = None, expires_at: datetime | None = None
+) -> None:
+    """Revokes the sessions of the key that are not revoked yet, or has them expire at this time at the latest."""
+    sessions = (_KEY.c.session_of == key_id, _KEY.c.revoked_at.is_(None))
+    if revoked_at is not None:
+        await connection.execute(update(_KEY).where(*sessions).values(revoked_at=revoked_at))
+    if expires_at is not None:
+        later = or_(_KEY.c.expires_at.is_(None), _KEY.c.expires_at > expires_at)
+        await connection.execute(update(_KEY).where(*sessions, later).values(expires_at=expires_at))
 
 
 async def touch_keys(connection: WriteConnection, used: Sequence[tuple[int, datetime, str | None]]) -> None:

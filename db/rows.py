@@ -217,6 +217,8 @@ class ApiKeyRow(NamedTuple):
     replaced_by: int | None
     allowed_addresses: str | None
     last_used_address: str | None
+    session_of: int | None
+    """The key that this session, or a key that it created, ends with."""
 
 
 class TokenRow(NamedTuple):
@@ -252,3 +254,6 @@ class AuditEntryRow(NamedTuple):
     description: str | None
     first_seq: int | None
     last_seq: int | None
+    scope: str | None
+    old_value: str | None
+    new_value: str | None

@@ -294,6 +294,9 @@ idempotency_keys = Table(
     sqlite_with_rowid=False,
 )
 
+_LASTING = text("session_of IS NULL")
+_SESSIONS = text("session_of IS NOT NULL")
+
 api_keys = Table(
     "api_keys",
     metadata,
@@ -314,9 +317,13 @@ api_keys = Table(
     # A JSON list of networks; null means all.
     Column("allowed_addresses", String()),
     Column("last_used_address", String()),
+    # The key that a sign-in link was made with, if this key is a session or was created by one: it ends with that key.
+    Column("session_of", BigInteger()),
     UniqueConstraint("digest"),
     UniqueConstraint("prefix"),
     Index("ix_api_keys_account_id", "account_id"),
+    Index("ix_api_keys_lasting", "account_id", "id", postgresql_where=_LASTING, sqlite_where=_LASTING),
+    Index("ix_api_keys_session_of", "session_of", postgresql_where=_SESSIONS, sqlite_where=_SESSIONS),
     CheckConstraint("scope IN ('read', 'manage', 'service', 'operator')", name="scope"),
     CheckConstraint("(account_id IS NOT NULL) = (scope IN ('read', 'manage'))", name="account"),
 )
@@ -375,6 +382,11 @@ audit_entries = Table(
     # The account's rows that the change wrote: first to last.
     Column("first_seq", BigInteger()),
     Column("last_seq", BigInteger()),
+    # The scope of the actor's key; null for entries from before this column, and for other ways to act.
+    Column("scope", name()),
+    # What was changed, as text: before and after.
+    Column("old_value", String()),
+    Column("new_value", String()),
     Index("ix_audit_entries_account_id", "account_id", "id"),
     Index("ix_audit_entries_act", "act", "id"),
     Index("ix_audit_entries_actor", "actor", "id"),

@@ -144,7 +144,14 @@ async def execute_operation(
     """
     operation = prepared.operation
     if operation.kind == OperationType.MUTATION:
-        writing = MutationContext(services.ledger, principal, services.clock, services.top_ups, services.metering)
+        writing = MutationContext(
+            services.ledger,
+            principal,
+            services.clock,
+            services.top_ups,
+            services.metering,
+            services.settings.public_url or "",
+        )
         return await _executed(services, prepared, writing)
     for brief in (True, False) if operation.reads_once else (False,):
         async with services.database.snapshot(brief=brief) as snapshot:

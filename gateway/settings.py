@@ -273,6 +273,11 @@ class Settings(BaseSettings):
         " may have, separated by commas: https://a.example,https://b.example. Without it, every https address is"
         " allowed, and http for localhost.",
     )
+    public_url: str | None = Field(
+        None,
+        description="Origin under which browsers reach this gateway, https://billing.example.com: sign-in links begin"
+        " with it. Without it they begin with /console/.",
+    )
     request_detail_days: int = Field(
         35,
         ge=0,
@@ -317,6 +322,13 @@ class Settings(BaseSettings):
             if parse_origin(one) is None:
                 msg = "must be scheme://host or scheme://host:port; separate several with commas"
                 raise ValueError(msg)
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if value is not None and parse_origin(value) is None:
+            raise ValueError("must be scheme://host or scheme://host:port, without a path")
         return value
 
     @field_validator("trusted_proxies")

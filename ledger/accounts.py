@@ -79,7 +79,10 @@ async def change_status(
         msg = f"{account_id_text(account_id)} is already {status.value}"
         raise Conflict(msg)
     await writes.update_status(transaction.connection, account_id, status.value)
-    await note(transaction, AuditedAction(STATUS_ACTS[status], actor, account_id, description=reason))
+    entry = AuditedAction(
+        STATUS_ACTS[status], actor, account_id, description=reason, old_value=row.status, new_value=status.value
+    )
+    await note(transaction, entry)
     return row._replace(status=status.value)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from db import audit
 from db.rows import TransactionRow
 from ledger.commands import Outcome, Posting
+from ledger.money import format_nanos
 from ledger.posting import LedgerTransaction
 
 
@@ -16,6 +17,8 @@ class Actor:
     name: str
     """The visible prefix of a key, or the name of another way to act."""
     owner: str
+    scope: str | None = None
+    """The scope of the key."""
 
 
 COMMAND_LINE = Actor("command-line", "")
@@ -30,6 +33,10 @@ class AuditedAction:
     key_prefix: str | None = None
     """The key that was changed."""
     description: str | None = None
+    old_value: str | None = None
+    """The changed setting before the change, as text."""
+    new_value: str | None = None
+    """The same, after."""
 
 
 async def note(transaction: LedgerTransaction, act: AuditedAction, rows: Sequence[TransactionRow] = ()) -> None:
@@ -45,8 +52,15 @@ async def note(transaction: LedgerTransaction, act: AuditedAction, rows: Sequenc
         "description": act.description,
         "first_seq": rows[0].seq if rows else None,
         "last_seq": rows[-1].seq if rows else None,
+        "scope": act.actor.scope,
+        "old_value": act.old_value,
+        "new_value": act.new_value,
     }
     await audit.insert_audit_entry(transaction.connection, entry)
+
+
+def _balance(nanos: int) -> str:
+    return f"balance {format_nanos(nanos)}"
 
 
 async def post_audited(transaction: LedgerTransaction, posting: Posting, act: str, actor: Actor) -> Outcome:
@@ -54,5 +68,13 @@ async def post_audited(transaction: LedgerTransaction, posting: Posting, act: st
     (outcome,) = await transaction.post(posting)
     if not outcome.replayed:
         rows = outcome.transactions
-        await note(transaction, AuditedAction(act, actor, posting.account_id, description=rows[0].description), rows)
+        entry = AuditedAction(
+            act,
+            actor,
+            posting.account_id,
+            description=rows[0].description,
+            old_value=_balance(rows[0].balance_after_nanos - rows[0].amount_nanos),
+            new_value=_balance(rows[-1].balance_after_nanos),
+        )
+        await note(transaction, entry, rows)
     return outcome

@@ -26,7 +26,7 @@ class ApiKey:
         return None if ids is None else [strawberry.ID(one) for one in ids]
 
     @strawberry.field(
-        description="Mutations that a SERVICE key is restricted to; null for all mutations.",
+        description="Mutations that a SERVICE key is restricted to; null for all mutations but `createSignInLink`.",
         graphql_type=list[ServiceOperation] | None,
     )
     def operations(self: ApiKeyRow) -> list[str] | None:
@@ -46,6 +46,13 @@ class ApiKey:
     )
     def allowed_addresses(self: ApiKeyRow) -> list[str] | None:
         return api_keys.allowed_addresses(self)
+
+    @strawberry.field(
+        description="Whether the key is a session: a sign-in link or another session created it, and it ends with the"
+        " key that the link was made with."
+    )
+    def is_session(self: ApiKeyRow) -> bool:
+        return self.session_of is not None
 
     expires_at: datetime | None = strawberry.field(description="When the key expires; null if never.")
     revoked_at: datetime | None = strawberry.field(description="When the key was revoked; null if it was not.")

@@ -46,8 +46,8 @@ class CreateApiKeyInput(MutationInput):
     )
     operations: list[ServiceOperation] | None = strawberry.field(
         default=None,
-        description="Mutations that a SERVICE key is restricted to; all mutations if omitted. Not allowed for"
-        " other keys.",
+        description="Mutations that a SERVICE key is restricted to; all mutations but `createSignInLink` if omitted."
+        " Not allowed for other keys.",
     )
     expires_at: datetime | None = strawberry.field(
         default=None,

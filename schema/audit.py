@@ -12,6 +12,7 @@ from resolvers.context import QueryContext
 from resolvers.reads import audit
 from schema.account import Account
 from schema.connection import Words, connection
+from schema.kinds import KeyScope
 from schema.transaction import DateTimeRange, Transaction
 
 
@@ -33,6 +34,10 @@ class AuditEntry:
         description="Owner of that key at the time; for the command line, the operating system user."
     )
 
+    scope: KeyScope | None = strawberry.field(
+        description="Scope of that key; null for the command line, and for entries of before this was kept."
+    )
+
     @strawberry.field(description="The account that the action was about.", graphql_type=Account | None)
     async def account(self: AuditEntryRow, info: Info[QueryContext, None]) -> AccountRow | None:
         return await audit.account_of(info.context, self)
@@ -41,6 +46,11 @@ class AuditEntry:
     description: str | None = strawberry.field(
         description="The reason that was given, or the description of the rows that were written."
     )
+
+    old_value: str | None = strawberry.field(
+        description="What the action changed, before: `active`, `balance 10.00`; null if nothing was there."
+    )
+    new_value: str | None = strawberry.field(description="The same after the action; null if it is gone.")
 
     @strawberry.field(
         description="The rows that the action wrote, in the order of writing.", graphql_type=list[Transaction]

@@ -147,6 +147,7 @@ _described(
     AUTHORIZE_USAGE="`authorizeUsage`.",
     RELEASE_AUTHORIZATION="`releaseAuthorization`.",
     MARK_USAGE_COMPLETE="`markUsageComplete`.",
+    CREATE_SIGN_IN_LINK="`createSignInLink`. A key without a list of operations cannot call it.",
 )
 
 _described(

@@ -11,6 +11,7 @@ from schema.grant import GrantMutations
 from schema.hold import HoldMutations
 from schema.metering import MeteringMutations
 from schema.operator import OperatorMutations
+from schema.sign_in_link import SignInMutations
 from schema.spend_limit import SpendLimitMutations
 from schema.storage import StorageMutations
 from schema.stripe_event import StripeMutations
@@ -31,6 +32,7 @@ class Mutation(
     GrantMutations,
     OperatorMutations,
     KeyMutations,
+    SignInMutations,
     TopUpMutations,
     BillingPortalMutations,
     AutoRechargeMutations,

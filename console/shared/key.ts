@@ -1,4 +1,4 @@
-// The key lives in this tab alone and as long as the tab: never in an address, a cookie or a store that outlives it.
+// The key is stored for this tab alone and as long as the tab lasts: never in an address, a cookie or a store that outlives it.
 
 const NAME = "billing.key";
 const KEY = /^eco_[A-Za-z0-9_-]{1,196}$/;

@@ -103,7 +103,8 @@ async def link_customer(transaction: LedgerTransaction, account_id: int, custome
         msg = f"the customer {customer} is already linked to {account_id_text(linked)}"
         raise Conflict(msg)
     await stripe_events.make_due(transaction.connection, customer, now)
-    await note(transaction, AuditedAction("linkStripeCustomer", actor, account_id, description=customer))
+    entry = AuditedAction("linkStripeCustomer", actor, account_id, description=customer, new_value=customer)
+    await note(transaction, entry)
     return account
 
 

@@ -16,6 +16,7 @@ from access.keys import (
     Principal,
     acting_key,
     acting_row,
+    actor_of,
     check_child,
     create_key,
     locked_key,
@@ -25,7 +26,6 @@ from access.keys import (
 )
 from db.rows import ApiKeyRow, TransactionRow
 from ledger.accounts import locked_account
-from ledger.audit import Actor
 from ledger.errors import BadUserInput, Forbidden
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
@@ -57,7 +57,7 @@ def _payload(new: NewKey) -> dict[str, Any]:
     Without addresses it is the same as for calls from before keys had addresses.
     """
     payload = asdict(replace(new, allowed_addresses=None))
-    del payload["allowed_addresses"]
+    del payload["allowed_addresses"], payload["session_of"]
     if new.allowed_addresses is not None:
         payload["addresses"] = addresses.texts_of(new.allowed_addresses)
     return payload
@@ -87,7 +87,7 @@ async def create(context: MutationContext, idempotency_key: str, new: NewKey, ac
 
         async def created() -> IssuedKey:
             check_child(caller, new.expires_at, new.allowed_addresses)
-            return await create_key(transaction, new, Actor(caller.prefix, caller.owner))
+            return await create_key(transaction, replace(new, session_of=caller.session_of), actor_of(caller))
 
         return await _once(transaction, call, created)
 
@@ -101,7 +101,7 @@ async def rotate(context: MutationContext, idempotency_key: str, prefix: str, gr
         caller = await acting_row(transaction, context.principal)
         old = await _key_in_scope(transaction, context.principal, prefix)
         _check_rotation(caller, old)
-        actor = Actor(caller.prefix, caller.owner)
+        actor = actor_of(caller)
         call = IdempotentCall("rotateApiKey", idempotency_key, [prefix, grace.total_seconds()], old.account_id)
         outcome = await _once(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))

@@ -37,12 +37,20 @@ class MutationContext(QueryContext):
     _may_read = True
 
     def __init__(
-        self, ledger: Ledger, principal: Principal, clock: Clock, top_ups: TopUps, metering: MeteringOptions
+        self,
+        ledger: Ledger,
+        principal: Principal,
+        clock: Clock,
+        top_ups: TopUps,
+        metering: MeteringOptions,
+        public_url: str = "",
     ) -> None:
         self.principal = principal
         self.top_ups = top_ups
         self.metering = metering
         """Prices of the operator; empty without a price file."""
+        self.public_url = public_url
+        """The gateway's own origin; empty if it is not known."""
         self.has_payments = top_ups.has_payments
         self.now = clock()
         self._ledger = ledger

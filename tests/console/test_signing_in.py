@@ -40,6 +40,32 @@ async def test_a_pasted_key_signs_in_and_stays_in_the_tab_alone(gateway: Gateway
     assert key not in await page.evaluate("JSON.stringify(sessionStorage) + document.documentElement.outerHTML")
 
 
+async def test_a_new_tab_gets_the_key_from_an_open_one_and_the_last_tab_takes_it_along(
+    gateway: Gateway, open_page: Open
+) -> None:
+    key = (await gateway.key(KeyScope.MANAGE)).secret
+    page = await open_page(key=None)
+    await sign_in(page, key)
+    balance = "Credit balance"
+    await expect(page.get_by_role("heading", name=balance)).to_be_visible()
+    tabs = [page]
+    for _ in range(2):
+        tabs.append(await page.context.new_page())
+        await tabs[-1].goto(page.url)
+        await expect(tabs[-1].get_by_role("heading", name=balance)).to_be_visible()
+    assert "eco_" not in await tabs[1].evaluate("JSON.stringify(localStorage) + document.cookie + location.href")
+    await tabs[1].get_by_role("button", name="Sign out").click()
+    for tab in (page, tabs[2]):
+        await expect(tab.get_by_role("alert")).to_have_text("You signed out in another tab.")
+    await sign_in(page, key)
+    await expect(page.get_by_role("heading", name=balance)).to_be_visible()
+    late = await page.context.new_page()
+    for tab in tabs:
+        await tab.close()
+    await late.goto(f"{gateway.url}/console/")
+    await expect(late.get_by_label("API key")).to_be_visible()
+
+
 async def test_a_key_that_is_unknown_is_told_so(gateway: Gateway, open_page: Open, watched: Watched) -> None:
     watched.expected = REFUSED
     page = await open_page(key="eco_abcdefgh_0123456789abcdefghijklmnopqrstuv")

@@ -1,6 +1,6 @@
 import { account, mayChoose, viewer } from "./account";
+import { leave } from "./handover";
 import { Switcher } from "./switcher";
-import { signOut } from "./session";
 import { dayText } from "./times";
 
 function KeyNote() {
@@ -25,7 +25,7 @@ export function Header() {
       {mayChoose.value ? <Switcher /> : <AccountName />}
       <span class="grow" />
       <KeyNote />
-      <button type="button" onClick={() => signOut()}>
+      <button type="button" onClick={leave}>
         Sign out
       </button>
     </header>

@@ -3,6 +3,7 @@ import { render } from "preact";
 import { App } from "./app";
 import { countArrivals } from "./arrivals";
 import { followDays } from "./days";
+import { shareKey } from "./handover";
 import { followBalance } from "./live";
 import { followHistory } from "./navigation";
 import { followNetwork } from "./network";
@@ -26,6 +27,7 @@ function somethingToShow(): Promise<void> {
 
 async function start(): Promise<void> {
   await followLink();
+  await shareKey();
   noticeReturn();
   followHistory();
   followNetwork();

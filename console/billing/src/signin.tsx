@@ -37,7 +37,7 @@ export function SignIn() {
           aria-describedby="key-help"
         />
         <p id="key-help" class={mistyped.value ? "error" : "muted"} role={mistyped.value ? "alert" : undefined}>
-          {mistyped.value ? "This is not an API key: API keys start with eco_." : "The key stays in this tab and is deleted when you close the tab."}
+          {mistyped.value ? "This is not an API key: API keys start with eco_." : "The key stays in the open tabs of this page and is deleted when you close the last one."}
         </p>
         <button type="submit" class="primary">
           Sign in

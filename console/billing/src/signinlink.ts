@@ -4,6 +4,16 @@ import { signIn, signOut } from "./session";
 /** The code of a link that signs in: behind the #, which browsers send to nobody. */
 const CODE = /^#code=([\w-]+)$/;
 
+const USED =
+  "This link has expired or was already used, or the key that made it was revoked. Open Billing again from where you" +
+  " got the link, or paste a key.";
+
+/** A browser that prepares a page which nobody has opened yet must not use the link up. */
+async function opened(): Promise<void> {
+  if ((document as { prerendering?: boolean }).prerendering)
+    await new Promise((resolve) => document.addEventListener("prerenderingchange", resolve, { once: true }));
+}
+
 async function keyFor(code: string): Promise<string | null> {
   const response = await post("/console/sign-in", JSON.stringify({ code }), null);
   return response.ok ? ((await response.json()) as { key: string }).key : null;
@@ -15,9 +25,10 @@ export async function followLink(): Promise<void> {
   if (code === undefined) return;
   history.replaceState(null, "", location.pathname + location.search);
   try {
+    await opened();
     const key = await keyFor(code);
     if (key !== null) signIn(key);
-    else signOut("This link has expired or was already used. Paste a key instead.");
+    else signOut(USED);
   } catch (error) {
     signOut(error instanceof Unreachable ? error.message : "The link could not be followed.");
   }

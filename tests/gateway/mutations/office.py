@@ -49,6 +49,7 @@ MORE: Final = {
     "createAccount": _ACCOUNT,
     "suspendAccount": _ACCOUNT,
     "reactivateAccount": _ACCOUNT,
+    "createSignInLink": "url expiresAt",
     "createTopUp": "checkoutUrl sessionId expiresAt state",
     "createBillingPortalSession": "url",
     "setAutoRecharge": f"autoRecharge {{ {RECHARGE} }}",

@@ -173,6 +173,13 @@ BROWSERS: Final = Group(
             "tests/console/test_signing_in.py::test_a_pasted_key_signs_in_and_stays_in_the_tab_alone",
         ),
         Held(
+            "A key that a new tab gets from an open one stays in the browser, or stays after a sign-out.",
+            "three tabs, a sign-out in one, and a new tab when all are closed",
+            "all tabs are signed out; the new tab asks for a key",
+            "tests/console/test_signing_in.py::"
+            "test_a_new_tab_gets_the_key_from_an_open_one_and_the_last_tab_takes_it_along",
+        ),
+        Held(
             "The code of a sign-in link stays in the history.",
             "a sign-in by a link",
             "the code leaves the address",
