@@ -41,6 +41,7 @@ KEY_PATTERN: Final = r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}"
 """Public, for scanners that look for leaked keys: docs/operating.md."""
 
 _PREFIX: Final = re.compile(r"eco_[a-z2-7]{8}", re.ASCII)
+_KEY: Final = re.compile(KEY_PATTERN, re.ASCII)
 _PREFIX_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -106,6 +107,11 @@ class IssuedKey(NamedTuple):
     secret: str
     """The whole key. It is not stored: an owner who loses the key must rotate it."""
     row: ApiKeyRow
+
+
+def key_prefix_in(text: str) -> str | None:
+    """Returns the visible prefix of a text that is a key or a prefix, or None."""
+    return text[: len("eco_") + 8] if _PREFIX.fullmatch(text) or _KEY.fullmatch(text) else None
 
 
 def digest_of(key: str) -> bytes:

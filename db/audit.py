@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -9,11 +10,11 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, inser
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
-from db.connections.snapshots import Snapshot
-from db.filters import AuditFilter
+from db.connections.snapshots import Read, Rows, Snapshot
+from db.filters import AuditFilter, Window
 from db.keyed_rows import is_postgresql
 from db.rows import AuditEntryRow
-from db.statements import columns
+from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, read_each
 from db.tables import timestamp
 
 _ENTRY = tables.audit_entries
@@ -70,6 +71,43 @@ async def audit_page(
     given = _given(row_filter, after)
     statement = _page_statement(tuple(given))
     return [AuditEntryRow._make(row) for row in await snapshot.rows(statement, given | {"rows": limit})]
+
+
+def _activity_page(account: ColumnElement[int], after: bool) -> Select[Any]:
+    statement = select(account.label("of"), *columns(_ENTRY, AuditEntryRow)).where(_ENTRY.c.account_id == account)
+    if after:
+        statement = statement.where(_ENTRY.c.id < bindparam("after", type_=BigInteger()))
+    return statement.order_by(_ENTRY.c.id.desc()).limit(bindparam("rows", type_=BigInteger()))
+
+
+def _activity_count(account: ColumnElement[int], _after: bool) -> Select[Any]:
+    counted: list[Any] = [account.label("of"), func.count(_ENTRY.c.id)]
+    return select(*counted).where(_ENTRY.c.account_id == account)
+
+
+@lru_cache(maxsize=8)
+def _activity_statements(postgresql: bool, count: bool, after: bool) -> tuple[Select[Any], Select[Any] | None]:
+    build = _activity_count if count else _activity_page
+    one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), after)
+    return one, for_each_account(lambda account: build(account, after)) if postgresql else None
+
+
+def activity_pages(
+    postgresql: bool, account_ids: Sequence[int], window: Window
+) -> Read[dict[int, list[AuditEntryRow]]]:
+    """Reads up to `window.limit` entries per account, newest first."""
+    one, each = _activity_statements(postgresql, count=False, after=window.after is not None)
+    parameters = {"rows": window.limit} | ({} if window.after is None else {"after": window.after})
+
+    def pages(found: Mapping[int, Rows]) -> dict[int, list[AuditEntryRow]]:
+        return {account_id: [AuditEntryRow._make(row[1:]) for row in rows] for account_id, rows in found.items()}
+
+    return read_each(account_ids, parameters, pages, one=one, each=each)
+
+
+def activity_counts(postgresql: bool, account_ids: Sequence[int], _arguments: None) -> Read[dict[int, int]]:
+    one, each = _activity_statements(postgresql, count=True, after=False)
+    return read_each(account_ids, {}, counts_of_each, one=one, each=each)
 
 
 async def audit_count(snapshot: Snapshot, row_filter: AuditFilter) -> int:

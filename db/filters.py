@@ -135,5 +135,11 @@ ALL_USAGE_REQUESTS = UsageRequestFilter()
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFilter:
+    sessions: bool
+    """Only sessions, or only other keys."""
+
+
+@dataclass(frozen=True, slots=True)
 class StripeEventFilter:
     state: str | None = None

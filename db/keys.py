@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, inser
 from db import tables
 from db.connections.snapshots import Read, Rows
 from db.database import Database, WriteConnection
-from db.filters import Window
+from db.filters import KeyFilter, Window
 from db.rows import ApiKeyRow
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, is_one_of, read_each
 from db.tables import timestamp
@@ -72,28 +72,41 @@ async def valid_key_count(connection: WriteConnection, account_id: int, now: dat
     return int((await connection.execute(select(func.count()).where(*chosen))).scalar_one())
 
 
-def _page(account: ColumnElement[int], after: bool) -> Select[Any]:
-    statement = select(account.label("of"), *columns(_KEY, ApiKeyRow)).where(_KEY.c.account_id == account)
+def _of_account(statement: Select[Any], account: ColumnElement[int], sessions: bool | None) -> Select[Any]:
+    statement = statement.where(_KEY.c.account_id == account)
+    if sessions is None:
+        return statement
+    return statement.where(_KEY.c.session_of.is_not(None) if sessions else _KEY.c.session_of.is_(None))
+
+
+def _page(account: ColumnElement[int], after: bool, sessions: bool | None) -> Select[Any]:
+    statement = _of_account(select(account.label("of"), *columns(_KEY, ApiKeyRow)), account, sessions)
     if after:
         statement = statement.where(_KEY.c.id < bindparam("after", type_=BigInteger()))
     return statement.order_by(_KEY.c.id.desc()).limit(bindparam("rows", type_=BigInteger()))
 
 
-def _count(account: ColumnElement[int], _after: bool) -> Select[Any]:
+def _count(account: ColumnElement[int], _after: bool, sessions: bool | None) -> Select[Any]:
     counted: list[Any] = [account.label("of"), func.count(_KEY.c.id)]
-    return select(*counted).where(_KEY.c.account_id == account)
+    return _of_account(select(*counted), account, sessions)
 
 
-@lru_cache(maxsize=8)
-def _statements(postgresql: bool, count: bool, after: bool) -> tuple[Select[Any], Select[Any] | None]:
+@lru_cache(maxsize=18)
+def _statements(
+    postgresql: bool, count: bool, after: bool, row_filter: KeyFilter | None
+) -> tuple[Select[Any], Select[Any] | None]:
     build = _count if count else _page
-    one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), after)
-    return one, for_each_account(lambda account: build(account, after)) if postgresql else None
+    sessions = None if row_filter is None else row_filter.sessions
+    one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), after, sessions)
+    return one, for_each_account(lambda account: build(account, after, sessions)) if postgresql else None
 
 
-def key_pages(postgresql: bool, account_ids: Sequence[int], window: Window) -> Read[dict[int, list[ApiKeyRow]]]:
+def key_pages(
+    postgresql: bool, account_ids: Sequence[int], asked: tuple[KeyFilter | None, Window]
+) -> Read[dict[int, list[ApiKeyRow]]]:
     """Reads up to `window.limit` keys per account, newest first."""
-    one, each = _statements(postgresql, count=False, after=window.after is not None)
+    row_filter, window = asked
+    one, each = _statements(postgresql, count=False, after=window.after is not None, row_filter=row_filter)
     parameters = {"rows": window.limit} | ({} if window.after is None else {"after": window.after})
 
     def pages(found: Mapping[int, Rows]) -> dict[int, list[ApiKeyRow]]:
@@ -102,8 +115,8 @@ def key_pages(postgresql: bool, account_ids: Sequence[int], window: Window) -> R
     return read_each(account_ids, parameters, pages, one=one, each=each)
 
 
-def key_counts(postgresql: bool, account_ids: Sequence[int], _arguments: None) -> Read[dict[int, int]]:
-    one, each = _statements(postgresql, count=True, after=False)
+def key_counts(postgresql: bool, account_ids: Sequence[int], row_filter: KeyFilter | None) -> Read[dict[int, int]]:
+    one, each = _statements(postgresql, count=True, after=False, row_filter=row_filter)
     return read_each(account_ids, {}, counts_of_each, one=one, each=each)
 
 

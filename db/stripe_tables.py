@@ -27,6 +27,7 @@ _RETRIED = text("retry_at IS NOT NULL")
 _AWAITED = text("waits_for IS NOT NULL")
 _FOR_A_PERSON = text("state = 'needs_attention'")
 _IN_FLIGHT = text("ended_at IS NULL")
+_PAYMENT = text("payment_intent IS NOT NULL")
 _TO_ASK = text("ask_at IS NOT NULL")
 
 stripe_events = Table(
@@ -177,6 +178,7 @@ recharge_attempts = Table(
     Column("failure", String()),
     PrimaryKeyConstraint("id"),
     Index("ix_recharge_attempts_account_id", "account_id", "started_at"),
+    Index("ix_recharge_attempts_payment_intent", "payment_intent", postgresql_where=_PAYMENT, sqlite_where=_PAYMENT),
     # The database ensures that an account has at most one payment in flight.
     Index(
         "uq_recharge_attempts_in_flight",

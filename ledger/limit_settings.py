@@ -133,6 +133,12 @@ async def _write(transaction: LedgerTransaction, row: SpendLimitRow) -> None:
     await writes.touch_accounts(transaction.connection, [row.account_id])
 
 
+def describe_settings(row: SpendLimitRow) -> str:
+    """Returns what can be changed of a limit, for the audit list."""
+    notified = ", ".join(f"{percent} %" for percent in row.notify_at.split(",") if percent) or "no percentage"
+    return f"{format_nanos(row.amount_nanos)}, notifies at {notified}"
+
+
 def describe_limit(row: SpendLimitRow) -> str:
     """Returns the limit in one line, for the audit list."""
     scope = [f"API key {row.api_key}"] * bool(row.api_key) + [f"project {row.project}"] * bool(row.project)

@@ -99,6 +99,18 @@ def _check(settings: RechargeSettings) -> None:
         raise BadUserInput(f"dailyLimit must be at least the amount, and at most {format_nanos(MAX_DAILY_NANOS)}")
 
 
+def describe_settings(row: AutoRechargeRow | None) -> str | None:
+    """Returns the settings in one line, for the audit list; None if they were never set."""
+    if row is None:
+        return None
+    if row.state == RechargeState.OFF:
+        return "off"
+    amounts = (row.amount_nanos, row.threshold_nanos, row.daily_limit_nanos)
+    amount, threshold, daily = map(format_nanos, amounts)
+    stopped = ", stopped after declines" if row.state == RechargeState.STOPPED else ""
+    return f"{amount} below {threshold}, {daily} a day at most{stopped}"
+
+
 async def put_settings(
     connection: WriteConnection, account_id: int, settings: RechargeSettings, now: datetime
 ) -> AutoRechargeRow:
@@ -126,12 +138,14 @@ async def put_settings(
     return row
 
 
-async def switch_off(connection: WriteConnection, account_id: int, now: datetime) -> None:
+async def switch_off(connection: WriteConnection, account_id: int, now: datetime) -> AutoRechargeRow:
     """Raises Conflict if auto-recharge was never set."""
     known = await recharges.lock_settings(connection, account_id)
     if known is None:
         raise Conflict("auto-recharge was never set")
-    await recharges.put_settings(connection, known._replace(state=RechargeState.OFF.value, changed_at=now))
+    row = known._replace(state=RechargeState.OFF.value, changed_at=now)
+    await recharges.put_settings(connection, row)
+    return row
 
 
 async def locked(connection: WriteConnection, attempt_id: str) -> tuple[AutoRechargeRow, RechargeAttemptRow] | None:

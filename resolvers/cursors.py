@@ -30,6 +30,7 @@ from db.filters import (
     AuditFilter,
     AuthorizationFilter,
     ChargeFilter,
+    KeyFilter,
     StripeEventFilter,
     TotalsFilter,
     TransactionFilter,
@@ -86,6 +87,7 @@ class CursorKind(IntEnum):
     COST_GROUPS = 9
     USAGE_REQUESTS = 11
     AUTHORIZATIONS = 12
+    ACTIVITY = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ ListFilter = (
     | AuditFilter
     | AuthorizationFilter
     | ChargeFilter
+    | KeyFilter
     | StripeEventFilter
     | TotalsFilter
 )

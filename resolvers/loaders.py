@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from db import (
     accounts,
+    audit,
     authorizations,
     charges,
     company_details,
@@ -32,7 +33,15 @@ from db.attribution_rows import RequestDetailRow, UsagePriceRow
 from db.company_details import CompanyDetailsRow
 from db.connections.snapshots import Read, Snapshot
 from db.errors import DatabaseError
-from db.filters import AuthorizationFilter, ChargeFilter, TransactionFilter, UsageFilter, UsageRequestFilter, Window
+from db.filters import (
+    AuthorizationFilter,
+    ChargeFilter,
+    KeyFilter,
+    TransactionFilter,
+    UsageFilter,
+    UsageRequestFilter,
+    Window,
+)
 from db.hour_totals import Grouping, GroupPage, GroupsFound, HourFilter, Measure
 from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitRow
 from db.period_figures import PeriodEnds, kind_sums, period_ends
@@ -41,6 +50,7 @@ from db.resources import Resource
 from db.rows import (
     AccountRow,
     ApiKeyRow,
+    AuditEntryRow,
     ChargeRow,
     HoldRow,
     MonthlyFiguresRow,
@@ -433,12 +443,20 @@ class Loaders:
         return self._by_key(authorizations.authorizations_by_number)
 
     @_cached
-    def key_page(self) -> GroupedLoader[Window, list[ApiKeyRow]]:
+    def key_page(self) -> GroupedLoader[tuple[KeyFilter | None, Window], list[ApiKeyRow]]:
         return GroupedLoader(self._snapshot, keys.key_pages)
 
     @_cached
-    def key_count(self) -> GroupedLoader[None, int]:
+    def key_count(self) -> GroupedLoader[KeyFilter | None, int]:
         return GroupedLoader(self._snapshot, keys.key_counts)
+
+    @_cached
+    def activity_page(self) -> GroupedLoader[Window, list[AuditEntryRow]]:
+        return GroupedLoader(self._snapshot, audit.activity_pages)
+
+    @_cached
+    def activity_count(self) -> GroupedLoader[None, int]:
+        return GroupedLoader(self._snapshot, audit.activity_counts)
 
     def _by_key(self, read: Callable[[bool, list[Key]], Read[dict[Key, Found]]]) -> Loader[Key, Found | None]:
         return Loader(self._snapshot, partial(read, self._snapshot.is_postgresql), dict.get)

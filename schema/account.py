@@ -10,7 +10,7 @@ from db.attribution_rows import RequestDetailRow
 from db.company_details import CompanyDetailsRow
 from db.limit_rows import AuthorizationRow, SpendLimitRow
 from db.recharges import RechargeViewRow
-from db.rows import AccountRow, ApiKeyRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
+from db.rows import AccountRow, ApiKeyRow, AuditEntryRow, ChargeRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from execution.attributes import PROJECTION, ROWS, projection_of
 from execution.calls import PREFETCH, OfClass
 from ledger.ids import account_id_text
@@ -18,6 +18,7 @@ from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import (
     accounts,
+    activity,
     api_keys,
     authorizations,
     charges,
@@ -34,6 +35,7 @@ from resolvers.reads import (
 )
 from resolvers.reads.hour_totals import CostGroupRow, TotalsPage, UsageGroupRow
 from resolvers.time_zones import DEFAULT_ZONE
+from schema.activity import ActivityConnection
 from schema.api_key import ApiKeyConnection
 from schema.arguments import After, Before, First, Last
 from schema.authorization import AuthorizationConnection, AuthorizationFilterArgument
@@ -320,8 +322,29 @@ class Account(Node):
         after: Annotated[
             str | None, strawberry.argument(description="Returns only keys older than this cursor.")
         ] = None,
+        sessions: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="True for sessions only, false for other keys only (`ApiKey.isSession`); all if omitted."
+            ),
+        ] = None,
     ) -> Page[ApiKeyRow]:
-        return await api_keys.key_page(info.context, self, first, after)
+        return await api_keys.key_page(info.context, self, first, after, sessions)
+
+    @strawberry.field(
+        description="What was done with the account, by its keys, by services and by operators, newest first. Only for"
+        " operators and the account's MANAGE keys; FORBIDDEN for other keys.",
+        graphql_type=ActivityConnection | None,
+    )
+    async def activity(
+        self: AccountRow,
+        info: Info[QueryContext, None],
+        first: Annotated[int | None, strawberry.argument(description="Maximum number of results: 1 to 1000.")] = 50,
+        after: Annotated[
+            str | None, strawberry.argument(description="Returns only entries older than this cursor.")
+        ] = None,
+    ) -> Page[AuditEntryRow]:
+        return await activity.activity_page(info.context, self, first, after)
 
     @strawberry.field(
         description="Settings and current state of auto-recharge; null if it was never set.",

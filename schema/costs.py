@@ -13,6 +13,7 @@ from db.hour_totals import MAX_UNDIVIDED_DAYS
 from execution.costs import Weight, Weights
 from ledger.limit_settings import MAX_LIMITS
 from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
+from resolvers.reads.finding import MAX_FOUND
 from resolvers.reads.statements import MovementKind
 
 Arguments = Mapping[str, Any]
@@ -44,6 +45,10 @@ def _movements(_arguments: Arguments) -> int:
 def _two(_arguments: Arguments) -> int:
     """An operator's action writes one row; a contract writes two."""
     return 2
+
+
+def _found(_arguments: Arguments) -> int:
+    return MAX_FOUND
 
 
 def _is_filtered(arguments: Arguments) -> bool:
@@ -86,6 +91,7 @@ WEIGHTS: Final = Weights(
         "Query.account": Weight(5.0),
         "Query.accounts": _page(),
         "Query.auditEntries": _page(),
+        "Query.find": Weight(50.0, length=_found),
         "Query.stripeEvents": _page(),
         "Query.transaction": Weight(5.0),
         "Query.node": Weight(5.0),
@@ -103,6 +109,7 @@ WEIGHTS: Final = Weights(
         "Account.companyDetails": Weight(5.0),
         "Account.statement": Weight(8.0, is_scan=_is_long_period),
         "Account.apiKeys": _page(),
+        "Account.activity": _page(),
         "Account.available": Weight(5.0),
         "Account.authorizations": _page(is_scan=_is_filtered),
         "Account.autoRecharge": Weight(8.0),
@@ -137,6 +144,7 @@ WEIGHTS: Final = Weights(
         "AuthorizationConnection.totalCount": Weight(600.0),
         "AuditEntry.account": Weight(2.0),
         "AuditEntry.transactions": Weight(2.0, length=_two),
+        "Activity.transactions": Weight(2.0, length=_two),
         "StripeEvent.account": Weight(2.0),
         "SpendLimitReached.limit": Weight(5.0),
         "Mutation.openHold": _POSTING,

@@ -13,12 +13,22 @@ from execution.calls import PREFETCH
 from ledger.errors import NotFound
 from resolvers.context import QueryContext
 from resolvers.pages import Page
-from resolvers.reads import accounts, audit, authorizations, charges, spend_limits, stripe_events, transactions
+from resolvers.reads import (
+    accounts,
+    audit,
+    authorizations,
+    charges,
+    finding,
+    spend_limits,
+    stripe_events,
+    transactions,
+)
 from resolvers.reads.texts import SEARCH_RULE
 from schema.account import Account, AccountConnection
 from schema.audit import AuditEntryConnection
 from schema.audit import FilterArgument as AuditFilterArgument
 from schema.audit import filter_of as audit_filter_of
+from schema.found import Found
 from schema.kinds import EventState
 from schema.node import Node
 from schema.stripe_event import StripeEventConnection
@@ -79,6 +89,24 @@ class Query:
         filter: AuditFilterArgument = None,  # noqa: A002
     ) -> Page[AuditEntryRow]:
         return await audit.audit_page(info.context, audit_filter_of(info.context, filter), first, after)
+
+    @strawberry.field(
+        description="What has this id, in any account, at most 20 objects; empty if nothing has. Only for operators.",
+        graphql_type=list[Found],
+    )
+    async def find(
+        self,
+        info: Info[QueryContext, None],
+        id: Annotated[  # noqa: A002
+            str,
+            strawberry.argument(
+                description="An id of this API (`acct_7`, `txn_7_1042`, `chg_7_129`, `auth_7_3`, `limit_7_2`), the"
+                " visible prefix of a key, an account's external id, or an id of Stripe: of a customer, a Checkout"
+                " session, a payment intent, a refund, an invoice or an event. 1 to 255 characters."
+            ),
+        ],
+    ) -> list[finding.Found]:
+        return await finding.find(info.context, id)
 
     @strawberry.field(
         description="Stripe events in the order received, newest first. Only for operators.",

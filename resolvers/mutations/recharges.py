@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import astuple
 
 from access.keys import acting_key
+from db import recharges
+from ledger.audit import AuditedAction, note
 from ledger.idempotent_calls import IdempotentCall
 from ledger.posting import LedgerTransaction
-from ledger.recharges import RechargeSettings, put_settings, switch_off
+from ledger.recharges import RechargeSettings, describe_settings, put_settings, switch_off
 from resolvers.mutations.calls import CallOutcome, run_once_on_account
 from resolvers.mutations.context import MutationContext
 
@@ -21,13 +23,17 @@ async def set_auto_recharge(
     number = context.account_of_manager(OPERATION, account_id)
 
     async def work(transaction: LedgerTransaction) -> CallOutcome:
-        await acting_key(transaction, context.principal)
+        actor = await acting_key(transaction, context.principal)
 
         async def put() -> None:
+            connection, now = transaction.connection, transaction.clock()
+            old = describe_settings(await recharges.lock_settings(connection, number))
             if settings is None:
-                await switch_off(transaction.connection, number, transaction.clock())
+                row = await switch_off(connection, number, now)
             else:
-                await put_settings(transaction.connection, number, settings, transaction.clock())
+                row = await put_settings(connection, number, settings, now)
+            entry = AuditedAction(OPERATION, actor, number, old_value=old, new_value=describe_settings(row))
+            await note(transaction, entry)
 
         payload = None if settings is None else astuple(settings)
         return await run_once_on_account(transaction, IdempotentCall(OPERATION, idempotency_key, payload, number), put)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import astuple, dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from access.keys import KeyScope, acting_key
+from access.keys import acting_key
 from db import spend_limits
 from db.limit_rows import SpendLimitRow
 from db.rows import AccountRow, TransactionRow
@@ -15,7 +15,7 @@ from ledger.audit import AuditedAction, note
 from ledger.errors import NotFound
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.ids import parse_spend_limit_id
-from ledger.limit_settings import LimitSettings, delete_limit, describe_limit, set_limit
+from ledger.limit_settings import LimitSettings, delete_limit, describe_limit, describe_settings, set_limit
 from ledger.posting import LedgerTransaction
 from resolvers.context import covers
 from resolvers.mutations.context import MutationContext
@@ -32,7 +32,13 @@ class LimitOutcome:
     transactions: tuple[TransactionRow, ...] = ()
 
 
-Change = Callable[[LedgerTransaction, AccountRow], Awaitable[SpendLimitRow]]
+class Changed(NamedTuple):
+    row: SpendLimitRow
+    old: str | None
+    new: str | None
+
+
+Change = Callable[[LedgerTransaction, AccountRow], Awaitable[Changed]]
 Find = Callable[[LedgerTransaction], Awaitable[SpendLimitRow | None]]
 
 
@@ -44,8 +50,11 @@ async def set_spend_limit(
     number = context.account_in_scope(account_id, "accountId")
     scope = (*settings.scope, settings.window.value)
 
-    async def put(transaction: LedgerTransaction, account: AccountRow) -> SpendLimitRow:
-        return await set_limit(transaction, account, settings)
+    async def put(transaction: LedgerTransaction, account: AccountRow) -> Changed:
+        known = await spend_limits.newest_limit_of_scope(transaction.connection, number, *scope)
+        row = await set_limit(transaction, account, settings)
+        in_force = known is not None and known.deleted_at is None
+        return Changed(row, describe_settings(known) if known and in_force else None, describe_settings(row))
 
     async def find(transaction: LedgerTransaction) -> SpendLimitRow | None:
         return await spend_limits.newest_limit_of_scope(transaction.connection, number, *scope)
@@ -60,8 +69,9 @@ async def delete_spend_limit(context: MutationContext, limit_id: str, idempotenc
     if key is None or not covers(context.principal, key[0]):
         raise NotFound("there is no such spend limit")
 
-    async def delete(transaction: LedgerTransaction, account: AccountRow) -> SpendLimitRow:
-        return await delete_limit(transaction, account.id, key[1])
+    async def delete(transaction: LedgerTransaction, account: AccountRow) -> Changed:
+        row = await delete_limit(transaction, account.id, key[1])
+        return Changed(row, describe_settings(row), None)
 
     async def find(transaction: LedgerTransaction) -> SpendLimitRow | None:
         return await spend_limits.limit_with_number(transaction.connection, key)
@@ -70,7 +80,7 @@ async def delete_spend_limit(context: MutationContext, limit_id: str, idempotenc
 
 
 async def _changed(context: MutationContext, call: IdempotentCall, change: Change, find: Find) -> LimitOutcome:
-    """Makes the change, or finds the limit of the first call. What an operator does is noted in the audit list."""
+    """Makes the change and notes it in the audit list, or finds the limit of the first call."""
     assert call.account_id is not None
     account_id = call.account_id
 
@@ -79,10 +89,12 @@ async def _changed(context: MutationContext, call: IdempotentCall, change: Chang
 
         async def changed() -> CallResult:
             account = await locked_account(transaction, account_id)
-            row = await change(transaction, account)
-            if context.principal.scope == KeyScope.OPERATOR:
-                entry = AuditedAction(call.operation, actor, account_id, description=describe_limit(row))
-                await note(transaction, entry)
+            row, old, new = await change(transaction, account)
+            described = describe_limit(row)
+            entry = AuditedAction(
+                call.operation, actor, account_id, description=described, old_value=old, new_value=new
+            )
+            await note(transaction, entry)
             return CallResult(account_id, account.balance_nanos)
 
         result = await run_once(transaction, call, changed)

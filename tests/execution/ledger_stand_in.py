@@ -83,6 +83,7 @@ _VOCABULARY: Final = Vocabulary(
             CursorWriter(CursorKind.AUDIT, 0).of_seq(9),
             CursorWriter(CursorKind.CHARGES, OWN).of_seq(30),
             CursorWriter(CursorKind.KEYS, OWN).of_seq(9),
+            CursorWriter(CursorKind.ACTIVITY, OWN).of_seq(9),
             CursorWriter(CursorKind.STRIPE_EVENTS, 0).of_seq(9),
             *CursorWriter(CursorKind.USAGE_GROUPS, OWN).of_groups([GroupPosition(None, 5, ())]),
             *CursorWriter(CursorKind.COST_GROUPS, OWN).of_groups([GroupPosition(None, 5, ())]),
@@ -93,6 +94,7 @@ _VOCABULARY: Final = Vocabulary(
         "accountIds": ["acct_7", "acct_8"],
         "account.id": ["acct_7"] * 11 + ["acct_8", "nothing"],
         "accountId": ["acct_7"] * 20 + ["nothing"],
+        "find.id": ["acct_7", "txn_7_3", "chg_7_2", "limit_7_1", "auth_7_1", "evt_1", "acct_8"],
         "transaction.id": ["txn_7_3", "txn_7_4"] * 6 + ["txn_8_1", "nothing"],
     },
     weights={
@@ -189,7 +191,8 @@ def _audit_entry(number: int, chances: Chances) -> tuple[object, ...]:
     account_id, key = None if bits & 1 else OWN, None if bits & 2 else "eco_test"
     rows = (None, None) if bits & 4 else (1, 1 + bits % 3)
     words = ("correctBalance", "eco_operator", "tests", account_id, key, None if bits & 8 else "Why")
-    return (number, NOW - timedelta(hours=number), *words, *rows)
+    values = (None if bits & 16 else "service", None if bits & 32 else "balance 1.00", "balance 2.00")
+    return (number, NOW - timedelta(hours=number), *words, *rows, *values)
 
 
 def _stripe_event(number: int, chances: Chances) -> tuple[object, ...]:
@@ -205,7 +208,9 @@ def _api_key(key: tuple[int, int], chances: Chances) -> tuple[object, ...]:
     operations = '["openHold", "grantBonus"]' if bits & 2 else None
     times = [NOW if bits >> one & 1 else None for one in (2, 3, 4)]
     scope = list(KeyScope)[bits // 32 % 4].value
-    return (key[1], "eco_test", b"digest", scope, key[0], accounts, operations, "tests", NOW, *times, None)
+    session_of = 1 if bits & 512 else None
+    ends = (*times, None, None, None, session_of)
+    return (key[1], "eco_test", b"digest", scope, key[0], accounts, operations, "tests", NOW, *ends)
 
 
 def _recharge(key: tuple[int, object], chances: Chances) -> tuple[object, ...]:
@@ -369,6 +374,9 @@ class _Snapshot:
         number = self._chances.fault(*name, times=2)
         if number is not None:
             raise fault_error(number)
+        if parameters.keys() & {"id", "prefix", "ref_ids"}:
+            # Nothing has the id of another system.
+            return []
         count = self._chances.number(*name) % 4
         if "rows" not in parameters:
             return [(count,)]
@@ -382,6 +390,11 @@ def _listed(chances: Chances, row_class: type, key: tuple[int, tuple[object, Win
         return None
     count = min((0, 1, 2, 2, 3, 4)[chances.number("length", key) % 6], window.limit)
     return [row_of(chances, row_class, (account_id, seq)) for seq in range(count, 0, -1)]
+
+
+def _activity(chances: Chances, window: Window) -> Sequence[Any]:
+    count = min(chances.number("activity", window) % 4, window.limit)
+    return [row_of(chances, AuditEntryRow, number) for number in (9, 8, OWN)[:count]]
 
 
 def _account_or_none(chances: Chances, account_id: int) -> Any:
@@ -482,7 +495,9 @@ class _Loaders:
         self.spend_limits = answers("limits", lambda account_id: _limits(chances, account_id))
         self.spend_limit = answers("limit", lambda key: row_of(chances, SpendLimitRow, key))
         self.reserved = answers("reserved", lambda key: _reserved(chances, key))
-        self.key_page = answers("key page", lambda key: _listed(chances, ApiKeyRow, (key[0], (None, key[1]))))
+        self.key_page = answers("key page", lambda key: _listed(chances, ApiKeyRow, key))
+        self.activity_page = answers("activity page", lambda key: _activity(chances, key[1]))
+        self.activity_count = answers("activity", lambda key: chances.number("activity", key) % 10)
         self.key_count = answers("keys", lambda key: chances.number("keys", key) % 10)
 
 
@@ -514,6 +529,8 @@ class CallResult(NamedTuple):
     available_nanos: int
     exceeded: tuple[Any, ...]
     account_id: int = OWN
+    url: str = "/console/#code=secret"
+    expires_at: datetime = NOW
     top_up: TopUpRow = TopUpRow(OWN, "key", "cs_1", "https://checkout.example/cs_1", 5, NOW, None, NOW)
 
 

@@ -18,7 +18,7 @@ def _resolvers(kind: GraphQLObjectType) -> dict[str, object]:
 
 def test_connections_share_their_resolvers() -> None:
     kinds = [kind for name, kind in graphql_schema().type_map.items() if name.endswith("Connection")]
-    assert len(kinds) == 11
+    assert len(kinds) == 12
     for kind in kinds:
         assert isinstance(kind, GraphQLObjectType)
         found = _resolvers(kind)

@@ -20,6 +20,7 @@ SELECTIONS: Final[Mapping[str, str]] = {
     "createApiKey": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed secret",
     "rotateApiKey": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed secret replaced {{ {_KEY} }}",
     "revokeApiKey": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed",
+    "createSignInLink": "transactions { id } balance replayed expiresAt",
     "dismissStripeEvent": f"event {{ {_EVENT} }} transactions {{ id }} replayed",
 }
 """Payloads that are not like the others."""
@@ -230,6 +231,15 @@ def _delete_spend_limit(known: Known) -> Input:
     return {"limitId": f"limit_{known.account().removeprefix('acct_')}_{number}"}
 
 
+def _create_sign_in_link(known: Known) -> Input:
+    given: Input = {"accountId": known.account(), "scope": known.random.choice(("READ", "MANAGE", "SERVICE"))}
+    if known.often(0.5):
+        given["owner"] = known.text(200)
+    if known.often(0.2):
+        given["sessionSeconds"] = known.random.choice((299, 300, 86_400))
+    return given
+
+
 def _create_top_up(known: Known) -> Input:
     amount = f"{known.random.randint(5, 200)}.00" if known.often(0.8) else known.amount(100)
     return {
@@ -275,6 +285,7 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
     "setSpendLimit": (4, _set_spend_limit),
     "deleteSpendLimit": (1, _delete_spend_limit),
     "setCompanyDetails": (2, _set_company_details),
+    "createSignInLink": (1, _create_sign_in_link),
     "createTopUp": (3, _create_top_up),
     "createBillingPortalSession": (1, lambda known: {"returnUrl": f"https://example.com/{known.random.randint(1, 2)}"}),
     "linkStripeCustomer": (2, _link_customer),
@@ -282,7 +293,7 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
 }
 """How often each comes, and what draws its input."""
 
-_OF_SERVICES: Final = frozenset(one.value for one in ServiceOperation)
+_OF_SERVICES: Final = frozenset(one.value for one in ServiceOperation) - {"createSignInLink"}
 _OF_MANAGERS: Final = frozenset({"setAutoRecharge", "setCompanyDetails", "createTopUp", "createBillingPortalSession"})
 
 

@@ -36,9 +36,10 @@ _REQUEST: Final = (
 _SUMMARY: Final = (
     "month totalCost grossCost refunded heldInOpenCharges apiCalls platformCalls userInferenceCalls totalTokens"
 )
-_KEY: Final = "prefix scope owner createdAt expiresAt revokedAt accountId allowedAddresses"
+_KEY: Final = "prefix scope owner isSession createdAt expiresAt revokedAt accountId allowedAddresses"
 _EVENT: Final = "id type state reason createdAt receivedAt objectId tries nextTryAt account { id name }"
-_AUDIT: Final = "at act actor owner keyPrefix description id account { id } transactions { id amount }"
+_ACTIVITY: Final = "at act actor owner scope keyPrefix description oldValue newValue id transactions { id amount }"
+_AUDIT: Final = f"{_ACTIVITY} account {{ id }}"
 
 
 def _connection(node: str, more: str = "") -> str:
@@ -105,6 +106,8 @@ LISTS: Final[Mapping[str, str]] = {
     ),
     "apiKeys": f"query ($id: ID, {_FORWARD}) {{ account(id: $id) {{ apiKeys(first: $first, after: $after)"
     f" {_connection(_KEY)} }} }}",
+    "activity": f"query ($id: ID, {_FORWARD}) {{ account(id: $id) {{ activity(first: $first, after: $after)"
+    f" {_connection(_ACTIVITY)} }} }}",
     "accounts": f"query ({_FORWARD}, $search: String) {{ accounts(first: $first, after: $after, search: $search)"
     f" {_connection(_ACCOUNT)} }}",
     "auditEntries": f"query ({_FORWARD}, $filter: AuditFilter) {{ auditEntries(first: $first, after: $after,"
@@ -280,6 +283,7 @@ _FILTERS: Final[Mapping[str, Callable[[Known], Variables]]] = {
     "usageTotals": _usage_totals,
     "costTotals": _cost_totals,
     "apiKeys": lambda known: {},
+    "activity": lambda known: {},
     "accounts": lambda known: _some(known, ("search", known.needle), share=0.8),
     "auditEntries": lambda known: {"filter": _audit_filter(known)},
     "stripeEvents": lambda known: _some(
@@ -313,7 +317,7 @@ def _reader(known: Known, variables: Variables) -> str | None:
 def list_query(known: Known) -> tuple[Operation, Listing]:
     """A page of a list."""
     names = list(LISTS)
-    (name,) = known.random.choices(names, (8, 3, 5, 3, 4, 4, 1, 4, 1, 1))
+    (name,) = known.random.choices(names, (8, 3, 5, 3, 4, 4, 1, 1, 4, 1, 1))
     of_account = {"id": known.account()} if "$id: ID" in LISTS[name] else {}
     listing, variables = known.listing(name, of_account | _FILTERS[name](known))
     key = _reader(known, variables) if of_account else known.right_key("operator")
@@ -364,9 +368,20 @@ def _object(known: Known) -> Operation:
     return Operation(query, {"id": found}, known.right_key("operator", "operator", *known.keys))
 
 
+def _found(known: Known) -> Operation:
+    elsewhere = (known.random.choice(known.customers), known.one_of(known.event_ids, "evt_none"), known.text(255))
+    given = known.random.choice(elsewhere) if known.often(0.6) else known.one_of(known.ids, "acct_1")
+    query = (
+        "query ($id: String!) { find(id: $id) { account { id } transaction { id amount } charge { id }"
+        f" spendLimit {{ id }} apiKey {{ {_KEY} }} stripeEvent {{ id state }} }} }}"
+    )
+    return Operation(query, {"id": given}, known.right_key("operator", "operator", *known.keys))
+
+
 def _viewer(known: Known) -> Operation:
     return Operation("{ viewer { scope account { id } keyPrefix keyExpiresAt } }", {}, known.right_key(*known.keys))
 
 
 def single_query(known: Known) -> Operation:
-    return known.random.choices((_figures, _statement, _usage_request, _object, _viewer), (5, 3, 3, 5, 1))[0](known)
+    kinds = (_figures, _statement, _usage_request, _object, _found, _viewer)
+    return known.random.choices(kinds, (5, 3, 3, 5, 1, 1))[0](known)

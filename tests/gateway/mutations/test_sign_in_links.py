@@ -75,6 +75,18 @@ async def test_a_link_opens_a_session_of_the_named_account_once(office: Office) 
     assert (created["prefix"], created["isSession"]) == (own["secret"][:12], True)
     assert (listed["prefix"], listed["owner"], listed["isSession"]) == (session["key"][:12], "ada", True)
 
+    lasting = await office.call("createApiKey", None, "apiKey { prefix }", accountId=account, scope="READ", owner="o")
+    chosen = "nodes { prefix isSession } totalCount pageInfo { endCursor }"
+    split = f"sessions: apiKeys(sessions: true) {{ {chosen} }} others: apiKeys(sessions: false) {{ {chosen} }}"
+    lists = (await office.query(f"query ($id: ID) {{ account(id: $id) {{ {split} }} }}", id=account))["account"]
+    assert [one["isSession"] for one in lists["sessions"]["nodes"]] == [True, True]
+    assert lists["others"]["nodes"] == [lasting["apiKey"] | {"isSession": False}]
+    assert (lists["sessions"]["totalCount"], lists["others"]["totalCount"]) == ("2", "1")
+    moved = {"id": account, "after": lists["sessions"]["pageInfo"]["endCursor"]}
+    other_list = "query ($id: ID, $after: String) { account(id: $id) { apiKeys(after: $after) { totalCount } } }"
+    refused = await office.send(other_list, office.keys["operator"], moved)
+    assert refused["errors"][0]["extensions"]["code"] == "BAD_CURSOR"
+
     late = (await office.call("createSignInLink", key, accountId=account))["url"]
     revoked = (await office.call("createSignInLink", key, accountId=account))["url"]
     await office.call("revokeApiKey", prefix=key[:12])
@@ -124,7 +136,7 @@ async def test_who_may_make_a_link_for_whom(office: Office) -> None:
     for scope in ("SERVICE", "OPERATOR"):
         refused = await office.refusal("createSignInLink", key, accountId=mine, scope=scope)
         assert refused == ("BAD_USER_INPUT", "scope must be READ or MANAGE")
-    for wrong in (
+    refused_inputs: tuple[dict[str, Any], ...] = (
         {"expiresInSeconds": 29},
         {"expiresInSeconds": 3601},
         {"sessionSeconds": 299},
@@ -135,7 +147,8 @@ async def test_who_may_make_a_link_for_whom(office: Office) -> None:
             for path in ("//evil.example", "https://evil.example", "/console/../graphql", "/graphql")
         ),
         *({"returnPath": path} for path in ("/console/#code=x", "/console/?q=\\", "/console/\n", "", "/console")),
-    ):
+    )
+    for wrong in refused_inputs:
         assert (await office.refusal("createSignInLink", key, accountId=mine, **wrong))[0] == "BAD_USER_INPUT"
 
 

@@ -227,21 +227,27 @@ async def test_levels_that_are_reached_when_a_limit_is_set_do_not_notify(office:
         assert rows[number, 1].notified_percent == percent
 
 
-async def test_what_an_operator_changes_is_in_the_audit_list(office: Office) -> None:
+async def test_what_is_changed_is_in_the_audit_list(office: Office) -> None:
     account = await office.account()
     number = number_of(account)
     given = {"apiKeyId": "k-1", "project": "p", "accountId": account}
     await office.call("setSpendLimit", **GIVEN, **given, idempotencyKey="one")
     await office.call("setSpendLimit", **GIVEN, **given, idempotencyKey="one")
-    await office.call("setSpendLimit", await office.manager(account), **GIVEN)
+    manager = await office.manager(account)
+    await office.call("setSpendLimit", manager, **GIVEN | {"amount": "12"}, apiKeyId="k-1", project="p")
     await office.call("deleteSpendLimit", limitId=f"limit_{number}_1")
-    found = await office.query("{ auditEntries { nodes { act actor account { id } description } } }")
-    described = f"limit_{number}_1: 10.00, day, API key k-1, project p"
-    actor = office.keys["operator"][:12]
+    chosen = "act actor account { id } description oldValue newValue"
+    found = await office.query(f"{{ auditEntries {{ nodes {{ {chosen} }} }} }}")
+    operator = office.keys["operator"][:12]
     entries = [one for one in found["auditEntries"]["nodes"] if one["act"].endswith("SpendLimit")]
-    assert entries == [
-        {"act": act, "actor": actor, "account": {"id": account}, "description": described}
-        for act in ("deleteSpendLimit", "setSpendLimit")
+    notifies = ", notifies at 50 %, 80 %, 100 %"
+    assert [tuple(one.values()) for one in entries] == [
+        (act, actor, {"id": account}, f"limit_{number}_1: {amount}, day, API key k-1, project p", old, new)
+        for act, actor, amount, old, new in (
+            ("deleteSpendLimit", operator, "12.00", f"12.00{notifies}", None),
+            ("setSpendLimit", manager[:12], "12.00", f"10.00{notifies}", f"12.00{notifies}"),
+            ("setSpendLimit", operator, "10.00", None, f"10.00{notifies}"),
+        )
     ]
 
 

@@ -15,6 +15,26 @@ OPERATORS: Final = Group(
             FORBIDDEN,
         ),
         Probe(
+            "finding by a customer",
+            "A customer finds other accounts by guessed ids.",
+            '`find(id: "cus_1")` with a MANAGE key',
+            query('{ find(id: "cus_1") { account { id } } }', key="<manage>"),
+            FORBIDDEN,
+        ),
+        Probe(
+            "activity by a read key",
+            "A READ key sees who works with the account.",
+            "`account { activity }` with a READ key",
+            query("{ account { activity { nodes { id } } } }", key="<read>"),
+            FORBIDDEN,
+        ),
+        Held(
+            "A customer reads why an operator suspended the account, or who the operator is.",
+            "`account { activity }` with a MANAGE key",
+            "no reason, no owner of the operator's key",
+            "tests/gateway/mutations/test_activity.py::test_an_owner_sees_what_was_done_by_whom",
+        ),
+        Probe(
             "metrics without a token",
             "Anyone reads the metrics.",
             "`GET /metrics` without the token of `BILLING_METRICS_TOKEN`",

@@ -1,0 +1,84 @@
+"""What was done with an account, as its owner and operators see it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from access.keys import KeyScope, NewKey
+from tests.gateway.mutations.office import Office, number_of, opened
+from tests.gateway.mutations.test_auto_recharge import GIVEN
+
+ENTRY = "id act actor owner scope keyPrefix description oldValue newValue transactions { id }"
+ACTIVITY = f"""query ($id: ID, $first: Int, $after: String) {{ account(id: $id) {{
+  activity(first: $first, after: $after) {{ nodes {{ {ENTRY} }} totalCount pageInfo {{ hasNextPage endCursor }} }}
+}} }}"""
+
+
+@pytest.fixture
+async def office(database_url: str) -> AsyncIterator[Office]:
+    async with opened(database_url) as office:
+        yield office
+
+
+def seen(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry[name] for name in ("act", "scope", "owner", "description", "oldValue", "newValue"))
+
+
+async def test_an_owner_sees_what_was_done_by_whom(office: Office) -> None:
+    account, other = await office.account("10.00"), await office.account()
+    number = number_of(account)
+    manager = await office.key(NewKey(KeyScope.MANAGE, "ada", number))
+    await office.call("setAutoRecharge", manager, "replayed", **GIVEN)
+    await office.call("setAutoRecharge", manager, "replayed", enabled=False)
+    made = await office.call("createApiKey", manager, "secret", scope="READ", owner="bot")
+    prefix = made["secret"][:12]
+    await office.call("revokeApiKey", manager, "replayed", prefix=prefix)
+    await office.call("correctBalance", accountId=account, amount="2.5", description="Given back")
+    await office.call("suspendAccount", accountId=account, reason="Chargeback, ticket 7")
+    await office.call("suspendAccount", accountId=other, reason="Another")
+
+    found = (await office.query(ACTIVITY, manager))["account"]["activity"]
+    assert found["totalCount"] == "8"
+    assert [seen(one) for one in found["nodes"]] == [
+        ("suspendAccount", "OPERATOR", None, None, "active", "suspended"),
+        ("correctBalance", "OPERATOR", None, "Given back", "balance 10.00", "balance 12.50"),
+        ("revokeApiKey", "MANAGE", "ada", None, "read, until revoked", "revoked"),
+        ("createApiKey", "MANAGE", "ada", "read key of bot", None, "read, until revoked"),
+        ("setAutoRecharge", "MANAGE", "ada", None, "25.00 below 10.00, 60.00 a day at most", "off"),
+        ("setAutoRecharge", "MANAGE", "ada", None, None, "25.00 below 10.00, 60.00 a day at most"),
+        ("createApiKey", None, None, "manage key of ada", None, "manage, until revoked"),
+        ("createAccount", None, None, "Account", None, None),
+    ]
+    assert (found["nodes"][2]["actor"], found["nodes"][2]["keyPrefix"]) == (manager[:12], prefix)
+    assert found["nodes"][1]["transactions"] == [{"id": f"txn_{number}_2"}]
+
+    # Page by page, and as an operator sees it: with reasons and all owners.
+    pages, after = [], None
+    while True:
+        page = (await office.query(ACTIVITY, id=account, first=3, after=after))["account"]["activity"]
+        pages.append(page["nodes"])
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert [len(page) for page in pages] == [3, 3, 2]
+    assert [one["id"] for page in pages for one in page] == [one["id"] for one in found["nodes"]]
+    assert seen(pages[0][0])[:4] == ("suspendAccount", "OPERATOR", "tests", "Chargeback, ticket 7")
+    nested = await office.query("{ accounts { nodes { id activity(first: 1) { nodes { act description } } } } }")
+    assert [one["activity"]["nodes"][0]["description"] for one in nested["accounts"]["nodes"]] == [
+        "Another",
+        "Chargeback, ticket 7",
+    ]
+
+    reader = await office.key(NewKey(KeyScope.READ, "reader", number))
+    for key, code in (
+        (reader, "FORBIDDEN"),
+        (office.keys["service"], "FORBIDDEN"),
+        (await office.manager(other), "NOT_FOUND"),
+    ):
+        answer = await office.send(ACTIVITY, key, {"id": account})
+        assert [one["extensions"]["code"] for one in answer["errors"]] == [code]
+    foreign = await office.send(ACTIVITY, manager, {"after": page["pageInfo"]["endCursor"] + "A"})
+    assert foreign["errors"][0]["extensions"]["code"] == "BAD_CURSOR"
