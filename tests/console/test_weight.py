@@ -10,7 +10,7 @@ from typing import Final
 MOST_BYTES: Final = 75_000
 MOST_AT_FIRST_BYTES: Final = 41_000
 """Before another tab asks for its part, that one for the charts, and a button for its form."""
-LATE: Final = ("chart-*.js", "panels-*.js", "payingforms-*.js")
+LATE: Final = ("chart-*.js", "managing-*.js", "panels-*.js")
 
 
 def _weights(built: Path) -> dict[str, int]:

@@ -8,5 +8,8 @@ export const account = signal<Account | null>(null);
 
 export const currency = computed(() => account.value?.currency ?? "USD");
 
+/** The key may create keys and set limits. */
+export const mayManage = computed(() => viewer.value?.scope === "MANAGE" || viewer.value?.scope === "OPERATOR");
+
 /** The key sees more than one account. */
 export const mayChoose = computed(() => viewer.value?.scope === "OPERATOR" || viewer.value?.scope === "SERVICE");

@@ -6,7 +6,7 @@ import { dayAfter } from "./times";
 
 // What is shown is kept in the page's address: a reload, a bookmark and the way back find it again.
 
-export const TABS = ["transactions", "costs", "resources", "usage"] as const;
+export const TABS = ["transactions", "costs", "resources", "usage", "keys"] as const;
 export type Tab = (typeof TABS)[number];
 
 export interface TransactionsView {
@@ -255,6 +255,7 @@ const PARAMETERS: Record<Tab, (address: Address) => Parameters> = {
     ["group", group === NEWEST_USAGE.group ? "" : group],
     ...models.map((model): [string, string] => ["model", model]),
   ],
+  keys: () => [],
 };
 
 function parametersOf(address: Address): [string, string][] {

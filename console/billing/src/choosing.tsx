@@ -1,11 +1,15 @@
 import { useSignal } from "@preact/signals";
 import { viewer } from "./account";
+import { late } from "./parts/late";
 import { AccountBox } from "./parts/accountbox";
 import { openAccount } from "./switcher";
+
+const Desk = late(async () => (await import("./managing")).Desk);
 
 /** A key of no single account has to name one. */
 export function Choosing() {
   return (
+    <>
     <section class="choosing">
       <h2>Which account?</h2>
       {viewer.value?.scope === "OPERATOR" ? (
@@ -17,6 +21,8 @@ export function Choosing() {
         <ById />
       )}
     </section>
+    {viewer.value?.scope === "OPERATOR" && <Desk />}
+    </>
   );
 }
 

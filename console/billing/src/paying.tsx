@@ -3,8 +3,8 @@ import { account, viewer } from "./account";
 import { form } from "./paid";
 import { late } from "./parts/late";
 
-const TopUpForm = late(async () => (await import("./payingforms")).TopUpForm, null);
-const RechargeForm = late(async () => (await import("./payingforms")).RechargeForm, null);
+const TopUpForm = late(async () => (await import("./managing")).TopUpForm, null);
+const RechargeForm = late(async () => (await import("./managing")).RechargeForm, null);
 
 /** What auto-recharge does or why it cannot, in the gateway's words. */
 export function RechargeNote() {

@@ -19,7 +19,7 @@ interface AmountProps {
   readonly change: (amount: string) => void;
 }
 
-function Amount({ label, value, change }: AmountProps) {
+export function Amount({ label, value, change }: AmountProps) {
   return (
     <label class="field">
       {label}
@@ -31,14 +31,17 @@ function Amount({ label, value, change }: AmountProps) {
 interface FormProps {
   readonly title: string;
   readonly action: string;
+  readonly close?: () => void;
   /** Why it can't be done as it stands; empty where it can. */
   readonly wrong: () => string;
   readonly run: (idempotencyKey: string) => Promise<void>;
   readonly children: ComponentChildren;
 }
 
+const closePaying = () => (form.value = "");
+
 /** A dialog that says what is wrong, before it asks the gateway and after. */
-function Form({ title, action, wrong, run, children }: FormProps) {
+export function Form({ title, action, close = closePaying, wrong, run, children }: FormProps) {
   // One for the dialog: what is tried again after a break is done once.
   const [key] = useState(newKey);
   const complaint = useSignal("");
@@ -58,7 +61,7 @@ function Form({ title, action, wrong, run, children }: FormProps) {
   }
 
   return (
-    <Dialog title={title} close={() => (form.value = "")} submit={() => void submit()}>
+    <Dialog title={title} close={close} submit={() => void submit()}>
       {children}
       {complaint.value && (
         <p class="error" role="alert">

@@ -13,6 +13,7 @@ const TITLES: Record<Tab, string> = {
   costs: "Cost statement",
   resources: "Resources",
   usage: "Usage statement",
+  keys: "Keys and activity",
 };
 
 /** The head of the page on paper. */

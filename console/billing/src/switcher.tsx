@@ -19,7 +19,10 @@ export function Switcher() {
         </>
       )}
       {shown && viewer.value?.scope === "OPERATOR" && (
-        <AccountBox label="Switch account" placeholder="Switch account" choose={openAccount} />
+        <>
+          <AccountBox label="Switch account" placeholder="Switch account" choose={openAccount} />
+          <a href="/console/">Desk</a>
+        </>
       )}
     </span>
   );

@@ -1,5 +1,6 @@
 import type { ComponentType } from "preact";
 import { useRef } from "preact/hooks";
+import { mayManage } from "./account";
 import { TABS, type Tab } from "./address";
 import { isExact, setExact } from "./exactness";
 import { address, go } from "./navigation";
@@ -11,6 +12,7 @@ const PANELS: Record<Tab, ComponentType> = {
   costs: late(async () => (await import("./panels")).CostsPanel),
   resources: late(async () => (await import("./panels")).ResourcesPanel),
   usage: late(async () => (await import("./panels")).UsagePanel),
+  keys: late(async () => (await import("./managing")).KeysPanel),
 };
 
 const TITLES: Record<Tab, string> = {
@@ -18,6 +20,7 @@ const TITLES: Record<Tab, string> = {
   costs: "Costs",
   resources: "Resources",
   usage: "Usage",
+  keys: "Keys and activity",
 };
 
 function Exactness() {
@@ -31,14 +34,16 @@ function Exactness() {
 
 export function Tabs() {
   const list = useRef<HTMLDivElement>(null);
-  const { tab } = address.value;
+  const { tab: asked } = address.value;
+  const shown = TABS.filter((name) => name !== "keys" || mayManage.value);
+  const tab = shown.includes(asked) ? asked : "transactions";
   const Panel = PANELS[tab];
 
   function move(event: KeyboardEvent) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const next = TABS[(TABS.indexOf(tab) + step + TABS.length) % TABS.length] as Tab;
+    const next = shown[(shown.indexOf(tab) + step + shown.length) % shown.length] as Tab;
     go({ tab: next });
     list.current?.querySelector<HTMLElement>(`#tab-${next}`)?.focus();
   }
@@ -47,7 +52,7 @@ export function Tabs() {
     <>
       <div class="tabs">
         <div ref={list} role="tablist" aria-label="Details" onKeyDown={move}>
-          {TABS.map((name) => (
+          {shown.map((name) => (
             <button
               key={name}
               type="button"
@@ -64,7 +69,7 @@ export function Tabs() {
         </div>
         <Exactness />
       </div>
-      {TABS.map((name) => (
+      {shown.map((name) => (
         <div key={name} class="panel" role="tabpanel" id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={name !== tab}>
           {name === tab && <Panel />}
         </div>

@@ -1,0 +1,134 @@
+"""Keys, limits and activity for those who manage an account, and the operators' desk."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from playwright.async_api import Page, expect
+
+from access.keys import KeyScope
+from ledger.accounts import Accounts
+from tests.console.conftest import Open
+from tests.console.gateways import Gateway
+from tests.console.test_accessibility import axe, violations
+from tests.stripe_objects import body, event, session
+
+__all__ = ["axe"]
+
+LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (("dark", 360), ("light", 1280))
+
+
+async def has_no_violations(page: Page, axe: str) -> None:
+    """Looks at the same view, wide and narrow."""
+    for scheme, width in LOOKS:
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        await page.set_viewport_size({"width": width, "height": 900})
+        assert await violations(page, axe) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_keys_and_limits_are_made_and_ended_and_it_is_all_in_the_activity(
+    gateway: Gateway, open_page: Open, axe: str
+) -> None:
+    account = (await Accounts(gateway.services.database).create("Managed")).id
+    manager = await gateway.key(KeyScope.MANAGE, account_id=account)
+    page = await open_page("?tab=keys", key=manager.secret)
+    keys, limits = (page.get_by_role("region", name=name) for name in ("Keys", "Spend limits"))
+    activity = page.get_by_role("region", name="Activity").get_by_role("listitem")
+    await expect(activity).to_have_count(2)
+
+    await page.get_by_role("button", name="Create a key…").click()
+    await page.get_by_role("button", name="Create", exact=True).click()
+    await expect(page.get_by_role("alert")).to_have_text("Say whose key it is.")
+    await page.get_by_label("Person or program that will use it").fill("report robot")
+    await page.get_by_label("It lasts").select_option("30")
+    await has_no_violations(page, axe)
+    await page.get_by_role("button", name="Create", exact=True).click()
+    shown = keys.get_by_role("status").locator("code")
+    await expect(shown).to_have_text(re.compile(r"^eco_\w{8}_"))
+    prefix = (await shown.inner_text())[:12]
+    await page.get_by_role("button", name="Done").click()
+    await expect(shown).to_have_count(0)
+    made = keys.get_by_role("listitem").filter(has_text=prefix)
+    await expect(made).to_contain_text("report robot")
+    await expect(activity.first).to_contain_text("Key created")
+    await expect(activity.first).to_contain_text("read key of report robot")
+    await made.get_by_role("button", name=f"Revoke {prefix}").click()
+    await page.get_by_role("button", name="Revoke", exact=True).click()
+    await expect(made).to_contain_text("revoked")
+
+    await page.get_by_role("button", name="Set a limit…").click()
+    await page.get_by_label("At most").fill("50")
+    await page.get_by_label("Only this project (optional)").fill("search")
+    await page.get_by_role("button", name="Set", exact=True).click()
+    await expect(limits.get_by_role("listitem")).to_contain_text("$50.00 in a UTC month, project search")
+    await page.get_by_role("button", name="Delete limit_").click()
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await expect(limits.get_by_role("listitem")).to_have_count(0)
+    await expect(activity).to_have_count(6)
+    await expect(activity.first).to_contain_text("50.00, notifies at 50 %, 80 %, 100 % → none")
+    await expect(activity.first).to_contain_text("by " + manager.secret[:12])
+    await has_no_violations(page, axe)
+
+
+async def test_a_key_that_only_reads_has_no_such_tab(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=keys", key=(await gateway.key()).secret)
+    await expect(page.get_by_role("table", name="Transactions")).to_be_visible()
+    await expect(page.get_by_role("tab")).to_have_count(2)
+
+
+async def test_an_operator_finds_corrects_grants_suspends_and_puts_events_away(
+    gateway: Gateway, open_page: Open, axe: str
+) -> None:
+    account = await Accounts(gateway.services.database).create("Asked about", "acme-7", signup_bonus_nanos=10**10)
+    paid = event("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_1")
+    await gateway.services.stripe_events.receive(body(paid))
+    page = await open_page(key=(await gateway.key(KeyScope.OPERATOR)).secret)
+    await expect(page.get_by_role("region", name="Events that wait")).to_contain_text("evt_1")
+    await expect(page.get_by_role("region", name="What was done by hand")).to_contain_text("Account opened")
+    find = page.get_by_role("searchbox", name="Any id")
+    await find.fill("cs_unknown")
+    await find.press("Enter")
+    await expect(page.get_by_text("Nothing has this id.", exact=True).last).to_be_visible()
+    await find.fill("evt_1")
+    await find.press("Enter")
+    await expect(page.get_by_role("region", name="Find by an id")).to_contain_text("cus_9 is not linked")
+    await has_no_violations(page, axe)
+    await page.get_by_role("button", name="Dismiss evt_1").click()
+    await page.get_by_label("Reason").fill("A test")
+    await page.get_by_role("button", name="Dismiss", exact=True).click()
+    await expect(page.get_by_role("button", name="Dismiss evt_1")).to_have_count(0)
+    await find.fill("acme-7")
+    await find.press("Enter")
+    await page.get_by_role("button", name=f"Open acct_{account.id}").click()
+    await expect(page.get_by_role("banner")).to_contain_text("Asked about")
+
+    await page.get_by_role("tab", name="Keys and activity").click()
+    balance = page.get_by_role("region", name="Credit balance")
+    await page.get_by_role("button", name="Correct the balance…").click()
+    await page.get_by_label("Amount, negative to deduct").fill("-2.5")
+    await page.get_by_label("Reason, which the customer reads").fill("Charged twice")
+    preview = page.get_by_role("group", name="Preview")
+    await expect(preview).to_contain_text("\u2212$2.50, balance after it $7.50")
+    await expect(balance).to_contain_text("$10.00")
+    await has_no_violations(page, axe)
+    await page.get_by_role("button", name="Write the correction").click()
+    await expect(balance).to_contain_text("$7.50")
+
+    await page.get_by_role("button", name="Grant a contract…").click()
+    await page.get_by_label("Contract", exact=True).fill("EC-1")
+    await page.get_by_label("Cash part").fill("100")
+    await page.get_by_label("Bonus (optional)").fill("20")
+    await expect(preview).to_contain_text("+$20.00, balance after it $127.50")
+    await page.get_by_role("button", name="Write the grant").click()
+    await expect(balance).to_contain_text("$127.50")
+
+    await page.get_by_role("button", name="Suspend…").click()
+    await page.get_by_label("Reason, which the customer does not read").fill("Chargeback")
+    await expect(preview).to_contain_text("No row is written")
+    await page.get_by_role("button", name="Suspend", exact=True).click()
+    await expect(page.get_by_role("button", name="Reactivate…")).to_be_visible()
+    entries = page.get_by_role("region", name="Activity").get_by_role("listitem")
+    await expect(entries.first).to_contain_text("active → suspended")
+    await expect(entries.nth(1)).to_contain_text("balance 7.50 → balance 127.50")
