@@ -82,7 +82,10 @@ def session_key(token: Token, now: datetime) -> NewKey:
     """Returns the key to create for a redeemed token. Without a grant it has the rights of the key of the token."""
     if token.payload is None:
         return _own_session(token.principal, now)
-    grant = Grant(**json.loads(token.payload))
+    given = json.loads(token.payload)
+    if "account_id" not in given:
+        return _own_session(token.principal, now, **given)
+    grant = Grant(**given)
     return NewKey(
         KeyScope(grant.scope),
         grant.owner,
@@ -91,10 +94,15 @@ def session_key(token: Token, now: datetime) -> NewKey:
     )
 
 
-def _own_session(principal: Principal, now: datetime) -> NewKey:
+def own_session(owner: str) -> str:
+    """Returns the payload of a token whose session has the rights of its key and this owner."""
+    return json.dumps({"owner": owner})
+
+
+def _own_session(principal: Principal, now: datetime, owner: str = SESSION_OWNER) -> NewKey:
     return NewKey(
         principal.scope,
-        SESSION_OWNER,
+        owner,
         account_id=principal.account_id,
         account_ids=None if principal.account_ids is None else tuple(principal.account_ids),
         operations=None if principal.operations is None else tuple(principal.operations),

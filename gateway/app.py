@@ -151,6 +151,11 @@ def build_app(services: Services, answers: Answers = answers) -> web.Application
     add_rest_routes(app)
     add_webhook_routes(app)
     app.router.add_post(SIGN_IN_PATH, sign_in)
+    if services.settings.oidc_issuer is not None:
+        # The cryptography that it takes costs every process memory: only those that use it.
+        from gateway.staff_sign_in import add_staff_routes
+
+        add_staff_routes(app, services.settings)
     add_page_routes(app, STATIC, has_graphiql=services.settings.graphiql)
     app.on_shutdown.append(_end_streams)
     app.cleanup_ctx.append(_lifetime)

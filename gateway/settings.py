@@ -22,6 +22,10 @@ def _origins(text: str | None) -> frozenset[Origin]:
     return frozenset(one for one in parsed if one is not None)
 
 
+def _is_safe_address(address: str) -> bool:
+    return address.startswith(("https://", "http://127.0.0.1:", "http://localhost:"))
+
+
 class Settings(BaseSettings):
     """Read from `BILLING_…` in the environment; flags of the command line come before it."""
 
@@ -278,6 +282,19 @@ class Settings(BaseSettings):
         description="Origin under which browsers reach this gateway, https://billing.example.com: sign-in links begin"
         " with it. Without it they begin with /console/.",
     )
+    oidc_issuer: str | None = Field(
+        None,
+        description="Issuer of the OpenID Connect provider that signs operators' staff in to the console. Requires"
+        " public_url, oidc_client_id, oidc_client_secret and oidc_operators.",
+    )
+    oidc_client_id: str | None = Field(None, description="Client id of the gateway at the OpenID Connect provider.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Client secret of the gateway at the OpenID Connect provider."
+    )
+    oidc_operators: str | None = Field(
+        None,
+        description="Verified e-mail addresses of the people who may sign in as operators, separated by commas.",
+    )
     request_detail_days: int = Field(
         35,
         ge=0,
@@ -336,6 +353,20 @@ class Settings(BaseSettings):
     def _are_networks(cls, value: str) -> str:
         parse_networks(value)
         return value
+
+    @model_validator(mode="after")
+    def _has_a_whole_provider(self) -> Settings:
+        given = (self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret, self.oidc_operators)
+        if any(one is not None for one in given) and (None in given or self.public_url is None):
+            msg = "oidc_issuer, oidc_client_id, oidc_client_secret, oidc_operators and public_url go together"
+            raise ValueError(msg)
+        if self.oidc_issuer is not None and not _is_safe_address(self.oidc_issuer):
+            raise ValueError("oidc_issuer must be an https address; http is allowed only for this machine")
+        return self
+
+    @property
+    def oidc_operators_listed(self) -> frozenset[str]:
+        return frozenset(one.lower() for one in _listed(self.oidc_operators))
 
     @property
     def origins(self) -> frozenset[Origin]:

@@ -14,6 +14,18 @@ OPERATORS: Final = Group(
             query("{ auditEntries { nodes { id } } }", key="<manage>"),
             FORBIDDEN,
         ),
+        Held(
+            "Somebody who is not an operator signs in by OpenID Connect.",
+            "people who are not listed, whose address is not verified or not there",
+            "403 `FORBIDDEN`, no key",
+            "tests/gateway/test_staff_sign_in.py::test_what_is_not_confirmed_is_refused",
+        ),
+        Held(
+            "A forged or stolen answer of the identity provider signs in.",
+            "tokens of another issuer, client, nonce, time or signing key; an answer with another state, or twice",
+            "401 `UNAUTHENTICATED`, no key",
+            "tests/gateway/test_staff_sign_in.py::test_what_is_not_confirmed_is_refused",
+        ),
         Probe(
             "finding by a customer",
             "A customer finds other accounts by guessed ids.",
