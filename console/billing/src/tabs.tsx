@@ -1,5 +1,5 @@
 import type { ComponentType } from "preact";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { mayManage } from "./account";
 import { TABS, type Tab } from "./address";
 import { isExact, setExact } from "./exactness";
@@ -38,6 +38,11 @@ export function Tabs() {
   const shown = TABS.filter((name) => name !== "keys" || mayManage.value);
   const tab = shown.includes(asked) ? asked : "transactions";
   const Panel = PANELS[tab];
+
+  // A key that only reads has no such tab, and its page has loaded nothing for another.
+  useEffect(() => {
+    if (tab !== asked) go({ tab }, { replace: true });
+  }, [asked, tab]);
 
   function move(event: KeyboardEvent) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
