@@ -20,10 +20,11 @@ class CompanyDetails:
     address_lines: tuple[str, ...] = ()
     tax_id: str | None = None
 
-    @property
-    def in_one_line(self) -> str:
-        """Returns the details for the audit list."""
-        return "; ".join([self.name, *self.address_lines, *([f"tax id {self.tax_id}"] if self.tax_id else [])])
+
+def describe_details(details: CompanyDetails | CompanyDetailsRow) -> str:
+    """Returns the details in one line, for the audit list."""
+    tax_id = [f"tax id {details.tax_id}"] if details.tax_id else []
+    return "; ".join([details.name, *details.address_lines, *tax_id])
 
 
 def check_details(details: CompanyDetails) -> None:

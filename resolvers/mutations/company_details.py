@@ -8,7 +8,7 @@ from db.company_details import CompanyDetailsRow, details_of
 from db.rows import TransactionRow
 from ledger.accounts import locked_account
 from ledger.audit import AuditedAction, note
-from ledger.company_details import CompanyDetails, set_details
+from ledger.company_details import CompanyDetails, describe_details, set_details
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
 from resolvers.mutations.context import MutationContext
@@ -36,8 +36,10 @@ async def set_company_details(
 
         async def changed() -> CallResult:
             account = await locked_account(transaction, number)
-            await set_details(transaction, number, details)
-            await note(transaction, AuditedAction(SET, actor, number, description=details.in_one_line))
+            before = await details_of(transaction.connection, number)
+            row = await set_details(transaction, number, details)
+            old = None if before is None else describe_details(before)
+            await note(transaction, AuditedAction(SET, actor, number, old_value=old, new_value=describe_details(row)))
             return CallResult(number, account.balance_nanos)
 
         result = await run_once(transaction, call, changed)

@@ -2,3 +2,4 @@
 export { Acts, Desk } from "./desk";
 export { KeysPanel } from "./keyspanel";
 export { RechargeForm, TopUpForm } from "./payingforms";
+export { StatementPart } from "./statementpart";

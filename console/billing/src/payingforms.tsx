@@ -138,5 +138,3 @@ export function RechargeForm() {
     </Form>
   );
 }
-
-export { StatementPart } from "./statementpart";

@@ -6,7 +6,7 @@ const part = signal<ComponentType | null>(null);
 
 /** The dialog is fetched with the other forms, when one is first wanted. */
 async function choose(): Promise<void> {
-  part.value ??= (await import("./payingforms")).StatementPart;
+  part.value ??= (await import("./managing")).StatementPart;
   isChoosing.value = true;
 }
 

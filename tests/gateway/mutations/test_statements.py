@@ -116,7 +116,7 @@ async def test_an_empty_account_and_an_impossible_period(office: Office) -> None
 
 
 DETAILS: Final = {"name": "Größe & Co", "addressLines": ["Straße 1", "Berlin"], "taxId": "DE123456789"}
-AUDIT: Final = "{ auditEntries(first: 1) { nodes { act actor description account { id } } } }"
+AUDIT: Final = "{ auditEntries(first: 1) { nodes { act actor oldValue newValue account { id } } } }"
 
 
 async def test_company_details_are_replaced_whole_and_noted(office: Office) -> None:
@@ -129,11 +129,12 @@ async def test_company_details_are_replaced_whole_and_noted(office: Office) -> N
     assert (first["companyDetails"], first["replayed"]) == (DETAILS | updated_at, False)
     assert (await office.query(question, key))["account"]["companyDetails"] == DETAILS | updated_at
     (noted,) = (await office.query(AUDIT))["auditEntries"]["nodes"]
-    description = "Größe & Co; Straße 1; Berlin; tax id DE123456789"
+    details = "Größe & Co; Straße 1; Berlin; tax id DE123456789"
     assert noted == {
         "act": "setCompanyDetails",
         "actor": key[:12],
-        "description": description,
+        "oldValue": None,
+        "newValue": details,
         "account": {"id": account},
     }
     office.now = datetime(2026, 11, 2, tzinfo=UTC)
@@ -145,6 +146,8 @@ async def test_company_details_are_replaced_whole_and_noted(office: Office) -> N
         "updatedAt": "2026-11-02T00:00:00.000000Z",
     }
     assert (await office.query(question, key))["account"]["companyDetails"] == replaced
+    (noted,) = (await office.query(AUDIT))["auditEntries"]["nodes"]
+    assert (noted["oldValue"], noted["newValue"]) == (details, "Sole Trader")
     again = await office.call("setCompanyDetails", key, **DETAILS, idempotencyKey="first")
     assert (again["companyDetails"], again["replayed"]) == (replaced, True)
 
