@@ -52,11 +52,13 @@ def runner(program: str) -> str:
 
 
 @asynccontextmanager
-async def running(gateway: Gateway, program: str, key: str | None = None) -> AsyncIterator[asyncio.StreamReader]:
+async def running(
+    gateway: Gateway, program: str, key: str | None = None, folder: Path = EXAMPLES
+) -> AsyncIterator[asyncio.StreamReader]:
     """What the program prints."""
     process = await asyncio.create_subprocess_exec(
         *(runner(program), program),
-        cwd=EXAMPLES,
+        cwd=folder,
         env=os.environ | {"URL": gateway.url.removesuffix("/graphql"), "KEY": key or gateway.key},
         stdout=asyncio.subprocess.PIPE,
     )
@@ -109,6 +111,18 @@ async def test_types_are_generated_from_the_gateway_s_schema(gateway: Gateway) -
     await run(gateway, folder, node, "node_modules/typescript/bin/tsc")
     said = await run(gateway, folder, node, "built/balance.js")
     assert said.splitlines() == ["111.00", f"txn_{gateway.account_id}_1 111.00 Given"]
+
+
+async def test_relay_compiles_its_operations_and_follows_the_balance(gateway: Gateway) -> None:
+    folder = EXAMPLES / "relay"
+    await asyncio.to_thread(install, folder)
+    await run(gateway, folder, str(find_node().node), "node_modules/relay-compiler/cli.js")
+    async with running(gateway, "balance.mjs", folder=folder) as printed:
+        assert await line_of(printed) == "111.00"
+        await post(gateway, 5)
+        assert await line_of(printed) == "116.00"
+    async with running(gateway, "balance.mjs", UNKNOWN, folder) as printed:
+        assert await line_of(printed) == "UNAUTHENTICATED"
 
 
 AUDITS: Final = """
