@@ -22,6 +22,7 @@ from tests.stripe_objects import SECRET, body, event, session, signature
 from tests.stripe_stand_in import StandIn, settings, standing_in
 
 CHECKOUT: Final = re.compile(r"^https://checkout\.stripe\.example/c/pay/(\w+)$")
+PORTAL: Final = re.compile(r"^https://billing\.stripe\.example/p/session/\w+$")
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def key(gateway: Gateway) -> str:
     return (await gateway.key(KeyScope.MANAGE)).secret
 
 
-async def at_stripe(page: Page) -> list[str]:
+async def at_stripe(page: Page, expected: re.Pattern[str] = CHECKOUT) -> list[str]:
     """Answers for Stripe's page, which the test must not ask for; holds the addresses."""
     visited: list[str] = []
 
@@ -46,7 +47,7 @@ async def at_stripe(page: Page) -> list[str]:
         visited.append(route.request.url)
         await route.fulfill(content_type="text/html", body="<title>Stripe</title>")
 
-    await page.route(CHECKOUT, answer)
+    await page.route(expected, answer)
     return visited
 
 
@@ -146,7 +147,7 @@ async def new_account(gateway: Gateway) -> int:
 
 
 async def test_without_a_saved_card_auto_recharge_promises_nothing(
-    gateway: Gateway, open_page: Open, stand_in: StandIn, new_account: int
+    gateway: Gateway, open_page: Open, watched: Watched, stand_in: StandIn, new_account: int
 ) -> None:
     page = await open_page(key=(await gateway.key(KeyScope.MANAGE, account_id=new_account)).secret)
     await page.get_by_role("button", name="Auto-recharge…").click()
@@ -173,6 +174,14 @@ async def test_without_a_saved_card_auto_recharge_promises_nothing(
     await page.get_by_role("button", name="Auto-recharge…").click()
     await expect(dialog.get_by_role("checkbox")).to_be_checked()
     await expect(dialog.get_by_text(words)).to_have_count(0)
+
+    # The card is changed at Stripe, which leads back to this view.
+    visited = await at_stripe(page, PORTAL)
+    await dialog.get_by_role("button", name="Change the card at Stripe").click()
+    await expect(page).to_have_title("Stripe")
+    (asked,) = stand_in.asked_for("/v1/billing_portal/sessions")
+    assert asked.form == {"customer": customer, "return_url": f"{gateway.url}/console/"}
+    watched.addresses.remove(visited[0])
 
 
 async def test_a_failure_is_told_with_its_time_and_the_next_try(

@@ -159,7 +159,16 @@ async def test_a_field_alone_says_what_it_says_among_all_others(gateway: Gateway
 
 
 _OTHERS = {
-    *("AutoRecharge", "BalanceChanges", "CorrectBalance", "CreateKey", "DeleteLimit", "DismissEvent", "GrantContract"),
+    *(
+        "AutoRecharge",
+        "BalanceChanges",
+        "BillingPortal",
+        "CorrectBalance",
+        "CreateKey",
+        "DeleteLimit",
+        "DismissEvent",
+        "GrantContract",
+    ),
     *("Reactivate", "RevokeKey", "SetLimit", "Suspend", "TopUp"),
 }
 """Mutations (tests/gateway/mutations), and what goes by other transports (tests/gateway/streams)."""

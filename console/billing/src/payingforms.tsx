@@ -6,7 +6,7 @@ import { announce } from "./announcer";
 import { moneyText, parseNanos } from "./money";
 import { form } from "./paid";
 import { Dialog, closeDialog } from "./parts/dialog";
-import { type RechargeSettings, newKey, setAutoRecharge, topUp, wrongPayment } from "./payments";
+import { type RechargeSettings, newKey, openPortal, setAutoRecharge, topUp, wrongPayment } from "./payments";
 import { Outdated } from "./post";
 import type { Account } from "./rows";
 
@@ -105,6 +105,23 @@ function wrongSettings({ enabled, threshold, amount, dailyLimit }: RechargeSetti
   return wrong || (most < (parseNanos(amount) ?? 0n) ? "The daily limit must be at least one charge." : "");
 }
 
+function CardChange() {
+  const complaint = useSignal("");
+  const open = () => openPortal().catch((error: Error) => (complaint.value = error.message));
+  return (
+    <>
+      <button type="button" onClick={() => void open()}>
+        Change the card at Stripe
+      </button>
+      {complaint.value && (
+        <p class="error" role="alert">
+          {complaint}
+        </p>
+      )}
+    </>
+  );
+}
+
 export function RechargeForm() {
   const { autoRecharge: before, hasSavedCard } = account.peek() as Account;
   const isOn = before ? before.state !== "OFF" : hasSavedCard;
@@ -127,7 +144,11 @@ export function RechargeForm() {
         <input type="checkbox" checked={enabled} onChange={() => set({ enabled: !enabled })} />
         Charge the card that the last top-up saved
       </label>
-      {!hasSavedCard && <p class="muted">No card is saved. Add credit once, and Stripe Checkout saves the card.</p>}
+      {hasSavedCard ? (
+        <CardChange />
+      ) : (
+        <p class="muted">No card is saved. Add credit once, and Stripe Checkout saves the card.</p>
+      )}
       {enabled && (
         <>
           <Amount label="When the balance falls below" value={threshold} change={(text) => set({ threshold: text })} />

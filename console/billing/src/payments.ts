@@ -1,4 +1,5 @@
 import { AutoRecharge } from "../generated/AutoRecharge";
+import { BillingPortal } from "../generated/BillingPortal";
 import { TopUp } from "../generated/TopUp";
 import { account } from "./account";
 import { written } from "./address";
@@ -38,6 +39,14 @@ export async function topUp(amount: string, idempotencyKey: string): Promise<voi
   if (replayed && state !== "OPEN") return topUp(amount, newKey());
   if (!checkoutUrl.startsWith("https:")) throw new Error("Stripe gave no address to pay at.");
   location.assign(checkoutUrl);
+}
+
+/** Goes on at Stripe, where the saved card is changed. */
+export async function openPortal(): Promise<void> {
+  const returnUrl = location.origin + location.pathname + written(address.peek());
+  const { url } = (await ask(BillingPortal, { input: { idempotencyKey: newKey(), returnUrl } })).createBillingPortalSession;
+  if (!url.startsWith("https:")) throw new Error("Stripe gave no address to change the card at.");
+  location.assign(url);
 }
 
 export interface RechargeSettings {
