@@ -20,6 +20,14 @@ class AuthorizationRow(NamedTuple):
     ref_id: str | None
 
 
+class NewestAuthorizationRow(NamedTuple):
+    """The authorization of an account with the highest number."""
+
+    account_id: int
+    number: int
+    created_at: datetime
+
+
 class ReservedRow(NamedTuple):
     """The sum of the open authorizations for one API key and project."""
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Select, String, bindparam, case, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Select, String, bindparam, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db.keyed_rows import is_postgresql, rows_with_keys
-from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitRow
+from db.limit_rows import AuthorizationRow, NewestAuthorizationRow, ReservedRow, SpendLimitRow
 from db.limit_tables import authorizations, spend_limits
-from db.statements import columns, is_one_of
+from db.statements import THE_ACCOUNT, columns, for_each_account, is_one_of
 from db.tables import timestamp
 
 _AUTHORIZATION: Final = authorizations
@@ -52,27 +52,32 @@ def reserved(*, postgresql: bool) -> Select[Any]:
     )
 
 
-@lru_cache(maxsize=2)
-def highest_numbers(*, postgresql: bool) -> Select[Any]:
-    """Returns the statement for the number of each account's newest authorization."""
+def _newest_of(account: ColumnElement[int]) -> Select[Any]:
     row = _AUTHORIZATION
-    of_accounts = is_one_of(row.c.account_id, "account_ids", postgresql=postgresql)
-    return select(row.c.account_id, func.max(row.c.number)).where(of_accounts).group_by(row.c.account_id)
+    newest = select(*columns(row, NewestAuthorizationRow)).where(row.c.account_id == account)
+    return newest.order_by(row.c.number.desc()).limit(1)
 
 
-class Reservations(NamedTuple):
-    reserved: dict[int, Sequence[ReservedRow]]
-    highest_numbers: dict[int, int]
+@lru_cache(maxsize=2)
+def newest_authorizations(*, postgresql: bool) -> Select[Any]:
+    """Returns the statement for the newest authorization of each account in `account_ids`. On SQLite, that of the
+    account in `account_id`.
+
+    It reads one row of each account. A maximum grouped by account would read all its authorizations.
+    """
+    return for_each_account(_newest_of) if postgresql else _newest_of(bindparam(THE_ACCOUNT, type_=BigInteger()))
 
 
-def reservations(
-    account_ids: Collection[int], reserved: Iterable[Sequence[Any]], highest: Iterable[Sequence[Any]]
-) -> Reservations:
-    """Sorts the rows of both statements by account."""
+def newest_by_account(rows: Iterable[Sequence[Any]]) -> dict[int, NewestAuthorizationRow]:
+    return {row[0]: NewestAuthorizationRow._make(row) for row in rows}
+
+
+def reservations(account_ids: Collection[int], rows: Iterable[Sequence[Any]]) -> dict[int, Sequence[ReservedRow]]:
+    """Sorts the rows of the statement for what is reserved by account."""
     of_each: dict[int, list[ReservedRow]] = {account_id: [] for account_id in account_ids}
-    for account_id, *row in reserved:
+    for account_id, *row in rows:
         of_each[account_id].append(ReservedRow._make(row))
-    return Reservations(dict(of_each), {row[0]: row[1] for row in highest})
+    return dict(of_each)
 
 
 async def read_limits(connection: AsyncConnection, account_ids: Collection[int]) -> list[SpendLimitRow]:
@@ -82,12 +87,22 @@ async def read_limits(connection: AsyncConnection, account_ids: Collection[int])
     ]
 
 
-async def read_reservations(connection: AsyncConnection, account_ids: Collection[int], now: datetime) -> Reservations:
-    """Reads what is reserved at the moment, and the newest numbers."""
-    postgresql, listed = is_postgresql(connection), sorted(account_ids)
-    rows = await connection.execute(reserved(postgresql=postgresql), {"account_ids": listed, "now": now})
-    highest = await connection.execute(highest_numbers(postgresql=postgresql), {"account_ids": listed})
-    return reservations(listed, rows, highest)
+async def read_reservations(
+    connection: AsyncConnection, account_ids: Collection[int], now: datetime
+) -> dict[int, Sequence[ReservedRow]]:
+    """Reads what is reserved at the moment."""
+    listed = sorted(account_ids)
+    statement = reserved(postgresql=is_postgresql(connection))
+    return reservations(listed, await connection.execute(statement, {"account_ids": listed, "now": now}))
+
+
+async def newest_on_sqlite(
+    connection: AsyncConnection, account_ids: Collection[int]
+) -> dict[int, NewestAuthorizationRow]:
+    """Reads the newest authorization of each account that has one. SQLite only."""
+    statement = newest_authorizations(postgresql=False)
+    found = [await connection.execute(statement, {THE_ACCOUNT: account_id}) for account_id in account_ids]
+    return newest_by_account(row for rows in found for row in rows)
 
 
 async def read_authorizations(connection: AsyncConnection, keys: Collection[tuple[int, int]]) -> list[AuthorizationRow]:

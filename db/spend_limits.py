@@ -98,4 +98,4 @@ def reserved_of_each(
 ) -> Read[dict[int, Sequence[ReservedRow]]]:
     """Reads what is reserved at this time, by API key and project."""
     wanted = Wanted(limits.reserved(postgresql=postgresql), {"account_ids": list(account_ids), "now": now})
-    return Read((wanted,), lambda found: limits.reservations(account_ids, found[0], ()).reserved)
+    return Read((wanted,), lambda found: limits.reservations(account_ids, found[0]))

@@ -153,9 +153,14 @@ class AccountState:
         self.changed_charges, self.changed_holds = mark.changed_charges, mark.changed_holds
 
     def begin(self, moment: datetime, attribution: Attribution = NOBODY) -> None:
-        """Sets the time of a posting, and who spends. All its rows have the same time: the clock's, or the newest row's
-        if that is later."""
-        self.now = max(moment, self.head_at or moment)
+        """Sets the time of a posting, and who spends. All its rows have the same time: the clock's, or that of the
+        newest row or authorization if that is later.
+
+        An account's time never goes back, whichever gateway's clock is behind: an authorization that had expired when
+        its amount was reserved again must not pay after all, nor a row be of the day before the one that it was
+        authorized for.
+        """
+        self.now = max(moment, self.head_at or moment, self.spending.newest_at or moment)
         self.attribution = attribution
 
     def attribution_of(self, ref: Ref | None) -> Attribution:

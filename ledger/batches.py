@@ -188,8 +188,9 @@ class AccountStates:
             self.of_accounts[row.account_id].spending.authorizations[row.number] = row
         # A posting may name an account that does not exist.
         for account_id in self.of_accounts.keys() & stored.reserved.keys():
-            reserved, number = stored.reserved[account_id], stored.highest_numbers.get(account_id, 0)
-            self.of_accounts[account_id].spending.open(reserved, number)
+            self.of_accounts[account_id].spending.open(stored.reserved[account_id])
+        for newest in stored.newest.values():
+            self.of_accounts[newest.account_id].spending.follow(newest)
         self.calls = dict(stored.calls)
         self.recorder = Recorder(stored.requests, stored.days)
         self._new_calls: list[IdempotencyRow] = []

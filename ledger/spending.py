@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitEventRow, SpendLimitRow
+from db.limit_rows import AuthorizationRow, NewestAuthorizationRow, ReservedRow, SpendLimitEventRow, SpendLimitRow
 from ledger.attribution import Attribution, Share
 from ledger.windows import SpendWindow, resets_at, window_start
 
@@ -60,6 +60,7 @@ class SpendingMark(NamedTuple):
     authorizations: dict[int, AuthorizationRow]
     reserved: dict[Attribution, int]
     highest_number: int
+    newest_at: datetime | None
     events: int
     changed_limits: set[int]
     changed_authorizations: set[int]
@@ -67,7 +68,7 @@ class SpendingMark(NamedTuple):
 
 class Spending:
     __slots__ = (
-        *("account_id", "limits", "authorizations", "_reserved", "_highest_number"),
+        *("account_id", "limits", "authorizations", "_reserved", "_highest_number", "newest_at"),
         *("events", "changed_limits", "changed_authorizations"),
     )
 
@@ -79,14 +80,19 @@ class Spending:
         """The authorizations that the postings name or create."""
         self._reserved: dict[Attribution, int] = {}
         self._highest_number = 0
+        self.newest_at: datetime | None = None
+        """When the newest authorization was created."""
         self.events: list[SpendLimitEventRow] = []
         self.changed_limits: set[int] = set()
         self.changed_authorizations: set[int] = set()
 
-    def open(self, reserved: Sequence[ReservedRow], highest_number: int) -> None:
+    def open(self, reserved: Sequence[ReservedRow]) -> None:
         """Sets what is reserved, for postings that depend on it."""
         self._reserved = {scope_of(one): one.reserved_nanos for one in reserved}
-        self._highest_number = highest_number
+
+    def follow(self, newest: NewestAuthorizationRow) -> None:
+        """Sets the newest authorization, for postings that create, capture or release one."""
+        self._highest_number, self.newest_at = newest.number, newest.created_at
 
     @property
     def has_changed(self) -> bool:
@@ -133,6 +139,7 @@ class Spending:
     def reserve(self, row: AuthorizationRow) -> AuthorizationRow:
         """Adds an authorization under the account's next number."""
         self._highest_number += 1
+        self.newest_at = row.created_at
         numbered = row._replace(number=self._highest_number)
         self._count(numbered, numbered.amount_nanos)
         self._put(numbered)
@@ -160,6 +167,7 @@ class Spending:
             self.authorizations.copy(),
             self._reserved.copy(),
             self._highest_number,
+            self.newest_at,
             len(self.events),
             self.changed_limits.copy(),
             self.changed_authorizations.copy(),
@@ -167,7 +175,7 @@ class Spending:
 
     def undo(self, mark: SpendingMark) -> None:
         """Undoes all changes since the mark."""
-        self.limits, self.authorizations, self._reserved, self._highest_number = mark[:4]
+        self.limits, self.authorizations, self._reserved, self._highest_number, self.newest_at = mark[:5]
         del self.events[mark.events :]
         self.changed_limits, self.changed_authorizations = mark.changed_limits, mark.changed_authorizations
 

@@ -108,9 +108,9 @@ def _by_keys(keys: PostingKeys, now: datetime) -> list[tuple[Executable, dict[st
         arrays = key_arrays(tuple(table.primary_key), keys.authorizations)
         reads.append((_by_key(table, AuthorizationRow), arrays))
     if keys.reserved:
-        listed = {"account_ids": list(keys.reserved)}
-        reads.append((limits.reserved(postgresql=True), {**listed, "now": now}))
-        reads.append((limits.highest_numbers(postgresql=True), listed))
+        reads.append((limits.reserved(postgresql=True), {"account_ids": list(keys.reserved), "now": now}))
+    if keys.reserving:
+        reads.append((limits.newest_authorizations(postgresql=True), {"account_ids": list(keys.reserving)}))
     return reads
 
 
@@ -134,7 +134,8 @@ async def open_unlocked(
     requests = {(row[0], bytes(row[1])) for row in next(found)} if keys.requests else set()
     days = [FedDay.of_columns(row) for row in next(found)] if keys.days else []
     authorizations = [AuthorizationRow._make(row) for row in next(found)] if keys.authorizations else []
-    reservations = limits.reservations(keys.reserved, next(found), next(found)) if keys.reserved else ({}, {})
+    reserved = limits.reservations(keys.reserved, next(found)) if keys.reserved else {}
+    newest = limits.newest_by_account(next(found)) if keys.reserving else {}
     return StoredState(
         {row[0]: AccountRow._make(row[:-2]) for row in accounts},
         {call[:3]: call for call in calls},
@@ -144,7 +145,8 @@ async def open_unlocked(
         {day.row.key: day for day in days},
         [SpendLimitRow._make(row) for row in limited],
         authorizations,
-        *reservations,
+        reserved,
+        newest,
         {row[0]: row[-2] for row in accounts},
         reading_between(before, accounts[0][-1], after) if accounts else None,
     )

@@ -14,6 +14,7 @@ from db.database import WriteConnection
 from db.limits import (
     CHANGING_OF_AUTHORIZATIONS,
     CHANGING_OF_LIMITS,
+    newest_on_sqlite,
     read_authorizations,
     read_limits,
     read_reservations,
@@ -31,7 +32,6 @@ from db.rows import (
 
 
 async def open_accounts(connection: WriteConnection, keys: PostingKeys, now: datetime) -> StoredState:
-    reserved, highest_numbers = await read_reservations(connection, keys.reserved, now) if keys.reserved else ({}, {})
     charges = await writes.charges_by_ref(connection, keys.charges) if keys.charges else {}
     return StoredState(
         await writes.lock_accounts(connection, keys.accounts),
@@ -42,8 +42,8 @@ async def open_accounts(connection: WriteConnection, keys: PostingKeys, now: dat
         await usage_writes.usage_days(connection, keys.days) if keys.days else {},
         await read_limits(connection, keys.accounts),
         await read_authorizations(connection, keys.authorizations) if keys.authorizations else (),
-        reserved,
-        highest_numbers,
+        await read_reservations(connection, keys.reserved, now) if keys.reserved else {},
+        await newest_on_sqlite(connection, keys.reserving),
     )
 
 

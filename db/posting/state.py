@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from db.attribution_rows import CostHourRow, RequestDetailRow, UsageHourRow, UsagePriceRow
 from db.clocks import ClockReading
-from db.limit_rows import AuthorizationRow, ReservedRow, SpendLimitEventRow, SpendLimitRow
+from db.limit_rows import AuthorizationRow, NewestAuthorizationRow, ReservedRow, SpendLimitEventRow, SpendLimitRow
 from db.rows import AccountRow, ChargeRow, DayKey, HoldRow, IdempotencyRow, MonthlyFiguresRow, TransactionRow
 from db.usage_writes import FedDay, RequestKey
 
@@ -30,6 +30,11 @@ class PostingKeys(NamedTuple):
     authorizations: Set[AuthorizationKey] = frozenset()
     reserved: Set[int] = frozenset()
     """Accounts whose reservations matter."""
+
+    @property
+    def reserving(self) -> Set[int]:
+        """Accounts whose newest authorization matters."""
+        return self.reserved | {account_id for account_id, _ in self.authorizations}
 
     @classmethod
     def together(cls, several: Iterable[PostingKeys]) -> PostingKeys:
@@ -52,8 +57,8 @@ class StoredState:
     authorizations: Sequence[AuthorizationRow] = ()
     reserved: dict[int, Sequence[ReservedRow]] = field(default_factory=dict)
     """Sums of the authorizations that are open and have not expired."""
-    highest_numbers: dict[int, int] = field(default_factory=dict)
-    """The number of each account's newest authorization."""
+    newest: dict[int, NewestAuthorizationRow] = field(default_factory=dict)
+    """The newest authorization of each account that has one."""
     versions: dict[int, str] = field(default_factory=dict)
     """Version of each account. PostgreSQL only."""
     clock: ClockReading | None = None

@@ -292,3 +292,31 @@ async def test_refused_calls_leave_nothing_behind(desk: Desk, refused: str) -> N
             await authorize(desk, account_id, "5.01")
     assert (await authorize(desk, account_id, "5.00")).available_nanos == usd("5.00")
     assert [limit.spent_nanos for limit in await limits(desk.database)] == [0]
+
+
+async def test_clock_that_goes_back_does_not_revive_an_authorization(desk: Desk) -> None:
+    account_id = await desk.account("10.00")
+    await authorize(desk, account_id, "10.00", seconds=60)
+    desk.now += timedelta(seconds=60)
+    await authorize(desk, account_id, "10.00", seconds=60)
+    # Another gateway, whose clock is behind, or this one after its clock was set.
+    desk.now -= timedelta(seconds=30)
+    with pytest.raises(Conflict, match="already expired"):
+        await record(desk, account_id, "first", "10.00", authorization=1)
+    outcome = await record(desk, account_id, "second", "10.00", authorization=2)
+    assert outcome.balance_nanos == 0
+    assert outcome.transactions[0].created_at == desk.now + timedelta(seconds=30)
+
+
+async def test_capture_counts_in_the_window_that_it_was_authorized_for(desk: Desk, database: Database) -> None:
+    account_id = await desk.account("100.00")
+    await put_limit(database, account_id, 1, "10.00", window=SpendWindow.DAY)
+    midnight = window_start(SpendWindow.DAY, desk.now) + DAY
+    desk.now = midnight - timedelta(seconds=2)
+    await record(desk, account_id, "today", "10.00")
+    desk.now = midnight
+    await authorize(desk, account_id, "10.00")
+    desk.now = midnight - timedelta(seconds=1)
+    outcome = await record(desk, account_id, "tomorrow", "10.00", authorization=1)
+    assert (outcome.transactions[0].created_at, outcome.exceeded) == (midnight, ())
+    assert [(one.spent_nanos, one.window_start) for one in await limits(database)] == [(usd("10.00"), midnight)]

@@ -185,7 +185,7 @@ class Story:
         stored = await limits(database)
         assert [spent_nanos(one, now) for one in stored] == [self.model.spent(one.number - 1, now) for one in stored]
         async with database.write() as connection:
-            found = (await read_reservations(connection, [self.account_id], now)).reserved[self.account_id]
+            found = (await read_reservations(connection, [self.account_id], now))[self.account_id]
         for scope in {scope_of(one) for one in stored}:
             reserved = sum(one.reserved_nanos for one in found if scope.covers(scope_of(one)))
             assert reserved == self.model.reserved(scope, now)

@@ -295,5 +295,5 @@ async def _check(scene: Scene, put: Sequence[SpendLimitRow]) -> None:
     later = _now() + timedelta(seconds=60)
     async with database.write() as connection:
         left = await read_reservations(connection, {number_of(one) for one in scene.accounts}, later)
-    assert not any(left.reserved.values())
+    assert not any(left.values())
     assert await differences(database) == []
