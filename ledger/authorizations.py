@@ -18,7 +18,7 @@ from ledger.errors import BadUserInput, Conflict, InsufficientBalance, LimitExce
 from ledger.ids import account_id_text, authorization_id_text, spend_limit_id_text
 from ledger.kinds import AccountStatus
 from ledger.money import format_nanos, in_range
-from ledger.spending import scope_of
+from ledger.spending import Standing, scope_of
 from ledger.texts import REF_ID
 from ledger.usage import UsageRequest
 
@@ -63,9 +63,12 @@ def check_affordable(state: AccountState, amount_nanos: int, what: str) -> None:
 
 
 def limit_exceeded(state: AccountState, attribution: Attribution, amount_nanos: int, what: str) -> LimitExceeded | None:
-    """Returns the refusal by the limit that allows least, or None if all allow the amount."""
+    """Returns the refusal by the limit that allows least, or None if all allow the amount.
+
+    Of limits that allow the same, the one that resets last: no call passes before it does.
+    """
     standings = list(state.spending.standings(attribution, state.now))
-    least = min(standings, key=lambda one: one.remaining_nanos, default=None)
+    least = min(standings, key=_allowance, default=None)
     if least is None or least.remaining_nanos >= amount_nanos:
         return None
     limit_id = spend_limit_id_text(state.account.id, least.limit.number)
@@ -74,6 +77,11 @@ def limit_exceeded(state: AccountState, attribution: Attribution, amount_nanos: 
         f" the {what} of {format_nanos(amount_nanos)}: {format_nanos(least.remaining_nanos)} remains"
     )
     return LimitExceeded(msg, limit_id, format_nanos(least.remaining_nanos), least.resets_at)
+
+
+def _allowance(one: Standing) -> tuple[int, bool, float, int]:
+    reset = one.resets_at
+    return one.remaining_nanos, reset is not None, -reset.timestamp() if reset else 0, one.limit.number
 
 
 def authorize(state: AccountState, command: AuthorizeUsage) -> AuthorizationRow:
@@ -136,6 +144,10 @@ def attributed(state: AccountState, capture: Capture, requests: Iterable[UsageRe
             " record the usage without authorizationId, which charges it all the same"
         )
         raise Conflict(msg)
+    return with_attribution(row, requests)
+
+
+def with_attribution(row: AuthorizationRow, requests: Iterable[UsageRequest]) -> list[UsageRequest]:
     return [_attributed(row, number, request) for number, request in enumerate(requests)]
 
 

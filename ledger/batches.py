@@ -137,6 +137,8 @@ async def _replayed(
     if not rows and call.first_seq <= call.last_seq:
         assert connection is not None
         rows = await writes.rows_between(connection, posting.account_id, call.first_seq, call.last_seq)
+    authorization = await _replayed_authorization(connection, posting, call, state)
+    requests = posting.recording.requests if posting.recording else ()
     return Outcome(
         posting.account_id,
         tuple(rows),
@@ -144,9 +146,11 @@ async def _replayed(
         replayed=True,
         to_stop=call.to_stop,
         result=call.result,
-        authorization=await _replayed_authorization(connection, posting, call, state),
+        authorization=authorization,
         available_nanos=_available(state, posting),
-        exceeded=_exceeded(state, posting.recording.requests if posting.recording else ()),
+        exceeded=_exceeded(
+            state, requests if authorization is None else authorizations.with_attribution(authorization, requests)
+        ),
     )
 
 
@@ -319,6 +323,8 @@ class Batch:
         for posting, key in self._postings:
             state = states.of(posting)
             if key and key in states.calls:
+                # The limits that are exceeded are those of now, not of the first call.
+                state.begin(self._clock())
                 outcomes.append(await _replayed(connection, posting, states.calls[key], state))
                 continue
             outcome = _carry_out(state, posting, states.recorder, self._clock())

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from db.limit_rows import AuthorizationRow, NewestAuthorizationRow, ReservedRow, SpendLimitEventRow, SpendLimitRow
 from ledger.attribution import Attribution, Share
+from ledger.ids import spend_limit_id_text
+from ledger.money import in_range
 from ledger.windows import SpendWindow, resets_at, window_start
 
 
@@ -126,7 +128,8 @@ class Spending:
             # The limit was set by a clock that was ahead: the row is of the window before.
             return
         notified = limit.notified_percent if limit.window_start == start else 0
-        spent = spent_nanos(limit, moment) + nanos
+        what = f"what was spent of {spend_limit_id_text(self.account_id, limit.number)}"
+        spent = in_range(spent_nanos(limit, moment) + nanos, what)
         for level in notify_levels(limit):
             if level > notified and 100 * spent >= level * limit.amount_nanos:
                 self.events.append(

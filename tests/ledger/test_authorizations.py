@@ -320,3 +320,41 @@ async def test_capture_counts_in_the_window_that_it_was_authorized_for(desk: Des
     outcome = await record(desk, account_id, "tomorrow", "10.00", authorization=1)
     assert (outcome.transactions[0].created_at, outcome.exceeded) == (midnight, ())
     assert [(one.spent_nanos, one.window_start) for one in await limits(database)] == [(usd("10.00"), midnight)]
+
+
+async def test_refusal_names_the_limit_that_resets_last(desk: Desk, database: Database) -> None:
+    account_id = await desk.account("100.00")
+    for number, window in enumerate((SpendWindow.DAY, SpendWindow.TOTAL, SpendWindow.WEEK), 1):
+        await put_limit(database, account_id, number, "5.00", window=window)
+    with pytest.raises(LimitExceeded) as refusal:
+        await authorize(desk, account_id, "5.01")
+    assert (refusal.value.limit, refusal.value.resets_at) == (f"limit_{account_id}_2", None)
+
+
+async def test_replayed_capture_has_the_limits_that_are_exceeded_now(desk: Desk, database: Database) -> None:
+    account_id = await desk.account("100.00")
+    await put_limit(database, account_id, 1, "5.00", KEY, SpendWindow.DAY)
+    await put_limit(database, account_id, 2, "5.00", KEY, SpendWindow.TOTAL)
+    await authorize(desk, account_id, "2.00", KEY)
+    exceeded = []
+    for days in (0, 0, 1):
+        desk.now += days * DAY
+        call = usage_posting(account_id, SERVICE, "one", _BATCH, desk.now)
+        (outcome,) = await desk.ledger.post(call)
+        exceeded.append([one.number for one in outcome.exceeded])
+    assert exceeded == [[1, 2], [1, 2], [2]]
+
+
+_BATCH = UsageBatch(
+    [MeteredRequest("one", START, "large", UsageCategory.CHAT, UsageOrigin.PLATFORM, 10, 2, usd("6.00"))],
+    capture=Capture(1, is_final=True),
+)
+
+
+async def test_spent_sum_beyond_the_range_is_refused(desk: Desk, database: Database) -> None:
+    account_id = await desk.account("9000000000.00")
+    await put_limit(database, account_id, 1, "9.00", window=SpendWindow.TOTAL)
+    await record(desk, account_id, "one", "9000000000.00")
+    desk.now += 32 * DAY
+    with pytest.raises(BadUserInput, match=f"what was spent of limit_{account_id}_1 exceeds the range"):
+        await record(desk, account_id, "two", "9000000000.00")
