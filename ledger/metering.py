@@ -106,6 +106,7 @@ def usage_posting(
 
     def charge(requests: Sequence[UsageRequest], verdicts: Sequence[Verdict]) -> tuple[Sequence[Entry], int]:
         _check_verdicts(verdicts, batch)
+        _check_priced(batch.requests, requests, verdicts)
         new = [one for one, verdict in zip(requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
         return _charge(new, batch.batch_id or idempotency_key[: REF_ID.longest], batch), len(new)
 
@@ -172,16 +173,12 @@ def check_parts(used: Quantities, what: str) -> None:
 
 
 def _cost(request: MeteredRequest, what: str, prices: PriceTable) -> tuple[UsagePrice | None, int]:
-    """Returns the price, if it is known, and the cost. Raises BadUserInput."""
+    """Returns the price and the cost. Without a price, the cost is the given one, or 0. Raises BadUserInput."""
     price = request.price
     if price is None and request.cost_nanos is None:
         price = prices.price(request.model, request.at, request.input_tokens)
-        if price is None:
-            msg = f"{what} needs a cost or a price: the price table has none for {request.model!r} at that time"
-            raise BadUserInput(msg)
     if price is None:
-        assert request.cost_nanos is not None
-        return None, request.cost_nanos
+        return None, request.cost_nanos or 0
     cost_nanos = price.cost_nanos(request.quantities, f"{what}.cost")
     if request.cost_nanos not in {None, cost_nanos}:
         msg = (
@@ -231,6 +228,20 @@ def _check_verdicts(verdicts: Sequence[Verdict], batch: UsageBatch) -> None:
             f" requests[{number}] cannot be added to it"
         )
         raise Conflict(msg)
+
+
+def _check_priced(
+    given: Sequence[MeteredRequest], requests: Sequence[UsageRequest], verdicts: Sequence[Verdict]
+) -> None:
+    """Raises BadUserInput for a new request that has neither cost nor price.
+
+    A call that is sent again, and a request that is known, were charged by the price table of the time.
+    """
+    for number, (request, recorded, verdict) in enumerate(zip(given, requests, verdicts, strict=True)):
+        if verdict == Verdict.TAKEN and request.cost_nanos is None and recorded.price is None:
+            what = f"requests[{number}] needs a cost or a price"
+            msg = f"{what}: the price table has none for {request.model!r} at that time"
+            raise BadUserInput(msg)
 
 
 def _shares(requests: Iterable[UsageRequest]) -> list[Share]:

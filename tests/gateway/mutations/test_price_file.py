@@ -28,10 +28,15 @@ async def test_usage_has_the_price_in_force_at_its_time(office: Office, database
         request("a", cost=None, inputTokens="1000", cachedInputTokens="500"),
         request("b", cost=None, inputTokens="1000", at="2026-11-01T00:00:00Z"),
     ]
+    given = {"accountId": account, "requests": requests, "idempotencyKey": "one"}
     async with opened(database_url, price_file=str(path)) as gateway:
-        told = await gateway.call("recordUsage", office.keys["service"], accountId=account, requests=requests)
+        told = await gateway.call("recordUsage", office.keys["service"], **given)
     # 500 × $2 + 500 × $1, and 1000 × $3, per million.
     assert (told["recorded"], told["balance"]) == (2, "0.9955")
+    # The model has left the price file. Calls that are sent again still have their outcome.
+    again = await office.call("recordUsage", **given)
+    assert (again["replayed"], again | {"replayed": False}) == (True, told)
+    assert (await office.call("recordUsage", **given | {"idempotencyKey": "other"}))["recorded"] == 0
     assert await differences(office.services.database) == []
 
 
