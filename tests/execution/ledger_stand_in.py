@@ -339,9 +339,9 @@ def row_of(chances: Chances, row_class: Any, key: Any) -> Any:
     name = row_class.__name__
     number = chances.fault(name, key, times=3)
     if number is not None:
-        # The id of an account makes the cursors below it, which only the reference executor makes for pages of which no
-        # row is asked for.
-        field = max(number % len(values), 1 if row_class is AccountRow else 0)
+        # The id of an account, a row's first field, makes the cursors below it. Only the reference executor makes them
+        # for pages of which no row is asked for.
+        field = max(number % len(values), 1 if row_class in (AccountRow, TransactionRow) else 0)
         if number & 2**40:
             return _raising(row_class, row_class._fields[field], number >> 50)._make(values)
         values[field] = spoilt(number >> 16)
