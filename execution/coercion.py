@@ -118,15 +118,17 @@ class _InputField(NamedTuple):
 
 def _input_field(name: str, field: GraphQLInputField, above: tuple[GraphQLInputObjectType, ...]) -> _InputField:
     default = coerce_default_value(field)
-    # Others are left to graphql-core: whoever gets such a default could change it.
-    is_immutable = default is Undefined or isinstance(default, _IMMUTABLE)
+    # Each value gets its own list. Deeper defaults are left to graphql-core: whoever gets one could change it.
+    is_simple = default is Undefined or all(
+        isinstance(one, _IMMUTABLE) for one in (default if isinstance(default, list) else [default])
+    )
     return _InputField(
         name,
         field.out_name or name,
         _certain(get_nullable_type(field.type), above),
         is_nullable=not is_non_null_type(field.type),
         default=default,
-        may_be_left_out=is_immutable and not is_required_input_field(field),
+        may_be_left_out=is_simple and not is_required_input_field(field),
     )
 
 
@@ -152,7 +154,7 @@ def _object_coercer(type_: GraphQLInputObjectType, above: tuple[GraphQLInputObje
             elif not may_be_left_out:
                 return Undefined
             elif default is not Undefined:
-                found[key] = default
+                found[key] = default.copy() if default.__class__ is list else default
         return type_.out_type(found) if given == len(value) else Undefined
 
     return read

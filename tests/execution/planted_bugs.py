@@ -106,16 +106,10 @@ BUGS: Final = (
         "if value.__class__ is not list:\n            return value",
     ),
     Bug(
-        "an item of the wrong type is let in",
-        "coercion",
-        "            if coerced is Undefined:\n                return Undefined\n            found.append(coerced)",
-        "            found.append(coerced)",
-    ),
-    Bug(
         "a field of the wrong type is left out",
         "coercion",
-        "if one is Undefined:\n                    return Undefined",
-        "if one is Undefined:\n                    continue",
+        "if one is Undefined:\n                        return Undefined",
+        "if one is Undefined:\n                        continue",
     ),
     Bug(
         "the items of a list are not converted",

@@ -89,6 +89,24 @@ def test_missing_or_unknown_fields_are_left_to_graphql_core(missing: str) -> Non
     assert coercer(TYPES["Whole"])(spoilt) is Undefined
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"text": None},
+        {"flag": None},
+        {"number": "3"},
+        {"sizes": ["SMALL", "no"]},
+        {"ranges": [[None, {"lt": 1}]]},
+        {"range": {"lt": None}},
+        {"range": [{"lt": 1}]},
+    ],
+)
+def test_invalid_fields_and_items_are_invalid_whole(wrong: dict[str, Any]) -> None:
+    value = {"text": "a", "ranges": [], "range": None} | wrong
+    assert coerce_input_value(value, TYPES["Whole"]) is Undefined
+    assert coercer(TYPES["Whole"])(value) is Undefined
+
+
 FILTERS: Final[dict[type, list[dict[str, Any]]]] = {
     TransactionFilterInput: [
         {},
@@ -138,6 +156,11 @@ def test_defaults_of_our_inputs_need_no_fallback() -> None:
     inputs: dict[str, Any] = {
         name: one for name, one in graphql_schema().type_map.items() if isinstance(one, GraphQLInputObjectType)
     }
-    fallen = {name for name, one in inputs.items() if coercer(one)(_smallest(one)) is Undefined}
-    # Its default is a list.
-    assert fallen == {"SetSpendLimitInput"}
+    assert [name for name, one in inputs.items() if coercer(one)(_smallest(one)) is Undefined] == []
+
+
+def test_each_value_gets_its_own_list_as_default() -> None:
+    read = coercer(graphql_schema().type_map["SetSpendLimitInput"])
+    given = {"idempotencyKey": "a", "amount": "1", "window": "DAY"}
+    read(given)["notifyAtPercent"].append(1)
+    assert read(given)["notifyAtPercent"] == [50, 80, 100]
