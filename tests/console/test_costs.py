@@ -78,7 +78,8 @@ async def test_costs_are_the_ledger_s_and_open_their_rows(gateway: Gateway, open
     await page.go_back()
     await expect(kinds.first).to_be_visible()
 
-    # A bar, by the keyboard: the day before today, and its first part.
+    # A bar, by the keyboard: the day before today, and its first part. What is read anew draws the bars anew.
+    await page.wait_for_load_state("networkidle")
     bars = page.get_by_role("slider", name="Day of cost by day and kind")
     await bars.focus()
     await page.keyboard.press("ArrowLeft")
