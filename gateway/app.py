@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from types import MappingProxyType
@@ -120,12 +119,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    with contextlib.suppress(DatabaseError):
-        await services.authenticator.flush_last_used()
-    if services.stripe_api is not None:
-        await services.stripe_api.close()
-    await services.health.close()
-    await services.database.close()
+    await services.close()
     services.metrics.hand_on()
 
 

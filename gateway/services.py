@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from aiohttp import web
 from access.authenticator import Authenticator
 from access.tokens import Tokens
 from db.database import Database
+from db.errors import DatabaseError
 from db.health.choice import health_check
 from db.health.health import HealthCheck
 from execution.documents import Documents
@@ -67,6 +69,15 @@ class Services:
     typesetter: Typesetter
     clock: Clock
     clock_watch: ClockWatch
+
+    async def close(self) -> None:
+        """Writes what is still to be written, and closes the connections."""
+        with contextlib.suppress(DatabaseError):
+            await self.authenticator.flush_last_used()
+        if self.stripe_api is not None:
+            await self.stripe_api.close()
+        await self.health.close()
+        await self.database.close()
 
 
 SERVICES = web.AppKey("parts", Services)

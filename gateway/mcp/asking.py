@@ -84,9 +84,7 @@ async def own_gateway(settings: Settings, key: str) -> AsyncIterator[Ask]:
     try:
         yield ask
     finally:
-        await services.authenticator.flush_last_used()
-        await services.health.close()
-        await services.database.close()
+        await services.close()
 
 
 async def _admitted(services: Services, key: str) -> Principal:
