@@ -182,8 +182,8 @@ function centsLength({ head, cents }: Printed): number {
   return cents ? cents.length + MARK : head.length;
 }
 
-/** Characters of the longest amount and balance of some rows, exact and in cents, and of the longest fraction beyond
- * cents: columns are as wide. */
+/** A table's style: characters of the longest amount and balance of some rows, exact and in cents, and of the longest
+ * fraction beyond cents. Columns are as wide. */
 export function columnsOf(rows: Iterable<readonly [string, string]>, signed: boolean) {
   let [amount, balance, tail, centsAmount, centsBalance] = [0, 0, 0, 0, 0];
   for (const [first, second] of rows) {
@@ -194,7 +194,13 @@ export function columnsOf(rows: Iterable<readonly [string, string]>, signed: boo
     centsAmount = Math.max(centsAmount, centsLength(one));
     centsBalance = Math.max(centsBalance, centsLength(other));
   }
-  return { amount: amount + tail, balance: balance + tail, tail, centsAmount, centsBalance };
+  return {
+    "--amount": amount + tail,
+    "--balance": balance + tail,
+    "--tail": tail,
+    "--cents-amount": centsAmount,
+    "--cents-balance": centsBalance,
+  };
 }
 
 function* amountsOf(shown: Listing | null): Iterable<readonly [string, string]> {

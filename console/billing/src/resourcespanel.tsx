@@ -138,7 +138,7 @@ function Section({ state, view }: { readonly state: ChargeState; readonly view: 
   }
 
   if (!shown || shown.charges.length === 0) return null;
-  const { amount, balance, tail, centsAmount, centsBalance } = columnsOf(
+  const columns = columnsOf(
     shown.charges.map((charge) => [heldOf(charge), charge.net]),
     false,
   );
@@ -153,13 +153,7 @@ function Section({ state, view }: { readonly state: ChargeState; readonly view: 
         class="ledger resources"
         aria-label={`${STATES[state]} resources`}
         aria-busy={shown.name !== nameOf(view)}
-        style={{
-          "--amount": amount,
-          "--balance": balance,
-          "--tail": tail,
-          "--cents-amount": centsAmount,
-          "--cents-balance": centsBalance,
-        }}
+        style={columns}
       >
         <thead role="rowgroup">
           <tr role="row">

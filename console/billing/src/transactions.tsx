@@ -39,7 +39,6 @@ const Page = memo(function Page({ rows }: { readonly rows: readonly Row[] }) {
 
 function Table() {
   const { value: shown } = listing;
-  const { amount, balance, tail, centsAmount, centsBalance } = widths.value;
   if (!shown) return null;
   return (
     <table
@@ -47,13 +46,7 @@ function Table() {
       class="ledger"
       aria-label="Transactions"
       aria-busy={isLoading.value === "list"}
-      style={{
-        "--amount": amount,
-        "--balance": balance,
-        "--tail": tail,
-        "--cents-amount": centsAmount,
-        "--cents-balance": centsBalance,
-      }}
+      style={widths.value}
     >
       <thead role="rowgroup">
         <tr role="row">
