@@ -6,20 +6,16 @@ import strawberry
 from strawberry import Info
 
 from access.keys import Principal
-from db.limit_rows import AuthorizationRow, SpendLimitRow
-from db.rows import AccountRow, AuditEntryRow, ChargeRow, TransactionRow
+from db.rows import AccountRow, AuditEntryRow, TransactionRow
 from db.stripe_events import StripeEventRow
 from execution.calls import PREFETCH
-from ledger.errors import NotFound
 from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import (
     accounts,
     audit,
-    authorizations,
-    charges,
     finding,
-    spend_limits,
+    objects,
     stripe_events,
     transactions,
 )
@@ -147,15 +143,5 @@ class Query:
                 description="Id of the object: `acct_7`, `txn_7_1042`, `chg_7_129`, `limit_7_2` or `auth_7_3`."
             ),
         ],
-    ) -> AccountRow | TransactionRow | ChargeRow | SpendLimitRow | AuthorizationRow:
-        if id.startswith("acct_"):
-            return await accounts.account(info.context, id)
-        if id.startswith("txn_"):
-            return await transactions.transaction(info.context, id)
-        if id.startswith("chg_"):
-            return await charges.charge(info.context, id)
-        if id.startswith("limit_"):
-            return await spend_limits.spend_limit(info.context, id)
-        if id.startswith("auth_"):
-            return await authorizations.authorization(info.context, id)
-        raise NotFound("there is no such object")
+    ) -> objects.Row:
+        return await objects.object_with_id(info.context, id)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from access.keys import key_prefix_in
@@ -16,7 +14,7 @@ from db.rows import AccountRow, ApiKeyRow, ChargeRow, TransactionRow
 from db.stripe_events import StripeEventRow
 from ledger.errors import NotFound
 from resolvers.context import QueryContext
-from resolvers.reads import accounts, authorizations, charges, spend_limits, transactions
+from resolvers.reads.objects import WORDS, Row, object_with_id
 from resolvers.reads.texts import checked_length
 
 MAX_ID: Final = 255
@@ -36,51 +34,30 @@ class Found:
     stripe_event: StripeEventRow | None = None
 
 
-async def _account(context: QueryContext, text: str) -> Found:
-    return Found((await accounts.account(context, text)).id)
+def _found(row: Row) -> Found:
+    match row:
+        case AccountRow():
+            return Found(row.id)
+        case TransactionRow():
+            return Found(row.account_id, transaction=row)
+        case ChargeRow():
+            return Found(row.account_id, charge=row)
+        case AuthorizationRow():
+            return Found(row.account_id, authorization=row)
+        case SpendLimitRow():
+            return Found(row.account_id, spend_limit=row)
 
 
-async def _transaction(context: QueryContext, text: str) -> Found:
-    row = await transactions.transaction(context, text)
-    return Found(row.account_id, transaction=row)
-
-
-async def _charge(context: QueryContext, text: str) -> Found:
-    row = await charges.charge(context, text)
-    return Found(row.account_id, charge=row)
-
-
-async def _authorization(context: QueryContext, text: str) -> Found:
-    row = await authorizations.authorization(context, text)
-    return Found(row.account_id, authorization=row)
-
-
-async def _spend_limit(context: QueryContext, text: str) -> Found:
-    row = await spend_limits.spend_limit(context, text)
-    return Found(row.account_id, spend_limit=row)
-
-
-_OWN: Final[Mapping[str, Callable[[QueryContext, str], Awaitable[Found]]]] = MappingProxyType(
-    {
-        "acct": _account,
-        "txn": _transaction,
-        "chg": _charge,
-        "auth": _authorization,
-        "limit": _spend_limit,
-    }
-)
-"""Objects by the word that their ids begin with."""
-
-_OWN_ID: Final = re.compile(r"(acct|txn|chg|auth|limit)(_\d{1,19}){1,2}", re.ASCII)
+_OWN_ID: Final = re.compile(rf"({'|'.join(WORDS)})(_\d{{1,19}}){{1,2}}", re.ASCII)
 
 
 async def find(context: QueryContext, text: str) -> list[Found]:
     """Returns what has this id, at most MAX_FOUND objects. Raises Forbidden and BadUserInput."""
     context.require_operator()
     text = checked_length(text.strip(), "id", 1, MAX_ID)
-    if match := _OWN_ID.fullmatch(text):
+    if _OWN_ID.fullmatch(text):
         try:
-            return [await _OWN[match[1]](context, text)]
+            return [_found(await object_with_id(context, text))]
         except NotFound:
             return []
     if (prefix := key_prefix_in(text)) is not None:
