@@ -6,11 +6,11 @@ from typing import Final
 from access.keys import acting_key
 from db.company_details import CompanyDetailsRow, details_of
 from db.rows import TransactionRow
-from ledger.accounts import locked_account
 from ledger.audit import AuditedAction, note
 from ledger.company_details import CompanyDetails, describe_details, set_details
-from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
+from ledger.idempotent_calls import IdempotentCall
 from ledger.posting import LedgerTransaction
+from resolvers.mutations.calls import run_once_on_account
 from resolvers.mutations.context import MutationContext
 
 SET: Final = "setCompanyDetails"
@@ -34,18 +34,15 @@ async def set_company_details(
     async def work(transaction: LedgerTransaction) -> CompanyDetailsOutcome:
         actor = await acting_key(transaction, context.principal)
 
-        async def changed() -> CallResult:
-            account = await locked_account(transaction, number)
+        async def changed() -> None:
             before = await details_of(transaction.connection, number)
             row = await set_details(transaction, number, details)
             old = None if before is None else describe_details(before)
             await note(transaction, AuditedAction(SET, actor, number, old_value=old, new_value=describe_details(row)))
-            return CallResult(number, account.balance_nanos)
 
-        result = await run_once(transaction, call, changed)
+        done = await run_once_on_account(transaction, call, changed)
         row = await details_of(transaction.connection, number)
         assert row is not None
-        assert result.balance_nanos is not None
-        return CompanyDetailsOutcome(row, result.balance_nanos, result.replayed)
+        return CompanyDetailsOutcome(row, done.balance_nanos, done.replayed)
 
     return await context.run(work, number)
