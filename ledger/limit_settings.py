@@ -82,14 +82,15 @@ async def set_limit(transaction: LedgerTransaction, account: AccountRow, setting
         window_start=now,
         notified_percent=0,
     )
-    row = await spent_anew(transaction, account, row)
+    row = await spent_anew(transaction, account, row, now)
     await _write(transaction, row)
     return row
 
 
-async def spent_anew(transaction: LedgerTransaction, account: AccountRow, row: SpendLimitRow) -> SpendLimitRow:
+async def spent_anew(
+    transaction: LedgerTransaction, account: AccountRow, row: SpendLimitRow, now: datetime
+) -> SpendLimitRow:
     """Returns the limit with what was spent in its current window. The account must be locked."""
-    now = transaction.clock()
     # The next row is in the window of its own time, which is not before that of the newest row.
     start = window_start(SpendWindow(row.window_kind), max(now, account.head_at or now))
     spent = await _spent_nanos(transaction, account.id, scope_of(row), start)

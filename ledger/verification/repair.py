@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from db import writes
 from db.database import Database
 from db.limits import read_limits
 from db.recount.months import replace_months
+from db.rows import AccountRow
 from db.spend_limits import put_limit
 from ledger.audit import Actor, AuditedAction, note
 from ledger.errors import Conflict
@@ -28,32 +30,31 @@ _GROUNDS = frozenset(
 """Faults of rows that prevent rebuilding what follows from them."""
 
 
+Rebuild = Callable[[LedgerTransaction, AccountRow, AccountVerification], Awaitable[Mapping[str, str]]]
+"""Writes what follows from the account's rows anew, and returns the differences by the name of the figure. Raises
+Conflict."""
+
+
 async def repair_months(database: Database, account_id: int, actor: Actor, clock: Clock = utc_now) -> Mapping[str, str]:
     """Rebuilds the months. Returns the differences by month.
 
     The account is locked only while the newest rows are read and the figures written. Raises NotFound, and Conflict if
     the account's rows have faults themselves.
     """
-    verification = AccountVerification(database, account_id)
-    await verification.read_rows()
 
-    async def work(transaction: LedgerTransaction) -> Mapping[str, str]:
-        connection = transaction.connection
-        await writes.lock_accounts(connection, [account_id])
-        await writes.touch_accounts(connection, [account_id])
-        read = transaction.snapshot().rows
-        await verification.compare_head(read)
+    async def rebuild(
+        transaction: LedgerTransaction, account: AccountRow, verification: AccountVerification
+    ) -> Mapping[str, str]:
         _check_grounds(verification, _GROUNDS, "months")
-        postgresql = database.is_postgresql
-        expected = await recounted_months(read, account_id, verification.rows.months, postgresql=postgresql)
-        changes = await changes_of_months(read, account_id, expected)
+        read = transaction.snapshot().rows
+        months = verification.rows.months
+        expected = await recounted_months(read, account.id, months, postgresql=database.is_postgresql)
+        changes = await changes_of_months(read, account.id, expected)
         if changes:
-            await replace_months(connection, account_id, list(expected.values()))
-            described = "; ".join(f"{month}: {change}" for month, change in changes.items())
-            await note(transaction, AuditedAction(MONTHS_ACTION, actor, account_id, description=described))
+            await replace_months(transaction.connection, account.id, list(expected.values()))
         return changes
 
-    return await Ledger(database, clock).within(work, [account_id])
+    return await _repair(database, account_id, AuditedAction(MONTHS_ACTION, actor, account_id), rebuild, clock)
 
 
 async def repair_limits(database: Database, account_id: int, actor: Actor, clock: Clock = utc_now) -> Mapping[str, str]:
@@ -61,6 +62,28 @@ async def repair_limits(database: Database, account_id: int, actor: Actor, clock
 
     The account is locked meanwhile. Raises NotFound, and Conflict if the account's rows or costs have faults.
     """
+
+    async def rebuild(
+        transaction: LedgerTransaction, account: AccountRow, verification: AccountVerification
+    ) -> Mapping[str, str]:
+        read = transaction.snapshot().rows
+        await verification.check_costs(read)
+        _check_grounds(verification, _GROUNDS | {FaultKind.COST}, "spend limits")
+        changes = {}
+        for limit in await read_limits(transaction.connection, [account.id]):
+            if message := await limit_problem(read, limit, postgresql=database.is_postgresql):
+                anew = await spent_anew(transaction, account, limit, transaction.clock())
+                await put_limit(transaction.connection, anew)
+                changes[spend_limit_id_text(account.id, limit.number)] = message
+        return changes
+
+    return await _repair(database, account_id, AuditedAction(LIMITS_ACTION, actor, account_id), rebuild, clock)
+
+
+async def _repair(
+    database: Database, account_id: int, action: AuditedAction, rebuild: Rebuild, clock: Clock
+) -> Mapping[str, str]:
+    """Reads the account's rows, then locks it and rebuilds. Notes the differences, if there are any."""
     verification = AccountVerification(database, account_id)
     await verification.read_rows()
 
@@ -68,18 +91,11 @@ async def repair_limits(database: Database, account_id: int, actor: Actor, clock
         connection = transaction.connection
         account = (await writes.lock_accounts(connection, [account_id]))[account_id]
         await writes.touch_accounts(connection, [account_id])
-        read = transaction.snapshot().rows
-        await verification.compare_head(read)
-        await verification.check_costs(read)
-        _check_grounds(verification, _GROUNDS | {FaultKind.COST}, "spend limits")
-        changes = {}
-        for limit in await read_limits(connection, [account_id]):
-            if message := await limit_problem(read, limit, postgresql=database.is_postgresql):
-                await put_limit(connection, await spent_anew(transaction, account, limit))
-                changes[spend_limit_id_text(account_id, limit.number)] = message
+        await verification.compare_head(transaction.snapshot().rows)
+        changes = await rebuild(transaction, account, verification)
         if changes:
-            described = "; ".join(f"{limit}: {change}" for limit, change in changes.items())
-            await note(transaction, AuditedAction(LIMITS_ACTION, actor, account_id, description=described))
+            described = "; ".join(f"{name}: {change}" for name, change in changes.items())
+            await note(transaction, replace(action, description=described))
         return changes
 
     return await Ledger(database, clock).within(work, [account_id])
