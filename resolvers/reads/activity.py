@@ -8,6 +8,7 @@ from typing import Final
 from access.keys import OF_ACCOUNTS, KeyScope
 from db.filters import Window
 from db.rows import AccountRow, AuditEntryRow
+from ledger.verification.repair import LIMITS_ACTION, MONTHS_ACTION
 from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind
 from resolvers.pager import NumberedList
@@ -15,7 +16,7 @@ from resolvers.pages import Page
 
 _LIST: Final = NumberedList[AuditEntryRow](CursorKind.ACTIVITY, attrgetter("id"))
 
-_REASONS: Final = frozenset({"suspendAccount", "reactivateAccount", "repairMonths"})
+_REASONS: Final = frozenset({"suspendAccount", "reactivateAccount", MONTHS_ACTION, LIMITS_ACTION})
 """Actions whose description was written for operators."""
 
 

@@ -6,10 +6,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from access.keys import KeyScope, NewKey
+from db.limit_tables import spend_limits
+from ledger.audit import Actor
+from ledger.verification.repair import repair_limits
+from ledger.windows import SpendWindow
 from tests.gateway.mutations.office import Office, number_of, opened
 from tests.gateway.mutations.test_auto_recharge import GIVEN
+from tests.ledger.test_authorizations import put_limit
 
 ENTRY = "id act actor owner scope keyPrefix description oldValue newValue transactions { id }"
 ACTIVITY = f"""query ($id: ID, $first: Int, $after: String) {{ account(id: $id) {{
@@ -82,3 +88,21 @@ async def test_an_owner_sees_what_was_done_by_whom(office: Office) -> None:
         assert [one["extensions"]["code"] for one in answer["errors"]] == [code]
     foreign = await office.send(ACTIVITY, manager, {"after": page["pageInfo"]["endCursor"] + "A"})
     assert foreign["errors"][0]["extensions"]["code"] == "BAD_CURSOR"
+
+
+async def test_what_a_repair_found_is_written_for_operators(office: Office) -> None:
+    account = await office.account("1.00")
+    number, database = number_of(account), office.services.database
+    await put_limit(database, number, 1, "5.00", window=SpendWindow.TOTAL)
+    async with database.write() as connection:
+        await connection.execute(update(spend_limits).values(spent_nanos=7))
+    assert list(await repair_limits(database, number, Actor("command-line", "operator"))) == [f"limit_{number}_1"]
+    manager = await office.key(NewKey(KeyScope.MANAGE, "ada", number))
+    told = {}
+    for key in (manager, office.keys["operator"]):
+        entries = (await office.query(ACTIVITY, key, id=account))["account"]["activity"]["nodes"]
+        told[key] = {one["act"]: one["description"] for one in entries}["repairLimits"]
+    assert told == {
+        manager: None,
+        office.keys["operator"]: f"limit_{number}_1: spent_nanos is 7, expected 0",
+    }
