@@ -23,7 +23,7 @@ _READS: Final[Mapping[str, Callable[[QueryContext, str], Awaitable[Row]]]] = Map
         "auth": authorizations.authorization,
     }
 )
-"""What reads an object, by the word that its id begins with."""
+"""Reads of one object, by the word that its id begins with."""
 
 WORDS: Final = tuple(_READS)
 

@@ -49,6 +49,8 @@ async def assert_no_violations(page: Page, axe: str) -> None:
         await page.set_viewport_size({"width": width, "height": 900})
         # WCAG's reflow: nothing is read by scrolling sideways. Charts follow the width a moment later.
         await page.wait_for_function(f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
+        # Colours computed before the frame is drawn may be those of the scheme before.
+        await page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
         assert await violations(page, axe) == [], (scheme, width)
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from db import writes
 from tests.gateway.mutations.office import Office, number_of, opened
 from tests.gateway.mutations.test_lifecycles import HOUR_OF_GPU
-from tests.gateway.mutations.test_metering import request
+from tests.gateway.mutations.test_metering import request as usage_request
+
+LOCK_TIMEOUTS: Final = {"long": 60, "short": 1}
+"""Seconds: `long` is out of reach of a test that only needs the calls to wait, however busy the machine is."""
 
 
 @pytest.fixture
-async def office(postgresql_url: str) -> AsyncIterator[Office]:
-    async with opened(postgresql_url, lock_timeout_seconds=3, pool_size=3) as office:
+async def office(postgresql_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Office]:
+    async with opened(postgresql_url, lock_timeout_seconds=LOCK_TIMEOUTS[request.param], pool_size=3) as office:
         yield office
 
 
@@ -35,13 +38,14 @@ def _calls(office: Office, account: str) -> list[Any]:
     hold = {"refType": "GPU_INSTANCE", "refId": office.new_key(), "amount": "0.01", **HOUR_OF_GPU}
     return [
         office.call("openHold", **mine, **hold),
-        office.call("recordUsage", **mine, requests=[request(office.new_key(), cost="0.01")]),
+        office.call("recordUsage", **mine, requests=[usage_request(office.new_key(), cost="0.01")]),
         office.call("grantBonus", **mine, amount="1.00", promotion="summer"),
         office.call("correctBalance", **mine, amount="1.00", description="For a test"),
         office.call("setVolume", **mine, refType="VOLUME", refId=office.new_key(), gib=1, pricePerGibDay="1"),
     ]
 
 
+@pytest.mark.parametrize("office", ["long"], indirect=True)
 async def test_locked_accounts_delay_no_other_and_their_calls_wait(office: Office) -> None:
     locked = [await office.account("5.00") for _ in range(5)]
     bystander = await office.account("5.00")
@@ -58,6 +62,7 @@ async def test_locked_accounts_delay_no_other_and_their_calls_wait(office: Offic
         assert [row["amount"] for row in await office.transactions(account)].count("-0.01") == 2
 
 
+@pytest.mark.parametrize("office", ["short"], indirect=True)
 async def test_a_call_on_an_account_that_stays_locked_is_unavailable_and_writes_nothing(office: Office) -> None:
     account = await office.account("5.00")
     async with _locked(office, [account]):
