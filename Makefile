@@ -1,6 +1,7 @@
 # make demo   set up and run the gateway on SQLite with demo data
 # make test   set up and run every test, PostgreSQL and browser included
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
+# make test-pooled  run the tests on PostgreSQL through PgBouncer
 # make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
 # make mutation  change ledger and cursors in small ways and list what no test notices: make mutation MUTANTS='ledger.money*'
 # make check  lint, format and types of every language, import contracts, links of the documentation, its site
@@ -19,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: docs clients client-packages coverage mutation release-sdl test-nightly bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
+.PHONY: docs clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -27,6 +28,13 @@ demo: $(VENV)/.installed pages
 test: system-packages $(VENV)/.installed-dev pages clients
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25
 	$(BIN)/pytest -m alone
+
+# Processes that tests start reach their database themselves; SQLite has no pooler.
+test-pooled: export TESTS_THROUGH_POOLER = 1
+test-pooled: system-packages $(VENV)/.installed-dev pages clients
+	sh .ci/system-packages pgbouncer
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/access tests/db tests/ledger \
+	  tests/resolvers tests/schema tests/gateway
 
 # Each test below runs in `make test`, too, with the smaller number that is its default.
 test-nightly: export DIFFERENTIAL_STORIES = 20

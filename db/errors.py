@@ -161,11 +161,17 @@ def _from_connecting(cause: BaseException) -> DatabaseError | None:
     return DatabaseUnavailable("the database cannot be reached") if isinstance(cause, OSError) else None
 
 
+def _from_pooler(cause: asyncpg.PostgresError) -> DatabaseError | None:
+    if cause.sqlstate == "08P01" and "unsupported startup parameter" in str(cause):
+        return DatabaseUnavailable("database_url reaches a pooler: set direct_database_url to the database behind it")
+    return None
+
+
 def _from_cause(cause: BaseException) -> DatabaseError | None:
     if isinstance(cause, sqlite3.Error):
         return _from_sqlite(cause)
     if isinstance(cause, asyncpg.PostgresError) and cause.sqlstate:
-        return _from_sqlstate(cause.sqlstate)
+        return _from_pooler(cause) or _from_sqlstate(cause.sqlstate)
     return _from_connecting(cause)
 
 

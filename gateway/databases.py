@@ -6,10 +6,13 @@ from db.database import Database, DatabaseOptions
 from gateway.settings import Settings
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, *, direct: bool = False) -> Database:
+    """`direct` leaves out the pooler, if there is one."""
+    direct_url = settings.direct_database_url
     return Database(
         DatabaseOptions(
-            url=settings.database_url,
+            url=direct_url if direct and direct_url is not None else settings.database_url,
+            direct_url=None if direct else direct_url,
             pool_size=settings.pool_size,
             statement_timeout_seconds=settings.statement_timeout_seconds,
             lock_timeout_seconds=settings.lock_timeout_seconds,

@@ -32,6 +32,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True, extra="ignore")
 
     database_url: str = Field("sqlite:///billing.db", description="URL of the SQLite file or the PostgreSQL database.")
+    direct_database_url: str | None = Field(
+        None,
+        description="URL of the PostgreSQL database without the pooler, where database_url reaches a pooler in"
+        " transaction mode, such as PgBouncer. Migrations, LISTEN and the worker's lock use it.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free port.")
     workers: int = Field(1, ge=1, le=64, description="Number of server processes that share the port.")
@@ -418,8 +423,16 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value.rstrip("/")
 
-    @field_validator("database_url")
+    @field_validator("database_url", "direct_database_url")
     @classmethod
-    def _known_database(cls, value: str) -> str:
-        driver_url(value)
+    def _known_database(cls, value: str | None) -> str | None:
+        if value is not None:
+            driver_url(value)
         return value
+
+    @model_validator(mode="after")
+    def _pools_postgresql(self) -> Settings:
+        urls = [url for url in (self.database_url, self.direct_database_url) if url is not None]
+        if len(urls) > 1 and any(driver_url(url).get_backend_name() != "postgresql" for url in urls):
+            raise ValueError("direct_database_url is only for PostgreSQL, and so must database_url be")
+        return self

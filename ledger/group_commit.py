@@ -15,7 +15,8 @@ from contextvars import Context
 from random import uniform
 from typing import Final
 
-from db.database import POSTING_CONNECTIONS, Database
+from db.connections.engines import POSTING_CONNECTIONS
+from db.database import Database
 from db.errors import DatabaseUnavailable, LockUnavailable, TransactionConflict, translated
 from db.posting.postgresql import keep_unlocked, open_unlocked
 from db.posting.state import PostingKeys

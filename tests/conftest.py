@@ -12,7 +12,7 @@ import pytest
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
-from tests import postgres
+from tests import pgbouncer, postgres
 from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
 from tests.scheduling import FileScheduling
@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    with postgres.started(postgres.QUICK) as server:
+    with postgres.started(postgres.QUICK) as server, pgbouncer.before_all(server.url("postgres")):
         yield server
 
 

@@ -141,12 +141,12 @@ class Servers:
             await asyncio.sleep(_ROOM_SECONDS)
         return await self._connect(options)
 
-    async def connect_patiently(self, seconds: float) -> PostgresConnection:
+    async def connect_patiently(self, seconds: float, **options: Any) -> PostgresConnection:
         """Connects as `connect` does, but waits while the server has no free connection."""
         until = asyncio.get_running_loop().time() + seconds
         while True:
             try:
-                return await self.connect()
+                return await self.connect(**options)
             except asyncpg.TooManyConnectionsError:
                 if asyncio.get_running_loop().time() > until:
                     raise

@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, func, select
 
 from db import tables
 from db.clocks import Clock
-from db.database import CHECK_SECONDS
+from db.connections.engines import CHECK_SECONDS
 from db.errors import DatabaseError, DatabaseUnavailable, translated
 from db.health.health import OK, UNKNOWN, Health, schema_of
 from db.health.shared import SharedCheck, in_thread

@@ -63,12 +63,12 @@ def _say_profile(settings: Settings) -> None:
 
 
 @click.command()
-@with_settings("database_url")
+@with_settings("database_url", "direct_database_url")
 def migrate(settings: Settings) -> None:
     """Create the tables, or migrate them to the version of this program."""
 
     async def run() -> tuple[str | None, Tables]:
-        database = open_database(settings)
+        database = open_database(settings, direct=True)
         try:
             return await migrate_database(database)
         finally:

@@ -108,6 +108,7 @@ async def _once(settings: Settings) -> bool | None:
 @click.option("--once", is_flag=True, help="Do the work that is due, then exit.")
 @with_settings(
     "database_url",
+    "direct_database_url",
     "host",
     "pool_size",
     "statement_timeout_seconds",

@@ -1,0 +1,105 @@
+"""A real PgBouncer in transaction mode before the tests' PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from db.database import Database, DatabaseOptions
+
+PROGRAM: Final = shutil.which("pgbouncer")
+
+_SETTINGS: Final = """
+[databases]
+* = host={host} user={user}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {size}
+max_client_conn = 500
+server_lifetime = 5
+logfile = {folder}/log
+"""
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+class PgBouncer:
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def url(self, direct_url: str) -> str:
+        """Returns the URL by which the pooler leads to the database of `direct_url`."""
+        parts = urlsplit(direct_url)
+        return f"postgresql://{parts.username}@127.0.0.1:{self._port}{parts.path}"
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert process.poll() is None
+            time.sleep(0.02)
+        else:
+            return
+    raise AssertionError("PgBouncer did not start")
+
+
+@contextmanager
+def started(direct_url: str, size: int = 4) -> Iterator[PgBouncer]:
+    """Starts one that has `size` connections to each database of the server of `direct_url`."""
+    assert PROGRAM is not None
+    parts = urlsplit(direct_url)
+    host = parse_qs(parts.query)["host"][0]
+    with tempfile.TemporaryDirectory(prefix="billing-pgbouncer-", ignore_cleanup_errors=True) as folder:
+        # It refuses to run as root, and nobody but the server's user reaches the server's socket.
+        user = Path(host).owner() if os.getuid() == 0 else None
+        if user is not None:
+            shutil.chown(folder, user)
+        port = _free_port()
+        settings = Path(folder) / "pgbouncer.ini"
+        settings.write_text(_SETTINGS.format(host=host, user=parts.username, port=port, size=size, folder=folder))
+        process = subprocess.Popen([PROGRAM, "-q", str(settings)], user=user, stderr=subprocess.DEVNULL)
+        try:
+            _wait_for(process, port)
+            yield PgBouncer(port)
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@contextmanager
+def before_all(direct_url: str) -> Iterator[None]:
+    """With `make test-pooled`: reaches all databases of this process on the server through a pooler."""
+    if "TESTS_THROUGH_POOLER" not in os.environ:
+        yield
+        return
+    opened = Database.__init__
+    with started(direct_url, size=20) as pooler, pytest.MonkeyPatch.context() as patch:
+
+        def open_pooled(self: Database, options: DatabaseOptions) -> None:
+            is_ours = urlsplit(options.url).query == urlsplit(direct_url).query and options.direct_url is None
+            url = pooler.url(options.url) if is_ours else options.url
+            opened(self, replace(options, url=url, direct_url=options.url) if is_ours else options)
+
+        patch.setattr(Database, "__init__", open_pooled)
+        yield
