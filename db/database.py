@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.connections.engines import DatabaseOptions as DatabaseOptions
 from db.connections.engines import PostgresPool, PostgresRoute, sqlite_engine, sqlite_readers
 from db.connections.readers import Readers, WriteReader
+from db.connections.replicas import Replicas
 from db.connections.snapshots import Snapshot, Wanted
 from db.connections.urls import driver_url
 from db.errors import DatabaseUnavailable, translated
@@ -52,6 +53,7 @@ class Database:
         self.checking_engine: AsyncEngine | None = None
         """PostgreSQL: for checks of the database, apart from the pools."""
         self._posting_pool: PostgresPool | None = None
+        self.replicas: Replicas | None = None
         self._readers: Readers[Any]
         signals: Signals
         if self.file is None:
@@ -64,6 +66,7 @@ class Database:
             self._readers = self._route.readers()
             self._posting_pool = self._route.posting_pool()
             self.checking_engine = self._route.checking_engine()
+            self.replicas = self._opened_replicas(options)
             signals = PostgresSignals(self._direct.servers.connect)
         else:
             self.engine = sqlite_engine(url, options)
@@ -75,6 +78,11 @@ class Database:
         # the server would make it fail, so BEGIN names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
         self.changes = ChangeFeed(LedgerReader(self.read, postgresql=self.is_postgresql), signals)
+
+    def _opened_replicas(self, options: DatabaseOptions) -> Replicas | None:
+        routes = [PostgresRoute(url, options, self.figures) for url in options.read_urls]
+        servers = [(route.servers, route.readers()) for route in routes]
+        return Replicas(self._readers, servers, options.max_lag_seconds) if servers else None
 
     @property
     def is_reachable(self) -> bool:
@@ -94,10 +102,11 @@ class Database:
         assert self._direct is not None
         return AdvisoryLock(self._direct.servers.connect)
 
-    def snapshot(self, *, brief: bool = False) -> Snapshot:
+    def snapshot(self, *, brief: bool = False, on: Readers[Any] | None = None) -> Snapshot:
         """Returns a snapshot. `brief` is for reads that probably need only one round trip: check `inconsistent`
-        afterwards."""
-        return Snapshot(self._readers.brief() if brief else self._readers.long())
+        afterwards. `on` are the readers of a replica."""
+        readers = on or self._readers
+        return Snapshot(readers.brief() if brief else readers.long())
 
     def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:
         """Lends a driver connection for posting by statements that are each a transaction. PostgreSQL only."""
@@ -160,6 +169,8 @@ class Database:
 
     async def close(self) -> None:
         await self.changes.close()
+        if self.replicas is not None:
+            await self.replicas.close()
         await self._readers.close()
         if self._posting_pool is not None:
             await self._posting_pool.close()

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from gateway.origins import Origin, parse_origin
+from gateway.positions import POSITION
 from gateway.vary import add_vary
 
 _PATHS: Final = frozenset({"/graphql", "/graphql/schema.graphql", "/openapi.json"})
@@ -19,11 +20,11 @@ _REST: Final = "/billing/"
 _EXPOSED: Final = ", ".join(
     (
         *(hdrs.CONTENT_DISPOSITION, hdrs.ETAG, hdrs.LINK, "RateLimit", "RateLimit-Policy", hdrs.RETRY_AFTER),
-        *(hdrs.WWW_AUTHENTICATE, "X-Request-Id"),
+        *(hdrs.WWW_AUTHENTICATE, "X-Request-Id", POSITION),
     )
 )
 _SENT: Final = (
-    *(hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.IF_NONE_MATCH, hdrs.LAST_EVENT_ID, "X-Request-Id"),
+    *(hdrs.AUTHORIZATION, hdrs.CONTENT_TYPE, hdrs.IF_NONE_MATCH, hdrs.LAST_EVENT_ID, "X-Request-Id", POSITION),
     # Apollo's clients, and those that trace requests.
     *("Apollo-Require-Preflight", "ApolloGraphQL-Client-Name", "ApolloGraphQL-Client-Version"),
     *("X-Apollo-Operation-Name", "Traceparent", "Tracestate", "Baggage"),

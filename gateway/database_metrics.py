@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import nan
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from db.connections.replicas import Replicas
 from db.database import Database
 from db.figures import Figures, PoolUse
 
@@ -58,6 +60,21 @@ class DatabaseMetrics:
             "billing_lock_wait_seconds", "Total time of waits for locked accounts", registry=registry
         )
 
+        self._replica_lag = Gauge(
+            "billing_replica_lag_seconds",
+            "How far a replica may be behind; NaN for one that is not read",
+            ["server"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._replica_reads = Counter(
+            "billing_replica_reads",
+            "Number of reads that may be a replica's, by who answered: replica, or primary if none was fresh enough",
+            ["server"],
+            registry=registry,
+        )
+        self._reads_before = {"primary": 0, "replica": 0}
+
     def read(self, database: Database) -> None:
         self._reachable.set(int(database.is_reachable))
         for name, use in database.pools.items():
@@ -68,9 +85,18 @@ class DatabaseMetrics:
             self._waits.labels(name).inc(use.waits - before.waits)
             self._waited.labels(name).inc(use.waited_seconds - before.waited_seconds)
             self._pools_before[name] = use
+        if database.replicas is not None:
+            self._read_replicas(database.replicas)
         now, before_all = database.figures, self._before
         self._rows.inc(now.rows_posted - before_all.rows_posted)
         self._lock_waits.inc(now.lock_waits - before_all.lock_waits)
         self._lock_waited.inc(now.lock_wait_seconds - before_all.lock_wait_seconds)
         self._lost.inc(now.connections_lost - before_all.connections_lost)
         self._before = replace(now)
+
+    def _read_replicas(self, replicas: Replicas) -> None:
+        for name, seconds in replicas.lags().items():
+            self._replica_lag.labels(name).set(nan if seconds is None else seconds)
+        for server, reads in replicas.reads.items():
+            self._replica_reads.labels(server).inc(reads - self._reads_before[server])
+        self._reads_before = dict(replicas.reads)

@@ -13,6 +13,8 @@ def open_database(settings: Settings, *, direct: bool = False) -> Database:
         DatabaseOptions(
             url=direct_url if direct and direct_url is not None else settings.database_url,
             direct_url=None if direct else direct_url,
+            read_urls=() if direct else settings.read_urls,
+            max_lag_seconds=settings.max_replica_lag_seconds,
             pool_size=settings.pool_size,
             statement_timeout_seconds=settings.statement_timeout_seconds,
             lock_timeout_seconds=settings.lock_timeout_seconds,

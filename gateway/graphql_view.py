@@ -18,6 +18,7 @@ from gateway.json_bodies import posted_json
 from gateway.media_types import GRAPHQL_JSON, JSON, accepted, graphql_json_type, takes_html, weight_of
 from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
+from gateway.positions import position_of
 from gateway.requests import OPERATION, RATE, accept_of, authenticate, query_of
 from gateway.services import SERVICES
 from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
@@ -117,7 +118,7 @@ async def graphql(request: web.Request) -> web.StreamResponse:
         request[OPERATION] = operation.name
         _check_method(request, operation.kind)
         if not _is_streamed(request, operation.kind):
-            answer = await run_operation(services, principal, operation, given)
+            answer = await run_operation(services, principal, operation, given, position_of(request))
             request[RATE] = answer.balance
             response = _executed(request, given, operation.kind, answer.body)
             # A mutation may answer with a key.

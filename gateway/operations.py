@@ -9,6 +9,9 @@ from typing import Any, Final, NamedTuple
 from graphql import ExecutionResult, GraphQLError, OperationType
 
 from access.keys import Principal
+from db.connections.readers import Readers
+from db.connections.replicas import SeenUntil
+from db.errors import DatabaseUnavailable
 from execution.documents import DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_prepared, run_prepared_by_reference
 from execution.introspection import asks_only_the_schema
@@ -135,15 +138,19 @@ def prepare_operation(
 
 
 async def execute_operation(
-    services: Services, principal: Principal, prepared: Prepared, source: object = None
+    services: Services,
+    principal: Principal,
+    prepared: Prepared,
+    source: object = None,
+    *,
+    seen: SeenUntil | None = None,
 ) -> ExecutionResult:
     """`source` is a subscription's event. A mutation's fields have transactions of their own.
 
-    What one round trip answers needs no transaction to be of one moment: an operation that once took no more is
-    expected to do so again, and run anew in a transaction where it does not.
+    `seen` lets a query read from a replica. If its answer has errors, the primary answers: the replica may be away, or
+    lack what the query names.
     """
-    operation = prepared.operation
-    if operation.kind == OperationType.MUTATION:
+    if prepared.operation.kind == OperationType.MUTATION:
         writing = MutationContext(
             services.ledger,
             principal,
@@ -153,8 +160,26 @@ async def execute_operation(
             services.settings.public_url or "",
         )
         return await _executed(services, prepared, writing)
+    replicas = services.database.replicas
+    replica = None if replicas is None or seen is None else replicas.readers_for(seen)
+    if replicas is not None and replica is not None:
+        result = await _queried(services, principal, prepared, source, replica)
+        if not result.errors:
+            return result
+        for error in result.errors:
+            if isinstance(error.original_error, DatabaseUnavailable):
+                replicas.leave_out(replica, error.original_error)
+    return await _queried(services, principal, prepared, source)
+
+
+async def _queried(
+    services: Services, principal: Principal, prepared: Prepared, source: object, on: Readers[Any] | None = None
+) -> ExecutionResult:
+    """Runs an operation in one moment of the database. What one round trip answers needs no transaction for that: an
+    operation that once took no more is expected to do so again, and run anew in a transaction where it does not."""
+    operation = prepared.operation
     for brief in (True, False) if operation.reads_once else (False,):
-        async with services.database.snapshot(brief=brief) as snapshot:
+        async with services.database.snapshot(brief=brief, on=on) as snapshot:
             context = QueryContext(
                 snapshot,
                 principal,
@@ -185,10 +210,15 @@ class Answer(NamedTuple):
 
 
 async def run_operation(
-    services: Services, principal: Principal, operation: Operation, given: GraphQLRequest
+    services: Services,
+    principal: Principal,
+    operation: Operation,
+    given: GraphQLRequest,
+    seen: SeenUntil | None = None,
 ) -> Answer:
-    """Answers a query or mutation: its data, and its errors where it has some. Raises Refused, RequestError for a
-    subscription or when the time of an operation is up, and what `Admission` raises."""
+    """Answers a query or mutation: its data, and its errors where it has some. With `seen`, a replica may answer a
+    query. Raises Refused, RequestError for a subscription or when the time of an operation is up, and what `Admission`
+    raises."""
     if operation.kind == OperationType.SUBSCRIPTION:
         raise RequestError("BAD_USER_INPUT", "a subscription requires a WebSocket, or Accept: text/event-stream")
     of_the_schema = asks_only_the_schema(operation)
@@ -204,7 +234,7 @@ async def run_operation(
             result = await execute_operation(services, principal, prepared)
     else:
         async with services.admission.slot(principal, prepared.cost), deadline(seconds):
-            result = await execute_operation(services, principal, prepared)
+            result = await execute_operation(services, principal, prepared, seen=seen)
     errors = formatted_errors(services, result.errors, "BAD_USER_INPUT") if result.errors else []
     # Without data and without a path, the arguments were refused: nothing was executed.
     if result.data is None and all(error.path is None for error in result.errors or ()):

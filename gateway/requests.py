@@ -28,6 +28,7 @@ from gateway.logs import request_id, without_keys
 from gateway.media_types import JSON, graphql_json_type, takes_html
 from gateway.metrics import Metrics
 from gateway.pages import not_found_page
+from gateway.positions import position_headers
 from gateway.rates import Balance, RateExceeded
 from gateway.request_notes import begin_notes, count_error, error_codes, logged_name, only_account
 from gateway.services import SERVICES, Services
@@ -339,6 +340,8 @@ def edge(services: Services) -> Middleware:
             if not response.prepared:
                 add_headers(services, request, response)
                 response.headers.update(rate_headers(request))
+                if KEY_PREFIX in request:
+                    response.headers.update(await position_headers(services.database.replicas))
                 await compress(request, response, min_bytes)
             return response
         finally:

@@ -37,6 +37,14 @@ class Settings(BaseSettings):
         description="URL of the PostgreSQL database without the pooler, where database_url reaches a pooler in"
         " transaction mode, such as PgBouncer. Migrations, LISTEN and the worker's lock use it.",
     )
+    read_database_urls: str | None = Field(
+        None,
+        description="URLs of streaming replicas of the PostgreSQL database, separated by spaces. Queries and"
+        " exports read from a replica that has what their client has seen.",
+    )
+    max_replica_lag_seconds: float = Field(
+        10.0, gt=0, le=3600, description="How far a replica may be behind to be read at all."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free port.")
     workers: int = Field(1, ge=1, le=64, description="Number of server processes that share the port.")
@@ -423,16 +431,20 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value.rstrip("/")
 
-    @field_validator("database_url", "direct_database_url")
+    @field_validator("database_url", "direct_database_url", "read_database_urls")
     @classmethod
     def _known_database(cls, value: str | None) -> str | None:
-        if value is not None:
-            driver_url(value)
+        for url in (value or "").split():
+            driver_url(url)
         return value
 
+    @property
+    def read_urls(self) -> tuple[str, ...]:
+        return tuple((self.read_database_urls or "").split())
+
     @model_validator(mode="after")
-    def _pools_postgresql(self) -> Settings:
-        urls = [url for url in (self.database_url, self.direct_database_url) if url is not None]
-        if len(urls) > 1 and any(driver_url(url).get_backend_name() != "postgresql" for url in urls):
-            raise ValueError("direct_database_url is only for PostgreSQL, and so must database_url be")
+    def _leads_to_postgresql(self) -> Settings:
+        others = [*self.read_urls, *([] if self.direct_database_url is None else [self.direct_database_url])]
+        if others and any(driver_url(url).get_backend_name() != "postgresql" for url in (self.database_url, *others)):
+            raise ValueError("direct_database_url and read_database_urls are only for PostgreSQL: so must all URLs be")
         return self

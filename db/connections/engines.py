@@ -46,6 +46,10 @@ class DatabaseOptions:
     """How long a server may not answer at all until it counts as down."""
     direct_url: str | None = None
     """PostgreSQL without the pooler that `url` reaches. None means that there is no pooler."""
+    read_urls: tuple[str, ...] = ()
+    """Replicas, for reads of clients that send their position."""
+    max_lag_seconds: float = 10.0
+    """How far a replica may be behind."""
 
 
 Connect: TypeAlias = "Callable[[], Coroutine[Any, Any, PostgresConnection]]"

@@ -112,6 +112,10 @@ class Servers:
         self._ends: set[asyncio.Task[None]] = set()
 
     @property
+    def name(self) -> str:
+        return ",".join(server.name for server in self._servers)
+
+    @property
     def is_reachable(self) -> bool:
         return not all(server.is_silent for server in self._servers)
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -10,14 +10,21 @@ from multidict import MultiDict, MultiMapping
 
 from access.keys import Principal, valid_keys
 from access.tokens import Purpose, Token
+from db.connections.readers import Readers
+from db.connections.replicas import Replicas, SeenUntil
+from db.errors import DatabaseError
 from gateway.deadlines import deadline
 from gateway.requests import RATE, admit, authenticate, query_of
 from gateway.services import SERVICES
 from ledger.errors import BadUserInput, Unauthenticated
 from resolvers.context import QueryContext
+from schema.costs import STEP
+
+Result = TypeVar("Result")
 
 TOKEN: Final = "token"  # noqa: S105  the name of the parameter
 
+_SEEN: Final = web.RequestKey[SeenUntil | None]("seen", SeenUntil)
 _REDEEMED: Final = web.RequestKey("token", Token)
 
 
@@ -57,12 +64,40 @@ async def _principal(request: web.Request) -> Principal:
 
 
 @contextlib.asynccontextmanager
-async def reading(request: web.Request, points: float, *, brief: bool = False) -> AsyncIterator[QueryContext]:
+async def reading(
+    request: web.Request, points: float, *, brief: bool = False, on: Readers[Any] | None = None
+) -> AsyncIterator[QueryContext]:
     """One read for the key of the request, which spends the points: a page, or a step of an export, within the time of
-    an operation. Its connection is taken at the first statement; `brief` allows no other."""
+    an operation. Its connection is taken at the first statement; `brief` allows no other. `on` are the readers of a
+    replica."""
     services = request.app[SERVICES]
     principal = await _principal(request)
     request[RATE] = services.admission.spend(principal, points)
     limit = deadline(services.settings.operation_timeout_seconds)
-    async with services.admission.slot(principal, points), limit, services.database.snapshot(brief=brief) as snapshot:
+    snapshot = services.database.snapshot(brief=brief, on=on)
+    async with services.admission.slot(principal, points), limit, snapshot:
         yield QueryContext(snapshot, principal, services.clock(), sizes=services.sizes)
+
+
+async def read_step(request: web.Request, read: Callable[[QueryContext], Awaitable[Result]]) -> Result:
+    """Makes a step of an export, from a replica where one has what the export's first read has seen. The key is checked
+    anew at each step. The export was paid for at its start."""
+    replicas = request.app[SERVICES].database.replicas
+    if replicas is not None:
+        replica = await _replica(request, replicas)
+        if replica is not None:
+            try:
+                async with reading(request, STEP, brief=True, on=replica) as context:
+                    return await read(context)
+            except DatabaseError as error:
+                replicas.leave_out(replica, error)
+    async with reading(request, STEP, brief=True) as context:
+        return await read(context)
+
+
+async def _replica(request: web.Request, replicas: Replicas) -> Readers[Any] | None:
+    """Returns the readers of a replica. The first read of an export is over when its first step begins."""
+    if _SEEN not in request:
+        request[_SEEN] = await replicas.position()
+    seen = request[_SEEN]
+    return None if seen is None else replicas.readers_for(seen)

@@ -21,7 +21,7 @@ from gateway.rest import transactions
 from gateway.rest.columns import AMOUNT, COUNT, Column, nullable
 from gateway.rest.exports import stream_csv
 from gateway.rest.parameters import ACCOUNT, Parameter, account_in, day_parameter, read_parameters
-from gateway.rest.reading import export_query, reading
+from gateway.rest.reading import export_query, read_step, reading
 from gateway.services import SERVICES
 from gateway.vary import add_vary
 from ledger.errors import BadUserInput, QueryTooComplex
@@ -31,7 +31,7 @@ from resolvers.context import QueryContext
 from resolvers.reads import statements
 from resolvers.reads.company_details import company_details
 from resolvers.reads.statements import MAX_DAYS, Movement, MovementKind, Statement
-from schema.costs import EXPORT, PDF, STATEMENT, STEP
+from schema.costs import EXPORT, PDF, STATEMENT
 
 PATH: Final = statements.JSON_PATH
 EXPORT_PATH: Final = statements.CSV_PATH
@@ -218,10 +218,11 @@ async def export(request: web.Request) -> web.StreamResponse:
 
 
 async def _read(request: web.Request, account_id: int, first: int, last: int) -> list[TransactionRow]:
-    """The rows from `first` to `last`, oldest first. The key is checked anew each time."""
+    """The rows from `first` to `last`, oldest first."""
     window = Window(limit=last - first + 1, after=last + 1, before=first - 1, oldest=True)
-    async with reading(request, STEP, brief=True) as context:
-        return await context.loaders.transaction_page.load((account_id, (ALL_TRANSACTIONS, window)))
+    return await read_step(
+        request, lambda context: context.loaders.transaction_page.load((account_id, (ALL_TRANSACTIONS, window)))
+    )
 
 
 def _cells(row: TransactionRow) -> list[str]:

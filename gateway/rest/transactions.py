@@ -28,7 +28,7 @@ from gateway.rest.parameters import (
     time_parameter,
     word_parameter,
 )
-from gateway.rest.reading import export_query, reading
+from gateway.rest.reading import export_query, read_step, reading
 from ledger.chain import canonical_columns
 from ledger.errors import NotFound
 from ledger.ids import account_id_text, parse_transaction_id, transaction_id_text
@@ -40,7 +40,7 @@ from resolvers.pages import DEFAULT_PAGE, MAX_PAGE
 from resolvers.reads.accounts import MAX_SEARCH, MIN_SEARCH
 from resolvers.reads.texts import SEARCH_RULE
 from resolvers.reads.transactions import PAGER, transaction_filter
-from schema.costs import EXPORT, REST_PAGE, REST_ROW, SEARCH, STEP
+from schema.costs import EXPORT, REST_PAGE, REST_ROW, SEARCH
 
 PATH: Final = "/billing/transactions"
 EXPORT_PATH: Final = "/billing/transactions.csv"
@@ -191,9 +191,7 @@ async def _lines(context: QueryContext, account_id: int, row_filter: Transaction
 
 
 async def _step(request: web.Request, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
-    """The key is checked anew at each step. The export was paid for at its start."""
-    async with reading(request, STEP, brief=True) as context:
-        return await _lines(context, account_id, row_filter, window)
+    return await read_step(request, lambda context: _lines(context, account_id, row_filter, window))
 
 
 async def steps(

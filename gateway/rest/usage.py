@@ -24,7 +24,7 @@ from gateway.rest.parameters import (
     texts_parameter,
     word_parameter,
 )
-from gateway.rest.reading import export_query, reading
+from gateway.rest.reading import export_query, read_step, reading
 from ledger.errors import BadUserInput
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
@@ -33,7 +33,7 @@ from resolvers.context import QueryContext
 from resolvers.cursors import UsagePosition
 from resolvers.reads.usage import MAX_MODELS, usage_filter
 from resolvers.reads.usage_requests import MAX_VALUES
-from schema.costs import EXPORT, STEP
+from schema.costs import EXPORT
 
 EXPORT_PATH: Final = "/billing/usage.csv"
 
@@ -123,9 +123,7 @@ async def _lines(context: QueryContext, account_id: int, row_filter: UsageFilter
 
 
 async def _step(request: web.Request, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
-    """The key is checked anew at each step. The export was paid for at its start."""
-    async with reading(request, STEP, brief=True) as context:
-        return await _lines(context, account_id, row_filter, window)
+    return await read_step(request, lambda context: _lines(context, account_id, row_filter, window))
 
 
 async def _steps(request: web.Request, account_id: int, row_filter: UsageFilter, newest: UsagePosition | None) -> Steps:

@@ -17,14 +17,13 @@ from db.usage_hours import HourPosition, usage_hours_page
 from gateway.rest.columns import AMOUNT, COUNT, TIME, Column
 from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines
 from gateway.rest.price_columns import PRICE_COLUMNS, price_cells
-from gateway.rest.reading import reading
+from gateway.rest.reading import read_step
 from ledger.chain import format_time
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
 from ledger.money import format_nanos
 from resolvers.context import QueryContext
 from resolvers.reads.usage_requests import usage_request_filter
-from schema.costs import STEP
 
 _AFTER_ANY_PRICE: Final = "\x01"
 """Follows the project of a position, so that the position is after all rows of the project. No project has it."""
@@ -108,9 +107,7 @@ async def _lines(context: QueryContext, account_id: int, row_filter: UsageHourFi
 
 
 async def _step(request: web.Request, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
-    """The key is checked anew at each step. The export was paid for at its start."""
-    async with reading(request, STEP, brief=True) as context:
-        return await _lines(context, account_id, row_filter, window)
+    return await read_step(request, lambda context: _lines(context, account_id, row_filter, window))
 
 
 async def newest(context: QueryContext, account_id: int, row_filter: UsageHourFilter) -> HourPosition | None:

@@ -214,9 +214,9 @@ async def test_an_operation_of_more_reads_than_travel_together_is_run_once(
     snapshot = Database.snapshot
     taken: list[bool] = []
 
-    def noted(database: Database, *, brief: bool = False) -> Snapshot:
+    def noted(database: Database, *, brief: bool = False, **more: Any) -> Snapshot:
         taken.append(brief)
-        return snapshot(database, brief=brief)
+        return snapshot(database, brief=brief, **more)
 
     monkeypatch.setattr(Database, "snapshot", noted)
     answers = [await gateway.query(f"{{ account {{ {pages} }} }}") for _ in range(3)]

@@ -31,6 +31,7 @@ from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDay, put_usage_days
 from gateway.requests import edge
 from gateway.rest import add_rest_routes, exports, statements, transactions, usage, usage_hours, usage_requests
+from gateway.rest import reading as rest_reading
 from gateway.services import SERVICES, Services, build_services
 from gateway.settings import Settings
 from ledger.chain import canonical_text
@@ -242,18 +243,20 @@ class Step(Protocol):
 
 
 def before_each_read(monkeypatch: pytest.MonkeyPatch, module: Any, step: Step) -> list[int]:
-    """Has `step` run before each read of the module; the list holds the numbers of the reads."""
+    """Has `step` run before each read of the module and each step of an export; the list holds the numbers of the
+    reads."""
     reading = module.reading
     numbers: list[int] = []
 
     @contextlib.asynccontextmanager
-    async def watched(request: web.Request, points: float, **more: bool) -> AsyncIterator[QueryContext]:
+    async def watched(request: web.Request, points: float, **more: Any) -> AsyncIterator[QueryContext]:
         numbers.append(len(numbers))
         await step(numbers[-1])
         async with reading(request, points, **more) as context:
             yield context
 
-    monkeypatch.setattr(module, "reading", watched)
+    for one in (module, rest_reading):
+        monkeypatch.setattr(one, "reading", watched)
     return numbers
 
 
@@ -685,10 +688,10 @@ async def test_an_error_at_the_start_is_answered_as_such(rest: Rest, monkeypatch
         if number == 1:
             raise DatabaseUnavailable("gone")
 
-    before_each_read(monkeypatch, transactions, fail)
-    before_each_read(monkeypatch, usage, fail)
-    for path in PATHS[1:]:
-        assert (await rest.refusal(path, ""))[:2] == (503, "UNAVAILABLE")
+    for path, module in zip(PATHS[1:], (transactions, usage), strict=True):
+        with monkeypatch.context() as patch:
+            before_each_read(patch, module, fail)
+            assert (await rest.refusal(path, ""))[:2] == (503, "UNAVAILABLE")
 
 
 async def _raw(rest: Rest, version: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -30,6 +30,7 @@ from billing_gateway_client.operations import (
     Position,
     TransactionFilter,
 )
+from billing_gateway_client.seen import POSITION, Seen
 
 Data = TypeVar("Data")
 Edge = TypeVar("Edge", covariant=True)
@@ -85,6 +86,7 @@ class BillingClient:
         self._retries = retries
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
+        self._seen = Seen()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -182,8 +184,11 @@ class BillingClient:
         return self._session.post(self._url, json=body, headers=headers, timeout=timeout)
 
     async def _asked(self, operation: Operation[Any]) -> Mapping[str, Any]:
+        began = self._seen.begin()
         try:
-            async with self._open(operation, await self._headers(_JSON), self._timeout) as response:
+            headers = await self._headers(_JSON) | self._seen.headers
+            async with self._open(operation, headers, self._timeout) as response:
+                self._seen.note(began, response.headers.get(POSITION))
                 return _data(response, await response.text())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("UNAVAILABLE", f"{type(error).__name__}: {error}") from error
@@ -198,6 +203,7 @@ class BillingClient:
                     if kind == "complete":
                         return
                     if kind == "next":
+                        self._seen.note_event()
                         yield _data(response, text)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("UNAVAILABLE", f"{type(error).__name__}: {error}") from error

@@ -7,6 +7,7 @@ import {
   Position,
 } from './generated/operations.js';
 import { type KeyOptional, type Mutation, type Operation, type Query, type Subscription, withKey } from './operation.js';
+import { Seen } from './seen.js';
 
 export interface Retries {
   readonly attempts: number;
@@ -65,6 +66,7 @@ export class BillingClient {
   readonly #url: string;
   readonly #key: BillingClientOptions['key'];
   readonly #retries: Retries;
+  readonly #seen = new Seen();
   readonly #timeout: number;
   readonly #fetch: typeof fetch;
 
@@ -174,7 +176,12 @@ export class BillingClient {
     const key = typeof this.#key === 'string' ? this.#key : await this.#key();
     return this.#fetch(this.#url, {
       method: 'POST',
-      headers: { Authorization: `Bearer ${key}`, Accept: accept, 'Content-Type': 'application/json' },
+      headers: {
+        Authorization: `Bearer ${key}`,
+        Accept: accept,
+        'Content-Type': 'application/json',
+        ...this.#seen.headers,
+      },
       body: JSON.stringify({ query: operation.text, operationName: operation.name, variables }),
       signal,
     });
@@ -184,7 +191,9 @@ export class BillingClient {
     const limit = AbortSignal.timeout(this.#timeout);
     try {
       const ended = signal ? AbortSignal.any([signal, limit]) : limit;
+      const note = this.#seen.begin();
       const response = await this.#open(operation, variables, json, ended);
+      note(response);
       return dataOf<Data>(response, await response.text());
     } catch (failure) {
       throw unavailable(failure, signal);
@@ -212,6 +221,7 @@ export class BillingClient {
       }
       for await (const { kind, data } of events(response.body, heard)) {
         if (kind === 'complete') return;
+        this.#seen.noteEvent();
         yield dataOf<Data>(response, data);
       }
     } catch (failure) {

@@ -4,6 +4,7 @@ import { BalanceChanges, type BalanceChangesSubscription } from "../generated/Ba
 import { account } from "./account";
 import { type Change, applyChanges } from "./changes";
 import { openAnew } from "./page";
+import { seen } from "./post";
 import { key, signOut } from "./session";
 
 // The stream of balance changes. It is opened from the cursor of what is shown, and after a break from that of the
@@ -117,6 +118,7 @@ async function follow(id: string, from: string, bearer: string, signal: AbortSig
         if (signal.aborted) return;
         after = change.cursor;
         failures = 0;
+        seen.noteEvent();
         applyChanges(id, [change]);
       });
     } catch (reason) {

@@ -1,5 +1,9 @@
 // Questions to the gateway, as they go over the wire.
 
+import { Seen } from "./seen";
+
+export const seen = new Seen();
+
 /** No answer came, or none that the gateway could have made: the network, a proxy, a restart. */
 export class Unreachable extends Error {}
 
@@ -8,12 +12,14 @@ export class Outdated extends Error {}
 
 /** `body` is JSON. */
 export async function post(path: string, body: string, bearer: string | null, signal?: AbortSignal): Promise<Response> {
+  const note = seen.begin();
   try {
-    return await fetch(path, {
+    const response = await fetch(path, {
       method: "POST",
       headers: {
         "Content-Type": "application/json",
         Accept: "application/json",
+        ...seen.headers,
         ...(bearer && { Authorization: `Bearer ${bearer}` }),
       },
       body,
@@ -22,6 +28,8 @@ export async function post(path: string, body: string, bearer: string | null, si
       redirect: "error",
       signal: signal ?? null,
     });
+    note(response);
+    return response;
   } catch (error) {
     if (signal?.aborted) throw new Outdated();
     throw new Unreachable("The billing service could not be reached.", { cause: error });

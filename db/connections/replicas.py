@@ -1,0 +1,209 @@
+"""Read replicas: which of them has what a client has seen.
+
+A client has seen what was committed up to a time of the primary's clock, its position. A replica has what was committed
+up to a time, too, and is read by the client only if that is not before the position. Both are worked out from looks at
+the servers, ten a second while anybody reads:
+
+- The primary tells its clock, then how long its log is. Whatever was committed by that time is within that length.
+- A replica tells how much of the log it has replayed. So it has what was committed up to the newest look at the primary
+  whose length it has reached. Later snapshots of it have more, never less.
+- An answer shows nothing that was committed after the answer was there. Then the primary's clock was at most as far as
+  at the newest look, and the time since that look's beginning.
+
+A failover begins a new timeline of the log. Positions of another timeline than the primary's are read from the primary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import structlog
+from sqlalchemy import BigInteger, Executable, Integer, text
+
+from db.connections.readers import Readers
+from db.connections.servers import Servers
+from db.connections.snapshots import Wanted
+from db.errors import DatabaseError, DatabaseUnavailable, translated
+
+LOOK_SECONDS: Final = 0.1
+KEPT_LOOKS: Final = 600
+IDLE_SECONDS: Final = 30.0
+"""Time without readers after which nobody looks at the servers."""
+FRESH_SECONDS: Final = 2.0
+"""Maximum age of a look at the primary from which positions are worked out."""
+RETRY_SECONDS: Final = 1.0
+
+_DRIFT: Final = 0.001
+"""Maximum error of this machine's clock, for each second since a look."""
+
+# PostgreSQL works out columns from left to right: the clock first.
+_PRIMARY: Final = text(
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+    " (pg_current_wal_insert_lsn() - '0/0')::bigint,"
+    " ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
+).columns(clock=BigInteger(), length=BigInteger(), timeline=Integer())
+_REPLICA: Final = text(
+    "SELECT CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0')::bigint END"
+).columns(replayed=BigInteger())
+
+log = structlog.get_logger()
+
+
+class SeenUntil(NamedTuple):
+    """A client's position: what was committed up to then."""
+
+    microseconds: int
+    """Time of the primary's clock, since 1970."""
+    timeline: int
+    """Timeline of the primary's log; 0 for a client that has seen nothing."""
+
+
+class _Look(NamedTuple):
+    began: float
+    """Time of this process's own clock."""
+    clock: int
+    length: int
+    timeline: int
+
+
+class _Replica:
+    def __init__(self, servers: Servers, readers: Readers[Any]) -> None:
+        self.servers = servers
+        self.readers = readers
+        self.replayed: int | None = None
+        """Bytes of the log; None while the replica does not say."""
+        self._is_known_as_away = False
+
+    async def look(self) -> None:
+        try:
+            [(replayed,)] = await _asked(self.readers, _REPLICA)
+        except DatabaseError as error:
+            self.leave_out(str(error))
+        else:
+            if replayed is None:
+                self.leave_out("the server is not a standby")
+                return
+            self.replayed = replayed
+            if self._is_known_as_away:
+                self._is_known_as_away = False
+                log.warning("the replica is read again", server=self.servers.name)
+
+    def leave_out(self, reason: str) -> None:
+        self.replayed = None
+        if not self._is_known_as_away:
+            self._is_known_as_away = True
+            log.warning("the replica is not read", server=self.servers.name, reason=reason)
+
+
+async def _asked(readers: Readers[Any], statement: Executable) -> Sequence[Any]:
+    try:
+        with translated():
+            return await readers.one(Wanted(statement, {}))
+    except asyncpg.PostgresError as error:
+        # A standby has no length of the log, and some managed services do not tell what was replayed.
+        msg = f"the server does not tell the position of its log (SQLSTATE {error.sqlstate})"
+        raise DatabaseUnavailable(msg) from error
+
+
+class Replicas:
+    def __init__(
+        self, primary: Readers[Any], replicas: Sequence[tuple[Servers, Readers[Any]]], max_lag_seconds: float
+    ) -> None:
+        self._primary = primary
+        self._replicas = [_Replica(*replica) for replica in replicas]
+        self._max_lag_microseconds = round(max_lag_seconds * 1_000_000)
+        self._looks: deque[_Look] = deque(maxlen=KEPT_LOOKS)
+        self._read_at = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self.reads = {"primary": 0, "replica": 0}
+        """Number of snapshots that were taken from each."""
+
+    async def position(self) -> SeenUntil | None:
+        """Returns what an answer that is there now can show at most; None if the primary does not say."""
+        self._note_reader()
+        if self._age() > FRESH_SECONDS:
+            with contextlib.suppress(DatabaseError):
+                await self._look_at_primary()
+        return SeenUntil(self._now(), self._looks[-1].timeline) if self._age() <= FRESH_SECONDS else None
+
+    def readers_for(self, seen: SeenUntil) -> Readers[Any] | None:
+        """Returns the readers of a replica that has what the client has seen; None if only the primary has."""
+        self._note_reader()
+        fitting = [replica for replica in self._replicas if self._has(replica, seen)]
+        self.reads["replica" if fitting else "primary"] += 1
+        return min(fitting, key=lambda replica: replica.readers.use.lent).readers if fitting else None
+
+    def leave_out(self, readers: Readers[Any], error: Exception) -> None:
+        """Reads no more from a replica that failed, until it answers again."""
+        for replica in self._replicas:
+            if replica.readers is readers:
+                replica.leave_out(str(error))
+
+    def lags(self) -> dict[str, float | None]:
+        """Returns the seconds by which each replica may be behind; None for one that is not read."""
+        found: dict[str, float | None] = {}
+        for replica in self._replicas:
+            until = self._until(replica)
+            found[replica.servers.name] = None if until is None else max(self._now() - until, 0) / 1_000_000
+        return found
+
+    def _age(self) -> float:
+        return asyncio.get_running_loop().time() - self._looks[-1].began if self._looks else float("inf")
+
+    def _now(self) -> int:
+        """Returns the latest time that the primary's clock can show."""
+        return self._looks[-1].clock + round(self._age() * (1 + _DRIFT) * 1_000_000)
+
+    def _until(self, replica: _Replica) -> int | None:
+        """Returns the time up to which the replica has what was committed."""
+        if replica.replayed is None or not self._looks:
+            return None
+        number = bisect_right(self._looks, replica.replayed, key=lambda look: look.length)
+        if not number or self._looks[number - 1].timeline != self._looks[-1].timeline:
+            return None
+        return self._looks[number - 1].clock
+
+    def _has(self, replica: _Replica, seen: SeenUntil) -> bool:
+        until = self._until(replica)
+        if until is None or self._now() - until > self._max_lag_microseconds:
+            return False
+        return seen.timeline == 0 or (seen.timeline == self._looks[-1].timeline and seen.microseconds <= until)
+
+    def _note_reader(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._read_at = loop.time()
+        if not self._tasks or all(task.done() for task in self._tasks):
+            looks = (self._look_at_primary, *(replica.look for replica in self._replicas))
+            self._tasks = [loop.create_task(self._look_on(look)) for look in looks]
+
+    async def _look_on(self, look: Callable[[], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() - self._read_at < IDLE_SECONDS:
+            try:
+                await look()
+            except DatabaseError:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _look_at_primary(self) -> None:
+        began = asyncio.get_running_loop().time()
+        [(clock, length, timeline)] = await _asked(self._primary, _PRIMARY)
+        if self._looks and (timeline != self._looks[-1].timeline or length < self._looks[-1].length):
+            self._looks.clear()
+        if not self._looks or began > self._looks[-1].began:
+            self._looks.append(_Look(began, clock, length, timeline))
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for replica in self._replicas:
+            await replica.readers.close()
+            await replica.servers.close()
