@@ -7,19 +7,21 @@ migration names the oldest program that can work on the tables after it, and the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import exc, inspect, select, text, update
 
-from db.errors import SchemaMismatch, translate, translated
+from db.errors import LockUnavailable, SchemaMismatch, translate, translated
 from db.tables import schema_compatibility
 
 if TYPE_CHECKING:
@@ -31,7 +33,13 @@ if TYPE_CHECKING:
     from db.database import Database
 
 # Concurrent migrations of several processes wait for this lock.
-_MIGRATION_LOCK = 7_245_310_904
+_MIGRATION_LOCK: Final = 7_245_310_904
+_LOCK_MILLISECONDS: Final = 1_000
+_RETRY_SECONDS: Final = 1.0
+LOCKED_SECONDS: Final = 900.0
+"""How long a migration tries to lock a table that others use all the time."""
+
+log = structlog.get_logger()
 
 NO_TABLES: Final = "the database has no tables yet: run `billing-gateway migrate`"
 _NOT_OURS = "the database's tables are not those of this program: check the database's URL"
@@ -79,21 +87,24 @@ def newest() -> str:
     return _known()[-1]
 
 
-def oldest_program() -> str:
-    """Returns the version of the oldest program that can work on this program's tables."""
-    named = [getattr(script.module, "OLDEST_PROGRAM", script.revision) for script in _migrations()]
+def oldest_program(version: str | None = None) -> str:
+    """Returns the version of the oldest program that can work on the tables of a version, by default of this
+    program's."""
+    scripts = _migrations()[: _known().index(version or newest()) + 1]
+    named = [getattr(script.module, "OLDEST_PROGRAM", script.revision) for script in scripts]
     return max(named, key=_known().index)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, version: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, version)
     except (exc.ProgrammingError, exc.OperationalError) as error:
         # A table of the same name already exists, or differs from what was expected.
         raise translate(error) or SchemaMismatch(_NOT_OURS) from error
-    connection.execute(update(schema_compatibility).values(oldest_program=oldest_program()))
+    if inspect(connection).has_table(schema_compatibility.name):
+        connection.execute(update(schema_compatibility).values(oldest_program=oldest_program(version)))
 
 
 def _current(connection: Connection) -> str | None:
@@ -137,21 +148,56 @@ async def _without_limit(connection: AsyncConnection) -> None:
 
 
 async def migrate(database: Database) -> tuple[str | None, Tables]:
-    """Migrates the tables. Returns their version before, and the tables after.
+    """Creates the tables, or migrates them, each version in a transaction of its own. Returns their version before, and
+    the tables after.
 
-    Newer tables are not changed. Raises SchemaMismatch if this program cannot work on them.
+    Newer tables are not changed. Raises SchemaMismatch if this program cannot work on them, and LockUnavailable if
+    other transactions keep a table locked for too long.
     """
-    async with database.write() as connection:
-        if database.is_postgresql:
-            await _without_limit(connection)
-            await connection.execute(text("SET LOCAL statement_timeout = 0"))
-            await connection.execute(text("SET LOCAL lock_timeout = 0"))
-            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
-        before = await connection.run_sync(_tables)
-        if before is None or before.version in _known():
-            await connection.run_sync(_upgrade)
-            return (before.version if before else None), Tables(newest(), newest())
-        return before.version, before
+    before = found = await _migrated_once(database)
+    while found is None or found.version in _known()[:-1]:
+        found = await _migrated_once(database)
+    return (before.version if before else None), found
+
+
+async def _migrated_once(database: Database) -> Tables | None:
+    """Creates the tables, or migrates them to the next version, unless they are as new as this program. Returns what
+    they were before; None without tables."""
+    until = asyncio.get_running_loop().time() + LOCKED_SECONDS
+    while True:
+        try:
+            async with database.write() as connection:
+                if database.is_postgresql:
+                    await _prepare(connection)
+                before = await connection.run_sync(_tables)
+                version = _next(before)
+                if version is not None:
+                    await connection.run_sync(_upgrade, version)
+                return before
+        except LockUnavailable:
+            if asyncio.get_running_loop().time() > until:
+                raise
+            log.warning("a table is locked by another transaction: the migration tries again")
+        # Others get their turn on the table meanwhile.
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _next(before: Tables | None) -> str | None:
+    """Returns the version to migrate the tables to; None where this program knows none."""
+    if before is None:
+        return newest()
+    later = _known()[_known().index(before.version) + 1 :] if before.version in _known() else ()
+    return later[0] if later else None
+
+
+async def _prepare(connection: AsyncConnection) -> None:
+    """PostgreSQL: waits for other migrations. A change of a table that waits for its lock lets nobody else on the
+    table. So it waits briefly."""
+    await _without_limit(connection)
+    await connection.execute(text("SET LOCAL statement_timeout = 0"))
+    await connection.execute(text("SET LOCAL lock_timeout = 0"))
+    await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+    await connection.execute(text(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}"))
 
 
 def _checked(found: Tables | None) -> Tables:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, exc, select, text
+from structlog.testing import capture_logs
 
 from db import (  # noqa: F401  the tables are of the metadata
     attribution_tables,
@@ -266,6 +268,24 @@ async def test_migration_folds_texts_and_restores_the_guards(new_database: Datab
         with pytest.raises(exc.DBAPIError, match="append-only"):
             async with database.write() as connection:
                 await connection.execute(text(statement))
+
+
+async def test_others_read_while_a_migration_waits_for_a_table(new_database: Database) -> None:
+    if not new_database.is_postgresql:
+        pytest.skip("SQLite's readers never wait")
+    await _migrate_to(new_database, "0008")
+    read = text("SELECT count(*) FROM transactions")
+    with capture_logs() as logs:
+        async with new_database.snapshot() as report:
+            await report.rows(text("SELECT count(*) FROM transactions, accounts"))
+            migrating = asyncio.create_task(migrate(new_database))
+            while not logs:
+                # Behind a change of the table that waits as long as it takes, this would wait as well.
+                await asyncio.wait_for(new_database.read(read), 8)
+            assert not migrating.done()
+        before, found = await migrating
+    assert (before, found.version) == ("0008", newest())
+    assert {line["event"] for line in logs} == {"a table is locked by another transaction: the migration tries again"}
 
 
 async def test_empty_database_error_names_the_migrate_command(tmp_path: Path) -> None:
