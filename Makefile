@@ -51,13 +51,15 @@ test-nightly: export PAGE_COST_ROWS = 1000000
 test-nightly: export VERIFY_CORRUPTIONS = 30
 test-nightly: export FEDERATION_ROUTERS = 1
 test-nightly: export REPLICA_OPERATIONS = 10000
+test-nightly: export CHART_RENDERED = 1
 test-nightly: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py tests/ledger/verification/test_corruptions.py \
 	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \
-	  tests/gateway/test_replicas.py
+	  tests/gateway/test_replicas.py \
+	  tests/deploy/test_chart.py
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`
@@ -78,6 +80,7 @@ check: $(VENV)/.installed-dev clients docs
 	$(BIN)/lint-imports
 	$(CC) -Wall -Wextra -Werror -O2 -fPIC -isystem "$$($(BIN)/python -c '$(HEADERS)')" -c execution/serializer.c -o /dev/null
 	$(BIN)/shellcheck $$(git grep -lE '^#!/.*sh$$')
+	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python console/check.py
 
 format: $(VENV)/.installed-dev

@@ -88,6 +88,14 @@ def test_an_unquoted_variable_of_a_shell_script_is_refused(tmp_path: Path) -> No
     assert "SC2086" in found.stdout
 
 
+def test_a_fault_of_the_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "Dockerfile").write_text("FROM python:latest\nUSER root\n")
+    found = _command("hadolint", tmp_path)
+    assert found.returncode != 0
+    assert "DL3007" in found.stdout
+
+
 def _command(part: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Runs the line of `make check` that has the part in another folder."""
     make = ("make", "--no-print-directory", "--dry-run", "--assume-old=.venv/.installed-dev", "check")
