@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from db.errors import DatabaseError
 from gateway.graphql_view import graphql
@@ -127,8 +128,16 @@ async def _end_streams(app: web.Application) -> None:
     await app[LIVE].stop(seconds_for_streams(app[SERVICES].settings.shutdown_seconds))
 
 
+def _middlewares(services: Services) -> list[Middleware]:
+    if services.tracing is None:
+        return [edge(services)]
+    from gateway.traced_requests import traced_requests
+
+    return [traced_requests(services.tracing), edge(services)]
+
+
 def build_app(services: Services, answers: Answers = answers) -> web.Application:
-    app = web.Application(middlewares=[edge(services)], client_max_size=services.settings.max_body_bytes)
+    app = web.Application(middlewares=_middlewares(services), client_max_size=services.settings.max_body_bytes)
     app[SERVICES] = services
     app[ANSWERS] = answers
     app[LIVE] = LiveStreams()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from db.database import Database, DatabaseOptions
 from gateway.settings import Settings
 
+if TYPE_CHECKING:
+    from gateway.tracing import Tracing
 
-def open_database(settings: Settings, *, direct: bool = False) -> Database:
+
+def open_database(settings: Settings, *, direct: bool = False, tracing: Tracing | None = None) -> Database:
     """`direct` leaves out the pooler, if there is one."""
     direct_url = settings.direct_database_url
     return Database(
@@ -19,5 +24,6 @@ def open_database(settings: Settings, *, direct: bool = False) -> Database:
             statement_timeout_seconds=settings.statement_timeout_seconds,
             lock_timeout_seconds=settings.lock_timeout_seconds,
             silence_seconds=settings.database_silence_seconds,
+            trace=None if tracing is None else tracing.statement,
         )
     )

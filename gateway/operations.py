@@ -207,6 +207,7 @@ class Answer(NamedTuple):
     body: dict[str, Any]
     balance: Balance
     """Points that the key may still spend."""
+    cost: int
 
 
 async def run_operation(
@@ -219,6 +220,22 @@ async def run_operation(
     """Answers a query or mutation: its data, and its errors where it has some. With `seen`, a replica may answer a
     query. Raises Refused, RequestError for a subscription or when the time of an operation is up, and what `Admission`
     raises."""
+    if services.tracing is None:
+        return await _answered(services, principal, operation, given, seen)
+    with services.tracing.operation(operation, _text_of(services, given)) as span:
+        try:
+            answer = await _answered(services, principal, operation, given, seen)
+        except Refused as refused:
+            span.note_errors(refused.errors)
+            raise
+        span.note_cost(answer.cost)
+        span.note_errors(answer.body.get("errors", []))
+        return answer
+
+
+async def _answered(
+    services: Services, principal: Principal, operation: Operation, given: GraphQLRequest, seen: SeenUntil | None
+) -> Answer:
     if operation.kind == OperationType.SUBSCRIPTION:
         raise RequestError("BAD_USER_INPUT", "a subscription requires a WebSocket, or Accept: text/event-stream")
     of_the_schema = asks_only_the_schema(operation)
@@ -248,7 +265,7 @@ async def run_operation(
 def _answer(given: GraphQLRequest, body: dict[str, Any], cost: int, balance: Balance) -> Answer:
     if given.wants_cost:
         body["extensions"] = {"cost": _told(cost, balance)}
-    return Answer(body, balance)
+    return Answer(body, balance, cost)
 
 
 def _told(cost: int, balance: Balance) -> dict[str, Any]:

@@ -47,6 +47,8 @@ RATE: Final = web.RequestKey("rate", Balance)
 ACCOUNT: Final = web.RequestKey[int | None]("account", int)
 """The account of the key, if it has one."""
 OPERATION: Final = web.RequestKey[str | None]("operation", str)
+ON_ANSWERED: Final = web.RequestKey[Callable[[int], object]]("on_answered", object)  # type: ignore[arg-type]
+"""Called with the status when the request is answered, or when its stream begins."""
 
 REQUEST_ID: Final = "X-Request-Id"
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -283,7 +285,7 @@ def begin(request: web.BaseRequest) -> None:
     begin_notes()
 
 
-def _route_of(request: web.Request) -> str:
+def route_of(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "unknown"
 
@@ -303,8 +305,10 @@ class _Answering:
         if request is None:
             return
         seconds = time.perf_counter() - self._started
-        route, codes = _route_of(request), error_codes()
+        route, codes = route_of(request), error_codes()
         self._metrics.requests.end(route, request.method, status, seconds, codes[0] if codes else "")
+        if ON_ANSWERED in request:
+            request[ON_ANSWERED](status)
         log.info(
             "request",
             method=request.method,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -42,6 +44,9 @@ from resolvers.sizes import AccountSizes
 from schema.build import graphql_schema
 from schema.federation import federated_schema
 
+if TYPE_CHECKING:
+    from gateway.tracing import Tracing
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -69,6 +74,7 @@ class Services:
     typesetter: Typesetter
     clock: Clock
     clock_watch: ClockWatch
+    tracing: Tracing | None = None
 
     async def close(self) -> None:
         """Writes what is still to be written, and closes the connections."""
@@ -78,6 +84,8 @@ class Services:
             await self.stripe_api.close()
         await self.health.close()
         await self.database.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
 
 SERVICES = web.AppKey("parts", Services)
@@ -119,14 +127,24 @@ def _document_texts(settings: Settings, documents: Documents) -> DocumentTexts:
     return DocumentTexts(trusted, trusted_only=settings.trusted_documents_only, persisted=persisted)
 
 
+def _tracing(settings: Settings) -> Tracing | None:
+    """OpenTelemetry's packages cost every process time and memory: only those that use them import them."""
+    if not settings.tracing:
+        return None
+    from gateway.tracing import open_tracing
+
+    return open_tracing()
+
+
 def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Clock = utc_now) -> Services:
     """`clock` gives the time of what is done, and may be simulated; `machine_clock` is compared with the database's."""
-    database = open_database(settings)
+    tracing = _tracing(settings)
+    database = open_database(settings, tracing=tracing)
     metrics = Metrics()
     watch = ClockWatch(machine_clock, metrics.clock_ahead.set)
     ledger = Ledger(database, clock, watch)
     documents = _documents(settings)
-    stripe_api = build_stripe_api(settings)
+    stripe_api = build_stripe_api(settings, tracing)
     return Services(
         settings=settings,
         database=database,
@@ -151,4 +169,5 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         typesetter=Typesetter(settings.pdf_slots, settings.pdf_timeout_seconds, settings.lock_timeout_seconds),
         clock=clock,
         clock_watch=watch,
+        tracing=tracing,
     )

@@ -325,6 +325,12 @@ class Settings(BaseSettings):
         " through a proxy.",
     )
 
+    tracing: bool = Field(
+        False,
+        description="Send traces of requests, operations and statements by OpenTelemetry, as its OTEL_… variables say."
+        " Requires the extra billing-gateway[otel].",
+    )
+
     stripe_secret_key: SecretStr | None = Field(
         None, description="Stripe's secret key. Without it, top-ups and auto-recharge are disabled."
     )

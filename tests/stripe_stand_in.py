@@ -72,6 +72,7 @@ class Asked:
     path: str
     form: dict[str, str]
     key: str | None
+    traceparent: str | None = None
 
 
 class StandIn:
@@ -116,7 +117,7 @@ class StandIn:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
         key = request.headers.get("Idempotency-Key")
-        self.asked.append(Asked(request.method, request.path, form, key))
+        self.asked.append(Asked(request.method, request.path, form, key, request.headers.get("traceparent")))
         fault = self._next_fault(request)
         await self._let_happen(request)
         if request.headers.get("Authorization") != f"Bearer {API_KEY}":

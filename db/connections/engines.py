@@ -18,6 +18,7 @@ from db.connections.postgresql import PostgresConnection
 from db.connections.readers import PostgresBatchRunner, Readers, SqliteBatchRunner
 from db.connections.servers import Servers
 from db.connections.sqlite import SqliteConnection, keep_private, prepare
+from db.connections.traced import Trace, trace_engine, traced, traced_sqlite
 from db.connections.urls import connect_arguments, driver_url
 from db.figures import Figures
 
@@ -50,6 +51,8 @@ class DatabaseOptions:
     """Replicas, for reads of clients that send their position."""
     max_lag_seconds: float = 10.0
     """How far a replica may be behind."""
+    trace: Trace | None = None
+    """Told of each statement of the pools."""
 
 
 Connect: TypeAlias = "Callable[[], Coroutine[Any, Any, PostgresConnection]]"
@@ -86,6 +89,8 @@ def sqlite_engine(url: URL, options: DatabaseOptions) -> AsyncEngine:
         mode = "IMMEDIATE" if connection.get_execution_options().get("billing_write") else "DEFERRED"
         connection.exec_driver_sql(f"BEGIN {mode}")
 
+    if options.trace is not None:
+        trace_engine(engine, options.trace)
     return engine
 
 
@@ -95,6 +100,7 @@ def sqlite_readers(file: Path, options: DatabaseOptions) -> Readers[SqliteConnec
         file,
         lock_seconds=options.lock_timeout_seconds,
         longest_seconds=options.statement_timeout_seconds,
+        connection_class=SqliteConnection if options.trace is None else traced_sqlite(options.trace),
     )
     return Readers(ReadPool(connect, options.pool_size, options.lock_timeout_seconds), SqliteBatchRunner())
 
@@ -131,9 +137,15 @@ class PostgresRoute:
     def _connecting(self, changed: Mapping[str, str], *, each_in_transaction: bool = False) -> dict[str, Any]:
         """Returns the options of a connection with these settings, beside those that all have."""
         settings = {**self._settings, **changed}
-        if self._through_pooler:
-            return {"connection_class": pooled(settings, each_in_transaction=each_in_transaction)}
-        return {"server_settings": settings}
+        options: dict[str, Any] = (
+            {"connection_class": pooled(settings, each_in_transaction=each_in_transaction)}
+            if self._through_pooler
+            else {"server_settings": settings}
+        )
+        if self._options.trace is not None:
+            kind = options.get("connection_class", PostgresConnection)
+            options["connection_class"] = traced(kind, self._options.trace)
+        return options
 
     def writing_engine(self) -> AsyncEngine:
         wait_seconds = self._options.lock_timeout_seconds

@@ -89,7 +89,13 @@ class SqliteConnection:
             await self._connection.close()
 
 
-async def connect(file: Path, *, lock_seconds: float, longest_seconds: float) -> SqliteConnection:
+async def connect(
+    file: Path,
+    *,
+    lock_seconds: float,
+    longest_seconds: float,
+    connection_class: type[SqliteConnection] = SqliteConnection,
+) -> SqliteConnection:
     """Connects. A read waits `lock_seconds` for another program's lock on the file, and may take `longest_seconds`."""
     opened: list[sqlite3.Connection] = []
 
@@ -104,4 +110,4 @@ async def connect(file: Path, *, lock_seconds: float, longest_seconds: float) ->
         return connection
 
     connection = await aiosqlite.Connection(open_it, iter_chunk_size=64)
-    return SqliteConnection(connection, opened[0], longest_seconds)
+    return connection_class(connection, opened[0], longest_seconds)

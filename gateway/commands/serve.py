@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 
 import click
 import structlog
@@ -30,6 +31,7 @@ def serve(settings: Settings) -> None:
         raise click.UsageError("several workers need a fixed port: --port 0 works only with one")
     _check_manifest(settings)
     _check_prices(settings)
+    _check_tracing(settings)
     asyncio.run(check_schema(settings))
     _say_profile(settings)
     for page in missing_pages(graphiql=settings.graphiql):
@@ -52,6 +54,15 @@ def _check_prices(settings: Settings) -> None:
     except BadUserInput as error:
         msg = f"price_file: {error}"
         raise click.UsageError(msg) from error
+
+
+def _check_tracing(settings: Settings) -> None:
+    if not settings.tracing:
+        return
+    try:
+        importlib.import_module("gateway.tracing")
+    except ModuleNotFoundError as error:
+        raise click.UsageError("tracing: install the extra billing-gateway[otel] first") from error
 
 
 def _say_profile(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+import click
 from prometheus_client import CollectorRegistry
 
 from gateway.cli import cli
@@ -17,7 +18,7 @@ ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
 
 SETTINGS: Final = {f"BILLING_{name.upper()}" for name in Settings.model_fields}
-COMMANDS: Final = set(cli.list_commands(None))  # type: ignore[arg-type]  it asks nothing of its context
+COMMANDS: Final = set(cli.list_commands(click.Context(cli)))
 _NO_SETTINGS: Final = {"BILLING_DATABASE_PASSWORD"}
 """Variables of deploy/compose.yaml itself."""
 
