@@ -52,6 +52,7 @@ test-nightly: export VERIFY_CORRUPTIONS = 30
 test-nightly: export FEDERATION_ROUTERS = 1
 test-nightly: export REPLICA_OPERATIONS = 10000
 test-nightly: export CHART_RENDERED = 1
+test-nightly: export BACKUP_DRILLS = 1
 test-nightly: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
@@ -59,7 +60,8 @@ test-nightly: system-packages $(VENV)/.installed-dev pages
 	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \
 	  tests/gateway/test_replicas.py \
-	  tests/deploy/test_chart.py
+	  tests/deploy/test_chart.py \
+	  tests/deploy/test_chart.py tests/deploy/test_backup.py
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`

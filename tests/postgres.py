@@ -54,6 +54,9 @@ class Postgres:
         self.host = parse_qs(parts.query)["host"][0]
         self.user = parts.username or "postgres"
         self.folder = server.pgdata
+        self.programs = server.bin_path
+        self.owner: str | None = server.system_user
+        """The user that the server runs as, if that is not this process's."""
         self._numbers = itertools.count(1)
 
     def _new_name(self) -> str:
