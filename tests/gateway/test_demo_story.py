@@ -89,6 +89,7 @@ async def told(request: pytest.FixtureRequest, sqlite_template: Path, tmp_path_f
     return await _told(path, request.param)
 
 
+@pytest.mark.parametrize("told", [NIGHT_OF_THE_FIRST], indirect=True, ids=str)
 async def test_the_same_now_tells_the_same_story(told: Told, sqlite_template: Path, tmp_path: Path) -> None:
     shutil.copy(sqlite_template, tmp_path / "billing.db")
     assert await _told(tmp_path / "billing.db", told.now) == told

@@ -20,6 +20,7 @@ from ledger.kinds import RefType
 from ledger.recharges import RechargeSettings, put_settings
 from ledger.stripe.events import StripeEvents
 from ledger.volumes import VolumeRate, set_volume
+from tests.doses import dose
 from tests.gateway.command_line import run
 from tests.gateway.test_commands import ROOT, _command, _free_port, run_process
 from tests.ledger.desk import Desk, open_hold, usd
@@ -171,9 +172,10 @@ async def test_of_two_one_works_and_the_other_takes_over(shop: Shop, workers: Wo
 async def test_killed_again_and_again_it_bills_each_day_once(shop: Shop, workers: Workers) -> None:
     """Two at a time, either of which is killed with -9 in the middle of its work."""
     account_ids = [await shop.account("1000.00") for _ in range(3)]
+    volumes = dose(100, 250)
     for account_id in account_ids:
-        await shop.volumes(account_id, 250, 2)
-    wanted = 3 * 250 * 2 + 3
+        await shop.volumes(account_id, volumes, 2)
+    wanted = 3 * volumes * 2 + 3
 
     async def rows() -> int:
         return len((await shop.tables()).transactions)

@@ -35,6 +35,7 @@ from ledger.commands import (
 from ledger.errors import BillingError, Conflict, IdempotencyConflict, InsufficientBalance, NotFound
 from ledger.kinds import RefType, TransactionType
 from ledger.posting import Ledger
+from tests.doses import dose
 from tests.ledger.desk import HOUR, VOLUME, Desk, api_usage, open_hold, posting, renew, settle
 from tests.ledger.recompute import differences, read_tables
 
@@ -190,7 +191,7 @@ def _seen(outcome: Outcome) -> tuple[list[tuple[int, int]], int, bool, bool]:
     return rows, outcome.balance_nanos, outcome.to_stop, outcome.replayed
 
 
-@settings(EXAMPLES, max_examples=50)
+@settings(EXAMPLES, max_examples=dose(15, 100))
 @given(calls=st.lists(CALLS, min_size=8, max_size=16))
 async def test_sequential_calls_follow_the_contract(
     database: Database, calls: list[tuple[list[Draft], int, bool]]

@@ -21,6 +21,7 @@ from ledger.money import format_nanos
 from ledger.posting import Ledger
 from ledger.storage import StorageBilling
 from ledger.volumes import VolumeRate, delete_volume, set_volume
+from tests.doses import dose
 from tests.ledger.desk import DAY, HOUR, OPERATOR, START, VOLUME, Desk, correction, usd
 from tests.ledger.recompute import differences
 from tests.ledger.test_posting_properties import EXAMPLES
@@ -211,7 +212,7 @@ async def test_two_workers_bill_each_day_once(depot: Depot) -> None:
     assert await differences(depot.database) == []
 
 
-@settings(EXAMPLES, max_examples=20)
+@settings(EXAMPLES, max_examples=dose(7, 40))
 @given(seed=st.integers(0, 2**32))
 async def test_each_day_is_billed_once_at_any_worker_schedule(database: Database, seed: int) -> None:
     """Volumes come, change and go; the worker comes now and then, by two at times. Every microsecond of every volume

@@ -162,7 +162,9 @@ async def _met(office: Office, name: str, key: str | None, given: dict[str, Any]
     return str(answer["errors"][0]["extensions"]["code"])
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 async def test_who_may_call_what(office: Office) -> None:
+    """The database has no say in it."""
     account, inputs = await _inputs(office)
     keys = await _keys(office, account, await office.account())
     office.now = START + DAY

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from db import stripe_events
 from db.database import Database
 from ledger.kinds import RefType
+from tests.doses import dose
 from tests.ledger.recompute import differences
 from tests.ledger.stripe.till import Posted, Till, recharge
 from tests.ledger.test_posting_properties import EXAMPLES
@@ -178,7 +179,7 @@ async def _deliver(till: Till, story: Story, random: Random) -> None:
         await asyncio.gather(*(till.events.receive(body(one)) for one in together))
 
 
-@settings(EXAMPLES, max_examples=25)
+@settings(EXAMPLES, max_examples=dose(8, 50))
 @given(chapters=CHAPTERS, seed=st.integers(0, 2**32), linked_late=st.booleans())
 async def test_order_of_events_does_not_change_the_ledger(
     database: Database, chapters: list[tuple[object, ...]], seed: int, linked_late: bool

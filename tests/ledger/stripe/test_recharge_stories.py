@@ -15,13 +15,14 @@ from db.database import Database
 from ledger.recharge_payments import SETTLED, RechargePayments
 from ledger.recharges import MAX_DECLINES, RechargeSettings
 from ledger.stripe.api import StripeApi
+from tests.doses import dose
 from tests.ledger.desk import OPERATOR, correction, usd
 from tests.ledger.stripe.recharger import Recharger
 from tests.stripe_objects import Object
 from tests.stripe_stand_in import Fault, StandIn
 
 EPISODES: Final = 40
-SEEDS: Final = [1, 4, 13]
+SEEDS: Final = [1, 4, 13][: dose(1, 3)]
 """One of these stories at least fails for each rule that the program leaves out."""
 PAID: Final = {"succeeded", "processing"}
 
