@@ -27,11 +27,14 @@ def _program(package: Path, script: str) -> str:
 
 
 def types(page: Path) -> Iterator[tuple[str, ...]]:
-    """The compiler's command, after the one that makes types of GraphQL operations where a page has it."""
+    """The compiler's command, after the one that makes types of GraphQL operations and before the one that finds texts
+    outside the catalogue, where a page has them."""
     compiler = _program(ROOT / "console" / page.name, "typescript/bin/tsc")
     if (page / "generate.mjs").is_file():
         yield (str(page / "generate.mjs"),)
     yield compiler, "--noEmit", "--project", str(page)
+    if (page / "literals.mjs").is_file():
+        yield (str(page / "literals.mjs"),)
 
 
 def checks(folder: Path) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-// node test.mjs: checks the types, and runs tests/*.test.ts by Node's own runner, bundled as the page's scripts are.
+// node test.mjs: checks the types and that texts stand in src/texts, and runs tests/*.test.ts by Node's own runner, bundled as the page's scripts are.
 import { spawnSync } from "node:child_process";
 import { readdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -15,6 +15,7 @@ function run(...command) {
 }
 
 run(join(here, "node_modules", "typescript", "bin", "tsc"), "--noEmit");
+run(join(here, "literals.mjs"));
 
 const tests = (await readdir(join(here, "tests"))).filter((name) => name.endsWith(".test.ts"));
 await rm(out, { recursive: true, force: true });

@@ -1,7 +1,9 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
 import { wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch, wrongTransaction } from "./checks";
-import { REF_TYPES, RESOURCE_TYPES, TYPES, spelled, wordsOf } from "./kinds";
+import { RESOURCE_TYPES, spelled, wordsOf } from "./kinds";
+import { type Language, languageOf } from "./language";
 import { nanosOf } from "./money";
+import { t } from "./texts/spoken";
 import { dayAfter } from "./times";
 
 // What is shown is kept in the page's address: a reload, a bookmark and the way back find it again.
@@ -72,6 +74,8 @@ export interface Views {
 export interface Address extends Views {
   readonly account: string | null;
   readonly tab: Tab;
+  /** That the address asks for; null where the reader's own is taken. */
+  readonly language: Language | null;
   /** The transaction that is shown by itself, above the others; "" for none. */
   readonly transaction: string;
   /** What the address asked for and the gateway would refuse: each with the reason. It is not asked for. */
@@ -144,7 +148,7 @@ class Reader {
     const given = (this.#given.get(name) ?? "").split(",").filter(Boolean);
     const known = given.map((text) => words.find((word) => spelled(word) === text));
     given.forEach((text, index) => {
-      this.fitting(name, text, known[index] ? "" : "There is no such kind.");
+      this.fitting(name, text, known[index] ? "" : t.noKind);
     });
     return words.filter((word) => known.includes(word));
   }
@@ -158,13 +162,13 @@ function transactionsOf(reader: Reader): TransactionsView {
   const [from, to] = reader.range("from", "to", wrongDay);
   const [least, most] = reader.range("min", "max", wrongAmount, nanosOf);
   return {
-    types: reader.words("types", wordsOf(TYPES)),
+    types: reader.words("types", wordsOf(t.types)),
     from,
     to,
     least,
     most,
     search: reader.text("q", wrongSearch),
-    ...resourceOf(reader, wordsOf(REF_TYPES)),
+    ...resourceOf(reader, wordsOf(t.refTypes)),
   };
 }
 
@@ -172,7 +176,7 @@ function spanOf(reader: Reader, given: URLSearchParams): Span {
   const [from, to] = reader.range("from", "to", wrongDay);
   const range = oneOf(RANGES, given.get("range"), from && to ? "custom" : NEWEST.range);
   if (range !== "custom") return { range, from: "", to: "" };
-  const tooLong = from && to && to >= dayAfter(from, LONGEST_DAYS) ? `Name at most ${LONGEST_DAYS} days.` : "";
+  const tooLong = from && to && to >= dayAfter(from, LONGEST_DAYS) ? t.mostDays(LONGEST_DAYS) : "";
   return from && reader.fitting("to", to, tooLong) ? { range, from, to } : NEWEST;
 }
 
@@ -191,7 +195,7 @@ function usageOf(reader: Reader, given: URLSearchParams): UsageView {
   const span = spanOf(reader, given);
   const group = oneOf(GROUPS, given.get("group"), NEWEST_USAGE.group);
   const models = [...new Set(given.getAll("model"))].filter((text) => reader.fitting("model", text, wrongName(text)));
-  if (models.length > MOST_MODELS) reader.fitting("model", "…", `Name at most ${MOST_MODELS} models.`);
+  if (models.length > MOST_MODELS) reader.fitting("model", "…", t.mostModels(MOST_MODELS));
   return { ...span, group, models: models.slice(0, MOST_MODELS) };
 }
 
@@ -203,6 +207,7 @@ export function read(search: string, before: Views): Address {
   return {
     account: given.get("account") || null,
     tab,
+    language: languageOf(given.get("lang")) ?? null,
     transaction: tab === "transactions" ? reader.text("txn", wrongTransaction) : "",
     transactions: tab === "transactions" ? transactionsOf(reader) : before.transactions,
     costs: tab === "costs" ? costsOf(reader, given) : before.costs,
@@ -259,8 +264,8 @@ const PARAMETERS: Record<Tab, (address: Address) => Parameters> = {
 };
 
 function parametersOf(address: Address): [string, string][] {
-  const { account, tab } = address;
-  const all = [["account", account], ["tab", tab === "transactions" ? null : tab], ...PARAMETERS[tab](address)];
+  const { account, language, tab } = address;
+  const all = [["account", account], ["lang", language], ["tab", tab === "transactions" ? null : tab], ...PARAMETERS[tab](address)];
   return all.filter((pair): pair is [string, string] => !!pair[1]);
 }
 

@@ -1,13 +1,13 @@
 import { account, mayChoose } from "./account";
 import { announcement } from "./announcer";
 import { Balance } from "./balance";
-import { Choosing } from "./choosing";
 import { Figures } from "./figures";
 import { Header } from "./header";
 import { address } from "./navigation";
 import { Notices } from "./notices";
 import { failure, open, phase } from "./page";
 import { Failed } from "./parts/failed";
+import { late } from "./parts/late";
 import { Skeleton } from "./parts/skeleton";
 import { key } from "./session";
 import { SignIn } from "./signin";
@@ -15,9 +15,13 @@ import { Stale } from "./stale";
 import { Statement } from "./statement";
 import { Statements } from "./statements";
 import { Tabs } from "./tabs";
+import { t } from "./texts/spoken";
+
+/** For the keys of operators and services alone. */
+const Choosing = late(async () => (await import("./managing")).Choosing);
 
 function NotOpened({ error }: { readonly error: Error }) {
-  const otherwise = mayChoose.value ? "Choose another account" : "Open the key's own account";
+  const otherwise = mayChoose.value ? t.chooseAnother : t.openOwn;
   return (
     <Failed error={error} again={() => void open()}>
       {address.value.account !== null && <a href="/console/">{otherwise}</a>}

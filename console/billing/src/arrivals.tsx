@@ -1,10 +1,11 @@
 import { effect, signal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { counted } from "./counts";
+import { heard } from "./heard";
 import { listing } from "./ledger";
 import { memo } from "./parts/memo";
 import type { Row } from "./rows";
-import { TransactionRows, heard } from "./transactionrow";
+import { t } from "./texts/spoken";
+import { TransactionRows } from "./transactionrow";
 
 // Rows that come in while the page is open. They are put above the others; whoever reads further down keeps the place,
 // and is told of them.
@@ -81,7 +82,7 @@ export function Arrivals() {
         place.body?.querySelector("button")?.focus({ preventScroll: true });
       }}
     >
-      {counted(unseen.value, "new transaction")}
+      {t.newTransactions(unseen.value)}
     </button>
   );
 }

@@ -6,13 +6,14 @@ import { isOffline } from "./network";
 import { readAt } from "./page";
 import { Figure } from "./parts/figure";
 import { Paying, RechargeNote } from "./paying";
+import { t } from "./texts/spoken";
 import { clockText } from "./times";
 
 /** Whether the figure follows what happens, and when it was last so. */
 function Pulse() {
   const { value: at } = readAt;
-  if (link.value === "live" && !isOffline.value) return <span class="pulse live">Live</span>;
-  return at && <span class="pulse">As of {clockText(at)}</span>;
+  if (link.value === "live" && !isOffline.value) return <span class="pulse live">{t.live}</span>;
+  return at && <span class="pulse">{t.asOf(clockText(at))}</span>;
 }
 
 export function Balance() {
@@ -22,12 +23,12 @@ export function Balance() {
     <div class="summary">
       <section class="balance" aria-labelledby="balance">
         <div class="title">
-          <h2 id="balance">Credit balance</h2>
+          <h2 id="balance">{t.balance}</h2>
           <Pulse />
         </div>
         <Figure amount={shown.balance} />
         <p class="muted">
-          For new launches and API calls. <RechargeNote />
+          {t.balanceNote} <RechargeNote />
         </p>
         <Paying />
       </section>

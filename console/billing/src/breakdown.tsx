@@ -11,6 +11,8 @@ import { approximate, longestTail } from "./money";
 import { Failed } from "./parts/failed";
 import { Outdated } from "./post";
 import type { UsageDay } from "./rows";
+import { p } from "./texts/panels";
+import { t } from "./texts/spoken";
 import { dayAfter, dayText, utcText } from "./times";
 import { usage } from "./usage";
 import { Figures, Head, widthsOf } from "./usagetable";
@@ -23,9 +25,6 @@ type Dimension = "API_KEY" | "PROJECT" | "HOUR";
 const MOST_GROUPS = 100;
 /** Of a day, and one of the usage whose hour is not known. */
 const HOURS = 25;
-
-const HEADS: Record<Dimension, string> = { API_KEY: "API key", PROJECT: "Project", HOUR: "Hour (UTC)" };
-const TITLES: Record<Dimension, string> = { API_KEY: "By API key", PROJECT: "By project", HOUR: "By hour" };
 
 const isUnfolded = signal(false);
 const chosen = signal("");
@@ -65,8 +64,8 @@ function useTotals({ by, filter, first }: Asked) {
 export const percents = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
 
 function nameOf(group: Group, by: Dimension): string {
-  if (by === "HOUR") return group.hour?.slice(11, 16) ?? "not known";
-  return (by === "API_KEY" ? group.apiKeyId : group.project) ?? "not named";
+  if (by === "HOUR") return group.hour?.slice(11, 16) ?? p.notKnown;
+  return (by === "API_KEY" ? group.apiKeyId : group.project) ?? p.notNamed;
 }
 
 function GroupRow({ group, by }: { readonly group: Group; readonly by: Dimension }) {
@@ -92,9 +91,9 @@ function Groups({ totals, by }: { readonly totals: Totals; readonly by: Dimensio
   const tail = longestTail(nodes.map(({ cost }) => cost));
   return (
     <div class="usagetable">
-      <h2>{TITLES[by]}</h2>
-      <table role="table" aria-label={TITLES[by]} style={widthsOf(totalOf(nodes), tail)}>
-        <Head names={[HEADS[by], "Share of cost", "Percent"]} />
+      <h2>{p.titles[by]}</h2>
+      <table role="table" aria-label={p.titles[by]} style={widthsOf(totalOf(nodes), tail)}>
+        <Head names={[p.heads[by], p.share, p.percent]} />
         <tbody role="rowgroup">
           {nodes.map((group) => (
             <GroupRow key={nameOf(group, by)} group={group} by={by} />
@@ -102,9 +101,7 @@ function Groups({ totals, by }: { readonly totals: Totals; readonly by: Dimensio
         </tbody>
       </table>
       {BigInt(totalCount) > nodes.length && (
-        <p class="muted">
-          These are the {countText(nodes.length)} with the highest cost, of {countText(totalCount)}.
-        </p>
+        <p class="muted">{p.highest(countText(nodes.length), countText(totalCount))}</p>
       )}
     </div>
   );
@@ -124,13 +121,13 @@ function rangesText(days: readonly string[]): string {
     if (last && dayAfter(last[1], 1) === day) last[1] = day;
     else ranges.push([day, day]);
   }
-  return ranges.map(([from, to]) => (from === to ? dayText(from) : `${dayText(from)} to ${dayText(to)}`)).join("; ");
+  return ranges.map(([from, to]) => (from === to ? dayText(from) : t.fromTo(dayText(from), dayText(to)))).join("; ");
 }
 
 function completenessText({ isOpen, completeUntil }: Totals): string {
-  if (!isOpen) return "The figures of these days are complete.";
-  if (!completeUntil) return "Usage of these days may still be reported.";
-  return `The figures are complete until ${utcText(completeUntil)} UTC. Later usage may still be reported.`;
+  if (!isOpen) return p.complete;
+  if (!completeUntil) return p.incomplete;
+  return p.completeUntil(utcText(completeUntil));
 }
 
 interface HoursProps {
@@ -151,7 +148,7 @@ function Hours({ filter, day }: HoursProps) {
     <>
       {day && <Groups totals={totals} by="HOUR" />}
       <p class="muted">
-        {undividedDays.length > 0 && `Some usage has no hours, only its day: that of ${rangesText(undividedDays)}. `}
+        {undividedDays.length > 0 && p.undivided(rangesText(undividedDays))}
         {completenessText(totals)}
       </p>
     </>
@@ -163,9 +160,9 @@ function HoursOfDay({ filter, days }: { readonly filter: UsageTotalsFilter; read
   return (
     <>
       <div class="field">
-        <label for="hours">Hours of</label>
+        <label for="hours">{p.hoursOf}</label>
         <select id="hours" value={day} onChange={(event) => (chosen.value = event.currentTarget.value)}>
-          <option value="">Choose a day</option>
+          <option value="">{p.chooseDay}</option>
           {days.map((one) => (
             <option key={one} value={one}>
               {dayText(one)}
@@ -206,7 +203,7 @@ export function Breakdown(props: Props) {
       open={isUnfolded.value}
       onToggle={(event) => (isUnfolded.value = event.currentTarget.open)}
     >
-      <summary>Who spent it</summary>
+      <summary>{p.whoSpent}</summary>
       {isUnfolded.value && <Parts {...props} />}
     </details>
   );

@@ -4,6 +4,7 @@ import { countText } from "./counts";
 import { longestTail } from "./money";
 import { Figure } from "./parts/figure";
 import { Money } from "./parts/money";
+import { t } from "./texts/spoken";
 import { monthText } from "./times";
 
 interface Props {
@@ -33,22 +34,13 @@ function Card({ title, figure, note, parts = [], before, tail = 0 }: Props) {
         ))}
         {month && (
           <div class="before">
-            <dt>All of {monthText(month)}</dt>
+            <dt>{t.allOf(monthText(month))}</dt>
             <dd>{before}</dd>
           </div>
         )}
       </dl>
       {note && <p class="muted">{note}</p>}
     </section>
-  );
-}
-
-/** No part of the sum: it was deducted when it was held, in this month or before. */
-function Held({ amount }: { readonly amount: string }) {
-  return (
-    <>
-      Of all that was deducted, <Money amount={amount} /> is held in open charges now. What is not used of it comes back.
-    </>
   );
 }
 
@@ -65,29 +57,30 @@ export function CardRow() {
   return (
     <div class="cards">
       <Card
-        title="Total Cost This Month"
+        title={t.totalCost}
         figure={<Figure amount={month.totalCost} />}
         tail={longestTail([month.grossCost, month.refunded, before?.totalCost ?? "0.00"])}
         parts={[
-          ["Gross", <Money amount={month.grossCost} />],
-          ["Refunded", <Money amount={taken(month.refunded)} />],
+          [t.gross, <Money amount={month.grossCost} />],
+          [t.refunded, <Money amount={taken(month.refunded)} />],
         ]}
-        note={month.heldInOpenCharges !== "0.00" && <Held amount={month.heldInOpenCharges} />}
+        // No part of the sum: it was deducted when it was held, in this month or before.
+        note={month.heldInOpenCharges !== "0.00" && t.held(<Money amount={month.heldInOpenCharges} />)}
         before={before && <Money amount={before.totalCost} />}
       />
       <Card
-        title="API Calls"
+        title={t.apiCalls}
         figure={<Figure text={countText(month.apiCalls)} />}
         parts={[
-          ["Platform models", countText(month.platformCalls)],
-          ["Own inference", countText(month.userInferenceCalls)],
+          [t.platformModels, countText(month.platformCalls)],
+          [t.ownInference, countText(month.userInferenceCalls)],
         ]}
         before={before && countText(before.apiCalls)}
       />
       <Card
-        title="Total Tokens"
+        title={t.totalTokens}
         figure={<Figure text={countText(month.totalTokens)} />}
-        note={`Input and output of chat and embedding models, since ${monthText(month.month)} began (UTC).`}
+        note={t.tokensNote(monthText(month.month))}
         before={before && countText(before.totalTokens)}
       />
     </div>

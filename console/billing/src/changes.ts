@@ -10,6 +10,7 @@ import { moneyText } from "./money";
 import { address } from "./navigation";
 import { readAt } from "./page";
 import { hasPaid } from "./paid";
+import { t } from "./texts/spoken";
 import { now } from "./times";
 import { refreshUsage } from "./usage";
 
@@ -51,8 +52,8 @@ function draw(): void {
 
 function say(changes: readonly Change[], { transaction, balance }: Change): void {
   const [type, amount] = [typeOf(transaction), moneyText(transaction.amount, currency.peek(), true)];
-  const what = changes.length > 1 ? `${changes.length} new transactions` : `New transaction: ${type}, ${amount}`;
-  announce(`${what}. The balance is ${moneyText(balance, currency.peek())}.`);
+  const what = changes.length > 1 ? t.newTransactions(changes.length) : t.newTransaction(type, amount);
+  announce(t.balanceIs(what, moneyText(balance, currency.peek())));
 }
 
 /** Reads the sums of the account that is shown again. */

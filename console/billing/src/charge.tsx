@@ -2,32 +2,29 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { MoreTransactions } from "../generated/MoreTransactions";
-import type { ChargeState, TransactionExplainedQuery } from "../generated/TransactionExplained";
+import type { TransactionExplainedQuery } from "../generated/TransactionExplained";
 import { account } from "./account";
 import { announce } from "./announcer";
-import { counted } from "./counts";
 import { ask } from "./gateway";
-import { REF_TYPES, typeOf } from "./kinds";
+import { typeOf } from "./kinds";
+import { english } from "./language";
+import { type Complaint, Complained } from "./parts/complained";
 import { moment } from "./parts/moment";
 import { Money } from "./parts/money";
 import { Outdated } from "./post";
+import { p } from "./texts/panels";
+import { t } from "./texts/spoken";
 
 export type Explained = NonNullable<TransactionExplainedQuery["transaction"]>;
 type Charge = NonNullable<Explained["charge"]>;
 
-const STATES: Record<ChargeState, string> = {
-  OPEN: "open: more rows may follow, and part of the hold may be returned",
-  SETTLED: "settled",
-  EXPIRED: "expired: the whole hold counts as used",
-};
-
 /** Of the sums, those that are there: a charge has holds, or is billed by the day. */
 function Sums({ charge }: { readonly charge: Omit<Charge, "transactions"> }) {
   const sums: [string, string, ComponentChildren?][] = [
-    ["Held", charge.held, charge.cycles !== "0" && charge.cycles !== "1" && ` in ${counted(charge.cycles, "cycle")}`],
-    ["Returned", charge.refunded],
-    ["Charged on top", charge.overage],
-    ["Billed by the day", charge.billed],
+    [p.heldSum, charge.held, charge.cycles !== "0" && charge.cycles !== "1" && p.inCycles(charge.cycles)],
+    [p.returned, charge.refunded],
+    [p.onTop, charge.overage],
+    [p.byTheDay, charge.billed],
   ];
   return (
     <p class="sums">
@@ -40,7 +37,7 @@ function Sums({ charge }: { readonly charge: Omit<Charge, "transactions"> }) {
           </span>
         ))}
       <span>
-        <span class="muted">Net</span>{" "}
+        <span class="muted">{p.net}</span>{" "}
         <strong>
           <Money amount={charge.net} />
         </strong>
@@ -79,13 +76,13 @@ async function rowsAbout({ refType, refId }: Props["charge"], first: number, aft
 /** All rows of the resource that a row is about, the row itself marked. */
 export function ChargeRows({ charge, current, page = (...asked) => rowsAbout(charge, ...asked) }: Props) {
   const { refType, refId } = charge;
-  const title = `${REF_TYPES[refType]} ${refId}`;
+  const title = `${t.refTypes[refType]} ${refId}`;
   const rows = useSignal<readonly ChargeRow[]>(charge.transactions.nodes);
   const hasMore = useSignal(charge.transactions.pageInfo.hasNextPage);
   // Of the account's rows about the resource, which are the same ones: none before the second page.
   const [end] = useState<{ cursor: string | null }>({ cursor: null });
   const isBusy = useSignal(false);
-  const failure = useSignal("");
+  const failure = useSignal<Complaint>("");
 
   async function more() {
     if (isBusy.value) return;
@@ -98,20 +95,20 @@ export function ChargeRows({ charge, current, page = (...asked) => rowsAbout(cha
       rows.value = [...(after === null ? [] : rows.value), ...nodes];
       hasMore.value = pageInfo.hasNextPage;
       end.cursor = pageInfo.endCursor;
-      announce(`${rows.value.length - before} more transactions, ${rows.value.length} in all.`);
+      announce(t.moreInAll(rows.value.length - before, rows.value.length));
     } catch (error) {
-      if (!(error instanceof Outdated)) failure.value = (error as Error).message;
+      if (!(error instanceof Outdated)) failure.value = error as Error;
     }
     isBusy.value = false;
   }
 
   return (
-    <section class="charge" aria-label={`The charge of ${title}`}>
+    <section class="charge" aria-label={p.chargeOf(title)}>
       <h3>
-        {title} <span class="muted">is {STATES[charge.state]}</span>
+        {title} <span class="muted">{p.chargeStates[charge.state]}</span>
       </h3>
       <Sums charge={charge} />
-      <table role="table" aria-label={`Transactions of ${title}`}>
+      <table role="table" aria-label={p.rowsOf(title)}>
         <tbody role="rowgroup">
           {rows.value.map((row) => (
             <tr key={row.id} role="row" aria-current={row.id === current || undefined}>
@@ -122,7 +119,7 @@ export function ChargeRows({ charge, current, page = (...asked) => rowsAbout(cha
               <td role="cell" class="amount">
                 <Money amount={row.amount} signed />
               </td>
-              <td role="cell" class="description">
+              <td role="cell" class="description" lang={english}>
                 {row.description}
               </td>
             </tr>
@@ -132,16 +129,12 @@ export function ChargeRows({ charge, current, page = (...asked) => rowsAbout(cha
       {hasMore.value && (
         <div class="buttons">
           <button type="button" aria-disabled={isBusy.value} onClick={() => void more()}>
-            Load more of them
+            {p.loadMoreRows}
           </button>
-          <span class="muted">The newest {rows.value.length} are shown.</span>
+          <span class="muted">{p.newestShown(rows.value.length)}</span>
         </div>
       )}
-      {failure.value && (
-        <p class="error" role="alert">
-          {failure}
-        </p>
-      )}
+      <Complained of={failure.value} />
     </section>
   );
 }

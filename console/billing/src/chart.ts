@@ -14,13 +14,17 @@ export interface Drawing {
   readonly values: readonly (readonly number[])[];
   readonly label: (value: number) => string;
   readonly dayText: (day: string) => string;
+  /** Below the bars. */
+  readonly axisText: (day: string) => string;
   /** Opens what is behind a stack of a day, or behind the whole day. */
   readonly open?: ((index: number, stack: number | null) => void) | undefined;
 }
 
 const HEIGHT = 220;
-/** Around the bars: for the labels of both axes, and so that the highest one is whole. */
+/** Around the bars: for the labels of both axes, at least, and so that the highest one is whole. */
 const [LEFT, RIGHT, TOP, BOTTOM] = [64, 8, 12, 28];
+/** Between a label and its line. */
+const GAP = 8;
 const WIDEST_BAR = 48;
 /** Days from one label to the next, and the room of a label. */
 const STEPS = [1, 2, 3, 7, 14, 28, 56, 112];
@@ -30,6 +34,10 @@ const TIP_WIDTH = 190;
 
 function style(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function font(): string {
+  return `12px ${style("--font")}`;
 }
 
 interface Bar {
@@ -65,25 +73,29 @@ function linesOf(low: number, high: number): number[] {
   return lines;
 }
 
+/** From the lowest to the highest end of a bar, and a little more. */
+function rangeOf(bars: readonly Bar[]): [number, number] {
+  const ends = bars.map(({ to }) => to);
+  const [low, high] = [Math.min(0, ...ends) * 1.05, Math.max(0, ...ends) * 1.05];
+  return [low, low === high ? 1 : high];
+}
+
 /** Where days and values are, in pixels. */
 class Scale {
-  readonly low: number;
-  readonly high: number;
   readonly slot: number;
 
   constructor(
-    bars: readonly Bar[],
+    readonly low: number,
+    readonly high: number,
+    readonly left: number,
     readonly days: number,
     readonly width: number,
   ) {
-    const ends = bars.map(({ to }) => to);
-    const [low, high] = [Math.min(0, ...ends) * 1.05, Math.max(0, ...ends) * 1.05];
-    [this.low, this.high] = [low, low === high ? 1 : high];
-    this.slot = Math.max(width - LEFT - RIGHT, 1) / days;
+    this.slot = Math.max(width - left - RIGHT, 1) / days;
   }
 
   middleOf(index: number): number {
-    return LEFT + (index + 0.5) * this.slot;
+    return this.left + (index + 0.5) * this.slot;
   }
 
   yOf(value: number): number {
@@ -91,31 +103,31 @@ class Scale {
   }
 
   indexAt(x: number): number {
-    return Math.floor((x - LEFT) / this.slot);
+    return Math.floor((x - this.left) / this.slot);
   }
 }
 
 function paint(context: CanvasRenderingContext2D, drawing: Drawing, bars: readonly Bar[], scale: Scale, at: number) {
-  const { days, stacks, label, dayText } = drawing;
-  const { width, slot } = scale;
+  const { days, stacks, label, axisText } = drawing;
+  const { left, width, slot } = scale;
   context.clearRect(0, 0, width, HEIGHT);
   context.fillStyle = style("--tint");
-  if (days[at] !== undefined) context.fillRect(LEFT + at * slot, TOP, slot, HEIGHT - TOP - BOTTOM);
-  context.font = `12px ${style("--font")}`;
+  if (days[at] !== undefined) context.fillRect(left + at * slot, TOP, slot, HEIGHT - TOP - BOTTOM);
+  context.font = font();
   const [line, ink] = [style("--line"), style("--muted")];
   context.textBaseline = "middle";
   context.textAlign = "right";
   for (const value of linesOf(scale.low, scale.high)) {
     const y = scale.yOf(value);
     context.fillStyle = line;
-    context.fillRect(LEFT, Math.round(y), width - LEFT - RIGHT, 1);
+    context.fillRect(left, Math.round(y), width - left - RIGHT, 1);
     context.fillStyle = ink;
-    context.fillText(label(value), LEFT - 8, y);
+    context.fillText(label(value), left - GAP, y);
   }
   context.textAlign = "center";
   const step = STEPS.find((some) => some * slot >= LABEL_ROOM) ?? days.length;
   for (let index = 0; index < days.length; index += step) {
-    const text = dayText(days[index] as string).replace(/,? \d{4}$/, "");
+    const text = axisText(days[index] as string);
     const half = context.measureText(text).width / 2;
     context.fillText(text, Math.min(Math.max(scale.middleOf(index), half), width - half), HEIGHT - BOTTOM / 2);
   }
@@ -131,6 +143,13 @@ function paint(context: CanvasRenderingContext2D, drawing: Drawing, bars: readon
   }
 }
 
+/** Languages differ in how long a label is: 1,2 Mio. $ is one. */
+function leftOf(context: CanvasRenderingContext2D, label: Drawing["label"], low: number, high: number): number {
+  context.font = font();
+  const widest = linesOf(low, high).map((value) => context.measureText(label(value)).width);
+  return Math.max(LEFT, Math.ceil(Math.max(0, ...widest)) + 2 * GAP);
+}
+
 export interface Plot {
   /** Points at a day, as the mouse does, and at one of its stacks; at none where there is no such day. */
   readonly point: (index: number, stack?: number | null) => void;
@@ -143,7 +162,9 @@ export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Pl
   const bars = barsOf(drawing);
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;
-  let scale = new Scale(bars, days.length, 0);
+  const [low, high] = rangeOf(bars);
+  const left = leftOf(context, label, low, high);
+  let scale = new Scale(low, high, left, days.length, 0);
   let pointed = -1;
 
   function repaint() {
@@ -183,7 +204,7 @@ export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Pl
 
   function fit() {
     const { clientWidth: width } = frame;
-    scale = new Scale(bars, days.length, width);
+    scale = new Scale(low, high, left, days.length, width);
     [canvas.width, canvas.height] = [width * devicePixelRatio, HEIGHT * devicePixelRatio];
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     repaint();

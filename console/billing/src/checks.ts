@@ -1,5 +1,7 @@
 import { parseNanos } from "./money";
+import { t } from "./texts/spoken";
 import { isDay } from "./times";
+import { canonical, readings } from "./typed";
 
 // What the gateway would refuse, said before it is asked. Each check returns what is wrong, or "".
 
@@ -16,9 +18,9 @@ function lengthOf(text: string): number {
 
 function wrongText(text: string, shortest: number): string {
   const length = lengthOf(text);
-  if (length < shortest) return `Type ${shortest} characters or more.`;
-  if (length > LONGEST_TEXT) return `Type at most ${LONGEST_TEXT} characters.`;
-  return UNFIT.test(text) ? "This text contains characters that are not allowed." : "";
+  if (length < shortest) return t.tooShort(shortest);
+  if (length > LONGEST_TEXT) return t.tooLong(LONGEST_TEXT);
+  return UNFIT.test(text) ? t.unfit : "";
 }
 
 export function wrongSearch(text: string): string {
@@ -37,7 +39,7 @@ export function accountOf(transaction: string): string {
 }
 
 export function wrongTransaction(text: string): string {
-  return isTransactionId(text) ? "" : "Type an id such as txn_7_12.";
+  return isTransactionId(text) ? "" : t.wrongTransaction;
 }
 
 /** An id, or the name of a model. */
@@ -46,16 +48,27 @@ export function wrongName(text: string): string {
 }
 
 export function wrongDay(text: string): string {
-  return isDay(text) ? "" : "Type a day such as 2026-11-29.";
+  return isDay(text) ? "" : t.wrongDay;
 }
 
 export function wrongAmount(text: string): string {
   const nanos = parseNanos(text);
-  if (nanos === null) return "Type a decimal such as -1.25.";
-  return nanos > MOST_NANOS || nanos < -MOST_NANOS ? "The amount must be within ±9,223,372,036." : "";
+  if (nanos === null) return t.wrongAmount;
+  return nanos > MOST_NANOS || nanos < -MOST_NANOS ? t.wrongSize : "";
+}
+
+/** An amount that was typed and can be read in two ways. */
+export function wrongReading(text: string): string {
+  const both = readings(text);
+  return both ? t.ambiguous(...both) : "";
+}
+
+/** Of an amount as it was typed. */
+export function wrongTyped(text: string): string {
+  return wrongReading(text) || wrongAmount(canonical(text));
 }
 
 /** Of the upper end of a range. */
 export function wrongOrder(low: string, high: string, compare: (text: string) => string | bigint): string {
-  return low && high && compare(high) < compare(low) ? "The range ends before it begins." : "";
+  return low && high && compare(high) < compare(low) ? t.wrongOrder : "";
 }

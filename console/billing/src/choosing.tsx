@@ -1,21 +1,24 @@
 import { useSignal } from "@preact/signals";
 import { viewer } from "./account";
-import { late } from "./parts/late";
+import { Desk } from "./desk";
+import { openAccount } from "./navigation";
 import { AccountBox } from "./parts/accountbox";
-import { openAccount } from "./switcher";
+import { m } from "./texts/managing";
 
-const Desk = late(async () => (await import("./managing")).Desk);
+export function SwitchBox() {
+  return <AccountBox label={m.switchAccount} choose={openAccount} />;
+}
 
 /** A key of no single account has to name one. */
 export function Choosing() {
   return (
     <>
     <section class="choosing">
-      <h2>Which account?</h2>
+      <h2>{m.whichAccount}</h2>
       {viewer.value?.scope === "OPERATOR" ? (
         <>
-          <p class="muted">This key sees every account. Search by name, external id or id.</p>
-          <AccountBox label="Account" placeholder="Name or id" choose={openAccount} />
+          <p class="muted">{m.everyAccount}</p>
+          <AccountBox label={m.account} placeholder={m.nameOrId} choose={openAccount} />
         </>
       ) : (
         <ById />
@@ -35,7 +38,7 @@ function ById() {
         if (id.value.trim()) openAccount(id.value.trim());
       }}
     >
-      <label for="account">The account's id</label>
+      <label for="account">{m.accountId}</label>
       <input
         id="account"
         placeholder="acct_7"
@@ -45,7 +48,7 @@ function ById() {
         onInput={(event) => (id.value = event.currentTarget.value)}
       />
       <button type="submit" class="primary">
-        Open
+        {m.open}
       </button>
     </form>
   );

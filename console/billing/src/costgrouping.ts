@@ -4,8 +4,9 @@ import { type Address, type Cause, type CostsView, NO_FILTER, type TransactionsV
 import type { CostGroup } from "./costs";
 import type { Days } from "./criteria";
 import { gathered } from "./grouping";
-import { REF_TYPES } from "./kinds";
 import { amountOf, approximate, nanosOf } from "./money";
+import { p } from "./texts/panels";
+import { t } from "./texts/spoken";
 import { lastDayOf } from "./times";
 
 // Groups of cost put together for the chart and the tables, exactly, and the way from each to the rows behind it.
@@ -37,15 +38,6 @@ export interface Period {
   readonly sums: CostSums;
 }
 
-const KINDS: Record<CostKind, string> = {
-  GPU_INSTANCE: "GPU instances",
-  INFERENCE_INSTANCE: "Inference instances",
-  VOLUME: "Storage",
-  SHARED_FILESYSTEM: "Storage",
-  API_USAGE: "API calls",
-  OTHER: "Other",
-};
-
 /** The colour of a kind, the same wherever it is drawn. */
 const KIND_COLOURS: Record<CostKind, number> = {
   GPU_INSTANCE: 1,
@@ -56,18 +48,16 @@ const KIND_COLOURS: Record<CostKind, number> = {
   OTHER: 7,
 };
 
-export const NOT_NAMED = "not named";
-
 function resourceName({ refType, refId }: CostGroup): string {
-  if (!refType) return KINDS.OTHER;
-  return refId ? `${REF_TYPES[refType]} ${refId}` : refType === "API_USAGE" ? KINDS.API_USAGE : REF_TYPES[refType];
+  if (!refType) return p.kinds.OTHER;
+  return refId ? `${t.refTypes[refType]} ${refId}` : refType === "API_USAGE" ? p.kinds.API_USAGE : t.refTypes[refType];
 }
 
 const NAMES: Record<Cause, (group: CostGroup) => string> = {
-  kind: ({ kind }) => KINDS[kind ?? "OTHER"],
+  kind: ({ kind }) => p.kinds[kind ?? "OTHER"],
   resource: resourceName,
-  key: ({ apiKeyId }) => apiKeyId ?? NOT_NAMED,
-  project: ({ project }) => project ?? NOT_NAMED,
+  key: ({ apiKeyId }) => apiKeyId ?? p.notNamed,
+  project: ({ project }) => project ?? p.notNamed,
 };
 
 /** A key may be called as what has none is. */
@@ -145,7 +135,7 @@ export function costStacksOf(parts: readonly Part[], periods: readonly Period[],
   }));
   const others = parts.slice(kept.length).map(({ key }) => key);
   if (others.length === 0) return stacks;
-  return [...stacks, { key: null, name: "Others", colour: MOST_STACKS - 1, values: valuesOf(others) }];
+  return [...stacks, { key: null, name: p.others, colour: MOST_STACKS - 1, values: valuesOf(others) }];
 }
 
 /** Which of the rows: what was deducted, what was returned, or both. */

@@ -1,9 +1,8 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { account, currency } from "./account";
-import { type Address, type Cause, type CostsView, NEWEST_COSTS } from "./address";
+import { type Address, type CostsView, NEWEST_COSTS } from "./address";
 import {
   type CostSums,
-  NOT_NAMED,
   type Part,
   type Period,
   type Side,
@@ -17,11 +16,11 @@ import {
   sumsOf,
 } from "./costgrouping";
 import { type Costs, costs, costsAreLoading, costsFailure, loadCosts } from "./costs";
-import { countText, counted } from "./counts";
+import { countText } from "./counts";
 import { type Days, daysOf } from "./criteria";
 import { percents } from "./breakdown";
 import { loadMonthKinds } from "./monthcosts";
-import { amountOf, approximate, longestTail, printed, roughMoney } from "./money";
+import { amountOf, approximate, lengthOf, longestTail, printed, roughMoney } from "./money";
 import { address, go } from "./navigation";
 import { Chart, chartFailure, loadChart, periodText } from "./parts/chart";
 import { Failed } from "./parts/failed";
@@ -31,13 +30,12 @@ import { money, moneyProps } from "./parts/money";
 import { Days as DaysField } from "./parts/span";
 import { Switch } from "./parts/switch";
 import { Way, follows } from "./parts/way";
+import { p } from "./texts/panels";
+import { t } from "./texts/spoken";
 import { dayText, daysBetween, monthOf, monthsBefore } from "./times";
 import { UnfoldAll, toggle, unfolded } from "./usagetable";
 
-const CAUSES: Record<Cause, string> = { kind: "Kind", resource: "Resource", key: "API key", project: "Project" };
-const PLURALS: Record<Cause, string> = { kind: "kind", resource: "resource", key: "API key", project: "project" };
-const PERIODS: Record<CostsView["per"], string> = { day: "Day", month: "Month" };
-const SIDES: Record<Side, string> = { gross: "Deducted", refunded: "Returned", cost: "Cost" };
+const PERIODS: Record<CostsView["per"], string> = { day: p.day, month: p.month };
 
 function set(change: Partial<CostsView>): void {
   go({ costs: { ...address.peek().costs, ...change } });
@@ -51,8 +49,8 @@ function setPer(per: CostsView["per"]): void {
 
 /** The API key or project that the view is narrowed to. */
 function narrowText({ key, project, without }: CostsView): string {
-  const none = without && `without ${without === "key" ? "an API key" : "a project"}`;
-  return [key && `of API key ${key}`, project && `of project ${project}`, none].filter(Boolean).join(", ");
+  const none = without && (without === "key" ? p.withoutKey : p.withoutProject);
+  return [key && p.ofKey(key), project && p.ofProject(project), none].filter(Boolean).join(", ");
 }
 
 function Narrowed({ view }: { readonly view: CostsView }) {
@@ -60,9 +58,9 @@ function Narrowed({ view }: { readonly view: CostsView }) {
   if (!text) return null;
   return (
     <p class="summaryline">
-      Only cost {text}. API calls are deducted in batches, which may be of several keys and projects.{" "}
+      {p.onlyCost(text)}{" "}
       <button type="button" class="plain" onClick={() => set({ key: "", project: "", without: "" })}>
-        Show all
+        {p.showAll}
       </button>
     </p>
   );
@@ -84,7 +82,7 @@ function Amounts({ sums, to }: Figure) {
       {figures.map(([side, nanos]) => {
         const amount = amountOf(nanos);
         return (
-          <td key={side} role="cell" class="amount" data-label={SIDES[side]}>
+          <td key={side} role="cell" class="amount" data-label={p.sides[side]}>
             {nanos === 0n ? (
               <span {...moneyProps(amount)}>{money(amount)}</span>
             ) : (
@@ -113,7 +111,7 @@ function PartRow({ part, colour, view, days, all, id }: RowProps) {
   const share = whole > 0 ? approximate(amountOf(costOf(part.sums))) / whole : 0;
   return (
     <tr role="row" class="row" data-id={id}>
-      <th role="rowheader" scope="row" class={part.name === NOT_NAMED ? "name muted" : "name"}>
+      <th role="rowheader" scope="row" class={part.name === p.notNamed ? "name muted" : "name"}>
         <span class="swatch" style={{ background: `var(--s${colour})` }} aria-hidden="true" />
         {part.name}
       </th>
@@ -137,7 +135,7 @@ function Head({ names }: { readonly names: readonly string[] }) {
             {name}
           </th>
         ))}
-        {Object.values(SIDES).map((name) => (
+        {Object.values(p.sides).map((name) => (
           <th key={name} role="columnheader" scope="col" class="number">
             {name}
           </th>
@@ -159,7 +157,7 @@ function Total({ view, days, total }: Omit<TableProps, "parts">) {
     <tfoot role="rowgroup">
       <tr role="row">
         <th role="rowheader" scope="row" colSpan={3}>
-          Total
+          {p.total}
         </th>
         <Amounts sums={total} to={(side) => behind(view, days, null, side)} />
       </tr>
@@ -168,10 +166,10 @@ function Total({ view, days, total }: Omit<TableProps, "parts">) {
 }
 
 function PartsTable({ view, days, parts, total }: TableProps) {
-  const title = `Cost by ${PLURALS[view.by]}`;
+  const title = p.costBy[view.by];
   return (
     <table role="table" aria-label={title}>
-      <Head names={[CAUSES[view.by], "Share of cost", "Percent"]} />
+      <Head names={[p.causes[view.by], p.share, p.percent]} />
       <tbody role="rowgroup">
         {parts.map((part, place) => (
           <PartRow
@@ -208,7 +206,7 @@ const PeriodRows = memo(function PeriodRows({ period, view, shown, colours, isOp
       <tr role="row" class="row bundle" data-id={time}>
         <th role="rowheader" scope="rowgroup" colSpan={3}>
           <button type="button" aria-expanded={isOpen} onClick={() => toggle(nameOf(view, time))}>
-            {periodText(time)} <span class="muted">{counted(parts.length, PLURALS[view.by])}</span>
+            {periodText(time)} <span class="muted">{p.parts[view.by](parts.length)}</span>
           </button>
         </th>
         <Amounts sums={sums} to={(side) => behind(view, days, null, side)} />
@@ -240,8 +238,8 @@ function PeriodsTable(props: TableProps & { readonly periods: readonly Period[] 
   return (
     <div>
       <UnfoldAll bundles={bundles} nameOf={({ key }) => nameOf(view, key)} />
-      <table role="table" aria-label={`Cost by ${view.per}`}>
-        <Head names={[PERIODS[view.per], "Share of cost", "Percent"]} />
+      <table role="table" aria-label={p.costPer[view.per]}>
+        <Head names={[PERIODS[view.per], p.share, p.percent]} />
         {periods.map((period) => (
           <PeriodRows
             key={period.time}
@@ -284,14 +282,14 @@ function Bars({ view, days, parts, periods }: Omit<TableProps, "total"> & { read
   return (
     <div>
       <Chart
-        title={`Cost by ${view.per} and ${PLURALS[view.by]}`}
+        title={p.costBoth[view.per][view.by]}
         days={times}
         stacks={stacks}
         values={values}
         label={(value) => roughMoney(value, currency.value)}
         open={open}
       />
-      <p class="muted">A bar opens the rows behind it, as each amount below does. Cost is net of returned holds.</p>
+      <p class="muted">{p.barOpens}</p>
     </div>
   );
 }
@@ -299,7 +297,7 @@ function Bars({ view, days, parts, periods }: Omit<TableProps, "total"> & { read
 /** Characters of the longest figures. */
 function widthsOf(total: CostSums, tail: number) {
   const nanos = [total.gross, total.refunded, costOf(total)].map((one) => printed(amountOf(one), currency.peek()));
-  const head = Math.max(...nanos.map((one) => one.head.length));
+  const head = Math.max(...nanos.map(lengthOf));
   return {
     "--cost": head + tail,
     "--cents-cost": Math.max(head, ...nanos.map(({ cents }) => cents.length)) + 1,
@@ -319,10 +317,7 @@ function Tables({ shown }: { readonly shown: Costs }) {
       {isWhole ? (
         <Bars view={view} days={days} parts={parts} periods={periods} />
       ) : (
-        <p class="notice">
-          These days have too many figures for a chart. The {countText(groups.length)} with the highest cost, of{" "}
-          {countText(totalCount)}, are below; fewer days have a chart.
-        </p>
+        <p class="notice">{p.tooMany(countText(groups.length), countText(totalCount))}</p>
       )}
       <div class="usagetable" style={widthsOf(total, tail)}>
         <PartsTable view={view} days={days} parts={parts} total={total} />
@@ -338,7 +333,7 @@ function Content({ view }: { readonly view: CostsView }) {
     return (
       <Failed error={costsFailure.value} again={() => void loadCosts(view)}>
         <button type="button" class="plain" onClick={() => set(NEWEST_COSTS)}>
-          Clear filters
+          {t.clearFilters}
         </button>
       </Failed>
     );
@@ -348,10 +343,8 @@ function Content({ view }: { readonly view: CostsView }) {
   const { from, to } = daysOf(shown.view);
   return (
     <div class="empty">
-      <p>
-        No cost from {dayText(from)} to {dayText(to)}.
-      </p>
-      <p class="muted">Instances, storage and API calls that are deducted from the balance appear here.</p>
+      <p>{p.noCost(dayText(from), dayText(to))}</p>
+      <p class="muted">{p.noCostNote}</p>
     </div>
   );
 }
@@ -366,8 +359,8 @@ export function CostsPanel() {
     <>
       <div class="filters">
         <DaysField view={view} change={set} />
-        <Switch legend="Group by" name="by" words={CAUSES} chosen={view.by} change={(by) => set({ by })} />
-        <Switch legend="Bars" name="per" words={PERIODS} chosen={view.per} change={setPer} />
+        <Switch legend={p.groupBy} name="by" words={p.causes} chosen={view.by} change={(by) => set({ by })} />
+        <Switch legend={p.bars} name="per" words={PERIODS} chosen={view.per} change={setPer} />
         <LeftOut />
         <Narrowed view={view} />
       </div>

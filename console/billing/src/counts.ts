@@ -1,4 +1,5 @@
 import { isPlain, locale } from "./locale";
+import type { Count, Forms } from "./texts/forms";
 
 // Counts are 64-bit integers in strings.
 
@@ -9,7 +10,7 @@ export function grouped(digits: string): string {
   return digits.replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-export function countText(count: string | bigint | number): string {
+export function countText(count: Count): string {
   return isPlain ? grouped(`${count}`) : (whole ??= new Intl.NumberFormat(locale)).format(BigInt(count));
 }
 
@@ -18,7 +19,14 @@ export function roughCount(count: number): string {
   return new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 }).format(count);
 }
 
+let plurals: Intl.PluralRules | undefined;
+
+function ruleOf(count: Count): Intl.LDMLPluralRule {
+  if (isPlain) return BigInt(count) === 1n ? "one" : "other";
+  return (plurals ??= new Intl.PluralRules(locale)).select(Number(count));
+}
+
 /** "1 row", "2 rows". */
-export function counted(count: string | bigint | number, one: string, many = `${one}s`): string {
-  return `${countText(count)} ${BigInt(count) === 1n ? one : many}`;
+export function counted(count: Count, forms: Forms): string {
+  return (forms[ruleOf(count)] ?? forms.other).replace("#", countText(count));
 }

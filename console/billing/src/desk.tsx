@@ -11,11 +11,11 @@ import { account } from "./account";
 import { act, changes } from "./acts";
 import { NO_FILTER } from "./address";
 import { announce } from "./announcer";
-import { counted } from "./counts";
+import { wrongReading } from "./checks";
 import { ask } from "./gateway";
-import { TYPES } from "./kinds";
+import { english } from "./language";
 import { amountOf, nanosOf, parseNanos } from "./money";
-import { go, openTransaction } from "./navigation";
+import { go, openAccount, openTransaction } from "./navigation";
 import { open } from "./page";
 import { closeDialog } from "./parts/dialog";
 import { EntryItem } from "./parts/entries";
@@ -25,7 +25,9 @@ import { Money } from "./parts/money";
 import { Text } from "./parts/text";
 import { Amount, Form } from "./payingforms";
 import { Outdated } from "./post";
-import { openAccount } from "./switcher";
+import { m } from "./texts/managing";
+import { t } from "./texts/spoken";
+import { canonical } from "./typed";
 
 type FoundObject = FindQuery["find"][number];
 type Event = DeskQuery["waiting"]["nodes"][number];
@@ -34,7 +36,7 @@ type Audit = DeskQuery["auditEntries"];
 /* Acts on an account, each with a preview. */
 
 interface Written {
-  readonly type: keyof typeof TYPES;
+  readonly type: keyof typeof t.types;
   readonly amount: string;
   readonly description: string;
 }
@@ -43,13 +45,13 @@ interface Written {
 function Preview({ rows }: { readonly rows: readonly Written[] }) {
   let balance = nanosOf(account.value?.balance ?? "0.00");
   return (
-    <div class="preview" role="group" aria-label="Preview">
-      <p class="muted">Preview. Nothing is written before you press the button, and the balance may change until then.</p>
+    <div class="preview" role="group" aria-label={m.preview}>
+      <p class="muted">{m.previewNote}</p>
       {rows.map(({ type, amount, description }) => {
         balance += nanosOf(amount);
         return (
           <p key={type}>
-            {TYPES[type]} <Money amount={amount} signed />, balance after it <Money amount={amountOf(balance)} />
+            {m.previewRow(t.types[type], <Money amount={amount} signed />, <Money amount={amountOf(balance)} />)}
             <br />
             {description}
           </p>
@@ -59,7 +61,7 @@ function Preview({ rows }: { readonly rows: readonly Written[] }) {
   );
 }
 
-const valid = (text: string) => (parseNanos(text) ?? 0n) !== 0n;
+const valid = (text: string) => (parseNanos(canonical(text)) ?? 0n) !== 0n;
 const opened = signal<"" | "correct" | "grant" | "status">("");
 const close = () => (opened.value = "");
 const accountId = () => account.peek()?.id ?? "";
@@ -76,23 +78,23 @@ function CorrectForm() {
   const corrects = useSignal("");
 
   async function run(dialog: string) {
-    const input = { accountId: accountId(), amount: amount.value, description: description.value };
+    const input = { accountId: accountId(), amount: canonical(amount.value), description: description.value };
     await act(CorrectBalance, dialog, { ...input, corrects: corrects.value.trim() || null });
-    await done("The balance is corrected.");
+    await done(m.corrected);
   }
 
   function wrong() {
-    if (!valid(amount.value)) return "Enter an amount other than zero, such as -1.25.";
-    return description.value.trim() ? "" : "Say why: the customer reads it.";
+    if (!valid(amount.value)) return wrongReading(amount.value) || m.notZero;
+    return description.value.trim() ? "" : m.sayWhyToCustomer;
   }
 
   return (
-    <Form title="Correct the balance" action="Write the correction" close={close} wrong={wrong} run={run}>
-      <Amount label="Amount, negative to deduct" value={amount.value} change={(text) => (amount.value = text)} />
-      <Text label="Reason, which the customer reads" value={description} />
-      <Text label="Row that is corrected (optional)" value={corrects} placeholder="txn_7_12" />
+    <Form title={m.correct} action={m.writeCorrection} close={close} wrong={wrong} run={run}>
+      <Amount label={m.signedAmount} value={amount.value} change={(text) => (amount.value = text)} />
+      <Text label={m.reasonRead} value={description} />
+      <Text label={m.correctedRow} value={corrects} placeholder="txn_7_12" />
       {valid(amount.value) && (
-        <Preview rows={[{ type: "ADMIN_CORRECTION", amount: amount.value, description: description.value }]} />
+        <Preview rows={[{ type: "ADMIN_CORRECTION", amount: canonical(amount.value), description: description.value }]} />
       )}
     </Form>
   );
@@ -104,25 +106,27 @@ function GrantForm() {
   const bonus = useSignal("");
 
   async function run(dialog: string) {
-    const input = { accountId: accountId(), contract: contract.value.trim(), amount: amount.value };
-    await act(GrantContract, dialog, { ...input, bonus: bonus.value || null });
-    await done("The contract is granted.");
+    const input = { accountId: accountId(), contract: contract.value.trim(), amount: canonical(amount.value) };
+    await act(GrantContract, dialog, { ...input, bonus: canonical(bonus.value) || null });
+    await done(m.granted);
   }
 
   function wrong() {
-    if (!contract.value.trim()) return "Name the contract.";
-    const [cash, extra] = [parseNanos(amount.value) ?? 0n, bonus.value ? (parseNanos(bonus.value) ?? 0n) : 1n];
-    return cash > 0n && extra > 0n ? "" : "Enter amounts above zero, such as 1000.00.";
+    if (!contract.value.trim()) return m.nameContract;
+    const nanos = (text: string) => parseNanos(canonical(text)) ?? 0n;
+    const [cash, extra] = [nanos(amount.value), bonus.value ? nanos(bonus.value) : 1n];
+    if (cash > 0n && extra > 0n) return "";
+    return wrongReading(amount.value) || wrongReading(bonus.value) || m.aboveZero;
   }
 
   const described = `Enterprise contract ${contract.value}`;
-  const rows: Written[] = [{ type: "CONTRACT_GRANT", amount: amount.value, description: described }];
-  if (valid(bonus.value)) rows.push({ type: "BONUS_GRANT", amount: bonus.value, description: described });
+  const rows: Written[] = [{ type: "CONTRACT_GRANT", amount: canonical(amount.value), description: described }];
+  if (valid(bonus.value)) rows.push({ type: "BONUS_GRANT", amount: canonical(bonus.value), description: described });
   return (
-    <Form title="Grant a contract" action="Write the grant" close={close} wrong={wrong} run={run}>
-      <Text label="Contract" value={contract} placeholder="EC-2041" />
-      <Amount label="Cash part" value={amount.value} change={(text) => (amount.value = text)} />
-      <Amount label="Bonus (optional)" value={bonus.value} change={(text) => (bonus.value = text)} />
+    <Form title={m.grant} action={m.writeGrant} close={close} wrong={wrong} run={run}>
+      <Text label={m.contract} value={contract} placeholder="EC-2041" />
+      <Amount label={m.cashPart} value={amount.value} change={(text) => (amount.value = text)} />
+      <Amount label={m.bonus} value={bonus.value} change={(text) => (bonus.value = text)} />
       {valid(amount.value) && <Preview rows={rows} />}
     </Form>
   );
@@ -135,25 +139,21 @@ function StatusForm() {
   async function run(dialog: string) {
     const input = { accountId: accountId(), reason: reason.value };
     await (isSuspended ? act(Reactivate, dialog, input) : act(Suspend, dialog, input));
-    await done(isSuspended ? "The account is reactivated." : "The account is suspended.");
+    await done(isSuspended ? m.isReactivated : m.isSuspended);
   }
 
   return (
     <Form
-      title={isSuspended ? "Reactivate the account" : "Suspend the account"}
-      action={isSuspended ? "Reactivate" : "Suspend"}
+      title={isSuspended ? m.reactivateAccount : m.suspendAccount}
+      action={isSuspended ? m.reactivate : m.suspend}
       close={close}
-      wrong={() => (reason.value.trim() ? "" : "Say why: it is kept in the audit list.")}
+      wrong={() => (reason.value.trim() ? "" : m.sayWhy)}
       run={run}
     >
-      <Text label="Reason, which the customer does not read" value={reason} />
-      <div class="preview" role="group" aria-label="Preview">
-        <p class="muted">Preview. No row is written, and the balance stays.</p>
-        <p>
-          {isSuspended
-            ? "suspended → active: the account can open holds again."
-            : "active → suspended: no new holds and no renewals. What runs is settled and charged."}
-        </p>
+      <Text label={m.reasonKept} value={reason} />
+      <div class="preview" role="group" aria-label={m.preview}>
+        <p class="muted">{m.noRow}</p>
+        <p>{isSuspended ? m.toActive : m.toSuspended}</p>
       </div>
     </Form>
   );
@@ -164,16 +164,16 @@ export function Acts() {
   const isSuspended = account.value?.status === "SUSPENDED";
   return (
     <section class="limits" aria-labelledby="acts">
-      <h2 id="acts">Operator</h2>
+      <h2 id="acts">{m.operator}</h2>
       <div class="buttons">
         <button type="button" onClick={() => (opened.value = "correct")}>
-          Correct the balance…
+          {m.toCorrect}
         </button>
         <button type="button" onClick={() => (opened.value = "grant")}>
-          Grant a contract…
+          {m.toGrant}
         </button>
         <button type="button" onClick={() => (opened.value = "status")}>
-          {isSuspended ? "Reactivate…" : "Suspend…"}
+          {isSuspended ? m.toReactivate : m.toSuspend}
         </button>
       </div>
       {opened.value === "correct" && <CorrectForm />}
@@ -194,15 +194,15 @@ function describe(one: FoundObject): readonly [string, () => void] {
   if (charge) {
     const filter = { ...NO_FILTER, refType: charge.refType, refId: charge.refId };
     return [
-      `${charge.id}: ${charge.refId}, net ${charge.net}, ${charge.state.toLowerCase()}`,
+      `${charge.id}: ${m.foundCharge(charge.refId, charge.net, charge.state.toLowerCase())}`,
       () => of && go({ account: of.id, tab: "transactions", transactions: filter }),
     ];
   }
   if (authorization) return [`${authorization.id}: ${authorization.amount}, ${authorization.state.toLowerCase()}`, show];
-  if (spendLimit) return [`${spendLimit.id}: ${spendLimit.amount} by ${spendLimit.window.toLowerCase()}`, showTab("usage")];
-  if (apiKey) return [`${apiKey.prefix}: ${apiKey.scope.toLowerCase()} key of ${apiKey.owner}`, showTab("keys")];
+  if (spendLimit) return [`${spendLimit.id}: ${m.foundLimit(spendLimit.amount, spendLimit.window.toLowerCase())}`, showTab("usage")];
+  if (apiKey) return [`${apiKey.prefix}: ${m.foundKey(apiKey.scope.toLowerCase(), apiKey.owner)}`, showTab("keys")];
   if (stripeEvent) return [`${stripeEvent.id}: ${stripeEvent.type}, ${stripeEvent.state.toLowerCase()}`, show];
-  return [`${of?.id}: balance ${of?.balance}`, show];
+  return [`${of?.id}: ${m.foundBalance(of?.balance ?? "")}`, show];
 }
 
 function FoundItem({ one }: { readonly one: FoundObject }) {
@@ -210,12 +210,12 @@ function FoundItem({ one }: { readonly one: FoundObject }) {
   return (
     <li>
       <p>
-        <strong>{one.account?.name ?? "No account"}</strong> {text}
+        <strong>{one.account?.name ?? m.noAccountOfIt}</strong> {text}
       </p>
-      {one.stripeEvent?.reason && <p class="muted">{one.stripeEvent.reason}</p>}
+      {one.stripeEvent?.reason && <p class="muted" lang={english}>{one.stripeEvent.reason}</p>}
       {one.account && (
-        <button type="button" aria-label={`Open ${text.split(":")[0]}`} onClick={show}>
-          Open
+        <button type="button" aria-label={m.openOf(text.split(":")[0] ?? "")} onClick={show}>
+          {m.open}
         </button>
       )}
     </li>
@@ -231,7 +231,7 @@ function Finder() {
     failure.value = null;
     try {
       found.value = (await ask(Find, { id: text.value.trim() })).find;
-      announce(found.value.length ? `Found ${counted(found.value.length, "object")}.` : "Nothing has this id.");
+      announce(found.value.length ? m.found(found.value.length) : m.nothingFound);
     } catch (error) {
       if (!(error instanceof Outdated)) failure.value = error as Error;
     }
@@ -239,7 +239,7 @@ function Finder() {
 
   return (
     <section class="limits" aria-labelledby="find">
-      <h2 id="find">Find by an id</h2>
+      <h2 id="find">{m.findById}</h2>
       <form
         class="joined"
         role="search"
@@ -250,18 +250,18 @@ function Finder() {
       >
         <input
           type="search"
-          aria-label="Any id"
+          aria-label={m.anyId}
           placeholder="txn_7_12, chg_…, cs_…, pi_…, eco_…"
           autocomplete="off"
           spellcheck={false}
           value={text}
           onInput={(event) => (text.value = event.currentTarget.value)}
         />
-        <button type="submit">Find</button>
+        <button type="submit">{m.find}</button>
       </form>
-      <p class="muted">An account, transaction, charge, authorization, limit, key or external id, or an id of Stripe.</p>
+      <p class="muted">{m.findNote}</p>
       {failure.value && <Failed error={failure.value} again={() => void find()} />}
-      {found.value?.length === 0 && <p>Nothing has this id.</p>}
+      {found.value?.length === 0 && <p>{m.nothingFound}</p>}
       <ul class="entries">
         {found.value?.map((one, index) => (
           <FoundItem key={index} one={one} />
@@ -276,20 +276,20 @@ function DismissForm({ event, away }: { readonly event: Event; readonly away: ()
 
   async function run(dialog: string) {
     await act(DismissEvent, dialog, { eventId: event.id, reason: reason.value });
-    announce(`The event ${event.id} is dismissed.`);
+    announce(m.dismissed(event.id));
     closeDialog();
   }
 
   return (
     <Form
-      title={`Dismiss ${event.id}?`}
-      action="Dismiss"
+      title={m.dismissAsked(event.id)}
+      action={m.dismiss}
       close={away}
-      wrong={() => (reason.value.trim() ? "" : "Say why: it is kept in the audit list.")}
+      wrong={() => (reason.value.trim() ? "" : m.sayWhy)}
       run={run}
     >
-      <p>The event is put away for good: nothing of it is written.</p>
-      <Text label="Reason" value={reason} />
+      <p>{m.dismissNote}</p>
+      <Text label={m.reason} value={reason} />
     </Form>
   );
 }
@@ -305,25 +305,25 @@ function Events({ title, events }: EventsProps) {
   return (
     <section class="limits" aria-label={title}>
       <h2>{title}</h2>
-      {events.nodes.length === 0 && <p class="muted">None.</p>}
+      {events.nodes.length === 0 && <p class="muted">{m.noEvents}</p>}
       <ul class="entries">
         {events.nodes.map((event) => (
           <li key={event.id}>
             <p>
               <strong>{event.type}</strong> <code>{event.id}</code> {event.objectId} {event.account?.id}
             </p>
-            <p>{event.reason}</p>
+            <p lang={english}>{event.reason}</p>
             <p class="muted">
-              Received {moment(event.receivedAt)} UTC
-              {event.nextTryAt && <>, tried again {moment(event.nextTryAt)}</>}
+              {m.received(moment(event.receivedAt))}
+              {event.nextTryAt && m.triedAgain(moment(event.nextTryAt))}
             </p>
-            <button type="button" aria-label={`Dismiss ${event.id}`} onClick={() => (dismissed.value = event)}>
-              Dismiss…
+            <button type="button" aria-label={m.dismissOf(event.id)} onClick={() => (dismissed.value = event)}>
+              {m.toDismiss}
             </button>
           </li>
         ))}
       </ul>
-      {more > 0n && <p class="muted">And {counted(more, "older event")}.</p>}
+      {more > 0n && <p class="muted">{m.olderEvents(more)}</p>}
       {dismissed.value && <DismissForm event={dismissed.value} away={() => (dismissed.value = null)} />}
     </section>
   );
@@ -332,7 +332,7 @@ function Events({ title, events }: EventsProps) {
 function AuditList({ found, more }: { readonly found: ReadonlySignal<Audit | null>; readonly more: () => void }) {
   return (
     <section class="limits" aria-labelledby="audit">
-      <h2 id="audit">What was done by hand</h2>
+      <h2 id="audit">{m.audit}</h2>
       <ul class="entries">
         {found.value?.nodes.map((entry) => (
           <EntryItem key={entry.id} entry={entry}>
@@ -347,7 +347,7 @@ function AuditList({ found, more }: { readonly found: ReadonlySignal<Audit | nul
       {found.value?.pageInfo.hasNextPage && (
         <div class="buttons">
           <button type="button" onClick={more}>
-            Show more
+            {m.showMore}
           </button>
         </div>
       )}
@@ -385,8 +385,8 @@ export function Desk() {
       {failure.value && <Failed error={failure.value} again={() => void read(null)} />}
       {found.value && (
         <>
-          <Events title="Events that need a person" events={found.value.attention} />
-          <Events title="Events that wait" events={found.value.waiting} />
+          <Events title={m.attention} events={found.value.attention} />
+          <Events title={m.waiting} events={found.value.waiting} />
         </>
       )}
       <AuditList found={audit} more={() => void read(audit.peek()?.pageInfo.endCursor ?? null)} />

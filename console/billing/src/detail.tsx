@@ -5,14 +5,18 @@ import { TransactionExplained } from "../generated/TransactionExplained";
 import { NO_FILTER } from "./address";
 import { ChargeRows, type Explained } from "./charge";
 import { ask } from "./gateway";
-import { REF_TYPES, SOURCES, spelled, typeOf } from "./kinds";
+import { spelled, typeOf } from "./kinds";
+import { english } from "./language";
 import { go, linkTo } from "./navigation";
 import { Copy } from "./parts/copy";
 import { Failed } from "./parts/failed";
+import { Guide } from "./parts/guide";
 import { moment } from "./parts/moment";
 import { Money } from "./parts/money";
 import { Outdated } from "./post";
 import type { Row } from "./rows";
+import { p } from "./texts/panels";
+import { t } from "./texts/spoken";
 import { localText, utcSecondsText, utcText } from "./times";
 
 function Fact({ name, children }: { name: string; children: ComponentChildren }) {
@@ -37,12 +41,12 @@ function Reference({ row, found }: { readonly row: Row; readonly found: Explaine
   if (!refType || !refId) return null;
   const alike = () => go({ tab: "transactions", transactions: { ...NO_FILTER, refType, refId } });
   return (
-    <Fact name="Reference">
-      {REF_TYPES[refType]} <code>{refId}</code> <Copy text={refId} what="reference" />{" "}
+    <Fact name={t.reference}>
+      {t.refTypes[refType]} <code>{refId}</code> <Copy text={refId} what={p.ofReference} />{" "}
       <button type="button" class="plain" onClick={alike}>
-        All its transactions
+        {p.allIts}
       </button>
-      <StripePage url={found?.receiptUrl} name="Receipt" /> <StripePage url={found?.stripeUrl} name="Open in Stripe" />
+      <StripePage url={found?.receiptUrl} name={p.receipt} /> <StripePage url={found?.stripeUrl} name={p.openInStripe} />
     </Fact>
   );
 }
@@ -51,18 +55,24 @@ function FoundFacts({ found }: { readonly found: Explained }) {
   const { balanceBefore, balanceAfter, periodStart, periodEnd, corrects } = found;
   return (
     <>
-      <Fact name="Balance">
+      <Fact name={p.balanceChange}>
         <Money amount={balanceBefore} /> → <Money amount={balanceAfter} />
       </Fact>
       {periodStart && periodEnd && (
-        <Fact name="Time covered (UTC)">
-          {utcText(periodStart)} to {utcText(periodEnd)}
+        <Fact name={p.timeCovered}>
+          {t.fromTo(utcText(periodStart), utcText(periodEnd))}
         </Fact>
       )}
       {corrects && (
-        <Fact name="Answers">
-          {typeOf({ type: corrects.type, refType: null })} of <Money amount={corrects.amount} signed />, {moment(corrects.createdAt)}:{" "}
-          {corrects.description} <code>{corrects.id}</code>
+        <Fact name={p.answers}>
+          {p.answered(
+            typeOf({ type: corrects.type, refType: null }),
+            <Money amount={corrects.amount} signed />,
+            moment(corrects.createdAt),
+            <>
+              <span lang={english}>{corrects.description}</span> <code>{corrects.id}</code>
+            </>,
+          )}
         </Fact>
       )}
     </>
@@ -99,34 +109,31 @@ export function Detail({ row, explained }: Props) {
   return (
     <div class="facts">
       {failure.value && <Failed error={failure.value} again={() => void load()} />}
-      {found.value && <p class="explanation">{found.value.explanation}</p>}
+      {found.value && <p class="explanation" lang={english}>{found.value.explanation}</p>}
       <dl>
-        <Fact name="Transaction">
-          <code>{row.id}</code> <Copy text={row.id} what="transaction's id" />
-          <Copy text={linkTo(row.id)} what="link to this transaction" label="Copy the link" />
+        <Fact name={p.transaction}>
+          <code>{row.id}</code> <Copy text={row.id} what={p.transactionId} />
+          <Copy text={linkTo(row.id)} what={p.linkToIt} label={p.copyLink} />
         </Fact>
-        <Fact name="Recorded">
+        <Fact name={p.recorded}>
           {utcSecondsText(row.createdAt)}
           <br />
-          <span class="muted">{localText(row.createdAt)}, your time</span>
+          <span class="muted">{p.yours(localText(row.createdAt))}</span>
         </Fact>
-        <Fact name="Type">
+        <Fact name={t.type}>
           {typeOf(row)} <code>{spelled(row.type)}</code>
         </Fact>
-        <Fact name="Source">
-          {SOURCES[row.source]} <code>{spelled(row.source)}</code>
+        <Fact name={p.source}>
+          {p.sources[row.source]} <code>{spelled(row.source)}</code>
         </Fact>
-        <Fact name="Amount">
+        <Fact name={t.amount}>
           <Money amount={row.amount} signed />
         </Fact>
         <Reference row={row} found={found.value} />
         {found.value && <FoundFacts found={found.value} />}
       </dl>
       {found.value?.charge && <ChargeRows charge={found.value.charge} current={row.id} />}
-      <p class="muted">
-        Something unclear? See <a href="/console/how-billing-works">how billing works</a>, or quote{" "}
-        <code>{row.id}</code> to support.
-      </p>
+      <p class="muted">{p.unclear(<Guide />, <code>{row.id}</code>)}</p>
     </div>
   );
 }

@@ -1,9 +1,9 @@
 import { account } from "./account";
 import { CardRow } from "./cards";
-import { counted } from "./counts";
 import { Months } from "./months";
 import { isNarrow } from "./narrow";
 import { Money } from "./parts/money";
+import { t } from "./texts/spoken";
 
 /** Cards and months: below the balance, or on a phone behind a line that says the most of them. */
 export function Figures() {
@@ -12,9 +12,7 @@ export function Figures() {
   const { totalCost, apiCalls } = shown.thisMonth;
   return (
     <details class="folded">
-      <summary>
-        This month: <Money amount={totalCost} />, {counted(apiCalls, "API call")}
-      </summary>
+      <summary>{t.thisMonth(<Money amount={totalCost} />, apiCalls)}</summary>
       <Months months={shown.months} />
       <CardRow />
     </details>

@@ -1,10 +1,10 @@
 import type { RefType } from "../generated/ConsolePage";
 import { NO_FILTER, type TransactionsView } from "./address";
-import { isTransactionId, wrongAmount, wrongDay, wrongName, wrongOrder, wrongSearch } from "./checks";
+import { isTransactionId, wrongDay, wrongName, wrongOrder, wrongSearch, wrongTyped } from "./checks";
 import { isFiltered } from "./criteria";
 import { transactionsExport } from "./export";
-import { filterText } from "./filtertext";
-import { REF_TYPES, TYPES, spelled, wordsOf } from "./kinds";
+import { filterText, rangeText } from "./filtertext";
+import { spelled, wordsOf } from "./kinds";
 import { nanosOf } from "./money";
 import { address, go, openTransaction } from "./navigation";
 import { Choices } from "./parts/choices";
@@ -12,9 +12,11 @@ import { Exporter } from "./parts/exporter";
 import { Field } from "./parts/field";
 import { LeftOut } from "./parts/leftout";
 import { Menu } from "./parts/menu";
+import { t } from "./texts/spoken";
 import { dayText, lastDayOf, monthOf, today, dayAfter } from "./times";
 import { StatementButtons } from "./statements";
 import { Totals } from "./totals";
+import { canonical, typed } from "./typed";
 
 const itself = (text: string) => text;
 
@@ -27,13 +29,14 @@ interface Props {
 function Types({ view, change }: Props) {
   return (
     <Choices
-      title="Type"
-      words={wordsOf(TYPES)}
+      title={t.type}
+      words={wordsOf(t.types)}
       chosen={view.types}
-      name={(type) => TYPES[type]}
+      name={(type) => t.types[type]}
+      many={t.chosenTypes}
       label={(type) => (
         <>
-          {TYPES[type]} <code>{spelled(type)}</code>
+          {t.types[type]} <code>{spelled(type)}</code>
         </>
       )}
       change={(types) => change({ types })}
@@ -46,18 +49,18 @@ function Dates({ view, change }: Props) {
   const month = monthOf(today());
   const before = monthOf(dayAfter(`${month}-01`, -1));
   const whole = (one: string) => change({ from: `${one}-01`, to: lastDayOf(one) });
-  const chosen = [from && `from ${dayText(from)}`, to && `to ${dayText(to)}`].filter(Boolean).join(" ");
+  const chosen = rangeText(from && dayText(from), to && dayText(to), t.from, t.to);
   return (
-    <Menu title="Date" chosen={chosen}>
+    <Menu title={t.date} chosen={chosen}>
       <Field
-        label="From (UTC day)"
+        label={t.fromUtc}
         type="date"
         value={from}
         wrong={(day) => wrongDay(day) || wrongOrder(day, to, itself)}
         change={(day) => change({ from: day })}
       />
       <Field
-        label="To, included"
+        label={t.toUtc}
         type="date"
         value={to}
         wrong={(day) => wrongDay(day) || wrongOrder(from, day, itself)}
@@ -65,13 +68,13 @@ function Dates({ view, change }: Props) {
       />
       <div class="buttons">
         <button type="button" onClick={() => whole(month)}>
-          This month
+          {t.thisMonthOnly}
         </button>
         <button type="button" onClick={() => whole(before)}>
-          Last month
+          {t.lastMonth}
         </button>
         <button type="button" onClick={() => change({ from: "", to: "" })}>
-          Any time
+          {t.anyTime}
         </button>
       </div>
     </Menu>
@@ -80,33 +83,33 @@ function Dates({ view, change }: Props) {
 
 function Amounts({ view, change }: Props) {
   const { least, most } = view;
-  const chosen = [least && `from ${least}`, most && `to ${most}`].filter(Boolean).join(" ");
-  const field = { inputMode: "text", placeholder: "-1.25" } as const;
+  const chosen = rangeText(typed(least), typed(most), t.from, t.to);
+  const field = { inputMode: "text", placeholder: t.exampleAmount } as const;
   return (
-    <Menu title="Amount" chosen={chosen}>
+    <Menu title={t.amount} chosen={chosen}>
       <Field
         {...field}
-        label="At least, with its sign"
-        value={least}
-        wrong={(amount) => wrongAmount(amount) || wrongOrder(amount, most, nanosOf)}
-        change={(amount) => change({ least: amount })}
+        label={t.atLeast}
+        value={typed(least)}
+        wrong={(amount) => wrongTyped(amount) || wrongOrder(canonical(amount), most, nanosOf)}
+        change={(amount) => change({ least: canonical(amount) })}
       />
       <Field
         {...field}
-        label="At most"
-        value={most}
-        wrong={(amount) => wrongAmount(amount) || wrongOrder(least, amount, nanosOf)}
-        change={(amount) => change({ most: amount })}
+        label={t.atMost}
+        value={typed(most)}
+        wrong={(amount) => wrongTyped(amount) || wrongOrder(least, canonical(amount), nanosOf)}
+        change={(amount) => change({ most: canonical(amount) })}
       />
       <div class="buttons">
         <button type="button" onClick={() => change({ least: "0", most: "" })}>
-          Added
+          {t.added}
         </button>
         <button type="button" onClick={() => change({ least: "", most: "0" })}>
-          Deducted
+          {t.deducted}
         </button>
         <button type="button" onClick={() => change({ least: "", most: "" })}>
-          Any amount
+          {t.anyAmount}
         </button>
       </div>
     </Menu>
@@ -120,27 +123,27 @@ interface ReferencesProps {
   readonly types?: readonly RefType[];
 }
 
-export function References({ title = "Reference", view, change, types = wordsOf(REF_TYPES) }: ReferencesProps) {
+export function References({ title = t.reference, view, change, types = wordsOf(t.refTypes) }: ReferencesProps) {
   const { refType, refId } = view;
-  const chosen = [refType && REF_TYPES[refType], refId].filter(Boolean).join(" ");
+  const chosen = [refType && t.refTypes[refType], refId].filter(Boolean).join(" ");
   return (
     <Menu title={title} chosen={chosen}>
       <div class="field">
-        <label for="ref-type">Kind</label>
+        <label for="ref-type">{t.kind}</label>
         <select
           id="ref-type"
           value={refType}
           onChange={(event) => change({ refType: event.currentTarget.value as RefType | "" })}
         >
-          <option value="">Any</option>
+          <option value="">{t.any}</option>
           {types.map((type) => (
             <option key={type} value={type}>
-              {REF_TYPES[type]}
+              {t.refTypes[type]}
             </option>
           ))}
         </select>
       </div>
-      <Field label="Id, exactly" value={refId} placeholder="132" wrong={wrongName} change={(id) => change({ refId: id })} />
+      <Field label={t.idExactly} value={refId} placeholder="132" wrong={wrongName} change={(id) => change({ refId: id })} />
     </Menu>
   );
 }
@@ -151,11 +154,11 @@ export function Filters() {
   return (
     <div class="filters">
       <Field
-        label="Search descriptions and references"
+        label={t.search}
         hideLabel
         type="search"
-        placeholder="Text, or a txn_… id"
-        action="Search"
+        placeholder={t.searchExample}
+        action={t.doSearch}
         value={view.search}
         wrong={wrongSearch}
         change={(text) => (isTransactionId(text) ? openTransaction(text) : change({ search: text }))}
@@ -166,7 +169,7 @@ export function Filters() {
       <References view={view} change={change} />
       {isFiltered(view) && (
         <button type="button" class="plain" onClick={() => go({ transactions: NO_FILTER })}>
-          Clear filters
+          {t.clearFilters}
         </button>
       )}
       <StatementButtons />

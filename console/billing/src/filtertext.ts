@@ -1,28 +1,31 @@
 import type { Span, TransactionsView, UsageView } from "./address";
 import { daysOf } from "./criteria";
-import { REF_TYPES, TYPES } from "./kinds";
+import { t } from "./texts/spoken";
 import { dayText } from "./times";
+import { typed } from "./typed";
 
-function rangeText(low: string, high: string, from: string, to: string): string {
-  return [low && `${from} ${low}`, high && `${to} ${high}`].filter(Boolean).join(" ");
+type Worded = (bound: string) => string;
+
+export function rangeText(low: string, high: string, from: Worded, to: Worded): string {
+  return [low && from(low), high && to(high)].filter(Boolean).join(" ");
 }
 
 /** What a list is narrowed to, in words. */
 export function filterText(view: TransactionsView): string {
   const { types, from, to, least, most, search, refType, refId } = view;
   const parts = [
-    types.map((type) => TYPES[type]).join(", "),
-    rangeText(from && dayText(from), to && dayText(to), "from", "to"),
-    rangeText(least, most, "at least", "at most"),
-    search && `with “${search}”`,
-    [refType && REF_TYPES[refType], refId].filter(Boolean).join(" "),
+    types.map((type) => t.types[type]).join(", "),
+    rangeText(from && dayText(from), to && dayText(to), t.from, t.to),
+    rangeText(typed(least), typed(most), t.least, t.most),
+    search && t.containing(search),
+    [refType && t.refTypes[refType], refId].filter(Boolean).join(" "),
   ].filter(Boolean);
-  return parts.length > 0 ? `Transactions: ${parts.join("; ")}.` : "All transactions.";
+  return parts.length > 0 ? t.transactionsOf(parts.join("; ")) : t.allTransactions;
 }
 
 export function daysText(view: Span): string {
   const { from, to } = daysOf(view);
-  return `${dayText(from)} to ${dayText(to)}`;
+  return t.fromTo(dayText(from), dayText(to));
 }
 
 /** The days, and the models that they are narrowed to. */

@@ -2,6 +2,7 @@ import type { Operation } from "./operation";
 import { requestBody, takeBegun } from "./opening";
 import { Outdated, Unreachable, post } from "./post";
 import { key, signOut } from "./session";
+import { t } from "./texts/spoken";
 import { noticeClock } from "./times";
 
 /** The gateway's own refusal, with its code. */
@@ -26,10 +27,15 @@ export interface Answer<Result> {
   readonly errors?: readonly Problem[];
 }
 
+/** Says in words that no answer came. */
+function said(error: unknown): never {
+  throw error instanceof Unreachable ? new Unreachable(t.unreachable, { cause: error }) : error;
+}
+
 /** The refusal; a key that was refused ends the session besides. */
 function refusalOf(code: string | undefined, message: string, response: Response): Error {
   if (code !== "UNAUTHENTICATED") return new Refused(code ?? "INTERNAL", message, response.headers.get("X-Request-Id"));
-  signOut(`The key was refused: ${message}.`);
+  signOut(t.keyRefused(message));
   return new Outdated();
 }
 
@@ -37,7 +43,7 @@ async function parsed<Body>(response: Response): Promise<Body> {
   try {
     return (await response.json()) as Body;
   } catch (error) {
-    throw new Unreachable(`The billing service answered with status ${response.status}.`, { cause: error });
+    throw new Unreachable(t.status(response.status), { cause: error });
   }
 }
 
@@ -45,7 +51,7 @@ async function parsed<Body>(response: Response): Promise<Body> {
 export async function postForKey<Body>(path: string, body: unknown): Promise<Body> {
   const bearer = key.peek();
   if (bearer === null) throw new Outdated();
-  const response = await post(path, JSON.stringify(body), bearer);
+  const response = await post(path, JSON.stringify(body), bearer).catch(said);
   const found = await parsed<Body & { readonly error?: { readonly code: string; readonly message: string } }>(response);
   if (key.peek() !== bearer) throw new Outdated();
   if (found.error) throw refusalOf(found.error.code, found.error.message, response);
@@ -61,7 +67,7 @@ export async function askPartly<Result, Variables>(
   const bearer = key.peek();
   if (bearer === null) throw new Outdated();
   const body = requestBody(operation, variables);
-  const response = await (takeBegun(body, bearer) ?? post("/graphql", body, bearer, signal));
+  const response = await (takeBegun(body, bearer) ?? post("/graphql", body, bearer, signal)).catch(said);
   noticeClock(response.headers.get("Date"));
   const answer = await parsed<Answer<Result>>(response);
   if (signal?.aborted || key.peek() !== bearer) throw new Outdated();
@@ -79,6 +85,6 @@ export async function ask<Result, Variables>(
 ): Promise<Result> {
   const { data, refused } = await askPartly(operation, variables, signal);
   if (refused) throw refused;
-  if (data === null) throw new Unreachable("The billing service answered without data.");
+  if (data === null) throw new Unreachable(t.noData);
   return data;
 }

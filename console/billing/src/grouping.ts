@@ -1,7 +1,7 @@
 import type { Group } from "./address";
-import { CATEGORIES, ORIGINS } from "./kinds";
 import { amountOf, approximate, nanosOf } from "./money";
 import type { UsageDay } from "./rows";
+import { p } from "./texts/panels";
 
 // Usage days put together, exactly: counts and nano-dollars are big integers.
 
@@ -49,7 +49,7 @@ export function totalOf(days: Iterable<Counted>): Sums {
 }
 
 function kindOf({ category, origin }: UsageDay): string {
-  return origin === "PLATFORM" ? CATEGORIES[category] : `${CATEGORIES[category]}, ${ORIGINS[origin].toLowerCase()}`;
+  return origin === "PLATFORM" ? p.categories[category] : p.ownCategory(p.categories[category]);
 }
 
 export function gathered<Item, Key>(items: Iterable<Item>, keyOf: (item: Item) => Key): Map<Key, Item[]> {
@@ -72,7 +72,7 @@ function dearestFirst(one: { sums: Sums }, other: { sums: Sums }): number {
 const KEYS: Record<Group, (day: UsageDay) => string> = {
   day: ({ day }) => day,
   model: ({ model }) => model,
-  category: ({ category }) => CATEGORIES[category],
+  category: ({ category }) => p.categories[category],
 };
 
 function lineOf(key: string, days: readonly UsageDay[], by: Group): Line {
@@ -81,7 +81,7 @@ function lineOf(key: string, days: readonly UsageDay[], by: Group): Line {
     key,
     day: by === "model" ? first.day : null,
     model: by === "model" ? null : first.model,
-    kind: by === "category" ? ORIGINS[first.origin] : kindOf(first),
+    kind: by === "category" ? p.origins[first.origin] : kindOf(first),
     sums: totalOf(days),
   };
 }
@@ -103,14 +103,14 @@ export function bundlesOf(days: readonly UsageDay[], by: Group): Bundle[] {
   return by === "day" ? bundles.sort((one, other) => (one.key < other.key ? 1 : -1)) : bundles.sort(dearestFirst);
 }
 
+export const OTHERS = p.others;
+
 export interface Stack {
   readonly name: string;
   readonly cost: number[];
   readonly tokens: number[];
   readonly sums: Sums;
 }
-
-export const OTHERS = "Others";
 
 function stackOf(name: string, some: readonly UsageDay[], days: readonly string[]): Stack {
   const of = gathered(some, ({ day }) => day);

@@ -1,5 +1,6 @@
 import { prefixOf } from "../../shared/key";
 import { key, signIn, signOut } from "./session";
+import { t } from "./texts/spoken";
 
 // A new tab gets the key from a tab that is signed in: it goes from page to page of this origin and is stored nowhere
 // else, so that it is gone when the last tab is closed.
@@ -24,7 +25,7 @@ function hear(message: Message, answered: () => void): void {
   if ("asks" in message) {
     if (own !== null) tell({ to: message.asks, key: own });
   } else if ("left" in message) {
-    if (own !== null && prefixOf(own) === message.left) signOut("You signed out in another tab.");
+    if (own !== null && prefixOf(own) === message.left) signOut(t.leftElsewhere);
   } else if (message.to === self && own === null) {
     signIn(message.key);
     answered();

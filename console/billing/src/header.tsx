@@ -1,12 +1,13 @@
 import { account, mayChoose, viewer } from "./account";
 import { leave } from "./handover";
 import { Switcher } from "./switcher";
+import { t } from "./texts/spoken";
 import { dayText } from "./times";
 
 function KeyNote() {
   const { value: found } = viewer;
   if (!found) return null;
-  const ends = found.keyExpiresAt ? `, until ${dayText(found.keyExpiresAt.slice(0, 10))}` : "";
+  const ends = found.keyExpiresAt ? t.until(dayText(found.keyExpiresAt.slice(0, 10))) : "";
   return (
     <span class="muted keynote">
       <code>{found.keyPrefix}</code> {found.scope.toLowerCase()}
@@ -19,14 +20,14 @@ export function Header() {
   return (
     <header class="top">
       <a class="skip" href="#content">
-        Skip to the content
+        {t.skip}
       </a>
-      <h1 class="brand">Billing</h1>
+      <h1 class="brand">{t.billing}</h1>
       {mayChoose.value ? <Switcher /> : <AccountName />}
       <span class="grow" />
       <KeyNote />
       <button type="button" onClick={leave}>
-        Sign out
+        {t.signOut}
       </button>
     </header>
   );

@@ -9,6 +9,7 @@ import { SetLimit } from "../generated/SetLimit";
 import { account, viewer } from "./account";
 import { act, changes } from "./acts";
 import { announce } from "./announcer";
+import { wrongReading } from "./checks";
 import { Acts } from "./desk";
 import { ask } from "./gateway";
 import { spelled } from "./kinds";
@@ -22,18 +23,14 @@ import { Money } from "./parts/money";
 import { Text } from "./parts/text";
 import { Amount, Form } from "./payingforms";
 import { Outdated } from "./post";
+import { m } from "./texts/managing";
 import { now } from "./times";
+import { canonical } from "./typed";
 
 type Found = NonNullable<AccountKeysQuery["account"]>;
 type Key = Found["keys"] extends { readonly nodes: readonly (infer One)[] } | null ? One : never;
 type Limit = Found["spendLimits"][number];
 
-const WINDOWS: Record<SpendWindow, string> = {
-  DAY: "in a UTC day",
-  WEEK: "in a UTC week",
-  MONTH: "in a UTC month",
-  TOTAL: "in all",
-};
 const DAY_MS = 86_400_000;
 const LASTING = ["", "30", "90", "365"];
 
@@ -58,13 +55,9 @@ function isOver({ revokedAt, expiresAt }: Key): boolean {
 }
 
 function endOf({ revokedAt, expiresAt }: Key) {
-  if (revokedAt) return <>revoked {moment(revokedAt)}</>;
-  if (!expiresAt) return "does not expire";
-  return (
-    <>
-      {new Date(expiresAt) <= now() ? "expired" : "until"} {moment(expiresAt)}
-    </>
-  );
+  if (revokedAt) return m.revokedAt(moment(revokedAt));
+  if (!expiresAt) return m.noExpiry;
+  return (new Date(expiresAt) <= now() ? m.expired : m.until)(moment(expiresAt));
 }
 
 function KeyItem({ one }: { readonly one: Key }) {
@@ -74,11 +67,11 @@ function KeyItem({ one }: { readonly one: Key }) {
         <strong>{one.owner}</strong> <code>{one.prefix}</code> {spelled(one.scope)}
       </p>
       <p class="muted">
-        Created {moment(one.createdAt)}, {one.lastUsedAt ? <>last used {moment(one.lastUsedAt)}</> : "never used"}, {endOf(one)}
+        {m.keyTimes(moment(one.createdAt), one.lastUsedAt ? m.lastUsed(moment(one.lastUsedAt)) : m.neverUsed, endOf(one))}
       </p>
       {!isOver(one) && (
-        <button type="button" aria-label={`Revoke ${one.prefix}`} onClick={() => (opened.value = one)}>
-          Revoke…
+        <button type="button" aria-label={m.revokeOf(one.prefix)} onClick={() => (opened.value = one)}>
+          {m.toRevoke}
         </button>
       )}
     </li>
@@ -102,31 +95,31 @@ function KeyForm() {
   async function run(dialog: string) {
     const input = { accountId: account.peek()?.id ?? null, owner: owner.value, scope: scope.value, expiresAt: endAfter(days.value) };
     secret.value = (await act(CreateKey, dialog, input)).createApiKey.secret;
-    announce("The key is created. Copy it now.");
+    announce(m.keyCreated);
     closeDialog();
   }
 
   return (
-    <Form title="Create a key" action="Create" close={close} wrong={() => (owner.value.trim() ? "" : "Say whose key it is.")} run={run}>
-      <Text label="Person or program that will use it" value={owner} />
+    <Form title={m.createKey} action={m.create} close={close} wrong={() => (owner.value.trim() ? "" : m.noOwner)} run={run}>
+      <Text label={m.owner} value={owner} />
       <label class="field">
-        It may
+        {m.itMay}
         <select value={scope} onChange={(event) => (scope.value = event.currentTarget.value as "READ" | "MANAGE")}>
-          <option value="READ">read the account</option>
-          <option value="MANAGE">manage the account, too</option>
+          <option value="READ">{m.mayRead}</option>
+          <option value="MANAGE">{m.mayManage}</option>
         </select>
       </label>
       <label class="field">
-        It lasts
+        {m.itLasts}
         <select value={days} onChange={(event) => (days.value = event.currentTarget.value)}>
           {LASTING.map((one) => (
             <option key={one} value={one}>
-              {one ? `${one} days` : bound ? "as long as the key that you use" : "until it is revoked"}
+              {one ? m.lasts(one) : bound ? m.asLongAsYours : m.untilRevoked}
             </option>
           ))}
         </select>
       </label>
-      {bound && <p class="muted">It ends no later than the key that you use: {moment(bound)} UTC.</p>}
+      {bound && <p class="muted">{m.endsBy(moment(bound))}</p>}
     </Form>
   );
 }
@@ -134,34 +127,32 @@ function KeyForm() {
 function RevokeForm({ one }: { readonly one: Key }) {
   async function run(dialog: string) {
     await act(RevokeKey, dialog, { prefix: one.prefix });
-    announce(`The key ${one.prefix} is revoked.`);
+    announce(m.keyRevoked(one.prefix));
     closeDialog();
   }
   return (
-    <Form title={`Revoke ${one.prefix}?`} action="Revoke" close={close} wrong={() => ""} run={run}>
-      <p>
-        The key of {one.owner} stops working within seconds, and so do sessions that it opened. This cannot be undone.
-      </p>
+    <Form title={m.revokeAsked(one.prefix)} action={m.revoke} close={close} wrong={() => ""} run={run}>
+      <p>{m.revokeNote(one.owner)}</p>
     </Form>
   );
 }
 
 function scopeOf({ apiKeyId, project }: Limit): string {
-  const parts = [apiKeyId && `key ${apiKeyId}`, project && `project ${project}`].filter(Boolean);
-  return parts.length > 0 ? parts.join(", ") : "the whole account";
+  const parts = [apiKeyId && m.ofKey(apiKeyId), project && m.ofProject(project)].filter(Boolean);
+  return parts.length > 0 ? parts.join(", ") : m.wholeAccount;
+}
+
+function limitText(one: Limit) {
+  return m.limitOf(<Money amount={one.amount} />, m.windows[one.window], scopeOf(one));
 }
 
 function LimitItem({ one }: { readonly one: Limit }) {
   return (
     <li>
-      <p>
-        <Money amount={one.amount} /> {WINDOWS[one.window]}, {scopeOf(one)}
-      </p>
-      <p class="muted">
-        <Money amount={one.spent} /> spent
-      </p>
-      <button type="button" aria-label={`Delete ${one.id}`} onClick={() => (opened.value = one)}>
-        Delete…
+      <p>{limitText(one)}</p>
+      <p class="muted">{m.spent(<Money amount={one.spent} />)}</p>
+      <button type="button" aria-label={m.deleteOf(one.id)} onClick={() => (opened.value = one)}>
+        {m.toDelete}
       </button>
     </li>
   );
@@ -176,32 +167,32 @@ function LimitForm() {
   async function run(dialog: string) {
     await act(SetLimit, dialog, {
       accountId: account.peek()?.id ?? null,
-      amount: amount.value,
+      amount: canonical(amount.value),
       window: span.value,
       apiKeyId: apiKeyId.value.trim() || null,
       project: project.value.trim() || null,
     });
-    announce("The limit is set.");
+    announce(m.limitSet);
     closeDialog();
   }
 
-  const wrong = () => ((parseNanos(amount.value) ?? 0n) > 0n ? "" : "Enter an amount such as 50.00.");
+  const wrong = () => ((parseNanos(canonical(amount.value)) ?? 0n) > 0n ? "" : wrongReading(amount.value) || m.wrongLimit);
   return (
-    <Form title="Set a spend limit" action="Set" close={close} wrong={wrong} run={run}>
-      <Amount label="At most" value={amount.value} change={(text) => (amount.value = text)} />
+    <Form title={m.setLimit} action={m.set} close={close} wrong={wrong} run={run}>
+      <Amount label={m.atMost} value={amount.value} change={(text) => (amount.value = text)} />
       <label class="field">
-        For
+        {m.for}
         <select value={span} onChange={(event) => (span.value = event.currentTarget.value as SpendWindow)}>
-          {(Object.keys(WINDOWS) as SpendWindow[]).map((name) => (
+          {(Object.keys(m.windows) as SpendWindow[]).map((name) => (
             <option key={name} value={name}>
-              {WINDOWS[name]}
+              {m.windows[name]}
             </option>
           ))}
         </select>
       </label>
-      <Text label="Only this API key of the platform (optional)" value={apiKeyId} />
-      <Text label="Only this project (optional)" value={project} />
-      <p class="muted">A limit of the same kind is replaced. What was spent since the start of the window counts.</p>
+      <Text label={m.onlyKey} value={apiKeyId} />
+      <Text label={m.onlyProject} value={project} />
+      <p class="muted">{m.limitNote}</p>
     </Form>
   );
 }
@@ -209,14 +200,12 @@ function LimitForm() {
 function DeleteForm({ one }: { readonly one: Limit }) {
   async function run(dialog: string) {
     await act(DeleteLimit, dialog, { limitId: one.id });
-    announce("The limit is deleted.");
+    announce(m.limitDeleted);
     closeDialog();
   }
   return (
-    <Form title="Delete the limit?" action="Delete" close={close} wrong={() => ""} run={run}>
-      <p>
-        <Money amount={one.amount} /> {WINDOWS[one.window]}, {scopeOf(one)}: it no longer limits anything.
-      </p>
+    <Form title={m.deleteAsked} action={m.delete} close={close} wrong={() => ""} run={run}>
+      <p>{m.deleteNote(limitText(one))}</p>
     </Form>
   );
 }
@@ -232,11 +221,11 @@ function Opened() {
 function NewSecret({ text }: { readonly text: string }) {
   return (
     <div class="notice" role="status">
-      <p>Copy the key now: it is shown once.</p>
+      <p>{m.copyNow}</p>
       <p>
-        <code>{text}</code> <Copy text={text} what="key" />{" "}
+        <code>{text}</code> <Copy text={text} what={m.key} />{" "}
         <button type="button" onClick={() => (secret.value = null)}>
-          Done
+          {m.done}
         </button>
       </p>
     </div>
@@ -270,7 +259,7 @@ function Activity() {
 
   return (
     <section class="limits" aria-labelledby="activity">
-      <h2 id="activity">Activity</h2>
+      <h2 id="activity">{m.activity}</h2>
       {failed.value && <Failed error={failed.value} again={() => void read(null)} />}
       <ul class="entries">
         {entries.value.map((entry) => (
@@ -280,7 +269,7 @@ function Activity() {
       {after.value && (
         <div class="buttons">
           <button type="button" onClick={() => void read(after.value)}>
-            Show more
+            {m.showMore}
           </button>
         </div>
       )}
@@ -293,11 +282,11 @@ function Lists({ keys, sessions, spendLimits }: Found) {
   return (
     <>
       <section class="limits" aria-labelledby="keys">
-        <h2 id="keys">Keys</h2>
+        <h2 id="keys">{m.keys}</h2>
         {secret.value && <NewSecret text={secret.value} />}
         <div class="buttons">
           <button type="button" onClick={() => (opened.value = "key")}>
-            Create a key…
+            {m.toCreateKey}
           </button>
         </div>
         <ul class="entries">
@@ -308,8 +297,8 @@ function Lists({ keys, sessions, spendLimits }: Found) {
       </section>
       {open.length > 0 && (
         <section class="limits" aria-labelledby="sessions">
-          <h2 id="sessions">Signed in</h2>
-          <p class="muted">People whom the platform signed in, and keys that they created.</p>
+          <h2 id="sessions">{m.signedIn}</h2>
+          <p class="muted">{m.signedInNote}</p>
           <ul class="entries">
             {open.map((one) => (
               <KeyItem key={one.prefix} one={one} />
@@ -318,10 +307,10 @@ function Lists({ keys, sessions, spendLimits }: Found) {
         </section>
       )}
       <section class="limits" aria-labelledby="spendlimits">
-        <h2 id="spendlimits">Spend limits</h2>
+        <h2 id="spendlimits">{m.spendLimits}</h2>
         <div class="buttons">
           <button type="button" onClick={() => (opened.value = "limit")}>
-            Set a limit…
+            {m.toSetLimit}
           </button>
         </div>
         <ul class="entries">

@@ -4,7 +4,7 @@ import { MoreTransactions } from "../generated/MoreTransactions";
 import { TransactionTotals, type TransactionTotalsQuery } from "../generated/TransactionTotals";
 import { account, currency } from "./account";
 import { ask } from "./gateway";
-import { type Printed, printed } from "./money";
+import { type Printed, lengthOf, printed } from "./money";
 import { Outdated } from "./post";
 import type { Row } from "./rows";
 
@@ -178,8 +178,8 @@ async function loadTotals(filter: TransactionFilter | null): Promise<void> {
 /** Before an amount that was rounded. */
 const MARK = 1;
 
-function centsLength({ head, cents }: Printed): number {
-  return cents ? cents.length + MARK : head.length;
+function centsLength(shown: Printed): number {
+  return shown.cents ? shown.cents.length + MARK : lengthOf(shown);
 }
 
 /** A table's style: characters of the longest amount and balance of some rows, exact and in cents, and of the longest
@@ -188,8 +188,8 @@ export function columnsOf(rows: Iterable<readonly [string, string]>, signed: boo
   let [amount, balance, tail, centsAmount, centsBalance] = [0, 0, 0, 0, 0];
   for (const [first, second] of rows) {
     const [one, other] = [printed(first, currency.value, signed), printed(second, currency.value)];
-    amount = Math.max(amount, one.head.length);
-    balance = Math.max(balance, other.head.length);
+    amount = Math.max(amount, lengthOf(one));
+    balance = Math.max(balance, lengthOf(other));
     tail = Math.max(tail, one.tail.length, other.tail.length);
     centsAmount = Math.max(centsAmount, centsLength(one));
     centsBalance = Math.max(centsBalance, centsLength(other));

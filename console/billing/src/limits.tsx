@@ -1,20 +1,14 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { SpendLimits, type SpendLimitsQuery, type SpendWindow } from "../generated/SpendLimits";
+import { SpendLimits, type SpendLimitsQuery } from "../generated/SpendLimits";
 import { account } from "./account";
 import { ask } from "./gateway";
 import { approximate, isNegative } from "./money";
 import { Money } from "./parts/money";
+import { p } from "./texts/panels";
 import { utcText } from "./times";
 
 type Limit = NonNullable<SpendLimitsQuery["account"]>["spendLimits"][number];
-
-const WINDOWS: Record<SpendWindow, string> = {
-  DAY: "This UTC day",
-  WEEK: "This UTC week",
-  MONTH: "This UTC month",
-  TOTAL: "In all",
-};
 
 const limits = signal<{ readonly account: string; readonly all: readonly Limit[] } | null>(null);
 
@@ -29,8 +23,8 @@ async function load(id: string): Promise<void> {
 
 /** Whose spending counts. */
 function scopeOf({ apiKeyId, project }: Limit): string {
-  const parts = [apiKeyId && `key ${apiKeyId}`, project && `project ${project}`].filter(Boolean);
-  return parts.length > 0 ? parts.join(", ") : "the whole account";
+  const parts = [apiKeyId && p.key(apiKeyId), project && p.project(project)].filter(Boolean);
+  return parts.length > 0 ? parts.join(", ") : p.wholeAccount;
 }
 
 /** Of the limit's amount, as far as the bar reaches. */
@@ -61,26 +55,20 @@ function Bar({ limit, name }: { readonly limit: Limit; readonly name: string }) 
 }
 
 function One({ limit }: { readonly limit: Limit }) {
-  const name = `${WINDOWS[limit.window]}, ${scopeOf(limit)}`;
+  const name = `${p.windows[limit.window]}, ${scopeOf(limit)}`;
   return (
     <li>
       <p class="name">{name}</p>
       <Bar limit={limit} name={name} />
       <p class="muted">
-        <Money amount={limit.spent} /> of <Money amount={limit.amount} /> spent
-        {limit.reserved !== "0.00" && (
-          <>
-            , <Money amount={limit.reserved} /> reserved
-          </>
-        )}
+        {p.spent(<Money amount={limit.spent} />, <Money amount={limit.amount} />)}
+        {limit.reserved !== "0.00" && p.reserved(<Money amount={limit.reserved} />)}
         {isSpent(limit) ? (
-          <strong class="error">: nothing more passes</strong>
+          <strong class="error">{p.nothingPasses}</strong>
         ) : (
-          <>
-            , <Money amount={limit.remaining} /> left
-          </>
+          p.left(<Money amount={limit.remaining} />)
         )}
-        {limit.resetsAt && `. Starts anew on ${utcText(limit.resetsAt)} UTC.`}
+        {limit.resetsAt && p.startsAnew(utcText(limit.resetsAt))}
       </p>
     </li>
   );
@@ -98,7 +86,7 @@ export function Limits() {
   if (!found || found.account !== id || found.all.length === 0) return null;
   return (
     <section class="limits" aria-labelledby="limits">
-      <h2 id="limits">Spend limits</h2>
+      <h2 id="limits">{p.spendLimits}</h2>
       <ul>
         {found.all.map((limit) => (
           <One key={limit.id} limit={limit} />

@@ -6,6 +6,7 @@ import { type Change, applyChanges } from "./changes";
 import { openAnew } from "./page";
 import { seen } from "./post";
 import { key, signOut } from "./session";
+import { t } from "./texts/spoken";
 
 // The stream of balance changes. It is opened from the cursor of what is shown, and after a break from that of the
 // last change, so that none is missed however long the break was.
@@ -71,7 +72,7 @@ function codeOf(reason: unknown): { code: string | number | undefined; cursor?: 
 function cursorAfter(reason: unknown): string | undefined {
   const { code, cursor } = codeOf(reason);
   if (code === FORBIDDEN || code === "UNAUTHENTICATED") {
-    signOut("The key has expired or was revoked.");
+    signOut(t.keyEnded);
     throw new Ended();
   }
   if (code === "BAD_CURSOR" || code === "NOT_FOUND") {

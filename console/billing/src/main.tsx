@@ -1,16 +1,22 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { NO_VIEWS, read } from "./address";
 import { App } from "./app";
 import { countArrivals } from "./arrivals";
 import { followDays } from "./days";
 import { shareKey } from "./handover";
+import { language } from "./language";
 import { followBalance } from "./live";
-import { followHistory } from "./navigation";
+import { address, followHistory } from "./navigation";
 import { followNetwork } from "./network";
+import { catalogue } from "./opening";
 import { follow, phase } from "./page";
 import { noticeReturn } from "./paid";
+// Of parts that are fetched later, more than one: by itself it would be one more file to fetch.
+import "./parts/copy";
 import { key } from "./session";
 import { followLink } from "./signinlink";
+import { speak, t } from "./texts/spoken";
 
 /** An answer that takes longer is waited for with the whole page. */
 const PATIENCE_MS = 400;
@@ -25,7 +31,18 @@ function somethingToShow(): Promise<void> {
   });
 }
 
+/** What was read of the address before the texts came is said anew. */
+async function speakLanguage(): Promise<void> {
+  const texts = await catalogue;
+  if (!texts) return;
+  speak(texts);
+  document.documentElement.lang = language;
+  document.title = t.billing;
+  address.value = read(location.search, NO_VIEWS);
+}
+
 async function start(): Promise<void> {
+  await speakLanguage();
   await followLink();
   await shareKey();
   noticeReturn();

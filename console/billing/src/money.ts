@@ -42,10 +42,12 @@ export function isNegative(amount: string): boolean {
 }
 
 export interface Printed {
-  /** Sign, currency, whole part and two fraction digits. */
+  /** Sign, whole part and two fraction digits, and the currency where it comes first. */
   readonly head: string;
   /** The fraction digits beyond cents. */
   readonly tail: string;
+  /** The currency where it comes last. */
+  readonly end: string;
   /** Rounded to cents; "" where there are no digits beyond them. */
   readonly cents: string;
 }
@@ -99,36 +101,44 @@ export function printed(amount: string, currency: string, signed = false): Print
 /** An amount that is rounded away keeps its sign. */
 function centsText(amount: string, currency: string, signed: boolean): string {
   const rounded = roundedToCents(nanosOf(amount));
-  if (rounded !== 0n) return print(amountOf(rounded), currency, signed).head;
+  const { head, end } = print(amountOf(rounded), currency, signed);
+  if (rounded !== 0n) return head + end;
   const sign = isNegative(amount) ? MINUS : signed ? "+" : "";
-  return sign + print("0.00", currency, false).head;
+  return sign + head + end;
 }
 
 type Exact = Omit<Printed, "cents">;
 
 function print(amount: string, currency: string, signed: boolean): Exact {
   if (isPlain && currency === "USD") return printPlain(nanosOf(amount), signed);
-  let head = "";
-  let tail = "";
+  let [head, tail, end] = ["", "", ""];
+  let isOver = false;
   // Given as a string, which Intl reads digit by digit.
   for (const { type, value } of formatFor(currency, signed).formatToParts(amount as `${number}`)) {
     if (type === "fraction") {
       head += value.slice(0, 2);
       tail = value.slice(2);
-    } else head += type === "minusSign" ? MINUS : value;
+      isOver = true;
+    } else if (isOver) end += value;
+    else head += type === "minusSign" ? MINUS : value;
   }
-  return { head, tail };
+  return { head, tail, end };
 }
 
 function printPlain(nanos: bigint, signed: boolean): Exact {
   const sign = nanos < 0n ? MINUS : signed && nanos > 0n ? "+" : "";
   const [whole = "", fraction = ""] = amountOf(nanos < 0n ? -nanos : nanos).split(".");
-  return { head: `${sign}$${grouped(whole)}.${fraction.slice(0, 2)}`, tail: fraction.slice(2) };
+  return { head: `${sign}$${grouped(whole)}.${fraction.slice(0, 2)}`, tail: fraction.slice(2), end: "" };
 }
 
 export function moneyText(amount: string, currency: string, signed = false): string {
-  const { head, tail } = printed(amount, currency, signed);
-  return head + tail;
+  const { head, tail, end } = printed(amount, currency, signed);
+  return head + tail + end;
+}
+
+/** Characters of an amount without the digits beyond cents. */
+export function lengthOf({ head, end }: Printed): number {
+  return head.length + end.length;
 }
 
 /** The most digits beyond cents that one of the amounts has. */

@@ -6,6 +6,7 @@ import { monthKinds } from "./monthkinds";
 import { go } from "./navigation";
 import { Money } from "./parts/money";
 import type { Months as Given } from "./rows";
+import { t } from "./texts/spoken";
 import { lastDayOf, monthLabel, monthText } from "./times";
 
 /** The kinds of the bars' costs are read once somebody looks at one. */
@@ -37,7 +38,7 @@ export function Months({ months }: { readonly months: Given }) {
   return (
     <section class="months" aria-labelledby="months" onMouseEnter={lookAt} onFocusIn={lookAt}>
       <h2 id="months">
-        Cost by month <span class="muted">UTC</span>
+        {t.costByMonth} <span class="muted">UTC</span>
       </h2>
       <p aria-hidden="true">
         {monthText(month)} <Money amount={totalCost} />
@@ -69,7 +70,7 @@ export function Months({ months }: { readonly months: Given }) {
               <span class="label">{monthLabel(one.month)}</span>
               <span class="unseen">
                 {` ${one.month.slice(0, 4)}: ${moneyText(one.totalCost, currency.value)}${kindsText(one.month)}. `}
-                Show its transactions.
+                {t.showIts}
               </span>
             </button>
           </li>

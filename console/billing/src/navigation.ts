@@ -1,6 +1,6 @@
 import { signal } from "@preact/signals";
 import { mayChoose } from "./account";
-import { type Address, NO_FILTER, NO_VIEWS, read, written } from "./address";
+import { type Address, NEWEST_USAGE, NO_FILTER, NO_VIEWS, read, written } from "./address";
 import { accountOf } from "./checks";
 
 // The address that is shown, and the way from one to another.
@@ -53,6 +53,11 @@ export function go(change: Partial<Address>, { replace = false } = {}): void {
   address.value = next;
 }
 
+/** Another account begins without the filters of the one before. */
+export function openAccount(id: string): void {
+  go({ account: id, transactions: NO_FILTER, usage: NEWEST_USAGE });
+}
+
 /** The address of a transaction by itself. */
 function addressOf(id: string): Partial<Address> {
   const account = mayChoose.peek() ? { account: accountOf(id) } : {};
@@ -64,7 +69,7 @@ export function openTransaction(id: string, replace = false): void {
 }
 
 export function linkTo(id: string): string {
-  return location.origin + hrefOf(addressOf(id));
+  return location.origin + hrefOf({ ...addressOf(id), language: null });
 }
 
 export function followHistory(): void {

@@ -6,8 +6,10 @@ import {
 } from "../generated/ConsolePage";
 import type { Tab } from "./address";
 import { storedKey } from "../../shared/key";
+import { language } from "./language";
 import type { Operation } from "./operation";
 import { post } from "./post";
+import type { Catalogue } from "./texts/catalogue";
 
 // A small script of its own, before the page's: what the page opens with is asked for while the browser still reads
 // the rest, and the shape in index.html is shown meanwhile.
@@ -31,6 +33,7 @@ function variablesHere(): ConsolePageQueryVariables | null {
   const given = new URLSearchParams(location.search);
   const account = given.get("account") || null;
   given.delete("account");
+  given.delete("lang");
   return given.size === 0 ? pageVariables(account, "transactions", null, null) : null;
 }
 
@@ -65,7 +68,14 @@ function begin(): Begun | null {
   return { body, bearer, response };
 }
 
+/** The texts, asked for as early; null for English, and where they can't be had. */
+function catalogueOf(): Promise<Catalogue | null> {
+  const found = { en: null, de: () => import("./texts/de"), ja: () => import("./texts/ja") }[language];
+  return found ? found().then(({ catalogue }) => catalogue, () => null) : Promise.resolve(null);
+}
+
 showCents(!storedExactness());
+export const catalogue = catalogueOf();
 let begun = begin();
 
 /** The answer to this very question, where it is on its way already. There is one, for the first that is asked. */

@@ -1,6 +1,8 @@
-// What is fetched when one of these tabs is first shown, or when the month bars are first looked at.
+// What is fetched when one of these tabs is first shown, a row is first opened or the month bars are first looked at.
 
 export { CostsPanel } from "./costspanel";
+export { Detail } from "./detail";
 export { loadMonthKinds } from "./monthcosts";
 export { ResourcesPanel } from "./resourcespanel";
+export { Sought } from "./sought";
 export { UsagePanel } from "./usagepanel";

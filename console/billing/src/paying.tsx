@@ -1,7 +1,9 @@
 import { useEffect } from "preact/hooks";
 import { account, viewer } from "./account";
+import { english } from "./language";
 import { form } from "./paid";
 import { late } from "./parts/late";
+import { t } from "./texts/spoken";
 
 const TopUpForm = late(async () => (await import("./managing")).TopUpForm, null);
 const RechargeForm = late(async () => (await import("./managing")).RechargeForm, null);
@@ -10,7 +12,11 @@ const RechargeForm = late(async () => (await import("./managing")).RechargeForm,
 export function RechargeNote() {
   const set = account.value?.autoRecharge;
   if (!set || set.state === "OFF") return null;
-  return <span class={set.canCharge ? "" : "error"}>{set.explanation}</span>;
+  return (
+    <span class={set.canCharge ? "" : "error"} lang={english}>
+      {set.explanation}
+    </span>
+  );
 }
 
 /** For keys that may pay. */
@@ -21,10 +27,10 @@ export function Paying() {
   return (
     <div class="buttons paying">
       <button type="button" class="primary" onClick={() => (form.value = "topup")}>
-        Add credit
+        {t.addCredit}
       </button>
       <button type="button" onClick={() => (form.value = "recharge")}>
-        Auto-recharge…
+        {t.autoRecharge}
       </button>
       {form.value === "topup" && <TopUpForm />}
       {form.value === "recharge" && <RechargeForm />}

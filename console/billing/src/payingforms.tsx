@@ -3,12 +3,16 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { account, currency } from "./account";
 import { announce } from "./announcer";
+import { wrongReading } from "./checks";
 import { moneyText, parseNanos } from "./money";
 import { form } from "./paid";
+import { type Complaint, Complained } from "./parts/complained";
 import { Dialog, closeDialog } from "./parts/dialog";
 import { type RechargeSettings, newKey, openPortal, setAutoRecharge, topUp, wrongPayment } from "./payments";
 import { Outdated } from "./post";
 import type { Account } from "./rows";
+import { m } from "./texts/managing";
+import { canonical, typed } from "./typed";
 
 const SUGGESTED = ["25.00", "50.00", "100.00", "250.00"];
 const AT_FIRST = { threshold: "20.00", amount: "50.00", dailyLimit: "200.00" };
@@ -44,7 +48,7 @@ const closePaying = () => (form.value = "");
 export function Form({ title, action, close = closePaying, wrong, run, children }: FormProps) {
   // One for the dialog: what is tried again after a break is done once.
   const [key] = useState(newKey);
-  const complaint = useSignal("");
+  const complaint = useSignal<Complaint>("");
   const isBusy = useSignal(false);
 
   async function submit() {
@@ -55,7 +59,7 @@ export function Form({ title, action, close = closePaying, wrong, run, children 
     try {
       await run(key);
     } catch (error) {
-      if (!(error instanceof Outdated)) complaint.value = (error as Error).message;
+      if (!(error instanceof Outdated)) complaint.value = error as Error;
     }
     isBusy.value = false;
   }
@@ -63,11 +67,7 @@ export function Form({ title, action, close = closePaying, wrong, run, children 
   return (
     <Dialog title={title} close={close} submit={() => void submit()}>
       {children}
-      {complaint.value && (
-        <p class="error" role="alert">
-          {complaint}
-        </p>
-      )}
+      <Complained of={complaint.value} />
       <button type="submit" class="primary" aria-disabled={isBusy.value}>
         {action}
       </button>
@@ -75,49 +75,59 @@ export function Form({ title, action, close = closePaying, wrong, run, children 
   );
 }
 
+/** Of whole dollars, without cents. */
+function wholeText(amount: string): string {
+  return moneyText(amount, currency.value).replace(/[.,]00(?!\d)/, "");
+}
+
 export function TopUpForm() {
-  const amount = useSignal(SUGGESTED[0] as string);
+  const amount = useSignal(typed(SUGGESTED[0] as string));
   return (
     <Form
-      title="Add credit"
-      action="Continue to Stripe"
+      title={m.addCredit}
+      action={m.toStripe}
       wrong={() => wrongPayment(amount.value)}
-      run={(key) => topUp(amount.value, key)}
+      run={(key) => topUp(canonical(amount.value), key)}
     >
-      <Amount label="Amount in US dollars, before tax" value={amount.value} change={(text) => (amount.value = text)} />
+      <Amount label={m.topUpAmount} value={amount.value} change={(text) => (amount.value = text)} />
       <div class="buttons">
         {SUGGESTED.map((text) => (
-          <button key={text} type="button" aria-pressed={text === amount.value} onClick={() => (amount.value = text)}>
-            {moneyText(text, currency.value).replace(".00", "")}
+          <button key={text} type="button" aria-pressed={text === canonical(amount.value)} onClick={() => (amount.value = typed(text))}>
+            {wholeText(text)}
           </button>
         ))}
       </div>
-      <p class="muted">You pay at Stripe. The credit is here as soon as Stripe confirms the payment.</p>
+      <p class="muted">{m.topUpNote}</p>
     </Form>
   );
 }
 
+type Amounts = Omit<RechargeSettings, "enabled">;
+
+function converted({ threshold, amount, dailyLimit }: Amounts, convert: (amount: string) => string): Amounts {
+  return { threshold: convert(threshold), amount: convert(amount), dailyLimit: convert(dailyLimit) };
+}
+
+/** The settings' amounts are as they were typed. */
 function wrongSettings({ enabled, threshold, amount, dailyLimit }: RechargeSettings): string {
   if (!enabled) return "";
-  const [least, most] = [parseNanos(threshold), parseNanos(dailyLimit)];
-  if (least === null || least < 0n || most === null) return "Enter an amount such as 20.00.";
+  const [least, most] = [parseNanos(canonical(threshold)), parseNanos(canonical(dailyLimit))];
+  if (least === null || least < 0n || most === null) {
+    return wrongReading(threshold) || wrongReading(dailyLimit) || m.wrongSettings;
+  }
   const wrong = wrongPayment(amount);
-  return wrong || (most < (parseNanos(amount) ?? 0n) ? "The daily limit must be at least one charge." : "");
+  return wrong || (most < (parseNanos(canonical(amount)) ?? 0n) ? m.lowLimit : "");
 }
 
 function CardChange() {
-  const complaint = useSignal("");
-  const open = () => openPortal().catch((error: Error) => (complaint.value = error.message));
+  const complaint = useSignal<Complaint>("");
+  const open = () => openPortal().catch((error: Error) => (complaint.value = error));
   return (
     <>
       <button type="button" onClick={() => void open()}>
-        Change the card at Stripe
+        {m.changeCard}
       </button>
-      {complaint.value && (
-        <p class="error" role="alert">
-          {complaint}
-        </p>
-      )}
+      <Complained of={complaint.value} />
     </>
   );
 }
@@ -125,35 +135,35 @@ function CardChange() {
 export function RechargeForm() {
   const { autoRecharge: before, hasSavedCard } = account.peek() as Account;
   const isOn = before ? before.state !== "OFF" : hasSavedCard;
-  const settings = useSignal<RechargeSettings>({ ...(before ?? AT_FIRST), enabled: isOn });
+  const settings = useSignal<RechargeSettings>({ ...converted(before ?? AT_FIRST, typed), enabled: isOn });
   const set = (some: Partial<RechargeSettings>) => (settings.value = { ...settings.value, ...some });
   const { enabled, threshold, amount, dailyLimit } = settings.value;
 
   async function save(key: string) {
     const { enabled, threshold, amount, dailyLimit } = settings.value;
     if (before || enabled) {
-      await setAutoRecharge({ enabled, threshold, amount, dailyLimit }, key);
-      announce("Auto-recharge is saved.");
+      await setAutoRecharge({ enabled, ...converted({ threshold, amount, dailyLimit }, canonical) }, key);
+      announce(m.rechargeSaved);
     }
     closeDialog();
   }
 
   return (
-    <Form title="Auto-recharge" action="Save" wrong={() => wrongSettings(settings.value)} run={save}>
+    <Form title={m.autoRecharge} action={m.save} wrong={() => wrongSettings(settings.value)} run={save}>
       <label class="check">
         <input type="checkbox" checked={enabled} onChange={() => set({ enabled: !enabled })} />
-        Charge the card that the last top-up saved
+        {m.chargeCard}
       </label>
       {hasSavedCard ? (
         <CardChange />
       ) : (
-        <p class="muted">No card is saved. Add credit once, and Stripe Checkout saves the card.</p>
+        <p class="muted">{m.noCard}</p>
       )}
       {enabled && (
         <>
-          <Amount label="When the balance falls below" value={threshold} change={(text) => set({ threshold: text })} />
-          <Amount label="Charge each time" value={amount} change={(text) => set({ amount: text })} />
-          <Amount label="At most on a UTC day" value={dailyLimit} change={(text) => set({ dailyLimit: text })} />
+          <Amount label={m.threshold} value={threshold} change={(text) => set({ threshold: text })} />
+          <Amount label={m.eachTime} value={amount} change={(text) => set({ amount: text })} />
+          <Amount label={m.dailyLimit} value={dailyLimit} change={(text) => set({ dailyLimit: text })} />
         </>
       )}
     </Form>

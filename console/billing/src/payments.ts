@@ -3,10 +3,13 @@ import { BillingPortal } from "../generated/BillingPortal";
 import { TopUp } from "../generated/TopUp";
 import { account } from "./account";
 import { written } from "./address";
+import { wrongReading } from "./checks";
 import { ask } from "./gateway";
 import { nanosOf, parseNanos } from "./money";
 import { address } from "./navigation";
 import { PAID } from "./paid";
+import { m } from "./texts/managing";
+import { canonical } from "./typed";
 
 // What a key of the scope `manage` may do: add credit by Stripe Checkout, and set auto-recharge.
 
@@ -14,11 +17,11 @@ const CENT = 10_000_000n;
 const LEAST = "5.00";
 const MOST = "10000.00";
 
-/** Why it can't be what a card is charged; empty where it can. */
+/** Why an amount, as it was typed, can't be what a card is charged; empty where it can. */
 export function wrongPayment(amount: string): string {
-  const nanos = parseNanos(amount);
-  if (nanos === null || nanos % CENT !== 0n) return "Enter an amount in whole cents, such as 25.00.";
-  return nanos < nanosOf(LEAST) || nanos > nanosOf(MOST) ? "From $5.00 to $10,000.00." : "";
+  const nanos = parseNanos(canonical(amount));
+  if (nanos === null || nanos % CENT !== 0n) return wrongReading(amount) || m.wholeCents;
+  return nanos < nanosOf(LEAST) || nanos > nanosOf(MOST) ? m.payable : "";
 }
 
 /** A page that is not served by HTTPS has no crypto.randomUUID. */
@@ -37,7 +40,7 @@ export async function topUp(amount: string, idempotencyKey: string): Promise<voi
   };
   const { checkoutUrl, replayed, state } = (await ask(TopUp, { input })).createTopUp;
   if (replayed && state !== "OPEN") return topUp(amount, newKey());
-  if (!checkoutUrl.startsWith("https:")) throw new Error("Stripe gave no address to pay at.");
+  if (!checkoutUrl.startsWith("https:")) throw new Error(m.noPayAddress);
   location.assign(checkoutUrl);
 }
 
@@ -45,7 +48,7 @@ export async function topUp(amount: string, idempotencyKey: string): Promise<voi
 export async function openPortal(): Promise<void> {
   const returnUrl = location.origin + location.pathname + written(address.peek());
   const { url } = (await ask(BillingPortal, { input: { idempotencyKey: newKey(), returnUrl } })).createBillingPortalSession;
-  if (!url.startsWith("https:")) throw new Error("Stripe gave no address to change the card at.");
+  if (!url.startsWith("https:")) throw new Error(m.noCardAddress);
   location.assign(url);
 }
 

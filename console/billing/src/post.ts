@@ -4,7 +4,8 @@ import { Seen } from "./seen";
 
 export const seen = new Seen();
 
-/** No answer came, or none that the gateway could have made: the network, a proxy, a restart. */
+/** No answer came, or none that the gateway could have made: the network, a proxy, a restart. It has no words yet: the
+ * first script knows none. */
 export class Unreachable extends Error {}
 
 /** Whoever asked has no use for the answer any more: the key was changed, or a newer question took its place. */
@@ -32,6 +33,6 @@ export async function post(path: string, body: string, bearer: string | null, si
     return response;
   } catch (error) {
     if (signal?.aborted) throw new Outdated();
-    throw new Unreachable("The billing service could not be reached.", { cause: error });
+    throw new Unreachable("", { cause: error });
   }
 }

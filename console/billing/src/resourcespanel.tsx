@@ -6,10 +6,10 @@ import { account } from "./account";
 import { NO_FILTER, type ResourcesView } from "./address";
 import { announce } from "./announcer";
 import { ChargeRows } from "./charge";
-import { counted } from "./counts";
 import { References } from "./filters";
 import { ask } from "./gateway";
-import { REF_TYPES, RESOURCE_TYPES } from "./kinds";
+import { heard } from "./heard";
+import { RESOURCE_TYPES } from "./kinds";
 import { columnsOf } from "./ledger";
 import { address, go } from "./navigation";
 import { opened } from "./opened";
@@ -19,10 +19,10 @@ import { Money } from "./parts/money";
 import { Way } from "./parts/way";
 import { Outdated } from "./post";
 import { type Charge, loadMoreOf, listOf, loadResources, nameOf, states } from "./resources";
+import { p } from "./texts/panels";
+import { t } from "./texts/spoken";
 import { utcText } from "./times";
-import { heard } from "./transactionrow";
 
-const STATES: Record<ChargeState, string> = { OPEN: "Open", EXPIRED: "Expired", SETTLED: "Settled" };
 const NO_RESOURCES: ResourcesView = { refType: "", refId: "" };
 
 type Found = Extract<NonNullable<ChargeDetailQuery["node"]>, { state: unknown }>;
@@ -70,11 +70,9 @@ function Detail({ charge }: { readonly charge: Charge }) {
       />
       <p>
         <Way to={{ tab: "transactions", transactions: { ...NO_FILTER, refType, refId } }}>
-          All its transactions
+          {p.allIts}
         </Way>{" "}
-        <span class="muted">
-          Charge <code>{id}</code>
-        </span>
+        <span class="muted">{p.charge(<code>{id}</code>)}</span>
       </p>
     </div>
   );
@@ -82,8 +80,8 @@ function Detail({ charge }: { readonly charge: Charge }) {
 
 function rowsOf(charge: Charge, isOpen: boolean) {
   const { id, refType, refId, openedAt, apiKeyId, project } = charge;
-  const name = `${REF_TYPES[refType]} ${refId}`;
-  const spender = [apiKeyId && `key ${apiKeyId}`, project && `project ${project}`].filter(Boolean).join(", ");
+  const name = `${t.refTypes[refType]} ${refId}`;
+  const spender = [apiKeyId && p.key(apiKeyId), project && p.project(project)].filter(Boolean).join(", ");
   const held = heldOf(charge);
   const row = (
     <tr key={id} role="row" class={isOpen ? "row open" : "row"} data-id={id}>
@@ -93,21 +91,21 @@ function rowsOf(charge: Charge, isOpen: boolean) {
       <td role="cell" class="name">
         {name}
       </td>
-      <td role="cell" class="amount" data-label="Held">
+      <td role="cell" class="amount" data-label={p.held}>
         <Money amount={held} />
       </td>
-      <td role="cell" class="after" data-label="Cost">
+      <td role="cell" class="after" data-label={p.cost}>
         <Money amount={charge.net} />
       </td>
       <td role="cell" class="description">
-        {spender || <span class="muted">not named</span>}
+        {spender || <span class="muted">{p.notNamed}</span>}
       </td>
       <td role="cell" class="toggle">
         <button
           type="button"
           aria-expanded={isOpen}
           aria-controls={isOpen ? `detail-${id}` : undefined}
-          aria-label={`Details of ${name}`}
+          aria-label={t.detailsOf(name)}
         />
       </td>
     </tr>
@@ -134,7 +132,7 @@ function Section({ state, view }: { readonly state: ChargeState; readonly view: 
 
   async function more() {
     await loadMoreOf(state, view);
-    announce(`${counted(listOf(state)?.charges.length ?? 0, "resource")} shown.`);
+    announce(p.resourcesAre(listOf(state)?.charges.length ?? 0));
   }
 
   if (!shown || shown.charges.length === 0) return null;
@@ -142,28 +140,28 @@ function Section({ state, view }: { readonly state: ChargeState; readonly view: 
     shown.charges.map((charge) => [heldOf(charge), charge.net]),
     false,
   );
-  const names = ["Since (UTC)", "Resource", state === "OPEN" ? "Held now" : "Held", state === "OPEN" ? "Cost so far" : "Cost"];
+  const names = [p.since, p.resource, ...(state === "OPEN" ? [p.heldNow, p.costSoFar] : [p.held, p.cost])];
   return (
     <section aria-labelledby={`state-${state}`}>
       <h2 id={`state-${state}`} class="more">
-        {STATES[state]}
+        {p.states[state]}
       </h2>
       <table
         role="table"
         class="ledger resources"
-        aria-label={`${STATES[state]} resources`}
+        aria-label={p.tables[state]}
         aria-busy={shown.name !== nameOf(view)}
         style={columns}
       >
         <thead role="rowgroup">
           <tr role="row">
-            {[...names, "API key, project"].map((name) => (
+            {[...names, p.spender].map((name) => (
               <th key={name} role="columnheader" scope="col">
                 {name}
               </th>
             ))}
             <th role="columnheader" scope="col">
-              <span class="unseen">Details</span>
+              <span class="unseen">{t.details}</span>
             </th>
           </tr>
         </thead>
@@ -179,13 +177,11 @@ function Section({ state, view }: { readonly state: ChargeState; readonly view: 
       <div class="more">
         {shown.hasMore && (
           <button type="button" aria-disabled={isLoading.value} onClick={() => void more()}>
-            Load more
+            {t.loadMore}
           </button>
         )}
         <span class="muted">
-          {shown.hasMore
-            ? `${counted(shown.charges.length, "resource")} shown`
-            : `That is all: ${counted(shown.charges.length, "resource")}.`}
+          {(shown.hasMore ? p.resourcesShown : p.allResources)(shown.charges.length)}
         </span>
       </div>
     </section>
@@ -201,8 +197,8 @@ function Lists({ view }: { readonly view: ResourcesView }) {
     const isNarrowed = view.refType || view.refId;
     return (
       <div class="empty">
-        <p>{isNarrowed ? "No resource matches these filters." : "No resource has cost anything yet."}</p>
-        <p class="muted">Instances, cloud drives and shared filesystems appear here. API calls are on the Usage tab.</p>
+        <p>{isNarrowed ? p.noMatch : p.noResource}</p>
+        <p class="muted">{p.noResourceNote}</p>
       </div>
     );
   }
@@ -222,10 +218,10 @@ export function ResourcesPanel() {
   return (
     <>
       <div class="filters">
-        <References title="Resource" view={view} types={RESOURCE_TYPES} change={(some) => go({ resources: { ...view, ...some } })} />
+        <References title={p.resource} view={view} types={RESOURCE_TYPES} change={(some) => go({ resources: { ...view, ...some } })} />
         {(view.refType || view.refId) && (
           <button type="button" class="plain" onClick={() => go({ resources: NO_RESOURCES })}>
-            Clear filters
+            {t.clearFilters}
           </button>
         )}
         <LeftOut />

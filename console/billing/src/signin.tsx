@@ -1,6 +1,9 @@
 import { useSignal } from "@preact/signals";
 import { keyIn } from "../../shared/key";
+import { Guide } from "./parts/guide";
+import { LanguageChoice } from "./parts/languagechoice";
 import { farewell, signIn } from "./session";
+import { t } from "./texts/spoken";
 
 export function SignIn() {
   const typed = useSignal("");
@@ -16,14 +19,14 @@ export function SignIn() {
   // The input has no name: even a form that is sent by mistake would carry no key in its address.
   return (
     <main class="signin">
-      <h1>Billing</h1>
+      <h1>{t.billing}</h1>
       {farewell.value && (
         <p class="notice" role="alert">
           {farewell}
         </p>
       )}
       <form onSubmit={submit} noValidate>
-        <label for="key">API key</label>
+        <label for="key">{t.apiKey}</label>
         <input
           id="key"
           type="password"
@@ -37,16 +40,16 @@ export function SignIn() {
           aria-describedby="key-help"
         />
         <p id="key-help" class={mistyped.value ? "error" : "muted"} role={mistyped.value ? "alert" : undefined}>
-          {mistyped.value ? "This is not an API key: API keys start with eco_." : "The key stays in the open tabs of this page and is deleted when you close the last one."}
+          {mistyped.value ? t.noKey : t.keyStays}
         </p>
         <button type="submit" class="primary">
-          Sign in
+          {t.signIn}
         </button>
       </form>
       <p class="muted">
-        Any key reads; a key of the scope <code>manage</code> also adds credit. See{" "}
-        <a href="/console/how-billing-works">how billing works</a>.
+        {t.anyKey(<code>manage</code>, <Guide />)}
       </p>
+      <LanguageChoice />
     </main>
   );
 }

@@ -1,12 +1,9 @@
 import { Unreachable, post } from "./post";
 import { signIn, signOut } from "./session";
+import { t } from "./texts/spoken";
 
 /** The code of a link that signs in: behind the #, which browsers send to nobody. */
 const CODE = /^#code=([\w-]+)$/;
-
-const USED =
-  "This link has expired or was already used, or the key that made it was revoked. Open Billing again from where you" +
-  " got the link, or paste a key.";
 
 /** A browser that prepares a page which nobody has opened yet must not use the link up. */
 async function opened(): Promise<void> {
@@ -28,8 +25,8 @@ export async function followLink(): Promise<void> {
     await opened();
     const key = await keyFor(code);
     if (key !== null) signIn(key);
-    else signOut(USED);
+    else signOut(t.linkUsed);
   } catch (error) {
-    signOut(error instanceof Unreachable ? error.message : "The link could not be followed.");
+    signOut(error instanceof Unreachable ? t.unreachable : t.linkFailed);
   }
 }

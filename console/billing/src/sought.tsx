@@ -7,17 +7,19 @@ import type { Explained } from "./charge";
 import { Detail } from "./detail";
 import { Refused, ask } from "./gateway";
 import { typeOf } from "./kinds";
-import { longestTail, printed } from "./money";
+import { english } from "./language";
+import { lengthOf, longestTail, printed } from "./money";
 import { address, go } from "./navigation";
 import { Failed } from "./parts/failed";
 import { Money } from "./parts/money";
 import { Outdated } from "./post";
+import { p } from "./texts/panels";
 
 /** As the ledger's: the rows of its charge stand in the same columns. */
 function widthsOf({ charge, amount }: Explained) {
   const amounts = [amount, ...(charge?.transactions.nodes ?? []).map((row) => row.amount)];
   const tail = longestTail(amounts);
-  const heads = amounts.map((one) => printed(one, currency.peek(), true).head.length);
+  const heads = amounts.map((one) => lengthOf(printed(one, currency.peek(), true)));
   return { "--amount": Math.max(...heads) + tail, "--tail": tail };
 }
 
@@ -36,7 +38,7 @@ function One({ id }: { readonly id: string }) {
     try {
       const { transaction } = await ask(TransactionExplained, { id }, signal);
       found.value = transaction;
-      if (transaction) announce(`Transaction ${id} is shown.`);
+      if (transaction) announce(p.isShown(id));
     } catch (error) {
       if (error instanceof Refused && error.code === "NOT_FOUND") found.value = null;
       else if (!(error instanceof Outdated)) failure.value = error as Error;
@@ -51,22 +53,20 @@ function One({ id }: { readonly id: string }) {
 
   const { value: row } = found;
   return (
-    <section class="sought" aria-label={`Transaction ${id}`}>
+    <section class="sought" aria-label={p.soughtTransaction(id)}>
       <div class="title">
         <h2>
-          Transaction <code>{id}</code>
+          {p.transaction} <code>{id}</code>
         </h2>
         <button type="button" onClick={() => go({})}>
-          Close
+          {p.close}
         </button>
       </div>
       {failure.value && <Failed error={failure.value} again={() => void load()} />}
-      {row === null && <p role="alert">This key sees no transaction with this id.</p>}
+      {row === null && <p role="alert">{p.notSeen}</p>}
       {row && (
         <div class="ledger" style={widthsOf(row)}>
-          <p>
-            {typeOf(row)} of <Money amount={row.amount} signed />: {row.description}
-          </p>
+          <p>{p.typeOf(typeOf(row), <Money amount={row.amount} signed />, <span lang={english}>{row.description}</span>)}</p>
           <Detail row={row} explained={row} />
         </div>
       )}

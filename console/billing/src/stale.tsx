@@ -3,6 +3,7 @@ import { account } from "./account";
 import { link, reconnect } from "./live";
 import { isOffline } from "./network";
 import { readAt } from "./page";
+import { t } from "./texts/spoken";
 import { clockText } from "./times";
 
 /** A restart of the gateway takes no longer: nobody needs to hear of it. */
@@ -22,11 +23,11 @@ export function Stale() {
     <div class="stale" role="status">
       {shown && readAt.value && (
         <p class="notice warn">
-          {isOffline.value ? "You are offline." : "Live updates are interrupted; trying again."} This is how things stood at{" "}
-          {clockText(readAt.value)}.
+          {isOffline.value ? t.offline : t.interrupted}
+          {t.stoodAt(clockText(readAt.value))}
           {!isOffline.value && (
             <button type="button" class="plain" onClick={reconnect}>
-              Try now
+              {t.tryNow}
             </button>
           )}
         </p>

@@ -1,38 +1,24 @@
 import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { type MovementKind, Statement, type StatementQuery } from "../generated/Statement";
+import { Statement, type StatementQuery } from "../generated/Statement";
 import { account } from "./account";
 import { NO_FILTER } from "./address";
 import { transactionFilter } from "./criteria";
-import { counted } from "./counts";
+import { countText } from "./counts";
 import { download } from "./export";
 import { ask } from "./gateway";
 import { listing, loadLedger } from "./ledger";
 import { address, go } from "./navigation";
+import { type Complaint, Complained } from "./parts/complained";
 import { Dialog, closeDialog } from "./parts/dialog";
 import { Field } from "./parts/field";
 import { Money } from "./parts/money";
 import { Outdated } from "./post";
 import { isChoosing, printAll } from "./printing";
+import { m } from "./texts/managing";
 import { dayAfter, dayText, isDay, lastDayOf, monthOf, monthText, today } from "./times";
 
 type Found = NonNullable<StatementQuery["account"]>["statement"];
-
-const KINDS: Record<MovementKind, string> = {
-  TOP_UP: "Top-ups",
-  AUTO_RECHARGE: "Auto-recharges",
-  CONTRACT_GRANT: "Contract grants",
-  BONUS_GRANT: "Bonuses of contracts",
-  BONUS: "Bonuses",
-  PAYMENT_REFUND: "Refunds of payments",
-  CORRECTION: "Corrections",
-  GPU_INSTANCE: "GPU instances",
-  INFERENCE_INSTANCE: "Inference instances",
-  VOLUME: "Cloud drives",
-  SHARED_FILESYSTEM: "Shared filesystems",
-  API_USAGE: "API usage",
-  OTHER: "Other cost",
-};
 
 const MONTHS = 24;
 /** The gateway's bounds. */
@@ -50,37 +36,37 @@ function monthsUntil(month: string): string[] {
 }
 
 function wrongPeriod(first: string, last: string): string {
-  if (!isDay(first) || !isDay(last)) return "Enter the first and the last day.";
-  if (last < first) return "The last day is before the first.";
-  return dayAfter(first, MOST_DAYS) <= last ? `A statement covers at most ${MOST_DAYS} days.` : "";
+  if (!isDay(first) || !isDay(last)) return m.enterDays;
+  if (last < first) return m.lastBeforeFirst;
+  return dayAfter(first, MOST_DAYS) <= last ? m.mostDays(MOST_DAYS) : "";
 }
 
 function Figures({ figures }: { readonly figures: Found }) {
   return (
     <table class="figures">
-      <caption class="unseen">Statement</caption>
+      <caption class="unseen">{m.statement}</caption>
       <thead>
         <tr>
-          <th scope="col">Balance</th>
+          <th scope="col">{m.balance}</th>
           <th scope="col" class="part">
-            Gross
+            {m.gross}
           </th>
           <th scope="col" class="part">
-            Returned
+            {m.returned}
           </th>
-          <th scope="col">Net</th>
+          <th scope="col">{m.net}</th>
         </tr>
       </thead>
       <tbody>
         <tr>
-          <th scope="row">Opening balance</th>
+          <th scope="row">{m.opening}</th>
           <td colSpan={3}>
             <Money amount={figures.opening} />
           </td>
         </tr>
         {figures.movements.map(({ kind, gross, refunded, net }) => (
           <tr key={kind}>
-            <th scope="row">{KINDS[kind]}</th>
+            <th scope="row">{m.movements[kind]}</th>
             <td class="part">
               <Money amount={gross} />
             </td>
@@ -91,7 +77,7 @@ function Figures({ figures }: { readonly figures: Found }) {
           </tr>
         ))}
         <tr>
-          <th scope="row">Closing balance</th>
+          <th scope="row">{m.closing}</th>
           <td colSpan={3}>
             <Money amount={figures.closing} />
           </td>
@@ -104,7 +90,7 @@ function Figures({ figures }: { readonly figures: Found }) {
 function Choice() {
   const first = useSignal(`${monthOf(today())}-01`);
   const last = useSignal(lastDayOf(monthOf(today())));
-  const failure = useSignal("");
+  const failure = useSignal<Complaint>("");
   const figures = useSignal<Found | null>(null);
   const month = monthOf(first.value);
   const isMonth = first.value === `${month}-01` && last.value === lastDayOf(month);
@@ -127,7 +113,7 @@ function Choice() {
       figures.value = found.account.statement;
       shown.value = { first: first.peek(), last: last.peek(), figures: found.account.statement };
     } catch (error) {
-      if (!(error instanceof Outdated) && !signal.aborted) failure.value = (error as Error).message;
+      if (!(error instanceof Outdated) && !signal.aborted) failure.value = error as Error;
     }
   }
 
@@ -137,7 +123,7 @@ function Choice() {
     try {
       await download(from);
     } catch (error) {
-      if (!(error instanceof Outdated)) failure.value = (error as Error).message;
+      if (!(error instanceof Outdated)) failure.value = error as Error;
     }
   }
 
@@ -153,9 +139,9 @@ function Choice() {
   const { value: found } = figures;
   const count = Number(found?.rows ?? 0);
   return (
-    <Dialog title="Statement" close={() => (isChoosing.value = false)} submit={() => void fetched(found?.pdfUrl)}>
+    <Dialog title={m.statement} close={() => (isChoosing.value = false)} submit={() => void fetched(found?.pdfUrl)}>
       <label class="field">
-        Month
+        {m.month}
         <select
           value={isMonth ? month : ""}
           onChange={(event) => {
@@ -163,7 +149,7 @@ function Choice() {
             if (value) [first.value, last.value] = [`${value}-01`, lastDayOf(value)];
           }}
         >
-          {!(isMonth && months.includes(month)) && <option value={isMonth ? month : ""}>Another period</option>}
+          {!(isMonth && months.includes(month)) && <option value={isMonth ? month : ""}>{m.otherPeriod}</option>}
           {months.map((one) => (
             <option key={one} value={one}>
               {monthText(one)}
@@ -172,31 +158,28 @@ function Choice() {
         </select>
       </label>
       <div class="buttons">
-        <Field label="First day (UTC)" type="date" value={first.value} change={(day) => (first.value = day)} />
-        <Field label="Last day (UTC)" type="date" value={last.value} change={(day) => (last.value = day)} />
+        <Field label={m.firstDay} type="date" value={first.value} change={(day) => (first.value = day)} />
+        <Field label={m.lastDay} type="date" value={last.value} change={(day) => (last.value = day)} />
       </div>
       {found && <Figures figures={found} />}
       {found && (
         <p class="muted">
-          {counted(found.rows, "transaction")}.{!found.isFinal && " The period has not ended: the statement can still change."}
-          {count > MOST_PDF_ROWS && ` A PDF has at most ${MOST_PDF_ROWS.toLocaleString()}: choose a shorter period, or CSV.`}
-          {count > MOST_PRINTED_ROWS && " Too many to print from this page."}
+          {m.transactions(found.rows)}
+          {!found.isFinal && m.notEnded}
+          {count > MOST_PDF_ROWS && m.mostPdf(countText(MOST_PDF_ROWS))}
+          {count > MOST_PRINTED_ROWS && m.mostPrinted}
         </p>
       )}
-      {failure.value && (
-        <p class="error" role="alert">
-          {failure}
-        </p>
-      )}
+      <Complained of={failure.value} />
       <div class="buttons">
         <button type="submit" class="primary" aria-disabled={!found || count > MOST_PDF_ROWS}>
-          Download PDF
+          {m.pdf}
         </button>
         <button type="button" aria-disabled={!found} onClick={() => void fetched(found?.csvUrl)}>
-          CSV
+          {m.csv}
         </button>
         <button type="button" aria-disabled={!found || count > MOST_PRINTED_ROWS} onClick={() => void printed()}>
-          Print
+          {m.print}
         </button>
       </div>
     </Dialog>
@@ -212,9 +195,7 @@ function Paper() {
   if (JSON.stringify(transactions) !== period) return null;
   return (
     <div class="statement" aria-hidden="true">
-      <p>
-        {dayText(chosen.first)} to {dayText(chosen.last)} (UTC)
-      </p>
+      <p>{m.period(dayText(chosen.first), dayText(chosen.last))}</p>
       <Figures figures={chosen.figures} />
     </div>
   );

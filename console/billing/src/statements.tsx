@@ -1,6 +1,7 @@
 import { signal } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { isChoosing, printAll } from "./printing";
+import { t } from "./texts/spoken";
 
 const part = signal<ComponentType | null>(null);
 
@@ -14,10 +15,10 @@ export function StatementButtons() {
   return (
     <>
       <button type="button" onClick={() => void choose()}>
-        Statement…
+        {t.statementOf}
       </button>
       <button type="button" onClick={() => void printAll()}>
-        Print
+        {t.print}
       </button>
     </>
   );

@@ -1,12 +1,8 @@
 import { account, viewer } from "./account";
-import { NEWEST_USAGE, NO_FILTER } from "./address";
-import { go } from "./navigation";
-import { AccountBox } from "./parts/accountbox";
+import { late } from "./parts/late";
+import { t } from "./texts/spoken";
 
-/** Another account begins without the filters of the one before. */
-export function openAccount(id: string): void {
-  go({ account: id, transactions: NO_FILTER, usage: NEWEST_USAGE });
-}
+const SwitchBox = late(async () => (await import("./managing")).SwitchBox, null);
 
 /** For keys that see more than one account. Only an operator's may search them. */
 export function Switcher() {
@@ -20,8 +16,8 @@ export function Switcher() {
       )}
       {shown && viewer.value?.scope === "OPERATOR" && (
         <>
-          <AccountBox label="Switch account" placeholder="Switch account" choose={openAccount} />
-          <a href="/console/">Desk</a>
+          <SwitchBox />
+          <a href="/console/">{t.desk}</a>
         </>
       )}
     </span>

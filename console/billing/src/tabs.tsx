@@ -4,7 +4,9 @@ import { mayManage } from "./account";
 import { TABS, type Tab } from "./address";
 import { isExact, setExact } from "./exactness";
 import { address, go } from "./navigation";
+import { LanguageChoice } from "./parts/languagechoice";
 import { late } from "./parts/late";
+import { t } from "./texts/spoken";
 import { TransactionsPanel } from "./transactions";
 
 const PANELS: Record<Tab, ComponentType> = {
@@ -15,19 +17,11 @@ const PANELS: Record<Tab, ComponentType> = {
   keys: late(async () => (await import("./managing")).KeysPanel),
 };
 
-const TITLES: Record<Tab, string> = {
-  transactions: "Transactions",
-  costs: "Costs",
-  resources: "Resources",
-  usage: "Usage",
-  keys: "Keys and activity",
-};
-
 function Exactness() {
   return (
     <label class="check exactness">
       <input type="checkbox" checked={isExact.value} onChange={() => setExact(!isExact.peek())} />
-      Exact amounts
+      {t.exactAmounts}
     </label>
   );
 }
@@ -56,7 +50,7 @@ export function Tabs() {
   return (
     <>
       <div class="tabs">
-        <div ref={list} role="tablist" aria-label="Details" onKeyDown={move}>
+        <div ref={list} role="tablist" aria-label={t.details} onKeyDown={move}>
           {shown.map((name) => (
             <button
               key={name}
@@ -68,11 +62,14 @@ export function Tabs() {
               tabIndex={name === tab ? 0 : -1}
               onClick={() => go({ tab: name })}
             >
-              {TITLES[name]}
+              {t.tabs[name]}
             </button>
           ))}
         </div>
-        <Exactness />
+        <div class="settings">
+          <Exactness />
+          <LanguageChoice />
+        </div>
       </div>
       {shown.map((name) => (
         <div key={name} class="panel" role="tabpanel" id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={name !== tab}>

@@ -53,6 +53,8 @@ const clock = utcFormatter({ hour: "numeric", minute: "2-digit", ...second }, (d
 const utcDay = utcFormatter(day, plainDay);
 const utcMonth = utcFormatter({ year: "numeric", month: "long" }, (date) => `${plainMonth(date)} ${date.getUTCFullYear()}`);
 const utcMonthShort = utcFormatter({ month: "short" }, plainMonthShort);
+const utcMonthLong = utcFormatter({ month: "long" }, plainMonth);
+const utcDayShort = utcFormatter({ month: "short", day: "numeric" }, (date) => `${plainMonthShort(date)} ${date.getUTCDate()}`);
 
 /** Safari's Date takes three fraction digits. */
 function dateOf(time: string): Date {
@@ -85,6 +87,11 @@ export function monthText(month: string): string {
 
 export function monthLabel(month: string): string {
   return utcMonthShort(new Date(`${month}-01T00:00:00Z`));
+}
+
+/** A day, or a month, without its year. */
+export function axisText(period: string): string {
+  return period.length === 7 ? utcMonthLong(new Date(`${period}-01T00:00:00Z`)) : utcDayShort(new Date(`${period}T00:00:00Z`));
 }
 
 const DAY = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;

@@ -1,8 +1,8 @@
 import { currency } from "./account";
-import { counted } from "./counts";
 import { totals } from "./ledger";
 import { moneyText } from "./money";
 import { address } from "./navigation";
+import { t } from "./texts/spoken";
 
 /** Count and sums over the whole filter. */
 export function Totals() {
@@ -11,8 +11,9 @@ export function Totals() {
   const money = (amount: string) => moneyText(amount, currency.value, true);
   return (
     <span>
-      <strong>{counted(sums.count, "transaction")}</strong>, {money(sums.credits)} added, {money(sums.debits)} deducted,{" "}
-      <strong>{money(sums.net)}</strong> in all.
+      {t.totals(sums.count, money(sums.credits), money(sums.debits), money(sums.net), (text) => (
+        <strong>{text}</strong>
+      ))}
     </span>
   );
 }

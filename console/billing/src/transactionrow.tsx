@@ -1,22 +1,15 @@
 import { computed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { Detail } from "./detail";
 import { typeOf } from "./kinds";
-import { opened, toggle } from "./opened";
-import { showLocal } from "./parts/moment";
+import { english } from "./language";
+import { opened } from "./opened";
+import { late } from "./parts/late";
 import { money, moneyProps } from "./parts/money";
 import type { Row } from "./rows";
+import { t } from "./texts/spoken";
 import { utcText } from "./times";
 
-/** A click on the row opens it, except one that ends a selection of text. */
-function click({ target }: MouseEvent): void {
-  if (!(target instanceof Element)) return;
-  const id = target.closest<HTMLElement>("tr.row")?.dataset.id;
-  if (id && (target.closest("button") || !getSelection()?.toString())) toggle(id);
-}
-
-/** What is done to a row is heard by its table's body, which has these. */
-export const heard = { onClick: click, onMouseOver: showLocal };
+const Detail = late<{ readonly row: Row }>(async () => (await import("./panels")).Detail, null);
 
 function rowOf(row: Row, isOpen: boolean) {
   const [type, time] = [typeOf(row), utcText(row.createdAt)];
@@ -34,7 +27,7 @@ function rowOf(row: Row, isOpen: boolean) {
       <td role="cell" {...moneyProps(row.balanceAfter, false, "after ")}>
         {money(row.balanceAfter)}
       </td>
-      <td role="cell" class="description">
+      <td role="cell" class="description" lang={english}>
         {row.description}
       </td>
       <td role="cell" class="toggle">
@@ -42,7 +35,7 @@ function rowOf(row: Row, isOpen: boolean) {
           type="button"
           aria-expanded={isOpen}
           aria-controls={isOpen ? `detail-${row.id}` : undefined}
-          aria-label={`Details of ${type}, ${time}`}
+          aria-label={t.detailsOf(`${type}, ${time}`)}
         />
       </td>
     </tr>

@@ -1,11 +1,14 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { heard } from "./heard";
+import { Guide } from "./parts/guide";
+import { late } from "./parts/late";
 import { memo } from "./parts/memo";
 import { account } from "./account";
 import { NO_FILTER } from "./address";
 import { announce } from "./announcer";
 import { Arrivals, FreshRows } from "./arrivals";
-import { countText, counted } from "./counts";
+import { countText } from "./counts";
 import { isFiltered, transactionFilter } from "./criteria";
 import { Filters } from "./filters";
 import {
@@ -23,10 +26,10 @@ import {
 import { address, go } from "./navigation";
 import { Failed } from "./parts/failed";
 import type { Row } from "./rows";
-import { Sought } from "./sought";
-import { TransactionRows, heard } from "./transactionrow";
+import { t } from "./texts/spoken";
+import { TransactionRows } from "./transactionrow";
 
-const COLUMNS = ["Date (UTC)", "Type", "Amount", "Balance after", "Description"];
+const Sought = late(async () => (await import("./panels")).Sought);
 
 /** Rows that were loaded together. They don't change, so neither does what is drawn of them. */
 const Page = memo(function Page({ rows }: { readonly rows: readonly Row[] }) {
@@ -44,19 +47,19 @@ function Table() {
     <table
       role="table"
       class="ledger"
-      aria-label="Transactions"
+      aria-label={t.tabs.transactions}
       aria-busy={isLoading.value === "list"}
       style={widths.value}
     >
       <thead role="rowgroup">
         <tr role="row">
-          {COLUMNS.map((name) => (
+          {t.columns.map((name) => (
             <th key={name} role="columnheader" scope="col">
               {name}
             </th>
           ))}
           <th role="columnheader" scope="col">
-            <span class="unseen">Details</span>
+            <span class="unseen">{t.details}</span>
           </th>
         </tr>
       </thead>
@@ -71,7 +74,7 @@ function Table() {
 function ClearFilters() {
   return (
     <button type="button" onClick={() => go({ transactions: NO_FILTER })}>
-      Clear filters
+      {t.clearFilters}
     </button>
   );
 }
@@ -80,18 +83,15 @@ function Empty() {
   if (isFiltered(address.value.transactions)) {
     return (
       <div class="empty">
-        <p>No transaction matches these filters.</p>
+        <p>{t.noMatch}</p>
         <ClearFilters />
       </div>
     );
   }
   return (
     <div class="empty">
-      <p>No money has moved yet.</p>
-      <p class="muted">
-        Credit that is added, and everything that is deducted, will be listed here. See{" "}
-        <a href="/console/how-billing-works">how billing works</a>.
-      </p>
+      <p>{t.noMoney}</p>
+      <p class="muted">{t.willBeListed(<Guide />)}</p>
     </div>
   );
 }
@@ -99,12 +99,11 @@ function Empty() {
 function More() {
   const { value: shown } = listing;
   if (!shown) return null;
-  const rows = counted(rowCount.value, "transaction");
 
   async function more(load: typeof loadMore) {
     const before = rowCount.peek();
     await load(transactionFilter(address.peek().transactions));
-    announce(`${rowCount.peek() - before} more transactions, ${rowCount.peek()} in all.`);
+    announce(t.moreInAll(rowCount.peek() - before, rowCount.peek()));
   }
 
   return (
@@ -112,22 +111,22 @@ function More() {
       {shown.hasMore ? (
         <>
           <button type="button" aria-disabled={isLoading.value !== ""} onClick={() => void more(loadMore)}>
-            {isLoading.value === "more" ? "Loading…" : "Load more"}
+            {isLoading.value === "more" ? t.loading : t.loadMore}
           </button>
           {isLoading.value === "all" && (
             <button type="button" onClick={stopLoading}>
-              Stop
+              {t.stop}
             </button>
           )}
           {isLoading.value !== "all" && rowCount.value < MOST_ROWS && (
             <button type="button" onClick={() => void more(loadAll)}>
-              Load all, {countText(MOST_ROWS)} at most
+              {t.loadAll(countText(MOST_ROWS))}
             </button>
           )}
-          <span class="muted">{rows} shown</span>
+          <span class="muted">{t.shown(rowCount.value)}</span>
         </>
       ) : (
-        <span class="muted">That is all: {rows}.</span>
+        <span class="muted">{t.thatIsAll(rowCount.value)}</span>
       )}
     </div>
   );
@@ -149,11 +148,11 @@ export function TransactionsPanel() {
   return (
     <>
       <Filters />
-      <Sought />
+      {address.value.transaction && <Sought />}
       {!listing.value && !failure && <div class="bone rows" aria-hidden="true" />}
       {rowCount.value > 0 && (
         <>
-          <p class="zone muted">All times are UTC.</p>
+          <p class="zone muted">{t.allUtc}</p>
           <Arrivals />
           <Table />
         </>

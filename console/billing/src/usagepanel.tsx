@@ -20,11 +20,13 @@ import { currency } from "./account";
 import { Breakdown } from "./breakdown";
 import { Limits } from "./limits";
 import { address, go } from "./navigation";
+import { p } from "./texts/panels";
+import { t } from "./texts/spoken";
 import { daysBetween } from "./times";
 import { deducted, loadDeducted, loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
 
-const GROUP_NAMES: Record<Group, string> = { day: "Day", model: "Model", category: "Type" };
+const GROUP_NAMES: Record<Group, string> = { day: p.day, model: p.model, category: p.type };
 
 /** As many stacks as there are colours. */
 const MOST_STACKS = 8;
@@ -54,17 +56,18 @@ function Models({ view }: { readonly view: UsageView }) {
   if (known.length === 0) return null;
   return (
     <Choices
-      title="Model"
+      title={p.model}
       words={known}
       chosen={models}
       most={MOST_MODELS}
       name={(model) => model}
+      many={p.chosenModels}
       change={(some) => set({ models: some })}
     >
       {models.length > 0 && (
         <div class="buttons">
           <button type="button" onClick={() => set({ models: [] })}>
-            All models
+            {p.allModels}
           </button>
         </div>
       )}
@@ -88,18 +91,18 @@ function Legend({ stacks }: { readonly stacks: readonly Stack[] }) {
 function Charts({ view }: { readonly view: UsageView }) {
   const { days, stacks } = charted.value;
   if (chartFailure.value) return <Failed error={chartFailure.value} again={loadChart} />;
-  const by = view.group === "category" ? "type" : "model";
+  const by = view.group === "category" ? "category" : "model";
   return (
     <div class="charts">
       <Chart
-        title={`Cost by day and ${by}`}
+        title={p.costCharts[by]}
         days={days}
         stacks={stacks}
         values={stacks.map(({ cost }) => cost)}
         label={(value) => roughMoney(value, currency.value)}
       />
       <Chart
-        title={`Tokens by day and ${by}`}
+        title={p.tokenCharts[by]}
         days={days}
         stacks={stacks}
         values={stacks.map(({ tokens }) => tokens)}
@@ -125,10 +128,7 @@ function NotDeducted() {
   const paid = -nanosOf(taken.amount);
   if (paid * 100n >= cost * USUAL_PERCENT) return null;
   return (
-    <p class="notice">
-      The calls of these days cost <Money amount={amountOf(cost)} />, and <Money amount={amountOf(paid)} /> was deducted
-      from the balance for API calls. Imported usage is listed here with its cost, but is not deducted.
-    </p>
+    <p class="notice">{p.notDeducted(<Money amount={amountOf(cost)} />, <Money amount={amountOf(paid)} />)}</p>
   );
 }
 
@@ -137,7 +137,7 @@ function Content({ view }: { readonly view: UsageView }) {
     return (
       <Failed error={usageFailure.value} again={() => void loadUsage(usageFilter(address.peek().usage))}>
         <button type="button" class="plain" onClick={() => set(NEWEST_USAGE)}>
-          Clear filters
+          {t.clearFilters}
         </button>
       </Failed>
     );
@@ -146,8 +146,8 @@ function Content({ view }: { readonly view: UsageView }) {
   if (days.value.length === 0 && !usageIsLoading.value) {
     return (
       <div class="empty">
-        <p>No API calls from {usageText(view)}</p>
-        <p class="muted">Calls appear here on the day they are made. Instances are on the Transactions tab.</p>
+        <p>{p.noCalls(usageText(view))}</p>
+        <p class="muted">{p.noCallsNote}</p>
       </div>
     );
   }
@@ -169,7 +169,7 @@ export function UsagePanel() {
         <Days view={view} change={set} />
         <Models view={view} />
         <Switch
-          legend="Group by"
+          legend={p.groupBy}
           name="group"
           words={GROUP_NAMES}
           chosen={view.group}

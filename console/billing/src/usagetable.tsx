@@ -3,12 +3,13 @@ import { useMemo } from "preact/hooks";
 import type { Group } from "./address";
 import { currency } from "./account";
 import { announce } from "./announcer";
-import { countText, counted } from "./counts";
+import { countText } from "./counts";
 import { type Bundle, type Line, type Sums, bundlesOf, totalOf } from "./grouping";
-import { amountOf, longestTail, printed } from "./money";
+import { amountOf, lengthOf, longestTail, printed } from "./money";
 import { memo } from "./parts/memo";
 import { money, moneyProps } from "./parts/money";
 import type { UsageDay } from "./rows";
+import { p } from "./texts/panels";
 import { dayText } from "./times";
 
 /** Bundles whose lines are shown, by group and key. */
@@ -57,7 +58,7 @@ async function unfoldAll({ bundles, nameOf }: UnfoldProps): Promise<void> {
     if (unfolding.peek() !== current) return;
   }
   unfolding.value = 0;
-  announce(`${counted(bundles.reduce((sum, one) => sum + one.lines.length, 0), "line")} unfolded.`);
+  announce(p.unfolded(bundles.reduce((sum, one) => sum + one.lines.length, 0)));
 }
 
 export function UnfoldAll(props: UnfoldProps) {
@@ -65,15 +66,15 @@ export function UnfoldAll(props: UnfoldProps) {
   const all = unfolding.value !== 0 || bundles.every((bundle) => unfolded.value.has(nameOf(bundle)));
   return (
     <button type="button" class="plain" aria-pressed={all} onClick={() => (all ? foldAll() : void unfoldAll(props))}>
-      {all ? "Fold all" : "Unfold all"}
+      {all ? p.foldAll : p.unfoldAll}
     </button>
   );
 }
 
 const HEADS: Record<Group, readonly [string, string, string]> = {
-  day: ["Date", "Model", "Type"],
-  model: ["Model", "Date", "Type"],
-  category: ["Type", "Model", "Origin"],
+  day: [p.date, p.model, p.type],
+  model: [p.model, p.date, p.type],
+  category: [p.type, p.model, p.origin],
 };
 
 /** The columns before the figures, and those of the figures. */
@@ -86,7 +87,7 @@ export function Head({ names }: { readonly names: readonly string[] }) {
             {name}
           </th>
         ))}
-        {["Calls", "Tokens", "Cost"].map((name) => (
+        {[p.calls, p.tokens, p.cost].map((name) => (
           <th key={name} role="columnheader" scope="col" class="number">
             {name}
           </th>
@@ -101,18 +102,18 @@ export function Figures({ sums }: { readonly sums: Sums }) {
   const cost = amountOf(costNanos);
   return (
     <>
-      <td role="cell" class="count" data-label="Calls">
+      <td role="cell" class="count" data-label={p.calls}>
         {countText(calls)}
       </td>
       <td
         role="cell"
         class="count"
-        data-label="Tokens"
-        title={`${countText(inputTokens)} in, ${countText(outputTokens)} out`}
+        data-label={p.tokens}
+        title={p.inOut(countText(inputTokens), countText(outputTokens))}
       >
         {countText(inputTokens + outputTokens)}
       </td>
-      <td role="cell" data-label="Cost" {...moneyProps(cost, false, "amount ")}>
+      <td role="cell" data-label={p.cost} {...moneyProps(cost, false, "amount ")}>
         {money(cost)}
       </td>
     </>
@@ -145,7 +146,7 @@ interface BundleProps {
 const BundleRows = memo(function BundleRows({ bundle, group, name, isOpen }: BundleProps) {
   const title = group === "day" ? dayText(bundle.key) : bundle.key;
   const names = new Set(bundle.lines.map(({ day, model }) => day ?? model));
-  const note = counted(names.size, group === "model" ? "day" : "model");
+  const note = (group === "model" ? p.countDays : p.chosenModels)(names.size);
   const height = `auto calc(${isOpen ? bundle.lines.length + 1 : 1} * var(--row))`;
   return (
     <tbody role="rowgroup" style={{ containIntrinsicBlockSize: height }}>
@@ -164,12 +165,13 @@ const BundleRows = memo(function BundleRows({ bundle, group, name, isOpen }: Bun
 
 /** Characters of the longest figures. */
 export function widthsOf({ calls, inputTokens, outputTokens, costNanos }: Sums, tail: number) {
-  const { head, cents } = printed(amountOf(costNanos), currency.peek());
+  const shown = printed(amountOf(costNanos), currency.peek());
+  const length = lengthOf(shown);
   return {
     "--calls": countText(calls).length,
     "--tokens": countText(inputTokens + outputTokens).length,
-    "--cost": head.length + tail,
-    "--cents-cost": Math.max(head.length, cents.length) + 1,
+    "--cost": length + tail,
+    "--cents-cost": Math.max(length, shown.cents.length) + 1,
     "--tail": tail,
   };
 }
@@ -188,7 +190,7 @@ export function UsageTable({ days, group }: Props) {
   return (
     <div class="usagetable">
       <UnfoldAll bundles={bundles} nameOf={nameOf} />
-      <table role="table" aria-label="Usage" style={widthsOf(total, tail)}>
+      <table role="table" aria-label={p.usage} style={widthsOf(total, tail)}>
         <Head names={HEADS[group]} />
         {bundles.map((bundle) => (
           <BundleRows
@@ -202,7 +204,7 @@ export function UsageTable({ days, group }: Props) {
         <tfoot role="rowgroup">
           <tr role="row">
             <th role="rowheader" scope="row" colSpan={3}>
-              Total
+              {p.total}
             </th>
             <Figures sums={total} />
           </tr>

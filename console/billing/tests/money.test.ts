@@ -22,9 +22,9 @@ test("sums are exact where floats are not", () => {
 });
 
 test("every digit is shown, those beyond cents apart", () => {
-  const negative = { head: "−$212,798.80", tail: "8720468", cents: "−$212,798.81" };
+  const negative = { head: "−$212,798.80", tail: "8720468", end: "", cents: "−$212,798.81" };
   assert.deepEqual(printed("-212798.808720468", "USD", true), negative);
-  assert.deepEqual(printed("0.000000135", "USD"), { head: "$0.00", tail: "0000135", cents: "$0.00" });
+  assert.deepEqual(printed("0.000000135", "USD"), { head: "$0.00", tail: "0000135", end: "", cents: "$0.00" });
   assert.equal(moneyText("9223372036.854775807", "USD"), "$9,223,372,036.854775807");
 });
 

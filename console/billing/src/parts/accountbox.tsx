@@ -1,13 +1,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { type Found, found, search, searchFailure } from "../accounts";
-import { counted } from "../counts";
 import { moneyText } from "../money";
+import { languageIn } from "./complained";
 import { useName } from "./names";
+import { m } from "../texts/managing";
 
 interface Props {
   readonly label: string;
-  readonly placeholder: string;
+  readonly placeholder?: string;
   readonly choose: (id: string) => void;
 }
 
@@ -25,7 +26,7 @@ function Option({ id, choice, active, choose }: { id: string; choice: Choice; ac
     <li ref={line} id={id} role="option" aria-selected={active} onMouseDown={(event) => event.preventDefault()} onClick={choose}>
       <span>
         {choice.name} <span class="muted">{[choice.id, choice.externalId].filter(Boolean).join(" · ")}</span>
-        {choice.status === "SUSPENDED" && <span class="tag warn">suspended</span>}
+        {choice.status === "SUSPENDED" && <span class="tag warn">{m.suspended}</span>}
       </span>
       <span class="money">{moneyText(choice.balance, "USD")}</span>
     </li>
@@ -33,13 +34,13 @@ function Option({ id, choice, active, choose }: { id: string; choice: Choice; ac
 }
 
 function summaryOf({ nodes, totalCount }: Found): string {
-  if (nodes.length === 0) return "No account has that name or id.";
+  if (nodes.length === 0) return m.noAccount;
   const more = BigInt(totalCount) > BigInt(nodes.length);
-  return more ? `The newest ${nodes.length} of ${counted(totalCount, "account")}: type three letters to search.` : "";
+  return more ? m.newestAccounts(nodes.length, totalCount) : "";
 }
 
 /** A combobox over the accounts that the key covers. */
-export function AccountBox({ label, placeholder, choose }: Props) {
+export function AccountBox({ label, placeholder = label, choose }: Props) {
   const id = useName();
   const box = useRef<HTMLInputElement>(null);
   const text = useSignal("");
@@ -100,10 +101,10 @@ export function AccountBox({ label, placeholder, choose }: Props) {
         onKeyDown={move}
       />
       <div class="choices" hidden={!isOpen.value}>
-        <p class="muted" role="status">
-          {searchFailure.value?.message ?? (found.value ? summaryOf(found.value) : "Looking…")}
+        <p class="muted" role="status" lang={languageIn(searchFailure.value ?? "")}>
+          {searchFailure.value?.message ?? (found.value ? summaryOf(found.value) : m.looking)}
         </p>
-        <ul id={`${id}-list`} role="listbox" aria-label="Accounts">
+        <ul id={`${id}-list`} role="listbox" aria-label={m.accounts}>
           {choices.map((choice, index) => (
             <Option
               key={choice.id}

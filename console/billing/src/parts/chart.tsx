@@ -2,10 +2,11 @@ import { signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Drawing, Plot, draw as Draw } from "../chart";
 import { Unreachable } from "../post";
+import { p } from "../texts/panels";
 import { isDark } from "../theme";
-import { dayText, monthText } from "../times";
+import { axisText, dayText, monthText } from "../times";
 
-interface Props extends Omit<Drawing, "dayText"> {
+interface Props extends Omit<Drawing, "dayText" | "axisText"> {
   readonly title: string;
 }
 
@@ -18,7 +19,7 @@ export function loadChart(): void {
   chartFailure.value = null;
   import("../chart").then(
     ({ draw }) => (drawing.value = draw),
-    () => (chartFailure.value = new Unreachable("The charts could not be loaded. The table has the same figures.")),
+    () => (chartFailure.value = new Unreachable(p.noCharts)),
   );
 }
 
@@ -39,7 +40,7 @@ function told(props: Props, index: number, chosen: number | null): string {
     .map((stack) => [stacks[stack]?.name ?? "", values[stack]?.[index] ?? 0] as const)
     .sort(([, one], [, other]) => other - one);
   const words = parts.map(([name, value]) => `${name} ${label(value)}`).join(", ");
-  return `${periodText(days[index] ?? "")}: ${words || "nothing"}${open && words ? ". Enter opens the rows." : ""}`;
+  return `${periodText(days[index] ?? "")}: ${words || p.nothing}${open && words ? p.entersRows : ""}`;
 }
 
 /** Stacked bars, a stack for each day or month. Arrow keys point at one day after the other, as the mouse does, and up
@@ -60,7 +61,7 @@ export function Chart(props: Props) {
   useEffect(() => {
     chosen.value = null;
     if (!draw || !frame.current || !tip.current) return undefined;
-    const { point, remove } = (plot.current = draw({ ...props, dayText: periodText }, frame.current, tip.current));
+    const { point, remove } = (plot.current = draw({ ...props, dayText: periodText, axisText }, frame.current, tip.current));
     if (frame.current.parentElement?.contains(document.activeElement)) point(index);
     return remove;
   }, [days, stacks, dark, draw]);
@@ -80,10 +81,10 @@ export function Chart(props: Props) {
   return (
     <figure class="chart">
       <figcaption>{title}</figcaption>
-      <div ref={frame} class="frame" role="img" aria-label={`${title}. The table has the same figures.`} />
+      <div ref={frame} class="frame" role="img" aria-label={p.sameFigures(title)} />
       <input
         type="range"
-        aria-label={`${days[0]?.length === 7 ? "Month" : "Day"} of ${title.toLowerCase()}`}
+        aria-label={days[0]?.length === 7 ? p.monthOf(title) : p.dayOf(title)}
         aria-valuetext={told(props, index, chosen.value)}
         min={0}
         max={last}

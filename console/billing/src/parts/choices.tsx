@@ -1,5 +1,4 @@
 import type { ComponentChildren } from "preact";
-import { counted } from "../counts";
 import { Menu } from "./menu";
 
 interface Props<Word extends string> {
@@ -8,6 +7,8 @@ interface Props<Word extends string> {
   readonly chosen: readonly Word[];
   readonly most?: number;
   readonly name: (word: Word) => string;
+  /** So many of them. */
+  readonly many: (count: number) => string;
   /** What stands beside its box, where that is more than its name. */
   readonly label?: (word: Word) => ComponentChildren;
   readonly change: (chosen: Word[]) => void;
@@ -17,7 +18,7 @@ interface Props<Word extends string> {
 
 /** A menu of boxes, any of which may be checked. */
 export function Choices<Word extends string>(props: Props<Word>) {
-  const { title, words, chosen, most = Infinity, name, label = name, change, children } = props;
+  const { title, words, chosen, most = Infinity, name, many, label = name, change, children } = props;
 
   function toggle(word: Word) {
     const others = chosen.filter((one) => one !== word);
@@ -25,7 +26,7 @@ export function Choices<Word extends string>(props: Props<Word>) {
   }
 
   const [first] = chosen;
-  const told = first && (chosen.length === 1 ? name(first) : counted(chosen.length, title.toLowerCase()));
+  const told = first && (chosen.length === 1 ? name(first) : many(chosen.length));
   return (
     <Menu title={title} chosen={told ?? ""}>
       {words.map((word) => (

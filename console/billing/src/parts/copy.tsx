@@ -1,5 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { announce } from "../announcer";
+import { t } from "../texts/spoken";
 
 interface Props {
   readonly text: string;
@@ -8,24 +9,24 @@ interface Props {
 }
 
 /** Puts the text on the clipboard. */
-export function Copy({ text, what, label = "Copy" }: Props) {
+export function Copy({ text, what, label = t.copy }: Props) {
   const copied = useSignal(false);
 
   async function copy() {
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      announce(`The browser does not let this page copy the ${what}: select it instead.`);
+      announce(t.copyRefused(what));
       return;
     }
     copied.value = true;
-    announce(`Copied the ${what}.`);
+    announce(t.copiedOf(what));
     setTimeout(() => (copied.value = false), 2000);
   }
 
   return (
-    <button type="button" class="copy" aria-label={`Copy the ${what}`} onClick={() => void copy()}>
-      {copied.value ? "Copied" : label}
+    <button type="button" class="copy" aria-label={t.copyOf(what)} onClick={() => void copy()}>
+      {copied.value ? t.copied : label}
     </button>
   );
 }

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { useName } from "./names";
+import { m } from "../texts/managing";
 
 /** There is one at a time. */
 let shown: HTMLDialogElement | null = null;
@@ -38,7 +39,7 @@ export function Dialog({ title, close, submit, children }: Props) {
         {children}
         <div class="buttons">
           <button type="button" onClick={closeDialog}>
-            Cancel
+            {m.cancel}
           </button>
         </div>
       </form>

@@ -1,6 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { spelled } from "../kinds";
 import { moment } from "./moment";
+import { english } from "../language";
+import { m } from "../texts/managing";
 
 export interface Entry {
   readonly id: string;
@@ -15,28 +17,17 @@ export interface Entry {
   readonly newValue: string | null;
 }
 
-const ACTS: Record<string, string> = {
-  createAccount: "Account opened",
-  suspendAccount: "Account suspended",
-  reactivateAccount: "Account reactivated",
-  correctBalance: "Balance corrected",
-  grantContract: "Contract granted",
-  createApiKey: "Key created",
-  rotateApiKey: "Key rotated",
-  revokeApiKey: "Key revoked",
-  createSignInLink: "Sign-in link created",
-  setSpendLimit: "Spend limit set",
-  deleteSpendLimit: "Spend limit deleted",
-  setAutoRecharge: "Auto-recharge set",
-  linkStripeCustomer: "Stripe customer linked",
-  dismissStripeEvent: "Stripe event dismissed",
-};
+const ACTS: Record<string, string> = m.acts;
+
+function Value({ text }: { readonly text: string | null }) {
+  return <span lang={text === null ? undefined : english}>{text ?? m.none}</span>;
+}
 
 function Values({ oldValue, newValue }: Entry) {
   if (oldValue === null && newValue === null) return null;
   return (
     <p>
-      {oldValue ?? "none"} → {newValue ?? "none"}
+      <Value text={oldValue} /> → <Value text={newValue} />
     </p>
   );
 }
@@ -50,17 +41,15 @@ interface Props {
 /** What was done, by whom, and what it changed. */
 export function EntryItem({ entry, children }: Props) {
   const { at, act, actor, scope, owner, keyPrefix, description } = entry;
+  const key = scope ? ` (${[owner, m.keyOf(spelled(scope))].filter(Boolean).join(", ")})` : "";
   return (
     <li>
       <p>
         <strong>{ACTS[act] ?? act}</strong> {keyPrefix && <code>{keyPrefix}</code>} {children}
       </p>
-      {description && <p>{description}</p>}
+      {description && <p lang={english}>{description}</p>}
       <Values {...entry} />
-      <p class="muted">
-        {moment(at)} UTC by <code>{actor}</code>
-        {scope && ` (${[owner, `${spelled(scope)} key`].filter(Boolean).join(", ")})`}
-      </p>
+      <p class="muted">{m.by(moment(at), <code>{actor}</code>, key)}</p>
     </li>
   );
 }

@@ -2,11 +2,13 @@ import { useSignal } from "@preact/signals";
 import { announce } from "../announcer";
 import { download } from "../export";
 import { Outdated } from "../post";
+import { type Complaint, Complained } from "./complained";
+import { t } from "../texts/spoken";
 
 /** Downloads the CSV at the address, which a key would have to be sent to. */
 export function Exporter({ address }: { readonly address: () => string }) {
   const isBusy = useSignal(false);
-  const failure = useSignal("");
+  const failure = useSignal<Complaint>("");
 
   async function run() {
     if (isBusy.value) return;
@@ -14,9 +16,9 @@ export function Exporter({ address }: { readonly address: () => string }) {
     failure.value = "";
     try {
       await download(address());
-      announce("The download has started.");
+      announce(t.exportStarted);
     } catch (error) {
-      if (!(error instanceof Outdated)) failure.value = (error as Error).message;
+      if (!(error instanceof Outdated)) failure.value = error as Error;
     }
     isBusy.value = false;
   }
@@ -24,13 +26,9 @@ export function Exporter({ address }: { readonly address: () => string }) {
   return (
     <div class="exporter">
       <button type="button" aria-disabled={isBusy.value} onClick={() => void run()}>
-        Export CSV
+        {t.exportCsv}
       </button>
-      {failure.value && (
-        <p class="error" role="alert">
-          {failure}
-        </p>
-      )}
+      <Complained of={failure.value} />
     </div>
   );
 }

@@ -1,5 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { Refused } from "../gateway";
+import { languageIn } from "./complained";
+import { t } from "../texts/spoken";
 
 interface Props {
   readonly error: Error;
@@ -13,14 +15,10 @@ export function Failed({ error, again, children }: Props) {
   const requestId = error instanceof Refused ? error.requestId : null;
   return (
     <div class="failed" role="alert">
-      <p>{sentence(error.message)}</p>
-      {requestId && (
-        <p class="muted">
-          Quote <code>{requestId}</code> to support if it stays so.
-        </p>
-      )}
+      <p lang={languageIn(error)}>{sentence(error.message)}</p>
+      {requestId && <p class="muted">{t.quote(<code>{requestId}</code>)}</p>}
       <button type="button" onClick={again}>
-        Try again
+        {t.tryAgain}
       </button>
       {children}
     </div>
@@ -28,6 +26,6 @@ export function Failed({ error, again, children }: Props) {
 }
 
 function sentence(text: string): string {
-  const end = /[.!?…]$/.test(text) ? "" : ".";
+  const end = /[.!?…。]$/.test(text) ? "" : ".";
   return text.charAt(0).toUpperCase() + text.slice(1) + end;
 }

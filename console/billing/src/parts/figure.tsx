@@ -1,14 +1,15 @@
 import { currency } from "../account";
-import { printed } from "../money";
+import { lengthOf, printed } from "../money";
 import { Money } from "./money";
 
 /** Digits beyond cents are half as large. */
 const TAIL = 0.5;
 const MARK = 1;
 
-function lengthOf(amount: string): number {
-  const { head, tail } = printed(amount, currency.peek());
-  return head.length + Math.max(tail.length * TAIL, tail ? MARK : 0);
+function lengthHere(amount: string): number {
+  const shown = printed(amount, currency.peek());
+  const { tail } = shown;
+  return lengthOf(shown) + Math.max(tail.length * TAIL, tail ? MARK : 0);
 }
 
 type Props = { readonly amount: string } | { readonly text: string };
@@ -17,7 +18,7 @@ type Props = { readonly amount: string } | { readonly text: string };
 export function Figure(props: Props) {
   const isAmount = "amount" in props;
   return (
-    <p class="figure" style={{ "--length": isAmount ? lengthOf(props.amount) : props.text.length }}>
+    <p class="figure" style={{ "--length": isAmount ? lengthHere(props.amount) : props.text.length }}>
       {isAmount ? <Money amount={props.amount} /> : props.text}
     </p>
   );

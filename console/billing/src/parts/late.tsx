@@ -3,16 +3,17 @@ import type { ComponentChildren, ComponentType } from "preact";
 import { useEffect } from "preact/hooks";
 import { Unreachable } from "../post";
 import { Failed } from "./failed";
+import { t } from "../texts/spoken";
 
 /** A part of the page whose script is fetched when it is first shown: the first view need not wait for it. Meanwhile
  * there are bones, or what is given. */
-export function late(
-  fetched: () => Promise<ComponentType>,
+export function late<Props extends object = object>(
+  fetched: () => Promise<ComponentType<Props>>,
   meanwhile: ComponentChildren = <div class="bone rows" aria-hidden="true" />,
-): ComponentType {
-  let part: ComponentType | null = null;
+): ComponentType<Props> {
+  let part: ComponentType<Props> | null = null;
 
-  return function Late() {
+  return function Late(props: Props) {
     const failure = useSignal<Error | null>(null);
     const isThere = useSignal(part !== null);
 
@@ -22,7 +23,7 @@ export function late(
         part = await fetched();
         isThere.value = true;
       } catch {
-        failure.value = new Unreachable("This part of the page could not be loaded.");
+        failure.value = new Unreachable(t.partFailed);
       }
     }
 
@@ -31,7 +32,7 @@ export function late(
     }, []);
 
     const Part = isThere.value ? part : null;
-    if (Part) return <Part />;
+    if (Part) return <Part {...props} />;
     if (failure.value) return <Failed error={failure.value} again={() => void load()} />;
     return meanwhile;
   };

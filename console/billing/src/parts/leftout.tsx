@@ -1,4 +1,5 @@
 import { address } from "../navigation";
+import { t } from "../texts/spoken";
 
 /** What the address asks for and the gateway would refuse. */
 export function LeftOut() {
@@ -6,7 +7,7 @@ export function LeftOut() {
   if (leftOut.length === 0) return null;
   return (
     <div class="leftout error" role="alert">
-      <p>The address has filters that cannot be used. They are ignored:</p>
+      <p>{t.leftOut}</p>
       <ul>
         {leftOut.map((one) => (
           <li key={one}>{one}</li>

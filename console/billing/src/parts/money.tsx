@@ -21,12 +21,13 @@ export function moneyProps(amount: string, signed = false, name = "") {
  * would cost more than the amount. The currency is not watched, since it changes with the account alone.
  */
 export function money(amount: string, signed = false) {
-  const { head, tail } = printed(amount, currency.peek(), signed);
-  if (!tail) return head;
+  const { head, tail, end } = printed(amount, currency.peek(), signed);
+  if (!tail) return head + end;
   return (
     <span class="exact">
       {head}
       <span class="tail">{tail}</span>
+      {end}
     </span>
   );
 }

@@ -1,18 +1,9 @@
 import { LONGEST_DAYS, RANGES, type Range, type Span } from "../address";
 import { wrongDay } from "../checks";
 import { daysOf } from "../criteria";
+import { p } from "../texts/panels";
 import { dayAfter } from "../times";
 import { Field } from "./field";
-
-const NAMES: Record<Range, string> = {
-  "7": "Last 7 days",
-  "30": "Last 30 days",
-  "90": "Last 90 days",
-  month: "This month",
-  "last-month": "Last month",
-  year: "Last 12 months",
-  custom: "Other days",
-};
 
 interface Props {
   readonly view: Span;
@@ -27,13 +18,13 @@ export function Days({ view, change }: Props) {
     const isWrong = wrongDay(day);
     if (isWrong) return isWrong;
     const [first, last] = isFrom ? [day, other] : [other, day];
-    if (first > last) return "The first day is after the last.";
-    return last >= dayAfter(first, LONGEST_DAYS) ? `${LONGEST_DAYS} days at most.` : "";
+    if (first > last) return p.firstAfterLast;
+    return last >= dayAfter(first, LONGEST_DAYS) ? p.mostDays(LONGEST_DAYS) : "";
   };
   return (
     <>
       <div class="field">
-        <label for="range">Days</label>
+        <label for="range">{p.days}</label>
         <select
           id="range"
           value={view.range}
@@ -45,13 +36,13 @@ export function Days({ view, change }: Props) {
         >
           {RANGES.map((range) => (
             <option key={range} value={range}>
-              {NAMES[range]}
+              {p.ranges[range]}
             </option>
           ))}
         </select>
       </div>
-      <Field label="From" type="date" value={from} wrong={wrong(to, true)} change={(day) => custom({ from: day })} />
-      <Field label="To" type="date" value={to} wrong={wrong(from, false)} change={(day) => custom({ to: day })} />
+      <Field label={p.from} type="date" value={from} wrong={wrong(to, true)} change={(day) => custom({ from: day })} />
+      <Field label={p.to} type="date" value={to} wrong={wrong(from, false)} change={(day) => custom({ to: day })} />
     </>
   );
 }
