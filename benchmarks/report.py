@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from statistics import geometric_mean
 from typing import Final
 
@@ -157,14 +158,15 @@ def machine(sharing: str, databases: Sequence[str], names: set[str]) -> Iterator
     yield f"{', '.join(_versions(names))}; {', '.join(databases)}."
 
 
-def write_docs(section: str, lines: Sequence[str]) -> None:
-    """Between the section's marks in docs/benchmarks.md: what stands around them is written by people."""
+def write_docs(section: str, lines: Sequence[str], page: Path = _DOCS) -> None:
+    """Writes between the section's marks in docs/benchmarks.md, or on another page. People write what stands around
+    them."""
     begin, end = f"<!-- {section}: begin -->\n", f"<!-- {section}: end -->\n"
-    before, first, rest = _DOCS.read_text().partition(begin)
+    before, first, rest = page.read_text().partition(begin)
     _, last, after = rest.partition(end)
-    assert first, f"{_DOCS} has lost the mark of {section}"
-    assert last, f"{_DOCS} has lost the end of {section}"
-    _DOCS.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after)
+    assert first, f"{page} has lost the mark of {section}"
+    assert last, f"{page} has lost the end of {section}"
+    page.write_text(before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after)
 
 
 def head(parts: Sequence[Part]) -> Iterator[str]:
