@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: docs clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages pages
+.PHONY: docs clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages whole-browser pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -53,15 +53,14 @@ test-nightly: export FEDERATION_ROUTERS = 1
 test-nightly: export REPLICA_OPERATIONS = 10000
 test-nightly: export CHART_RENDERED = 1
 test-nightly: export BACKUP_DRILLS = 1
-test-nightly: system-packages $(VENV)/.installed-dev pages
+test-nightly: export TEST_BROWSER = chromium
+test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py tests/ledger/verification/test_corruptions.py \
 	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \
-	  tests/gateway/test_replicas.py \
-	  tests/deploy/test_chart.py \
-	  tests/deploy/test_chart.py tests/deploy/test_backup.py
+	  tests/gateway/test_replicas.py tests/deploy/test_chart.py tests/deploy/test_backup.py tests/console
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`
@@ -106,7 +105,7 @@ bench-workers: $(VENV)/.installed-bench
 bench-posting: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.posting $(BENCH)
 
-bench-console: system-packages $(VENV)/.installed-bench pages
+bench-console: whole-browser $(VENV)/.installed-bench pages
 	$(BIN)/python -m benchmarks.console $(BENCH)
 
 bench-subscriptions: $(VENV)/.installed-bench
@@ -131,11 +130,14 @@ clients: $(VENV)/.installed
 client-packages: $(VENV)/.installed
 	$(BIN)/python -m clients.build packages
 
-screenshots: system-packages $(VENV)/.installed-dev pages
+screenshots: whole-browser $(VENV)/.installed-dev pages
 	$(BIN)/python console/screenshots.py
 
 system-packages:
-	sh .ci/system-packages chromium curl jq
+	sh .ci/system-packages chromium-headless-shell curl jq
+
+whole-browser:
+	sh .ci/system-packages chromium
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

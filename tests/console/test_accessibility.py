@@ -32,7 +32,8 @@ def axe() -> str:
 async def violations(page: Page, axe: str) -> list[str]:
     # Evaluated by the debugger: the page's own policy stays in force.
     await page.evaluate(axe)
-    run = "async rules => (await axe.run(document, {runOnly: rules})).violations"
+    # Of what passes nothing is told: to name each of its elements takes a seventh of the time.
+    run = "async rules => (await axe.run(document, {runOnly: rules, resultTypes: ['violations']})).violations"
     found = await page.evaluate(run, list(RULES))
     return [f"{one['id']}: {node['html'][:200]} {node['failureSummary']}" for one in found for node in one["nodes"]]
 
