@@ -54,13 +54,15 @@ test-nightly: export REPLICA_OPERATIONS = 10000
 test-nightly: export CHART_RENDERED = 1
 test-nightly: export BACKUP_DRILLS = 1
 test-nightly: export TEST_BROWSER = chromium
+test-nightly: export TESTS_FORK = 0
 test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
 	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py tests/ledger/verification/test_corruptions.py \
 	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \
-	  tests/gateway/test_replicas.py tests/deploy/test_chart.py tests/deploy/test_backup.py tests/console
+	  tests/gateway/test_replicas.py tests/deploy/test_chart.py tests/deploy/test_backup.py tests/console \
+	  tests/gateway/test_commands.py tests/gateway/test_worker.py
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`

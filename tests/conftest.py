@@ -12,7 +12,7 @@ import pytest
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
-from tests import pgbouncer, postgres
+from tests import command_processes, pgbouncer, postgres
 from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
 from tests.scheduling import FileScheduling
@@ -34,6 +34,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == COUNTED and report.when == "call":
                 terminalreporter.write_line(str(value))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_commands() -> Iterator[None]:
+    with command_processes.forked():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,13 @@ def servers() -> Iterator[list[Server]]:
             server.process.wait()
 
 
+@pytest.fixture
+def started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands import what they need, as those of users do."""
+    monkeypatch.setenv("TESTS_FORK", "0")
+
+
+@pytest.mark.usefixtures("started_anew")
 def test_a_process_prints_its_answer_or_its_error(sqlite_file_url: str) -> None:
     assert run_process("accounts", "create", "--name", "One", url=sqlite_file_url) == "acct_1\n"
     refused = run_process("keys", "list", "--account", "acct_77", url=sqlite_file_url, status=1)
@@ -290,6 +297,7 @@ async def _viewer(session: ClientSession, address: str, key: str) -> Any:
         return response.status, await response.json()
 
 
+@pytest.mark.usefixtures("started_anew")
 async def test_workers_share_a_port_and_a_revocation_reaches_all(database_url: str, servers: list[Server]) -> None:
     key = await _operator_key(database_url)
     server = Server(database_url, "--workers", "2")
@@ -354,6 +362,7 @@ def _signed_in(address: str, link: str) -> str:
     return key
 
 
+@pytest.mark.usefixtures("started_anew")
 def test_the_demo_is_made_once_and_answers_when_it_says_so(tmp_path: Path) -> None:
     def started() -> dict[str, Any]:
         process = subprocess.Popen(
