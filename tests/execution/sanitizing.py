@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+import hypothesis
+
 from tests.execution.planting import ROOT, compiled
 
 MODULE: Final = "execution._serializer"
@@ -44,6 +46,9 @@ class _SanitizedFinder(importlib.abc.MetaPathFinder):
 def pytest_configure() -> None:
     assert MODULE not in sys.modules, f"{MODULE} was imported before its sanitized build could be"
     sys.meta_path.insert(0, _SanitizedFinder())
+    # As `tests/conftest.py` says, which may be left out: sanitizers make all slow that is imported.
+    hypothesis.settings.register_profile("sanitized", deadline=None)
+    hypothesis.settings.load_profile("sanitized")
 
 
 def _runtime() -> str:

@@ -13,10 +13,12 @@ from tests.execution.sanitizing import run
 SOURCE: Final = (ROOT / "execution" / "serializer.c").read_text(encoding="utf-8")
 OPERATIONS: Final = int(os.environ.get("SANITIZED_OPERATIONS", "0"))
 """How many random operations are run, too: `make test-nightly` does."""
+SERIALIZER: Final = "tests/execution/test_serializer.py"
+WITHOUT_C: Final = f"{SERIALIZER}::test_python_serializes_without_the_compiled_module"
 
 
 def test_serializer_tests_pass_under_sanitizers() -> None:
-    done = run(SOURCE, "-q", "tests/execution/test_serializer.py")
+    done = run(SOURCE, "-q", "--noconftest", SERIALIZER, "--deselect", WITHOUT_C)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -41,6 +43,6 @@ def test_random_operations_pass_under_sanitizers(monkeypatch: pytest.MonkeyPatch
 )
 def test_a_planted_fault_is_found(right: str, wrong: str, test: str, report: str) -> None:
     assert right in SOURCE
-    done = run(SOURCE.replace(right, wrong), "-q", "-x", f"tests/execution/test_serializer.py::{test}")
+    done = run(SOURCE.replace(right, wrong), "-q", "-x", "--noconftest", f"{SERIALIZER}::{test}")
     assert done.returncode != 0
     assert report in done.stdout + done.stderr
