@@ -437,9 +437,16 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value.rstrip("/")
 
-    @field_validator("database_url", "direct_database_url", "read_database_urls")
+    @field_validator("database_url", "direct_database_url")
     @classmethod
     def _known_database(cls, value: str | None) -> str | None:
+        if value is not None:
+            driver_url(value)
+        return value
+
+    @field_validator("read_database_urls")
+    @classmethod
+    def _known_databases(cls, value: str | None) -> str | None:
         for url in (value or "").split():
             driver_url(url)
         return value

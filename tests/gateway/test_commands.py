@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
+import click
 import pytest
 from aiohttp import ClientSession
 from sqlalchemy import make_url
 
+from gateway.commands.options import settings_of
 from tests.gateway.command_line import run
 from tests.postgres import Postgres
 
@@ -256,6 +259,21 @@ def test_a_database_url_that_can_t_be_used_is_refused_without_repeating_it(url: 
     assert "Error: database_url: " in said
     assert "Traceback" not in said
     assert "s3cr3t" not in said
+
+
+@pytest.mark.parametrize("setting", ["direct_database_url", "read_database_urls"])
+def test_other_urls_are_checked_as_well_and_are_for_postgresql_only(setting: str) -> None:
+    url = "postgresql://billing@db/billing"
+    wrong = (
+        {"database_url": url, setting: "postgresql://u:p@h:s3cr3t@x/d"},
+        {"database_url": "sqlite:///a.db", setting: url},
+    )
+    for given, said in zip(
+        wrong, (f"{setting}: Value error, invalid database URL", "only for PostgreSQL"), strict=True
+    ):
+        with pytest.raises(click.UsageError, match=re.escape(said)) as refused:
+            settings_of(given)
+        assert "s3cr3t" not in str(refused.value)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
