@@ -40,6 +40,7 @@ test-pooled: system-packages $(VENV)/.installed-dev pages clients
 test-nightly: export DIFFERENTIAL_STORIES = 20
 test-nightly: export DIFFERENTIAL_STEPS = 300
 test-nightly: export EQUIVALENCE_OPERATIONS = 20000
+test-nightly: export NIGHTLY = 1
 test-nightly: export SANITIZED_OPERATIONS = 2000
 test-nightly: export POSTING_KILLS = 20
 test-nightly: export STREAM_KILLS = 20
@@ -62,16 +63,20 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \
 	  tests/gateway/test_replicas.py tests/deploy/test_chart.py tests/deploy/test_backup.py tests/console \
+	  tests/ledger/stripe/test_recharge_stories.py \
 	  tests/gateway/test_commands.py tests/gateway/test_worker.py
+	$(BIN)/pytest -m hypothesis tests/gateway tests/ledger tests/resolvers
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`
 # measure the process, which coverage changes.
+coverage: export NIGHTLY = 1
 coverage: system-packages $(VENV)/.installed-dev pages
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --cov --cov-report=term --cov-report=html \
 	  tests/access tests/ledger tests/resolvers tests/schema tests/gateway --ignore=tests/gateway/streams/clients \
 	  --ignore=tests/gateway/test_graphiql_browser.py --ignore=tests/gateway/test_readme.py
 
+mutation: export NIGHTLY = 1
 mutation: $(VENV)/.installed-mutation
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mutmut run $(MUTANTS)
 	$(BIN)/python -m mutmut results | grep -v 'not checked'

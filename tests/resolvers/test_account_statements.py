@@ -19,6 +19,7 @@ from resolvers.context import QueryContext
 from resolvers.pages import ALL
 from resolvers.reads import statements
 from resolvers.reads.statements import SETTLING, Movement, MovementKind
+from tests.doses import dose
 from tests.hour_rows import insert_hours
 from tests.ledger_rows import insert_transactions, update_account
 from tests.resolvers.ledgers import DRAFTS, NOW, RowDraft, new_account, principal, rows_of
@@ -82,7 +83,7 @@ def _moved(rows: list[TransactionRow]) -> dict[MovementKind, Movement]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=dose(7, 25),
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -25,6 +25,7 @@ from ledger.commands import Command, Entry, ExpireHold, OpenHold, Period, Ref, R
 from ledger.errors import BillingError
 from ledger.ids import transaction_id_text
 from ledger.kinds import RefType, TransactionType
+from tests.doses import dose
 from tests.ledger.desk import DAY, HOUR, OPERATOR, SERVICE, START, STORAGE, VOLUME, WEBHOOK, Desk, title, usd
 from tests.resolvers import figures
 from tests.resolvers.test_explanations import explanations
@@ -433,7 +434,7 @@ def check(sentences: Sequence[str], rows: Sequence[TransactionRow], holds: Seque
             check_entry(read(kind_of(row), row, sentence), row, rows)
 
 
-@settings(EXAMPLES, max_examples=60)
+@settings(EXAMPLES, max_examples=dose(18, 60))
 @given(steps=STEPS, hours=st.integers(0, 40))
 async def test_every_figure_follows_from_the_rows(ledgers: Database, steps: list[Step], hours: int) -> None:
     desk = Desk(ledgers)

@@ -22,6 +22,7 @@ from resolvers.context import QueryContext
 from resolvers.reads import hour_totals, usage
 from resolvers.reads.hour_totals import COST_LIST, USAGE_LIST, TotalsList, TotalsPage
 from resolvers.reads.totals_filters import CostDimension, UsageDimension, cost_totals_filter, usage_totals_filter
+from tests.doses import dose
 from tests.hour_rows import hour_of, insert_hours, usage_hour
 from tests.resolvers.ledgers import NOW, new_account, principal
 from tests.resolvers.test_transaction_pages import EXAMPLES, ordered
@@ -268,7 +269,7 @@ async def test_cost_is_grouped_as_in_plain_python(
 
 
 @given(rows=USAGE_ROWS, group_by=_dimensions(UsageDimension), data=st.data())
-@settings(EXAMPLES, max_examples=40)
+@settings(EXAMPLES, max_examples=dose(12, 40))
 async def test_any_grouping_adds_up_to_the_usage_days(
     ledgers: Database, rows: list[UsageHourRow], group_by: list[UsageDimension], data: st.DataObject
 ) -> None:

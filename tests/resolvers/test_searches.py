@@ -20,6 +20,7 @@ from ledger.posting import Ledger
 from resolvers.context import QueryContext
 from resolvers.reads.accounts import account_count, account_page
 from resolvers.reads.transactions import transaction_count, transaction_filter, transaction_page
+from tests.doses import dose
 from tests.ledger.desk import OPERATOR, SERVICE, posting
 from tests.postgres import Postgres
 from tests.resolvers.ledgers import NOW, RowDraft, new_ledger, principal
@@ -126,7 +127,7 @@ _TEXTS: Final = st.lists(_PIECES, min_size=3, max_size=8).map("".join).filter(st
 @every_locale
 @given(texts=st.lists(_TEXTS, min_size=1, max_size=6), search=_TEXTS, data=st.data())
 @settings(
-    max_examples=60,
+    max_examples=dose(18, 60),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -23,6 +23,7 @@ from resolvers.context import QueryContext
 from resolvers.cursors import NO_FILTER, CursorKind, CursorWriter, filter_digest
 from resolvers.reads import usage_requests
 from resolvers.reads.usage_requests import usage_request_filter, usage_request_page
+from tests.doses import dose
 from tests.request_rows import put_requests, request_row
 from tests.resolvers.ledgers import NOW, SECOND, START, ModelPage, model_page, new_account, principal
 from tests.resolvers.test_transaction_pages import EXAMPLES, ordered
@@ -114,7 +115,7 @@ async def test_pages_are_slices_of_the_list(
 
 
 @given(all_drafts=st.lists(REQUESTS, min_size=2, max_size=3), chosen=FILTERS, size=st.integers(1, 4))
-@settings(EXAMPLES, max_examples=30)
+@settings(EXAMPLES, max_examples=dose(9, 30))
 async def test_accounts_read_together_get_the_same_pages_as_alone(
     ledgers: Database, all_drafts: list[list[dict[str, Any]]], chosen: dict[str, Any], size: int
 ) -> None:

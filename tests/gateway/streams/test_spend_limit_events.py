@@ -27,6 +27,7 @@ from ledger.money import format_nanos
 from ledger.posting import LedgerTransaction
 from ledger.windows import SpendWindow
 from resolvers.cursors import LedgerCursorWriter, Level
+from tests.doses import dose
 from tests.gateway.streams.conftest import Serve
 from tests.gateway.streams.event_client import requested
 from tests.gateway.streams.socket_client import connected
@@ -267,7 +268,9 @@ LEVELS = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=dose(5, 12), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @generated(levels=LEVELS, data=st.data())
 async def test_a_client_that_reconnects_after_each_event_gets_each_once(
     services: Services, desk: Desk, levels: list[tuple[int, int, int]], data: st.DataObject

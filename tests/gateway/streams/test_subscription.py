@@ -23,6 +23,7 @@ from gateway.streams import subscription
 from gateway.streams.subscription import Ended, EventStream, answers
 from ledger.money import format_nanos
 from resolvers.cursors import CursorKind, CursorWriter, LedgerCursorWriter
+from tests.doses import dose
 from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, posting
 
 CHANGES = "subscription ($after: String) { balanceChanged(after: $after) { cursor balance transaction { id amount } } }"
@@ -208,7 +209,9 @@ async def test_low_balance_of_an_empty_account(services: Services, desk: Desk) -
 STEPS = st.lists(st.integers(-5, 5).filter(bool), min_size=1, max_size=12)
 
 
-@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=dose(5, 15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @generated(data=st.data())
 async def test_low_balance_fires_at_the_edge(services: Services, desk: Desk, data: st.DataObject) -> None:
     """From the beginning of the ledger every crossing is told; from a cursor, those since."""

@@ -31,6 +31,7 @@ from ledger.imports.reports import FileReport, ImportReport
 from ledger.imports.sources import Refusal, Source, SourceUnreadable
 from ledger.money import format_nanos
 from ledger.prices import Prices, Rate
+from tests.doses import dose
 
 _DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 _real_data = pytest.mark.skipif(not _DATA.is_dir(), reason="the real data is not there")
@@ -536,7 +537,7 @@ def _expected(prefix: str, counted: Counter[_Line]) -> tuple[dict[Key, list[int]
     return days, months
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=dose(12, 40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=_files)
 async def test_days_and_months_match_a_recount(database: Database, files: list[tuple[list[_Line], bool]]) -> None:
     prefix = next(_prefixes)
