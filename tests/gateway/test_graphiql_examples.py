@@ -18,6 +18,7 @@ from ledger.commands import Entry, OpenHold, Period, Posting, Ref, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import NANOS
 from tests.chromium import launched
+from tests.doses import IS_NIGHTLY
 from tests.gateway.streams.conftest import Gateway, Serve, serve
 from tests.stripe_stand_in import settings, standing_in
 
@@ -37,6 +38,12 @@ def names_for(scope: KeyScope) -> list[str]:
         if scopes is None or scope.name in scopes:
             names.append(path.stem)
     return sorted(names)
+
+
+def by_day(scope: KeyScope, names: list[str]) -> list[str]:
+    """Returns each example once, for operators if they may run it, and a few of those that differ by the account."""
+    of_operators = set(names_for(KeyScope.OPERATOR))
+    return [name for name in names if scope == KeyScope.OPERATOR or name not in of_operators or name in names[:3]]
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ async def test_every_example_runs_as_given(gateway: Gateway, page: Page, scope: 
     names = names_for(scope)
     await expect(offered).to_have_count(len(names), timeout=30_000)
     assert [text.split("\n")[0] for text in await offered.all_inner_texts()] == names
-    for name in names:
+    for name in names if IS_NIGHTLY else by_day(scope, names):
         answer = await run(page, name)
         assert "errors" not in answer, (name, answer)
         assert answer["data"], name
