@@ -146,10 +146,11 @@ class Replicas:
                 replica.leave_out(str(error))
 
     def lags(self) -> dict[str, float | None]:
-        """Returns the seconds by which each replica may be behind; None for one that is not read."""
+        """Returns the seconds by which each replica may be behind; None for one that is not read, and for all while
+        nobody looks at the servers."""
         found: dict[str, float | None] = {}
         for replica in self._replicas:
-            until = self._until(replica)
+            until = self._until(replica) if self._age() <= FRESH_SECONDS else None
             found[replica.servers.name] = None if until is None else max(self._now() - until, 0) / 1_000_000
         return found
 
