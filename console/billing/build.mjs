@@ -47,7 +47,7 @@ const plainImport = {
 
 const texts = join(here, "src", "texts");
 /** Of the texts of a catalogue: they stand at the start of lines that are indented once. */
-const NAME = /^ {2}(\w+)(?=: )/gm;
+const NAME = /^ {2}(\w+)(?=:\s)/gm;
 
 async function shortened() {
   const catalogues = ["first", "panels", "managing"].map((part) => readFile(join(texts, "en", `${part}.ts`), "utf8"));

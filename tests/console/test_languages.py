@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -102,6 +104,16 @@ async def test_a_visit_in_another_language(gateway: Gateway, open_page: Open, ax
         await page.locator(f"#tab-{tab}").click()
         await expect(page.locator(".panel:not([hidden]) :is(table, .entries li)").first).to_be_visible()
         await look(page, language)
+
+
+@pytest.mark.parametrize("language", WORDS)
+def test_every_text_of_a_language_reaches_the_page(built: Path, language: str) -> None:
+    """The build shortens the names of texts: one that it passes over would be found by nobody."""
+    names = [re.findall(r"^  (\w+):", path.read_text(), re.MULTILINE) for path in (TEXTS / "en").glob("*.ts")]
+    written = re.findall(r"^  (\w+):", (TEXTS / f"{language}.ts").read_text(), re.MULTILINE)
+    assert sorted(written) == sorted(itertools.chain(*names))
+    [script] = built.glob(f"{language}-*.js")
+    assert len(re.findall(r"[{,]_\w+:", script.read_text())) == len(written)
 
 
 async def test_the_reader_chooses_the_language_and_an_address_overrules_it(
