@@ -186,6 +186,9 @@ async def test_days_and_references_narrow_the_list(gateway: Gateway, open_page: 
     [newest, *_] = [row for row in await exported(gateway, key) if row["ref_type"] == "inference_instance"]
     day, reference = newest["created_at"][:10], newest["ref_id"]
     await page.get_by_role("button", name="Date").click()
+    await page.get_by_role("button", name="Yesterday").click()
+    await expect(page).to_have_url(re.compile(r"\?from=([\d-]+)&to=\1$"))
+    await expect(page.get_by_role("button", name=re.compile(r"^Date \w+ \d+, \d{4}$"))).to_be_visible()
     await page.get_by_label("From (UTC day)").fill(day)
     await page.get_by_label("To, included").fill(day)
     await page.keyboard.press("Escape")

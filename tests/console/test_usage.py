@@ -192,7 +192,7 @@ async def test_models_are_chosen_kept_in_the_address_and_exported(gateway: Gatew
     assert await figures(total) == sums(of(first, second))
 
     await page.reload()
-    await expect(page.get_by_role("button", name="Model2 models")).to_be_visible()
+    await expect(page.get_by_role("button", name="Model 2 models")).to_be_visible()
     await expect(total).to_be_visible()
     assert await figures(total) == sums(of(first, second))
     await expect(page.locator(".statement")).to_contain_text(f": {first}, {second}.")
@@ -201,7 +201,7 @@ async def test_models_are_chosen_kept_in_the_address_and_exported(gateway: Gatew
     text = (await (await started.value).path()).read_text()
     assert list(csv.DictReader(io.StringIO(text, newline=""))) == of(first, second)
 
-    await page.get_by_role("button", name="Model2 models").click()
+    await page.get_by_role("button", name="Model 2 models").click()
     await page.get_by_role("button", name="All models").click()
     await expect(page).to_have_url(re.compile(r"\?tab=usage$"))
     await expect(page.locator(".legend li")).to_have_count(2 + len(others))
@@ -211,7 +211,7 @@ async def test_models_are_chosen_kept_in_the_address_and_exported(gateway: Gatew
 async def test_a_chosen_model_without_calls_can_be_let_go(gateway: Gateway, open_page: Open) -> None:
     page = await open_page("?tab=usage&model=no%2Cmodel+%26+more", key=(await gateway.key()).secret)
     await expect(page.locator(".empty")).to_contain_text("no,model & more")
-    await page.get_by_role("button", name="Modelno,model & more").click()
+    await page.get_by_role("button", name="Model no,model & more").click()
     await page.get_by_role("checkbox", name="no,model & more").click()
     await expect(table(page).locator("tfoot")).to_be_visible()
     await expect(page).to_have_url(re.compile(r"\?tab=usage$"))

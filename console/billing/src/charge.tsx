@@ -46,6 +46,11 @@ function Sums({ charge }: { readonly charge: Omit<Charge, "transactions"> }) {
   );
 }
 
+/** What is billed by the day has no hold that could be returned. */
+function stateOf({ state, held }: Omit<Charge, "transactions">) {
+  return state === "OPEN" && held === "0.00" ? "DAILY" : state;
+}
+
 const PAGE_ROWS = 50;
 
 type ChargeRow = Charge["transactions"]["nodes"][number];
@@ -105,7 +110,7 @@ export function ChargeRows({ charge, current, page = (...asked) => rowsAbout(cha
   return (
     <section class="charge" aria-label={p.chargeOf(title)}>
       <h3>
-        {title} <span class="muted">{p.chargeStates[charge.state]}</span>
+        {title} <span class="muted">{p.chargeStates[stateOf(charge)]}</span>
       </h3>
       <Sums charge={charge} />
       <table role="table" aria-label={p.rowsOf(title)}>

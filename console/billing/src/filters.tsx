@@ -48,6 +48,7 @@ function Dates({ view, change }: Props) {
   const { from, to } = view;
   const month = monthOf(today());
   const before = monthOf(dayAfter(`${month}-01`, -1));
+  const yesterday = dayAfter(today(), -1);
   const whole = (one: string) => change({ from: `${one}-01`, to: lastDayOf(one) });
   const chosen = rangeText(from && dayText(from), to && dayText(to), t.from, t.to);
   return (
@@ -67,6 +68,9 @@ function Dates({ view, change }: Props) {
         change={(day) => change({ to: day })}
       />
       <div class="buttons">
+        <button type="button" onClick={() => change({ from: yesterday, to: yesterday })}>
+          {t.yesterday}
+        </button>
         <button type="button" onClick={() => whole(month)}>
           {t.thisMonthOnly}
         </button>

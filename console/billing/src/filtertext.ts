@@ -7,6 +7,7 @@ import { typed } from "./typed";
 type Worded = (bound: string) => string;
 
 export function rangeText(low: string, high: string, from: Worded, to: Worded): string {
+  if (low === high) return low;
   return [low && from(low), high && to(high)].filter(Boolean).join(" ");
 }
 

@@ -5,6 +5,7 @@ import { account, currency } from "./account";
 import { announce } from "./announcer";
 import { wrongReading } from "./checks";
 import { moneyText, parseNanos } from "./money";
+import { english } from "./language";
 import { form } from "./paid";
 import { type Complaint, Complained } from "./parts/complained";
 import { Dialog, closeDialog } from "./parts/dialog";
@@ -155,7 +156,14 @@ export function RechargeForm() {
         {m.chargeCard}
       </label>
       {hasSavedCard ? (
-        <CardChange />
+        <>
+          {before && isOn && !before.canCharge && (
+            <p class="error" lang={english}>
+              {before.explanation}
+            </p>
+          )}
+          <CardChange />
+        </>
       ) : (
         <p class="muted">{m.noCard}</p>
       )}

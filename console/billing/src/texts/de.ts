@@ -130,6 +130,7 @@ const first: Catalogue["first"] = {
   date: "Datum",
   fromUtc: "Von (Tag in UTC)",
   toUtc: "Bis einschließlich",
+  yesterday: "Gestern",
   thisMonthOnly: "Dieser Monat",
   lastMonth: "Letzter Monat",
   anyTime: "Beliebig",
@@ -244,6 +245,7 @@ const panels: Catalogue["panels"] = {
   chargeStates: {
     OPEN: "ist offen: Weitere Zeilen können folgen, und ein Teil der Reservierung kann zurückgebucht werden",
     SETTLED: "ist abgerechnet",
+    DAILY: "ist offen: Weitere Zeilen können folgen",
     EXPIRED: "ist abgelaufen: Die gesamte Reservierung gilt als genutzt",
   },
   heldSum: "Reserviert",
@@ -293,6 +295,7 @@ const panels: Catalogue["panels"] = {
   total: "Summe",
   others: "Übrige",
   notNamed: "nicht angegeben",
+  noneNamed: "Keine dieser Zeilen nennt einen API-Schlüssel oder ein Projekt, nach dem sie zu gruppieren wäre.",
 
   causes: { kind: "Art", resource: "Ressource", key: "API-Schlüssel", project: "Projekt" },
   parts: {
@@ -527,7 +530,7 @@ const managing: Catalogue["managing"] = {
   onlyKey: "Nur dieser API-Schlüssel der Plattform (optional)",
   onlyProject: "Nur dieses Projekt (optional)",
   limitNote:
-    "Ein Limit derselben Art wird ersetzt. Ausgaben seit Beginn des Zeitraums zählen mit.",
+    "Ein Limit derselben Art wird ersetzt. Ausgaben seit Beginn des Zeitraums zählen mit. Starts und Autorisierungen, die es überschreiten würden, werden abgelehnt. Schreiben Sie Schlüssel und Projekt wie auf dem Tab „Kosten“.",
   wrongLimit: "Geben Sie einen Betrag wie 50,00 ein.",
   limitSet: "Das Limit ist festgelegt.",
   toDelete: "Löschen…",

@@ -113,6 +113,7 @@ const first: Catalogue["first"] = {
   date: "日付",
   fromUtc: "開始日（UTC）",
   toUtc: "終了日（この日を含む）",
+  yesterday: "昨日",
   thisMonthOnly: "今月",
   lastMonth: "先月",
   anyTime: "全期間",
@@ -227,6 +228,7 @@ const panels: Catalogue["panels"] = {
   chargeStates: {
     OPEN: "未確定: 今後も行が追加され、確保した額の一部が戻ることがあります",
     SETTLED: "確定済み",
+    DAILY: "未確定: 今後も行が追加されることがあります",
     EXPIRED: "期限切れ: 確保した額は全額使用されたものとして扱われます",
   },
   heldSum: "確保",
@@ -276,6 +278,7 @@ const panels: Catalogue["panels"] = {
   total: "合計",
   others: "その他",
   notNamed: "指定なし",
+  noneNamed: "これらの行には、分類に使える API キーやプロジェクトの指定がありません。",
 
   causes: { kind: "種類", resource: "リソース", key: "API キー", project: "プロジェクト" },
   parts: {
@@ -503,7 +506,7 @@ const managing: Catalogue["managing"] = {
   for: "期間",
   onlyKey: "対象のプラットフォーム API キー（任意）",
   onlyProject: "対象のプロジェクト（任意）",
-  limitNote: "同じ種類の上限は置き換えられます。期間の開始以降の支出も含まれます。",
+  limitNote: "同じ種類の上限は置き換えられます。期間の開始以降の支出も含まれます。上限を超える起動と承認は拒否されます。キーとプロジェクトは「料金」タブの表記どおりに入力してください。",
   wrongLimit: "50.00 のような金額を入力してください。",
   limitSet: "上限を設定しました。",
   toDelete: "削除…",

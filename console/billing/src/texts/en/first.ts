@@ -127,6 +127,7 @@ export const first = {
   date: "Date",
   fromUtc: "From (UTC day)",
   toUtc: "To, included",
+  yesterday: "Yesterday",
   thisMonthOnly: "This month",
   lastMonth: "Last month",
   anyTime: "Any time",

@@ -117,7 +117,7 @@ export const managing = {
   for: "For",
   onlyKey: "Only this API key of the platform (optional)",
   onlyProject: "Only this project (optional)",
-  limitNote: "A limit of the same kind is replaced. What was spent since the start of the window counts.",
+  limitNote: "A limit of the same kind is replaced. What was spent since the start of the window counts. Launches and authorizations that would exceed it are refused. Write the key and the project as the Costs tab does.",
   wrongLimit: "Enter an amount such as 50.00.",
   limitSet: "The limit is set.",
   toDelete: "Delete…",

@@ -41,6 +41,7 @@ export const panels = {
   chargeStates: {
     OPEN: "is open: more rows may follow, and part of the hold may be returned",
     SETTLED: "is settled",
+    DAILY: "is open: more rows may follow",
     EXPIRED: "is expired: the whole hold counts as used",
   },
   heldSum: "Held",
@@ -92,6 +93,7 @@ export const panels = {
   total: "Total",
   others: "Others",
   notNamed: "not named",
+  noneNamed: "None of these rows names an API key or a project to group by.",
 
   // Costs.
   causes: { kind: "Kind", resource: "Resource", key: "API key", project: "Project" },
