@@ -81,7 +81,7 @@ class Database:
 
     def _opened_replicas(self, options: DatabaseOptions) -> Replicas | None:
         routes = [PostgresRoute(url, options, self.figures) for url in options.read_urls]
-        servers = [(route.servers, route.readers()) for route in routes]
+        servers = [(route.servers, route.readers) for route in routes]
         return Replicas(self._readers, servers, options.max_lag_seconds) if servers else None
 
     @property

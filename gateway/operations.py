@@ -11,7 +11,6 @@ from graphql import ExecutionResult, GraphQLError, OperationType
 from access.keys import Principal
 from db.connections.readers import Readers
 from db.connections.replicas import SeenUntil
-from db.errors import DatabaseUnavailable
 from execution.documents import DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_prepared, run_prepared_by_reference
 from execution.introspection import asks_only_the_schema
@@ -167,7 +166,7 @@ async def execute_operation(
         if not result.errors:
             return result
         for error in result.errors:
-            if isinstance(error.original_error, DatabaseUnavailable):
+            if error.original_error is not None:
                 replicas.leave_out(replica, error.original_error)
     return await _queried(services, principal, prepared, source)
 

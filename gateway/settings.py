@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.connections.urls import driver_url
+from db.connections.urls import connect_arguments, driver_url
 from gateway.networks import parse_networks
 from gateway.origins import Origin, parse_origin
 
@@ -460,4 +460,7 @@ class Settings(BaseSettings):
         others = [*self.read_urls, *([] if self.direct_database_url is None else [self.direct_database_url])]
         if others and any(driver_url(url).get_backend_name() != "postgresql" for url in (self.database_url, *others)):
             raise ValueError("direct_database_url and read_database_urls are only for PostgreSQL: so must all URLs be")
+        if any(isinstance(connect_arguments(driver_url(url)).get("host"), list) for url in self.read_urls):
+            # What one of its connections tells of the log would not hold for another.
+            raise ValueError("each of read_database_urls must lead to one server: separate several URLs by spaces")
         return self

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,12 +30,31 @@ DEFAULTS: Final[Mapping[str, str]] = {}
 class Standby:
     """Reached as `Postgres` is."""
 
-    def __init__(self, host: str, user: str) -> None:
+    def __init__(self, host: str, user: str, run: Callable[..., None]) -> None:
         self.host = host
         self.user = user
+        self._run = run
 
     def url(self, database: str) -> str:
         return f"postgresql://{self.user}@/{database}?host={quote(self.host)}"
+
+    def start(self, *options: str) -> None:
+        self._run("pg_ctl", "-w", "-l", f"{self.host}/log", "-o", f'-h "" -k {self.host}', *options, "start")
+
+    def stop(self) -> None:
+        """As by a crash."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    @contextmanager
+    def crashed_and_behind(self) -> Iterator[None]:
+        """Starts again after a crash, and replays no commit that was made less than a minute ago."""
+        self.stop()
+        self.start("-o", "-c recovery_min_apply_delay=60s")
+        try:
+            yield
+        finally:
+            self.stop()
+            self.start()
 
     async def promote(self) -> None:
         connection = await asyncpg.connect(user=self.user, database="postgres", host=self.host)
@@ -120,11 +139,12 @@ class Postgres:
                 )  # fmt: skip
 
             run("pg_basebackup", "-h", self.host, "-U", self.user, "-R", "-c", "fast")
-            run("pg_ctl", "-w", "-l", f"{name}/log", "-o", f'-h "" -k {name}', "start")
+            standby = Standby(name, self.user, run)
+            standby.start()
             try:
-                yield Standby(name, self.user)
+                yield standby
             finally:
-                run("pg_ctl", "-w", "-m", "immediate", "stop")
+                standby.stop()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

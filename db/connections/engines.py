@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -186,13 +186,25 @@ class PostgresRoute:
         _lend(engine)
         return engine
 
-    def readers(self) -> Readers[Any]:
+    def readers(self, check: Callable[[PostgresConnection], Awaitable[None]] | None = None) -> Readers[Any]:
+        """`check` is called with each new connection, and may refuse it by an error."""
         # PostgreSQL takes a limit that is a parameter for a tenth of the rows. On a long ledger, this estimate would
         # make it plan each page again, which costs more than reading the page. tests/db/test_page_costs.py shows that
         # the reused plan reads no more rows.
         connecting = self._connecting({"plan_cache_mode": "force_generic_plan"})
         connect = partial(self.servers.connect, max_cacheable_statement_size=_MAX_KEPT_STATEMENT_BYTES, **connecting)
-        return Readers(self._pool(connect, self._options.pool_size), PostgresBatchRunner())
+
+        async def connect_checked() -> PostgresConnection:
+            connection = await connect()
+            try:
+                if check is not None:
+                    await check(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
+
+        return Readers(self._pool(connect_checked, self._options.pool_size), PostgresBatchRunner())
 
     def posting_pool(self) -> PostgresPool:
         # Posting finds a few rows by key in tables that may be small and full of old versions when the plan is made,

@@ -6,11 +6,13 @@ the servers, ten a second while anybody reads:
 
 - The primary tells its clock, then how long its log is. Whatever was committed by that time is within that length.
 - A replica tells how much of the log it has replayed. So it has what was committed up to the newest look at the primary
-  whose length it has reached. Later snapshots of it have more, never less.
+  whose length it has reached. Later snapshots of it have more. Only after a crash a replica may have less than before:
+  so it is asked on each new connection, too.
 - An answer shows nothing that was committed after the answer was there. Then the primary's clock was at most as far as
   at the newest look, and the time since that look's beginning.
 
-A failover begins a new timeline of the log. Positions of another timeline than the primary's are read from the primary.
+A failover begins a new timeline of the log. Positions of another timeline than the primary's are read from the primary,
+and a replica of another timeline is not read: the same length may be another log.
 """
 
 from __future__ import annotations
@@ -20,23 +22,26 @@ import contextlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import asyncpg
 import structlog
 from sqlalchemy import BigInteger, Executable, Integer, text
 
+from db.connections.postgresql import PostgresConnection
 from db.connections.readers import Readers
 from db.connections.servers import Servers
 from db.connections.snapshots import Wanted
-from db.errors import DatabaseError, DatabaseUnavailable, translated
+from db.errors import DatabaseError, DatabaseUnavailable, TransactionConflict, translated
 
 LOOK_SECONDS: Final = 0.1
 KEPT_LOOKS: Final = 600
 IDLE_SECONDS: Final = 30.0
 """Time without readers after which nobody looks at the servers."""
 FRESH_SECONDS: Final = 2.0
-"""Maximum age of a look at the primary from which positions are worked out."""
+"""Age of the newest look at the primary after which an answer waits for another one."""
+POSITION_SECONDS: Final = 0.5
+"""How long an answer waits for it at most. Then its position is worked out from the newest look that there is."""
 RETRY_SECONDS: Final = 1.0
 
 _DRIFT: Final = 0.001
@@ -46,11 +51,18 @@ _DRIFT: Final = 0.001
 _PRIMARY: Final = text(
     "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
     " (pg_current_wal_insert_lsn() - '0/0')::bigint,"
-    " ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int"
-).columns(clock=BigInteger(), length=BigInteger(), timeline=Integer())
+    " ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int,"
+    " current_setting('wal_block_size')::int, pg_size_bytes(current_setting('wal_segment_size'))"
+).columns(clock=BigInteger(), length=BigInteger(), timeline=Integer(), page=Integer(), segment=BigInteger())
+# Only some roles see the first timeline. The others are noted at a checkpoint, or when pages are written.
 _REPLICA: Final = text(
-    "SELECT CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0')::bigint END"
-).columns(replayed=BigInteger())
+    "SELECT CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0')::bigint END,"
+    " greatest((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint()),"
+    " (SELECT min_recovery_end_timeline FROM pg_control_recovery()))"
+).columns(replayed=BigInteger(), timeline=Integer())
+
+_PAGE_HEADER: Final = 24
+_SEGMENT_HEADER: Final = 40
 
 log = structlog.get_logger()
 
@@ -64,35 +76,65 @@ class SeenUntil(NamedTuple):
     """Timeline of the primary's log; 0 for a client that has seen nothing."""
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     began: float
     """Time of this process's own clock."""
     clock: int
     length: int
     timeline: int
 
+    def may_be_before(self, other: Look) -> bool:
+        """False after a failover, and if the primary's clock was set back: then times before say nothing of those
+        after."""
+        return self.timeline == other.timeline and self.length <= other.length and self.clock <= other.clock
+
+
+def _end_of_records(inserted: int, page: int, segment: int) -> int:
+    """Where the log ends at a page's end, the primary tells the place behind the next page's header, which a replica
+    reaches with the next record only."""
+    header = _SEGMENT_HEADER if inserted % segment < page else _PAGE_HEADER
+    return inserted - header if inserted % page == header else inserted
+
+
+class _Replayed(NamedTuple):
+    timeline: int
+    length: int
+
+
+Check: TypeAlias = "Callable[[PostgresConnection], Awaitable[None]]"
+"""Is called with each new connection; raises DatabaseUnavailable where it must not be read."""
+
 
 class _Replica:
-    def __init__(self, servers: Servers, readers: Readers[Any]) -> None:
+    def __init__(self, servers: Servers, readers: Callable[[Check], Readers[Any]]) -> None:
         self.servers = servers
-        self.readers = readers
-        self.replayed: int | None = None
-        """Bytes of the log; None while the replica does not say."""
+        self.readers = readers(self._check)
+        self.replayed: _Replayed | None = None
+        """None while the replica does not say."""
+        self._furthest = _Replayed(0, 0)
+        """What it had replayed when it was last looked at."""
         self._is_known_as_away = False
 
     async def look(self) -> None:
         try:
-            [(replayed,)] = await _asked(self.readers, _REPLICA)
+            [(length, timeline)] = await _asked(self.readers, _REPLICA)
         except DatabaseError as error:
             self.leave_out(str(error))
         else:
-            if replayed is None:
+            if length is None:
                 self.leave_out("the server is not a standby")
                 return
-            self.replayed = replayed
+            self.replayed = self._furthest = _Replayed(timeline, length)
             if self._is_known_as_away:
                 self._is_known_as_away = False
                 log.warning("the replica is read again", server=self.servers.name)
+
+    async def _check(self, connection: PostgresConnection) -> None:
+        """Somebody may have chosen the replica for what it had replayed before it crashed."""
+        furthest = self._furthest
+        length, timeline = await connection.fetchrow(str(_REPLICA))
+        if length is not None and timeline == furthest.timeline and length < furthest.length:
+            raise DatabaseUnavailable("the replica has less than before")
 
     def leave_out(self, reason: str) -> None:
         self.replayed = None
@@ -113,24 +155,28 @@ async def _asked(readers: Readers[Any], statement: Executable) -> Sequence[Any]:
 
 class Replicas:
     def __init__(
-        self, primary: Readers[Any], replicas: Sequence[tuple[Servers, Readers[Any]]], max_lag_seconds: float
+        self,
+        primary: Readers[Any],
+        replicas: Sequence[tuple[Servers, Callable[[Check], Readers[Any]]]],
+        max_lag_seconds: float,
     ) -> None:
         self._primary = primary
         self._replicas = [_Replica(*replica) for replica in replicas]
         self._max_lag_microseconds = round(max_lag_seconds * 1_000_000)
-        self._looks: deque[_Look] = deque(maxlen=KEPT_LOOKS)
+        self._looks: deque[Look] = deque(maxlen=KEPT_LOOKS)
         self._read_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self.reads = {"primary": 0, "replica": 0}
         """Number of snapshots that were taken from each."""
 
     async def position(self) -> SeenUntil | None:
-        """Returns what an answer that is there now can show at most; None if the primary does not say."""
+        """Returns what an answer that is there now can show at most; None if the primary has not told anything yet."""
         self._note_reader()
         if self._age() > FRESH_SECONDS:
-            with contextlib.suppress(DatabaseError):
-                await self._look_at_primary()
-        return SeenUntil(self._now(), self._looks[-1].timeline) if self._age() <= FRESH_SECONDS else None
+            with contextlib.suppress(DatabaseError, TimeoutError):
+                async with asyncio.timeout(POSITION_SECONDS):
+                    await self._look_at_primary()
+        return SeenUntil(self._now(), self._looks[-1].timeline) if self._looks else None
 
     def readers_for(self, seen: SeenUntil) -> Readers[Any] | None:
         """Returns the readers of a replica that has what the client has seen; None if only the primary has."""
@@ -140,7 +186,10 @@ class Replicas:
         return min(fitting, key=lambda replica: replica.readers.use.lent).readers if fitting else None
 
     def leave_out(self, readers: Readers[Any], error: Exception) -> None:
-        """Reads no more from a replica that failed, until it answers again."""
+        """Reads no more from a replica that is unavailable, until it answers again. A read that the replay ended is no
+        reason for that."""
+        if not isinstance(error, DatabaseUnavailable) or isinstance(error, TransactionConflict):
+            return
         for replica in self._replicas:
             if replica.readers is readers:
                 replica.leave_out(str(error))
@@ -163,12 +212,11 @@ class Replicas:
 
     def _until(self, replica: _Replica) -> int | None:
         """Returns the time up to which the replica has what was committed."""
-        if replica.replayed is None or not self._looks:
+        replayed = replica.replayed
+        if replayed is None or not self._looks or replayed.timeline != self._looks[-1].timeline:
             return None
-        number = bisect_right(self._looks, replica.replayed, key=lambda look: look.length)
-        if not number or self._looks[number - 1].timeline != self._looks[-1].timeline:
-            return None
-        return self._looks[number - 1].clock
+        number = bisect_right(self._looks, replayed.length, key=lambda look: look.length)
+        return self._looks[number - 1].clock if number else None
 
     def _has(self, replica: _Replica, seen: SeenUntil) -> bool:
         until = self._until(replica)
@@ -195,11 +243,13 @@ class Replicas:
 
     async def _look_at_primary(self) -> None:
         began = asyncio.get_running_loop().time()
-        [(clock, length, timeline)] = await _asked(self._primary, _PRIMARY)
-        if self._looks and (timeline != self._looks[-1].timeline or length < self._looks[-1].length):
+        [(clock, inserted, timeline, page, segment)] = await _asked(self._primary, _PRIMARY)
+        look = Look(began, clock, _end_of_records(inserted, page, segment), timeline)
+        if self._looks and began <= self._looks[-1].began:
+            return
+        if self._looks and not self._looks[-1].may_be_before(look):
             self._looks.clear()
-        if not self._looks or began > self._looks[-1].began:
-            self._looks.append(_Look(began, clock, length, timeline))
+        self._looks.append(look)
 
     async def close(self) -> None:
         for task in self._tasks:

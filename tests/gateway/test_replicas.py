@@ -10,8 +10,14 @@ from typing import Any, Final
 
 import asyncpg
 import pytest
+from click import UsageError
+from sqlalchemy import literal, select
 from structlog.testing import capture_logs
 
+from db.connections.replicas import Look, SeenUntil
+from db.connections.snapshots import Wanted
+from db.errors import DatabaseUnavailable
+from gateway.commands.options import settings_of
 from gateway.positions import POSITION
 from tests.gateway.mutations.office import Office, opened
 from tests.postgres import Postgres, Standby
@@ -140,6 +146,20 @@ async def test_what_the_replica_lacks_is_found_and_exported(office: Office, clie
         assert len((await response.text()).splitlines()) == 3
 
 
+def test_each_url_leads_to_one_server() -> None:
+    given = {"database_url": "postgresql://a@b/c", "read_database_urls": "postgresql://a@d/c postgresql://a@e,f/c"}
+    with pytest.raises(UsageError, match="must lead to one server"):
+        settings_of(given)
+
+
+def test_times_before_the_clock_was_set_back_are_forgotten() -> None:
+    look = Look(began=1.0, clock=100, length=10, timeline=1)
+    assert look.may_be_before(look._replace(began=2.0, clock=101, length=11))
+    assert not look.may_be_before(look._replace(began=2.0, clock=99))
+    assert not look.may_be_before(look._replace(began=2.0, length=9))
+    assert not look.may_be_before(look._replace(began=2.0, timeline=2))
+
+
 async def test_positions_that_no_answer_had_are_refused(client: Client) -> None:
     for position in ("", "1", "-1-1", "1-1,1-1", "x"):
         answer = await client.send(BALANCE, position or " ", id=client.account)
@@ -169,6 +189,63 @@ async def test_the_primary_answers_while_a_replica_is_away(postgres_server: Post
             assert [line["reason"] for line in logs if line["event"] == "the replica is not read"] == [
                 "the server is not a standby"
             ]
+
+
+async def test_a_replica_of_the_timeline_before_is_not_read(
+    postgres_server: Postgres, standby: Standby, postgresql_url: str
+) -> None:
+    """The old primary goes on, and its log is longer than that of the new one."""
+    name = postgresql_url.split("/")[3].split("?")[0]
+    with postgres_server.standby() as promoted:
+        async with opened(postgresql_url) as old:
+            account = await old.account("1.00")
+        await asyncio.sleep(0.5)
+        await promoted.promote()
+        await postgres_server.execute("SELECT pg_logical_emit_message(true, 'tests', repeat('longer', 1000000))")
+        async with opened(promoted.url(name), read_database_urls=standby.url(name)) as office:
+            client = Client(office, account)
+            for dollars in range(2, 6):
+                await client.grant("1.00")
+                await asyncio.sleep(0.25)
+                assert await client.balance() == f"{dollars}.00"
+            assert office.services.database.replicas is not None
+            assert office.services.database.replicas.lags() == {standby.host: None}
+
+
+async def test_a_replica_that_lost_what_it_had_is_not_read(
+    office: Office, client: Client, standby: Standby, postgres_server: Postgres
+) -> None:
+    """After a crash, a replica begins at its last checkpoint again."""
+    assert office.services.database.replicas is not None
+    readers = office.services.database.replicas.readers_for(SeenUntil(0, 0))
+    assert readers is not None
+    await postgres_server.execute("CHECKPOINT")
+    await asyncio.sleep(0.5)
+    await _on(standby, "CHECKPOINT")
+    for _ in range(3):
+        await client.grant("1.00")
+    await asyncio.sleep(0.5)
+    # No connection is left, and the event loop stands still: nobody looks at the replica meanwhile.
+    await readers.close()
+    with standby.crashed_and_behind():
+        with pytest.raises(DatabaseUnavailable, match="less than before"):
+            await readers.one(Wanted(select(literal(1)), {}))
+        assert await client.balance(ANY) == "4.00"
+
+
+async def test_a_log_that_ends_with_a_page(office: Office, client: Client, postgres_server: Postgres) -> None:
+    await postgres_server.execute("SELECT pg_switch_wal()")
+    before = client.position
+
+    async def is_read() -> bool:
+        await client.balance()
+        position, reads = client.position, _reads(office)
+        await asyncio.sleep(0.3)
+        await client.balance(position)
+        return position != before and _reads(office) > reads
+
+    async with asyncio.timeout(3):
+        await _comes(is_read)
 
 
 async def test_random_clients_never_read_behind_themselves(office: Office, client: Client, standby: Standby) -> None:
