@@ -8,8 +8,8 @@ POSITION: Final = "Billing-Position"
 class Seen:
     """The newest position of the gateway's answers: a gateway with read replicas answers from one that is as far.
 
-    Events of a subscription have no position. After one, requests have none either, and are answered by the primary,
-    until an answer to such a request tells the next position.
+    Events of a subscription have no position, nor have answers while the primary does not tell any. After one, requests
+    have none either, and are answered by the primary, until an answer to such a request tells the next position.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,9 @@ class Seen:
         return self._events
 
     def note(self, began: int, position: str | None) -> None:
-        if position is not None and began == self._events and _time(position) > _time(self.position):
+        if position is None:
+            self.note_event()
+        elif began == self._events and _time(position) > _time(self.position):
             self.position = position
 
     def note_event(self) -> None:

@@ -5,8 +5,8 @@ const time = (position: string | null) => Number((position ?? "0").split("-")[0]
 /**
  * The newest position of the gateway's answers: a gateway with read replicas answers from one that is as far.
  *
- * Events of a subscription have no position. After one, requests have none either, and are answered by the primary,
- * until an answer to such a request tells the next position.
+ * Events of a subscription have no position, nor have answers while the primary does not tell any. After one, requests
+ * have none either, and are answered by the primary, until an answer to such a request tells the next position.
  */
 export class Seen {
   #position: string | null = null;
@@ -21,7 +21,8 @@ export class Seen {
     const began = this.#events;
     return (response) => {
       const position = response.headers.get(header);
-      if (began === this.#events && time(position) > time(this.#position)) this.#position = position;
+      if (position === null) this.noteEvent();
+      else if (began === this.#events && time(position) > time(this.#position)) this.#position = position;
     };
   }
 
