@@ -57,10 +57,10 @@ class Database:
         self._readers: Readers[Any]
         signals: Signals
         if self.file is None:
-            through_pooler = options.direct_url is not None
-            self._route = PostgresRoute(options.url, options, self.figures, through_pooler=through_pooler)
-            self._direct = (
-                self._route if options.direct_url is None else PostgresRoute(options.direct_url, options, self.figures)
+            pooled = options.direct_url is not None
+            self._direct = PostgresRoute(options.direct_url or options.url, options, self.figures)
+            self._route = (
+                PostgresRoute(options.url, options, self.figures, behind=self._direct) if pooled else self._direct
             )
             self.engine = self._route.writing_engine()
             self._readers = self._route.readers()

@@ -123,7 +123,11 @@ def _settings(options: DatabaseOptions) -> dict[str, str]:
 class PostgresRoute:
     """The way to the servers of one URL: straight, or through a pooler."""
 
-    def __init__(self, url: str, options: DatabaseOptions, figures: Figures, *, through_pooler: bool = False) -> None:
+    def __init__(
+        self, url: str, options: DatabaseOptions, figures: Figures, *, behind: PostgresRoute | None = None
+    ) -> None:
+        """`behind` is the straight way, if `url` leads through a pooler."""
+        through_pooler = behind is not None
         self._url = driver_url(url)
         self._options = options
         self._settings = _settings(options)
@@ -132,7 +136,13 @@ class PostgresRoute:
         arguments = connect_arguments(self._url) | {"server_settings": kept if through_pooler else self._settings}
         if through_pooler:
             arguments |= POOLED_ARGUMENTS
-        self.servers = Servers(arguments, options.silence_seconds, options.statement_timeout_seconds, figures)
+        self.servers: Servers = Servers(
+            arguments,
+            options.silence_seconds,
+            options.statement_timeout_seconds,
+            figures,
+            behind=None if behind is None else behind.servers,
+        )
 
     def _connecting(self, changed: Mapping[str, str], *, each_in_transaction: bool = False) -> dict[str, Any]:
         """Returns the options of a connection with these settings, beside those that all have."""

@@ -10,6 +10,9 @@ anything waits:
   proxy or a firewall forgot the connection. That connection is ended, and those that lie idle.
 - It answers that the statement runs: it may go on.
 
+A pooler answers no statement while all of its connections are busy. So it is asked for a connection only, and the
+server behind it for an answer.
+
 Of a connection that was ended the server may know nothing, and keep its transaction and its locks: so its process is
 ended there, too, as soon as the server answers.
 """
@@ -42,7 +45,7 @@ _ROOM_SECONDS: Final = 0.02
 SLACK_SECONDS: Final = 5.0
 """Time that a statement may exceed the server's limit before its connection is ended."""
 
-# A pooler such as PgBouncer gives out numbers of its own for the server's processes: then they say nothing.
+# A pooler that nobody named gives out numbers of its own for the server's processes: then they say nothing.
 _LOST_BACKENDS: Final = """
 SELECT asked.pid
   FROM unnest($1::integer[]) AS asked (pid) LEFT JOIN pg_stat_activity AS found ON found.pid = asked.pid
@@ -96,9 +99,17 @@ def _discard(task: asyncio.Future[Any]) -> None:
 
 class Servers:
     def __init__(
-        self, arguments: Mapping[str, Any], silence_seconds: float, statement_seconds: float, figures: Figures
+        self,
+        arguments: Mapping[str, Any],
+        silence_seconds: float,
+        statement_seconds: float,
+        figures: Figures,
+        *,
+        behind: Servers | None = None,
     ) -> None:
-        """`arguments` of `asyncpg.connect`; several hosts are tried in their order, each for `silence_seconds`."""
+        """`arguments` of `asyncpg.connect`; several hosts are tried in their order, each for `silence_seconds`.
+        `behind` are the servers to which these, which are poolers, lead."""
+        self._behind = behind
         attributes = arguments.get("target_session_attrs", "any")
         self._servers = each_server(arguments)
         self._figures = figures
@@ -155,6 +166,14 @@ class Servers:
                 if asyncio.get_running_loop().time() > until:
                     raise
             await asyncio.sleep(_ROOM_SECONDS)
+
+    async def ask(self) -> None:
+        """Raises what `connect` does, or that the connection was lost, if no server answers a statement."""
+        connection = await self.connect()
+        try:
+            await connection.execute("SELECT")
+        finally:
+            connection.terminate()
 
     def _make_room(self) -> bool:
         """Closes a connection that lies idle in another pool."""
@@ -258,7 +277,7 @@ class Servers:
                 # It answers, if only that it has no connection to give.
                 server.note_answer()
                 return []
-            except (OSError, asyncpg.InterfaceError):
+            except (OSError, asyncpg.InterfaceError, DatabaseUnavailable):
                 if server.is_silent or left < TICK_SECONDS:
                     return None
                 await asyncio.sleep(TICK_SECONDS)
@@ -266,6 +285,9 @@ class Servers:
     async def _lost(self, server: Server, suspects: Mapping[PostgresConnection, float]) -> Sequence[PostgresConnection]:
         probe = await asyncpg.connect(**{**server.arguments, "timeout": None, "target_session_attrs": "any"})
         try:
+            if self._behind is not None:
+                await self._behind.ask()
+                return []
             by_pid = {connection.get_server_pid(): connection for connection in suspects}
             own = probe.get_server_pid()
             await self._end_backends(server, probe, own)

@@ -115,6 +115,14 @@ async def test_a_locked_row_is_waited_for_no_longer_than_the_setting(pooled: lis
                 await waiting.execute(locked)
 
 
+async def test_a_pooler_whose_connections_are_all_busy_is_not_silent(pooler: PgBouncer, postgresql_url: str) -> None:
+    options = DatabaseOptions(pooler.url(postgresql_url), direct_url=postgresql_url, silence_seconds=0.5)
+    database = Database(options)
+    long = text("SELECT 1 FROM pg_sleep(2)").columns()
+    assert await asyncio.gather(*(database.read(long) for _ in range(3))) == [[(1,)]] * 3
+    await database.close()
+
+
 async def test_a_pooler_that_is_taken_for_a_server_is_named(pooler: PgBouncer, postgresql_url: str) -> None:
     database = Database(DatabaseOptions(pooler.url(postgresql_url)))
     with pytest.raises(DatabaseUnavailable, match="set direct_database_url"):
