@@ -321,7 +321,7 @@ function Tables({ shown }: { readonly shown: Costs }) {
       )}
       <div class="usagetable" style={widthsOf(total, tail)}>
         <PartsTable view={view} days={days} parts={parts} total={total} />
-        {parts.every(({ name }) => name === p.notNamed) && <p class="muted">{p.noneNamed}</p>}
+        {parts.length === 1 && parts[0]?.name === p.notNamed && <p class="muted">{p.noneNamed}</p>}
         {isWhole && <PeriodsTable view={view} days={days} parts={parts} total={total} periods={periods} />}
       </div>
     </div>

@@ -38,7 +38,8 @@ export function Menu({ title, chosen = "", children }: Props) {
         aria-controls={id}
         onClick={() => (isOpen.value = !isOpen.value)}
       >
-        {title} {chosen && <span class="choice">{chosen}</span>}
+        {title}
+        {chosen && <span class="choice"> {chosen}</span>}
       </button>
       <div id={id} class="pane" role="group" aria-label={title} tabIndex={-1} hidden={!isOpen.value}>
         {isOpen.value && children}
