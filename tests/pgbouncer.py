@@ -20,6 +20,10 @@ import pytest
 from db.database import Database, DatabaseOptions
 
 PROGRAM: Final = shutil.which("pgbouncer")
+IS_BEFORE_ALL: Final = "TESTS_THROUGH_POOLER" in os.environ
+"""Set by `make test-pooled`."""
+
+not_pooled: Final = pytest.mark.skipif(IS_BEFORE_ALL, reason="a pooler has connections and statements of its own")
 
 _SETTINGS: Final = """
 [databases]
@@ -90,7 +94,7 @@ def started(direct_url: str, size: int = 4) -> Iterator[PgBouncer]:
 @contextmanager
 def before_all(direct_url: str) -> Iterator[None]:
     """With `make test-pooled`: reaches all databases of this process on the server through a pooler."""
-    if "TESTS_THROUGH_POOLER" not in os.environ:
+    if not IS_BEFORE_ALL:
         yield
         return
     opened = Database.__init__

@@ -31,6 +31,7 @@ from resolvers.reads.charges import charge_filter
 from resolvers.reads.transactions import transaction_filter
 from tests.db import bulk_rows
 from tests.db.bulk_rows import BIG, BIG_ROWS, DISPUTED_EVERY, FIRST_OTHER, SMALL
+from tests.pgbouncer import not_pooled
 from tests.postgres import Postgres
 from tests.statements import Sent, watched
 
@@ -343,6 +344,7 @@ async def test_billing_page_costs_the_same_for_a_short_and_a_long_ledger(bulk: S
     assert small <= big * RATIO, (small, big)
 
 
+@not_pooled
 async def test_repeated_reads_reuse_their_plans(bulk: Server) -> None:
     for _ in range(10):
         async with bulk.database.snapshot() as snapshot:

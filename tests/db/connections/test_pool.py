@@ -13,6 +13,7 @@ from sqlalchemy import Boolean, Integer, text
 from db.connections import pool
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
+from tests.pgbouncer import not_pooled
 from tests.postgres import Postgres
 
 _ONE: Final = text("SELECT 1").columns(one=Integer)
@@ -96,6 +97,7 @@ async def test_a_server_that_gives_no_more_connections_is_waited_for(
         await postgres_server.execute(f'DROP ROLE "{role}"')
 
 
+@not_pooled
 async def test_a_pool_grows_again_when_the_server_has_connections_again(
     postgres_server: Postgres, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
