@@ -90,8 +90,8 @@ class Look(NamedTuple):
 
 
 def _end_of_records(inserted: int, page: int, segment: int) -> int:
-    """Where the log ends at a page's end, the primary tells the place behind the next page's header, which a replica
-    reaches with the next record only."""
+    """Returns the end of the newest record. If that is a page's end, the primary tells the place behind the next page's
+    header, which a replica reaches with the next record only."""
     header = _SEGMENT_HEADER if inserted % segment < page else _PAGE_HEADER
     return inserted - header if inserted % page == header else inserted
 
@@ -112,7 +112,7 @@ class _Replica:
         self.replayed: _Replayed | None = None
         """None while the replica does not say."""
         self._furthest = _Replayed(0, 0)
-        """What it had replayed when it was last looked at."""
+        """The newest that it told."""
         self._is_known_as_away = False
 
     async def look(self) -> None:
