@@ -32,7 +32,7 @@ def position_of(request: web.BaseRequest) -> SeenUntil | None:
     return SeenUntil(int(match[1]), int(match[2]))
 
 
-async def position_headers(replicas: Replicas | None) -> dict[str, str]:
+async def position_headers(replicas: Replicas) -> dict[str, str]:
     """Returns the header of an answer that is there now."""
-    seen = None if replicas is None else await replicas.position()
+    seen = await replicas.position()
     return {} if seen is None else {POSITION: f"{seen.microseconds}-{seen.timeline}"}

@@ -332,6 +332,7 @@ def begin_stream(request: web.Request, status: int) -> None:
 
 def edge(services: Services) -> Middleware:
     min_bytes = services.settings.compress_min_bytes
+    replicas = services.database.replicas
 
     @web.middleware
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -344,8 +345,8 @@ def edge(services: Services) -> Middleware:
             if not response.prepared:
                 add_headers(services, request, response)
                 response.headers.update(rate_headers(request))
-                if KEY_PREFIX in request:
-                    response.headers.update(await position_headers(services.database.replicas))
+                if replicas is not None and KEY_PREFIX in request:
+                    response.headers.update(await position_headers(replicas))
                 await compress(request, response, min_bytes)
             return response
         finally:

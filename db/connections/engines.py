@@ -56,6 +56,8 @@ class DatabaseOptions:
 
 
 Connect: TypeAlias = "Callable[[], Coroutine[Any, Any, PostgresConnection]]"
+Check: TypeAlias = "Callable[[PostgresConnection], Awaitable[None]]"
+"""Is called with each new connection; raises DatabaseUnavailable where it must not be read."""
 PostgresPool: TypeAlias = "ReadPool[PostgresConnection]"
 
 
@@ -196,25 +198,14 @@ class PostgresRoute:
         _lend(engine)
         return engine
 
-    def readers(self, check: Callable[[PostgresConnection], Awaitable[None]] | None = None) -> Readers[Any]:
-        """`check` is called with each new connection, and may refuse it by an error."""
+    def readers(self, check: Check | None = None) -> Readers[Any]:
         # PostgreSQL takes a limit that is a parameter for a tenth of the rows. On a long ledger, this estimate would
         # make it plan each page again, which costs more than reading the page. tests/db/test_page_costs.py shows that
         # the reused plan reads no more rows.
         connecting = self._connecting({"plan_cache_mode": "force_generic_plan"})
         connect = partial(self.servers.connect, max_cacheable_statement_size=_MAX_KEPT_STATEMENT_BYTES, **connecting)
-
-        async def connect_checked() -> PostgresConnection:
-            connection = await connect()
-            try:
-                if check is not None:
-                    await check(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-            return connection
-
-        return Readers(self._pool(connect_checked, self._options.pool_size), PostgresBatchRunner())
+        checked = connect if check is None else partial(_checked, connect, check)
+        return Readers(self._pool(checked, self._options.pool_size), PostgresBatchRunner())
 
     def posting_pool(self) -> PostgresPool:
         # Posting finds a few rows by key in tables that may be small and full of old versions when the plan is made,
@@ -225,6 +216,16 @@ class PostgresRoute:
 
     def _pool(self, connect: Connect, size: int) -> PostgresPool:
         return ReadPool(connect, size, self._options.lock_timeout_seconds)
+
+
+async def _checked(connect: Connect, check: Check) -> PostgresConnection:
+    connection = await connect()
+    try:
+        await check(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 def _lend(engine: AsyncEngine) -> None:

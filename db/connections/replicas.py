@@ -22,12 +22,13 @@ import contextlib
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import structlog
 from sqlalchemy import BigInteger, Executable, Integer, text
 
+from db.connections.engines import Check
 from db.connections.postgresql import PostgresConnection
 from db.connections.readers import Readers
 from db.connections.servers import Servers
@@ -99,10 +100,6 @@ def _end_of_records(inserted: int, page: int, segment: int) -> int:
 class _Replayed(NamedTuple):
     timeline: int
     length: int
-
-
-Check: TypeAlias = "Callable[[PostgresConnection], Awaitable[None]]"
-"""Is called with each new connection; raises DatabaseUnavailable where it must not be read."""
 
 
 class _Replica:

@@ -66,36 +66,28 @@ def _traced_statement(trace: Trace) -> type[PreparedStatement]:
     return Traced
 
 
+_METHODS: Final = ("execute", "executemany", "fetch", "fetchrow", "fetchval")
+"""Methods of the driver's connection that send the statement that is their first argument."""
+
+
+def _traced_method(method: Callable[..., Any], trace: Trace) -> Callable[..., Any]:
+    async def called(connection: PostgresConnection, query: str, *arguments: Any, **options: Any) -> Any:
+        with trace(described("postgresql", query)):
+            return await method(connection, query, *arguments, **options)
+
+    return called
+
+
 def traced(kind: type[PostgresConnection], trace: Trace) -> type[PostgresConnection]:
     """Returns a class of connections like `kind` whose statements are traced."""
     statement_class = _traced_statement(trace)
 
-    class Traced(kind):  # type: ignore[misc, valid-type]
-        async def execute(self, query: str, *arguments: Any, **options: Any) -> Any:
-            with trace(described("postgresql", query)):
-                return await super().execute(query, *arguments, **options)
+    async def prepare(connection: PostgresConnection, query: str, **options: Any) -> Any:
+        statement = await kind.prepare(connection, query, **options)
+        return statement_class(connection, query, statement._state)  # noqa: SLF001  the driver has no class to name for it
 
-        async def executemany(self, query: str, *arguments: Any, **options: Any) -> Any:
-            with trace(described("postgresql", query)):
-                return await super().executemany(query, *arguments, **options)
-
-        async def fetch(self, query: str, *arguments: Any, **options: Any) -> Any:
-            with trace(described("postgresql", query)):
-                return await super().fetch(query, *arguments, **options)
-
-        async def fetchrow(self, query: str, *arguments: Any, **options: Any) -> Any:
-            with trace(described("postgresql", query)):
-                return await super().fetchrow(query, *arguments, **options)
-
-        async def fetchval(self, query: str, *arguments: Any, **options: Any) -> Any:
-            with trace(described("postgresql", query)):
-                return await super().fetchval(query, *arguments, **options)
-
-        async def prepare(self, query: str, **options: Any) -> Any:
-            statement = await super().prepare(query, **options)
-            return statement_class(self, query, statement._state)  # noqa: SLF001  the driver has no class to name for it
-
-    return Traced
+    methods = {name: _traced_method(getattr(kind, name), trace) for name in _METHODS}
+    return type("Traced", (kind,), {**methods, "prepare": prepare})
 
 
 def traced_sqlite(trace: Trace) -> type[SqliteConnection]:
