@@ -195,19 +195,20 @@ def _object_converter(type_: Any, config: StrawberryConfig, scalars: Mapping[obj
     fields: list[StrawberryField] = definition.fields
     # Strawberry uses null for fields without a default.
     left_out = {field.python_name: None for field in fields if not _has_default(field)}
-    read = [
-        (
-            config.name_converter.from_field(field),
-            field.python_name,
-            converter(field.resolve_type(type_definition=definition), config, scalars),
-        )
+    names = {config.name_converter.from_field(field): field.python_name for field in fields}
+    nested = [
+        (field.python_name, one)
         for field in fields
+        if (one := converter(field.resolve_type(type_definition=definition), config, scalars)) is not _identity
     ]
 
     def convert(value: Any) -> Any:
         if value is None:
             return None
-        given = left_out | {python: one(value[name]) for name, python, one in read if name in value}
+        given = left_out | {names[name]: one for name, one in value.items()}
+        for name, one in nested:
+            if name in given:
+                given[name] = one(given[name])
         return type_(**given)
 
     return convert

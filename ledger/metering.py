@@ -152,7 +152,7 @@ def _check_request(request: MeteredRequest, what: str, now: datetime) -> None:
             raise BadUserInput(msg)
     if request.price is not None:
         _check_price(request.price, f"{what}.price")
-    check_parts(request.quantities, what)
+    _check_parts(request, what)
 
 
 def _check_price(price: UsagePrice, what: str) -> None:
@@ -162,8 +162,7 @@ def _check_price(price: UsagePrice, what: str) -> None:
             raise BadUserInput(msg)
 
 
-def check_parts(used: Quantities, what: str) -> None:
-    """Raises BadUserInput if a part of the tokens is larger than the whole."""
+def _check_parts(used: MeteredRequest, what: str) -> None:
     if used.cached_input_tokens > used.input_tokens:
         msg = f"{what}.cachedInputTokens must not exceed inputTokens, of which they are a part"
         raise BadUserInput(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 from typing import Final
 
 from ledger.errors import BadUserInput
@@ -17,6 +18,9 @@ _CENTS: Final = tuple(f".{cents:02}" for cents in range(100))
 """Precomputed because most amounts are whole cents, and a page has hundreds of amounts."""
 
 _AMOUNT = re.compile(r"([+-]?)(\d{1,10})(?:\.(\d{1,9}))?", re.ASCII)
+_LONGEST_AMOUNT: Final = 21
+"""The number of characters of the longest text that `_AMOUNT` matches."""
+
 _EXACT = Context(prec=80, rounding=ROUND_HALF_EVEN)
 
 
@@ -38,14 +42,23 @@ def parse_nanos(value: object, what: str = "the amount") -> int:
         raise BadUserInput(msg)
     if isinstance(value, int):
         return in_range(value * NANOS, what)
-    match = _AMOUNT.fullmatch(value)
-    if match is None:
+    nanos = _parsed(value) if len(value) <= _LONGEST_AMOUNT else None
+    if nanos is None:
         shown = value if len(value) <= 40 else value[:40] + "…"
         msg = f'{what} must be a decimal with at most nine fraction digits, such as "12.50", not "{shown}"'
         raise BadUserInput(msg)
+    return in_range(nanos, what)
+
+
+@lru_cache(maxsize=4_096)
+def _parsed(value: str) -> int | None:
+    """Returns None if the text is not a decimal. The calls of a batch repeat their prices and often their costs."""
+    match = _AMOUNT.fullmatch(value)
+    if match is None:
+        return None
     sign, whole, fraction = match.groups()
     nanos = int(whole) * NANOS + int((fraction or "").ljust(9, "0"))
-    return in_range(-nanos if sign == "-" else nanos, what)
+    return -nanos if sign == "-" else nanos
 
 
 def format_nanos(nanos: int) -> str:
