@@ -32,7 +32,7 @@ class TextKind:
     def checked(self, value: str, what: str) -> str:
         """Returns the text unchanged. Raises BadUserInput, whose message begins with `what`."""
         if not value.strip():
-            msg = f"{what} is required"
+            msg = f"{what} must not be blank"
             raise BadUserInput(msg)
         if len(value) > self.longest:
             msg = f"{what} must have at most {self.longest} characters, not {len(value)}"

@@ -20,7 +20,7 @@ _LIMITS = "recorded balance exceededLimits { apiKeyId amount spent reserved rema
     ("changed", "said"),
     [
         ({"apiKeyId": "k" * 129}, "requests[0].apiKeyId must have at most 128 characters, not 129"),
-        ({"apiKeyId": ""}, "requests[0].apiKeyId is required"),
+        ({"apiKeyId": ""}, "requests[0].apiKeyId must not be blank"),
         ({"project": "a\nb"}, "requests[0].project must not contain control characters"),
         ({"endUser": "u" * 129}, "requests[0].endUser must have at most 128 characters, not 129"),
         (

@@ -272,7 +272,7 @@ async def test_an_account_has_a_maximum_number_of_limits(office: Office) -> None
         ({"amount": "-0.01"}, BAD, "amount must be above zero, not -0.01"),
         ({"amount": "0.0000000001"}, BAD, "at most nine fraction digits"),
         ({"window": "HOUR"}, BAD, "HOUR"),
-        ({"apiKeyId": ""}, BAD, "apiKeyId is required"),
+        ({"apiKeyId": ""}, BAD, "apiKeyId must not be blank"),
         ({"apiKeyId": "x" * 129}, BAD, "apiKeyId must have at most 128 characters, not 129"),
         ({"project": "a\nb"}, BAD, "project must not contain control characters"),
         ({"notifyAtPercent": [0]}, BAD, "notifyAtPercent must have percentages of 1 to 100, not 0"),

@@ -155,12 +155,12 @@ async def test_company_details_are_replaced_whole_and_noted(office: Office) -> N
 async def test_company_details_have_bounds(office: Office) -> None:
     key = await office.manager(await office.account())
     for change, message in (
-        ({"name": " "}, "name is required"),
+        ({"name": " "}, "name must not be blank"),
         ({"name": "x" * 201}, "name must have at most 200 characters, not 201"),
         ({"addressLines": ["a"] * 7}, "addressLines must have at most 6 lines, not 7"),
         ({"addressLines": ["a", "b\nc"]}, "addressLines[1] must not contain control characters"),
         ({"addressLines": ["x" * 101]}, "addressLines[0] must have at most 100 characters, not 101"),
-        ({"taxId": ""}, "taxId is required"),
+        ({"taxId": ""}, "taxId must not be blank"),
         ({"taxId": "9" * 51}, "taxId must have at most 50 characters, not 51"),
     ):
         assert await office.refusal("setCompanyDetails", key, **DETAILS | change) == ("BAD_USER_INPUT", message)

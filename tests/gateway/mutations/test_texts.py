@@ -43,7 +43,7 @@ from tests.gateway.mutations.test_metering import request
 from tests.stripe_objects import body, event, invoice
 
 _TAKEN: Final = ""
-_REQUIRED: Final = "is required"
+_BLANK: Final = "must not be blank"
 _CONTROL: Final = "must not contain control characters"
 _HALF: Final = "a\ud800b"
 _NOT_JSON: Final = "invalid JSON in the body: no low surrogate in string"
@@ -54,9 +54,9 @@ def _texts(kind: TextKind) -> dict[str, str]:
     longest = kind.longest
     too_long = f"must have at most {longest} characters, not {longest + 1}"
     return {
-        "": _REQUIRED,
-        "   ": _REQUIRED,
-        "\u00a0": _REQUIRED,
+        "": _BLANK,
+        "   ": _BLANK,
+        "\u00a0": _BLANK,
         " padded ": _TAKEN,
         "no-break\u00a0space": _TAKEN,
         "می\u200cخواهم": _TAKEN,

@@ -110,7 +110,7 @@ async def test_the_same_call_has_the_same_session(office: Office, stand_in: Stan
         ({"cancelUrl": r"https://attacker.example\@example.com/"}, BAD, "cancelUrl must be an https address"),
         ({"cancelUrl": "https://example.com@attacker.example/"}, BAD, "cancelUrl must be an https address"),
         ({"successUrl": "https://example.com/" + "x" * 2_000}, BAD, "successUrl must have at most 2000 characters"),
-        ({"idempotencyKey": ""}, BAD, "idempotencyKey is required"),
+        ({"idempotencyKey": ""}, BAD, "idempotencyKey must not be blank"),
         ({"accountId": "acct_2"}, "NOT_FOUND", "there is no such account"),
     ],
 )

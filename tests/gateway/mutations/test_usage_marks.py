@@ -86,7 +86,7 @@ async def test_an_earlier_time_is_a_conflict(office: Office) -> None:
         ({"until": "0001-01-01T00:00:00Z"}, "until must have a time zone, and its year"),
         ({"service": "x" * 129}, "service must have at most 128 characters"),
         ({"service": "a\nb"}, "service must not contain control characters"),
-        ({"service": " "}, "service is required"),
+        ({"service": " "}, "service must not be blank"),
     ],
 )
 async def test_bad_input_is_refused(office: Office, given: dict[str, Any], words: str) -> None:
