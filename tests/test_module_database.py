@@ -72,7 +72,7 @@ async def test_rows_and_numbers_are_gone_and_the_guards_are_back(lent: ModuleDat
                 await _run(second, "SET session_replication_role = replica", statement)
 
 
-async def test_what_a_test_left_running_is_ended_and_cannot_come_back(lent: ModuleDatabase) -> None:
+async def test_statements_left_running_are_ended_and_cannot_come_back(lent: ModuleDatabase) -> None:
     url = await lent.lend()
     left = await asyncpg.connect(url)
     transaction = left.transaction()

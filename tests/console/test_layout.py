@@ -78,7 +78,7 @@ async def test_the_notice_of_interrupted_updates_does_not_cover_what_to_press(
     assert await end_of(again) <= (await box_of(notice))["y"]
 
 
-async def test_what_is_held_is_no_part_of_the_sum(gateway: Gateway, open_page: Open) -> None:
+async def test_the_sum_excludes_open_holds(gateway: Gateway, open_page: Open) -> None:
     page = await open_page(key=(await gateway.key()).secret)
     card = page.get_by_role("heading", name="Total Cost This Month").locator("..")
     await expect(card).to_contain_text(re.compile(r"Of all that was deducted, \$[\d.]+ is held in open charges now\."))

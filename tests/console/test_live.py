@@ -176,9 +176,7 @@ async def test_a_database_that_was_restored_is_followed_from_where_it_stands(
     await expect(balance(page)).to_have_text(await figure(gateway))
 
 
-async def test_whoever_does_not_want_to_wait_tries_again_at_once(
-    gateway: Gateway, open_page: Open, watched: Watched
-) -> None:
+async def test_try_again_reconnects_at_once(gateway: Gateway, open_page: Open, watched: Watched) -> None:
     watched.expected = BROKEN
     page = await open_page(key=None)
     sockets: list[WebSocket] = []

@@ -103,7 +103,7 @@ async def test_a_range_of_usage_has_an_end(gateway: Gateway, open_page: Open) ->
     await expect(page.get_by_role("table", name="Usage")).to_be_visible()
 
 
-async def test_whoever_does_not_wait_gets_what_was_chosen_last(gateway: Gateway, open_page: Open) -> None:
+async def test_the_last_of_quick_choices_wins(gateway: Gateway, open_page: Open) -> None:
     page = await open_page(key=(await gateway.key()).secret)
     await expect(rows(page)).to_have_count(50)
     await page.get_by_role("button", name="Load more").dblclick()

@@ -56,6 +56,6 @@ def test_the_reference_links_only_to_its_sections_and_tells_costs(pages: dict[st
         ("a.html", '<link rel="canonical" href="https://docs.example/"><a href="https://x.example"><img src="x">', []),
     ],
 )
-def test_what_a_page_loads_from_other_hosts_is_found(tmp_path: Path, name: str, text: str, told: list[str]) -> None:
+def test_loads_from_other_hosts_are_found(tmp_path: Path, name: str, text: str, told: list[str]) -> None:
     (tmp_path / name).write_text(text)
     assert list(loaded_from_elsewhere(tmp_path)) == told

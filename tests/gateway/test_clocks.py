@@ -62,7 +62,7 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("seconds", [-90, 90])
-async def test_it_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: int) -> None:
+async def test_a_gateway_with_a_wrong_clock_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: int) -> None:
     account = await Accounts(gateway.services.database).create("One")
     key = await Keys(gateway.services.database).create(NewKey(KeyScope.OPERATOR, "tests"))
     await gateway.services.stripe_events.link(account.id, "cus_1")
@@ -124,7 +124,7 @@ async def test_it_is_not_ready_and_refuses_to_post(gateway: Gateway, seconds: in
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_on_sqlite_it_tells_of_a_clock_behind_the_newest_row_and_posts(gateway: Gateway) -> None:
+async def test_on_sqlite_a_clock_behind_the_newest_row_is_reported_and_posting_goes_on(gateway: Gateway) -> None:
     account = await Accounts(gateway.services.database).create("One")
     await gateway.services.stripe_events.link(account.id, "cus_1")
     endpoint = Endpoint(gateway.client, gateway.services)

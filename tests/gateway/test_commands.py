@@ -153,7 +153,7 @@ _CREATE_KEY = ("keys", "create", "--owner", "me", "--scope")
         (("accounts", "list", "--search", "ab\udcff"), 1, "search is not Unicode text"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(
+def test_invalid_settings_are_refused_by_name(
     sqlite_file_url: str, arguments: tuple[str, ...], status: int, said: str
 ) -> None:
     refused = run(*arguments, url=sqlite_file_url, status=status)

@@ -157,7 +157,7 @@ def test_a_full_process_closes_connections_without_a_request_for_new_ones(start:
         connection.close()
 
 
-def test_where_all_connections_have_requests_a_new_one_is_refused(start: Start) -> None:
+def test_a_new_connection_is_refused_if_all_have_requests(start: Start) -> None:
     gateway = start(max_connections=10, body_timeout_seconds=3)
     authorization = f"Authorization: Bearer {gateway.key}"
     busy = [gateway.sent(post("/graphql", b"{", authorization, length=1_000)) for _ in range(10)]

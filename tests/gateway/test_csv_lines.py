@@ -361,7 +361,7 @@ async def test_a_step_that_has_to_wait_for_the_one_before_is_read_while_that_is_
     assert reading.begun == [0, 1]
 
 
-async def test_what_is_read_is_given_up_with_the_export() -> None:
+async def test_reading_ends_with_the_export() -> None:
     reading = Reading(9)
     reading.read[0].set()
     texts = exports._in_order(reading.steps())

@@ -121,7 +121,7 @@ def test_a_recount_finds_what_is_stored(told: Told) -> None:
     assert told.differences == []
 
 
-def test_what_operators_do_in_the_story_is_noted(told: Told) -> None:
+def test_actions_of_operators_in_the_story_are_noted(told: Told) -> None:
     acts = ["createAccount"] * 3 + ["correctBalance"] * 2 + ["grantContract"]
     assert told.acts == [(act, "demo") for act in acts]
 

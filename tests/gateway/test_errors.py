@@ -18,7 +18,7 @@ from gateway.errors import STATUS, problem_of
         (errors.SchemaMismatch, "UNAVAILABLE", 503),
     ],
 )
-def test_what_the_database_s_errors_are_to_a_client(kind: type[errors.DatabaseError], code: str, status: int) -> None:
+def test_each_database_error_has_its_code(kind: type[errors.DatabaseError], code: str, status: int) -> None:
     problem = problem_of(kind("with a detail for operators"))
     assert (problem.code, STATUS[problem.code]) == (code, status)
     assert "detail" not in problem.message

@@ -157,7 +157,7 @@ async def test_a_link_is_for_its_export_alone(links: Links) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "a" * 32, "%00", "%FF"])
-async def test_what_is_no_token_is_refused(links: Links, token: str) -> None:
+async def test_invalid_tokens_are_refused(links: Links, token: str) -> None:
     assert (await links.got(f"/billing/transactions.csv?token={token}"))[0] == (400 if token == "%FF" else 401)
 
 
@@ -181,7 +181,7 @@ async def test_what_is_no_token_is_refused(links: Links, token: str) -> None:
     ],
 )
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_what_an_export_would_refuse_is_refused(links: Links, body: object, status: int, code: str) -> None:
+async def test_a_link_is_refused_if_its_export_would_be(links: Links, body: object, status: int, code: str) -> None:
     assert (await links.refusal(body))[:2] == (status, code)
 
 

@@ -394,7 +394,7 @@ async def test_the_media_type_is_the_one_that_the_client_would_rather_have(
 
 @pytest.mark.parametrize(("query", "status"), [("{ viewer { scope } }", 200), ("{", 200), (None, 400)])
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_nobody_keeps_an_answer(gateway: Gateway, query: str | None, status: int) -> None:
+async def test_answers_are_not_cached(gateway: Gateway, query: str | None, status: int) -> None:
     headers = {"Authorization": f"Bearer {gateway.key}"}
     async with gateway.session.post(f"{gateway.url}/graphql", json={"query": query}, headers=headers) as response:
         assert (response.status, response.headers["Cache-Control"]) == (status, "no-store")

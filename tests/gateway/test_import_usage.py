@@ -47,7 +47,7 @@ def rollups(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_taken_then_known(database_url: str, rollups: Path) -> None:
+def test_imported_lines_are_known_the_second_time(database_url: str, rollups: Path) -> None:
     first = _run(database_url, rollups, "--create-accounts")
     assert (first.exit_code, first.stderr) == (0, "")
     assert first.stdout == f"{rollups} (rollups): 2 lines taken with 10 calls, 0 known, 0 refused\n2 accounts created\n"

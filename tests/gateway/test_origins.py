@@ -43,5 +43,5 @@ def test_a_malformed_origin_is_refused_at_the_start(wrong: str) -> None:
         ("http://my_host", ("http", "my_host", 80)),
     ],
 )
-def test_what_an_origin_is(text: str, origin: tuple[str, str, int]) -> None:
+def test_valid_and_invalid_origins(text: str, origin: tuple[str, str, int]) -> None:
     assert parse_origin(text) == origin

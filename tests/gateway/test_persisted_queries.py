@@ -106,7 +106,7 @@ async def test_a_document_is_registered_once_and_then_named(serve: Serve) -> Non
     assert (status, json.loads(body)) == (200, FOUND)
 
 
-async def test_what_is_no_persisted_query_is_refused(serve: Serve) -> None:
+async def test_invalid_persisted_queries_are_refused(serve: Serve) -> None:
     gateway = await serve()
     for extensions, said in (
         (persisted(NAME), "extensions.persistedQuery.sha256Hash is not the SHA-256 of query"),

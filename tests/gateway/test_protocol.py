@@ -113,7 +113,7 @@ def _get(headers: str = "", address: str = "/healthz", host: str = "Host: x\r\n"
     ],
     ids=["character", "long header", "no colon", "long address", "expectation", "no request", "TLS"],
 )
-def test_what_is_no_request_is_answered_in_the_one_shape_and_not_repeated(
+def test_invalid_requests_have_the_shape_of_errors_and_are_not_repeated(
     served: Served, request_bytes: bytes, message: str
 ) -> None:
     answer = served.send(request_bytes)

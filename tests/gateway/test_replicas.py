@@ -131,7 +131,7 @@ async def test_a_client_sees_what_it_wrote_and_another_what_the_replica_has(
 
 
 @pytest.mark.usefixtures("paused")
-async def test_what_the_replica_lacks_is_found_and_exported(office: Office, client: Client) -> None:
+async def test_rows_that_the_replica_lacks_are_found_and_exported(office: Office, client: Client) -> None:
     await client.grant("2.00")
     answer = await client.send(BALANCE, id=client.account)
     [edge] = answer["data"]["account"]["transactions"]["edges"]

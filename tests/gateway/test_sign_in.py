@@ -77,7 +77,7 @@ async def test_a_code_becomes_a_key_of_the_same_rights_once(door: Door) -> None:
     assert await door.viewer(made["key"]) is None
 
 
-async def test_of_many_at_once_one_signs_in(door: Door) -> None:
+async def test_only_one_of_many_at_once_signs_in(door: Door) -> None:
     code = await door.code(await door.issue(KeyScope.OPERATOR))
     found = await asyncio.gather(*(door.sign_in({"code": code}) for _ in range(8)))
     assert sorted(status for status, _ in found) == [201, *[401] * 7]

@@ -137,7 +137,7 @@ async def test_a_listed_person_gets_an_operator_session(door: Door) -> None:
         assert response.status == 401
 
 
-async def test_what_is_not_confirmed_is_refused(door: Door) -> None:
+async def test_an_unconfirmed_identity_is_refused(door: Door) -> None:
     issuer = door.provider.issuer
     door.provider.issuer += "/other"
     async with door.client.get(BEGIN, allow_redirects=False) as response:

@@ -120,7 +120,7 @@ async def _refusal(office: Office, key: str, **query: str) -> tuple[int, str, st
     return status, error["code"], error["message"]
 
 
-async def test_what_is_refused(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_invalid_statements_are_refused(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     account, key = await _account(office)
     assert await _refusal(office, key, to="2026-11-01") == (400, "BAD_USER_INPUT", "from is required")
     same = {"from": "2026-11-01", "to": "2026-11-01"}

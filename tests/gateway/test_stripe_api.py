@@ -138,7 +138,7 @@ async def test_an_answer_that_does_not_come_is_unavailable(stand_in: StandIn, fa
 
 
 @pytest.mark.parametrize("fault", ["hangs", "hangs_afterwards", "breaks_off", "cut_short", "503"])
-async def test_what_got_no_answer_is_sent_again_with_its_key(stand_in: StandIn, fault: Fault) -> None:
+async def test_an_unanswered_call_is_sent_again_with_its_key(stand_in: StandIn, fault: Fault) -> None:
     api = build(stand_in, stripe_timeout_seconds=0.5, stripe_retries=1)
     stand_in.faults = [fault]
     assert (await api.pay(PAYMENT)).status == "paid"
@@ -175,7 +175,7 @@ async def test_a_key_whose_call_still_runs_is_in_progress(stand_in: StandIn, api
     assert stand_in.charged() == {"recharge_1": 2_500}
 
 
-async def test_what_stripe_does_not_have_is_refused(api: StripeApi) -> None:
+async def test_ids_unknown_to_stripe_are_refused(api: StripeApi) -> None:
     with pytest.raises(StripeRefused, match="No such payment_intent: 'pi_77'"):
         await api.payment("pi_77")
 
@@ -189,7 +189,7 @@ async def test_a_key_that_stripe_refuses_is_unavailable_and_not_repeated(stand_i
     await api.close()
 
 
-async def test_what_a_charge_s_refunds_are(stand_in: StandIn, api: StripeApi) -> None:
+async def test_the_refunds_of_a_charge_are_read(stand_in: StandIn, api: StripeApi) -> None:
     stand_in.refunds = [
         refund("re_1", amount=500, payment_intent="pi_1"),
         refund("re_2", amount=100, payment_intent="pi_1", status="failed"),

@@ -38,7 +38,7 @@ async def test_a_tally_is_what_prometheus_would_have_counted(monkeypatch: pytest
     assert samples(registry) == samples(other)
 
 
-async def test_what_is_counted_is_handed_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_counts_are_handed_on_without_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "KEPT_SECONDS", 0.0)
     registry = CollectorRegistry()
     events = Counter("events", "Events", registry=registry)

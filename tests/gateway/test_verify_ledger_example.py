@@ -111,7 +111,7 @@ async def test_odd_texts_and_several_pages_fit(program: Path, office: Office, de
     assert await _verified(program, office, empty) == (0, "0 rows fit")
 
 
-async def test_what_has_no_place_in_a_text_is_refused(desk: Desk) -> None:
+async def test_characters_invalid_in_a_text_are_refused(desk: Desk) -> None:
     account_id = await desk.account("1.00")
     for description in REFUSED:
         with pytest.raises(BadUserInput):

@@ -87,7 +87,7 @@ def _code(answer: tuple[int, Any]) -> tuple[int, str, str]:
     return status, told["error"]["code"], told["error"]["message"]
 
 
-async def test_what_stripe_did_not_sign_is_refused(endpoint: Endpoint) -> None:
+async def test_unsigned_events_are_refused(endpoint: Endpoint) -> None:
     text = body(paid())
     header = signature(text)
     timestamp, made = header.split(",")
@@ -149,7 +149,7 @@ async def test_a_larger_limit_for_bodies_is_none_for_events(database_url: str) -
             assert answer.status == 413
 
 
-async def test_what_is_signed_but_no_event_is_refused(endpoint: Endpoint) -> None:
+async def test_a_signed_body_that_is_no_event_is_refused(endpoint: Endpoint) -> None:
     for text in ("", "{}", "[1]", '{"object": "event"}'):
         assert _code(await endpoint.send(text, signature(text)))[:2] == (400, "BAD_USER_INPUT")
     assert await endpoint.events() == []

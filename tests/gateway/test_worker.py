@@ -118,7 +118,7 @@ async def test_a_tables_version_that_does_not_fit_is_said(tmp_path: Any) -> None
     assert "run `billing-gateway migrate`" in said
 
 
-async def test_it_ends_at_sigterm_and_tells_what_it_did(shop: Shop, workers: Workers) -> None:
+async def test_the_worker_ends_at_sigterm_and_reports(shop: Shop, workers: Workers) -> None:
     account_id = await shop.account("100.00")
     await shop.volumes(account_id, 1, 2)
     port = str(_free_port())
@@ -144,7 +144,7 @@ async def test_it_ends_at_sigterm_and_tells_what_it_did(shop: Shop, workers: Wor
     assert {one for one in done if one[0] != "verification"} == {("storage", 2), ("checkpoints", 1)}
 
 
-async def test_of_two_one_works_and_the_other_takes_over(shop: Shop, workers: Workers) -> None:
+async def test_one_of_two_workers_works_and_the_other_takes_over(shop: Shop, workers: Workers) -> None:
     account_id = await shop.account("100.00")
     await shop.volumes(account_id, 1, 1)
     first = workers.start()

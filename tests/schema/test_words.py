@@ -47,8 +47,7 @@ def test_descriptions_start_with_a_capital_and_name_their_subject(source: str) -
 
 
 ROOT: Final = Path(__file__).parents[2]
-TEST_FOLDERS: Final = ("access", "ledger", "db", "execution", "resolvers", "schema")
-FOLDERS: Final = (*TEST_FOLDERS, "gateway", "demo")
+FOLDERS: Final = ("access", "ledger", "db", "execution", "resolvers", "schema", "gateway", "demo")
 
 REFUSED_START: Final = re.compile(
     r"\W*(As|By|From|However|Its?|Nobody|Of|That|Theirs?|They|Those|What|Where|Who(ever|m|se)?)\b"
@@ -128,7 +127,7 @@ def test_docstrings_start_with_a_verb_or_their_subject() -> None:
 def test_names_of_tests_start_with_their_subject() -> None:
     found = [
         f"{path}:{line}: {name}"
-        for path, module in _modules(tuple(f"tests/{folder}" for folder in TEST_FOLDERS))
+        for path, module in _modules(("tests",))
         for line, name in _identifiers(module)
         if name.startswith("test_") and REFUSED_START.match(name.removeprefix("test_").replace("_", " ").capitalize())
     ]

@@ -90,7 +90,7 @@ async def test_an_owner_sees_what_was_done_by_whom(office: Office) -> None:
     assert foreign["errors"][0]["extensions"]["code"] == "BAD_CURSOR"
 
 
-async def test_what_a_repair_found_is_written_for_operators(office: Office) -> None:
+async def test_findings_of_a_repair_are_noted_for_operators(office: Office) -> None:
     account = await office.account("1.00")
     number, database = number_of(account), office.services.database
     await put_limit(database, number, 1, "5.00", window=SpendWindow.TOTAL)

@@ -62,7 +62,7 @@ async def have_card(office: Office, stand_in: StandIn, account: str) -> None:
     await SavedCards(office.services.database, office.services.stripe_api, office.clock).run()
 
 
-async def test_it_is_set_and_shown_and_switched_off(office: Office) -> None:
+async def test_the_setting_is_stored_shown_and_switched_off(office: Office) -> None:
     account = await office.account("20.00")
     key = await office.manager(account)
     assert await shown(office, account) is None
@@ -79,7 +79,7 @@ async def test_it_is_set_and_shown_and_switched_off(office: Office) -> None:
     assert len(await office.transactions(account)) == 1
 
 
-async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) -> None:
+async def test_a_low_balance_leads_to_a_charge_and_its_row(office: Office, stand_in: StandIn) -> None:
     account = await office.account("4.00")
     key = await office.manager(account)
     await have_card(office, stand_in, account)
@@ -115,7 +115,7 @@ async def test_from_a_low_balance_to_the_row(office: Office, stand_in: StandIn) 
     assert (await shown(office, account, key))["chargedToday"] == "0.00"
 
 
-async def test_it_says_what_is_in_its_way(office: Office, stand_in: StandIn) -> None:
+async def test_the_reason_that_blocks_a_charge_is_named(office: Office, stand_in: StandIn) -> None:
     account, other = await office.account("4.00"), await office.account("4.00")
     key = await office.manager(account)
     await office.call("setAutoRecharge", await office.manager(other), **GIVEN)
@@ -200,7 +200,7 @@ async def test_bad_input(office: Office, given: dict[str, Any], code: str, said:
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.SERVICE, KeyScope.OPERATOR])
-async def test_it_is_for_manage_keys(office: Office, scope: KeyScope) -> None:
+async def test_setting_needs_a_manage_key(office: Office, scope: KeyScope) -> None:
     account = await office.account()
     number = number_of(account) if scope == KeyScope.READ else None
     key = await office.key(NewKey(scope, "tests", number))

@@ -123,7 +123,7 @@ async def test_a_restricted_key_makes_none_that_is_allowed_elsewhere(office: Off
         ["x" * 999],
     ],
 )
-async def test_what_is_no_address_is_refused(office: Office, given: list[str]) -> None:
+async def test_invalid_addresses_are_refused(office: Office, given: list[str]) -> None:
     call = {"scope": "SERVICE", "owner": "me", "allowedAddresses": given}
     code, message = await office.refusal("createApiKey", **call)
     assert (code, message.startswith("allowedAddresses must ")) == ("BAD_USER_INPUT", True)

@@ -76,7 +76,7 @@ async def test_a_request_counts_once_in_whatever_batch_it_comes(office: Office) 
     assert (await office.call("recordUsage", accountId=other, requests=[request("a")]))["recorded"] == 1
 
 
-async def test_what_costs_nothing_is_counted_and_writes_no_row(office: Office) -> None:
+async def test_free_requests_are_counted_and_write_no_row(office: Office) -> None:
     account = await office.account()
     free: dict[str, Any] = {"accountId": account, "requests": [request("a", cost="0")], "idempotencyKey": "free"}
     told = await office.call("recordUsage", **free)

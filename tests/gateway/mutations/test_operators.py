@@ -193,7 +193,7 @@ async def test_a_contract_is_its_cash_and_its_bonus_together(office: Office) -> 
     ]
 
 
-async def test_what_is_read_below_a_payload_is_what_the_transaction_saw(office: Office) -> None:
+async def test_fields_below_a_payload_show_the_state_of_its_transaction(office: Office) -> None:
     account = await office.account("10.00")
     below = """
         balance
@@ -291,7 +291,7 @@ async def test_entries_appear_in_the_order_of_their_numbers_though_acts_run_at_o
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_what_the_command_line_does_is_listed_too(office: Office, database_url: str) -> None:
+async def test_actions_of_the_command_line_are_listed(office: Office, database_url: str) -> None:
     async def command(*arguments: str) -> str:
         return (await asyncio.to_thread(run, *arguments, url=database_url)).strip()
 

@@ -163,7 +163,7 @@ async def _met(office: Office, name: str, key: str | None, given: dict[str, Any]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_who_may_call_what(office: Office) -> None:
+async def test_each_scope_may_call_its_operations(office: Office) -> None:
     """The database has no say in it."""
     account, inputs = await _inputs(office)
     keys = await _keys(office, account, await office.account())

@@ -124,7 +124,7 @@ async def test_a_link_opens_a_session_of_the_named_account_once(office: Office) 
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-async def test_who_may_make_a_link_for_whom(office: Office) -> None:
+async def test_each_scope_may_create_its_links(office: Office) -> None:
     mine, other = await office.account(), await office.account()
     key = await platform(office, account_ids=(number_of(mine),))
     assert (await office.refusal("createSignInLink", key, accountId=other))[0] == "NOT_FOUND"

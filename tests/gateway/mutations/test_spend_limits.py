@@ -163,7 +163,7 @@ async def test_a_new_window_has_nothing_spent(office: Office) -> None:
     assert made["spendLimit"]["spent"] == "0.00"
 
 
-async def test_what_open_authorizations_reserve_counts(office: Office) -> None:
+async def test_open_authorizations_count_as_reserved(office: Office) -> None:
     account, other = await office.account(), await office.account()
     number = number_of(account)
     for scope in ({}, {"apiKeyId": "k"}, {"project": "p"}, {"apiKeyId": "k", "project": "p"}):
@@ -227,7 +227,7 @@ async def test_levels_that_are_reached_when_a_limit_is_set_do_not_notify(office:
         assert rows[number, 1].notified_percent == percent
 
 
-async def test_what_is_changed_is_in_the_audit_list(office: Office) -> None:
+async def test_changes_are_in_the_audit_list(office: Office) -> None:
     account = await office.account()
     number = number_of(account)
     given = {"apiKeyId": "k-1", "project": "p", "accountId": account}
@@ -338,7 +338,7 @@ async def test_the_window_is_that_of_the_newest_row_if_the_clock_is_behind_it(of
     assert found["spent"] == "0.000000005"
 
 
-async def test_what_services_spend_and_reserve_counts_at_once(office: Office) -> None:
+async def test_spending_and_reservations_of_services_count_at_once(office: Office) -> None:
     account = await office.account("100.00")
     of_account = {"accountId": account}
     for scope in ({}, {"apiKeyId": "k"}, {"project": "p"}):
@@ -413,7 +413,7 @@ SPENDING = st.lists(
 
 @hypothesis_settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @generated(spending=SPENDING)
-async def test_what_posting_keeps_is_what_a_limit_finds_when_it_is_set(
+async def test_a_new_limit_finds_the_figures_that_posting_stored(
     office: Office, spending: list[tuple[str | None, str | None, int, int]]
 ) -> None:
     """Two ways to the same figure: added up row by row, and summed up from the hours."""

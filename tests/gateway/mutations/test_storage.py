@@ -102,7 +102,7 @@ async def test_a_service_key_s_lists_hold(office: Office) -> None:
     assert (await office.refusal("setVolume", manager, accountId=mine, **VOLUME, **SIZE))[0] == "FORBIDDEN"
 
 
-async def test_what_could_never_be_billed_is_refused_where_it_is_set(office: Office) -> None:
+async def test_a_volume_that_could_never_be_billed_is_refused(office: Office) -> None:
     account = await office.account("100.00")
     start, end = office.now.isoformat(), (office.now + DAY).isoformat()
     hold = {"accountId": account, **INFERENCE, "amount": "48.00", "periodStart": start}

@@ -29,7 +29,7 @@ async def listed(office: Office, **given: Any) -> Any:
     return (await office.query(LIST, **given))["stripeEvents"]
 
 
-async def test_what_waits_is_linked_and_applied_by_the_worker(office: Office) -> None:
+async def test_the_worker_links_and_applies_waiting_events(office: Office) -> None:
     account = await office.account()
     await told(office, 1)
     (waiting,) = (await listed(office))["nodes"]
@@ -78,7 +78,7 @@ async def test_events_that_need_a_person_are_listed_and_counted(office: Office) 
     assert "billing_stripe_events_needing_attention 1.0" in counted
 
 
-async def test_what_is_dismissed_waits_no_more(office: Office) -> None:
+async def test_a_dismissed_event_waits_no_more(office: Office) -> None:
     await told(office, 1)
     selection = f"event {{ {EVENT} }} replayed transactions {{ id }}"
     given = {"eventId": "evt_1", "reason": "of the test shop", "idempotencyKey": "one"}

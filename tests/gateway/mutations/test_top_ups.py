@@ -37,7 +37,7 @@ async def _tell(office: Office, kind: str, of: dict[str, Any]) -> int:
         return answer.status
 
 
-async def test_from_the_call_to_the_row(office: Office, stand_in: StandIn) -> None:
+async def test_a_payment_leads_to_its_row(office: Office, stand_in: StandIn) -> None:
     account = await office.account()
     key = await office.manager(account)
     made = await office.call("createTopUp", key, amount="25.00", **URLS)
@@ -142,7 +142,7 @@ async def test_checkout_returns_only_to_allowed_origins(database_url: str, stand
 
 
 @pytest.mark.parametrize("scope", [KeyScope.READ, KeyScope.SERVICE, KeyScope.OPERATOR])
-async def test_it_is_for_manage_keys(office: Office, scope: KeyScope) -> None:
+async def test_a_top_up_needs_a_manage_key(office: Office, scope: KeyScope) -> None:
     account = await office.account()
     number = number_of(account) if scope == KeyScope.READ else None
     key = await office.key(NewKey(scope, "tests", number))
@@ -160,7 +160,7 @@ async def test_it_is_for_manage_keys(office: Office, scope: KeyScope) -> None:
         ("cut_short", {"code": "UNAVAILABLE"}),
     ],
 )
-async def test_what_stripe_answers_has_a_code_and_the_call_can_be_sent_again(
+async def test_errors_of_stripe_have_a_code_and_the_call_can_be_sent_again(
     office: Office, stand_in: StandIn, fault: Fault, extensions: dict[str, Any]
 ) -> None:
     key = await office.manager(await office.account())

@@ -150,7 +150,7 @@ async def test_a_commit_that_fails_is_the_field_s_error(database_url: str, compi
         assert await contents(office.services.database) == before
 
 
-async def test_what_a_call_writes_answers_its_payload_by_two_statements(postgresql_url: str) -> None:
+async def test_a_payload_with_written_rows_takes_two_statements(postgresql_url: str) -> None:
     """One reads and one writes, whatever is selected of what was written; what has to be read takes a transaction."""
     async with opened(postgresql_url) as office:
         account = await office.account("30.00")

@@ -17,7 +17,7 @@ async def _held(cancel_scope: CancelScope, seconds: float = 30) -> str:
         return f"run out: {cancel_scope.has_expired}"
 
 
-async def test_what_is_pulled_ends_and_the_first_who_pulls_counts() -> None:
+async def test_a_cancelled_scope_ends_and_the_first_reason_counts() -> None:
     cancel_scope = CancelScope()
     task = asyncio.create_task(_held(cancel_scope))
     await asyncio.sleep(0.01)
@@ -26,20 +26,20 @@ async def test_what_is_pulled_ends_and_the_first_who_pulls_counts() -> None:
     assert (await task, cancel_scope.ending) == ("run out: True", Ending.KEY)
 
 
-async def test_what_is_pulled_before_it_begins_ends_where_it_first_waits() -> None:
+async def test_a_scope_cancelled_before_it_begins_ends_where_it_first_waits() -> None:
     cancel_scope = CancelScope()
     cancel_scope.cancel(Ending.STOPPING)
     assert (await _held(cancel_scope), cancel_scope.ending) == ("run out: True", Ending.STOPPING)
 
 
-async def test_what_is_over_is_pulled_no_more() -> None:
+async def test_a_finished_scope_is_not_cancelled() -> None:
     cancel_scope = CancelScope()
     assert await _held(cancel_scope, 0) == "done"
     cancel_scope.cancel(Ending.KEY)
     assert (cancel_scope.ending, cancel_scope.has_expired) == (None, False)
 
 
-async def test_it_runs_out_by_itself_unless_it_is_let_go() -> None:
+async def test_a_scope_times_out_unless_it_is_released() -> None:
     cancel_scope = CancelScope(0.05)
     assert (await _held(cancel_scope), cancel_scope.ending) == ("run out: True", None)
     cancel_scope.cancel(Ending.KEY)

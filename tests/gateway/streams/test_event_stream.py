@@ -99,7 +99,7 @@ async def test_the_last_event_id_is_handed_on_beside_the_variables(
         ("", False, False),
     ],
 )
-async def test_who_accepts_events_gets_them_for_subscriptions_and_who_prefers_them_for_all(
+async def test_accepted_events_answer_subscriptions_and_preferred_events_answer_all(
     gateway: Gateway, accept: str, of_query: bool, of_subscription: bool
 ) -> None:
     async with requested(gateway, VIEWER, headers={"Accept": accept}) as client:
@@ -124,7 +124,7 @@ async def test_who_accepts_events_gets_them_for_subscriptions_and_who_prefers_th
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "GET"])
-async def test_what_cannot_be_executed_is_told_in_the_stream(
+async def test_the_stream_reports_invalid_operations(
     gateway: Gateway, method: str, query: str, variables: dict[str, Any] | None, code: str
 ) -> None:
     before = gateway.metric("billing_errors_total", code=code) or 0
@@ -189,7 +189,7 @@ async def test_without_a_valid_key_there_is_no_stream(gateway: Gateway, key: str
     ("content_type", "status", "code"),
     [("text/plain", 415, "UNSUPPORTED_MEDIA_TYPE"), ("application/json", 400, "BAD_USER_INPUT")],
 )
-async def test_what_is_no_request_is_refused_as_ever(
+async def test_invalid_requests_are_refused_as_over_http(
     gateway: Gateway, content_type: str, status: int, code: str
 ) -> None:
     headers = {"Authorization": f"Bearer {gateway.key}", "Accept": EVENTS, "Content-Type": content_type}

@@ -118,7 +118,7 @@ async def test_a_level_is_told_when_a_row_reaches_it(services: Services, desk: D
     assert not services.database.changes._tails
 
 
-async def test_it_goes_on_from_any_event_with_none_lost_and_none_twice(services: Services, desk: Desk) -> None:
+async def test_streams_resume_from_any_event_with_none_lost_and_none_twice(services: Services, desk: Desk) -> None:
     account_id = await account_with_limits(desk)
     levels = [(2, 1, 50), (2, 1, 80), (2, 2, 50), (3, 2, 80), (6, 1, 100), (6, 2, 100)]
     await reach(desk, account_id, *levels)
@@ -137,7 +137,7 @@ async def test_it_goes_on_from_any_event_with_none_lost_and_none_twice(services:
         await changes.aclose()
 
 
-async def test_it_begins_with_the_highest_level_of_each_limit(services: Services, desk: Desk) -> None:
+async def test_streams_begin_with_the_highest_level_of_each_limit(services: Services, desk: Desk) -> None:
     account_id = await account_with_limits(desk, 4)
     await reach(desk, account_id, (2, 1, 50), (3, 1, 80), (4, 2, 50))
     await change_limit(desk.database, account_id, 1, notified_percent=80, spent_nanos=9 * 10**8)

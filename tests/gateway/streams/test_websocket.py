@@ -50,7 +50,7 @@ async def test_other_subprotocols_are_not_acceptable(gateway: Gateway, protocols
 
 
 @pytest.mark.parametrize("header", ["Sec-WebSocket-Version", "Sec-WebSocket-Key", "Connection"])
-async def test_what_is_no_handshake_is_refused_in_the_shape_of_errors(gateway: Gateway, header: str) -> None:
+async def test_an_invalid_handshake_is_refused_in_the_shape_of_errors(gateway: Gateway, header: str) -> None:
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -364,7 +364,7 @@ async def test_completed_subscriptions_leave_no_tasks(gateway: Gateway) -> None:
         ("{ " + "viewer { scope } " * 400 + "}", {}, "QUERY_TOO_COMPLEX"),
     ],
 )
-async def test_what_cannot_be_executed_gets_an_error_alone(
+async def test_an_invalid_operation_gets_only_an_error(
     gateway: Gateway, query: str, payload: dict[str, Any], code: str
 ) -> None:
     async with connected(gateway) as client:

@@ -48,7 +48,7 @@ DATABASE: Final = Group(
             "A wrong clock moves rows into another month.",
             "a clock more than a minute from PostgreSQL's",
             "503 `UNAVAILABLE`, nothing is posted",
-            "tests/gateway/test_clocks.py::test_it_is_not_ready_and_refuses_to_post",
+            "tests/gateway/test_clocks.py::test_a_gateway_with_a_wrong_clock_is_not_ready_and_refuses_to_post",
         ),
         Held(
             "An old program writes to newer tables.",

@@ -147,7 +147,7 @@ FRAMING: Final = Group(
             "A request that is not valid repeats a key in the answer or the log.",
             "a key in headers, addresses and bytes that are not HTTP",
             "400 `BAD_USER_INPUT` without the key",
-            "tests/gateway/test_protocol.py::test_what_is_no_request_is_answered_in_the_one_shape_and_not_repeated",
+            "tests/gateway/test_protocol.py::test_invalid_requests_have_the_shape_of_errors_and_are_not_repeated",
         ),
         Held(
             "A body is decoded by a coding that it does not have.",

@@ -150,7 +150,7 @@ KEYS: Final = Group(
             "A sign-in link from a history is used again.",
             "the same code 8 times at once",
             "201 once, then 401 `UNAUTHENTICATED`",
-            "tests/gateway/test_sign_in.py::test_of_many_at_once_one_signs_in",
+            "tests/gateway/test_sign_in.py::test_only_one_of_many_at_once_signs_in",
         ),
         Held(
             "The key of a sign-in link outlives the key that made the link.",

@@ -18,13 +18,13 @@ OPERATORS: Final = Group(
             "Somebody who is not an operator signs in by OpenID Connect.",
             "people who are not listed, whose address is not verified or not there",
             "403 `FORBIDDEN`, no key",
-            "tests/gateway/test_staff_sign_in.py::test_what_is_not_confirmed_is_refused",
+            "tests/gateway/test_staff_sign_in.py::test_an_unconfirmed_identity_is_refused",
         ),
         Held(
             "A forged or stolen answer of the identity provider signs in.",
             "tokens of another issuer, client, nonce, time or signing key; an answer with another state, or twice",
             "401 `UNAUTHENTICATED`, no key",
-            "tests/gateway/test_staff_sign_in.py::test_what_is_not_confirmed_is_refused",
+            "tests/gateway/test_staff_sign_in.py::test_an_unconfirmed_identity_is_refused",
         ),
         Probe(
             "finding by a customer",
@@ -71,7 +71,7 @@ OPERATORS: Final = Group(
             "A scope does more than it should.",
             "every mutation with a key of every scope",
             "`FORBIDDEN`, or the payload",
-            "tests/gateway/mutations/test_scopes.py::test_who_may_call_what",
+            "tests/gateway/mutations/test_scopes.py::test_each_scope_may_call_its_operations",
         ),
         Held(
             "A new mutation is open to every scope.",
@@ -89,7 +89,7 @@ OPERATORS: Final = Group(
             "A command leaves no trace.",
             "commands that create accounts and keys",
             "entries in `auditEntries`",
-            "tests/gateway/mutations/test_operators.py::test_what_the_command_line_does_is_listed_too",
+            "tests/gateway/mutations/test_operators.py::test_actions_of_the_command_line_are_listed",
         ),
         Held(
             "A key is shown again.",

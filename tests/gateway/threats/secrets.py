@@ -38,7 +38,7 @@ SECRETS: Final = Group(
             "An error tells about the database.",
             "every kind of database error",
             "a code and a message without details",
-            "tests/gateway/test_errors.py::test_what_the_database_s_errors_are_to_a_client",
+            "tests/gateway/test_errors.py::test_each_database_error_has_its_code",
         ),
         Held(
             "An error repeats the password of the database.",
