@@ -8,6 +8,7 @@ possible at all.
 
 from __future__ import annotations
 
+import asyncio
 import calendar
 import hashlib
 import json
@@ -18,10 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from itertools import groupby, pairwise
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Table, select
+from sqlalchemy import Executable, Table, select
 
 from db import attribution_tables, tables
 from db.attribution_rows import CostHourRow, RequestDetailRow, UsageHourRow, UsagePriceRow
@@ -111,28 +113,46 @@ class Stored:
     limits: list[SpendLimitRow]
 
 
+# Made once: what is made anew for each reading is compiled anew, which takes longer than the reading.
+@cache
+def _all_rows(table: Table, row_type: type[NamedTuple]) -> Executable:
+    return select(*(table.c[name] for name in row_type._fields)).order_by(*table.primary_key.columns)
+
+
+_TABLES: Final[Mapping[str, tuple[Table, type[NamedTuple]]]] = {
+    "accounts": (tables.accounts, AccountRow),
+    "transactions": (tables.transactions, TransactionRow),
+    "holds": (tables.holds, HoldRow),
+    "charges": (tables.charges, ChargeRow),
+    "months": (tables.monthly_figures, MonthlyFiguresRow),
+    "calls": (tables.idempotency_keys, IdempotencyRow),
+    "days": (tables.usage_days, UsageDayRow),
+    "hours": (attribution_tables.usage_hours, UsageHourRow),
+    "prices": (attribution_tables.usage_prices, UsagePriceRow),
+    "details": (attribution_tables.request_details, RequestDetailRow),
+    "costs": (attribution_tables.cost_hours, CostHourRow),
+    "limits": (spend_limits, SpendLimitRow),
+}
+
+
 async def read_tables(database: Database) -> Stored:
     async with database.snapshot() as snapshot:
+        found = await asyncio.gather(*(snapshot.rows(_all_rows(*kind)) for kind in _TABLES.values()))
+    return Stored(
+        **{
+            name: [row_type._make(row) for row in rows]
+            for (name, (_, row_type)), rows in zip(_TABLES.items(), found, strict=True)
+        }
+    )
 
-        async def rows(table: Table, row_type: type[NamedTuple]) -> list[Any]:
-            columns = [table.c[name] for name in row_type._fields]
-            found = await snapshot.rows(select(*columns).order_by(*table.primary_key.columns))
-            return [row_type._make(row) for row in found]
 
-        return Stored(
-            accounts=await rows(tables.accounts, AccountRow),
-            transactions=await rows(tables.transactions, TransactionRow),
-            holds=await rows(tables.holds, HoldRow),
-            charges=await rows(tables.charges, ChargeRow),
-            months=await rows(tables.monthly_figures, MonthlyFiguresRow),
-            calls=await rows(tables.idempotency_keys, IdempotencyRow),
-            days=await rows(tables.usage_days, UsageDayRow),
-            hours=await rows(attribution_tables.usage_hours, UsageHourRow),
-            prices=await rows(attribution_tables.usage_prices, UsagePriceRow),
-            details=await rows(attribution_tables.request_details, RequestDetailRow),
-            costs=await rows(attribution_tables.cost_hours, CostHourRow),
-            limits=await rows(spend_limits, SpendLimitRow),
-        )
+_ACCOUNT_IDS: Final = select(tables.accounts.c.id).order_by(tables.accounts.c.id)
+_FOLDED: Final = select(
+    *(
+        tables.transactions.c[name]
+        for name in ("account_id", "seq", "description", "description_folded", "ref_id", "ref_id_folded")
+    )
+)
 
 
 async def differences(database: Database) -> list[str]:
@@ -147,18 +167,16 @@ async def recomputed_differences(database: Database) -> list[str]:
 
 async def _verification_faults(database: Database) -> list[str]:
     """What the gateway's own verification finds: wherever the tables agree it must find nothing."""
-    ids = [row[0] for row in await database.read(select(tables.accounts.c.id).order_by(tables.accounts.c.id))]
+    ids = [row[0] for row in await database.read(_ACCOUNT_IDS)]
     found = [fault for account_id in ids for fault in (await verify_account(database, account_id)).faults]
     return [str(fault) for fault in [*found, *[fault async for fault in other_call_faults(database.read)]]]
 
 
 async def _folding_problems(database: Database) -> list[str]:
     """Where what is stored for searches is not the folded text."""
-    table = tables.transactions.c
-    names = ("account_id", "seq", "description", "description_folded", "ref_id", "ref_id_folded")
     return [
         f"txn_{account_id}_{seq}: {folded} is stored for searches, which fold {text}"
-        for account_id, seq, *texts in await database.read(select(*(table[name] for name in names)))
+        for account_id, seq, *texts in await database.read(_FOLDED)
         for text, folded in (texts[:2], texts[2:])
         if text is not None and fold(text) != (folded or re.sub("[A-Z]", lambda letter: letter[0].lower(), text))
     ]
