@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -75,15 +76,20 @@ def document(name: str, selection: str) -> str:
     return f"mutation ($input: {kind}Input!) {{ {name}(input: $input) {{ {selection} }} }}"
 
 
+# When keys were used last, and from where, is no matter. Made once, as each new statement is compiled.
+_ROWS: Final = {
+    table.name: select(*(column for column in table.c if not column.name.startswith("last_used_"))).order_by(
+        *table.primary_key.columns
+    )
+    for table in tables.metadata.sorted_tables
+}
+
+
 async def contents(database: Database) -> dict[str, list[Any]]:
-    """Every row of every table. When keys were used last, and from where, is no matter."""
-    found = {}
+    """Every row of every table."""
     async with database.snapshot() as snapshot:
-        for table in tables.metadata.sorted_tables:
-            columns = [column for column in table.c if not column.name.startswith("last_used_")]
-            rows = await snapshot.rows(select(*columns).order_by(*table.primary_key.columns))
-            found[table.name] = [tuple(row) for row in rows]
-    return found
+        found = await asyncio.gather(*map(snapshot.rows, _ROWS.values()))
+    return {name: list(map(tuple, rows)) for name, rows in zip(_ROWS, found, strict=True)}
 
 
 @dataclass
