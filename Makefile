@@ -64,7 +64,8 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \
 	  tests/gateway/test_replicas.py tests/deploy/test_chart.py tests/deploy/test_backup.py tests/console \
 	  tests/ledger/stripe/test_recharge_stories.py \
-	  tests/gateway/test_commands.py tests/gateway/test_worker.py tests/gateway/test_graphiql_examples.py
+	  tests/gateway/test_commands.py tests/gateway/test_worker.py tests/gateway/test_graphiql_examples.py \
+	  tests/gateway/test_readme.py
 	$(BIN)/pytest -m hypothesis tests/gateway tests/ledger tests/resolvers
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from aiohttp import ClientConnectorError, ClientSession
 from playwright.async_api import expect
 
 from tests.chromium import launched
+from tests.doses import IS_NIGHTLY
 from tests.postgres import Postgres
 
 ROOT: Final = Path(__file__).parents[2]
@@ -35,13 +37,16 @@ def section() -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """The files that git keeps, as they are now."""
+    """The files that git keeps, as they are now. By day the pages that `make pages` built are there, too: the build
+    leaves them alone. At night they are built with packages of the npm registry."""
     kept = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in kept.decode().split("\0"):
         if name and (ROOT / name).is_file():
             target = tmp_path / "checkout" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
+    if not IS_NIGHTLY:
+        shutil.copytree(ROOT / "gateway" / "static", tmp_path / "checkout" / "gateway" / "static", dirs_exist_ok=True)
     return tmp_path / "checkout"
 
 
@@ -51,17 +56,30 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A user's. By day pip finds all requirements installed, those of this process; at night it installs them."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "VIRTUAL_ENV"))}
+    if IS_NIGHTLY:
+        return clean
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith("billing_gateway-") and path.suffix != ".pth":
+            (packages / path.name).symlink_to(path)
+    return clean | {"PYTHONPATH": str(packages), "PIP_NO_COMPILE": "1"}
+
+
 class Shell:
     """Runs the lines as a user's shell does, and goes on while the last one serves."""
 
-    def __init__(self, script: str, folder: Path) -> None:
+    def __init__(self, script: str, folder: Path, environment: dict[str, str]) -> None:
         self._log = folder.parent / "printed.txt"
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("BILLING_", "VIRTUAL_ENV"))}
         with self._log.open("wb") as file:
             self._process = subprocess.Popen(
                 ["bash", "-euc", script],
                 cwd=folder,
-                env=clean,
+                env=environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -91,13 +109,15 @@ class Shell:
 
 
 @pytest.fixture
-async def shell(checkout: Path, postgres_server: Postgres) -> AsyncIterator[tuple[Shell, str]]:
+async def shell(
+    checkout: Path, environment: dict[str, str], postgres_server: Postgres
+) -> AsyncIterator[tuple[Shell, str]]:
     port, database = free_port(), await postgres_server.new_database()
     script = section()
     assert URL in script
     assert PORT in script
     script = script.replace(URL, f"'{postgres_server.url(database)}'").replace(PORT, f"--port {port}")
-    shell = Shell(script, checkout)
+    shell = Shell(script, checkout, environment)
     yield shell, f"http://127.0.0.1:{port}"
     shell.stop()
     await postgres_server.drop(database)
