@@ -66,6 +66,7 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	  tests/ledger/stripe/test_recharge_stories.py \
 	  tests/gateway/test_commands.py tests/gateway/test_worker.py tests/gateway/test_graphiql_examples.py \
 	  tests/gateway/test_readme.py
+	$(BIN)/pytest -m one_database tests/gateway
 	$(BIN)/pytest -m hypothesis tests/gateway tests/ledger tests/resolvers
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
 

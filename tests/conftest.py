@@ -14,6 +14,7 @@ import pytest
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from tests import command_processes, pgbouncer, postgres
+from tests.doses import IS_NIGHTLY
 from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
 from tests.scheduling import FileScheduling
@@ -28,6 +29,18 @@ hypothesis.settings.load_profile("unhurried")
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
     return FileScheduling(config, log)
+
+
+# After `-k` and `-m`, which may have chosen one of the two already.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """By day, tests of what is above the database run on one of the two."""
+    if IS_NIGHTLY:
+        return
+    marked = {item.nodeid for item in items if item.get_closest_marker("one_database")}
+    second = {one for one in marked if "[postgresql" in one and one.replace("[postgresql", "[sqlite") in marked}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in second])
+    items[:] = [item for item in items if item.nodeid not in second]
 
 
 def pytest_collection_finish() -> None:

@@ -15,6 +15,8 @@ from tests.gateway.streams.tap import until
 
 __all__ = ["serve"]
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def uncollected() -> Iterator[None]:

@@ -31,6 +31,8 @@ from tests.ledger_rows import insert_transactions
 from tests.postgres import Postgres
 from tests.request_rows import put_hours, put_price
 
+pytestmark = pytest.mark.one_database
+
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
 OPERATOR: Final = Principal(1, "eco_test", KeyScope.OPERATOR, None, None, None, None)
 MAX: Final = 2**63 - 1

@@ -23,6 +23,8 @@ from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
 from tests.gateway.test_rest import before_each_read
 
+pytestmark = pytest.mark.one_database
+
 ROWS = 40
 
 

@@ -23,6 +23,8 @@ from tests.gateway.streams.conftest import Serve, serve
 
 __all__ = ["serve"]
 
+pytestmark = pytest.mark.one_database
+
 ROWS = 400
 LINE = "txn_1_1,2026-01-01T00:00:00.000000Z,usage\r\n" * 500
 

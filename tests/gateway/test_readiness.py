@@ -85,6 +85,7 @@ async def _refused(url: str, *arguments: str) -> str:
     return said
 
 
+@pytest.mark.one_database
 async def test_old_processes_serve_on_until_tables_come_that_they_cannot_work_on(
     database_url: str, servers: list[Server], tmp_path: Path
 ) -> None:

@@ -42,6 +42,8 @@ from ledger.money import format_nanos, parse_nanos
 from ledger.posting import Ledger
 from resolvers.context import QueryContext
 
+pytestmark = pytest.mark.one_database
+
 START: Final = datetime(2026, 10, 30, 9, 0, 0, 250, tzinfo=UTC)
 HOUR: Final = timedelta(hours=1)
 DOLLAR: Final = 1_000_000_000

@@ -24,6 +24,8 @@ from tests.gateway.mutations.office import Office, opened
 from tests.ledger.desk import OPERATOR, Desk, api_usage, correction, open_hold, settle, usd
 from tests.ledger.verification.filled import lift_guards
 
+pytestmark = pytest.mark.one_database
+
 ROOT: Final = Path(__file__).parents[2]
 
 TEXTS: Final = (

@@ -138,12 +138,11 @@ _TABLES: Final[Mapping[str, tuple[Table, type[NamedTuple]]]] = {
 async def read_tables(database: Database) -> Stored:
     async with database.snapshot() as snapshot:
         found = await asyncio.gather(*(snapshot.rows(_all_rows(*kind)) for kind in _TABLES.values()))
-    return Stored(
-        **{
-            name: [row_type._make(row) for row in rows]
-            for (name, (_, row_type)), rows in zip(_TABLES.items(), found, strict=True)
-        }
-    )
+    stored: dict[str, Any] = {
+        name: [row_type._make(row) for row in rows]
+        for (name, (_, row_type)), rows in zip(_TABLES.items(), found, strict=True)
+    }
+    return Stored(**stored)
 
 
 _ACCOUNT_IDS: Final = select(tables.accounts.c.id).order_by(tables.accounts.c.id)

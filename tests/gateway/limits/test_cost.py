@@ -14,6 +14,8 @@ from schema.build import graphql_schema
 from schema.costs import WEIGHTS
 from tests.gateway.mutations.office import Office, number_of, opened
 
+pytestmark = pytest.mark.one_database
+
 ROOT = Path(__file__).parents[3]
 PAGE = "{ account { transactions(first: 1000) { nodes { explanation corrects { id } charge { id } } } } }"
 

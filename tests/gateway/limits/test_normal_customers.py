@@ -7,12 +7,15 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientWebSocketResponse
 from sqlalchemy import insert, select
 
 from access.keys import KeyScope, NewKey
 from db import tables
 from tests.gateway.mutations.office import Office, number_of
+
+pytestmark = pytest.mark.one_database
 
 ROOT = Path(__file__).parents[3]
 PEOPLE = 50

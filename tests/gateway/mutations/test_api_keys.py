@@ -205,6 +205,7 @@ async def test_an_operator_key_that_expires_creates_none_that_ends_later(office:
         await create(office, operator, **call, expiresAt=DAY_LATER)
 
 
+@pytest.mark.one_database
 async def test_keys_that_cannot_be_made(office: Office) -> None:
     account = await office.account()
     await create(office, scope="READ", accountId=account, idempotencyKey="mine")

@@ -16,6 +16,7 @@ from tests.ledger.recompute import differences
 _LIMITS = "recorded balance exceededLimits { apiKeyId amount spent reserved remaining }"
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

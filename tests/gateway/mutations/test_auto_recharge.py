@@ -178,6 +178,7 @@ async def test_without_stripe_s_key_it_says_that_payments_are_not_set_up(databas
         assert (await shown(office, account))["explanation"] == told
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [

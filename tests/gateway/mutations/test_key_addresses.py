@@ -110,6 +110,7 @@ async def test_a_restricted_key_makes_none_that_is_allowed_elsewhere(office: Off
     assert (await asked_from(office, rotated["secret"], ELSEWHERE))[0] == 403
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "given",
     [

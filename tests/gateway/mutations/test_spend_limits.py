@@ -265,6 +265,7 @@ async def test_an_account_has_a_maximum_number_of_limits(office: Office) -> None
     assert len(await shown(office, account)) == 100
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [

@@ -61,6 +61,7 @@ async def test_an_instance_s_cycles(office: Office) -> None:
     assert [row["amount"] for row in rows][1:] == ["-48.00", "-48.00"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("name", "given", "code", "said"),
     [

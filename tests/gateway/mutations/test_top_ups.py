@@ -96,6 +96,7 @@ async def test_the_same_call_has_the_same_session(office: Office, stand_in: Stan
         assert made["sessionId"] != first["sessionId"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("given", "code", "said"),
     [

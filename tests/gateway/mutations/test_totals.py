@@ -153,6 +153,7 @@ async def test_cost_is_that_of_the_ledger(office: Office) -> None:
     assert (day["isOpen"], totals["isOpen"]) == (False, True)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("variables", "code", "message"),
     [

@@ -78,6 +78,7 @@ async def test_an_earlier_time_is_a_conflict(office: Office) -> None:
     )
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("given", "words"),
     [

@@ -18,6 +18,8 @@ from tests.gateway.streams.conftest import Gateway, Serve
 from tests.gateway.streams.event_client import EventClient, requested
 from tests.gateway.streams.socket_client import SocketClient, connected
 
+pytestmark = pytest.mark.one_database
+
 CHANGES = "subscription ($after: String) { balanceChanged(after: $after) { cursor balance } }"
 GRANT = "mutation ($input: GrantBonusInput!) { grantBonus(input: $input) { balance } }"
 
