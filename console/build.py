@@ -1,6 +1,7 @@
 """Builds the pages under console/ into gateway/static: `python console/build.py`, run by `make pages`.
 
-`python console/build.py test` checks the types and runs the unit tests of those that have test.mjs.
+`python console/build.py test` checks the types and runs the unit tests of those that have test.mjs; with `--units` it
+only runs the unit tests.
 
 Node.js comes from the machine if it is new enough, else from a package of this Python environment. A page whose
 sources have not changed since its last build is left alone, so that a second run needs neither Node.js nor a network.
@@ -135,11 +136,11 @@ def build(page: Path) -> None:
 def test(page: Path) -> None:
     if (page / "test.mjs").is_file():
         install(page)
-        find_node().run((str(find_node().node), "test.mjs"), page)
+        find_node().run((str(find_node().node), "test.mjs", *sys.argv[2:]), page)
 
 
 def main() -> None:
-    done = test if sys.argv[1:] == ["test"] else build
+    done = test if sys.argv[1:2] == ["test"] else build
     try:
         for package in sorted((ROOT / "console").glob("*/package.json")):
             done(package.parent)

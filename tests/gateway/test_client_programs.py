@@ -17,6 +17,7 @@ from gateway.streams.subscription import answers
 from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import NANOS
+from tests.doses import IS_NIGHTLY
 from tests.gateway.streams.conftest import Gateway, Serve, serve
 
 __all__ = ["serve"]
@@ -104,6 +105,7 @@ async def run(gateway: Gateway, folder: Path, *command: str) -> str:
     return said.decode()
 
 
+@pytest.mark.skipif(not IS_NIGHTLY, reason="by day make clients does this for our client")
 async def test_types_are_generated_from_the_gateway_s_schema(gateway: Gateway) -> None:
     folder, node = EXAMPLES / "typed", str(find_node().node)
     await asyncio.to_thread(install, folder)
