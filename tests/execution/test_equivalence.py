@@ -21,7 +21,7 @@ from tests.execution.ledger_stand_in import LEDGER
 from tests.execution.subjects import Subject
 from tests.execution.trial import trial
 
-OPERATIONS: Final = int(os.environ.get("EQUIVALENCE_OPERATIONS", "2000"))
+OPERATIONS: Final = int(os.environ.get("EQUIVALENCE_OPERATIONS", "1000"))
 FIRST: Final = int(os.environ.get("EQUIVALENCE_FIRST", "0"))
 COMPILED_SHARE: Final = 0.95
 

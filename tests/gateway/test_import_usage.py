@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from gateway.commands.import_usage import import_usage
+from tests.doses import dose
 
 _HEADER = "account,day,model,category,calls,input_tokens,output_tokens,cost_usd\n"
 _GOOD = "one,2023-11-16,m,chat,5,50,10,1\n"
@@ -117,8 +118,15 @@ def _feed(process: subprocess.Popen[str]) -> None:
             process.stdin.write(_GOOD.replace(",m,", f",m{one},"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("launcher", ["", "trap '' INT; "], ids=["in front", "in a shell's background"])
+_ENDS = [
+    pytest.param("", signal.SIGTERM, id="in front-SIGTERM"),
+    pytest.param("trap '' INT; ", signal.SIGINT, id="in a shell's background-SIGINT"),
+    pytest.param("", signal.SIGINT, id="in front-SIGINT"),
+    pytest.param("trap '' INT; ", signal.SIGTERM, id="in a shell's background-SIGTERM"),
+][: dose(2, 4)]
+
+
+@pytest.mark.parametrize(("launcher", "number"), _ENDS)
 def test_an_import_that_is_told_to_end_says_what_it_took(
     sqlite_file_url: str, number: signal.Signals, launcher: str
 ) -> None:

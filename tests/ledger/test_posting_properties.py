@@ -341,7 +341,7 @@ def _check_answers(answers: Sequence[Answer], stored: Sequence[TransactionRow]) 
 
 @pytest.mark.parametrize("accounts", [1, 12])
 # Not shrunk: which writer comes first is chance.
-@settings(EXAMPLES, max_examples=2, phases=[Phase.generate])
+@settings(EXAMPLES, max_examples=dose(1, 2), phases=[Phase.generate])
 @given(seed=st.integers(0, 2**32))
 async def test_64_concurrent_writers(database: Database, accounts: int, seed: int) -> None:
     random = Random(seed)

@@ -23,11 +23,13 @@ from ledger.usage import Rollup, record_rollups
 from ledger.verification import accounts, charges, prices
 from ledger.verification.accounts import verify_account
 from ledger.verification.checkpoints import Checkpoints
+from tests.doses import dose
 from tests.ledger.desk import SERVICE, Desk
 from tests.ledger.test_posting_properties import WildClock, _random_calls
 from tests.ledger.verification.filled import add_limits, requests
 
-WRITERS: Final = 3
+WRITERS: Final = dose(2, 3)
+BATCHES: Final = dose(60, 200)
 VERIFICATIONS: Final = 12
 
 
@@ -64,7 +66,7 @@ async def _post_calls(ledger: Ledger, random: Random, account_ids: list[int]) ->
 
 async def _record(database: Database, ledger: Ledger, random: Random, account_ids: list[int]) -> None:
     now = datetime.now(UTC)
-    for number in range(200):
+    for number in range(BATCHES):
         account_id, day = random.choice(account_ids), now - timedelta(days=random.randint(0, 50))
         batch = requests(number + random.randint(0, 10**6), day)
         with suppress(BillingError):

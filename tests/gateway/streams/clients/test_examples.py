@@ -13,6 +13,7 @@ from playwright.async_api import Browser, expect
 
 from access.keys import Keys
 from tests.chromium import launched
+from tests.doses import dose
 from tests.gateway.streams.clients.ledger_accounts import Accountant, FollowedAccount
 from tests.gateway.streams.clients.partners import (
     ARRIVAL_SECONDS,
@@ -25,7 +26,7 @@ from tests.gateway.streams.clients.partners import (
 )
 from tests.gateway.streams.clients.processes import GatewayProcess, PosterProcess
 
-LIVES: Final = 4
+LIVES: Final = dose(2, 4)
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 
