@@ -1,14 +1,18 @@
-"""Limits of a key in this process: points per second (`gateway/rates.py`) and slots (`gateway/slots.py`)."""
+"""Limits of a key: points per second (`gateway/rates.py`, `gateway/shared_rates.py`) and slots (`gateway/slots.py`)."""
 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 from access.keys import KeyScope, Principal
 from gateway.metrics import Metrics
 from gateway.rates import Balance, Buckets, Rate, RateExceeded, TooCostly
 from gateway.settings import Settings
 from gateway.slots import Claim, SlotLimits, Slots
+
+if TYPE_CHECKING:
+    from gateway.shared_rates import SharedBuckets
 
 HEAVY_POINTS = 500
 """Operations that cost more are heavy: a key runs few of them at the same time."""
@@ -24,19 +28,23 @@ class Admission:
         self._rates[KeyScope.OPERATOR] = _rate(settings.operator_points_per_second)
         self._rates[KeyScope.SERVICE] = _rate(settings.service_points_per_second)
         self._buckets = Buckets()
+        self._shared = _shared(settings, metrics, self._buckets)
         self.slots = Slots(_limits(settings), metrics.refused.labels("queue").inc)
         self._metrics = metrics
 
     def rate_of(self, principal: Principal) -> Rate:
         return self._rates[principal.scope]
 
-    def spend(self, principal: Principal, points: float) -> Balance:
+    async def spend(self, principal: Principal, points: float) -> Balance:
         """Raises TooCostly and RateExceeded."""
         if points > self._max_points:
             self._metrics.refused.labels("too_costly").inc()
             raise TooCostly(int(points), self._max_points)
+        key, rate = principal.key_prefix, self.rate_of(principal)
         try:
-            return self._buckets.spend(principal.key_prefix, points, self.rate_of(principal))
+            if self._shared is None:
+                return self._buckets.spend(key, points, rate)
+            return await self._shared.spend(key, points, rate)
         except RateExceeded:
             self._metrics.refused.labels("rate").inc()
             raise
@@ -44,6 +52,24 @@ class Admission:
     def slot(self, principal: Principal, points: float) -> AbstractAsyncContextManager[None]:
         """Runs what is read within. Raises QueueFull."""
         return self.slots.taken(Claim(principal.key_prefix, principal.account_id, is_heavy=points > HEAVY_POINTS))
+
+    async def open(self) -> None:
+        if self._shared is not None:
+            await self._shared.open()
+
+    async def close(self) -> None:
+        if self._shared is not None:
+            await self._shared.close()
+
+
+def _shared(settings: Settings, metrics: Metrics, own: Buckets) -> SharedBuckets | None:
+    """Redis' client costs every process memory: only those that use it import it."""
+    if settings.rate_limit_url is None:
+        return None
+    from gateway.shared_rates import SharedBuckets
+
+    url = settings.rate_limit_url.get_secret_value()
+    return SharedBuckets(url, settings.rate_limit_timeout_seconds, own, metrics.rate_limit_fallbacks.inc)
 
 
 def _rate(points_per_second: int) -> Rate:

@@ -111,6 +111,7 @@ async def _read_database_metrics(services: Services) -> None:
 
 async def _lifetime(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
+    await services.admission.open()
     tasks = [
         asyncio.create_task(_run_background_tasks(services)),
         asyncio.create_task(_read_database_metrics(services)),

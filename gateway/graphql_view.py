@@ -114,7 +114,7 @@ async def graphql(request: web.Request) -> web.StreamResponse:
     given = await _posted(request) if request.method == hdrs.METH_POST else _in_address(request)
     request[OPERATION] = given.operation_name
     try:
-        operation = find_operation(services, principal, given)
+        operation = await find_operation(services, principal, given)
         request[OPERATION] = operation.name
         _check_method(request, operation.kind)
         if not _is_streamed(request, operation.kind):

@@ -159,6 +159,11 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.rate_limit_fallbacks = Counter(
+            "billing_rate_limit_fallbacks",
+            "Number of operations whose points the process counted by itself because Redis did not answer",
+            registry=self.registry,
+        )
         self.connections = Gauge(
             "billing_connections", "Open connections", registry=self.registry, multiprocess_mode="livesum"
         )

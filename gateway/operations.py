@@ -102,12 +102,12 @@ def _text_of(services: Services, given: GraphQLRequest) -> str:
         raise Refused(errors_of(services, error)) from error
 
 
-def find_operation(services: Services, principal: Principal, given: GraphQLRequest) -> Operation:
+async def find_operation(services: Services, principal: Principal, given: GraphQLRequest) -> Operation:
     """A document that this process does not know costs points, valid or not. Raises Refused, and what `Admission`
     raises."""
     text = _text_of(services, given)
     if not services.documents.knows(text):
-        services.admission.spend(principal, document_points(len(text)))
+        await services.admission.spend(principal, document_points(len(text)))
     try:
         document = services.documents.get(text)
         services.document_texts.register(given)
@@ -241,9 +241,9 @@ async def _answered(
     kept = services.schema_answers.find(operation) if of_the_schema else None
     if kept is not None:
         cost = math.ceil(WEIGHTS.operation)
-        return _answer(given, {"data": kept}, cost, services.admission.spend(principal, cost))
+        return _answer(given, {"data": kept}, cost, await services.admission.spend(principal, cost))
     prepared = prepare_operation(services, principal, operation, given)
-    balance = services.admission.spend(principal, prepared.cost)
+    balance = await services.admission.spend(principal, prepared.cost)
     seconds = services.settings.operation_timeout_seconds
     if operation.kind == OperationType.MUTATION:
         async with deadline(seconds, writes=True):

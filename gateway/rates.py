@@ -63,11 +63,18 @@ class Buckets:
         if balance.remaining < min(points, rate.burst):
             raise RateExceeded(balance, points)
         left = balance.remaining - points
+        self._keep(key, left, now)
+        return Balance(rate, left)
+
+    def keep(self, key: str, balance: Balance) -> None:
+        """Keeps what another place says that the key may still spend."""
+        self._keep(key, balance.remaining, self._clock())
+
+    def _keep(self, key: str, left: float, now: float) -> None:
         self._spent[key] = (left, now)
         self._spent.move_to_end(key)
         if len(self._spent) > MAX_BUCKETS:
             self._spent.popitem(last=False)
-        return Balance(rate, left)
 
     def balance(self, key: str, rate: Rate, now: float | None = None) -> Balance:
         now = self._clock() if now is None else now

@@ -29,5 +29,5 @@ async def schema_text(request: web.Request) -> web.Response:
     if not services.settings.introspection:
         raise web.HTTPNotFound
     principal = await authenticate(request)
-    request[RATE] = services.admission.spend(principal, WEIGHTS.operation)
+    request[RATE] = await services.admission.spend(principal, WEIGHTS.operation)
     return compressible(cacheable(request, MEDIA_TYPE, _text(), 0))

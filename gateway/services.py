@@ -82,6 +82,7 @@ class Services:
             await self.authenticator.flush_last_used()
         if self.stripe_api is not None:
             await self.stripe_api.close()
+        await self.admission.close()
         await self.health.close()
         await self.database.close()
         if self.tracing is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,15 @@ def _origins(text: str | None) -> frozenset[Origin]:
 
 def _is_safe_address(address: str) -> bool:
     return address.startswith(("https://", "http://127.0.0.1:", "http://localhost:"))
+
+
+def _is_redis_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.path) if parts.scheme == "unix" else parts.scheme in {"redis", "rediss"} and bool(parts.hostname)
 
 
 class Settings(BaseSettings):
@@ -103,14 +113,24 @@ class Settings(BaseSettings):
         10_000,
         ge=100,
         le=100_000_000,
-        description="Points that a read or manage key may spend each second in each process. Ten times as many can be"
-        " spent at once.",
+        description="Points that a read or manage key may spend each second. Ten times as many can be spent at once.",
     )
     service_points_per_second: int = Field(
-        200_000, ge=100, le=100_000_000, description="Points that a service key may spend each second in each process."
+        200_000, ge=100, le=100_000_000, description="Points that a service key may spend each second."
     )
     operator_points_per_second: int = Field(
-        50_000, ge=100, le=100_000_000, description="Points that an operator key may spend each second in each process."
+        50_000, ge=100, le=100_000_000, description="Points that an operator key may spend each second."
+    )
+    rate_limit_url: SecretStr | None = Field(
+        None,
+        description="URL of the Redis server in which all processes share the points of a key, redis://host:6379/0, or"
+        " rediss:// for TLS. Without it, each process counts by itself. Requires the extra billing-gateway[redis].",
+    )
+    rate_limit_timeout_seconds: float = Field(
+        0.05,
+        gt=0,
+        le=10,
+        description="Maximum wait for Redis. Then the process counts the points of the key by itself.",
     )
     slots_per_key: int = Field(
         4, ge=1, le=500, description="Number of reading operations that a read or manage key runs at the same time."
@@ -365,6 +385,13 @@ class Settings(BaseSettings):
     def _is_origin(cls, value: str | None) -> str | None:
         if value is not None and parse_origin(value) is None:
             raise ValueError("must be scheme://host or scheme://host:port, without a path")
+        return value
+
+    @field_validator("rate_limit_url")
+    @classmethod
+    def _leads_to_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _is_redis_url(value.get_secret_value()):
+            raise ValueError("must be redis://host:port/number, rediss:// for TLS, or unix:// for a socket")
         return value
 
     @field_validator("trusted_proxies")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from types import ModuleType
 
 import click
 import structlog
@@ -31,7 +32,7 @@ def serve(settings: Settings) -> None:
         raise click.UsageError("several workers need a fixed port: --port 0 works only with one")
     _check_manifest(settings)
     _check_prices(settings)
-    _check_tracing(settings)
+    _check_extras(settings)
     asyncio.run(check_schema(settings))
     _say_profile(settings)
     for page in missing_pages(graphiql=settings.graphiql):
@@ -56,13 +57,21 @@ def _check_prices(settings: Settings) -> None:
         raise click.UsageError(msg) from error
 
 
-def _check_tracing(settings: Settings) -> None:
-    if not settings.tracing:
-        return
+def _check_extras(settings: Settings) -> None:
+    if settings.tracing:
+        _check_extra("tracing", "gateway.tracing", "otel")
+    if settings.rate_limit_url is not None:
+        shared_rates = _check_extra("rate_limit_url", "gateway.shared_rates", "redis")
+        if not shared_rates.is_usable(settings.rate_limit_url.get_secret_value()):
+            raise click.UsageError("rate_limit_url: the options of the URL cannot be used")
+
+
+def _check_extra(setting: str, module: str, extra: str) -> ModuleType:
     try:
-        importlib.import_module("gateway.tracing")
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise click.UsageError("tracing: install the extra billing-gateway[otel] first") from error
+        msg = f"{setting}: install the extra billing-gateway[{extra}] first"
+        raise click.UsageError(msg) from error
 
 
 def _say_profile(settings: Settings) -> None:

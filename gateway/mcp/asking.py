@@ -72,7 +72,7 @@ async def own_gateway(settings: Settings, key: str) -> AsyncIterator[Ask]:
         given = GraphQLRequest(text, None, variables)
         try:
             principal = await _admitted(services, key)
-            answer = await run_operation(services, principal, find_operation(services, principal, given), given)
+            answer = await run_operation(services, principal, await find_operation(services, principal, given), given)
         except Refused as refused:
             return _data({"errors": refused.errors})
         except (BillingError, DatabaseError, RequestError) as error:

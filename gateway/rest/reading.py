@@ -72,7 +72,7 @@ async def reading(
     replica."""
     services = request.app[SERVICES]
     principal = await _principal(request)
-    request[RATE] = services.admission.spend(principal, points)
+    request[RATE] = await services.admission.spend(principal, points)
     limit = deadline(services.settings.operation_timeout_seconds)
     snapshot = services.database.snapshot(brief=brief, on=on)
     async with services.admission.slot(principal, points), limit, snapshot:

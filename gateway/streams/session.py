@@ -43,7 +43,7 @@ async def begin_session(request: web.Request) -> web.Response:
     """Raises Unauthenticated, RequestError and RateExceeded."""
     _check_page(request)
     principal, services = await authenticate(request), request.app[SERVICES]
-    request[RATE] = services.admission.spend(principal, TOKEN)
+    request[RATE] = await services.admission.spend(principal, TOKEN)
     tokens = services.tokens
     token = await tokens.issue(principal, Purpose.STREAM, LIFETIME)
     former = request.cookies.get(COOKIE)

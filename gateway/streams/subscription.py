@@ -202,13 +202,13 @@ async def answers(
 
     `last_event_id` is the cursor of the newest event that the client got: it goes on from there.
     """
-    operation = find_operation(services, principal, given)
+    operation = await find_operation(services, principal, given)
     if operation.kind != OperationType.SUBSCRIPTION:
         running = run_operation(services, principal, operation, given)
         answer = await (finished(running) if operation.kind == OperationType.MUTATION else running)
         return _Once(orjson.dumps(answer.body))
     prepared = prepare_operation(services, principal, operation, given)
-    services.admission.spend(principal, prepared.cost)
+    await services.admission.spend(principal, prepared.cost)
     async with services.database.snapshot() as snapshot:
         source = await source_of(
             services.documents.schema,

@@ -99,6 +99,12 @@ COST: Final = Group(
             "tests/gateway/limits/test_cost.py::test_a_key_that_spent_its_points_is_told_when_to_come_back",
         ),
         Held(
+            "A key spends its rate at each of many processes.",
+            "four processes that share the points in Redis",
+            "429 `RATE_LIMITED` beyond the rate of one",
+            "tests/gateway/limits/test_shared_rates.py::test_four_processes_spend_the_rate_of_one",
+        ),
+        Held(
             "A flood makes every request wait until it times out.",
             "more operations than a key's queue has places",
             "refused at once, as 503 `UNAVAILABLE`",

@@ -46,5 +46,11 @@ SECRETS: Final = Group(
             "a message without the URL",
             "tests/gateway/test_commands.py::test_a_database_url_that_can_t_be_used_is_refused_without_repeating_it",
         ),
+        Held(
+            "An error or the log repeats the password of Redis.",
+            "a URL that cannot be used, and a Redis that is stopped",
+            "a message without the URL",
+            "tests/gateway/limits/test_shared_rates.py::test_a_url_that_cannot_be_used_is_refused_without_repeating_it",
+        ),
     ],
 )
