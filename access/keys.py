@@ -35,6 +35,8 @@ MAX_VALID_KEYS: Final = 100
 """Maximum per account, besides sessions."""
 MAX_SESSIONS: Final = 1_000
 """Maximum number of valid sessions per account, with the keys that they created."""
+MAX_POINTS_PER_SECOND: Final = 100_000_000
+MAX_BURST_POINTS: Final = 1_000_000_000
 MAX_GRACE: Final = timedelta(days=7)
 
 KEY_PATTERN: Final = r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}"
@@ -70,6 +72,12 @@ class ServiceOperation(StrEnum):
     """Only for a key that names it: what a customer may do is more than to write the ledger."""
 
 
+class KeyRate(NamedTuple):
+    points_per_second: int
+    burst_points: int
+    """Most points that the key can spend at once."""
+
+
 OF_ACCOUNTS: Final = frozenset({KeyScope.READ, KeyScope.MANAGE})
 
 
@@ -88,6 +96,8 @@ class Principal:
     expires_at: datetime | None
     allowed_addresses: Networks | None = None
     """None for all."""
+    rate: KeyRate | None = None
+    """None for the rate of the scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,14 @@ def principal_of(row: ApiKeyRow) -> Principal:
         operations=_set(row.operations),
         expires_at=row.expires_at,
         allowed_addresses=addresses.read(row.allowed_addresses),
+        rate=_rate_of(row),
     )
+
+
+def _rate_of(row: ApiKeyRow) -> KeyRate | None:
+    if row.points_per_second is None or row.burst_points is None:
+        return None
+    return KeyRate(row.points_per_second, row.burst_points)
 
 
 def _with_article(scope: KeyScope) -> str:
@@ -237,7 +254,15 @@ def describe_key(row: ApiKeyRow) -> str:
     ends = "until revoked" if row.expires_at is None else f"until {format_time(row.expires_at)}"
     listed = [f"only {', '.join(json.loads(row.operations))}"] if row.operations is not None else []
     allowed = [f"from {', '.join(json.loads(row.allowed_addresses))}"] if row.allowed_addresses is not None else []
-    return "; ".join((f"{row.scope}, {ends}", *listed, *allowed))
+    rate = [_describe_rate(row)] if row.points_per_second is not None else []
+    return "; ".join((f"{row.scope}, {ends}", *listed, *allowed, *rate))
+
+
+def _describe_rate(row: ApiKeyRow) -> str:
+    rate = _rate_of(row)
+    if rate is None:
+        return "the rate of its scope"
+    return f"{rate.points_per_second} points a second, {rate.burst_points} at once"
 
 
 async def locked_key(transaction: LedgerTransaction, prefix: str) -> ApiKeyRow:
@@ -304,6 +329,42 @@ async def revoke_key(transaction: LedgerTransaction, row: ApiKeyRow, actor: Acto
     return row._replace(revoked_at=now)
 
 
+async def set_key_rate(transaction: LedgerTransaction, row: ApiKeyRow, rate: KeyRate | None, actor: Actor) -> ApiKeyRow:
+    """Gives the key a rate of its own, or that of its scope. Raises BadUserInput."""
+    _check_rate(rate)
+    points_per_second, burst_points = rate or (None, None)
+    changed = row._replace(points_per_second=points_per_second, burst_points=burst_points)
+    if changed == row:
+        return row
+    values = {"points_per_second": points_per_second, "burst_points": burst_points}
+    await rows.update_key(transaction.connection, row.id, values)
+    old, new = _describe_rate(row), _describe_rate(changed)
+    entry = AuditedAction("setApiKeyRate", actor, row.account_id, row.prefix, old_value=old, new_value=new)
+    await note(transaction, entry)
+    return changed
+
+
+def key_rate(points_per_second: int | None, burst_points: int | None) -> KeyRate | None:
+    """Returns the rate that was asked for; the burst is ten seconds' points if it was not. Raises BadUserInput."""
+    if points_per_second is None:
+        if burst_points is not None:
+            raise BadUserInput("burst requires pointsPerSecond")
+        return None
+    seconds_of_points = min(points_per_second * 10, MAX_BURST_POINTS)
+    return KeyRate(points_per_second, seconds_of_points if burst_points is None else burst_points)
+
+
+def _check_rate(rate: KeyRate | None) -> None:
+    if rate is None:
+        return
+    if not 1 <= rate.points_per_second <= MAX_POINTS_PER_SECOND:
+        msg = f"pointsPerSecond must be between 1 and {MAX_POINTS_PER_SECOND}"
+        raise BadUserInput(msg)
+    if not 1 <= rate.burst_points <= MAX_BURST_POINTS:
+        msg = f"burst must be between 1 and {MAX_BURST_POINTS}"
+        raise BadUserInput(msg)
+
+
 class Keys:
     """Creates, rotates and revokes keys, each in its own transaction, for callers with direct access to the
     database."""
@@ -351,6 +412,12 @@ class Keys:
             return await revoke_key(transaction, await locked_key(transaction, prefix), self._actor)
 
         return await self._ledger.within(revoked)
+
+    async def set_rate(self, prefix: str, rate: KeyRate | None) -> ApiKeyRow:
+        async def changed(transaction: LedgerTransaction) -> ApiKeyRow:
+            return await set_key_rate(transaction, await locked_key(transaction, prefix), rate, self._actor)
+
+        return await self._ledger.within(changed)
 
 
 async def acting_key(transaction: LedgerTransaction, principal: Principal) -> Actor:

@@ -219,6 +219,8 @@ class ApiKeyRow(NamedTuple):
     last_used_address: str | None
     session_of: int | None
     """The key that this session, or a key that it created, ends with."""
+    points_per_second: int | None
+    burst_points: int | None
 
 
 class TokenRow(NamedTuple):

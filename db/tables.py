@@ -319,6 +319,9 @@ api_keys = Table(
     Column("last_used_address", String()),
     # The key that a sign-in link was made with, if this key is a session or was created by one: it ends with that key.
     Column("session_of", BigInteger()),
+    # The rate of this key; null for that of its scope. Both are null, or neither.
+    Column("points_per_second", BigInteger()),
+    Column("burst_points", BigInteger()),
     UniqueConstraint("digest"),
     UniqueConstraint("prefix"),
     Index("ix_api_keys_account_id", "account_id"),

@@ -33,7 +33,8 @@ class Admission:
         self._metrics = metrics
 
     def rate_of(self, principal: Principal) -> Rate:
-        return self._rates[principal.scope]
+        """Returns the rate that an operator has set for the key, or that of its scope."""
+        return self._rates[principal.scope] if principal.rate is None else Rate(*principal.rate)
 
     async def spend(self, principal: Principal, points: float) -> Balance:
         """Raises TooCostly and RateExceeded."""

@@ -54,6 +54,15 @@ class ApiKey:
     def is_session(self: ApiKeyRow) -> bool:
         return self.session_of is not None
 
+    points_per_second: int | None = strawberry.field(
+        description="Points that the key may spend each second, if an operator has set a rate for this key; null for"
+        " the rate of its scope."
+    )
+    burst_points: int | None = strawberry.field(
+        name="burst",
+        description="Points that the key may spend at once, if an operator has set a rate for this key; null for the"
+        " burst of its scope.",
+    )
     expires_at: datetime | None = strawberry.field(description="When the key expires; null if never.")
     revoked_at: datetime | None = strawberry.field(description="When the key was revoked; null if it was not.")
 

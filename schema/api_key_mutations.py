@@ -9,7 +9,15 @@ import strawberry
 from strawberry import Info
 
 from access.addresses import MAX_NETWORKS
-from access.keys import MAX_ACCOUNTS, MAX_GRACE, MAX_VALID_KEYS, NewKey
+from access.keys import (
+    MAX_ACCOUNTS,
+    MAX_BURST_POINTS,
+    MAX_GRACE,
+    MAX_POINTS_PER_SECOND,
+    MAX_VALID_KEYS,
+    NewKey,
+    key_rate,
+)
 from ledger.texts import OWNER
 from resolvers.mutations import api_keys
 from resolvers.mutations.api_keys import KeyOutcome
@@ -77,6 +85,21 @@ class RevokeApiKeyInput(MutationInput):
     prefix: str = strawberry.field(description=_PREFIX)
 
 
+@strawberry.input(description="A key whose rate to set.")
+class SetApiKeyRateInput(MutationInput):
+    prefix: str = strawberry.field(description="The key's visible prefix: `eco_k3x7q2ab`.")
+    points_per_second: int | None = strawberry.field(
+        default=None,
+        description=f"Points that the key may spend each second: 1 to {MAX_POINTS_PER_SECOND}. If omitted, the key gets"
+        " the rate of its scope.",
+    )
+    burst: int | None = strawberry.field(
+        default=None,
+        description=f"Points that the key may spend at once: 1 to {MAX_BURST_POINTS}; ten times `pointsPerSecond` if"
+        " omitted. Requires `pointsPerSecond`.",
+    )
+
+
 @strawberry.type
 class KeyPayload:
     key: ApiKey = strawberry.field(
@@ -111,9 +134,16 @@ class RevokeApiKeyPayload(KeyPayload):
     pass
 
 
+@strawberry.type(description="Result of setApiKeyRate.")
+class SetApiKeyRatePayload(KeyPayload):
+    pass
+
+
 CreateApiKeyArgument = Annotated[CreateApiKeyInput, strawberry.argument(description="The key to create.")]
 RotateApiKeyArgument = Annotated[RotateApiKeyInput, strawberry.argument(description="The key to change.")]
 RevokeApiKeyArgument = Annotated[RevokeApiKeyInput, strawberry.argument(description="The key to change.")]
+
+SetApiKeyRateArgument = Annotated[SetApiKeyRateInput, strawberry.argument(description="The key and its rate.")]
 
 
 def _new_key(context: MutationContext, given: CreateApiKeyInput) -> NewKey:
@@ -155,3 +185,13 @@ class KeyMutations:
     )
     async def revoke_api_key(self, info: Info[MutationContext, None], input: RevokeApiKeyArgument) -> KeyOutcome:  # noqa: A002
         return await api_keys.revoke(info.context, input.idempotency_key, input.prefix)
+
+    @strawberry.mutation(
+        description="Sets the rate of one key in place of that of its scope, or gives it that of its scope again: every"
+        " process applies it within seconds. For operators. A key that replaces the key keeps the rate; keys that it"
+        " creates do not have it.",
+        graphql_type=SetApiKeyRatePayload,
+    )
+    async def set_api_key_rate(self, info: Info[MutationContext, None], input: SetApiKeyRateArgument) -> KeyOutcome:  # noqa: A002
+        rate = key_rate(input.points_per_second, input.burst)
+        return await api_keys.set_rate(info.context, input.idempotency_key, input.prefix, rate)

@@ -172,6 +172,7 @@ WEIGHTS: Final = Weights(
         "Mutation.createApiKey": _WRITE,
         "Mutation.rotateApiKey": _WRITE,
         "Mutation.revokeApiKey": _WRITE,
+        "Mutation.setApiKeyRate": _WRITE,
         "Mutation.createSignInLink": _WRITE,
         "Mutation.linkStripeCustomer": _WRITE,
         "Mutation.dismissStripeEvent": _WRITE,

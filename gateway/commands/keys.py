@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from access import addresses
-from access.keys import Keys, KeyScope, NewKey, ServiceOperation
+from access.keys import (
+    MAX_BURST_POINTS,
+    MAX_POINTS_PER_SECOND,
+    Keys,
+    KeyScope,
+    NewKey,
+    ServiceOperation,
+    key_rate,
+)
 from db.database import Database
 from gateway.commands.accounts import AccountId, command_line, with_database
 from gateway.commands.options import with_settings
@@ -20,7 +28,7 @@ def _keys(database: Database) -> Keys:
 
 @click.group()
 def keys() -> None:
-    """Create, list, rotate and revoke API keys."""
+    """Create, list, rotate and revoke API keys, and set their rates."""
 
 
 @keys.command()
@@ -72,13 +80,14 @@ def create(
 @with_settings("database_url")
 def list_keys(settings: Settings, account: int | None) -> None:
     """List keys: prefix, scope, account, owner, created, last used, expires, revoked, address of the last use, allowed
-    addresses; separated by tabs."""
+    addresses, points per second and burst if set; separated by tabs."""
     for row in with_database(settings, lambda database: _keys(database).list(account)):
         times = (row.created_at, row.last_used_at, row.expires_at, row.revoked_at)
         columns = [row.prefix, row.scope, account_id_text(row.account_id) if row.account_id else "", row.owner]
         columns += [format_time(moment) if moment else "" for moment in times]
         allowed = addresses.texts_of(addresses.read(row.allowed_addresses) or ())
         columns += [row.last_used_address or "", ",".join(allowed)]
+        columns += [str(points or "") for points in (row.points_per_second, row.burst_points)]
         click.echo("\t".join(columns))
 
 
@@ -104,3 +113,30 @@ def revoke(settings: Settings, prefix: str) -> None:
     """Revoke the key PREFIX. Every process refuses it within seconds."""
     row = with_database(settings, lambda database: _keys(database).revoke(prefix))
     click.echo(f"{row.prefix} revoked at {format_time(row.revoked_at)}")
+
+
+@keys.command("set-rate")
+@click.argument("prefix")
+@click.option(
+    "--points-per-second",
+    type=click.IntRange(1, MAX_POINTS_PER_SECOND),
+    default=None,
+    help="Points that the key may spend each second. Without it, the key gets the rate of its scope.",
+)
+@click.option(
+    "--burst",
+    type=click.IntRange(1, MAX_BURST_POINTS),
+    default=None,
+    help="Points that the key may spend at once. Without it, ten times --points-per-second.",
+)
+@with_settings("database_url")
+def set_rate(settings: Settings, prefix: str, points_per_second: int | None, burst: int | None) -> None:
+    """Set the rate of the key PREFIX. Every process applies it within seconds."""
+    if points_per_second is None and burst is not None:
+        raise click.UsageError("--burst requires --points-per-second")
+    rate = key_rate(points_per_second, burst)
+    row = with_database(settings, lambda database: _keys(database).set_rate(prefix, rate))
+    if row.points_per_second is None:
+        click.echo(f"{row.prefix} has the rate of its scope")
+    else:
+        click.echo(f"{row.prefix} may spend {row.points_per_second} points a second, {row.burst_points} at once")

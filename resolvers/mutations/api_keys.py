@@ -12,6 +12,7 @@ from access.addresses import Networks
 from access.keys import (
     OF_ACCOUNTS,
     IssuedKey,
+    KeyRate,
     NewKey,
     Principal,
     acting_key,
@@ -23,9 +24,11 @@ from access.keys import (
     no_key,
     revoke_key,
     rotate_key,
+    set_key_rate,
 )
 from db.rows import ApiKeyRow, TransactionRow
 from ledger.accounts import locked_account
+from ledger.audit import Actor
 from ledger.errors import BadUserInput, Forbidden
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
@@ -134,6 +137,19 @@ async def revoke(context: MutationContext, idempotency_key: str, prefix: str) ->
         )
 
     return await context.run(acted)
+
+
+async def set_rate(context: MutationContext, idempotency_key: str, prefix: str, rate: KeyRate | None) -> KeyOutcome:
+    async def acted(transaction: LedgerTransaction, actor: Actor) -> KeyOutcome:
+        row = await locked_key(transaction, prefix)
+
+        async def changed() -> tuple[None, ApiKeyRow]:
+            return None, await set_key_rate(transaction, row, rate, actor)
+
+        call = IdempotentCall("setApiKeyRate", idempotency_key, [prefix, *(rate or ())], row.account_id)
+        return await _once(transaction, call, changed)
+
+    return await context.run_as_operator(acted)
 
 
 async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, prefix: str) -> ApiKeyRow:

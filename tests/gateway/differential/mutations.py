@@ -14,12 +14,16 @@ from tests.gateway.mutations.office import MORE, PAYLOAD, document
 
 Input = dict[str, Any]
 
-_KEY: Final = "prefix scope owner createdAt expiresAt revokedAt accountId accountIds operations allowedAddresses"
+_KEY: Final = (
+    "prefix scope owner createdAt expiresAt revokedAt accountId accountIds operations allowedAddresses pointsPerSecond"
+    " burst"
+)
 _EVENT: Final = "id type state reason createdAt receivedAt objectId tries nextTryAt account { id }"
 SELECTIONS: Final[Mapping[str, str]] = {
     "createApiKey": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed secret",
     "rotateApiKey": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed secret replaced {{ {_KEY} }}",
     "revokeApiKey": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed",
+    "setApiKeyRate": f"apiKey {{ {_KEY} }} transactions {{ id }} balance replayed",
     "createSignInLink": "transactions { id } balance replayed expiresAt",
     "dismissStripeEvent": f"event {{ {_EVENT} }} transactions {{ id }} replayed",
 }
@@ -205,6 +209,17 @@ def _rotate_api_key(known: Known) -> Input:
     )
 
 
+def _set_api_key_rate(known: Known) -> Input:
+    # Never so low that calls would be refused for it, as time passes differently for both gateways.
+    rates: tuple[Input, ...] = (
+        {},
+        {"pointsPerSecond": 1_000_000},
+        {"pointsPerSecond": 100_000_000, "burst": 1_000_000_000},
+        {"burst": 1},
+    )
+    return _prefix(known) | known.random.choice(rates)
+
+
 def _set_auto_recharge(known: Known) -> Input:
     given: Input = {"threshold": known.amount(60), "amount": "25.00", "dailyLimit": "60.00"}
     if known.often(0.2):
@@ -281,6 +296,7 @@ MUTATIONS: Final[Mapping[str, tuple[int, Callable[[Known], Input]]]] = {
     "createApiKey": (2, _create_api_key),
     "rotateApiKey": (1, _rotate_api_key),
     "revokeApiKey": (1, _prefix),
+    "setApiKeyRate": (1, _set_api_key_rate),
     "setAutoRecharge": (4, _set_auto_recharge),
     "setSpendLimit": (4, _set_spend_limit),
     "deleteSpendLimit": (1, _delete_spend_limit),

@@ -36,7 +36,9 @@ _REQUEST: Final = (
 _SUMMARY: Final = (
     "month totalCost grossCost refunded heldInOpenCharges apiCalls platformCalls userInferenceCalls totalTokens"
 )
-_KEY: Final = "prefix scope owner isSession createdAt expiresAt revokedAt accountId allowedAddresses"
+_KEY: Final = (
+    "prefix scope owner isSession createdAt expiresAt revokedAt accountId allowedAddresses pointsPerSecond burst"
+)
 _EVENT: Final = "id type state reason createdAt receivedAt objectId tries nextTryAt account { id name }"
 _ACTIVITY: Final = "at act actor owner scope keyPrefix description oldValue newValue id transactions { id amount }"
 _AUDIT: Final = f"{_ACTIVITY} account {{ id }}"

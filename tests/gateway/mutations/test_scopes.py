@@ -54,6 +54,7 @@ MATRIX: Final = {
     "createApiKey": _KEEPERS,
     "rotateApiKey": _KEEPERS,
     "revokeApiKey": _KEEPERS,
+    "setApiKeyRate": _OPERATORS,
     # A service key must name it: tests/gateway/mutations/test_sign_in_links.py.
     "createSignInLink": _OPERATORS,
     "createTopUp": _OWNERS,
@@ -134,6 +135,7 @@ async def _inputs(office: Office) -> tuple[str, dict[str, dict[str, Any]]]:
         "createApiKey": {**of_account, "scope": "READ", "owner": "me"},
         "rotateApiKey": {"prefix": "that of a new key for each caller"},
         "revokeApiKey": {"prefix": "that of a new key for each caller"},
+        "setApiKeyRate": {"prefix": "that of a new key for each caller", "pointsPerSecond": 500},
         "createSignInLink": of_account,
         "linkStripeCustomer": {**of_account, "customer": "cus_other"},
         "dismissStripeEvent": {"eventId": "evt_waiting", "reason": "A test"},

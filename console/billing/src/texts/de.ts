@@ -548,6 +548,7 @@ const managing: Catalogue["managing"] = {
     createApiKey: "Schlüssel erstellt",
     rotateApiKey: "Schlüssel erneuert",
     revokeApiKey: "Schlüssel widerrufen",
+    setApiKeyRate: "Rate eines Schlüssels gesetzt",
     createSignInLink: "Anmeldelink erstellt",
     setSpendLimit: "Ausgabenlimit festgelegt",
     deleteSpendLimit: "Ausgabenlimit gelöscht",

@@ -524,6 +524,7 @@ const managing: Catalogue["managing"] = {
     createApiKey: "キー作成",
     rotateApiKey: "キー更新",
     revokeApiKey: "キー失効",
+    setApiKeyRate: "キーのレート設定",
     createSignInLink: "サインインリンク作成",
     setSpendLimit: "支出上限の設定",
     deleteSpendLimit: "支出上限の削除",

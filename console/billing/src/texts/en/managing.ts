@@ -135,6 +135,7 @@ export const managing = {
     createApiKey: "Key created",
     rotateApiKey: "Key rotated",
     revokeApiKey: "Key revoked",
+    setApiKeyRate: "Rate of a key set",
     createSignInLink: "Sign-in link created",
     setSpendLimit: "Spend limit set",
     deleteSpendLimit: "Spend limit deleted",
