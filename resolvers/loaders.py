@@ -23,6 +23,7 @@ from db import (
     recharges,
     request_details,
     resources,
+    runway,
     spend_limits,
     stripe_customers,
     stripe_receipts,
@@ -58,6 +59,7 @@ from db.rows import (
     UsageDayRow,
     UsageFigures,
 )
+from db.runway import CrossingHold
 from db.transactions.by_id import hashes_by_id, transactions_by_id
 from db.transactions.pages import transaction_pages
 from db.transactions.totals import TransactionTotalsRow, balances_as_of, transaction_counts, transaction_totals
@@ -343,6 +345,15 @@ class Loaders:
     @_cached
     def hour_groups(self) -> GroupedLoader[GroupPage, GroupsFound]:
         return GroupedLoader(self._snapshot, hour_totals.group_pages)
+
+    @_cached
+    def crossing_holds(self) -> GroupedLoader[datetime, list[CrossingHold]]:
+        """Open holds of an account, and those that began before the moment and ended after it."""
+        return GroupedLoader(self._snapshot, runway.crossing_holds)
+
+    @_cached
+    def volume_day_costs(self) -> GroupedLoader[None, int]:
+        return GroupedLoader(self._snapshot, runway.volume_day_costs)
 
     @_cached
     def undivided_days(self) -> GroupedLoader[tuple[HourFilter, Grouping], list[date]]:

@@ -26,6 +26,7 @@ from resolvers.reads import (
     hour_totals,
     months,
     recharges,
+    runway,
     spend_limits,
     statements,
     transactions,
@@ -34,6 +35,7 @@ from resolvers.reads import (
     usage_requests,
 )
 from resolvers.reads.hour_totals import CostGroupRow, TotalsPage, UsageGroupRow
+from resolvers.reads.runway import RunwayEstimate
 from resolvers.time_zones import DEFAULT_ZONE
 from schema.activity import ActivityConnection
 from schema.api_key import ApiKeyConnection
@@ -54,6 +56,7 @@ from schema.kinds import AccountStatus
 from schema.monthly_summary import MonthlySummary
 from schema.node import Node
 from schema.projection import page_projection
+from schema.runway import Runway
 from schema.scalars import Month, Nanos
 from schema.spend_limit import SpendLimit
 from schema.statement import FromDay, Statement, ToDay
@@ -111,6 +114,14 @@ class Account(Node):
     )
     async def available(self: AccountRow, info: Info[QueryContext, None]) -> Nanos:
         return Nanos(await authorizations.available_nanos(info.context, self))
+
+    @strawberry.field(
+        description="How fast the account spends, and when its available credit runs out if that goes on.",
+        graphql_type=Runway,
+        metadata={PREFETCH: runway.prefetch_runway},
+    )
+    async def runway(self: AccountRow, info: Info[QueryContext, None]) -> RunwayEstimate:
+        return await runway.runway(info.context, self)
 
     @strawberry.field(
         description="The account's authorizations, newest first. Those that ended are kept as long as requests.",

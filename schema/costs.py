@@ -111,6 +111,7 @@ WEIGHTS: Final = Weights(
         "Account.apiKeys": _page(),
         "Account.activity": _page(),
         "Account.available": Weight(5.0),
+        "Account.runway": Weight(400.0),
         "Account.authorizations": _page(is_scan=_is_filtered),
         "Account.autoRecharge": Weight(8.0),
         "Account.hasSavedCard": Weight(5.0),

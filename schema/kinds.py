@@ -24,6 +24,7 @@ from ledger.stripe.events import EventState as EventState
 from ledger.top_ups import SessionState as SessionState
 from ledger.usage_prices import PriceSource as PriceSource
 from ledger.windows import SpendWindow as SpendWindow
+from resolvers.reads.runway import RunwayState as RunwayState
 from resolvers.reads.statements import MovementKind as MovementKind
 from resolvers.reads.totals_filters import CostDimension as CostDimension
 from resolvers.reads.totals_filters import UsageDimension as UsageDimension
@@ -268,4 +269,13 @@ _described(
     SHARED_FILESYSTEM="Cost of shared filesystems.",
     API_USAGE="Cost of API calls.",
     OTHER="Cost of rows that name none of these causes.",
+)
+
+_described(
+    RunwayState,
+    "Whether the end of the available credit can be estimated.",
+    ENDS="The credit runs out at `endsAt` if spending goes on.",
+    LASTS="If spending goes on, the credit lasts for more than ten years.",
+    NOTHING_SPENT="Nothing was spent in the last 7 days, and nothing runs that costs credit.",
+    NO_CREDIT="The available credit is zero or negative.",
 )

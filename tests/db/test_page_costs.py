@@ -13,14 +13,14 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
-from db import accounts, charges, resources, usage
+from db import accounts, charges, resources, runway, usage
 from db.connections.snapshots import Snapshot
 from db.database import Database, DatabaseOptions
 from db.filters import ALL_CHARGES, ALL_TRANSACTIONS, ALL_USAGE, ChargeFilter, TransactionFilter, Window
@@ -342,6 +342,24 @@ async def test_billing_page_costs_the_same_for_a_short_and_a_long_ledger(bulk: S
     small, big = [await buffers(bulk, billing_page(account_id), planner) for account_id in (SMALL, BIG)]
     assert big <= small * RATIO, (small, big)
     assert small <= big * RATIO, (small, big)
+
+
+def runway_of(account_id: int, since: datetime) -> Read:
+    async def read(snapshot: Snapshot) -> None:
+        await snapshot.read(runway.crossing_holds(snapshot.is_postgresql, [account_id], since))
+        await snapshot.read(runway.volume_day_costs(snapshot.is_postgresql, [account_id], None))
+
+    return read
+
+
+@pytest.mark.parametrize("planner", ["force_custom_plan", "force_generic_plan"])
+async def test_runway_reads_the_holds_of_its_window_only(bulk: Server, planner: Planner) -> None:
+    """None are open. A hold costs its page at most, and there is one to about eight rows."""
+    newest = await bulk.connection.fetchval(f"SELECT max(created_at) FROM transactions WHERE account_id = {BIG}")
+    since = newest - timedelta(days=1)
+    of_day = f"SELECT count(*) FROM transactions WHERE account_id = {BIG} AND created_at >= $1"
+    rows = await bulk.connection.fetchval(of_day, since)
+    assert await buffers(bulk, runway_of(BIG, since), planner) <= (rows + runway.MAX_ROWS_BEFORE) // 8 + 20 * RUN
 
 
 @not_pooled

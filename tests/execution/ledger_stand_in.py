@@ -30,6 +30,7 @@ from db.rows import (
     UsageDayRow,
     UsageFigures,
 )
+from db.runway import CrossingHold
 from db.stripe_events import StripeEventRow
 from db.top_ups import TopUpRow
 from db.transactions.totals import TransactionTotalsRow
@@ -453,6 +454,15 @@ def _reserved(chances: Chances, key: tuple[int, datetime]) -> list[ReservedRow]:
     return [ReservedRow("", "", number % 10**9), ReservedRow("key 1", "", number % 10**8)][: number % 3]
 
 
+def _crossing(chances: Chances, key: tuple[int, datetime]) -> list[CrossingHold]:
+    count = chances.number("crossing", key) % 3
+    start = key[1] + timedelta(hours=count)
+    end = start + timedelta(days=8)
+    open_hold = CrossingHold(False, "inference_instance", 10**9, None, start, end, None, None)
+    settled = CrossingHold(True, "gpu_instance", 10**9, 10**8, key[1] - timedelta(days=1), end, 7, start)
+    return [open_hold, settled][:count]
+
+
 class _TopUps:
     async def start(self, _new: object) -> CheckoutSession:
         return CheckoutSession("cs_1", "https://checkout.example/cs_1", NOW)
@@ -481,6 +491,8 @@ class _Loaders:
         self.authorization_count = answers("authorizations", lambda key: chances.number("authorizations", key) % 10)
         self.authorization = answers("authorization", lambda key: row_of(chances, AuthorizationRow, key))
         self.hour_groups = answers("groups", lambda key: _groups_found(chances, key))
+        self.crossing_holds = answers("crossing", lambda key: _crossing(chances, key))
+        self.volume_day_costs = answers("volumes", lambda key: chances.number("volumes", key) % 10**9)
         self.undivided_days = answers("undivided", lambda key: [date(2026, 11, 2)] * (chances.number(key) % 3))
         self.hour_range = answers("hours", lambda key: None if chances.number(key) % 3 == 0 else (490_000, 498_000))
         self.usage_complete_until = answers("complete", lambda key: None if chances.number(key) % 3 == 0 else NOW)

@@ -106,6 +106,7 @@ _PINNED = {
     "MonthCards": 2,
     "MoreTransactions": 2,
     "Resources": 2,
+    "Runway": 2,
     "SpendLimits": 2,
     "Statement": 2,
     "TransactionDetail": 3,

@@ -21,6 +21,10 @@ SOURCES: Final = ("STRIPE_WEBHOOK", "METERING", "STORAGE_WORKER", "PROMOTION", "
 
 _PAGE: Final = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount"
 _ACCOUNT: Final = "id externalId name currency status createdAt balance balanceCursor hasSavedCard usageCompleteUntil"
+_RUNWAY: Final = (
+    "runway { state endsAt available runningPerHour rechargesBefore explanation lastDay { from to cost perDay }"
+    " lastWeek { from to cost perDay } }"
+)
 _CHARGE: Final = "id state refType refId held refunded overage billed heldNow cycles openedAt closedAt net"
 _NODE: Final = "net refunded chargeRefType: refType chargeRefId: refId transactions(last: 2) { nodes { id } }"
 _LIMIT: Final = "amount limitProject: project spent reserved remaining resetsAt"
@@ -339,7 +343,7 @@ def _statement(known: Known) -> Operation:
 def _figures(known: Known) -> Operation:
     query = (
         "query ($id: ID, $at: DateTime, $month: YearMonth, $last: Int) { account(id: $id) {"
-        f" {_ACCOUNT} companyDetails {{ name addressLines taxId updatedAt }}"
+        f" {_ACCOUNT} {_RUNWAY} companyDetails {{ name addressLines taxId updatedAt }}"
         f" then: balance(asOf: $at) autoRecharge {{ {RECHARGE} }} spendLimits {{ {LIMIT} }}"
         f" monthlySummary(month: $month) {{ {_SUMMARY} }} monthlySummaries(last: $last) {{ {_SUMMARY} }} }} }}"
     )

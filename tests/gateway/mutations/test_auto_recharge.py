@@ -12,6 +12,7 @@ from access.keys import KeyScope, NewKey
 from ledger.recharge_payments import RechargePayments
 from ledger.stripe.customers import SavedCards
 from tests.gateway.mutations.office import RECHARGE, Office, number_of, opened
+from tests.gateway.mutations.test_metering import request
 from tests.ledger.stripe.till import CUSTOMER
 from tests.stripe_objects import body, event
 from tests.stripe_stand_in import StandIn, settings, standing_in
@@ -113,6 +114,11 @@ async def test_a_low_balance_leads_to_a_charge_and_its_row(office: Office, stand
     assert (seen["lastFailure"], seen["explanation"]) == (None, PROMISE)
     office.now += timedelta(days=1)
     assert (await shown(office, account, key))["chargedToday"] == "0.00"
+    await office.call("recordUsage", accountId=account, requests=[request("a", cost="1.00")])
+    query = "{ account { runway { rechargesBefore explanation } } }"
+    runway = (await office.query(query, key))["account"]["runway"]
+    assert runway["rechargesBefore"] is True
+    assert runway["explanation"].endswith(" UTC. Auto-recharge charges the card before.")
 
 
 async def test_the_reason_that_blocks_a_charge_is_named(office: Office, stand_in: StandIn) -> None:
