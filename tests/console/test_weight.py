@@ -11,8 +11,8 @@ MOST_BYTES: Final = 75_000
 MOST_AT_FIRST_BYTES: Final = 41_000
 """Before another tab asks for its part, that one for the charts, and a button for its form."""
 LATE: Final = ("chart-*.js", "managing-*.js", "panels-*.js")
-LANGUAGES: Final = ("de-*.js", "ja-*.js")
-"""Fetched instead of nothing by readers of that language, and by nobody else."""
+LANGUAGES: Final = ("en-*.js", "de-*.js", "ja-*.js")
+"""Fetched by readers of that language, and by nobody else."""
 
 
 def _weights(built: Path) -> dict[str, int]:

@@ -35,7 +35,7 @@ import { t } from "./texts/spoken";
 import { dayText, daysBetween, monthOf, monthsBefore } from "./times";
 import { UnfoldAll, toggle, unfolded } from "./usagetable";
 
-const PERIODS: Record<CostsView["per"], string> = { day: p.day, month: p.month };
+const periodNames = (): Record<CostsView["per"], string> => ({ day: p.day, month: p.month });
 
 function set(change: Partial<CostsView>): void {
   go({ costs: { ...address.peek().costs, ...change } });
@@ -239,7 +239,7 @@ function PeriodsTable(props: TableProps & { readonly periods: readonly Period[] 
     <div>
       <UnfoldAll bundles={bundles} nameOf={({ key }) => nameOf(view, key)} />
       <table role="table" aria-label={p.costPer[view.per]}>
-        <Head names={[PERIODS[view.per], p.share, p.percent]} />
+        <Head names={[periodNames()[view.per], p.share, p.percent]} />
         {periods.map((period) => (
           <PeriodRows
             key={period.time}
@@ -361,7 +361,7 @@ export function CostsPanel() {
       <div class="filters">
         <DaysField view={view} change={set} />
         <Switch legend={p.groupBy} name="by" words={p.causes} chosen={view.by} change={(by) => set({ by })} />
-        <Switch legend={p.bars} name="per" words={PERIODS} chosen={view.per} change={setPer} />
+        <Switch legend={p.bars} name="per" words={periodNames()} chosen={view.per} change={setPer} />
         <LeftOut />
         <Narrowed view={view} />
       </div>

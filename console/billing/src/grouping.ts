@@ -103,7 +103,6 @@ export function bundlesOf(days: readonly UsageDay[], by: Group): Bundle[] {
   return by === "day" ? bundles.sort((one, other) => (one.key < other.key ? 1 : -1)) : bundles.sort(dearestFirst);
 }
 
-export const OTHERS = p.others;
 
 export interface Stack {
   readonly name: string;
@@ -134,5 +133,5 @@ export function stacksOf(usage: readonly UsageDay[], days: readonly string[], by
   const kept = all.length > most ? all.slice(0, most - 1) : all;
   const others = all.slice(kept.length).flatMap(({ some }) => some);
   const stacks = kept.map(({ name, some }) => stackOf(name, some, days));
-  return others.length > 0 ? [...stacks, stackOf(OTHERS, others, days)] : stacks;
+  return others.length > 0 ? [...stacks, stackOf(p.others, others, days)] : stacks;
 }

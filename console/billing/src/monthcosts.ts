@@ -19,6 +19,6 @@ export async function loadMonthKinds(): Promise<void> {
     });
     monthKinds.value = { account: shown.id, months: new Map(months) };
   } catch {
-    // Asked for again when they are next looked at.
+    // Asked for again with the next account.
   }
 }

@@ -8,7 +8,7 @@ interface MonthKind {
   readonly cost: string;
 }
 
-/** Once somebody looks at the bars: see monthcosts.ts. */
+/** Soon after the page is there: see monthcosts.ts. */
 export const monthKinds = signal<{
   readonly account: string;
   readonly months: ReadonlyMap<string, readonly MonthKind[]>;

@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { account, currency } from "./account";
 import { NO_FILTER } from "./address";
 import { approximate, moneyText } from "./money";
@@ -6,12 +7,15 @@ import { monthKinds } from "./monthkinds";
 import { go } from "./navigation";
 import { Money } from "./parts/money";
 import type { Months as Given } from "./rows";
-import { t } from "./texts/spoken";
+import { lateTexts, t } from "./texts/spoken";
 import { lastDayOf, monthLabel, monthText } from "./times";
 
-/** The kinds of the bars' costs are read once somebody looks at one. */
-function lookAt(): void {
-  import("./panels").then(({ loadMonthKinds }) => loadMonthKinds()).catch(() => {});
+/** The kinds of the bars' costs are read when the page is there. */
+const SOON_MS = 300;
+
+async function readKinds(): Promise<void> {
+  const [{ loadMonthKinds }] = await Promise.all([import("./panels"), lateTexts()]);
+  await loadMonthKinds();
 }
 
 /** What the kinds of a month have cost, once that is known. */
@@ -34,9 +38,14 @@ function openMonth(month: string): void {
 export function Months({ months }: { readonly months: Given }) {
   const shown = useSignal(months.length - 1);
   const { month, totalCost } = months[shown.value] ?? (months.at(-1) as Given[number]);
+  const id = account.value?.id;
+  useEffect(() => {
+    const soon = setTimeout(() => void readKinds().catch(() => {}), SOON_MS);
+    return () => clearTimeout(soon);
+  }, [id]);
   const highest = Math.max(...months.map((one) => approximate(one.totalCost)), 0);
   return (
-    <section class="months" aria-labelledby="months" onMouseEnter={lookAt} onFocusIn={lookAt}>
+    <section class="months" aria-labelledby="months">
       <h2 id="months">
         {t.costByMonth} <span class="muted">UTC</span>
       </h2>

@@ -1,13 +1,14 @@
 import { signal } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { isChoosing, printAll } from "./printing";
-import { t } from "./texts/spoken";
+import { lateTexts, t } from "./texts/spoken";
 
 const part = signal<ComponentType | null>(null);
 
 /** The dialog is fetched with the other forms, when one is first wanted. */
 async function choose(): Promise<void> {
-  part.value ??= (await import("./managing")).StatementPart;
+  const [{ StatementPart }] = await Promise.all([import("./managing"), lateTexts()]);
+  part.value = StatementPart;
   isChoosing.value = true;
 }
 

@@ -26,7 +26,7 @@ import { daysBetween } from "./times";
 import { deducted, loadDeducted, loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { UsageTable } from "./usagetable";
 
-const GROUP_NAMES: Record<Group, string> = { day: p.day, model: p.model, category: p.type };
+const groupNames = (): Record<Group, string> => ({ day: p.day, model: p.model, category: p.type });
 
 /** As many stacks as there are colours. */
 const MOST_STACKS = 8;
@@ -171,7 +171,7 @@ export function UsagePanel() {
         <Switch
           legend={p.groupBy}
           name="group"
-          words={GROUP_NAMES}
+          words={groupNames()}
           chosen={view.group}
           change={(group) => set({ group })}
         />

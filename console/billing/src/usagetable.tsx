@@ -71,11 +71,11 @@ export function UnfoldAll(props: UnfoldProps) {
   );
 }
 
-const HEADS: Record<Group, readonly [string, string, string]> = {
+const heads = (): Record<Group, readonly [string, string, string]> => ({
   day: [p.date, p.model, p.type],
   model: [p.model, p.date, p.type],
   category: [p.type, p.model, p.origin],
-};
+});
 
 /** The columns before the figures, and those of the figures. */
 export function Head({ names }: { readonly names: readonly string[] }) {
@@ -191,7 +191,7 @@ export function UsageTable({ days, group }: Props) {
     <div class="usagetable">
       <UnfoldAll bundles={bundles} nameOf={nameOf} />
       <table role="table" aria-label={p.usage} style={widthsOf(total, tail)}>
-        <Head names={HEADS[group]} />
+        <Head names={heads()[group]} />
         {bundles.map((bundle) => (
           <BundleRows
             key={bundle.key}

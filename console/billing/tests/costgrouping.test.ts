@@ -4,6 +4,10 @@ import { NEWEST_COSTS } from "../src/address";
 import { behind, costOf, costStacksOf, daysIn, partsOf, periodsOf } from "../src/costgrouping";
 import type { CostGroup } from "../src/costs";
 import { amountOf } from "../src/money";
+import { english } from "../src/texts/en";
+import { speakLate } from "../src/texts/spoken";
+
+speakLate(english);
 
 const NOTHING = { month: null, kind: null, refType: null, refId: null, apiKeyId: null, project: null };
 

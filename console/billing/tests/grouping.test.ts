@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { OTHERS, bundlesOf, stacksOf, totalOf } from "../src/grouping";
+import { bundlesOf, stacksOf, totalOf } from "../src/grouping";
 import { amountOf } from "../src/money";
 import type { UsageDay } from "../src/rows";
+import { english } from "../src/texts/en";
+import { speakLate } from "../src/texts/spoken";
+
+speakLate(english);
 
 function day(on: string, model: string, cost: string, more: Partial<UsageDay> = {}): UsageDay {
   const tokens = { inputTokens: "9007199254740993", outputTokens: "2", tokens: "9007199254740995" };
@@ -65,7 +69,7 @@ test("stacks have a height for every day, and the cheapest are together", () => 
     [
       ["b", [4_000_000_000, 0.1, 0]],
       ["a", [0, 0.2, 0]],
-      [OTHERS, [0, 0, 0.03]],
+      [english.panels.others, [0, 0, 0.03]],
     ],
   );
   assert.equal(stacksOf(DAYS, days, "category", 3).length, 2);

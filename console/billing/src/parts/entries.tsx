@@ -17,8 +17,6 @@ export interface Entry {
   readonly newValue: string | null;
 }
 
-const ACTS: Record<string, string> = m.acts;
-
 function Value({ text }: { readonly text: string | null }) {
   return <span lang={text === null ? undefined : english}>{text ?? m.none}</span>;
 }
@@ -45,7 +43,7 @@ export function EntryItem({ entry, children }: Props) {
   return (
     <li>
       <p>
-        <strong>{ACTS[act] ?? act}</strong> {keyPrefix && <code>{keyPrefix}</code>} {children}
+        <strong>{(m.acts as Record<string, string>)[act] ?? act}</strong> {keyPrefix && <code>{keyPrefix}</code>} {children}
       </p>
       {description && <p lang={english}>{description}</p>}
       <Values {...entry} />

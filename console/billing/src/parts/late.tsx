@@ -3,7 +3,7 @@ import type { ComponentChildren, ComponentType } from "preact";
 import { useEffect } from "preact/hooks";
 import { Unreachable } from "../post";
 import { Failed } from "./failed";
-import { t } from "../texts/spoken";
+import { lateTexts, t } from "../texts/spoken";
 
 /** A part of the page whose script is fetched when it is first shown: the first view need not wait for it. Meanwhile
  * there are bones, or what is given. */
@@ -20,7 +20,7 @@ export function late<Props extends object = object>(
     async function load() {
       failure.value = null;
       try {
-        part = await fetched();
+        [part] = await Promise.all([fetched(), lateTexts()]);
         isThere.value = true;
       } catch {
         failure.value = new Unreachable(t.partFailed);
