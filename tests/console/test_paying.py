@@ -200,16 +200,14 @@ async def test_a_failure_is_told_with_its_time_and_the_next_try(
         )
         await recharges.put_settings(connection, failed)
     page = await open_page(key=key)
-    told = (
-        "Auto-recharge cannot charge now: it is waiting after a failed payment. Next try: 3 November 2099, 10:20 UTC."
-    )
-    told += " Last failure, 3 November 2026, 10:20 UTC: Your card was declined."
+    told = "Auto-recharge cannot charge now: it is waiting after a failed payment. Next try: Nov 3, 2099, 10:20 AM UTC."
+    told += " Last failure, Nov 3, 2026, 10:20 AM UTC: Your card was declined."
     await expect(page.get_by_text(told)).to_be_visible()
     async with gateway.services.database.write() as connection:
         await recharges.put_settings(connection, failed._replace(retry_at=None))
     await page.reload()
     told = "Auto-recharge adds $250.00 when the balance falls below $200.00."
-    told += " Last failure, 3 November 2026, 10:20 UTC: Your card was declined."
+    told += " Last failure, Nov 3, 2026, 10:20 AM UTC: Your card was declined."
     await expect(page.get_by_text(told)).to_be_visible()
 
 
@@ -253,6 +251,8 @@ async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Ope
     page = await open_page(key=key)
     told = "Auto-recharge cannot charge now: card payments are not set up."
     await expect(page.get_by_text(told)).to_be_visible()
+    await page.get_by_text("Credit lasts until about").click()
+    await expect(page.get_by_text("What runs now costs")).to_be_visible()
     await page.get_by_role("button", name="Add credit").click()
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
     await page.keyboard.press("Enter")

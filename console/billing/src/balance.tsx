@@ -5,7 +5,9 @@ import { isNarrow } from "./narrow";
 import { isOffline } from "./network";
 import { readAt } from "./page";
 import { Figure } from "./parts/figure";
-import { Paying, RechargeNote } from "./paying";
+import { Paying } from "./paying";
+import { RechargeState } from "./rechargenote";
+import { Runway } from "./runway";
 import { t } from "./texts/spoken";
 import { clockText } from "./times";
 
@@ -28,8 +30,9 @@ export function Balance() {
         </div>
         <Figure amount={shown.balance} />
         <p class="muted">
-          {t.balanceNote} <RechargeNote />
+          {t.balanceNote} {shown.autoRecharge?.state !== "OFF" && <RechargeState />}
         </p>
+        <Runway />
         <Paying />
       </section>
       {!isNarrow.value && <Months months={shown.months} />}

@@ -1,23 +1,11 @@
 import { useEffect } from "preact/hooks";
-import { account, viewer } from "./account";
-import { english } from "./language";
+import { viewer } from "./account";
 import { form } from "./paid";
 import { late } from "./parts/late";
 import { t } from "./texts/spoken";
 
 const TopUpForm = late(async () => (await import("./managing")).TopUpForm, null);
 const RechargeForm = late(async () => (await import("./managing")).RechargeForm, null);
-
-/** What auto-recharge does or why it cannot, in the gateway's words. */
-export function RechargeNote() {
-  const set = account.value?.autoRecharge;
-  if (!set || set.state === "OFF") return null;
-  return (
-    <span class={set.canCharge ? "" : "error"} lang={english}>
-      {set.explanation}
-    </span>
-  );
-}
 
 /** For keys that may pay. */
 export function Paying() {

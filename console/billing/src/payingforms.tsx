@@ -5,12 +5,12 @@ import { account, currency } from "./account";
 import { announce } from "./announcer";
 import { wrongReading } from "./checks";
 import { moneyText, parseNanos } from "./money";
-import { english } from "./language";
 import { form } from "./paid";
 import { type Complaint, Complained } from "./parts/complained";
 import { Dialog, closeDialog } from "./parts/dialog";
 import { type RechargeSettings, newKey, openPortal, setAutoRecharge, topUp, wrongPayment } from "./payments";
 import { Outdated } from "./post";
+import { RechargeState } from "./rechargenote";
 import type { Account } from "./rows";
 import { m } from "./texts/managing";
 import { canonical, typed } from "./typed";
@@ -157,9 +157,9 @@ export function RechargeForm() {
       </label>
       {hasSavedCard ? (
         <>
-          {before && isOn && !before.canCharge && (
-            <p class="error" lang={english}>
-              {before.explanation}
+          {before && isOn && before.blockedBy && (
+            <p>
+              <RechargeState />
             </p>
           )}
           <CardChange />

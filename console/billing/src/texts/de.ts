@@ -68,6 +68,34 @@ const first: Catalogue["first"] = {
   balanceNote: "Für neue Starts und API-Aufrufe.",
   addCredit: "Guthaben aufladen",
   autoRecharge: "Automatisch aufladen…",
+  recharges: (amount, threshold) => `Fällt das Guthaben unter ${threshold}, werden automatisch ${amount} aufgeladen.`,
+  cannotCharge: (why) => `Automatisches Aufladen ist derzeit nicht möglich: ${why}`,
+  blocked: {
+    OFF: () => "Es ist ausgeschaltet.",
+    STOPPED: () =>
+      "Es wurde nach mehreren abgelehnten Zahlungen angehalten. Speichern Sie die Einstellungen erneut, um es fortzusetzen.",
+    PAYMENTS_NOT_SET_UP: () => "Kartenzahlungen sind nicht eingerichtet.",
+    ACCOUNT_SUSPENDED: () => "Das Konto ist gesperrt.",
+    NO_SAVED_CARD: () =>
+      "Es ist keine Karte gespeichert. Laden Sie einmal Guthaben auf, dann speichert Stripe Checkout die Karte.",
+    DAILY_LIMIT_REACHED: (limit) => `Das Tageslimit von ${limit} ist erreicht.`,
+    RETRY_LATER: () => "Nach einer fehlgeschlagenen Zahlung wird gewartet.",
+  },
+  inFlight: "Eine Zahlung läuft.",
+  nextTry: (time) => `Nächster Versuch: ${time} UTC.`,
+  lastFailure: (time) => `Letzter Fehler, ${time} UTC:`,
+  lastsUntil: (time, recharges) =>
+    `Beim Verbrauch der letzten 7 Tage reicht das Guthaben${recharges ? " ohne automatisches Aufladen" : ""} bis etwa ${time}.`,
+  lastsYears: "Beim Verbrauch der letzten 7 Tage reicht das Guthaben mehr als zehn Jahre.",
+  runwayBasis: (day, week, hour) => [
+    "Kosten der letzten 24 Stunden: ",
+    day,
+    ", der letzten 7 Tage: ",
+    week,
+    " pro Tag. Was jetzt läuft, kostet ",
+    hour,
+    " pro Stunde. Verlängerungen und Speicher zählen, wenn sie fällig sind.",
+  ],
   costByMonth: "Kosten nach Monat",
   showIts: "Transaktionen des Monats anzeigen.",
   thisMonth: (cost, calls) => [

@@ -59,6 +59,33 @@ export const first = {
   balanceNote: "For new launches and API calls.",
   addCredit: "Add credit",
   autoRecharge: "Auto-recharge…",
+  recharges: (amount: string, threshold: string) =>
+    `Auto-recharge adds ${amount} when the balance falls below ${threshold}.`,
+  cannotCharge: (why: string) => `Auto-recharge cannot charge now: ${why}`,
+  blocked: {
+    OFF: () => "it is off.",
+    STOPPED: () => "it stopped after repeated declines. Save it again to restart it.",
+    PAYMENTS_NOT_SET_UP: () => "card payments are not set up.",
+    ACCOUNT_SUSPENDED: () => "the account is suspended.",
+    NO_SAVED_CARD: () => "no card is saved. Add credit once, and Stripe Checkout saves the card.",
+    DAILY_LIMIT_REACHED: (limit: string) => `the daily limit of ${limit} is reached.`,
+    RETRY_LATER: () => "it is waiting after a failed payment.",
+  },
+  inFlight: "A payment is in progress.",
+  nextTry: (time: string) => `Next try: ${time} UTC.`,
+  lastFailure: (time: string) => `Last failure, ${time} UTC:`,
+  lastsUntil: (time: string, recharges: boolean) =>
+    `${recharges ? "Without auto-recharge, credit" : "Credit"} lasts until about ${time} at the pace of the last 7 days.`,
+  lastsYears: "Credit lasts for more than ten years at the pace of the last 7 days.",
+  runwayBasis: (day: Part, week: Part, hour: Part): Part => [
+    "The last 24 hours cost ",
+    day,
+    ", the last 7 days ",
+    week,
+    " a day. What runs now costs ",
+    hour,
+    " an hour. Renewals and storage count when they are due.",
+  ],
   costByMonth: "Cost by month",
   showIts: "Show its transactions.",
   thisMonth: (cost: Part, calls: Count): Part => [
