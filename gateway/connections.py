@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import structlog
 
-from gateway.networks import Networks, is_within, parse_address, parse_networks
+from gateway.networks import Networks, is_within, parse_address
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ConnectionLimits:
             settings.min_bytes_per_second,
             settings.max_connections,
             settings.max_connections_per_address,
-            parse_networks(settings.trusted_proxies),
+            settings.trusted_networks,
         )
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 PORTS: Final = {"http": 80, "https": 443}
+
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -25,3 +28,11 @@ def parse_origin(text: str) -> Origin | None:
     scheme = scheme.lower()
     port = PORTS[scheme] if port_text is None else int(port_text)
     return (scheme, (name or address).lower(), port) if 0 < port < 65_536 else None
+
+
+def is_confidential(address: str) -> bool:
+    """Whether nobody between this machine and the address can read what is sent to it. Raises ValueError for an
+    address that cannot be split."""
+    parts = urlsplit(address)
+    origin = parse_origin(f"{parts.scheme}://{parts.netloc}")
+    return origin is not None and (origin[0] == "https" or origin[1] in _THIS_MACHINE)

@@ -24,7 +24,7 @@ from gateway.anonymous_bodies import AnonymousBodies
 from gateway.cross_origin import CrossOrigin
 from gateway.databases import open_database
 from gateway.metrics import Metrics
-from gateway.networks import Networks, parse_networks
+from gateway.networks import Networks
 from gateway.pages import PAGE_DOCUMENTS
 from gateway.persisted_queries import DocumentTexts, PersistedQueries
 from gateway.prices import open_prices
@@ -163,7 +163,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         documents=documents,
         document_texts=_document_texts(settings, documents),
         metrics=metrics,
-        trusted_proxies=parse_networks(settings.trusted_proxies),
+        trusted_proxies=settings.trusted_networks,
         anonymous_bodies=AnonymousBodies(settings.max_anonymous_bodies),
         cross_origin=CrossOrigin(settings.origins),
         replay_turns=ReplayTurns(settings.replay_slots, settings.replay_slots_per_key, settings.max_replays),

@@ -7,8 +7,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from db.connections.urls import connect_arguments, driver_url
-from gateway.networks import parse_networks
-from gateway.origins import Origin, parse_origin
+from gateway.networks import Networks, parse_networks
+from gateway.origins import Origin, is_confidential, parse_origin
 
 PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": False, "graphiql": False}
 """Values that the production profile sets."""
@@ -21,10 +21,6 @@ def _listed(text: str | None) -> list[str]:
 def _origins(text: str | None) -> frozenset[Origin]:
     parsed = map(parse_origin, _listed(text))
     return frozenset(one for one in parsed if one is not None)
-
-
-def _is_safe_address(address: str) -> bool:
-    return address.startswith(("https://", "http://127.0.0.1:", "http://localhost:"))
 
 
 def _is_redis_url(url: str) -> bool:
@@ -406,13 +402,17 @@ class Settings(BaseSettings):
         if any(one is not None for one in given) and (None in given or self.public_url is None):
             msg = "oidc_issuer, oidc_client_id, oidc_client_secret, oidc_operators and public_url go together"
             raise ValueError(msg)
-        if self.oidc_issuer is not None and not _is_safe_address(self.oidc_issuer):
+        if self.oidc_issuer is not None and not is_confidential(self.oidc_issuer):
             raise ValueError("oidc_issuer must be an https address; http is allowed only for this machine")
         return self
 
     @property
     def oidc_operators_listed(self) -> frozenset[str]:
         return frozenset(one.lower() for one in _listed(self.oidc_operators))
+
+    @property
+    def trusted_networks(self) -> Networks:
+        return parse_networks(self.trusted_proxies)
 
     @property
     def origins(self) -> frozenset[Origin]:

@@ -4,7 +4,7 @@ import click
 import pytest
 
 from gateway.commands.options import settings_of
-from gateway.origins import parse_origin
+from gateway.origins import is_confidential, parse_origin
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,23 @@ def test_a_malformed_origin_is_refused_at_the_start(wrong: str) -> None:
         ("http://my_host", ("http", "my_host", 80)),
     ],
 )
-def test_valid_and_invalid_origins(text: str, origin: tuple[str, str, int]) -> None:
+def test_case_and_ports_of_an_origin_are_canonical(text: str, origin: tuple[str, str, int]) -> None:
     assert parse_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    ("address", "is_it"),
+    [
+        ("https://login.example/realms/staff", True),
+        ("http://127.0.0.1:9000/issuer", True),
+        ("http://localhost", True),
+        ("http://login.example", False),
+        ("http://localhost:80@login.example/", False),
+        ("http://127.0.0.1:80@login.example/", False),
+        ("http://localhost.login.example", False),
+        ("https://", False),
+        ("login.example", False),
+    ],
+)
+def test_only_https_and_this_machine_are_confidential(address: str, is_it: bool) -> None:
+    assert is_confidential(address) is is_it
