@@ -28,6 +28,8 @@ class UsageHourRow(NamedTuple):
     reasoning_tokens: int
     units_nanos: int
     cost_nanos: int
+    imported_nanos: int = 0
+    """Part of the cost that was imported, and so was not charged."""
 
 
 USAGE_HOUR_KEY: Final = UsageHourRow._fields[:9]

@@ -18,6 +18,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    text,
 )
 
 from db.tables import in_range, metadata, name, timestamp
@@ -46,6 +47,8 @@ usage_hours = Table(
     # Images, seconds and the like, in billionths.
     Column("units_nanos", BigInteger(), nullable=False),
     Column("cost_nanos", BigInteger(), nullable=False),
+    # Part of the cost that was imported, and so was not charged.
+    Column("imported_nanos", BigInteger(), nullable=False, server_default=text("0")),
     PrimaryKeyConstraint(
         *("account_id", "hour", "span_hours", "model", "category", "origin", "api_key", "project", "price_id")
     ),

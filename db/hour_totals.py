@@ -74,6 +74,11 @@ class UsageHourFigures(NamedTuple):
     cost_nanos: int
 
 
+class ImportedFigures(NamedTuple):
+    cost_nanos: int
+    imported_nanos: int
+
+
 class CostHourFigures(NamedTuple):
     gross_nanos: int
     refunded_nanos: int
@@ -87,13 +92,14 @@ class Measure(NamedTuple):
     """A table of hours, and its figures."""
 
     table: Table
-    figures: type[UsageHourFigures | CostHourFigures]
+    figures: type[UsageHourFigures | ImportedFigures | CostHourFigures]
 
     def __repr__(self) -> str:
         return self.table.name
 
 
 USAGE: Final = Measure(usage_hours, UsageHourFigures)
+IMPORTED: Final = Measure(usage_hours, ImportedFigures)
 COST: Final = Measure(cost_hours, CostHourFigures)
 
 
@@ -268,7 +274,7 @@ def _range(shape: _Shape) -> list[ColumnElement[bool]]:
         limits.append(row.hour >= _number("from_hour"))
     if shape.to_hour:
         limits.append(row.hour < _number("to_hour"))
-        if shape.measure is USAGE and shape.cuts_days:
+        if shape.measure is not COST and shape.cuts_days:
             limits.append(row.hour + row.span_hours <= _number("to_hour"))
     return limits
 
@@ -326,7 +332,7 @@ def _cost(groups: Any, shape: _Shape) -> tuple[ColumnElement[Any], ...]:
     def sums_of(name: str) -> list[ColumnElement[Any]]:
         return [groups.c[f"sum_{fields.index(name)}_{part}"] for part in parts]
 
-    if shape.measure is USAGE:
+    if shape.measure is not COST:
         cost = sums_of("cost_nanos")
     else:
         cost = [g - r for g, r in zip(sums_of("gross_nanos"), sums_of("refunded_nanos"), strict=True)]

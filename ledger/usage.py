@@ -22,7 +22,7 @@ from operator import add
 from typing import Final, NamedTuple
 
 from db import usage_writes, writes
-from db.attribution_rows import HourKey, RequestDetailRow, UsageHourRow, UsagePriceRow
+from db.attribution_rows import USAGE_HOUR_FIGURES, HourKey, RequestDetailRow, UsageHourRow, UsagePriceRow
 from db.database import WriteConnection
 from db.errors import NumberOutOfRange
 from db.hours import HOURS_A_DAY, first_hour
@@ -79,6 +79,8 @@ class UsageRequest(NamedTuple):
     end_user: str | None = None
     keeps_detail: bool = False
     """Whether the request is kept in full. It then has a timestamp."""
+    is_imported: bool = False
+    """Whether it was recorded without being charged."""
 
 
 class Rollup(NamedTuple):
@@ -196,7 +198,7 @@ class Recorder:
         sums[1] += sign * request.input_tokens
         sums[2] += sign * request.output_tokens
         sums[3] += sign * request.cost_nanos
-        hour = self._hours.setdefault(_hour_key(request), [0] * 7)
+        hour = self._hours.setdefault(_hour_key(request), [0] * len(USAGE_HOUR_FIGURES))
         for place, figure in enumerate(_hour_figures(request)):
             hour[place] += sign * figure
 
@@ -253,7 +255,7 @@ def _hour_key(request: UsageRequest) -> HourKey:
 def _hour_figures(request: UsageRequest) -> Sequence[int]:
     return (
         *(1, request.input_tokens, request.cached_input_tokens, request.output_tokens, request.reasoning_tokens),
-        *(request.units_nanos, request.cost_nanos),
+        *(request.units_nanos, request.cost_nanos, request.cost_nanos if request.is_imported else 0),
     )
 
 
@@ -264,9 +266,10 @@ def _hour_row(key: HourKey, figures: Sequence[int]) -> UsageHourRow:
 
 
 def _hour_of_day(row: UsageDayRow) -> UsageHourRow:
-    """Returns the hour row of a day of which nothing more is known."""
+    """Returns the hour row of an imported day, of which nothing more is known."""
     key = (row.account_id, first_hour(row.day), HOURS_A_DAY, row.model, row.category, row.origin, "", "", NO_PRICE)
-    return UsageHourRow._make((*key, row.calls, row.input_tokens, 0, row.output_tokens, 0, 0, row.cost_nanos))
+    tokens = (row.input_tokens, 0, row.output_tokens, 0)
+    return UsageHourRow._make((*key, row.calls, *tokens, 0, row.cost_nanos, row.cost_nanos))
 
 
 def _detail(request: UsageRequest, seq: int | None) -> RequestDetailRow:

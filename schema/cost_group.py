@@ -50,14 +50,22 @@ class CostGroupTotals:
 
 @strawberry.type(
     description="Cost of the usage in a window, compared with what the account was charged for API usage in it."
-    " Usage counts by the time of its calls, charges by the time of their rows. They differ because imported usage is"
-    " not charged, and because usage near an end of the window is charged in the window before or after."
+    " Usage counts by the time of its calls, charges by the time of their rows. The difference has two parts, one for"
+    " each reason."
 )
 class UsageDifference:
     usage_nanos: Nanos = strawberry.field(name="usageCost", description="Cost of the usage, as `usageTotals` has it.")
     charged_nanos: Nanos = strawberry.field(name="charged", description="Cost of the rows of API usage.")
     difference_nanos: Nanos = strawberry.field(
-        name="difference", description="Usage cost minus charged. Negative if usage of another window was charged here."
+        name="difference", description="Usage cost minus charged: `imported` plus `shifted`."
+    )
+    imported_nanos: Nanos = strawberry.field(
+        name="imported", description="Cost of usage that was imported. Imported usage is not charged."
+    )
+    shifted_nanos: Nanos = strawberry.field(
+        name="shifted",
+        description="The rest: cost of usage that was charged in another window, because its row was written later."
+        " Negative if usage of another window was charged here, or if an imported rollup replaced charged usage.",
     )
 
 

@@ -247,6 +247,7 @@ class Importer:
             request_id=line.request_id or None,
             end_user=line.end_user or None,
             keeps_detail=at > self._details_since,
+            is_imported=True,
         )
 
     async def _record_rollups(

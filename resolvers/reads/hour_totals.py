@@ -13,6 +13,7 @@ from db.filters import TotalsFilter
 from db.hour_buckets import BUCKETS, DAY, HOUR, IN_UTC, MONTH, Offsets
 from db.hour_totals import (
     COST,
+    IMPORTED,
     USAGE,
     CostHourFigures,
     Group,
@@ -98,11 +99,16 @@ class UsageDifference(NamedTuple):
     """Cost of usage by the time of the calls, and of what was charged for usage by the time of the rows."""
 
     usage_nanos: int
+    imported_nanos: int
     charged_nanos: int
 
     @property
     def difference_nanos(self) -> int:
         return self.usage_nanos - self.charged_nanos
+
+    @property
+    def shifted_nanos(self) -> int:
+        return self.difference_nanos - self.imported_nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +360,7 @@ def _difference_keys(key: TotalsKey) -> tuple[tuple[int, GroupPage], tuple[int, 
     lists = tuple((name, values) for name, values in row_filter.lists if name in ("api_key", "project"))
     whole = Grouping(offsets=request.grouping.offsets)
     charges = replace(row_filter, lists=(*lists, ("kind", (CostKind.API_USAGE.value,))))
-    usage = GroupPage(USAGE, replace(row_filter, lists=lists), whole, limit=1)
+    usage = GroupPage(IMPORTED, replace(row_filter, lists=lists), whole, limit=1)
     return (account_id, usage), (account_id, GroupPage(COST, charges, whole, limit=1))
 
 
@@ -367,4 +373,5 @@ async def usage_difference(context: QueryContext, page: TotalsPage[Any]) -> Usag
     usage, charges = (
         context.loaders.hour_groups.load(key) for key in _difference_keys((page.account_id, page.request))
     )
-    return UsageDifference((await usage).totals.cost_nanos, (await charges).totals.cost_nanos)
+    cost_nanos, imported_nanos = (await usage).totals
+    return UsageDifference(cost_nanos, imported_nanos, (await charges).totals.cost_nanos)

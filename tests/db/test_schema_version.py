@@ -165,7 +165,8 @@ async def test_migration_parts_usage_and_cost_by_hour(new_database: Database) ->
     first = int(START.timestamp()) // 3_600
     hours = await database.read(select(attribution_tables.usage_hours).order_by(attribution_tables.usage_hours.c.hour))
     assert [tuple(hour) for hour in hours] == [
-        (1, hour, 24, "m", "chat", "platform", "", "", 0, 3, 20, 0, 7, 0, 0, 1500) for hour in (first - 24, first)
+        (1, hour, 24, "m", "chat", "platform", "", "", 0, 3, 20, 0, 7, 0, 0, 1500, imported_nanos)
+        for hour, imported_nanos in ((first - 24, 1500), (first, 0))
     ]
     costs = await database.read(select(attribution_tables.cost_hours))
     assert sorted(tuple(cost) for cost in costs) == [

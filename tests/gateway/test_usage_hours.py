@@ -48,7 +48,7 @@ async def office(database_url: str) -> AsyncIterator[Office]:
 
 def row(account_id: int, hour: int, **changed: Any) -> UsageHourRow:
     texts = {"model": "m", "category": "chat", "origin": "platform", "api_key": "", "project": ""}
-    figures = dict(zip(UsageHourRow._fields[9:], (3, 900, 400, 45, 5, 2_500_000_000, 135), strict=True))
+    figures = dict(zip(UsageHourRow._fields[9:], (3, 900, 400, 45, 5, 2_500_000_000, 135, 0), strict=True))
     return UsageHourRow(
         **({"account_id": account_id, "hour": hour, "span_hours": 1, "price_id": 0} | texts | figures | changed)
     )

@@ -230,7 +230,9 @@ async def test_the_longest_names_fit_into_a_cursor(ledgers: Database) -> None:
 async def test_usage_is_compared_with_what_was_charged(ledgers: Database) -> None:
     """Usage of one window may be charged in the next, and the reverse."""
     first, second = hour_of(2026, 11, 1, 23), hour_of(2026, 11, 2)
-    account_id = await _usage(ledgers, [usage_hour(0, first, 30, api_key="k"), usage_hour(0, second, 12)])
+    account_id = await _usage(
+        ledgers, [usage_hour(0, first, 30, api_key="k"), usage_hour(0, second, 12, imported_nanos=5)]
+    )
     charges = [
         CostHourRow(account_id, second, "api_usage", "", "k", "", 30, 0),
         CostHourRow(account_id, second, "api_usage", "", "", "", 10, 0),
@@ -250,8 +252,9 @@ async def test_usage_is_compared_with_what_was_charged(ledgers: Database) -> Non
         ):
             page = await COST_LIST.page(context, account_id, cost_totals_filter(**given))
             found.append(await hour_totals.usage_difference(context, page))
-    assert found == [(42, 40), (30, 0), (12, 40), (42, 40), (30, 30), (12, 10)]
+    assert found == [(42, 5, 40), (30, 0, 0), (12, 5, 40), (42, 5, 40), (30, 0, 30), (12, 5, 10)]
     assert [one.difference_nanos for one in found] == [2, 30, -28, 2, 0, 2]
+    assert [one.shifted_nanos for one in found] == [-3, 30, -33, -3, 0, -3]
 
 
 async def test_a_window_is_open_until_all_services_have_reported(ledgers: Database) -> None:

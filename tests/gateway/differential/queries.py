@@ -107,7 +107,7 @@ LISTS: Final[Mapping[str, str]] = {
         "CostFilter",
         _connection(
             f"hour day week month kind refType refId apiKeyId project {_COSTS} shareOfCost",
-            f"totals {{ {_COSTS} }} {_WINDOW} usageDifference {{ usageCost charged difference }}",
+            f"totals {{ {_COSTS} }} {_WINDOW} usageDifference {{ usageCost charged difference imported shifted }}",
         ),
     ),
     "apiKeys": f"query ($id: ID, {_FORWARD}) {{ account(id: $id) {{ apiKeys(first: $first, after: $after)"

@@ -70,9 +70,11 @@ async def test_columns_reach_hours_and_requests(database: Database) -> None:
     account = with_price.account_id
     assert with_price == UsageHourRow(
         *(account, hour, 1, "m", "chat", "platform", "key-7", "search", price_id(PRICE)),
-        *(1, 1000, 400, 50, 20, 2_500_000_000, cost),
+        *(1, 1000, 400, 50, 20, 2_500_000_000, cost, cost),
     )
-    assert given == UsageHourRow(account, hour + 1, 1, "m", "chat", "platform", "", "", 0, 1, 7, 0, 3, 0, 0, 10_000_000)
+    assert given == UsageHourRow(
+        *(account, hour + 1, 1, "m", "chat", "platform", "", "", 0, 1, 7, 0, 3, 0, 0, 10_000_000, 10_000_000)
+    )
     first, second = await details(database)
     assert first == RequestDetailRow(
         account_id=account,

@@ -39,8 +39,8 @@ UNSEEN: Final[dict[str, set[str]]] = {
     "idempotency_keys": {"operation", "key", "payload_digest", "to_stop", "result"},
     "idempotent_acts": {"scope", "operation", "key", "payload_digest", "key_prefix", "created_at", "account_id"},
     "ledger_checkpoints": {"day"},
-    # Of a request nothing is known that could be compared with its hour and with who spent.
-    "usage_hours": {"hour", "span_hours", "api_key", "project"},
+    # Of a request nothing is known that could be compared with its hour, with who spent and with how it came.
+    "usage_hours": {"hour", "span_hours", "api_key", "project", "imported_nanos"},
     "cost_hours": set(),
     # A price that is missing is named by the usage that it gave the cost of.
     "usage_prices": {"account_id"},
