@@ -117,7 +117,7 @@ BUGS: Final = (
         "[item(one) for one in value]\n    if isinstance(type_, LazyType)",
         "value\n    if isinstance(type_, LazyType)",
     ),
-    Bug("the fields of an input are not converted", "coercion", "python: one(value[name])", "python: value[name]"),
+    Bug("the fields of an input are not converted", "coercion", "given[name] = one(given[name])", "pass"),
     Bug(
         "variables of the request before",
         "plans",
