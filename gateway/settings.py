@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from db.connections.urls import connect_arguments, driver_url
 from gateway.networks import Networks, parse_networks
@@ -36,6 +36,18 @@ class Settings(BaseSettings):
     """Read from `BILLING_…` in the environment; flags of the command line come before it."""
 
     model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leaves out the sources that are files: each takes as long as the environment, and no setting is in one."""
+        return init_settings, env_settings
 
     database_url: str = Field("sqlite:///billing.db", description="URL of the SQLite file or the PostgreSQL database.")
     direct_database_url: str | None = Field(
