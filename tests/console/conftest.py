@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,13 +42,20 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 async def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
-    """The file with the demo's story, and the account in it that is looked at."""
-    path = tmp_path_factory.mktemp("story") / "billing.db"
-    database = Database(DatabaseOptions(sqlite_url(path)))
-    await migrate(database)
-    told = await tell(database, datetime.now(UTC), STORY_ROWS)
-    await database.close()
-    return path, told.account_ids[1]
+    """The file with the demo's story, which the processes that run tests share, and the account that is looked at."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    path, account = folder / "story.db", folder / "story.account"
+    with (folder / "story.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not account.exists():
+            database = Database(DatabaseOptions(sqlite_url(path)))
+            await migrate(database)
+            told = await tell(database, datetime.now(UTC), STORY_ROWS)
+            await database.close()
+            account.write_text(str(told.account_ids[1]))
+    return path, int(account.read_text())
 
 
 @pytest.fixture
