@@ -55,7 +55,7 @@ from tests.stripe_stand_in import settings as stand_in_settings
 START: Final = datetime(2026, 10, 29, 7, 30, tzinfo=UTC)
 PRICE: Final = usd("0.031")
 EXAMPLES: Final = int(os.environ.get("PRODUCERS_MODEL_EXAMPLES", "0"))
-STORIES: Final = 1 if EXAMPLES else 4
+STORIES: Final = 1 if EXAMPLES else 2
 STEPS: Final = 80
 PHASES: Final = tuple(Phase) if EXAMPLES else (Phase.generate,)
 """A story that fails is told shorter only where somebody waits for it: that takes minutes."""
