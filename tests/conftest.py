@@ -10,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
@@ -21,6 +22,14 @@ from tests.scheduling import FileScheduling
 
 COUNTED = "counted"
 """The property of a test with what it counted: printed in the end, whichever process ran it."""
+
+# structlog's own format of an exception, in colours and with all local variables, takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # Tests do not measure speed: on a busy machine, or on mutants, an example may take its time.
 hypothesis.settings.register_profile("unhurried", deadline=None)
