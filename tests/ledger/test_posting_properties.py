@@ -191,7 +191,7 @@ def _seen(outcome: Outcome) -> tuple[list[tuple[int, int]], int, bool, bool]:
     return rows, outcome.balance_nanos, outcome.to_stop, outcome.replayed
 
 
-@settings(EXAMPLES, max_examples=dose(15, 100))
+@settings(EXAMPLES, max_examples=dose(8, 100))
 @given(calls=st.lists(CALLS, min_size=8, max_size=16))
 async def test_sequential_calls_follow_the_contract(
     database: Database, calls: list[tuple[list[Draft], int, bool]]

@@ -149,7 +149,7 @@ async def test_pages_are_slices_of_the_list(
 
 
 @given(all_drafts=st.lists(CHARGE_DRAFTS, min_size=2, max_size=4), chosen=FILTERS, data=st.data())
-@settings(EXAMPLES, max_examples=dose(12, 40))
+@settings(EXAMPLES, max_examples=dose(6, 40))
 async def test_accounts_read_together_get_the_same_pages_as_alone(
     ledgers: Database, all_drafts: list[list[ChargeDraft]], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -232,7 +232,7 @@ async def test_charge_is_found_only_by_its_first_row(ledgers: Database) -> None:
 
 
 @given(drafts=CHARGE_DRAFTS, data=st.data())
-@settings(EXAMPLES, max_examples=dose(12, 40))
+@settings(EXAMPLES, max_examples=dose(6, 40))
 async def test_rows_of_a_charge_are_the_account_rows_of_its_resource(
     ledgers: Database, drafts: list[ChargeDraft], data: st.DataObject
 ) -> None:

@@ -434,7 +434,7 @@ def check(sentences: Sequence[str], rows: Sequence[TransactionRow], holds: Seque
             check_entry(read(kind_of(row), row, sentence), row, rows)
 
 
-@settings(EXAMPLES, max_examples=dose(18, 60))
+@settings(EXAMPLES, max_examples=dose(9, 60))
 @given(steps=STEPS, hours=st.integers(0, 40))
 async def test_every_figure_follows_from_the_rows(ledgers: Database, steps: list[Step], hours: int) -> None:
     desk = Desk(ledgers)

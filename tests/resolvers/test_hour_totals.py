@@ -269,7 +269,7 @@ async def test_cost_is_grouped_as_in_plain_python(
 
 
 @given(rows=USAGE_ROWS, group_by=_dimensions(UsageDimension), data=st.data())
-@settings(EXAMPLES, max_examples=dose(12, 40))
+@settings(EXAMPLES, max_examples=dose(6, 40))
 async def test_any_grouping_adds_up_to_the_usage_days(
     ledgers: Database, rows: list[UsageHourRow], group_by: list[UsageDimension], data: st.DataObject
 ) -> None:

@@ -127,7 +127,7 @@ _TEXTS: Final = st.lists(_PIECES, min_size=3, max_size=8).map("".join).filter(st
 @every_locale
 @given(texts=st.lists(_TEXTS, min_size=1, max_size=6), search=_TEXTS, data=st.data())
 @settings(
-    max_examples=dose(18, 60),
+    max_examples=dose(9, 60),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -40,7 +40,7 @@ from tests.resolvers.ledgers import (
 )
 
 EXAMPLES = settings(
-    max_examples=dose(36, 120),
+    max_examples=dose(18, 120),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -174,7 +174,7 @@ async def test_pages_are_slices_of_the_list(
 
 @pytest.mark.usefixtures("_sorted_amounts")
 @given(ledgers_drafts=st.lists(st.lists(DRAFTS, max_size=8), min_size=2, max_size=4), chosen=FILTERS, data=st.data())
-@settings(EXAMPLES, max_examples=dose(18, 60))
+@settings(EXAMPLES, max_examples=dose(9, 60))
 async def test_accounts_read_together_get_the_same_pages_as_alone(
     ledgers: Database, ledgers_drafts: list[list[RowDraft]], chosen: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -376,7 +376,7 @@ async def test_all_types_match_every_row_and_an_empty_list_matches_none(ledgers:
 
 
 @given(drafts=st.lists(DRAFTS, max_size=10), moment=st.integers(-1, 22).map(lambda seconds: START + seconds * SECOND))
-@settings(EXAMPLES, max_examples=dose(12, 40))
+@settings(EXAMPLES, max_examples=dose(6, 40))
 async def test_balance_as_of_a_time_is_that_after_its_newest_row(
     ledgers: Database, drafts: list[RowDraft], moment: datetime
 ) -> None:

@@ -87,7 +87,7 @@ async def test_pages_are_slices_of_the_list(
 
 
 @given(all_days=st.lists(USAGE, min_size=2, max_size=3), chosen=FILTERS, size=st.integers(1, 4), oldest=st.booleans())
-@settings(EXAMPLES, max_examples=dose(12, 40))
+@settings(EXAMPLES, max_examples=dose(6, 40))
 async def test_accounts_read_together_get_the_same_pages_as_alone(
     ledgers: Database, all_days: list[dict[UsageKey, int]], chosen: dict[str, Any], size: int, oldest: bool
 ) -> None:

@@ -537,7 +537,7 @@ def _expected(prefix: str, counted: Counter[_Line]) -> tuple[dict[Key, list[int]
     return days, months
 
 
-@settings(max_examples=dose(12, 40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=dose(6, 40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=_files)
 async def test_days_and_months_match_a_recount(database: Database, files: list[tuple[list[_Line], bool]]) -> None:
     prefix = next(_prefixes)

@@ -23,6 +23,7 @@ from ledger.limit_settings import LimitSettings, set_limit
 from ledger.posting import Ledger, LedgerTransaction
 from ledger.windows import SpendWindow
 from resolvers.cursors import LedgerCursorWriter
+from tests.doses import dose
 from tests.gateway.streams.clients.ledger_accounts import Accountant, FollowedAccount
 from tests.gateway.streams.clients.partners import ARRIVAL_SECONDS, EXAMPLES
 from tests.gateway.streams.clients.processes import GatewayProcess
@@ -149,7 +150,7 @@ async def _have_limits(ledger: Ledger, account_id: int) -> None:
     await ledger.within(put)
 
 
-@pytest.mark.parametrize("client", ["gql", "graphql-ws", "graphql-sse", "curl"])
+@pytest.mark.parametrize("client", ["gql", "graphql-sse", "graphql-ws", "curl"][: dose(2, 4)])
 async def test_a_client_that_is_killed_between_events_gets_each_once(
     accountant: Accountant, gateway: GatewayProcess, client: str
 ) -> None:
