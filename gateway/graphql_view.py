@@ -12,7 +12,7 @@ from graphql import OperationType
 from access.keys import Principal
 from gateway.compression import compressible
 from gateway.entity_tags import cacheable
-from gateway.errors import RequestError
+from gateway.errors import RETRY_SECONDS, RequestError
 from gateway.graphql_request import GraphQLRequest, checked_request, parsed_json
 from gateway.json_bodies import posted_json
 from gateway.media_types import GRAPHQL_JSON, JSON, accepted, graphql_json_type, takes_html, weight_of
@@ -60,6 +60,8 @@ def _response(request: web.Request, body: dict[str, Any], *, executed: bool) -> 
     media_type = graphql_json_type(accept_of(request))
     status = 200 if executed or media_type == JSON else 400
     headers = {hdrs.CONTENT_TYPE: f"{media_type}; charset=utf-8", hdrs.CACHE_CONTROL: "no-store"}
+    if any(error["extensions"]["code"] == "UNAVAILABLE" for error in body.get("errors", ())):
+        headers[hdrs.RETRY_AFTER] = str(RETRY_SECONDS)
     return web.Response(body=orjson.dumps(body), status=status, headers=headers)
 
 
