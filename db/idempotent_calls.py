@@ -19,13 +19,14 @@ _ACT = tables.idempotent_acts
 async def claim_call(connection: AsyncConnection, row: IdempotentCallRow) -> IdempotentCallRow | None:
     """Claims the key. Returns None if it was free, else the row of the call that has it.
 
-    Waits for a transaction that has claimed the key and has not ended.
+    Waits for a transaction that has claimed the key and has not ended. On PostgreSQL, the row of another call is
+    locked: so the commit waits for the synchronous standby, which may not have that call yet.
     """
     statement = upsert(connection, _ACT).values(**row._asdict()).on_conflict_do_nothing().returning(_ACT.c.key)
     if (await connection.execute(statement)).first() is not None:
         return None
-    known = await connection.execute(select(*columns(_ACT, IdempotentCallRow)).where(*_is(row)))
-    return IdempotentCallRow._make(known.one())
+    known = select(*columns(_ACT, IdempotentCallRow)).where(*_is(row)).with_for_update(read=True, key_share=True)
+    return IdempotentCallRow._make((await connection.execute(known)).one())
 
 
 async def read_call(database: Database, scope: str, operation: str, key: str) -> IdempotentCallRow | None:

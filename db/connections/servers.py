@@ -62,12 +62,14 @@ _TRY_NEXT: Final = (
 )
 """Errors that one of several servers may raise and another may not."""
 
-# A process that began after the connection was ended is another one with the same number.
+# A process that began after the connection was ended is another one with the same number. If one were ended while its
+# commit waits for the synchronous standby, its rows would be shown, and a failover would lose them.
 _END_BACKENDS: Final = """
 SELECT count(pg_terminate_backend(found.pid))
   FROM unnest($1::integer[], $2::float8[]) AS ended (pid, seconds_ago) JOIN pg_stat_activity AS found USING (pid)
  WHERE pg_backend_pid() = $3 AND found.usename = current_user
    AND found.backend_start < clock_timestamp() - make_interval(secs => ended.seconds_ago)
+   AND found.wait_event IS DISTINCT FROM 'SyncRep'
 """
 
 log = structlog.get_logger()
