@@ -8,7 +8,7 @@ migration names the oldest program that can work on the tables after it, and the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import exc, inspect, select, text, update
 
+from db.concurrent_indexes import build_missing, build_now
 from db.errors import LockUnavailable, SchemaMismatch, translate, translated
 from db.tables import schema_compatibility
 
@@ -95,6 +96,12 @@ def oldest_program(version: str | None = None) -> str:
     return max(named, key=_known().index)
 
 
+def concurrent_indexes(version: str) -> Mapping[str, str]:
+    """Returns the indexes that migrations up to the version add to tables in use: what stands after `ON`, by name."""
+    scripts = _migrations()[: _known().index(version) + 1]
+    return {name: on for script in scripts for name, on in getattr(script.module, "CONCURRENT_INDEXES", {}).items()}
+
+
 def _upgrade(connection: Connection, version: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
@@ -103,6 +110,8 @@ def _upgrade(connection: Connection, version: str) -> None:
     except (exc.ProgrammingError, exc.OperationalError) as error:
         # A table of the same name already exists, or differs from what was expected.
         raise translate(error) or SchemaMismatch(_NOT_OURS) from error
+    if connection.dialect.name == "sqlite":
+        build_now(connection, concurrent_indexes(version))
     if inspect(connection).has_table(schema_compatibility.name):
         connection.execute(update(schema_compatibility).values(oldest_program=oldest_program(version)))
 
@@ -151,13 +160,31 @@ async def migrate(database: Database) -> tuple[str | None, Tables]:
     """Creates the tables, or migrates them, each version in a transaction of its own. Returns their version before, and
     the tables after.
 
-    Newer tables are not changed. Raises SchemaMismatch if this program cannot work on them, and LockUnavailable if
-    other transactions keep a table locked for too long.
+    On PostgreSQL, indexes of tables in use are built afterwards. Newer tables are not changed. Raises SchemaMismatch if
+    this program cannot work on them, and LockUnavailable if other transactions keep a table locked for too long.
     """
     before = found = await _migrated_once(database)
     while found is None or found.version in _known()[:-1]:
         found = await _migrated_once(database)
+    await _build_indexes(database)
     return (before.version if before else None), found
+
+
+async def _build_indexes(database: Database) -> None:
+    indexes = concurrent_indexes(newest())
+    if not database.is_postgresql or not indexes:
+        return
+    with translated():
+        async with database.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await _without_limit(connection)
+            for setting in ("statement_timeout", "lock_timeout"):
+                await connection.execute(text(f"SET {setting} = 0"))
+            try:
+                await build_missing(connection, indexes)
+            finally:
+                # Nobody gets it with these settings.
+                await connection.invalidate()
 
 
 async def _migrated_once(database: Database) -> Tables | None:

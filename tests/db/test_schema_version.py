@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, exc, select, text
+from sqlalchemy import Connection, event, exc, select, text
 from structlog.testing import capture_logs
 
 from db import (  # noqa: F401  the tables are of the metadata
@@ -287,6 +288,83 @@ async def test_others_read_while_a_migration_waits_for_a_table(new_database: Dat
         before, found = await migrating
     assert (before, found.version) == ("0008", newest())
     assert {line["event"] for line in logs} == {"a table is locked by another transaction: the migration tries again"}
+
+
+async def _is(database: Database, condition: str) -> bool:
+    [(found,)] = await database.read(text(f"SELECT {condition}"))
+    return bool(found)
+
+
+async def _build_beside_writers(database: Database) -> None:
+    """The build waits for a transaction that has written to the table. Others write meanwhile."""
+    waits = "SELECT FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONC%' AND wait_event_type = 'Lock'"
+    write = text("LOCK TABLE monthly_figures IN ROW EXCLUSIVE MODE NOWAIT")
+    async with database.write() as first:
+        await first.execute(write)
+        building = asyncio.create_task(migrate(database))
+        for _ in range(500):
+            if await _is(database, f"EXISTS ({waits})"):
+                break
+            await asyncio.sleep(0.01)
+        async with database.write() as second:
+            await second.execute(write)
+        assert not building.done()
+    await building
+
+
+async def test_an_index_is_built_while_others_write(new_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was left half-built is built anew."""
+    database = new_database
+    indexes = {"ix_tests": "monthly_figures (month, account_id)"}
+    monkeypatch.setattr(_migrations()[-1].module, "CONCURRENT_INDEXES", indexes, raising=False)
+    await _migrate_to(database, _migrations()[-2].revision)
+    if not database.is_postgresql:
+        await migrate(database)
+        assert await _is(database, "EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'ix_tests')")
+        return
+    await _build_beside_writers(database)
+    is_valid = "(SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('ix_tests'))"
+    assert await _is(database, is_valid)
+    spoil = "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass('ix_tests')"
+    async with database.write() as connection:
+        await connection.execute(text(spoil))
+    await migrate(database)
+    assert await _is(database, is_valid)
+
+
+_GROWING: Final = {
+    "transactions", "charges", "holds", "idempotency_keys", "usage_requests", "usage_days", "monthly_figures",
+    "authorizations", "request_details", "usage_hours", "cost_hours", "usage_prices", "audit_entries",
+    "recharge_attempts", "stripe_events", "stripe_credits", "idempotent_acts", "api_keys",
+}  # fmt: skip
+"""Tables that may be large when a migration comes."""
+_BEFORE_THE_RULE: Final = [
+    ("0014", "ix_api_keys_lasting"),
+    ("0014", "ix_api_keys_session_of"),
+    ("0014", "ix_recharge_attempts_payment_intent"),
+]
+
+
+async def test_migrations_build_no_index_on_a_table_in_use(new_database: Database) -> None:
+    """CONTRIBUTING.md, "Adding a migration"."""
+    database = new_database
+    if not database.is_postgresql:
+        pytest.skip("SQLite has one writer")
+    found: list[tuple[str, str]] = []
+    in_use: set[str] = set()
+    revision = ""
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_others: Any) -> None:
+        made = re.match(r"\s*CREATE (?:UNIQUE )?INDEX (\w+) ON (\w+)", statement, re.IGNORECASE)
+        if made and made[2] in in_use:
+            found.append((revision, made[1]))
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    for script in _migrations()[12:]:
+        revision = script.revision
+        await _migrate_to(database, revision)
+        in_use |= _GROWING & {row[0] for row in await database.read(text("SELECT relname FROM pg_class"))}
+    assert found == _BEFORE_THE_RULE
 
 
 async def test_empty_database_error_names_the_migrate_command(tmp_path: Path) -> None:
