@@ -2,6 +2,7 @@
 # make test   set up and run every test, PostgreSQL and browser included
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
 # make test-pooled  run the tests on PostgreSQL through PgBouncer
+# make failover  kill and cut off the primary of a cluster under load: make failover FAILOVER_KILLS=20 FAILOVER_PARTITIONS=10
 # make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
 # make mutation  change ledger and cursors in small ways and list what no test notices: make mutation MUTANTS='ledger.money*'
 # make check  lint, format and types of every language, import contracts, links of the documentation, its site
@@ -21,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: docs clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages whole-browser pages
+.PHONY: failover docs clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages whole-browser pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -72,6 +73,11 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	$(BIN)/pytest -m one_database tests/gateway
 	$(BIN)/pytest -m hypothesis tests/gateway tests/ledger tests/resolvers
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py
+
+# Bounded by FAILOVER_SECONDS; READ_OPERATIONS is the number of reads and writes that clients do at least.
+failover: $(VENV)/.installed-failover
+	sh .ci/system-packages etcd-server:etcd haproxy pgbouncer iproute2:ip
+	$(BIN)/python -m tests.failover
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`
 # measure the process, which coverage changes.
@@ -170,6 +176,10 @@ $(VENV)/.installed-dev: $(VENV)/bin/python $(SOURCES)
 
 $(VENV)/.installed-bench: $(VENV)/bin/python $(SOURCES)
 	$(INSTALL) -e '.[dev,bench]'
+	touch $(VENV)/.installed $(VENV)/.installed-dev $@
+
+$(VENV)/.installed-failover: $(VENV)/bin/python $(SOURCES)
+	$(INSTALL) -e '.[dev,failover]'
 	touch $(VENV)/.installed $(VENV)/.installed-dev $@
 
 $(VENV)/.installed-mutation: $(VENV)/bin/python $(SOURCES)
