@@ -54,6 +54,7 @@ test-nightly: export PAGE_COST_ROWS = 1000000
 test-nightly: export VERIFY_CORRUPTIONS = 30
 test-nightly: export FEDERATION_ROUTERS = 1
 test-nightly: export REPLICA_OPERATIONS = 10000
+test-nightly: export MIGRATED_ROWS = 1000000
 test-nightly: export CHART_RENDERED = 1
 test-nightly: export BACKUP_DRILLS = 1
 test-nightly: export TEST_BROWSER = chromium
@@ -65,7 +66,7 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \
 	  tests/gateway/test_replicas.py tests/deploy/test_chart.py tests/deploy/test_backup.py tests/console \
-	  tests/ledger/stripe/test_recharge_stories.py \
+	  tests/ledger/stripe/test_recharge_stories.py tests/db/test_migrating_in_use.py \
 	  tests/gateway/test_commands.py tests/gateway/test_worker.py tests/gateway/test_graphiql_examples.py \
 	  tests/gateway/test_readme.py tests/gateway/test_client_programs.py tests/gateway/test_demo_story.py \
 	  tests/gateway/test_import_usage.py tests/gateway/streams/clients/test_examples.py \
