@@ -190,6 +190,9 @@ class Drill:
             f"{_number(self, Acknowledged)} rows acknowledged ({replayed} after another call),"
             f" {_number(self, Read)} reads, {_number(self, Streamed)} rows streamed to {len(self.followers)} followers"
         )
+        by_replicas = await self.gateways.reads_by("replica", self.session)
+        by_primary = await self.gateways.reads_by("primary", self.session)
+        say(f"{by_replicas} reads were answered by replicas, {by_primary} by the primary")
         for (fault, code), (times, seconds) in sorted(_told(self).items()):
             say(f"{fault}: {times} times {code}, for {seconds:.1f} s")
         found = faults(self.history)
@@ -255,3 +258,5 @@ async def prepared(plan: Plan, folder: Path, programs: Path, user: str | None) -
             yield drill
         finally:
             gateways.stop()
+            for host in hosts:
+                host.kill()

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from aiohttp import ClientSession
+
 from tests.failover.cluster import DATABASE, PASSWORD, Cluster, comes
 
 _STARTED: Final = re.compile(r'"address": ?"(http://127\.0\.0\.1:\d+)"')
@@ -102,6 +104,15 @@ class Gateways:
     async def _address(self, number: int) -> str | None:
         found = _STARTED.search((self._folder / f"gateway{number}.log").read_text())
         return found[1] if found else None
+
+    async def reads_by(self, source: str, session: ClientSession) -> int:
+        """Returns the number of reads that the primary or replicas answered."""
+        metric = re.compile(rf'^billing_replica_reads_total{{.*"{source}".*}} (\S+)$', re.MULTILINE)
+        found = 0.0
+        for url in self.urls:
+            async with session.get(f"{url}/metrics") as response:
+                found += sum(map(float, metric.findall(await response.text())))
+        return round(found)
 
     async def verify(self) -> int:
         """The whole ledger: returns the exit status of the command."""

@@ -6,6 +6,7 @@ gone when the drill ends.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -93,6 +94,8 @@ class Host:
 
     def _ends_with(self, name: str) -> list[psutil.Process]:
         """The process and all that it started, also those that left it, as PostgreSQL does under Patroni."""
+        if self.processes[name].poll() is not None:
+            return []
         process = psutil.Process(self.processes[name].pid)
         return [*process.children(recursive=True), process]
 
@@ -106,8 +109,11 @@ class Host:
     def kill(self) -> None:
         """As if the machine lost power: everything on it is gone at once."""
         found = [process for name in self.processes for process in self._ends_with(name)]
-        postmaster = self.postmaster()
-        _kill([*found, postmaster, *postmaster.children(recursive=True)])
+        # PostgreSQL may be about to start or to stop.
+        with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+            postmaster = self.postmaster()
+            found += [postmaster, *postmaster.children(recursive=True)]
+        _kill(found)
         for process in self.processes.values():
             process.wait(10)
 
@@ -134,5 +140,5 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
     """Stops all first: what one does when another is gone would be too late after a loss of power."""
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for process in processes:
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
