@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
-from db.rows import UsageFigures
+from db.attribution_rows import UsageHourRow, UsagePriceRow
+from db.hours import hour_of
+from db.rows import DayKey, UsageFigures
+from demo.callers import caller
 from demo.scenes import Posted, Scene
+from ledger.attribution import NOBODY, Attribution
 from ledger.commands import Period, Writer
 from ledger.descriptions import dollars
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin, WriterKind
 from ledger.metering import usage_entry
 from ledger.money import format_nanos
+from ledger.usage_prices import NO_PRICE, PriceSource, UsagePrice, price_id
 
 _API_METERING: Final = Writer(WriterKind.SERVICE, "api-metering")
 _HOUR: Final = timedelta(hours=1)
+_MILLION: Final = 1_000_000
 
 HEADER: Final = "account,day,model,category,origin,calls,input_tokens,output_tokens,cost_usd\n"
 
@@ -35,12 +41,23 @@ class Model(NamedTuple):
     input_tokens: int = 0
     """Average per call; the same for `output_tokens`."""
     output_tokens: int = 0
+    cached_nanos: int = 0
+    cached_percent: int = 0
+    """Part of the input tokens that were cached."""
+    reasoning_percent: int = 0
+    """Part of the output tokens that were reasoning."""
+
+    @property
+    def price(self) -> UsagePrice:
+        cached = self.cached_nanos * _MILLION if self.cached_percent else None
+        rates = (self.input_nanos * _MILLION, cached, self.output_nanos * _MILLION)
+        return UsagePrice(*rates, call_nanos=self.call_nanos, source=PriceSource.TABLE)
 
 
 _C = UsageCategory
-DEEPSEEK_V3: Final = Model("DeepSeek-V3.1", _C.CHAT, 270, 1_100, 0, 1_900, 520)
-DEEPSEEK_R1: Final = Model("DeepSeek-R1", _C.CHAT, 550, 2_190, 0, 700, 1_700)
-GPT_OSS: Final = Model("gpt-oss-120b", _C.CHAT, 100, 500, 0, 1_400, 610)
+DEEPSEEK_V3: Final = Model("DeepSeek-V3.1", _C.CHAT, 270, 1_100, 0, 1_900, 520, 70, 35)
+DEEPSEEK_R1: Final = Model("DeepSeek-R1", _C.CHAT, 550, 2_190, 0, 700, 1_700, reasoning_percent=70)
+GPT_OSS: Final = Model("gpt-oss-120b", _C.CHAT, 100, 500, 0, 1_400, 610, reasoning_percent=40)
 LLAMA_70B: Final = Model("Llama-3.3-70B-Instruct", _C.CHAT, 130, 400, 0, 1_150, 340)
 MISTRAL_SMALL: Final = Model("Mistral-Small-3.2-24B", _C.CHAT, 80, 200, 0, 820, 260)
 QWEN3_235B: Final = Model("Qwen3-235B-A22B", _C.CHAT, 200, 600, 0, 1_600, 480)
@@ -61,9 +78,19 @@ class Calls(NamedTuple):
     output_tokens: int
 
     @property
+    def cached_tokens(self) -> int:
+        return self.input_tokens * self.model.cached_percent // 100
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return self.output_tokens * self.model.reasoning_percent // 100
+
+    @property
     def cost_nanos(self) -> int:
         model, calls, input_tokens, output_tokens = self
-        return calls * model.call_nanos + input_tokens * model.input_nanos + output_tokens * model.output_nanos
+        cached = self.cached_tokens
+        input_nanos = (input_tokens - cached) * model.input_nanos + cached * model.cached_nanos
+        return calls * model.call_nanos + input_nanos + output_tokens * model.output_nanos
 
 
 def some_calls(rng: Random, model: Model, about: float) -> Calls:
@@ -75,9 +102,10 @@ def some_calls(rng: Random, model: Model, about: float) -> Calls:
 def _rate_text(model: Model) -> str:
     if model.call_nanos:
         return f"{dollars(model.call_nanos)} per call"
-    per_million = dollars(model.input_nanos * 1_000_000)
+    per_million = dollars(model.input_nanos * _MILLION)
+    cached = f" ({dollars(model.cached_nanos * _MILLION)} cached)" if model.cached_percent else ""
     if model.output_nanos:
-        return f"{per_million} in and {dollars(model.output_nanos * 1_000_000)} out per 1M tokens"
+        return f"{per_million} in{cached} and {dollars(model.output_nanos * _MILLION)} out per 1M tokens"
     return f"{per_million} per 1M tokens"
 
 
@@ -98,14 +126,26 @@ class Batch(NamedTuple):
     name: str
     day: date
 
+    @property
+    def hour(self) -> int:
+        return hour_of(self.period.start)
 
-def billed(calls: Calls, batch: Batch) -> Scene:
+
+def billed(calls: Calls, batch: Batch, who: Attribution) -> Scene:
     """Returns the ledger row of one model's batch, as a metering service writes it."""
     model = calls.model
-    tokens = f"{calls.input_tokens:,} in + {calls.output_tokens:,} out tokens, " if calls.input_tokens else ""
+    cached = f" ({calls.cached_tokens:,} cached)" if calls.cached_tokens else ""
+    tokens = f"{calls.input_tokens:,} in{cached} + {calls.output_tokens:,} out tokens, " if calls.input_tokens else ""
     description = f"API usage {model.name}: {calls.calls:,} calls, {tokens}{_RATES[model]}"
     figures = UsageFigures(calls.calls, calls.input_tokens, calls.output_tokens, calls.cost_nanos)
-    move = usage_entry(f"{batch.name}-{model.name}", {model.name}, figures, batch.period, description)
+    move = usage_entry(
+        f"{batch.name}-{model.name}",
+        {model.name},
+        figures,
+        batch.period,
+        description,
+        [(who, -calls.cost_nanos)] if who != NOBODY else (),
+    )
     return Scene(batch.posted_at, Posted(_API_METERING, move), move.amount_nanos, 1)
 
 
@@ -124,25 +164,62 @@ def hourly_batches(first: datetime, now: datetime) -> Iterator[Batch]:
 
 
 class UsageDays:
-    """One account's days, as the lines of a rollup file."""
+    """One account's days, as the lines of a rollup file, and the hours of the newest of them."""
 
-    def __init__(self, account_id: int) -> None:
-        self._account = account_id_text(account_id)
+    def __init__(self, account_id: int, callers: tuple[Attribution, ...], hours_since: date = date.max) -> None:
+        self.callers = callers
+        self._account_id = account_id
+        self._since = hours_since
         self._days: dict[tuple[date, Model, UsageOrigin], list[int]] = {}
+        self._hours: dict[tuple[int, Model, UsageOrigin, Attribution], list[int]] = {}
 
-    def add(self, day: date, calls: Calls, origin: UsageOrigin = UsageOrigin.PLATFORM) -> None:
+    def caller(self, batch: Batch, model: Model) -> Attribution:
+        """Returns who made the calls, as far as it is known: services have reported it since the hours are known."""
+        return caller(self.callers, model.name, batch.hour) if batch.day >= self._since else NOBODY
+
+    def add(self, batch: Batch, calls: Calls, origin: UsageOrigin = UsageOrigin.PLATFORM) -> None:
         """Adds calls. Calls of an account's own instances cost nothing: the instances do."""
-        sums = self._days.setdefault((day, calls.model, origin), [0, 0, 0, 0])
-        sums[0] += calls.calls
-        sums[1] += calls.input_tokens
-        sums[2] += calls.output_tokens
-        if origin == UsageOrigin.PLATFORM:
-            sums[3] += calls.cost_nanos
+        cost = calls.cost_nanos if origin == UsageOrigin.PLATFORM else 0
+        model, *figures = calls
+        _add(self._days.setdefault((batch.day, model, origin), [0, 0, 0, 0]), (*figures, cost))
+        if batch.day >= self._since:
+            parts = (calls.calls, calls.input_tokens, calls.cached_tokens, calls.output_tokens, calls.reasoning_tokens)
+            key = (batch.hour, model, origin, self.caller(batch, model))
+            _add(self._hours.setdefault(key, [0] * 7), (*parts, 0, cost))
 
     def lines(self) -> Iterator[str]:
+        account = account_id_text(self._account_id)
         for (day, model, origin), (calls, input_tokens, output_tokens, cost_nanos) in self._days.items():
             cost = format_nanos(cost_nanos)
             yield (
-                f"{self._account},{day},{model.name},{model.category.value},{origin.value},"
+                f"{account},{day},{model.name},{model.category.value},{origin.value},"
                 f"{calls},{input_tokens},{output_tokens},{cost}\n"
             )
+
+    def parted_days(self) -> list[DayKey]:
+        """Returns the days whose hours are known."""
+        return [
+            (self._account_id, day, model.name, model.category.value, origin.value)
+            for day, model, origin in self._days
+            if day >= self._since
+        ]
+
+    def hours(self) -> list[UsageHourRow]:
+        return [
+            UsageHourRow(
+                *(self._account_id, hour, 1, model.name, model.category.value, origin.value),
+                *who,
+                price_id(model.price) if origin == UsageOrigin.PLATFORM else NO_PRICE,
+                *figures,
+            )
+            for (hour, model, origin, who), figures in self._hours.items()
+        ]
+
+    def prices(self) -> list[UsagePriceRow]:
+        models = {model for _, model, origin, _ in self._hours if origin == UsageOrigin.PLATFORM}
+        return [model.price.row(self._account_id) for model in sorted(models)]
+
+
+def _add(sums: list[int], figures: Iterable[int]) -> None:
+    for place, figure in enumerate(figures):
+        sums[place] += figure

@@ -51,5 +51,5 @@ def _calls(rng: Random, usage: UsageDays, first: datetime, now: datetime) -> Ite
         present = place >= len(batches) - 2
         if present or (8 <= hour < 20 and rng.random() < 0.17):
             calls = some_calls(rng, rng.choice(_MODELS), 300)
-            usage.add(batch.day, calls)
-            yield billed(calls, batch)
+            usage.add(batch, calls)
+            yield billed(calls, batch, usage.caller(batch, calls.model))

@@ -39,6 +39,7 @@ _CASH_NANOS: Final = 150_000 * NANOS
 _BONUS_NANOS: Final = 30_000 * NANOS
 _CUSTOMER: Final = "cus_demo_enterprise"
 _FIRST_INSTANCE: Final = 2_200
+_GPU_PROJECTS: Final = ("training", "training", "evaluation")
 _OFFERS: Final = ((H100, 8, 1), (H100, 4, 2), (H100, 1, 6), (H200, 2, 2), (A100, 4, 3), (A100, 1, 4), (A100, 2, 1))
 _MODELS: Final = {
     DEEPSEEK_V3: 600,
@@ -81,8 +82,10 @@ def _instances(rng: Random, first: datetime, now: datetime, count: int) -> Itera
     starts = sorted(rng.randrange(span_seconds) for _ in range(count))
     for number, seconds in enumerate(starts, _FIRST_INSTANCE):
         gpu, gpus, hours = rng.choice(_OFFERS)
-        yield from gpu_run(rng, GpuInstance(number, gpu, gpus, hours, first + timedelta(seconds=seconds)), now)
-    running = GpuInstance(_FIRST_INSTANCE + count, H100, 8, 4, within_month(now, timedelta(minutes=55)))
+        project = _GPU_PROJECTS[number % len(_GPU_PROJECTS)]
+        instance = GpuInstance(number, gpu, gpus, hours, first + timedelta(seconds=seconds), project)
+        yield from gpu_run(rng, instance, now)
+    running = GpuInstance(_FIRST_INSTANCE + count, H100, 8, 4, within_month(now, timedelta(minutes=55)), "training")
     yield running.started()
 
 
@@ -98,5 +101,5 @@ def _calls(rng: Random, usage: UsageDays, first: datetime, now: datetime, rows: 
         batch, (model, hourly) = batches[hour], models[number]
         grown = 0.5 + place / slots
         calls = some_calls(rng, model, hourly * grown * BUSY[batch.period.start.hour] / 10)
-        usage.add(batch.day, calls)
-        yield billed(calls, batch)
+        usage.add(batch, calls)
+        yield billed(calls, batch, usage.caller(batch, calls.model))

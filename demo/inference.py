@@ -102,11 +102,13 @@ def scenes(rng: Random, usage: UsageDays, now: datetime) -> Iterator[Scene]:
 def _instances(now: datetime) -> list[InferenceInstance]:
     first = now - timedelta(days=_CYCLE_DAYS)
     return [
-        InferenceInstance(41, L40S, 1, first - timedelta(hours=3)),
-        InferenceInstance(42, H100, 1, first - timedelta(minutes=95)),
-        InferenceInstance(45, A100, 2, first + timedelta(days=3, hours=5)),
-        InferenceInstance(47, RTX_4090, 1, first + timedelta(days=1, hours=14)),
-        InferenceInstance(52, L40S, 1, now - timedelta(days=60, hours=9), now - timedelta(days=12, minutes=48)),
+        InferenceInstance(41, L40S, 1, first - timedelta(hours=3), project="assistant"),
+        InferenceInstance(42, H100, 1, first - timedelta(minutes=95), project="assistant"),
+        InferenceInstance(45, A100, 2, first + timedelta(days=3, hours=5), project="search"),
+        InferenceInstance(47, RTX_4090, 1, first + timedelta(days=1, hours=14), project="search"),
+        InferenceInstance(
+            52, L40S, 1, now - timedelta(days=60, hours=9), now - timedelta(days=12, minutes=48), "assistant"
+        ),
         InferenceInstance(58, L40S, 1, within_month(now, timedelta(hours=5))),
     ]
 
@@ -139,14 +141,14 @@ def _platform_calls(rng: Random, usage: UsageDays, first: datetime, now: datetim
             # One model at a time: with all models every hour, these rows would hide the rows of the instances.
             if present or (batch.period.start.hour == 8 + 2 * number and rng.random() < 0.55):
                 calls = some_calls(rng, model, _PLATFORM[model])
-                usage.add(batch.day, calls)
-                yield billed(calls, batch)
+                usage.add(batch, calls)
+                yield billed(calls, batch, usage.caller(batch, calls.model))
 
 
 def _own_calls(rng: Random, usage: UsageDays, now: datetime) -> None:
     for batch in hourly_batches(now - timedelta(days=_CYCLE_DAYS), now):
         for model, daily in _OWN.items():
-            usage.add(batch.day, _served(rng, model, daily, batch.period), UsageOrigin.USER_INFERENCE)
+            usage.add(batch, _served(rng, model, daily, batch.period), UsageOrigin.USER_INFERENCE)
 
 
 def _served(rng: Random, model: Model, daily: int, period: Period) -> Calls:

@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from demo.scenes import Posted, Scene
+from ledger.attribution import Attribution
 from ledger.commands import OpenHold, Period, Ref, RenewHold, SettleHold, Writer
 from ledger.descriptions import dollars, duration
 from ledger.kinds import RefType, WriterKind
@@ -50,6 +51,7 @@ class GpuInstance:
     hours: int
     """The estimated duration, which is held in advance."""
     started_at: datetime
+    project: str = ""
 
     def started(self) -> Scene:
         held_nanos = _cost_nanos(self.gpu, self.gpus, self.hours * _HOUR)
@@ -59,7 +61,8 @@ class GpuInstance:
         )
         period = Period(self.started_at, self.started_at + timedelta(hours=self.hours))
         command = OpenHold(self._ref, held_nanos, description, period)
-        return Scene(self.started_at, Posted(_GPU_METERING, command), -held_nanos, 1)
+        posted = Posted(_GPU_METERING, command, Attribution(project=self.project))
+        return Scene(self.started_at, posted, -held_nanos, 1)
 
     def ended(self, ran_seconds: int, at: datetime) -> Scene:
         unused_seconds = self.hours * _HOUR - ran_seconds
@@ -108,6 +111,7 @@ class InferenceInstance:
     gpus: int
     started_at: datetime
     stopped_at: datetime | None = None
+    project: str = ""
 
     def life(self, rng: Random, now: datetime) -> Iterator[Scene]:
         hold_nanos = _cost_nanos(self.gpu, self.gpus, _CYCLE_SECONDS)
@@ -134,7 +138,8 @@ class InferenceInstance:
 
     def _opened(self, hold_nanos: int) -> Scene:
         command = OpenHold(self._ref, hold_nanos, self._hold_text(1), self._period(1))
-        return Scene(self.started_at, Posted(_INFERENCE_METERING, command), -hold_nanos, 1, self.label(1))
+        posted = Posted(_INFERENCE_METERING, command, Attribution(project=self.project))
+        return Scene(self.started_at, posted, -hold_nanos, 1, self.label(1))
 
     def _renewed(self, rng: Random, cycle: int, at: datetime, hold_nanos: int) -> Scene:
         busy_seconds = _busy_seconds(rng)

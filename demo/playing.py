@@ -54,7 +54,7 @@ def _batches(moments: Iterator[Moment]) -> Iterator[list[Moment]]:
 
 async def _post(database: Database, account_id: int, moments: Sequence[Moment]) -> None:
     told = [cast("Posted", moment.told) for moment in moments]
-    postings = [Posting(account_id, one.writer, (one.command,), OPERATION) for one in told]
+    postings = [Posting(account_id, one.writer, (one.command,), OPERATION, attribution=one.attribution) for one in told]
     # It is first asked when the batch is opened, and then for each posting.
     clock = iter([moments[0].at, *(moment.at for moment in moments)]).__next__
     async with database.write() as connection:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Final, NamedTuple
 
+from ledger.attribution import NOBODY, Attribution
 from ledger.commands import Command, Entry, Writer
 from ledger.kinds import TransactionType
 from ledger.money import NANOS
@@ -28,6 +29,8 @@ class Posted:
 
     writer: Writer
     command: Command
+    attribution: Attribution = NOBODY
+    """The spender, if the command opens a resource."""
 
 
 @dataclass(frozen=True, slots=True)

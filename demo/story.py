@@ -15,8 +15,9 @@ from io import BytesIO
 from random import Random
 from typing import Final
 
+from db import usage_writes
 from db.database import Database
-from demo import developer, enterprise, inference
+from demo import callers, developer, enterprise, inference
 from demo.calls import HEADER, UsageDays
 from demo.playing import ACTOR, play
 from demo.scenes import history, in_order
@@ -27,6 +28,8 @@ from ledger.imports.sources import Source
 from ledger.prices import Prices
 
 _SEED: Final = 20_260_421
+_HOURS_DAYS: Final = 35
+"""Number of days whose hours are known: older ones were imported as rollups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,15 @@ async def tell(database: Database, now: datetime, enterprise_rows: int = enterpr
             await _create(database, "enterprise", "Enterprise fleet", now - timedelta(days=enterprise.DAYS)),
         )
     )
-    usages = [UsageDays(account_id) for account_id in story.account_ids]
+    since = (now - timedelta(days=_HOURS_DAYS)).date()
+    all_callers = (callers.DEVELOPER, callers.INFERENCE, callers.ENTERPRISE)
+    usages = [UsageDays(one, who, since) for one, who in zip(story.account_ids, all_callers, strict=True)]
     with _uncollected():
         await _tell_developer(database, story.account_ids[0], usages[0], now)
         await _tell_inference(database, story.account_ids[1], usages[1], now)
         await _tell_enterprise(database, story.account_ids[2], usages[2], now, enterprise_rows)
         await _import(database, usages, now)
+        await _part(database, usages)
     return story
 
 
@@ -110,3 +116,11 @@ async def _import(database: Database, usages: list[UsageDays], now: datetime) ->
     importer = Importer(database, ImportOptions(strict=True), Prices(), lambda: now)
     report = await importer.run([Source("demo", BytesIO((HEADER + lines).encode()))])
     assert not report.refused, "the story's usage is refused"
+
+
+async def _part(database: Database, usages: list[UsageDays]) -> None:
+    """Parts the newest days by hour, API key, project and price, as services that record requests do."""
+    async with database.write() as connection:
+        for usage in usages:
+            await usage_writes.delete_usage_hours(connection, usage.parted_days())
+            await usage_writes.put_usage(connection, usage.hours(), usage.prices(), ())

@@ -14,10 +14,16 @@ import pytest
 from sqlalchemy import Table, select
 
 from db import tables
+from db.attribution_rows import UsageHourRow
+from db.attribution_tables import usage_hours
 from db.database import Database, DatabaseOptions, sqlite_url
+from db.hours import hour_of
 from db.rows import AccountRow, HoldRow, MonthlyFiguresRow, TransactionRow, UsageDayRow
 from db.statements import columns
 from demo import enterprise
+from demo.callers import DEVELOPER as DEVELOPER_CALLERS
+from demo.callers import ENTERPRISE as ENTERPRISE_CALLERS
+from demo.callers import INFERENCE as INFERENCE_CALLERS
 from demo.calls import UsageDays
 from demo.story import tell
 from ledger.account_state import month_of
@@ -51,6 +57,7 @@ class Told:
     """Name and actor of each entry of the audit list."""
     differences: list[str]
     """Between what is stored and a recount."""
+    hours: list[list[UsageHourRow]]
 
     def kinds(self, account: int) -> set[tuple[str, str]]:
         return {(row.type, row.source) for row in self.transactions[account]}
@@ -78,6 +85,7 @@ async def _told(path: Path, now: datetime) -> Told:
             [await _rows(database, tables.monthly_figures, MonthlyFiguresRow, one) for one in ids],
             [tuple(row) for row in await database.read(select(_AUDIT.c.act, _AUDIT.c.actor).order_by(_AUDIT.c.id))],
             await differences(database),
+            [await _rows(database, usage_hours, UsageHourRow, one) for one in ids],
         )
     finally:
         await database.close()
@@ -269,7 +277,7 @@ def test_the_enterprise_lives_on_its_contract(told: Told) -> None:
 
 def test_the_enterprise_has_100_000_rows_and_stays_above_zero() -> None:
     assert inspect.signature(tell).parameters["enterprise_rows"].default == 100_000
-    scenes = enterprise.scenes(Random(1), UsageDays(3), MIDDLE_OF_MONTH, 100_000)
+    scenes = enterprise.scenes(Random(1), UsageDays(3, ENTERPRISE_CALLERS), MIDDLE_OF_MONTH, 100_000)
     rows = balance = 0
     last: datetime | None = None
     for scene in scenes:
@@ -277,3 +285,18 @@ def test_the_enterprise_has_100_000_rows_and_stays_above_zero() -> None:
         rows, balance, last = rows + scene.rows, balance + scene.change_nanos, scene.at
         assert balance > 10_000 * NANOS
     assert rows == 100_000
+
+
+def test_newest_days_name_hours_keys_projects_and_prices(told: Told) -> None:
+    since = hour_of(told.now - timedelta(days=35)) // 24 * 24
+    for callers, hours in zip((DEVELOPER_CALLERS, INFERENCE_CALLERS, ENTERPRISE_CALLERS), told.hours, strict=True):
+        newest = [row for row in hours if row.hour >= since]
+        assert {(row.api_key, row.project) for row in newest} == set(callers)
+        for row in newest:
+            assert row.span_hours == 1
+            assert (row.price_id > 0) == (row.origin == "platform")
+        assert sum(row.cached_input_tokens for row in newest) > 0
+        assert {(row.span_hours, row.api_key) for row in hours if row.hour < since} == {(24, "")}
+    assert sum(row.reasoning_tokens for hours in told.hours for row in hours) > 0
+    spenders = {row.project for row in told.transactions[INFERENCE] if row.ref_type == "inference_instance"}
+    assert spenders == {"assistant", "search", None}
