@@ -14,8 +14,8 @@ from schema.transaction import Transaction
 
 
 @strawberry.type(
-    description="One action that was taken on an account: on its keys, limits, auto-recharge, status or balance."
-    " Entries are kept forever and never change."
+    description="One action that was taken on an account: on its keys, limits, auto-recharge, top-ups, details, status"
+    " or balance. Entries are kept forever and never change."
 )
 class Activity:
     @strawberry.field(description="Id of the entry, `audit_12`. Numbers increase in the order of the actions.")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from access.keys import acting_key
 from db.rows import TransactionRow
 from db.top_ups import TopUpRow
+from ledger.audit import AuditedAction, note
+from ledger.money import format_nanos
 from ledger.posting import LedgerTransaction
 from ledger.top_ups import OPERATION, NewTopUp, SessionState, keep, state_of
 from resolvers.mutations.context import MutationContext
@@ -34,8 +36,11 @@ async def create_top_up(
     session = await context.top_ups.start(new)
 
     async def work(transaction: LedgerTransaction) -> TopUpOutcome:
-        await acting_key(transaction, context.principal)
+        actor = await acting_key(transaction, context.principal)
         kept = await keep(transaction, new, session)
+        if not kept.is_replayed:
+            what = f"{format_nanos(amount_nanos)} by {kept.row.session_id}"
+            await note(transaction, AuditedAction(OPERATION, actor, number, description=what))
         return TopUpOutcome(number, kept.row, kept.balance_nanos, kept.is_replayed)
 
     return await context.run(work, number)

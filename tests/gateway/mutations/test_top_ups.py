@@ -89,6 +89,9 @@ async def test_the_same_call_has_the_same_session(office: Office, stand_in: Stan
     paid = session(first["sessionId"], customer=asked.form["customer"], payment_intent="pi_1")
     assert await _tell(office, "checkout.session.completed", paid) == 200
     assert (await office.call("createTopUp", key, **given))["state"] == "COMPLETE"
+    acts = (await office.query("{ account { activity { nodes { act description } } } }", key))["account"]["activity"]
+    (noted,) = [one["description"] for one in acts["nodes"] if one["act"] == "createTopUp"]
+    assert noted == f"25.00 by {first['sessionId']}"
     # Another account's key is another key, and Stripe takes neither letters beyond ASCII nor 256 characters.
     other = await office.manager(await office.account())
     for strange in ("my key", "schlüssel", "k" * 255):
