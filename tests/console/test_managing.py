@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from playwright.async_api import Page, expect
 
 from access.keys import KeyScope
+from db.attribution_rows import CostHourRow
+from db.hours import hour_of
+from db.usage_writes import add_cost_hours
 from ledger.accounts import Accounts
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
@@ -30,6 +34,9 @@ async def test_keys_and_limits_are_made_and_ended_and_it_is_all_in_the_activity(
     gateway: Gateway, open_page: Open, axe: str
 ) -> None:
     account = (await Accounts(gateway.services.database).create("Managed")).id
+    spent = [CostHourRow(account, hour_of(datetime.now(UTC)), "api_usage", "", "key-a", "search", 10**9)]
+    async with gateway.services.database.write() as connection:
+        await add_cost_hours(connection, spent)
     manager = await gateway.key(KeyScope.MANAGE, account_id=account)
     page = await open_page("?tab=keys", key=manager.secret, scheme="dark")
     keys, limits = (page.get_by_role("region", name=name) for name in ("Keys", "Spend limits"))
@@ -52,12 +59,20 @@ async def test_keys_and_limits_are_made_and_ended_and_it_is_all_in_the_activity(
     await expect(made).to_contain_text("report robot")
     await expect(activity.first).to_contain_text("Key created")
     await expect(activity.first).to_contain_text("read key of report robot")
+    # When the key ends, and when it was made.
+    await expect(activity.first.get_by_role("time")).to_have_count(2)
     await made.get_by_role("button", name=f"Revoke {prefix}").click()
     await page.get_by_role("button", name="Revoke", exact=True).click()
     await expect(made).to_contain_text("revoked")
 
     await page.get_by_role("button", name="Set a limit…").click()
     await page.get_by_label("At most").fill("50")
+    for label, known in (
+        ("Only this API key of the platform (optional)", "key-a"),
+        ("Only this project (optional)", "search"),
+    ):
+        offered = page.get_by_label(label).locator("xpath=../datalist/option")
+        await expect(offered).to_have_attribute("value", known)
     await page.get_by_label("Only this project (optional)").fill("search")
     await page.get_by_role("button", name="Set", exact=True).click()
     await expect(limits.get_by_role("listitem")).to_contain_text("$50.00 in a UTC month, project search")
@@ -67,6 +82,14 @@ async def test_keys_and_limits_are_made_and_ended_and_it_is_all_in_the_activity(
     await expect(activity).to_have_count(6)
     await expect(activity.first).to_contain_text("50.00, notifies at 50 %, 80 %, 100 % → none")
     await expect(activity.first).to_contain_text("by " + manager.secret[:12])
+
+    company = page.get_by_role("region", name="Company details")
+    await company.get_by_role("button", name="Change…").click()
+    await page.get_by_label("Name of the company or person").fill("Acme")
+    await page.get_by_label("Postal address, a line each").fill("1 Main Street\n\nSpringfield")
+    await page.get_by_role("button", name="Save").click()
+    await expect(company).to_contain_text("Acme, 1 Main Street, Springfield")
+    await expect(activity.first).to_contain_text("Company details set")
     await has_no_violations(page, axe)
 
 
@@ -112,6 +135,8 @@ async def test_an_operator_finds_corrects_grants_suspends_and_puts_events_away(
     await expect(balance).to_contain_text("$10.00")
     await has_no_violations(page, axe)
     await page.get_by_role("button", name="Write the correction").click()
+    told = page.get_by_role("region", name="Operator").get_by_text("The balance is corrected.")
+    await expect(told).to_be_visible()
     await expect(balance).to_contain_text("$7.50")
 
     await page.get_by_role("button", name="Grant a contract…").click()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientSession
 from playwright.async_api import Page, expect
 
+from demo.inference import DAYS
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
 from tests.console.test_transactions import rows
@@ -68,6 +70,10 @@ async def test_a_statement_is_shown_downloaded_and_printed_whole(gateway: Gatewa
     assert _begins(path) == b"%PDF-"
     assert (await download.value).suggested_filename == f"statement-acct_{gateway.account}-{first}-{last}.pdf"
 
+    # No month before the account was opened is offered.
+    months = {f"{datetime.now(UTC) - timedelta(days=age):%Y-%m}" for age in range(DAYS + 1)}
+    await expect(dialog.get_by_label("Month").locator("option")).to_have_count(len(months))
+    await expect(dialog.get_by_role("button", name="Close")).to_be_visible()
     await dialog.get_by_role("button", name="Print").click()
     await expect(dialog).to_be_hidden()
     await expect(page.locator(PRINTED)).to_have_count(1)

@@ -66,7 +66,11 @@ const opened = signal<"" | "correct" | "grant" | "status">("");
 const close = () => (opened.value = "");
 const accountId = () => account.peek()?.id ?? "";
 
+/** What was done last with an account, for those who see. */
+const told = signal({ account: "", what: "" });
+
 async function done(what: string): Promise<void> {
+  told.value = { account: accountId(), what };
   announce(what);
   closeDialog();
   await open();
@@ -165,6 +169,7 @@ export function Acts() {
   return (
     <section class="limits" aria-labelledby="acts">
       <h2 id="acts">{m.operator}</h2>
+      {told.value.account === account.value?.id && <p class="notice">{told.value.what}</p>}
       <div class="buttons">
         <button type="button" onClick={() => (opened.value = "correct")}>
           {m.toCorrect}

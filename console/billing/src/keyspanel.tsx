@@ -5,6 +5,7 @@ import { AccountKeys, type AccountKeysQuery, type SpendWindow } from "../generat
 import { CreateKey } from "../generated/CreateKey";
 import { DeleteLimit } from "../generated/DeleteLimit";
 import { RevokeKey } from "../generated/RevokeKey";
+import { SetCompanyDetails } from "../generated/SetCompanyDetails";
 import { SetLimit } from "../generated/SetLimit";
 import { account, viewer } from "./account";
 import { act, changes } from "./acts";
@@ -24,7 +25,7 @@ import { Text } from "./parts/text";
 import { Amount, Form } from "./payingforms";
 import { Outdated } from "./post";
 import { m } from "./texts/managing";
-import { now } from "./times";
+import { dayAfter, now, today } from "./times";
 import { canonical } from "./typed";
 
 type Found = NonNullable<AccountKeysQuery["account"]>;
@@ -33,18 +34,21 @@ type Limit = Found["spendLimits"][number];
 
 const DAY_MS = 86_400_000;
 const LASTING = ["", "30", "90", "365"];
+/** Keys and projects of these days are offered. More days would have to be added up row by row. */
+const LATELY_DAYS = 31;
 
 const found = signal<Found | null>(null);
 const failure = signal<Error | null>(null);
 /** A key that was just created. It is shown until it is put away. */
 const secret = signal<string | null>(null);
-const opened = signal<"" | "key" | "limit" | Key | Limit>("");
+const opened = signal<"" | "key" | "limit" | "company" | Key | Limit>("");
 const close = () => (opened.value = "");
 
 async function load(signal?: AbortSignal): Promise<void> {
   failure.value = null;
   try {
-    found.value = (await ask(AccountKeys, { account: account.peek()?.id ?? null }, signal)).account;
+    const day = { gte: dayAfter(today(), 1 - LATELY_DAYS), lt: dayAfter(today(), 1) };
+    found.value = (await ask(AccountKeys, { account: account.peek()?.id ?? null, lately: { day } }, signal)).account;
   } catch (error) {
     if (!(error instanceof Outdated)) failure.value = error as Error;
   }
@@ -158,6 +162,12 @@ function LimitItem({ one }: { readonly one: Limit }) {
   );
 }
 
+/** The API keys or projects that spent lately. */
+function spenders(name: "apiKeyId" | "project"): string[] {
+  const names = found.value?.spenders.nodes.map((one) => one[name]) ?? [];
+  return [...new Set(names)].filter((one) => one !== null).sort();
+}
+
 function LimitForm() {
   const amount = useSignal("");
   const span = useSignal<SpendWindow>("MONTH");
@@ -190,8 +200,8 @@ function LimitForm() {
           ))}
         </select>
       </label>
-      <Text label={m.onlyKey} value={apiKeyId} />
-      <Text label={m.onlyProject} value={project} />
+      <Text label={m.onlyKey} value={apiKeyId} options={spenders("apiKeyId")} />
+      <Text label={m.onlyProject} value={project} options={spenders("project")} />
       <p class="muted">{m.limitNote}</p>
     </Form>
   );
@@ -210,11 +220,57 @@ function DeleteForm({ one }: { readonly one: Limit }) {
   );
 }
 
+function CompanyForm() {
+  const before = found.peek()?.companyDetails;
+  const name = useSignal(before?.name ?? "");
+  const address = useSignal(before?.addressLines.join("\n") ?? "");
+  const taxId = useSignal(before?.taxId ?? "");
+
+  async function run(dialog: string) {
+    const addressLines = address.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const input = { accountId: account.peek()?.id ?? null, name: name.value.trim(), addressLines };
+    await act(SetCompanyDetails, dialog, { ...input, taxId: taxId.value.trim() || null });
+    announce(m.companySaved);
+    closeDialog();
+  }
+
+  return (
+    <Form title={m.company} action={m.save} close={close} wrong={() => (name.value.trim() ? "" : m.noName)} run={run}>
+      <Text label={m.name} value={name} />
+      <label class="field">
+        {m.address}
+        <textarea rows={4} value={address.value} onInput={(event) => (address.value = event.currentTarget.value)} />
+      </label>
+      <Text label={m.taxId} value={taxId} />
+    </Form>
+  );
+}
+
+function Company({ companyDetails }: Found) {
+  return (
+    <section class="limits" aria-labelledby="company">
+      <h2 id="company">{m.company}</h2>
+      <p class="muted">{m.companyNote}</p>
+      {companyDetails && (
+        <p>
+          {[companyDetails.name, ...companyDetails.addressLines, companyDetails.taxId].filter(Boolean).join(", ")}
+        </p>
+      )}
+      <div class="buttons">
+        <button type="button" onClick={() => (opened.value = "company")}>
+          {m.toChange}
+        </button>
+      </div>
+    </section>
+  );
+}
+
 function Opened() {
   const { value: which } = opened;
   if (which === "") return null;
   if (which === "key") return <KeyForm />;
   if (which === "limit") return <LimitForm />;
+  if (which === "company") return <CompanyForm />;
   return "prefix" in which ? <RevokeForm one={which} /> : <DeleteForm one={which} />;
 }
 
@@ -338,6 +394,7 @@ export function KeysPanel() {
       {viewer.value?.scope === "OPERATOR" && <Acts />}
       {failure.value && <Failed error={failure.value} again={() => void load()} />}
       {shown && <Lists {...shown} />}
+      {shown && viewer.value?.scope === "MANAGE" && <Company {...shown} />}
       <Activity />
       <Opened />
     </>

@@ -29,9 +29,11 @@ const MOST_PRINTED_ROWS = 10_000;
 /** The days of the newest statement that was read, and its figures. */
 const shown = signal<{ readonly first: string; readonly last: string; readonly figures: Found } | null>(null);
 
+/** The newest months, back to that in which the account was opened. */
 function monthsUntil(month: string): string[] {
+  const opened = monthOf(account.peek()?.createdAt ?? "");
   const found = [month];
-  while (found.length < MONTHS) found.push(monthOf(dayAfter(`${found.at(-1)}-01`, -1)));
+  for (let last = month; found.length < MONTHS && last > opened; found.push(last)) last = monthOf(dayAfter(`${last}-01`, -1));
   return found;
 }
 
@@ -139,7 +141,7 @@ function Choice() {
   const { value: found } = figures;
   const count = Number(found?.rows ?? 0);
   return (
-    <Dialog title={m.statement} close={() => (isChoosing.value = false)} submit={() => void fetched(found?.pdfUrl)}>
+    <Dialog title={m.statement} close={() => (isChoosing.value = false)} submit={() => void fetched(found?.pdfUrl)} away={m.close}>
       <label class="field">
         {m.month}
         <select

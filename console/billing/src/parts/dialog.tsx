@@ -15,11 +15,13 @@ interface Props {
   readonly title: string;
   readonly close: () => void;
   readonly submit: () => void;
+  /** Of the button that closes it, where nothing is done that could be cancelled. */
+  readonly away?: string;
   readonly children: ComponentChildren;
 }
 
 /** A form over the page. The browser keeps the focus in it, and gives it back afterwards. */
-export function Dialog({ title, close, submit, children }: Props) {
+export function Dialog({ title, close, submit, away = m.cancel, children }: Props) {
   const id = useName();
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
@@ -39,7 +41,7 @@ export function Dialog({ title, close, submit, children }: Props) {
         {children}
         <div class="buttons">
           <button type="button" onClick={closeDialog}>
-            {m.cancel}
+            {away}
           </button>
         </div>
       </form>

@@ -17,8 +17,15 @@ export interface Entry {
   readonly newValue: string | null;
 }
 
+const TIME = /(\d{4}-\d\d-\d\dT[\d:.]+Z)/;
+
+/** The gateway's text, with its times as the page writes them. */
+function timed(text: string) {
+  return text.split(TIME).map((part, place) => (place % 2 ? <>{moment(part)} UTC</> : part));
+}
+
 function Value({ text }: { readonly text: string | null }) {
-  return <span lang={text === null ? undefined : english}>{text ?? m.none}</span>;
+  return <span lang={text === null ? undefined : english}>{text === null ? m.none : timed(text)}</span>;
 }
 
 function Values({ oldValue, newValue }: Entry) {
@@ -45,7 +52,7 @@ export function EntryItem({ entry, children }: Props) {
       <p>
         <strong>{(m.acts as Record<string, string>)[act] ?? act}</strong> {keyPrefix && <code>{keyPrefix}</code>} {children}
       </p>
-      {description && <p lang={english}>{description}</p>}
+      {description && <p lang={english}>{timed(description)}</p>}
       <Values {...entry} />
       <p class="muted">{m.by(moment(at), <code>{actor}</code>, key)}</p>
     </li>

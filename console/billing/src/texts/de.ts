@@ -448,6 +448,7 @@ const panels: Catalogue["panels"] = {
 
 const managing: Catalogue["managing"] = {
   cancel: "Abbrechen",
+  close: "Schließen",
   showMore: "Mehr anzeigen",
 
   addCredit: "Guthaben aufladen",
@@ -558,7 +559,7 @@ const managing: Catalogue["managing"] = {
   onlyKey: "Nur dieser API-Schlüssel der Plattform (optional)",
   onlyProject: "Nur dieses Projekt (optional)",
   limitNote:
-    "Ein Limit derselben Art wird ersetzt. Ausgaben seit Beginn des Zeitraums zählen mit. Starts und Autorisierungen, die es überschreiten würden, werden abgelehnt. Schreiben Sie Schlüssel und Projekt wie auf dem Tab „Kosten“.",
+    "Ein Limit derselben Art wird ersetzt. Ausgaben seit Beginn des Zeitraums zählen mit. Starts und Autorisierungen, die es überschreiten würden, werden abgelehnt. Schlüssel und Projekte der letzten 31 Tage werden vorgeschlagen.",
   wrongLimit: "Geben Sie einen Betrag wie 50,00 ein.",
   limitSet: "Das Limit ist festgelegt.",
   toDelete: "Löschen…",
@@ -567,6 +568,14 @@ const managing: Catalogue["managing"] = {
   deleteAsked: "Limit löschen?",
   deleteNote: (limit) => [limit, ": Dieses Limit gilt dann nicht mehr."],
   limitDeleted: "Das Limit ist gelöscht.",
+  company: "Firmenangaben",
+  companyNote: "Sie stehen auf Kontoauszügen. Es wird keine Steuer berechnet.",
+  toChange: "Ändern…",
+  name: "Name der Firma oder Person",
+  noName: "Geben Sie einen Namen ein.",
+  address: "Postanschrift, zeilenweise",
+  taxId: "Steuernummer, z. B. USt-IdNr. (optional)",
+  companySaved: "Die Firmenangaben sind gespeichert.",
   acts: {
     createAccount: "Konto eröffnet",
     suspendAccount: "Konto gesperrt",
@@ -581,6 +590,8 @@ const managing: Catalogue["managing"] = {
     setSpendLimit: "Ausgabenlimit festgelegt",
     deleteSpendLimit: "Ausgabenlimit gelöscht",
     setAutoRecharge: "Automatische Aufladung eingestellt",
+    setCompanyDetails: "Firmenangaben gespeichert",
+    createTopUp: "Aufladung begonnen",
     linkStripeCustomer: "Stripe-Kunde verknüpft",
     dismissStripeEvent: "Stripe-Ereignis verworfen",
   },

@@ -423,6 +423,7 @@ const panels: Catalogue["panels"] = {
 
 const managing: Catalogue["managing"] = {
   cancel: "キャンセル",
+  close: "閉じる",
   showMore: "さらに表示",
 
   addCredit: "チャージする",
@@ -532,7 +533,7 @@ const managing: Catalogue["managing"] = {
   for: "期間",
   onlyKey: "対象のプラットフォーム API キー（任意）",
   onlyProject: "対象のプロジェクト（任意）",
-  limitNote: "同じ種類の上限は置き換えられます。期間の開始以降の支出も含まれます。上限を超える起動と承認は拒否されます。キーとプロジェクトは「料金」タブの表記どおりに入力してください。",
+  limitNote: "同じ種類の上限は置き換えられます。期間の開始以降の支出も含まれます。上限を超える起動と承認は拒否されます。直近 31 日間のキーとプロジェクトが候補に表示されます。",
   wrongLimit: "50.00 のような金額を入力してください。",
   limitSet: "上限を設定しました。",
   toDelete: "削除…",
@@ -541,6 +542,14 @@ const managing: Catalogue["managing"] = {
   deleteAsked: "上限を削除しますか？",
   deleteNote: (limit) => [limit, ": この上限は適用されなくなります。"],
   limitDeleted: "上限を削除しました。",
+  company: "会社情報",
+  companyNote: "明細書に記載されます。税は計算されません。",
+  toChange: "変更…",
+  name: "会社名または氏名",
+  noName: "名前を入力してください。",
+  address: "住所（1 行ずつ）",
+  taxId: "税務番号（VAT 番号など、任意）",
+  companySaved: "会社情報を保存しました。",
   acts: {
     createAccount: "アカウント開設",
     suspendAccount: "アカウント停止",
@@ -555,6 +564,8 @@ const managing: Catalogue["managing"] = {
     setSpendLimit: "支出上限の設定",
     deleteSpendLimit: "支出上限の削除",
     setAutoRecharge: "自動チャージの設定",
+    setCompanyDetails: "会社情報の設定",
+    createTopUp: "チャージの開始",
     linkStripeCustomer: "Stripe 顧客の関連付け",
     dismissStripeEvent: "Stripe イベントの却下",
   },

@@ -5,6 +5,7 @@ import type { Count, Part } from "../forms";
 
 export const managing = {
   cancel: "Cancel",
+  close: "Close",
   showMore: "Show more",
 
   // Paying.
@@ -117,7 +118,7 @@ export const managing = {
   for: "For",
   onlyKey: "Only this API key of the platform (optional)",
   onlyProject: "Only this project (optional)",
-  limitNote: "A limit of the same kind is replaced. What was spent since the start of the window counts. Launches and authorizations that would exceed it are refused. Write the key and the project as the Costs tab does.",
+  limitNote: "A limit of the same kind is replaced. What was spent since the start of the window counts. Launches and authorizations that would exceed it are refused. Keys and projects of the last 31 days are offered.",
   wrongLimit: "Enter an amount such as 50.00.",
   limitSet: "The limit is set.",
   toDelete: "Delete…",
@@ -126,6 +127,14 @@ export const managing = {
   deleteAsked: "Delete the limit?",
   deleteNote: (limit: Part): Part => [limit, ": it no longer limits anything."],
   limitDeleted: "The limit is deleted.",
+  company: "Company details",
+  companyNote: "They stand on statements. No tax is computed.",
+  toChange: "Change…",
+  name: "Name of the company or person",
+  noName: "Enter a name.",
+  address: "Postal address, a line each",
+  taxId: "Tax id, such as a VAT number (optional)",
+  companySaved: "The company details are saved.",
   acts: {
     createAccount: "Account opened",
     suspendAccount: "Account suspended",
@@ -140,6 +149,8 @@ export const managing = {
     setSpendLimit: "Spend limit set",
     deleteSpendLimit: "Spend limit deleted",
     setAutoRecharge: "Auto-recharge set",
+    setCompanyDetails: "Company details set",
+    createTopUp: "Top-up started",
     linkStripeCustomer: "Stripe customer linked",
     dismissStripeEvent: "Stripe event dismissed",
   },
