@@ -51,7 +51,7 @@ def _crossing(account: ColumnElement[int]) -> Select[Any]:
     first = _first_seq(account)
 
     def holds(is_earlier: ColumnElement[bool], *conditions: ColumnElement[bool]) -> Select[Any]:
-        chosen = [account.label("account_id"), is_earlier.label("is_earlier"), *_REST]
+        chosen: list[Any] = [account.label("account_id"), is_earlier.label("is_earlier"), *_REST]
         return select(*chosen).where(_HOLD.c.account_id == account, *conditions)
 
     before = _HOLD.c.hold_seq < first
