@@ -9,6 +9,8 @@ import { Outdated } from "./post";
 export type Found = AccountsQuery["accounts"];
 
 export const found = signal<Found | null>(null);
+/** The text that `found` is of. */
+export let sought: string | null = null;
 export const searchFailure = signal<Error | null>(null);
 
 const SHOWN = 20;
@@ -19,9 +21,10 @@ let running: AbortController | null = null;
 export async function search(text: string): Promise<void> {
   running?.abort();
   running = new AbortController();
-  const sought = wrongSearch(text.trim()) ? null : text.trim();
+  const given = wrongSearch(text.trim()) ? null : text.trim();
   try {
-    found.value = (await ask(Accounts, { first: SHOWN, search: sought }, running.signal)).accounts;
+    found.value = (await ask(Accounts, { first: SHOWN, search: given }, running.signal)).accounts;
+    sought = text;
     searchFailure.value = null;
   } catch (error) {
     if (!(error instanceof Outdated)) searchFailure.value = error as Error;

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { viewer } from "./account";
-import { Desk } from "./desk";
+import { Desk, Finder } from "./desk";
 import { openAccount } from "./navigation";
 import { AccountBox } from "./parts/accountbox";
 import { m } from "./texts/managing";
@@ -11,20 +11,18 @@ export function SwitchBox() {
 
 /** A key of no single account has to name one. */
 export function Choosing() {
+  if (viewer.value?.scope !== "OPERATOR") {
+    return (
+      <section class="choosing">
+        <h2>{m.whichAccount}</h2>
+        <ById />
+      </section>
+    );
+  }
   return (
     <>
-    <section class="choosing">
-      <h2>{m.whichAccount}</h2>
-      {viewer.value?.scope === "OPERATOR" ? (
-        <>
-          <p class="muted">{m.everyAccount}</p>
-          <AccountBox label={m.account} placeholder={m.nameOrId} choose={openAccount} />
-        </>
-      ) : (
-        <ById />
-      )}
-    </section>
-    {viewer.value?.scope === "OPERATOR" && <Desk />}
+      <Finder />
+      <Desk />
     </>
   );
 }

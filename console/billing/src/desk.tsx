@@ -17,6 +17,7 @@ import { english } from "./language";
 import { amountOf, nanosOf, parseNanos } from "./money";
 import { go, openAccount, openTransaction } from "./navigation";
 import { open } from "./page";
+import { AccountBox } from "./parts/accountbox";
 import { closeDialog } from "./parts/dialog";
 import { EntryItem } from "./parts/entries";
 import { Failed } from "./parts/failed";
@@ -227,15 +228,17 @@ function FoundItem({ one }: { readonly one: FoundObject }) {
   );
 }
 
-function Finder() {
-  const text = useSignal("");
+/** The way to whatever is asked about: accounts by their names, and all else by its id. */
+export function Finder() {
+  const asked = useSignal("");
   const found = useSignal<readonly FoundObject[] | null>(null);
   const failure = useSignal<Error | null>(null);
 
-  async function find() {
+  async function find(text: string) {
+    asked.value = text;
     failure.value = null;
     try {
-      found.value = (await ask(Find, { id: text.value.trim() })).find;
+      found.value = (await ask(Find, { id: text })).find;
       announce(found.value.length ? m.found(found.value.length) : m.nothingFound);
     } catch (error) {
       if (!(error instanceof Outdated)) failure.value = error as Error;
@@ -243,29 +246,11 @@ function Finder() {
   }
 
   return (
-    <section class="limits" aria-labelledby="find">
-      <h2 id="find">{m.findById}</h2>
-      <form
-        class="joined"
-        role="search"
-        onSubmit={(event) => {
-          event.preventDefault();
-          if (text.value.trim()) void find();
-        }}
-      >
-        <input
-          type="search"
-          aria-label={m.anyId}
-          placeholder="txn_7_12, chg_…, cs_…, pi_…, eco_…"
-          autocomplete="off"
-          spellcheck={false}
-          value={text}
-          onInput={(event) => (text.value = event.currentTarget.value)}
-        />
-        <button type="submit">{m.find}</button>
-      </form>
+    <section class="choosing" aria-labelledby="find">
+      <h2 id="find">{m.find}</h2>
       <p class="muted">{m.findNote}</p>
-      {failure.value && <Failed error={failure.value} again={() => void find()} />}
+      <AccountBox label={m.account} placeholder={m.nameOrId} choose={openAccount} find={(text) => void find(text)} />
+      {failure.value && <Failed error={failure.value} again={() => void find(asked.value)} />}
       {found.value?.length === 0 && <p>{m.nothingFound}</p>}
       <ul class="entries">
         {found.value?.map((one, index) => (
@@ -360,7 +345,7 @@ function AuditList({ found, more }: { readonly found: ReadonlySignal<Audit | nul
   );
 }
 
-/** For operators: the way to whatever is asked about, what waits for a person, and what was done. */
+/** For operators: what waits for a person, and what was done. */
 export function Desk() {
   const found = useSignal<DeskQuery | null>(null);
   const audit = useSignal<Audit | null>(null);
@@ -386,7 +371,6 @@ export function Desk() {
 
   return (
     <div class="panel desk">
-      <Finder />
       {failure.value && <Failed error={failure.value} again={() => void read(null)} />}
       {found.value && (
         <>

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { type Found, found, search, searchFailure } from "../accounts";
+import { type Found, found, search, searchFailure, sought } from "../accounts";
 import { moneyText } from "../money";
 import { languageIn } from "./complained";
 import { useName } from "./names";
@@ -10,6 +10,8 @@ interface Props {
   readonly label: string;
   readonly placeholder?: string;
   readonly choose: (id: string) => void;
+  /** For a text that no account has. */
+  readonly find?: (text: string) => void;
 }
 
 const PAUSE_MS = 200;
@@ -40,7 +42,7 @@ function summaryOf({ nodes, totalCount }: Found): string {
 }
 
 /** A combobox over the accounts that the key covers. */
-export function AccountBox({ label, placeholder = label, choose }: Props) {
+export function AccountBox({ label, placeholder = label, choose, find }: Props) {
   const id = useName();
   const box = useRef<HTMLInputElement>(null);
   const text = useSignal("");
@@ -60,6 +62,19 @@ export function AccountBox({ label, placeholder = label, choose }: Props) {
     choose(choice.id);
   }
 
+  /** Takes the account that is marked, or else the first; without any, looks for something else of this id. */
+  async function enter() {
+    const typed = text.value;
+    if (find && active.value < 0 && typed.trim()) {
+      if (sought !== typed) await search(typed);
+      if (!found.value?.nodes.length) {
+        isOpen.value = false;
+        return find(typed.trim());
+      }
+    }
+    take(found.value?.nodes[Math.max(active.value, 0)]);
+  }
+
   function move(event: KeyboardEvent) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
@@ -69,7 +84,7 @@ export function AccountBox({ label, placeholder = label, choose }: Props) {
       if (choices.length) active.value = (from + step + choices.length) % choices.length;
     } else if (event.key === "Enter") {
       event.preventDefault();
-      take(choices[Math.max(active.value, 0)]);
+      void enter();
     } else if (event.key === "Escape") {
       isOpen.value = false;
     }

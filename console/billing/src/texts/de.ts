@@ -601,9 +601,8 @@ const managing: Catalogue["managing"] = {
 
   switchAccount: "Konto wechseln",
   whichAccount: "Welches Konto?",
-  everyAccount: "Dieser Schlüssel sieht alle Konten. Suchen Sie nach Name, externer ID oder ID.",
   account: "Konto",
-  nameOrId: "Name oder ID",
+  nameOrId: "Name oder beliebige ID: txn_7_12, cs_…, eco_…",
   accountId: "ID des Kontos",
   open: "Öffnen",
   accounts: "Konten",
@@ -651,10 +650,7 @@ const managing: Catalogue["managing"] = {
     "aktiv → gesperrt: keine neuen Reservierungen und keine Verlängerungen. Laufendes wird abgerechnet.",
 
   find: "Suchen",
-  findById: "Nach einer ID suchen",
-  anyId: "Beliebige ID",
-  findNote:
-    "Ein Konto, eine Transaktion, Belastung oder Autorisierung, ein Limit, ein Schlüssel, eine externe ID oder eine ID von Stripe.",
+  findNote: "Ein Konto nach Namen, oder alles nach seiner ID: Konto, Transaktion, Vorgang, Autorisierung, Limit, Schlüssel, externe ID oder eine ID von Stripe. Drücken Sie die Eingabetaste.",
   found: (count) => `${counted(count, { one: "# Objekt", other: "# Objekte" })} gefunden.`,
   nothingFound: "Nichts hat diese ID.",
   noAccountOfIt: "Kein Konto",

@@ -575,9 +575,8 @@ const managing: Catalogue["managing"] = {
 
   switchAccount: "アカウントを切り替え",
   whichAccount: "アカウントの選択",
-  everyAccount: "このキーではすべてのアカウントを閲覧できます。名前、外部 ID、ID で検索してください。",
   account: "アカウント",
-  nameOrId: "名前または ID",
+  nameOrId: "名前または ID: txn_7_12、cs_…、eco_…",
   accountId: "アカウント ID",
   open: "開く",
   accounts: "アカウント",
@@ -623,9 +622,7 @@ const managing: Catalogue["managing"] = {
   toSuspended: "有効 → 停止中: 新しい確保と更新はできません。稼働中のものは精算されます。",
 
   find: "検索",
-  findById: "ID で検索",
-  anyId: "任意の ID",
-  findNote: "アカウント、取引、課金、承認、上限、キー、外部 ID、または Stripe の ID。",
+  findNote: "アカウントは名前で、その他は ID で検索します（アカウント、取引、課金、承認、上限、キー、外部 ID、Stripe の ID）。Enter キーを押してください。",
   found: (count) => `${counted(count, { other: "# 件" })}見つかりました。`,
   nothingFound: "この ID に該当するものはありません。",
   noAccountOfIt: "アカウントなし",

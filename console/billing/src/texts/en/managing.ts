@@ -161,9 +161,8 @@ export const managing = {
   // An operator's accounts and acts.
   switchAccount: "Switch account",
   whichAccount: "Which account?",
-  everyAccount: "This key sees every account. Search by name, external id or id.",
   account: "Account",
-  nameOrId: "Name or id",
+  nameOrId: "Name, or any id: txn_7_12, cs_…, eco_…",
   accountId: "The account's id",
   open: "Open",
   accounts: "Accounts",
@@ -210,9 +209,7 @@ export const managing = {
 
   // The desk.
   find: "Find",
-  findById: "Find by an id",
-  anyId: "Any id",
-  findNote: "An account, transaction, charge, authorization, limit, key or external id, or an id of Stripe.",
+  findNote: "An account by its name, or anything by its id: an account, transaction, charge, authorization, limit, key or external id, or an id of Stripe. Press Enter.",
   found: (count: Count) => `Found ${counted(count, { one: "# object", other: "# objects" })}.`,
   nothingFound: "Nothing has this id.",
   noAccountOfIt: "No account",
