@@ -171,7 +171,7 @@ _OTHERS = {
         "DismissEvent",
         "GrantContract",
     ),
-    *("Reactivate", "RevokeKey", "SetLimit", "Suspend", "TopUp"),
+    *("Reactivate", "RevokeKey", "SetCompanyDetails", "SetLimit", "Suspend", "TopUp"),
 }
 """Mutations (tests/gateway/mutations), and what goes by other transports (tests/gateway/streams)."""
 
