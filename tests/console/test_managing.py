@@ -102,7 +102,7 @@ async def test_a_key_that_only_reads_has_no_such_tab(gateway: Gateway, open_page
 async def test_an_operator_finds_corrects_grants_suspends_and_puts_events_away(
     gateway: Gateway, open_page: Open, axe: str
 ) -> None:
-    account = await Accounts(gateway.services.database).create("Asked about", "acme-7", signup_bonus_nanos=10**10)
+    await Accounts(gateway.services.database).create("Asked about", "acme-7", signup_bonus_nanos=10**10)
     paid = event("checkout.session.completed", session("cs_1", customer="cus_9"), "evt_1")
     await gateway.services.stripe_events.receive(body(paid))
     page = await open_page(key=(await gateway.key(KeyScope.OPERATOR)).secret)
