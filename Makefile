@@ -3,6 +3,7 @@
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
 # make test-pooled  run the tests on PostgreSQL through PgBouncer
 # make failover  kill and cut off the primary of a cluster under load: make failover FAILOVER_KILLS=20 FAILOVER_PARTITIONS=10
+# make chaos  break databases, gateways and workers under load for half an hour: make chaos CHAOS_MINUTES=10
 # make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
 # make mutation  change ledger and cursors in small ways and list what no test notices: make mutation MUTANTS='ledger.money*'
 # make check  lint, format and types of every language, import contracts, links of the documentation, its site
@@ -22,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: failover docs clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages whole-browser pages
+.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages whole-browser pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -79,6 +80,9 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 failover: $(VENV)/.installed-failover
 	sh .ci/system-packages etcd-server:etcd haproxy pgbouncer iproute2:ip
 	$(BIN)/python -m tests.failover
+
+chaos: $(VENV)/.installed-dev clients
+	PYTHONPATH=clients/python $(BIN)/python -m tests.chaos
 
 # Nothing is counted in processes of their own: tests of browsers and of the README are left out. Those marked `alone`
 # measure the process, which coverage changes.
