@@ -26,7 +26,12 @@ from typing import Any, Final
 from unittest import mock
 
 ROOT: Final = Path(__file__).parents[1]
-MODULES: Final = ("gateway.cli", "tests.gateway.streams.clients.poster", "tests.ledger.poster")
+MODULES: Final = (
+    "gateway.cli",
+    "tests.chaos.gateway",
+    "tests.gateway.streams.clients.poster",
+    "tests.ledger.poster",
+)
 _MAX_BYTES: Final = 1 << 17
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _USUAL: Final = (True, None, None, None, -1)

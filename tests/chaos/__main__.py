@@ -1,7 +1,7 @@
 """Mixed load on two gateways and two workers while one thing after the other breaks: `make chaos`.
 
 CHAOS_MINUTES (30) is the time of both databases together, with one fault in each CHAOS_FAULT_SECONDS (60);
-CHAOS_DATABASES names them.
+CHAOS_DATABASES and CHAOS_FAULTS choose some: CHAOS_DATABASES=postgresql CHAOS_FAULTS=disk_full,flood.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import itertools
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from tests.chaos.history import Fault, History
 from tests.chaos.load import ANSWER_SECONDS, Load
 from tests.chaos.scene import Scene
 from tests.chaos.troubles import Trouble
+from tests.command_processes import forked
 
 MINUTES: Final = float(os.environ.get("CHAOS_MINUTES", "30"))
 FAULT_SECONDS: Final = float(os.environ.get("CHAOS_FAULT_SECONDS", "60"))
@@ -79,6 +81,11 @@ async def run(scene: Scene, faults: list[Trouble]) -> tuple[History, list[str]]:
     return load.history, found
 
 
+def _chosen(faults: Sequence[Trouble]) -> Sequence[Trouble]:
+    names = os.environ.get("CHAOS_FAULTS", "").split(",")
+    return [one for one in faults if one.__name__ in names] or faults
+
+
 def _line(history: History, fault: Fault) -> str:
     answers = [answer for answer in history.answers if is_within(answer, fault)]
     errors = [answer for answer in answers if answer.error]
@@ -102,7 +109,7 @@ async def _main() -> int:
     failed = False
     for name in names:
         opened, all_faults = DATABASES[name]
-        faults = list(itertools.islice(itertools.cycle(all_faults), count))
+        faults = list(itertools.islice(itertools.cycle(_chosen(all_faults)), count))
         _write(f"\n{name}: {len(faults)} faults\n")
         _write("| fault | seconds | answers | errors | last error, seconds after | MiB | errors |")
         _write("| --- | --- | --- | --- | --- | --- | --- |")
@@ -125,4 +132,6 @@ def _counted(history: History) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_main()))
+    with forked():
+        status = asyncio.run(_main())
+    sys.exit(status)

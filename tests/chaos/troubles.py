@@ -22,6 +22,7 @@ Trouble = Callable[[Scene], AbstractAsyncContextManager[None]]
 
 SLOW_READERS: Final = 40
 FLOODERS: Final = 12
+LOG_FILES: Final = 20
 
 _HEAVY: Final = "{ account { transactions(first: 1000) { nodes { explanation corrects { id } charge { id } } } } }"
 
@@ -81,11 +82,20 @@ async def database_hung(scene: Scene) -> AsyncIterator[None]:
 async def disk_full(scene: Scene) -> AsyncIterator[None]:
     await asyncio.to_thread(scene.disk.fill)
     try:
+        if scene.server is not None:
+            await _use_up_log(scene.server)
         yield
     finally:
         scene.disk.empty()
         if scene.server is not None and not _is_running(scene.server):
             await asyncio.to_thread(scene.server.start)
+
+
+async def _use_up_log(server: Postgres) -> None:
+    """PostgreSQL goes on for as long as it has files of its log to write to again."""
+    with suppress(OSError, asyncpg.PostgresError):
+        for _ in range(LOG_FILES):
+            await server.execute("SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal()")
 
 
 @asynccontextmanager
