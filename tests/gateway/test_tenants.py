@@ -172,7 +172,7 @@ async def office(database_url: str) -> AsyncIterator[Office]:
     # One question asks for everything of two accounts, which is more than a client may ask for at once.
     async with (
         standing_in() as stand_in,
-        opened(database_url, max_cost=50_000, operator_points_per_second=10_000_000, **settings(stand_in)) as office,
+        opened(database_url, max_cost=100_000, operator_points_per_second=10_000_000, **settings(stand_in)) as office,
     ):
         yield office
 
