@@ -44,6 +44,8 @@ from execution.validation import validate
 
 MAX_KEPT_LENGTH: Final = 16_384
 MAX_ERRORS: Final = 20
+MAX_REFUSALS: Final = 100
+"""Documents whose refusal each process remembers."""
 MAX_PLANS: Final = 16
 """Maximum number of plans of one operation: one for each requested combination of its conditions."""
 
@@ -201,6 +203,12 @@ def _event_variables(definition: OperationDefinitionNode, document: Document) ->
     return tuple(sorted(finder.names))
 
 
+def _without_nodes(error: GraphQLError) -> GraphQLError:
+    kept = GraphQLError(error.message, extensions=error.extensions)
+    kept.locations = error.locations
+    return kept
+
+
 class Documents:
     def __init__(
         self,
@@ -219,6 +227,7 @@ class Documents:
         self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
         self._suggestions = suggestions
         self._kept: OrderedDict[str, tuple[Document, int]] = OrderedDict()
+        self._refused: OrderedDict[str, DocumentRefused] = OrderedDict()
         self.bytes = 0
         """Estimated, of all documents that are kept."""
 
@@ -232,14 +241,28 @@ class Documents:
             self._kept.move_to_end(text)
             self._keep(text, known[0])
             return known[0]
+        refused = self._refused.get(text)
+        if refused is not None:
+            self._refused.move_to_end(text)
+            raise DocumentRefused(refused.refusal, refused.errors)
         try:
             document = self._checked(text)
+        except DocumentRefused as error:
+            self._remember(text, error)
+            raise
         except RecursionError as error:
             too_deep = GraphQLError("the document is nested too deeply")
             raise DocumentRefused(Refusal.TOO_COMPLEX, [too_deep]) from error
         if self._capacity and len(text) <= MAX_KEPT_LENGTH:
             self._keep(text, document)
         return document
+
+    def _remember(self, text: str, refused: DocumentRefused) -> None:
+        """Checking a refused document again would take as long as the first time. Its tree is not kept."""
+        if self._capacity and len(text) <= MAX_KEPT_LENGTH:
+            self._refused[text] = DocumentRefused(refused.refusal, [_without_nodes(one) for one in refused.errors])
+            if len(self._refused) > MAX_REFUSALS:
+                self._refused.popitem(last=False)
 
     def _keep(self, text: str, document: Document) -> None:
         """Counts the document anew: plans may have been made of it since it was last looked for."""

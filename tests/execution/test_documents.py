@@ -3,9 +3,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from graphql import build_schema
+from graphql import GraphQLFormattedError, build_schema
 
-from execution.documents import DocumentRefused, Documents, Refusal
+from execution.documents import MAX_REFUSALS, DocumentRefused, Documents, Refusal
 from execution.limits import Limits
 
 SCHEMA = build_schema("type Query { me: Query! name: String }")
@@ -125,3 +125,25 @@ def test_introspection_multiplies_nothing(text: str, message: str) -> None:
     """Its weight is that of the schema read once."""
     assert _refused(_documents(), text) == (Refusal.TOO_COMPLEX, [f"the operation has {message}"])
     _documents().get('{ a: __type(name: "Query") { name } b: __type(name: "String") { name } }')
+
+
+def test_a_refused_document_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = _documents()
+    texts = ["{ me { nothing } }", "{ me {", "{ " + "name " * 30 + "}"]
+
+    def refused(text: str) -> tuple[Refusal, list[GraphQLFormattedError]]:
+        with pytest.raises(DocumentRefused) as caught:
+            documents.get(text)
+        return caught.value.refusal, [error.formatted for error in caught.value.errors]
+
+    first = [refused(text) for text in texts]
+    assert [refusal for refusal, _ in first] == [Refusal.INVALID, Refusal.SYNTAX, Refusal.TOO_COMPLEX]
+    monkeypatch.setattr(documents, "_checked", None)
+    assert [refused(text) for text in texts] == first
+
+    monkeypatch.undo()
+    for number in range(MAX_REFUSALS):
+        refused(f"{{ a{number} }}")
+    monkeypatch.setattr(documents, "_checked", None)
+    with pytest.raises(TypeError):
+        documents.get(texts[0])  # forgotten
