@@ -10,8 +10,8 @@ import type { Months as Given } from "./rows";
 import { lateTexts, t } from "./texts/spoken";
 import { lastDayOf, monthLabel, monthText } from "./times";
 
-/** The kinds of the bars' costs are read when the page is there. */
-const SOON_MS = 300;
+/** The kinds of the bars' costs are read when the page has been drawn, on a slow machine, too. */
+const SOON_MS = 800;
 
 async function readKinds(): Promise<void> {
   const [{ loadMonthKinds }] = await Promise.all([import("./panels"), lateTexts()]);
