@@ -85,10 +85,10 @@ const first: Catalogue["first"] = {
   nextTry: (time) => `Nächster Versuch: ${time} UTC.`,
   lastFailure: (time) => `Letzter Fehler, ${time} UTC:`,
   lastsUntil: (time, recharges) =>
-    `Beim Verbrauch der letzten 7 Tage reicht das Guthaben ${recharges ? "ohne automatisches Aufladen bis" : "bis"} etwa ${time}.`,
-  lastsYears: "Beim Verbrauch der letzten 7 Tage reicht das Guthaben mehr als zehn Jahre.",
+    `Das Guthaben reicht ${recharges ? "ohne automatisches Aufladen bis" : "bis"} etwa ${time}.`,
+  lastsYears: "Das Guthaben reicht mehr als zehn Jahre.",
   runwayBasis: (day, week, hour) => [
-    "Kosten der letzten 24 Stunden: ",
+    "Beim Verbrauch der letzten 7 Tage. Kosten der letzten 24 Stunden: ",
     day,
     ", der letzten 7 Tage: ",
     week,

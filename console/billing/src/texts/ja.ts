@@ -74,10 +74,10 @@ const first: Catalogue["first"] = {
   nextTry: (time) => `次回の試行: ${time} UTC。`,
   lastFailure: (time) => `前回の失敗（${time} UTC）:`,
   lastsUntil: (time, recharges) =>
-    `直近 7 日間のペースでは、残高は${recharges ? "自動チャージなしで " : " "}${time} 頃までもちます。`,
-  lastsYears: "直近 7 日間のペースでは、残高は 10 年以上もちます。",
+    `残高は${recharges ? "自動チャージなしで " : " "}${time} 頃までもちます。`,
+  lastsYears: "残高は 10 年以上もちます。",
   runwayBasis: (day, week, hour) => [
-    "直近 24 時間の料金は ",
+    "直近 7 日間のペースが続く場合。直近 24 時間の料金は ",
     day,
     "、直近 7 日間は 1 日あたり ",
     week,

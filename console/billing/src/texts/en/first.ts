@@ -75,10 +75,10 @@ export const first = {
   nextTry: (time: string) => `Next try: ${time} UTC.`,
   lastFailure: (time: string) => `Last failure, ${time} UTC:`,
   lastsUntil: (time: string, recharges: boolean) =>
-    `${recharges ? "Without auto-recharge, credit" : "Credit"} lasts until about ${time} at the pace of the last 7 days.`,
-  lastsYears: "Credit lasts for more than ten years at the pace of the last 7 days.",
+    `${recharges ? "Without auto-recharge, credit" : "Credit"} lasts until about ${time}.`,
+  lastsYears: "Credit lasts for more than ten years.",
   runwayBasis: (day: Part, week: Part, hour: Part): Part => [
-    "The last 24 hours cost ",
+    "If spending goes on as in the last 7 days. The last 24 hours cost ",
     day,
     ", the last 7 days ",
     week,
