@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_LOCK: Final = 7_245_310_905
+_LOCK: Final = 7_245_310_907
 _RETRY_SECONDS: Final = 0.2
 
 _VALID: Final = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")

@@ -163,6 +163,7 @@ def forked() -> Iterator[None]:
 def _import_all() -> None:
     for name in MODULES:
         importlib.import_module(name)
+    for name in MODULES:
         # A child imports it anew, as its `__main__`.
         del sys.modules[name]
     commands = importlib.import_module("gateway.commands")

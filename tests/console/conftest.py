@@ -22,6 +22,8 @@ from tests.console.gateways import STORY_ROWS, Gateway
 ROOT: Final = Path(__file__).parents[2]
 BUILT: Final = ROOT / "gateway" / "static" / "billing"
 TIMEOUT_MILLISECONDS: Final = 30_000
+KEY_ENDED: Final = re.compile("has expired or was revoked")
+"""Said by the stream, or by a query that was refused before."""
 
 # Of expectations too, which have one of their own: on a machine that does other things a page takes its time.
 expect.set_options(timeout=TIMEOUT_MILLISECONDS)

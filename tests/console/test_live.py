@@ -15,7 +15,7 @@ from playwright.async_api import Locator, Page, WebSocket, expect
 from access.keys import KeyScope
 from db.accounts import accounts_by_id
 from ledger.money import format_nanos
-from tests.console.conftest import Open, Watched
+from tests.console.conftest import KEY_ENDED, Open, Watched
 from tests.console.gateways import Gateway
 from tests.ledger.restoring import restore
 
@@ -222,7 +222,7 @@ async def test_a_revoked_key_ends_the_page_by_itself(gateway: Gateway, open_page
     page = await open_page(key=key.secret)
     await live(page)
     await gateway.revoke(key)
-    await expect(page.get_by_role("alert")).to_contain_text("The key has expired or was revoked")
+    await expect(page.get_by_role("alert")).to_contain_text(KEY_ENDED)
     assert await page.evaluate("sessionStorage.getItem('billing.key')") is None
 
 

@@ -221,9 +221,9 @@ async def _new_hours(
     listed = {price_id(price): price.row(account_id) for price in prices}
     ids = [0, *[await put_price(database, account_id, price) for price in dict.fromkeys(prices)]]
     rows = [
-        UsageHourRow._make(
-            (account_id, hour, 1, model, category.value, origin.value, api_key, project, 0, *figures)
-        )._replace(price_id=ids[place % len(ids)])
+        UsageHourRow(account_id, hour, 1, model, category.value, origin.value, api_key, project, 0, *figures)._replace(
+            price_id=ids[place % len(ids)]
+        )
         for (hour, model, category, origin, api_key, project, place), figures in hours.items()
     ]
     unique = {row[:9]: row for row in rows}

@@ -71,8 +71,8 @@ _CHANGES = {
     "DELETE FROM usage_hours WHERE price_id = 0": "hour",
     "DELETE FROM usage_days": "hour",
     "UPDATE usage_hours SET hour = hour + 24000": "hour",
-    "INSERT INTO usage_hours SELECT account_id, -25, 1, model, category, origin, api_key, 'p', 0, 1, 2, 0, 3, 0, 0, 4"
-    " FROM usage_hours WHERE price_id <> 0 LIMIT 1": "hour",
+    "INSERT INTO usage_hours SELECT account_id, -25, 1, model, category, origin, api_key, 'p', 0, 1, 2, 0, 3, 0, 0,"
+    " 4, 0 FROM usage_hours WHERE price_id <> 0 LIMIT 1": "hour",
     "DELETE FROM usage_prices": "price",
     "UPDATE usage_prices SET cached_input_nanos = NULL": "price",
     "UPDATE usage_hours SET cached_input_tokens = input_tokens + 1": "price",
