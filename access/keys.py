@@ -37,6 +37,8 @@ MAX_SESSIONS: Final = 1_000
 """Maximum number of valid sessions per account, with the keys that they created."""
 MAX_POINTS_PER_SECOND: Final = 100_000_000
 MAX_BURST_POINTS: Final = 1_000_000_000
+BURST_SECONDS: Final = 10
+"""Seconds whose points can be spent at once, where no burst is set."""
 MAX_GRACE: Final = timedelta(days=7)
 
 KEY_PATTERN: Final = r"eco_[a-z2-7]{8}_[A-Za-z0-9_-]{32}"
@@ -345,12 +347,12 @@ async def set_key_rate(transaction: LedgerTransaction, row: ApiKeyRow, rate: Key
 
 
 def key_rate(points_per_second: int | None, burst_points: int | None) -> KeyRate | None:
-    """Returns the rate that was asked for; the burst is ten seconds' points if it was not. Raises BadUserInput."""
+    """Returns the rate; without a burst, that of BURST_SECONDS. Raises BadUserInput."""
     if points_per_second is None:
         if burst_points is not None:
             raise BadUserInput("burst requires pointsPerSecond")
         return None
-    seconds_of_points = min(points_per_second * 10, MAX_BURST_POINTS)
+    seconds_of_points = min(points_per_second * BURST_SECONDS, MAX_BURST_POINTS)
     return KeyRate(points_per_second, seconds_of_points if burst_points is None else burst_points)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from access.keys import KeyScope, Principal
+from access.keys import BURST_SECONDS, KeyScope, Principal
 from gateway.metrics import Metrics
 from gateway.rates import Balance, Buckets, Rate, RateExceeded, TooCostly
 from gateway.settings import Settings
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 HEAVY_POINTS = 500
 """Operations that cost more are heavy: a key runs few of them at the same time."""
-
-BURST_SECONDS = 10
-"""A bucket holds the points of this many seconds."""
 
 
 class Admission:
