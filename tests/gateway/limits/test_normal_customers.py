@@ -27,7 +27,7 @@ async def test_fifty_people_of_one_account_open_the_billing_page_at_once(office:
     """With one key, and each the page's further operations too."""
     account = await office.account("25.00")
     key = await office.key(NewKey(KeyScope.READ, "tests", number_of(account)))
-    given = {
+    given: dict[str, dict[str, Any]] = {
         "ConsolePage": {"first": 50},
         "UsageByDay": {"first": 50},
         "CostTotals": {"by": ["MONTH", "KIND"], "filter": {"day": {"gte": "2025-12-01"}}, "first": 100},
