@@ -16,12 +16,17 @@ from typing import Any, Final, NamedTuple
 
 import strawberry
 from graphql import (
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLID,
     GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLInputType,
     GraphQLLeafType,
     GraphQLList,
     GraphQLNonNull,
+    GraphQLScalarType,
+    GraphQLString,
     Undefined,
     get_nullable_type,
     is_non_null_type,
@@ -77,13 +82,23 @@ def _certain(type_: Any, above: tuple[GraphQLInputObjectType, ...]) -> Read:
 
 
 def _leaf_coercer(leaf: GraphQLLeafType) -> Read:
+    coerce = _leaf_coercion(leaf)
+
     def read(value: Any) -> Any:
         try:
-            return leaf.coerce_input_value(value)
+            return coerce(value)
         except Exception:  # noqa: BLE001  graphql-core creates the error
             return Undefined
 
     return read
+
+
+def _leaf_coercion(leaf: GraphQLLeafType) -> Read:
+    """Returns a function that raises an error for an invalid value."""
+    if not isinstance(leaf, GraphQLEnumType):
+        return leaf.coerce_input_value
+    values = {name: leaf.coerce_input_value(name) for name in leaf.values}
+    return values.__getitem__
 
 
 def _list_coercer(item: Read) -> Read:
@@ -105,57 +120,78 @@ def _list_coercer(item: Read) -> Read:
 
 
 class _InputField(NamedTuple):
-    name: str
     key: str
     """The key in the new value."""
     read: Read
-    """Coerces values other than null."""
+    """Coerces values other than null. Raises an error or returns Undefined for invalid values."""
+    unchanged: type | None
+    """Values of this class are not changed by coercion."""
     is_nullable: bool
-    default: Any
-    """Undefined if there is no default."""
-    may_be_left_out: bool
+
+
+_UNCHANGED: Final = {GraphQLString: str, GraphQLID: str, GraphQLBoolean: bool}
 
 
 def _input_field(name: str, field: GraphQLInputField, above: tuple[GraphQLInputObjectType, ...]) -> _InputField:
+    type_ = get_nullable_type(field.type)
+    unchanged = _UNCHANGED.get(type_) if isinstance(type_, GraphQLScalarType) else None
+    read = _leaf_coercion(type_) if isinstance(type_, GraphQLLeafType) else _certain(type_, above)
+    return _InputField(field.out_name or name, read, unchanged, is_nullable=not is_non_null_type(field.type))
+
+
+def _may_be_left_out(field: GraphQLInputField) -> bool:
+    """Returns False for deep defaults, which are left to graphql-core: whoever gets one could change it."""
     default = coerce_default_value(field)
-    # Each value gets its own list. Deeper defaults are left to graphql-core: whoever gets one could change it.
-    is_simple = default is Undefined or all(
-        isinstance(one, _IMMUTABLE) for one in (default if isinstance(default, list) else [default])
-    )
-    return _InputField(
-        name,
-        field.out_name or name,
-        _certain(get_nullable_type(field.type), above),
-        is_nullable=not is_non_null_type(field.type),
-        default=default,
-        may_be_left_out=is_simple and not is_required_input_field(field),
+    return not is_required_input_field(field) and (
+        default is Undefined
+        or all(isinstance(one, _IMMUTABLE) for one in (default if isinstance(default, list) else [default]))
     )
 
 
-def _object_coercer(type_: GraphQLInputObjectType, above: tuple[GraphQLInputObjectType, ...]) -> Read:
-    fields = [_input_field(name, field, above) for name, field in type_.fields.items()]
+def _defaults(type_: GraphQLInputObjectType) -> dict[str, Any]:
+    named = {field.out_name or name: coerce_default_value(field) for name, field in type_.fields.items()}
+    return {key: default for key, default in named.items() if default is not Undefined}
 
-    def read(value: Any) -> Any:
-        if value.__class__ is not dict:
-            return Undefined
-        found: dict[str, Any] = {}
-        given = 0
-        for name, key, read_field, is_nullable, default, may_be_left_out in fields:
-            if name in value:
-                given += 1
-                one = value[name]
+
+def _filler(fields: Mapping[str, _InputField]) -> Callable[[dict[str, Any], dict[str, Any]], bool]:
+    def fill(found: dict[str, Any], value: dict[str, Any]) -> bool:
+        """Coerces all given fields. Returns False if one is invalid."""
+        for name, one in value.items():
+            field = fields.get(name)
+            if field is None:
+                return False
+            key, read_field, unchanged, is_nullable = field
+            if one.__class__ is not unchanged:
                 if one is not None:
                     one = read_field(one)
                     if one is Undefined:
-                        return Undefined
+                        return False
                 elif not is_nullable:
-                    return Undefined
-                found[key] = one
-            elif not may_be_left_out:
-                return Undefined
-            elif default is not Undefined:
-                found[key] = default.copy() if default.__class__ is list else default
-        return type_.out_type(found) if given == len(value) else Undefined
+                    return False
+            found[key] = one
+        return True
+
+    return fill
+
+
+def _object_coercer(type_: GraphQLInputObjectType, above: tuple[GraphQLInputObjectType, ...]) -> Read:
+    fill = _filler({name: _input_field(name, field, above) for name, field in type_.fields.items()})
+    required = frozenset(name for name, field in type_.fields.items() if not _may_be_left_out(field))
+    defaults = _defaults(type_)
+    lists = [key for key, default in defaults.items() if default.__class__ is list]
+
+    def read(value: Any) -> Any:
+        if value.__class__ is not dict or not required <= value.keys():
+            return Undefined
+        found = defaults.copy()
+        for key in lists:
+            found[key] = defaults[key].copy()
+        try:
+            return type_.out_type(found) if fill(found, value) else Undefined
+        except ListTooLong:
+            raise
+        except Exception:  # noqa: BLE001  graphql-core creates the error
+            return Undefined
 
     return read
 
@@ -195,20 +231,21 @@ def _object_converter(type_: Any, config: StrawberryConfig, scalars: Mapping[obj
     fields: list[StrawberryField] = definition.fields
     # Strawberry uses null for fields without a default.
     left_out = {field.python_name: None for field in fields if not _has_default(field)}
-    names = {config.name_converter.from_field(field): field.python_name for field in fields}
-    nested = [
-        (field.python_name, one)
+    named = {
+        config.name_converter.from_field(field): (
+            field.python_name,
+            converter(field.resolve_type(type_definition=definition), config, scalars),
+        )
         for field in fields
-        if (one := converter(field.resolve_type(type_definition=definition), config, scalars)) is not _identity
-    ]
+    }
 
     def convert(value: Any) -> Any:
         if value is None:
             return None
-        given = left_out | {names[name]: one for name, one in value.items()}
-        for name, one in nested:
-            if name in given:
-                given[name] = one(given[name])
+        given = left_out.copy()
+        for name, one in value.items():
+            python_name, convert_field = named[name]
+            given[python_name] = one if convert_field is _identity else convert_field(one)
         return type_(**given)
 
     return convert

@@ -108,7 +108,7 @@ BUGS: Final = (
     Bug(
         "a field of the wrong type is left out",
         "coercion",
-        "if one is Undefined:\n                        return Undefined",
+        "if one is Undefined:\n                        return False",
         "if one is Undefined:\n                        continue",
     ),
     Bug(
@@ -117,7 +117,12 @@ BUGS: Final = (
         "[item(one) for one in value]\n    if isinstance(type_, LazyType)",
         "value\n    if isinstance(type_, LazyType)",
     ),
-    Bug("the fields of an input are not converted", "coercion", "given[name] = one(given[name])", "pass"),
+    Bug(
+        "the fields of an input are not converted",
+        "coercion",
+        "one if convert_field is _identity else convert_field(one)",
+        "one",
+    ),
     Bug(
         "variables of the request before",
         "plans",
