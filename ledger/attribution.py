@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ledger.errors import Conflict
@@ -24,12 +25,13 @@ Share = tuple[Attribution, int]
 """The part of an amount that one attribution spent, in nano-dollars."""
 
 
-def checked_attribution(api_key: str | None, project: str | None, prefix: str = "") -> Attribution:
-    """Returns the attribution. Raises BadUserInput, which names the argument after the prefix."""
+@lru_cache(maxsize=4_096)
+def checked_attribution(api_key: str | None, project: str | None) -> Attribution:
+    """Raises BadUserInput, which names the argument. The calls of a batch repeat their keys and projects."""
     if api_key is not None:
-        API_KEY.checked(api_key, f"{prefix}apiKeyId")
+        API_KEY.checked(api_key, "apiKeyId")
     if project is not None:
-        PROJECT.checked(project, f"{prefix}project")
+        PROJECT.checked(project, "project")
     return Attribution(api_key or "", project or "")
 
 

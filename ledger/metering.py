@@ -102,7 +102,7 @@ def usage_posting(
     The outcome's `result` is the number of new requests. Raises BadUserInput. Posting raises Conflict if a request's
     day is known from a rollup, or if the authorization has ended.
     """
-    _check(batch, now)
+    _check(batch)
 
     def charge(requests: Sequence[UsageRequest], verdicts: Sequence[Verdict]) -> tuple[Sequence[Entry], int]:
         _check_verdicts(verdicts, batch)
@@ -110,9 +110,7 @@ def usage_posting(
         new = [one for one, verdict in zip(requests, verdicts, strict=True) if verdict == Verdict.TAKEN]
         return _charge(new, batch.batch_id or idempotency_key[: REF_ID.longest], batch), len(new)
 
-    requests = [
-        _recordable(account_id, one, f"requests[{number}]", options, now) for number, one in enumerate(batch.requests)
-    ]
+    requests = _recordable_requests(account_id, batch.requests, options, now)
     recording = Recording(requests, charge, batch.capture)
     payload: list[object] = [OPERATION, batch.batch_id, batch.description, [one.as_payload() for one in batch.requests]]
     if batch.capture is not None:
@@ -120,79 +118,90 @@ def usage_posting(
     return Posting(account_id, writer, (), OPERATION, idempotency_key, payload, recording=recording)
 
 
-def _check(batch: UsageBatch, now: datetime) -> None:
+def _check(batch: UsageBatch) -> None:
     if not 1 <= len(batch.requests) <= MAX_REQUESTS:
         msg = f"requests must have 1 to {MAX_REQUESTS} elements, not {len(batch.requests)}"
         raise BadUserInput(msg)
     if batch.batch_id is not None:
         REF_ID.checked(batch.batch_id, "batchId")
-    for number, request in enumerate(batch.requests):
-        _check_request(request, f"requests[{number}]", now)
 
 
-def _check_request(request: MeteredRequest, what: str, now: datetime) -> None:
-    REQUEST_ID.checked(request.id, f"{what}.id")
-    MODEL.checked(request.model, f"{what}.model")
-    if checked_past(request.at, now, f"{what}.at") < _EPOCH:
-        msg = f"{what}.at must not be before 1970"
+def _recordable_requests(
+    account_id: int, given: Sequence[MeteredRequest], options: MeteringOptions, now: datetime
+) -> list[UsageRequest]:
+    """Raises BadUserInput, which names the request and its field."""
+    found: list[UsageRequest] = []
+    try:
+        for request in given:
+            _check_request(request, now)
+            found.append(_recordable(account_id, request, options, now))
+    except BadUserInput as error:
+        msg = f"requests[{len(found)}].{error}"
+        raise BadUserInput(msg) from error
+    return found
+
+
+def _check_request(request: MeteredRequest, now: datetime) -> None:
+    REQUEST_ID.checked(request.id, "id")
+    MODEL.checked(request.model, "model")
+    if checked_past(request.at, now, "at") < _EPOCH:
+        msg = "at must not be before 1970"
         raise BadUserInput(msg)
     if request.end_user is not None:
-        END_USER.checked(request.end_user, f"{what}.endUser")
-    figures = {
-        "inputTokens": request.input_tokens,
-        "outputTokens": request.output_tokens,
-        "cachedInputTokens": request.cached_input_tokens,
-        "reasoningTokens": request.reasoning_tokens,
-        "units": in_range(request.units_nanos, f"{what}.units"),
-        "cost": in_range(request.cost_nanos or 0, f"{what}.cost"),
-    }
-    for name, figure in figures.items():
-        if not 0 <= figure <= MAX_COUNT:
-            msg = f"{what}.{name} must not be negative"
-            raise BadUserInput(msg)
+        END_USER.checked(request.end_user, "endUser")
+    _check_figures(request.quantities, request.cost_nanos or 0)
     if request.price is not None:
-        _check_price(request.price, f"{what}.price")
-    _check_parts(request, what)
+        _check_price(request.price)
+    _check_parts(request)
 
 
-def _check_price(price: UsagePrice, what: str) -> None:
+def _check_figures(used: Quantities, cost_nanos: int) -> None:
+    if min(used) >= 0 <= cost_nanos and max(used) <= MAX_COUNT >= cost_nanos:
+        return
+    in_range(used.units_nanos, "units")
+    in_range(cost_nanos, "cost")
+    names = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "units", "cost")
+    wrong = next(name for name, figure in zip(names, (*used, cost_nanos), strict=True) if not 0 <= figure <= MAX_COUNT)
+    msg = f"{wrong} must not be negative"
+    raise BadUserInput(msg)
+
+
+def _check_price(price: UsagePrice) -> None:
     for nanos in price[:6]:
-        if nanos is not None and in_range(nanos, what) < 0:
-            msg = f"{what} must not be negative"
+        if nanos is not None and in_range(nanos, "price") < 0:
+            msg = "price must not be negative"
             raise BadUserInput(msg)
 
 
-def _check_parts(used: MeteredRequest, what: str) -> None:
+def _check_parts(used: MeteredRequest) -> None:
     if used.cached_input_tokens > used.input_tokens:
-        msg = f"{what}.cachedInputTokens must not exceed inputTokens, of which they are a part"
+        msg = "cachedInputTokens must not exceed inputTokens, of which they are a part"
         raise BadUserInput(msg)
     if used.reasoning_tokens > used.output_tokens:
-        msg = f"{what}.reasoningTokens must not exceed outputTokens, of which they are a part"
+        msg = "reasoningTokens must not exceed outputTokens, of which they are a part"
         raise BadUserInput(msg)
 
 
-def _cost(request: MeteredRequest, what: str, prices: PriceTable) -> tuple[UsagePrice | None, int]:
+def _cost(request: MeteredRequest, prices: PriceTable) -> tuple[UsagePrice | None, int]:
     """Returns the price and the cost. Without a price, the cost is the given one, or 0. Raises BadUserInput."""
     price = request.price
     if price is None and request.cost_nanos is None:
         price = prices.price(request.model, request.at, request.input_tokens)
     if price is None:
         return None, request.cost_nanos or 0
-    cost_nanos = price.cost_nanos(request.quantities, f"{what}.cost")
+    cost_nanos = price.cost_nanos(request.quantities, "cost")
     if request.cost_nanos not in {None, cost_nanos}:
         msg = (
-            f"{what}.cost must be {format_nanos(cost_nanos)}, which its price gives,"
+            f"cost must be {format_nanos(cost_nanos)}, which its price gives,"
             f" not {format_nanos(request.cost_nanos or 0)}"
         )
         raise BadUserInput(msg)
     return price, cost_nanos
 
 
-def _recordable(
-    account_id: int, request: MeteredRequest, what: str, options: MeteringOptions, now: datetime
-) -> UsageRequest:
-    api_key, project = checked_attribution(request.api_key_id, request.project, f"{what}.")
-    price, cost_nanos = _cost(request, what, options.prices)
+def _recordable(account_id: int, request: MeteredRequest, options: MeteringOptions, now: datetime) -> UsageRequest:
+    api_key, project = checked_attribution(request.api_key_id, request.project)
+    price, cost_nanos = _cost(request, options.prices)
     at = request.at.astimezone(UTC)
     return UsageRequest(
         account_id,
