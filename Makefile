@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-console sdl clean system-packages whole-browser pages
+.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-archive bench-console sdl clean system-packages whole-browser pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -127,6 +127,9 @@ bench-workers: $(VENV)/.installed-bench
 
 bench-posting: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.posting $(BENCH)
+
+bench-archive: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.archive $(BENCH)
 
 bench-console: whole-browser $(VENV)/.installed-bench pages
 	$(BIN)/python -m benchmarks.console $(BENCH)

@@ -6,11 +6,13 @@ from typing import Final
 
 import click
 
+from db.archive.errors import ArchiveError
 from db.errors import DatabaseError
 from ledger.errors import BillingError
 
 _MODULES: Final = {
     "accounts": "accounts",
+    "archive": "archive",
     "demo": "demo",
     "import-usage": "import_usage",
     "keys": "keys",
@@ -50,7 +52,7 @@ def cli() -> None:
 def main() -> None:
     try:
         cli()
-    except (BillingError, DatabaseError) as error:
+    except (ArchiveError, BillingError, DatabaseError) as error:
         code = error.code if isinstance(error, BillingError) else "UNAVAILABLE"
         click.echo(f"billing-gateway: {error} ({code})", err=True)
         sys.exit(1)

@@ -454,6 +454,14 @@ class Settings(BaseSettings):
         le=23,
         description="Hour of the day (UTC) from which the worker verifies all accounts, once a day; -1 disables it.",
     )
+    archive_url: str | None = Field(
+        None,
+        description="Folder or storage of the archive's files, such as /var/lib/billing/archive or s3://bucket/archive."
+        " Without it, nothing is archived. Requires the extra billing-gateway[archive].",
+    )
+    archive_after_days: int = Field(
+        730, ge=31, le=36_500, description="Age in days from which ledger rows are copied to the archive."
+    )
     worker_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port for the worker's /metrics and /healthz; 0 disables them."
     )

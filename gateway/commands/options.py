@@ -22,6 +22,9 @@ WORKERS_ALONE: Final = frozenset(
 )
 """Settings of `billing-gateway worker`, which no server needs."""
 
+ARCHIVE_ALONE: Final = frozenset({"archive_url", "archive_after_days"})
+"""Settings of `billing-gateway archive`, which no server needs."""
+
 
 def _type_of(annotation: Any) -> Any:
     if get_origin(annotation) is Literal:

@@ -9,7 +9,7 @@ import structlog
 
 from db.schema_version import Tables
 from db.schema_version import migrate as migrate_database
-from gateway.commands.options import SECRETS, WORKERS_ALONE, with_settings
+from gateway.commands.options import ARCHIVE_ALONE, SECRETS, WORKERS_ALONE, with_settings
 from gateway.databases import open_database
 from gateway.logs import configure_logs
 from gateway.pages import missing_pages
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 @click.command()
-@with_settings(*(name for name in Settings.model_fields if name not in SECRETS | WORKERS_ALONE))
+@with_settings(*(name for name in Settings.model_fields if name not in SECRETS | WORKERS_ALONE | ARCHIVE_ALONE))
 def serve(settings: Settings) -> None:
     """Serve GraphQL and REST until SIGTERM."""
     configure_logs(settings)

@@ -1,0 +1,180 @@
+"""Parquet: ledger rows in files, and the ledger's own statements on them, by DuckDB.
+
+The statements are those for SQLite, whose times are whole microseconds, as in the files. So filters, order, cursors and
+totals have one definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple, TypeVar
+
+import orjson
+from sqlalchemy import BigInteger, Executable, LargeBinary, Select, bindparam, select
+from sqlalchemy.dialects import sqlite
+
+from db import tables
+from db.archive.errors import ArchiveDamaged, ArchiveUnavailable
+from db.archive.store import ArchiveFile, ArchiveStore
+from db.connections.snapshots import Read, Rows, Wanted
+from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, folded_of_transaction
+from db.statements import columns
+
+Found = TypeVar("Found")
+_Convert = Callable[[Any], Any]
+
+_TABLE: Final = tables.transactions
+_COLUMNS: Final = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
+_DIALECT: Final = sqlite.dialect(paramstyle="qmark")
+
+_OPTIONS: Final[dict[str, str | int | float | list[str]]] = {
+    "memory_limit": "256MB",
+    "threads": 1,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+
+def _connected(folder: str) -> Any:
+    """Returns a connection to DuckDB. What does not fit into its memory goes to the folder."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise ArchiveUnavailable("the archive needs DuckDB: pip install 'billing-gateway[archive]'") from error
+    return duckdb.connect(":memory:", config={**_OPTIONS, "temp_directory": folder})
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _bound(type_: Any) -> _Convert | None:
+    convert: _Convert | None = type_.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    return convert
+
+
+def _result(type_: Any) -> _Convert | None:
+    convert: _Convert | None = type_.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
+    return convert
+
+
+_BYTES: Final = frozenset(name for name in _COLUMNS if isinstance(_TABLE.c[name].type, LargeBinary))
+_TO_FILE: Final[dict[str, _Convert]] = {
+    name: convert for name in _COLUMNS if name not in _BYTES and (convert := _bound(_TABLE.c[name].type)) is not None
+}
+
+
+def _kind(name: str) -> str:
+    is_number = isinstance(_TABLE.c[name].type, BigInteger) or name in _TO_FILE
+    return "BIGINT" if is_number else "VARCHAR"
+
+
+_KINDS: Final = ", ".join(f"{name}: '{_kind(name)}'" for name in _COLUMNS)
+_SELECTED: Final = ", ".join(f"unhex({name}) AS {name}" if name in _BYTES else name for name in _COLUMNS)
+
+
+def _line(row: TransactionRow) -> bytes:
+    values: dict[str, Any] = dict(zip(_COLUMNS, (*row, *folded_of_transaction(row)), strict=True))
+    values |= {name: values[name].hex() for name in _BYTES}
+    values |= {name: convert(values[name]) for name, convert in _TO_FILE.items()}
+    return orjson.dumps(values)
+
+
+def parquet_of(rows: Sequence[TransactionRow]) -> bytes:
+    """Returns the rows as a file, after comparing what is read from it. Raises ArchiveDamaged if it differs."""
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder, "rows.json"), Path(folder, "rows.parquet")
+        source.write_bytes(b"\n".join(map(_line, rows)))
+        with _connected(folder) as connection:
+            connection.execute(
+                f"COPY (SELECT {_SELECTED} FROM read_json({_text(str(source))}, format = 'newline_delimited',"  # noqa: S608  names of columns
+                f" columns = {{{_KINDS}}})) TO {_text(str(target))} (FORMAT parquet, COMPRESSION zstd)"
+            )
+            if _Opened(connection, [target]).all_rows() != list(rows):
+                raise ArchiveDamaged("a row cannot be archived: it is another one when it is read back")
+        return target.read_bytes()
+
+
+class _Compiled(NamedTuple):
+    text: str
+    names: Sequence[str]
+    fixed: dict[str, Any]
+    bound: dict[str, _Convert]
+    results: list[_Convert | None]
+
+    def values(self, given: dict[str, Any]) -> list[Any]:
+        values = self.fixed | given
+        return [self.bound[name](values[name]) if name in self.bound else values[name] for name in self.names]
+
+    def converted(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(
+            value if convert is None else convert(value) for value, convert in zip(row, self.results, strict=True)
+        )
+
+
+@lru_cache(maxsize=512)
+def _compiled(statement: Executable) -> _Compiled:
+    assert isinstance(statement, Select), "the archive answers no statement that is written as text"
+    compiled = statement.compile(dialect=_DIALECT)
+    bound = {name: _bound(bind.type) for name, bind in compiled.binds.items()}
+    return _Compiled(
+        str(compiled),
+        compiled.positiontup or (),
+        {name: bind.value for name, bind in compiled.binds.items() if not bind.required},
+        {name: convert for name, convert in bound.items() if convert is not None},
+        [_result(column.type) for column in statement.selected_columns],
+    )
+
+
+_ALL: Final = select(*columns(_TABLE, TransactionRow)).order_by(_TABLE.c.seq)
+_BETWEEN: Final = _ALL.where(
+    _TABLE.c.seq >= bindparam("first", type_=BigInteger()), _TABLE.c.seq <= bindparam("last", type_=BigInteger())
+)
+
+
+class _Opened:
+    """Files that DuckDB has opened as the table of ledger rows."""
+
+    def __init__(self, connection: Any, paths: Sequence[Path]) -> None:
+        self._connection = connection
+        listed = ", ".join(_text(str(path)) for path in paths)
+        connection.execute(f"CREATE VIEW {_TABLE.name} AS SELECT * FROM read_parquet([{listed}])")  # noqa: S608
+
+    def rows(self, wanted: Wanted) -> Rows:
+        compiled = _compiled(wanted.statement)
+        found = self._connection.execute(compiled.text, compiled.values(wanted.parameters)).fetchall()
+        return [compiled.converted(row) for row in found]
+
+    def read(self, read: Read[Found]) -> Found:
+        """Answers a read of one account that was made for SQLite."""
+        return read.made([self.rows(wanted) for wanted in read.wanted])
+
+    def all_rows(self) -> list[TransactionRow]:
+        return [TransactionRow._make(row) for row in self.rows(Wanted(_ALL, {}))]
+
+    def rows_between(self, first_seq: int, last_seq: int) -> list[TransactionRow]:
+        given = {"first": first_seq, "last": last_seq}
+        return [TransactionRow._make(row) for row in self.rows(Wanted(_BETWEEN, given))]
+
+
+ArchivedRows = _Opened
+
+
+@contextmanager
+def opened(store: ArchiveStore, files: Sequence[ArchiveFile]) -> Iterator[ArchivedRows]:
+    """Opens files of one account. Their bytes are compared with their names first.
+
+    Raises ArchiveDamaged and ArchiveUnavailable.
+    """
+    with TemporaryDirectory() as folder:
+        paths = []
+        for number, file in enumerate(files):
+            path = Path(folder, f"{number}.parquet")
+            path.write_bytes(store.read(file))
+            paths.append(path)
+        with _connected(folder) as connection:
+            yield _Opened(connection, paths)
