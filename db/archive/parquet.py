@@ -31,6 +31,9 @@ _TABLE: Final = tables.transactions
 _COLUMNS: Final = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
 _DIALECT: Final = sqlite.dialect(paramstyle="qmark")
 
+_GROUP_ROWS: Final = 4_096
+"""Rows of a part of a file. A page reads only the parts whose range of `seq` it reaches."""
+
 _OPTIONS: Final[dict[str, str | int | float | list[str]]] = {
     "memory_limit": "256MB",
     "threads": 1,
@@ -92,7 +95,8 @@ def parquet_of(rows: Sequence[TransactionRow]) -> bytes:
         with _connected(folder) as connection:
             connection.execute(
                 f"COPY (SELECT {_SELECTED} FROM read_json({_text(str(source))}, format = 'newline_delimited',"  # noqa: S608  names of columns
-                f" columns = {{{_KINDS}}})) TO {_text(str(target))} (FORMAT parquet, COMPRESSION zstd)"
+                f" columns = {{{_KINDS}}})) TO {_text(str(target))}"
+                f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP_ROWS})"
             )
             if _Opened(connection, [target]).all_rows() != list(rows):
                 raise ArchiveDamaged("a row cannot be archived: it is another one when it is read back")
