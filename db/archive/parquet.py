@@ -98,7 +98,7 @@ def parquet_of(rows: Sequence[TransactionRow]) -> bytes:
                 f" columns = {{{_KINDS}}})) TO {_text(str(target))}"
                 f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP_ROWS})"
             )
-            if _Opened(connection, [target]).all_rows() != list(rows):
+            if ArchivedRows(connection, [target]).all_rows() != list(rows):
                 raise ArchiveDamaged("a row cannot be archived: it is another one when it is read back")
         return target.read_bytes()
 
@@ -140,7 +140,7 @@ _BETWEEN: Final = _ALL.where(
 )
 
 
-class _Opened:
+class ArchivedRows:
     """Files that DuckDB has opened as the table of ledger rows."""
 
     def __init__(self, connection: Any, paths: Sequence[Path]) -> None:
@@ -165,9 +165,6 @@ class _Opened:
         return [TransactionRow._make(row) for row in self.rows(Wanted(_BETWEEN, given))]
 
 
-ArchivedRows = _Opened
-
-
 @contextmanager
 def opened(store: ArchiveStore, files: Sequence[ArchiveFile]) -> Iterator[ArchivedRows]:
     """Opens files of one account. Their bytes are compared with their names first.
@@ -181,4 +178,4 @@ def opened(store: ArchiveStore, files: Sequence[ArchiveFile]) -> Iterator[Archiv
             path.write_bytes(store.read(file))
             paths.append(path)
         with _connected(folder) as connection:
-            yield _Opened(connection, paths)
+            yield ArchivedRows(connection, paths)
