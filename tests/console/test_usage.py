@@ -21,6 +21,7 @@ from ledger.imports.sources import Source
 from ledger.prices import Prices
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
+from tests.console.test_breakdown import call, request
 
 
 def table(page: Page) -> Locator:
@@ -217,8 +218,8 @@ async def test_a_chosen_model_without_calls_can_be_let_go(gateway: Gateway, open
     await expect(page).to_have_url(re.compile(r"\?tab=usage$"))
 
 
-async def imported(gateway: Gateway, days: int, models: int) -> str:
-    """A read key of an account with imported usage only: so many models on each of so many days, at a dollar each."""
+async def imported(gateway: Gateway, days: int, models: int) -> tuple[int, str]:
+    """An account with its read key and imported usage: so many models on each of so many days, at a dollar each."""
     database = gateway.services.database
     account = (await Accounts(database).create("Imported")).id
     lines = ["account,day,model,category,calls,input_tokens,output_tokens,cost_usd"]
@@ -229,12 +230,12 @@ async def imported(gateway: Gateway, days: int, models: int) -> str:
         [Source("usage", io.BytesIO("\n".join(lines).encode()))]
     )
     assert [file.taken for file in report.files] == [days * models]
-    return (await gateway.key(account_id=account)).secret
+    return account, (await gateway.key(account_id=account)).secret
 
 
 async def test_thousands_of_lines_are_unfolded_step_by_step(gateway: Gateway, open_page: Open) -> None:
     """The page answers meanwhile, as it did not when all lines were drawn at once: for eleven seconds."""
-    key = await imported(gateway, days=90, models=150)
+    _, key = await imported(gateway, days=90, models=150)
     page = await open_page("?tab=usage&range=90", key=key)
     await expect(table(page).locator("tr.bundle")).to_have_count(90)
     await page.evaluate(
@@ -257,15 +258,24 @@ async def test_thousands_of_lines_are_unfolded_step_by_step(gateway: Gateway, op
     await expect(table(page).locator("tr.line")).to_have_count(0)
 
 
-async def test_usage_that_was_not_deducted_is_told(gateway: Gateway, open_page: Open) -> None:
-    key = await imported(gateway, days=3, models=2)
-    page = await open_page("?tab=usage", key=key)
-    told = "The calls of these days cost $6.00, and $0.00 was deducted from the balance for API calls. Imported usage"
-    await expect(page.get_by_text(told)).to_be_visible()
+async def test_differences_between_usage_and_deductions_have_their_reasons(gateway: Gateway, open_page: Open) -> None:
+    """Three days of imported usage, and calls of yesterday that are charged today."""
+    account, key = await imported(gateway, days=3, models=2)
+    await call(gateway, account, "recordUsage", requests=[request(1, 9, "0.50")])
+    deducted, imports = "was deducted in these days for API calls", "is imported usage, which is not deducted"
+    yesterday, today = (f"&from={days_ago(day)}&to={days_ago(day)}" for day in (1, 0))
+    earlier = "$0.50 was deducted for calls of earlier days, or for calls that an import replaced"
+    for days, said in {
+        "": f"$6.50, and $0.50 {deducted}: $6.00 {imports}.",
+        yesterday: f"$2.50, and $0.00 {deducted}: $2.00 {imports}, and $0.50 is deducted later.",
+        today: f"$2.00, and $0.50 {deducted}: $2.00 {imports}, and {earlier}.",
+    }.items():
+        page = await open_page(f"?tab=usage{days}", key=key)
+        await expect(page.locator(".below > .notice")).to_have_text(f"The calls of these days cost {said}")
     page = await open_page("?tab=usage", key=(await gateway.key()).secret)
     await expect(table(page).locator("tfoot")).to_be_visible()
     await page.wait_for_load_state("networkidle")
-    await expect(page.get_by_text("was deducted from the balance")).to_have_count(0)
+    await expect(page.get_by_text("The calls of these days cost")).to_have_count(0)
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -113,6 +113,7 @@ _PINNED = {
     "TransactionExplained": 4,
     "TransactionTotals": 2,
     "UsageByDay": 2,
+    "UsageDifference": 2,
     "UsageTotals": 2,
     "Viewer": 2,
 }

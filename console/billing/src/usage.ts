@@ -2,7 +2,6 @@ import { signal } from "@preact/signals";
 import type { UsageFilter } from "../generated/ConsolePage";
 import { UsageByDay } from "../generated/UsageByDay";
 import { account } from "./account";
-import { TransactionTotals } from "../generated/TransactionTotals";
 import { ask } from "./gateway";
 import { Outdated } from "./post";
 import type { UsageDay } from "./rows";
@@ -23,9 +22,6 @@ export const usage = signal<Usage | null>(null);
 export const usageIsLoading = signal(false);
 export const usageFailure = signal<Error | null>(null);
 
-/** What was deducted for API calls in the days of the filter; null while it is not known. */
-export const deducted = signal<{ readonly filter: string; readonly amount: string } | null>(null);
-
 let running: AbortController | null = null;
 let wanted: string | null = null;
 
@@ -37,7 +33,6 @@ export function clearUsage(): void {
   running?.abort();
   wanted = null;
   usage.value = null;
-  deducted.value = null;
   usageIsLoading.value = false;
   usageFailure.value = null;
 }
@@ -69,19 +64,6 @@ async function gather(filter: UsageFilter, first: Connection | null, quietly = f
   }
   wanted = null;
   usageIsLoading.value = false;
-}
-
-/** Usage that was imported was never deducted: the reader compares it with the balance in vain. */
-export async function loadDeducted(filter: UsageFilter): Promise<void> {
-  const { gte, lt } = filter.day ?? {};
-  const createdAt = { ...(gte && { gte: `${gte}T00:00:00Z` }), ...(lt && { lt: `${lt}T00:00:00Z` }) };
-  const variables = { account: account.peek()?.id ?? null, filter: { refType: "API_USAGE" as const, createdAt } };
-  try {
-    const found = (await ask(TransactionTotals, variables)).account?.transactions.totals;
-    if (found) deducted.value = { filter: nameOf(filter), amount: found.debits };
-  } catch {
-    // The usage is there; this is an explanation that may be too much to work out.
-  }
 }
 
 export function openUsage(filter: UsageFilter, first: Connection): void {

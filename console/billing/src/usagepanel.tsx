@@ -1,19 +1,16 @@
 import { computed } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import type { UsageFilter } from "../generated/ConsolePage";
 import { type Group, MOST_MODELS, NEWEST_USAGE, type UsageView } from "./address";
 import { daysOf, usageFilter } from "./criteria";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
 import { usageText } from "./filtertext";
-import { type Stack, stacksOf, totalOf } from "./grouping";
-import { amountOf, nanosOf, roughMoney } from "./money";
+import { type Stack, stacksOf } from "./grouping";
+import { roughMoney } from "./money";
 import { Chart, chartFailure, loadChart } from "./parts/chart";
 import { Choices } from "./parts/choices";
 import { Exporter } from "./parts/exporter";
 import { Failed } from "./parts/failed";
 import { LeftOut } from "./parts/leftout";
-import { Money } from "./parts/money";
 import { Days } from "./parts/span";
 import { Switch } from "./parts/switch";
 import { currency } from "./account";
@@ -23,7 +20,8 @@ import { address, go } from "./navigation";
 import { p } from "./texts/panels";
 import { t } from "./texts/spoken";
 import { daysBetween } from "./times";
-import { deducted, loadDeducted, loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
+import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
+import { Difference } from "./usagedifference";
 import { UsageTable } from "./usagetable";
 
 const groupNames = (): Record<Group, string> => ({ day: p.day, model: p.model, category: p.type });
@@ -113,25 +111,6 @@ function Charts({ view }: { readonly view: UsageView }) {
   );
 }
 
-/** Batches are deducted soon after their hour, some of them on the day after: less of a difference is of no interest. */
-const USUAL_PERCENT = 90n;
-
-/** Says that the costs below are more than what left the balance. */
-function NotDeducted() {
-  const { value: shown } = usage;
-  useEffect(() => {
-    if (shown) void loadDeducted(JSON.parse(shown.filter) as UsageFilter);
-  }, [shown]);
-  const { value: taken } = deducted;
-  if (!shown || taken?.filter !== shown.filter) return null;
-  const cost = totalOf(shown.days).costNanos;
-  const paid = -nanosOf(taken.amount);
-  if (paid * 100n >= cost * USUAL_PERCENT) return null;
-  return (
-    <p class="notice">{p.notDeducted(<Money amount={amountOf(cost)} />, <Money amount={amountOf(paid)} />)}</p>
-  );
-}
-
 function Content({ view }: { readonly view: UsageView }) {
   if (usageFailure.value) {
     return (
@@ -153,7 +132,7 @@ function Content({ view }: { readonly view: UsageView }) {
   }
   return (
     <div class="below" aria-busy={usageIsLoading.value}>
-      <NotDeducted />
+      <Difference shown={usage.value} />
       <Charts view={view} />
       <Breakdown days={days.value} models={view.models} />
       <UsageTable days={days.value} group={view.group} />
