@@ -2,6 +2,8 @@
 
 export interface Drawn {
   readonly name: string;
+  /** Names it where names may be equal. */
+  readonly key?: string | null;
   /** Its number; its place in the stack if it has none of its own. */
   readonly colour?: number;
 }
@@ -153,14 +155,17 @@ function leftOf(context: CanvasRenderingContext2D, label: Drawing["label"], low:
 export interface Plot {
   /** Points at a day, as the mouse does, and at one of its stacks; at none where there is no such day. */
   readonly point: (index: number, stack?: number | null) => void;
+  /** The day that is pointed at; -1 for none. */
+  readonly pointed: () => number;
   readonly remove: () => void;
 }
 
-/** Draws into the frame, and what is pointed at into the tip. */
+/** Draws into the frame, and what is pointed at into the tip. Figures that are read anew are drawn on the canvas that is
+ * there: on another one, a click would be lost whose button is released after that. */
 export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Plot {
   const { days, stacks, values, label, dayText, open } = drawing;
   const bars = barsOf(drawing);
-  const canvas = document.createElement("canvas");
+  const canvas = frame.querySelector("canvas") ?? frame.appendChild(document.createElement("canvas"));
   const context = canvas.getContext("2d") as CanvasRenderingContext2D;
   const [low, high] = rangeOf(bars);
   const left = leftOf(context, label, low, high);
@@ -185,21 +190,21 @@ export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Pl
     tip.style.insetInlineStart = `${Math.min(scale.middleOf(index) + 8, scale.width - TIP_WIDTH)}px`;
   }
 
-  canvas.addEventListener("pointermove", ({ offsetX }) => {
+  canvas.onpointermove = ({ offsetX }) => {
     const index = scale.indexAt(offsetX);
     if (index !== pointed) point(index);
-  });
-  canvas.addEventListener("pointerleave", () => point(-1));
+  };
+  canvas.onpointerleave = () => point(-1);
   if (open) {
     canvas.style.cursor = "pointer";
-    canvas.addEventListener("click", ({ offsetX, offsetY }) => {
+    canvas.onclick = ({ offsetX, offsetY }) => {
       const index = scale.indexAt(offsetX);
       const bar = bars.find(({ index: of, from, to }) => {
         const [one, other] = [scale.yOf(from), scale.yOf(to)];
         return of === index && offsetY >= Math.min(one, other) && offsetY <= Math.max(one, other);
       });
       if (days[index] !== undefined) open(index, bar?.stack ?? null);
-    });
+    };
   }
 
   function fit() {
@@ -210,15 +215,12 @@ export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Pl
     repaint();
   }
 
-  frame.append(canvas);
   fit();
   const resized = new ResizeObserver(fit);
   resized.observe(frame);
   return {
     point,
-    remove: () => {
-      resized.disconnect();
-      canvas.remove();
-    },
+    pointed: () => pointed,
+    remove: () => resized.disconnect(),
   };
 }

@@ -1,5 +1,5 @@
 import { signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { Drawing, Plot, draw as Draw } from "../chart";
 import { Unreachable } from "../post";
 import { p } from "../texts/panels";
@@ -33,6 +33,10 @@ function stacksThere({ values, stacks }: Props, index: number): number[] {
   return stacks.flatMap((_, stack) => (values[stack]?.[index] ? stack : []));
 }
 
+function keyOf({ stacks }: Props, stack: number): string | undefined {
+  return stacks[stack]?.key ?? stacks[stack]?.name;
+}
+
 /** A day's stacks in words, the highest first; or the stack that was chosen. */
 function told(props: Props, index: number, chosen: number | null): string {
   const { days, stacks, values, label, open } = props;
@@ -41,6 +45,11 @@ function told(props: Props, index: number, chosen: number | null): string {
     .sort(([, one], [, other]) => other - one);
   const words = parts.map(([name, value]) => `${name} ${label(value)}`).join(", ");
   return `${periodText(days[index] ?? "")}: ${words || p.nothing}${open && words ? p.entersRows : ""}`;
+}
+
+/** What is chosen stays chosen where the figures are read anew. */
+function stackOf(props: Props, index: number, chosen: string | null): number | null {
+  return stacksThere(props, index).find((stack) => keyOf(props, stack) === chosen) ?? null;
 }
 
 /** Stacked bars, a stack for each day or month. Arrow keys point at one day after the other, as the mouse does, and up
@@ -52,17 +61,20 @@ export function Chart(props: Props) {
   const plot = useRef<Plot | null>(null);
   const last = days.length - 1;
   const at = useSignal(last);
-  const chosen = useSignal<number | null>(null);
+  const chosen = useSignal<string | null>(null);
   const index = Math.min(at.value, last);
+  const stack = stackOf(props, index, chosen.value);
   const { value: draw } = drawing;
   const dark = isDark.value;
 
   useEffect(loadChart, []);
-  useEffect(() => {
-    chosen.value = null;
+  // Before anything can be clicked: bars that are drawn later than their table opened what was there before.
+  useLayoutEffect(() => {
     if (!draw || !frame.current || !tip.current) return undefined;
+    const pointed = plot.current?.pointed() ?? -1;
     const { point, remove } = (plot.current = draw({ ...props, dayText: periodText, axisText }, frame.current, tip.current));
-    if (frame.current.parentElement?.contains(document.activeElement)) point(index);
+    const isFocused = frame.current.parentElement?.contains(document.activeElement);
+    point(isFocused ? index : pointed, stack);
     return remove;
   }, [days, stacks, dark, draw]);
 
@@ -70,12 +82,12 @@ export function Chart(props: Props) {
     const step = { ArrowUp: 1, ArrowDown: -1 }[event.key];
     if (!open || (!step && event.key !== "Enter")) return;
     event.preventDefault();
-    if (!step) return open(index, chosen.value);
+    if (!step) return open(index, stack);
     // The whole day is one more choice, before the first stack.
     const choices = [null, ...stacksThere(props, index)];
-    const next = choices.indexOf(chosen.value) + step;
-    chosen.value = choices[(next + choices.length) % choices.length] ?? null;
-    plot.current?.point(index, chosen.value);
+    const next = choices[(choices.indexOf(stack) + step + choices.length) % choices.length] ?? null;
+    chosen.value = next === null ? null : (keyOf(props, next) ?? null);
+    plot.current?.point(index, next);
   }
 
   return (
@@ -85,7 +97,7 @@ export function Chart(props: Props) {
       <input
         type="range"
         aria-label={days[0]?.length === 7 ? p.monthOf(title) : p.dayOf(title)}
-        aria-valuetext={told(props, index, chosen.value)}
+        aria-valuetext={told(props, index, stack)}
         min={0}
         max={last}
         value={index}
