@@ -40,6 +40,9 @@ async def test_limits_are_shown_with_what_is_spent_of_them(gateway: Gateway, ope
     await expect(limits.nth(2)).to_contain_text("This UTC day, project search")
     await gateway.charge("1.00", "More of it", account)
     await expect(limits.nth(0)).to_contain_text("$3.50 of $10.00 spent")
+    await page.get_by_role("link", name="Set, change or remove limits").click()
+    await expect(page.get_by_role("tab", name="Keys and activity")).to_be_focused()
+    await expect(page.get_by_role("button", name="Set a limit…")).to_be_visible()
 
 
 async def test_an_account_without_limits_has_no_such_part(gateway: Gateway, open_page: Open) -> None:

@@ -253,6 +253,7 @@ async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Ope
     await expect(page.get_by_text(told)).to_be_visible()
     await page.get_by_text("Credit lasts until about").click()
     await expect(page.get_by_text("What runs now costs")).to_be_visible()
+    await expect(page.locator(".runway [data-cents] .exact").first).to_have_css("clip-path", "inset(50%)")
     await page.get_by_role("button", name="Add credit").click()
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
     await page.keyboard.press("Enter")

@@ -52,7 +52,7 @@ function Dates({ view, change }: Props) {
   const whole = (one: string) => change({ from: `${one}-01`, to: lastDayOf(one) });
   const chosen = rangeText(from && dayText(from), to && dayText(to), t.from, t.to);
   return (
-    <Menu title={t.date} chosen={chosen}>
+    <Menu title={t.date} chosen={chosen} isDoneByButton>
       <Field
         label={t.fromUtc}
         type="date"

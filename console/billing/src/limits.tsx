@@ -1,10 +1,11 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { SpendLimits, type SpendLimitsQuery } from "../generated/SpendLimits";
-import { account } from "./account";
+import { account, mayManage } from "./account";
 import { ask } from "./gateway";
 import { approximate, isNegative } from "./money";
 import { Money } from "./parts/money";
+import { Way } from "./parts/way";
 import { p } from "./texts/panels";
 import { utcText } from "./times";
 
@@ -74,7 +75,8 @@ function One({ limit }: { readonly limit: Limit }) {
   );
 }
 
-/** The account's spend limits, each with a bar of what is spent and reserved. Nothing where there are none. */
+/** The account's spend limits, each with a bar of what is spent and reserved, and the way to where they are set. Nothing
+ * where there are none and the key sets none. */
 export function Limits() {
   const { value: shown } = account;
   const id = shown?.id;
@@ -83,15 +85,20 @@ export function Limits() {
     if (id) void load(id);
   }, [id, shown?.thisMonth]);
   const { value: found } = limits;
-  if (!found || found.account !== id || found.all.length === 0) return null;
+  const all = found && found.account === id ? found.all : [];
+  // The way is there at once: what is below would move.
+  if (all.length === 0 && !mayManage.value) return null;
   return (
     <section class="limits" aria-labelledby="limits">
       <h2 id="limits">{p.spendLimits}</h2>
-      <ul>
-        {found.all.map((limit) => (
-          <One key={limit.id} limit={limit} />
-        ))}
-      </ul>
+      {all.length > 0 && (
+        <ul>
+          {all.map((limit) => (
+            <One key={limit.id} limit={limit} />
+          ))}
+        </ul>
+      )}
+      {mayManage.value && <Way to={{ tab: "keys" }}>{p.toLimits}</Way>}
     </section>
   );
 }

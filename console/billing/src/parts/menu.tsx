@@ -7,12 +7,14 @@ interface Props {
   readonly title: string;
   /** What is chosen, beside the title; empty for nothing. */
   readonly chosen?: string;
+  /** A button of the panel is the last that is wanted of it. */
+  readonly isDoneByButton?: boolean;
   /** Drawn while it is open. */
   readonly children: ComponentChildren;
 }
 
 /** A button with a panel under it, which closes when the focus leaves it or at Escape. */
-export function Menu({ title, chosen = "", children }: Props) {
+export function Menu({ title, chosen = "", isDoneByButton, children }: Props) {
   const id = useName();
   const isOpen = useSignal(false);
   const button = useRef<HTMLButtonElement>(null);
@@ -22,10 +24,17 @@ export function Menu({ title, chosen = "", children }: Props) {
     if (next instanceof Node && !(event.currentTarget as Node).contains(next)) isOpen.value = false;
   }
 
-  function closeOnEscape(event: KeyboardEvent) {
-    if (event.key !== "Escape" || !isOpen.value) return;
+  function close() {
     isOpen.value = false;
     button.current?.focus();
+  }
+
+  function closeOnEscape(event: KeyboardEvent) {
+    if (event.key === "Escape" && isOpen.value) close();
+  }
+
+  function closeAfter({ target }: MouseEvent) {
+    if (isDoneByButton && target instanceof HTMLButtonElement) close();
   }
 
   return (
@@ -41,7 +50,7 @@ export function Menu({ title, chosen = "", children }: Props) {
         {title}
         {chosen && <span class="choice"> {chosen}</span>}
       </button>
-      <div id={id} class="pane" role="group" aria-label={title} tabIndex={-1} hidden={!isOpen.value}>
+      <div id={id} class="pane" role="group" aria-label={title} tabIndex={-1} hidden={!isOpen.value} onClick={closeAfter}>
         {isOpen.value && children}
       </div>
     </div>

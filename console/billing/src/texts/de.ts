@@ -441,6 +441,7 @@ const panels: Catalogue["panels"] = {
   chooseDay: "Tag wählen",
 
   spendLimits: "Ausgabenlimits",
+  toLimits: "Limits festlegen, ändern oder entfernen",
   windows: {
     DAY: "Dieser Tag (UTC)",
     WEEK: "Diese Woche (UTC)",

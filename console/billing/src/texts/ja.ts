@@ -418,6 +418,7 @@ const panels: Catalogue["panels"] = {
   chooseDay: "日を選択",
 
   spendLimits: "支出上限",
+  toLimits: "上限を設定・変更・削除する",
   windows: { DAY: "今日（UTC）", WEEK: "今週（UTC）", MONTH: "今月（UTC）", TOTAL: "全期間" },
   wholeAccount: "アカウント全体",
   spent: (spent, amount) => [spent, "／", amount, " を使用"],

@@ -209,6 +209,7 @@ export const panels = {
 
   // Spend limits.
   spendLimits: "Spend limits",
+  toLimits: "Set, change or remove limits",
   windows: { DAY: "This UTC day", WEEK: "This UTC week", MONTH: "This UTC month", TOTAL: "In all" },
   wholeAccount: "the whole account",
   spent: (spent: Part, amount: Part): Part => [spent, " of ", amount, " spent"],
