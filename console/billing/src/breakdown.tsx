@@ -94,7 +94,7 @@ function Groups({ totals, by }: { readonly totals: Totals; readonly by: Dimensio
       <h2>{p.titles[by]}</h2>
       <table role="table" aria-label={p.titles[by]} style={widthsOf(totalOf(nodes), tail)}>
         <Head names={[p.heads[by], p.share, p.percent]} />
-        <tbody role="rowgroup">
+        <tbody role="rowgroup" style={{ containIntrinsicBlockSize: `auto calc(${nodes.length} * var(--row))` }}>
           {nodes.map((group) => (
             <GroupRow key={nameOf(group, by)} group={group} by={by} />
           ))}

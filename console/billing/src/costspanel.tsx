@@ -170,7 +170,7 @@ function PartsTable({ view, days, parts, total }: TableProps) {
   return (
     <table role="table" aria-label={title}>
       <Head names={[p.causes[view.by], p.share, p.percent]} />
-      <tbody role="rowgroup">
+      <tbody role="rowgroup" style={{ containIntrinsicBlockSize: `auto calc(${parts.length} * var(--row))` }}>
         {parts.map((part, place) => (
           <PartRow
             key={part.key}
