@@ -71,6 +71,17 @@ async def test_a_turn_that_was_given_to_one_who_is_cancelled_goes_on() -> None:
     assert replays.order == [2]
 
 
+async def test_a_turn_is_not_given_to_one_who_was_cancelled_in_the_same_moment() -> None:
+    turns = ReplayTurns(slots=1, slots_per_key=1, most=2)
+    replays = Replays(turns)
+    async with turns.turn(1):
+        first, second = (asyncio.create_task(replays.replay(2, 1)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+    await asyncio.wait_for(second, 5)
+    assert (replays.order, turns.waiting) == ([2], 0)
+
+
 async def test_a_key_runs_so_many_operations_and_others_run_on(serve: Serve) -> None:
     gateway: Gateway = await serve(max_streams_per_key=2)
     other = await gateway.new_key()
