@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from types import CoroutineType
 from typing import Any, Final
 
@@ -46,6 +46,13 @@ def around_field(context: object, *, may_read: bool = True) -> AbstractAsyncCont
     """
     around = getattr(context, "around_field", None)
     return nullcontext() if around is None else around(may_read=may_read)
+
+
+def reads_held(context: object) -> AbstractContextManager[None]:
+    """Returns the context manager within which values are asked for but not read yet, so that those of a long list are
+    read together. It comes from the context's method `reads_held`, if any."""
+    held = getattr(context, "reads_held", None)
+    return nullcontext() if held is None else held()
 
 
 class Reference(StrawberryGraphQLCoreExecutionContext):

@@ -9,10 +9,12 @@ creates every error.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from time import perf_counter
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from graphql import (
     GraphQLAbstractType,
@@ -34,9 +36,15 @@ from strawberry.types.field import StrawberryField
 from execution.attributes import ANY, Projection
 from execution.calls import PREFETCH, ResolverCall, attribute_of, method_of
 from execution.inputs import Arguments
-from execution.operation_run import Run, answered, around_field, is_pending
+from execution.operation_run import Run, answered, around_field, is_pending, reads_held
 from execution.pending import all_of, begin
 from execution.subtrees import Function, PureField
+
+AT_ONCE_ITEMS: Final = 50
+"""Longer lists are walked in slices, so that a page of thousands of rows does not hold up other operations."""
+SLICE_SECONDS: Final = 0.002
+_ITEMS_BETWEEN_LOOKS: Final = 10
+"""Items that are walked before the clock is looked at."""
 
 
 class Selection:
@@ -329,9 +337,37 @@ class ListCompletion(Completion):
     def walk(self, run: Run, field: Field, value: Any, path: Path) -> Any:
         if value.__class__ not in (list, tuple):
             return field.by_reference(run, self.type, value, path)
+        if len(value) > AT_ONCE_ITEMS:
+            return begin(self._walked_in_slices(run, field, value, path))
         serialized: list[Any] = []
         waiting: list[tuple[int, Any]] = []
-        for index, item in enumerate(value):
+        self._walk_some(run, field, value, path, serialized, waiting)
+        return _filled(serialized, waiting) if waiting else serialized
+
+    async def _walked_in_slices(self, run: Run, field: Field, value: Sequence[Any], path: Path) -> Any:
+        """Lets others run between slices. What the items ask for is read when all have asked."""
+        serialized: list[Any] = []
+        waiting: list[tuple[int, Any]] = []
+        began = perf_counter()
+        with reads_held(run.context):
+            for start in range(0, len(value), _ITEMS_BETWEEN_LOOKS):
+                if perf_counter() - began > SLICE_SECONDS:
+                    await asyncio.sleep(0)
+                    began = perf_counter()
+                self._walk_some(run, field, value[start : start + _ITEMS_BETWEEN_LOOKS], path, serialized, waiting)
+        return await _filled(serialized, waiting) if waiting else serialized
+
+    def _walk_some(
+        self,
+        run: Run,
+        field: Field,
+        items: Sequence[Any],
+        path: Path,
+        serialized: list[Any],
+        waiting: list[tuple[int, Any]],
+    ) -> None:
+        """Appends the serialized items, and those of them that are pending with their index."""
+        for index, item in enumerate(items, len(serialized)):
             try:
                 one = self._serialized_item(run, field, item, path.add_key(index, None))
             except Exception:
@@ -341,7 +377,6 @@ class ListCompletion(Completion):
             serialized.append(one)
             if is_pending(one):
                 waiting.append((index, one))
-        return _filled(serialized, waiting) if waiting else serialized
 
     def _serialized_item(self, run: Run, field: Field, item: Any, path: Path) -> Any:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Final
@@ -50,6 +51,10 @@ class QueryContext:
     async def answered(self) -> None:
         """Waits until all reads requested so far are answered."""
         await self.snapshot.settled()
+
+    def reads_held(self) -> AbstractContextManager[None]:
+        """Returns the context manager within which reads are requested but not sent, however long that takes."""
+        return self.snapshot.held()
 
     def account_in_scope(self, account_id: str | None, argument: str = "id") -> int:
         """Returns the number of the account that a read is for. All account arguments must go through this method.

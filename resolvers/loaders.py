@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from datetime import date, datetime
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from db import (
     accounts,
@@ -68,6 +68,9 @@ Arguments = TypeVar("Arguments", bound=Hashable)
 Key = TypeVar("Key", bound=Hashable)
 Found = TypeVar("Found")
 
+AT_ONCE_KEYS: Final = 50
+"""Keys whose values are handed over in one iteration of the event loop."""
+
 
 class _Gathering(Generic[Key, Found]):
     """Collects keys until the next read of the snapshot, then requests all of them at once, each key once."""
@@ -124,6 +127,25 @@ class Loader(_Gathering[Key, Found]):
             self._snapshot.ask(read, partial(self._answered, keys), partial(self._failed, keys))
 
     def _answered(self, keys: list[Key], found: Any) -> None:
+        """Hands many values over in slices. Reads that fields ask for next wait until all of them have continued."""
+        self._tell(keys[:AT_ONCE_KEYS], found)
+        if len(keys) > AT_ONCE_KEYS:
+            self._snapshot.hold()
+            asyncio.get_running_loop().call_soon(self._tell_on, keys, found, AT_ONCE_KEYS)
+
+    def _tell_on(self, keys: list[Key], found: Any, start: int) -> None:
+        """Hands over the next slice. After the last one, fields have continued when this is called once more."""
+        try:
+            self._tell(keys[start : start + AT_ONCE_KEYS], found)
+        except Exception as error:  # noqa: BLE001  each of the keys gets the error
+            self._failed(keys, error)
+            start = len(keys)
+        if start < len(keys):
+            asyncio.get_running_loop().call_soon(self._tell_on, keys, found, start + AT_ONCE_KEYS)
+        else:
+            self._snapshot.release()
+
+    def _tell(self, keys: list[Key], found: Any) -> None:
         for key in keys:
             future = self._futures[key]
             if not future.done():

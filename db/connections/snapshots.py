@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
@@ -94,6 +95,8 @@ class Snapshot:
         self._about_to_read: asyncio.Handle | None = None
         self._reading: asyncio.Future[None] | None = None
         self._closed = False
+        self._holds = 0
+        self._released: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -135,6 +138,32 @@ class Snapshot:
         elif self._reading is not None:
             await self._reading
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Sends nothing within, so that what is requested over several iterations of the event loop is sent together.
+
+        Nothing within may wait for a read.
+        """
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def hold(self) -> None:
+        """Does the same as `held`, until `release` is called."""
+        self._holds += 1
+
+    def release(self) -> None:
+        self._holds -= 1
+        if not self._holds and self._released is not None and not self._released.done():
+            self._released.set_result(None)
+
+    async def _until_released(self) -> None:
+        while self._holds:
+            self._released = asyncio.get_running_loop().create_future()
+            await self._released
+
     def _open(self) -> None:
         if self._closed:
             # A connection taken now would never be given back.
@@ -150,7 +179,8 @@ class Snapshot:
         await self._read()
         self._reading = None
 
-    def _gathered(self) -> list[_Asked]:
+    async def _gathered(self) -> list[_Asked]:
+        await self._until_released()
         while self._about_to_ask:
             asking, self._about_to_ask = self._about_to_ask, []
             for ask in asking:
@@ -159,7 +189,7 @@ class Snapshot:
         return asked
 
     async def _read(self) -> None:
-        while asked := self._gathered():
+        while asked := await self._gathered():
             batch = [wanted for one in asked for wanted in one.read.wanted]
             found = await self._found(batch) if batch else ()
             start = 0

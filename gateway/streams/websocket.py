@@ -175,6 +175,8 @@ class _Socket:
             await self._send(messages.error(message.id, errors_of(self._services, many)))
             return
         self._running[message.id] = asyncio.create_task(self._run(self.principal, message))
+        # Of many messages that arrive at once, others would otherwise wait until all their operations have begun.
+        await asyncio.sleep(0)
 
     async def _run(self, principal: Principal, message: Subscribe) -> None:
         record = Record(self._services, "websocket", principal, message.given.operation_name)

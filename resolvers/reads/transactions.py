@@ -160,14 +160,9 @@ async def explanation(context: QueryContext, row: TransactionRow) -> str:
     opened = loaders.opened_hold.load(key) if is_held and row.type == TransactionType.GPU_USAGE else None
     settled = loaders.settled_hold.load(key) if is_held else None
     answered = None if row.corrects_seq is None else loaders.transaction.load((row.account_id, row.corrects_seq))
+    # The account last: all explanations of a page wait for it, and would continue at the same time.
+    hold_opened, hold_settled = await opened if opened else None, await settled if settled else None
+    corrected_row = await answered if answered else None
     found = await account
     assert found is not None, "a row has an account"
-    return explain(
-        Facts(
-            row,
-            found.currency,
-            opened=await opened if opened else None,
-            settled=await settled if settled else None,
-            corrected=await answered if answered else None,
-        )
-    )
+    return explain(Facts(row, found.currency, opened=hold_opened, settled=hold_settled, corrected=corrected_row))

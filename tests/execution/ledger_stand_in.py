@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -365,6 +365,9 @@ class _Snapshot:
     async def settled(self) -> None:
         """By chance at once, when little has been answered, or after more turns than any answer takes."""
         await turned(self._chances.number("settled") % 2 * self._chances.number("settled", "turns") % 12)
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     async def rows(self, statement: Executable, parameters: dict[str, Any]) -> Rows:
         text = str(statement)

@@ -258,8 +258,8 @@ BUGS: Final = (
     Bug(
         "items are not waited for",
         "plans",
-        "return _filled(serialized, waiting) if waiting else serialized\n\n    def _serialized_item",
-        "return serialized\n\n    def _serialized_item",
+        "return _filled(serialized, waiting) if waiting else serialized\n\n    async def _walked_in_slices",
+        "return serialized\n\n    async def _walked_in_slices",
     ),
     Bug(
         "a field of a mutation begins before the one before has ended",

@@ -15,6 +15,7 @@ from typing import Final
 
 import pytest
 
+from execution import plans
 from tests.conftest import COUNTED
 from tests.execution.catalogue import CATALOGUE
 from tests.execution.ledger_stand_in import LEDGER
@@ -56,7 +57,15 @@ def _coroutines_dropped_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "unraisablehook", hook)
 
 
-@pytest.mark.usefixtures("_coroutines_dropped_by_the_reference")
+@pytest.fixture
+def _short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of three items and more are walked in slices of one item."""
+    monkeypatch.setattr(plans, "AT_ONCE_ITEMS", 2)
+    monkeypatch.setattr(plans, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(plans, "_ITEMS_BETWEEN_LOOKS", 1)
+
+
+@pytest.mark.usefixtures("_coroutines_dropped_by_the_reference", "_short_slices")
 @pytest.mark.filterwarnings(r"ignore:coroutine '(Executor|GraphQLCoreConverter)\..*' was never awaited:RuntimeWarning")
 @pytest.mark.parametrize(("subject", "part"), [(LEDGER, 0.7), (CATALOGUE, 0.3)], ids=["ledger", "catalogue"])
 async def test_both_executors_return_the_same_answers(
