@@ -23,8 +23,13 @@ from graphql import (
     GraphQLSyntaxError,
     Node,
     NoSchemaIntrospectionCustomRule,
+    NoUndefinedVariablesRule,
+    NoUnusedVariablesRule,
     OperationDefinitionNode,
+    UniqueVariableNamesRule,
     VariableNode,
+    VariablesAreInputTypesRule,
+    VariablesInAllowedPositionRule,
     Visitor,
     parse,
     specified_rules,
@@ -225,6 +230,7 @@ class Documents:
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._rules = _RULES if introspection else (*_RULES, NoSchemaIntrospectionCustomRule)
+        self._rules_without_variables = tuple(one for one in self._rules if one not in _OF_VARIABLES)
         self._suggestions = suggestions
         self._kept: OrderedDict[str, tuple[Document, int]] = OrderedDict()
         self._refused: OrderedDict[str, DocumentRefused] = OrderedDict()
@@ -284,8 +290,9 @@ class Documents:
         too_much = exceeded(ast, self._limits)
         if too_much:
             raise DocumentRefused(Refusal.TOO_COMPLEX, too_much)
+        rules = self._rules if "$" in text else self._rules_without_variables
         errors = overlong_numbers(ast)[:MAX_ERRORS] or validate(
-            self.schema, ast, self._rules, max_errors=MAX_ERRORS, hide_suggestions=not self._suggestions
+            self.schema, ast, rules, max_errors=MAX_ERRORS, hide_suggestions=not self._suggestions
         )
         if errors:
             raise DocumentRefused(Refusal.INVALID, errors)
@@ -307,3 +314,14 @@ _RULES: Final = (
     OneOfInputValidationRule,
 )
 """Rules for all documents, without those about `@defer` and `@stream`, which the schema does not have."""
+
+_OF_VARIABLES: Final = frozenset(
+    {
+        NoUndefinedVariablesRule,
+        NoUnusedVariablesRule,
+        UniqueVariableNamesRule,
+        VariablesAreInputTypesRule,
+        VariablesInAllowedPositionRule,
+    }
+)
+"""Rules that find nothing in a document without `$`. They walk it once more to see that, the invalid rest of it too."""

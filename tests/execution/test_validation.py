@@ -6,6 +6,8 @@ import pytest
 from graphql import GraphQLError, parse, specified_rules, validate
 
 from execution import documents, validation
+from execution.documents import Documents
+from execution.limits import Limits
 from schema.build import graphql_schema
 
 RULES = documents._RULES
@@ -39,6 +41,14 @@ def test_the_errors_are_the_same(text: str, hide_suggestions: bool) -> None:
     schema, ast = graphql_schema(), parse(text)
     ours = validation.validate(schema, ast, RULES, 20, hide_suggestions=hide_suggestions)
     assert _shown(ours) == _shown(validate(schema, ast, RULES, 20, hide_suggestions))
+
+
+@pytest.mark.parametrize("text", [text for text in DOCUMENTS if "$" not in text])
+def test_rules_of_variables_find_nothing_where_there_are_none(text: str) -> None:
+    schema, ast = graphql_schema(), parse(text)
+    rules = Documents(schema, Limits(), 0)._rules_without_variables
+    assert len(rules) == len(RULES) - 5
+    assert _shown(validation.validate(schema, ast, rules, 20)) == _shown(validate(schema, ast, RULES, 20))
 
 
 def test_the_schema_has_no_directive_that_the_dropped_rules_are_about() -> None:
