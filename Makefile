@@ -114,6 +114,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	sh .ci/system-packages wrk
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.unseen $(filter --write-docs,$(BENCH))
 
 bench-growth: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.growth $(BENCH)
