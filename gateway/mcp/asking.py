@@ -13,12 +13,15 @@ import orjson
 from access.addresses import allows
 from access.keys import Principal
 from db.errors import DatabaseError
+from execution.limits import ListTooLong
 from gateway.errors import RequestError, problem_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.operations import Refused, find_operation, run_operation
+from gateway.rates import RateExceeded, TooCostly
 from gateway.serve import check_schema
 from gateway.services import Services, build_services
 from gateway.settings import Settings
+from gateway.slots import QueueFull
 from ledger.errors import BillingError
 
 Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -26,6 +29,8 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 TIMEOUT_SECONDS: Final = 60.0
 LOOPBACK: Final = ip_address("127.0.0.1")
+
+_NOT_ADMITTED: Final = (RateExceeded, TooCostly, QueueFull, ListTooLong)
 
 
 class NotAnswered(Exception):
@@ -75,7 +80,7 @@ async def own_gateway(settings: Settings, key: str) -> AsyncIterator[Ask]:
             answer = await run_operation(services, principal, await find_operation(services, principal, given), given)
         except Refused as refused:
             return _data({"errors": refused.errors})
-        except (BillingError, DatabaseError, RequestError) as error:
+        except (BillingError, DatabaseError, RequestError, *_NOT_ADMITTED) as error:
             problem = problem_of(error)
             raise NotAnswered(problem.code, problem.message) from error
         # Scalars are serialized here as they are for HTTP.

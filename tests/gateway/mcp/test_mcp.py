@@ -20,7 +20,7 @@ from gateway.app import build_app
 from gateway.commands.mcp import KEY_VARIABLE, mcp, serve_reader
 from gateway.commands.options import settings_of
 from gateway.mcp import tools
-from gateway.mcp.asking import remote_gateway
+from gateway.mcp.asking import NotAnswered, own_gateway, remote_gateway
 from gateway.mcp.server import build_server
 from gateway.services import Services, build_services
 from ledger.accounts import Accounts
@@ -92,6 +92,24 @@ async def test_a_running_gateway_answers(services: Services) -> None:
         Client(build_server(tools.read_tools(), ask)) as client,
     ):
         await check(client, other)
+
+
+async def test_a_call_that_is_not_admitted_is_told_why(services: Services, sqlite_file_url: str) -> None:
+    key = await key_of(services, KeyScope.READ, await new_account(services, 1))
+    await services.database.close()
+    settings = settings_of({"database_url": sqlite_file_url, "points_per_second": 100, "max_cost": 1_000})
+    query, usage = (
+        "{ viewer { scope } } #",
+        "query ($of: [String!]) { account { usage(filter: {models: $of}) { totalCount } } }",
+    )
+    refused = []
+    async with own_gateway(settings, key) as ask:
+        assert await ask(query + "a" * 2_000, {}) == {"viewer": {"scope": "READ"}}
+        for text, variables in ((usage, {"of": [1] * 10_001}), (query + "b" * 5_000, {}), (query + "c" * 4_000, {})):
+            with pytest.raises(NotAnswered) as error:
+                await ask(text, variables)
+            refused.append(error.value.code)
+    assert refused == ["QUERY_TOO_COMPLEX", "QUERY_TOO_COMPLEX", "RATE_LIMITED"]
 
 
 async def test_only_a_read_key_will_do(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
