@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import type { UsageFilter } from "../generated/ConsolePage";
 import { UsageDifference, type UsageDifferenceQuery } from "../generated/UsageDifference";
@@ -10,6 +11,9 @@ import { p } from "./texts/panels";
 import type { Usage } from "./usage";
 
 type Figures = NonNullable<UsageDifferenceQuery["account"]>["costTotals"]["usageDifference"];
+
+/** Milliseconds. An explanation that takes longer appears later. */
+const LONGEST_WAIT = 1000;
 
 interface Known {
   readonly filter: string;
@@ -32,27 +36,55 @@ function reasonsOf({ imported, shifted }: Figures) {
   ].filter((reason) => reason !== false);
 }
 
-/** Says by how much the costs of the days differ from what left the balance in them, and why. */
-export function Difference({ shown }: { readonly shown: Usage }) {
-  const known = useSignal<Known | null>(null);
-  useEffect(() => {
-    const running = new AbortController();
-    // An explanation of what is there already: without an answer, nothing is said.
-    read(shown, running.signal).then((found) => (known.value = found), () => {});
-    return () => running.abort();
-  }, [shown]);
-  const { value: found } = known;
-  if (found?.filter !== shown.filter) return null;
-  const [reason, other] = reasonsOf(found.figures);
+function Sentence({ figures, isOld }: { readonly figures: Figures; readonly isOld: boolean }) {
+  const [reason, other] = reasonsOf(figures);
   if (!reason) return null;
-  const { usageCost, charged, imported } = found.figures;
+  const { usageCost, charged, imported } = figures;
   return (
-    <p class={nanosOf(imported) === 0n ? "muted" : "notice"}>
+    <p
+      class={nanosOf(imported) === 0n ? "muted" : "notice"}
+      // It keeps its room, so that nothing below moves.
+      style={{ visibility: isOld ? "hidden" : "visible" }}
+    >
       {p.difference(
         <Money amount={usageCost} />,
         <Money amount={charged} />,
         other ? p.bothReasons(reason, other) : reason,
       )}
     </p>
+  );
+}
+
+interface Props {
+  readonly shown: Usage;
+  readonly children: ComponentChildren;
+}
+
+/**
+ * Says by how much the costs of the days differ from what left the balance in them, and why. What is below is drawn at
+ * the same time: it would move under a pointer.
+ */
+export function Explained({ shown, children }: Props) {
+  const known = useSignal<Known | null | undefined>(undefined);
+  useEffect(() => {
+    const running = new AbortController();
+    const draw = () => (known.value ??= null);
+    const patience = setTimeout(draw, LONGEST_WAIT);
+    read(shown, running.signal)
+      .then((found) => (known.value = found))
+      // Without an answer, nothing is said.
+      .catch(() => running.signal.aborted || draw());
+    return () => {
+      clearTimeout(patience);
+      running.abort();
+    };
+  }, [shown]);
+  const { value: found } = known;
+  if (found === undefined) return <div class="bone rows" aria-hidden="true" />;
+  return (
+    <>
+      {found && <Sentence figures={found.figures} isOld={found.filter !== shown.filter} />}
+      {children}
+    </>
   );
 }

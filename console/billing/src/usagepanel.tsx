@@ -21,7 +21,7 @@ import { p } from "./texts/panels";
 import { t } from "./texts/spoken";
 import { daysBetween } from "./times";
 import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
-import { Difference } from "./usagedifference";
+import { Explained } from "./usagedifference";
 import { UsageTable } from "./usagetable";
 
 const groupNames = (): Record<Group, string> => ({ day: p.day, model: p.model, category: p.type });
@@ -132,10 +132,11 @@ function Content({ view }: { readonly view: UsageView }) {
   }
   return (
     <div class="below" aria-busy={usageIsLoading.value}>
-      <Difference shown={usage.value} />
-      <Charts view={view} />
-      <Breakdown days={days.value} models={view.models} />
-      <UsageTable days={days.value} group={view.group} />
+      <Explained shown={usage.value}>
+        <Charts view={view} />
+        <Breakdown days={days.value} models={view.models} />
+        <UsageTable days={days.value} group={view.group} />
+      </Explained>
     </div>
   );
 }
