@@ -4,7 +4,7 @@
 
 `openHold`, `recordUsage` and `authorizeUsage` are sent as GraphQL to one gateway process on PostgreSQL, on 1,000
 accounts and on a single one, each call with an idempotency key, and the change feed on; `recordUsage` also with 1,000
-requests in a call, with and without API keys, projects, end users and prices, and captured from a lease. pgbench's
+requests in a call: plain, with API keys, projects and end users, with prices too, and captured from a lease. pgbench's
 built-in TPC-B-like script takes turns with them on the same server, with as many clients.
 """
 
@@ -65,7 +65,11 @@ def _request(number: int) -> dict[str, Any]:
 
 def _attributed(number: int) -> dict[str, Any]:
     who = {"apiKeyId": f"key-{number % _KEYS}", "project": f"project-{number % _PROJECTS}", "endUser": f"user-{number}"}
-    return _request(number) | who | {"price": {"inputPerMillion": "0.1", "outputPerMillion": "1"}}
+    return _request(number) | who
+
+
+def _priced(number: int) -> dict[str, Any]:
+    return _attributed(number) | {"price": {"inputPerMillion": "0.1", "outputPerMillion": "1"}}
 
 
 class Run(NamedTuple):
@@ -105,7 +109,8 @@ _RUNS: Final = {
             )
             for what, batch in {
                 "": map(_request, range(_BATCH)),
-                f" of {_KEYS} keys with prices": map(_attributed, range(_BATCH)),
+                f" of {_KEYS} keys": map(_attributed, range(_BATCH)),
+                f" of {_KEYS} keys with prices": map(_priced, range(_BATCH)),
             }.items()
         ),
         Run(
