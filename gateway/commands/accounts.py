@@ -3,13 +3,14 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
 import click
 
 from db.database import Database
+from db.recount.ledger_rows import account_ids_after
 from db.schema_version import check
 from gateway.commands.options import with_settings
 from gateway.databases import open_database
@@ -19,6 +20,8 @@ from ledger.audit import COMMAND_LINE, Actor
 from ledger.ids import account_id_text, parse_account_id
 from ledger.money import format_nanos
 from resolvers.reads.accounts import checked_search
+
+_ACCOUNTS_AT_ONCE = 1_000
 
 
 def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
@@ -33,6 +36,18 @@ def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]
             await database.close()
 
     return asyncio.run(run())
+
+
+async def chosen_accounts(database: Database, only: int | None) -> AsyncIterator[int]:
+    """Yields the id of that account, or of every account."""
+    if only is not None:
+        yield only
+        return
+    after = 0
+    while ids := await account_ids_after(database.read, after, _ACCOUNTS_AT_ONCE):
+        for account_id in ids:
+            yield account_id
+        after = ids[-1]
 
 
 def command_line() -> Actor:

@@ -6,15 +6,12 @@ import click
 
 from db.archive.store import ArchiveStore
 from db.database import Database
-from db.recount.ledger_rows import account_ids_after
-from gateway.commands.accounts import AccountId, with_database
+from gateway.commands.accounts import AccountId, chosen_accounts, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
 from ledger.archiving import Archiving
 from ledger.ids import account_id_text
 from ledger.posting import utc_now
-
-_ACCOUNTS_AT_ONCE = 1_000
 
 
 async def _of_account(archiving: Archiving, account_id: int, days: int, *, checking: bool) -> None:
@@ -28,12 +25,8 @@ async def _of_account(archiving: Archiving, account_id: int, days: int, *, check
 
 async def _archive(database: Database, url: str, days: int, only: int | None, *, checking: bool) -> None:
     archiving = Archiving(database, ArchiveStore(url))
-    after = 0
-    ids = [only] if only is not None else await account_ids_after(database.read, after, _ACCOUNTS_AT_ONCE)
-    while ids:
-        for account_id in ids:
-            await _of_account(archiving, account_id, days, checking=checking)
-        ids = [] if only is not None else await account_ids_after(database.read, ids[-1], _ACCOUNTS_AT_ONCE)
+    async for account_id in chosen_accounts(database, only):
+        await _of_account(archiving, account_id, days, checking=checking)
 
 
 @click.command()

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import click
 import orjson
 
 from db.database import Database
-from db.recount.ledger_rows import account_ids_after
-from gateway.commands.accounts import AccountId, command_line, with_database
+from gateway.commands.accounts import AccountId, chosen_accounts, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
 from ledger.errors import Conflict
@@ -18,8 +16,6 @@ from ledger.verification.accounts import verify_account
 from ledger.verification.calls import other_call_faults
 from ledger.verification.faults import Fault
 from ledger.verification.repair import repair_limits, repair_months
-
-ACCOUNTS_AT_ONCE = 1_000
 
 
 class _Report:
@@ -50,17 +46,6 @@ class _Report:
         click.echo(orjson.dumps(named).decode() if self._as_json else line)
 
 
-async def _accounts(database: Database, only: int | None) -> AsyncIterator[int]:
-    if only is not None:
-        yield only
-        return
-    after = 0
-    while ids := await account_ids_after(database.read, after, ACCOUNTS_AT_ONCE):
-        for account_id in ids:
-            yield account_id
-        after = ids[-1]
-
-
 _REPAIRS: Final = {"months": ("month", repair_months), "limits": ("limit", repair_limits)}
 
 
@@ -73,7 +58,7 @@ async def _repair(database: Database, account_id: int, report: _Report, repair: 
 
 
 async def _verify(database: Database, only: int | None, report: _Report, repair: str | None) -> None:
-    async for account_id in _accounts(database, only):
+    async for account_id in chosen_accounts(database, only):
         if repair is not None:
             await _repair(database, account_id, report, repair)
         verified = await verify_account(database, account_id)
