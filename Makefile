@@ -2,6 +2,7 @@
 # make test   set up and run every test, PostgreSQL and browser included
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
 # make test-pooled  run the tests on PostgreSQL through PgBouncer
+# make test-replica  run the gateway's tests with a hot standby that answers all their queries
 # make failover  kill and cut off the primary of a cluster under load: make failover FAILOVER_KILLS=20 FAILOVER_PARTITIONS=10
 # make chaos  break databases, gateways and workers under load for half an hour: make chaos CHAOS_MINUTES=10
 # make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
@@ -23,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-archive bench-console sdl clean system-packages whole-browser pages
+.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled test-replica bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-archive bench-console sdl clean system-packages whole-browser pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -38,6 +39,11 @@ test-pooled: system-packages $(VENV)/.installed-dev pages clients
 	sh .ci/system-packages pgbouncer
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/access tests/db tests/ledger \
 	  tests/resolvers tests/schema tests/gateway
+
+# All queries of the tests' gateways are answered by a hot standby.
+test-replica: export TESTS_FROM_REPLICA = 1
+test-replica: system-packages $(VENV)/.installed-dev pages clients
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/gateway
 
 # Each test below runs in `make test`, too, with the smaller number that is its default.
 test-nightly: export DIFFERENTIAL_STORIES = 20

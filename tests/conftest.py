@@ -14,7 +14,7 @@ import structlog
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
-from tests import command_processes, pgbouncer, postgres
+from tests import command_processes, pgbouncer, postgres, replica
 from tests.doses import IS_NIGHTLY
 from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
@@ -73,7 +73,11 @@ def forked_commands() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    with postgres.started(postgres.QUICK) as server, pgbouncer.before_all(server.url("postgres")):
+    with (
+        postgres.started(postgres.QUICK) as server,
+        pgbouncer.before_all(server.url("postgres")),
+        replica.of_all(server),
+    ):
         yield server
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import pytest
@@ -15,14 +15,17 @@ from db.database import Database
 
 Sent = tuple[str, tuple[Any, ...]]
 
+_APART: Final = ("pg_notify", "pg_current_wal_insert_lsn", "pg_last_wal_replay_lsn")
+
 
 @contextmanager
 def watched(database: Database) -> Iterator[list[Sent]]:
-    """Those sent meanwhile, with their parameters; BEGIN, COMMIT, ROLLBACK and the change feed's notices apart."""
+    """Those sent meanwhile, with their parameters. Left out are BEGIN, COMMIT, ROLLBACK, the change feed's notices, and
+    looks at how far replicas are."""
     sent: list[Sent] = []
 
     def keep(statement: str, parameters: Any) -> None:
-        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")) and "pg_notify" not in statement:
+        if not statement.startswith(("BEGIN", "COMMIT", "ROLLBACK")) and not any(name in statement for name in _APART):
             sent.append((statement, tuple(parameters)))
 
     def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
