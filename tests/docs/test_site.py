@@ -46,6 +46,13 @@ def test_the_reference_links_only_to_its_sections_and_tells_costs(pages: dict[st
     assert "*Cost: 0.5 points.*" in pages["reference/types.md"]
 
 
+def test_the_readme_names_every_page() -> None:
+    named = set(
+        re.findall(r"^\| `docs/([\w-]+)\.md` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    assert named == {path.stem for path in (ROOT / "docs").glob("*.md")} - {"index"}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
