@@ -85,11 +85,16 @@ async def _give_back(freed: FreedMemory) -> None:
     await asyncio.to_thread(freed.give_back)
 
 
+async def _delete_expired_tokens(services: Services) -> None:
+    # A clock that is ahead would delete tokens that have not expired.
+    await services.clock_watch.measure(services.database)
+    await services.tokens.delete_expired()
+
+
 async def _run_background_tasks(services: Services) -> None:
     tasks_by_name: dict[str, Callable[[], Awaitable[object]]] = {
-        "compare the clock": partial(services.clock_watch.measure, services.database),
         "write the times of last use": services.authenticator.flush_last_used,
-        "delete expired tokens": services.tokens.delete_expired,
+        "compare the clock and delete expired tokens": partial(_delete_expired_tokens, services),
         "give freed memory back to the system": partial(_give_back, FreedMemory()),
     }
     while True:

@@ -95,7 +95,7 @@ class JobMetrics:
         self.database = DatabaseMetrics(self.registry)
         self.clock_ahead = Gauge(
             "billing_clock_ahead_seconds",
-            "How far this machine's clock was ahead of the database's clock at the last posting",
+            "How far this machine's clock was ahead of the database's clock before the last job or posting",
             registry=self.registry,
         )
 
@@ -107,9 +107,15 @@ class Worker:
     """Works while it holds the lock, and stands by while another does."""
 
     def __init__(
-        self, database: Database, jobs: Sequence[Job], interval_seconds: float, metrics: JobMetrics | None = None
+        self,
+        database: Database,
+        jobs: Sequence[Job],
+        interval_seconds: float,
+        metrics: JobMetrics | None = None,
+        watch: ClockWatch | None = None,
     ) -> None:
         self._database = database
+        self._watch = watch or ClockWatch()
         self._jobs = jobs
         self._interval_seconds = interval_seconds
         self._lock = database.worker_lock()
@@ -177,6 +183,8 @@ class Worker:
         started = time.perf_counter()
         done, outcome = 0, "done"
         try:
+            # A wrong clock would charge cards for another day, and delete what is still to be kept.
+            await self._watch.measure(self._database)
             done = await job.run()
             if job.name == "stripe-events":
                 await self.metrics.stripe_events.read(self._database)

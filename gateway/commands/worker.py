@@ -40,7 +40,7 @@ async def _built(settings: Settings) -> AsyncIterator[tuple[Database, Worker]]:
             report=metrics.verification.set,
             report_pruned=metrics.pruning.set,
         )
-        yield database, Worker(database, jobs, settings.worker_interval_seconds, metrics)
+        yield database, Worker(database, jobs, settings.worker_interval_seconds, metrics, watch)
     finally:
         if api is not None:
             await api.close()

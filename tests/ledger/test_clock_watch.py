@@ -15,7 +15,7 @@ from db.clocks import reading_between
 from db.database import Database
 from db.errors import ClockWrong
 from gateway.commands.options import settings_of
-from gateway.jobs import build_jobs
+from gateway.jobs import Job, Worker, build_jobs
 from ledger import clock_watch
 from ledger.clock_watch import ClockWatch
 from ledger.posting import Ledger, utc_now
@@ -156,6 +156,22 @@ async def test_worker_bills_nothing_with_a_wrong_clock(desk: Desk, clock: Machin
     clock.seconds = 0
     await expiry.run()
     assert (await desk.charge(account_id)).state == "expired"
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_worker_runs_no_job_with_a_wrong_clock(database: Database, clock: MachineClock) -> None:
+    rounds = []
+
+    async def note_round() -> int:
+        rounds.append(clock.seconds)
+        return 0
+
+    worker = Worker(database, [Job("a job that posts nothing", note_round)], 1.0, watch=ClockWatch(clock))
+    clock.seconds = 90
+    assert await worker.once() is False
+    clock.seconds = 0
+    assert await worker.once() is True
+    assert rounds == [0]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
