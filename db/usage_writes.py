@@ -18,6 +18,7 @@ from db.attribution_rows import (
     UsageHourRow,
     UsagePriceRow,
 )
+from db.folding import folded_column
 from db.hours import HOURS_A_DAY, first_hour
 from db.keyed_rows import is_postgresql, key_arrays, listed_keys, rows_with_keys
 from db.rows import DayKey, UsageDayRow, UsageFigures
@@ -144,7 +145,16 @@ async def create_accounts(connection: AsyncConnection, external_ids: Collection[
     if not external_ids:
         return
     statement = upsert(connection, tables.accounts).on_conflict_do_nothing(index_elements=["external_id"])
-    await connection.execute(
-        statement,
-        [{"external_id": name, "name": name, "created_at": created_at} for name in sorted(external_ids)],
-    )
+    await connection.execute(statement, [_named(name, created_at) for name in sorted(external_ids)])
+
+
+def _named(external_id: str, created_at: datetime) -> dict[str, Any]:
+    """Returns the columns of an account whose name is its external id."""
+    folded = folded_column(external_id)
+    return {
+        "external_id": external_id,
+        "name": external_id,
+        "created_at": created_at,
+        "external_id_folded": folded,
+        "name_folded": folded,
+    }

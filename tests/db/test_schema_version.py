@@ -272,6 +272,20 @@ async def test_migration_folds_texts_and_restores_the_guards(new_database: Datab
                 await connection.execute(text(statement))
 
 
+async def test_migration_folds_the_names_of_imported_accounts(new_database: Database) -> None:
+    database = new_database
+    await _migrate_to(database, "0016")
+    account = "INSERT INTO accounts (id, name, external_id, created_at) VALUES (:id, :name, :external, :at)"
+    names = [(1, "STRASSE", "STRASSE"), (2, "MÜLLER", "MÜLLER"), (3, "größe", "größe"), (4, "Ж", None)]
+    async with database.write() as connection:
+        for number, name, external in names:
+            values = {"id": number, "name": name, "external": external, "at": _at(database)}
+            await connection.execute(text(account), values)
+    await migrate(database)
+    found = await database.read(text("SELECT name_folded, external_id_folded FROM accounts ORDER BY id"))
+    assert [tuple(one) for one in found] == [(None, None), ("müller", "müller"), ("grösse", "grösse"), (None, None)]
+
+
 async def test_others_read_while_a_migration_waits_for_a_table(new_database: Database) -> None:
     if not new_database.is_postgresql:
         pytest.skip("SQLite's readers never wait")

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
+from db.accounts import account_page
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseError, DatabaseFull, NumberOutOfRange
 from ledger.imports import importer, sources
@@ -31,6 +32,7 @@ from ledger.imports.reports import FileReport, ImportReport
 from ledger.imports.sources import Refusal, Source, SourceUnreadable
 from ledger.money import format_nanos
 from ledger.prices import Prices, Rate
+from ledger.verification.accounts import verify_account
 from tests.doses import dose
 
 _DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
@@ -156,6 +158,14 @@ async def test_an_account_is_named_by_id_or_external_id(database: Database) -> N
         ("1.csv", 4, "there is no account 'acct_0'"),
         ("1.csv", 5, f"there is no account 'acct_0{account_id}'"),
     ]
+
+
+async def test_created_accounts_are_found_and_pass_verification(database: Database) -> None:
+    await _import(database, _rollups("MÜLLER,2026-11-09,m,chat,5,50,10,1", "one,2026-11-09,m,chat,5,50,10,1"))
+    async with database.snapshot() as snapshot:
+        found = await account_page(snapshot, limit=2, after=None, search="müller", search_id=None)
+    assert [(row.name, row.external_id) for row in found] == [("MÜLLER", "MÜLLER")]
+    assert (await verify_account(database, found[0].id)).faults == []
 
 
 async def test_log_days_are_utc_and_costs_are_given_or_priced(database: Database) -> None:
