@@ -36,9 +36,17 @@ class CrossingHold(NamedTuple):
     period_end: datetime
     settled_seq: int | None
     settled_at: datetime | None
+    ended_at: datetime | None = None
+    """When the used time ended, by the row that settled the hold; None without a row."""
 
 
-_REST: Final = [_HOLD.c[name] for name in CrossingHold._fields[1:]]
+def _ended_at() -> ColumnElement[datetime]:
+    row = tables.transactions.alias().c
+    settling = (row.account_id == _HOLD.c.account_id, row.seq == _HOLD.c.settled_seq)
+    return select(row.period_end).where(*settling).correlate(_HOLD).scalar_subquery()
+
+
+_REST: Final = [*(_HOLD.c[name] for name in CrossingHold._fields[1:-1]), _ended_at().label("ended_at")]
 
 
 def _first_seq(account: ColumnElement[int]) -> ColumnElement[int]:

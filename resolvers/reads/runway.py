@@ -104,6 +104,8 @@ class RunwayEstimate:
     available_nanos: int
     running_hour_nanos: int
     ends_at: datetime | None
+    lowest_nanos: int
+    """The balance just before `ends_at`, or now without it."""
     last_day: Burn
     last_week: Burn
 
@@ -138,8 +140,10 @@ def _end(hold: CrossingHold) -> datetime:
     """Returns when the used time of the hold ended, or will end."""
     if hold.settled_at is None:
         return hold.period_end
+    # A settlement may be late, even after the hold expired.
+    ended = hold.ended_at or hold.settled_at
     overran = hold.used_nanos is not None and hold.used_nanos > hold.held_nanos
-    return hold.settled_at if overran else min(hold.period_end, hold.settled_at)
+    return ended if overran else min(hold.period_end, ended)
 
 
 def _correction(hold: CrossingHold, window: tuple[datetime, datetime]) -> int:
@@ -223,21 +227,26 @@ async def runway(context: QueryContext, account: AccountRow) -> RunwayEstimate:
     running = [hold for hold in await crossing[0] if _is_open(hold)]
     plan = plan_of(now, last_week, running, volume_day_nanos)
     state = _state(available, plan)
+    after = ends_after(available, plan) if state == RunwayState.ENDS else None
     return RunwayEstimate(
         account=account,
         state=state,
         available_nanos=available,
         running_hour_nanos=_running_hour_nanos(running, volume_day_nanos),
-        ends_at=now + ends_after(available, plan) if state == RunwayState.ENDS else None,
+        ends_at=None if after is None else now + after,
+        lowest_nanos=account.balance_nanos - (plan.drawn_nanos(after // _MICROSECOND - 1) if after else 0),
         last_day=last_day,
         last_week=last_week,
     )
 
 
 async def recharges_before(context: QueryContext, found: RunwayEstimate) -> bool:
-    """Returns whether auto-recharge would charge the card before the credit runs out."""
+    """Returns whether auto-recharge would charge the card before the credit runs out.
+
+    It need not: what authorizations reserve, or what is left when a renewal cannot be paid, may be above the threshold.
+    """
     row = await recharges.auto_recharge(context, found.account.id)
-    if row is None or found.ends_at is None or not row.threshold_nanos:
+    if row is None or found.ends_at is None or found.lowest_nanos >= row.threshold_nanos:
         return False
     if await recharges.block(context, row) is None:
         return True

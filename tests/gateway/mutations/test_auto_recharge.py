@@ -119,6 +119,11 @@ async def test_a_low_balance_leads_to_a_charge_and_its_row(office: Office, stand
     runway = (await office.query(query, key))["account"]["runway"]
     assert runway["rechargesBefore"] is True
     assert runway["explanation"].endswith(" UTC. Auto-recharge charges the card before.")
+    # The credit runs out while the balance is still above the threshold, so no card is charged.
+    await office.call("authorizeUsage", accountId=account, amount="18.00", ttlSeconds=86_400)
+    runway = (await office.query(query, key))["account"]["runway"]
+    assert runway["rechargesBefore"] is False
+    assert runway["explanation"].endswith(" UTC.")
 
 
 async def test_the_reason_that_blocks_a_charge_is_named(office: Office, stand_in: StandIn) -> None:

@@ -106,6 +106,23 @@ async def test_runway_counts_the_part_of_earlier_holds_within_the_window(office:
     assert lasting["explanation"].endswith("If this goes on, the credit lasts for more than ten years.")
 
 
+async def test_late_settlements_count_in_the_time_that_the_instances_ran(office: Office) -> None:
+    """One was stopped early and one ran longer, both before the window, but they are settled in it."""
+    account = await office.account("2000.00")
+    await _hold(office, account, "GPU_INSTANCE", "1", "720.00", 0, 720)
+    await _hold(office, account, "GPU_INSTANCE", "2", "24.00", 0, 24)
+    office.now = START + timedelta(hours=200)
+    for ref_id, used, hour in (("1", "20.00", 20), ("2", "30.00", 30)):
+        settled = {"refId": ref_id, "used": used, "endedAt": _hour(hour)}
+        await office.call("settleHold", accountId=account, refType="GPU_INSTANCE", **settled)
+    found = await _runway(office, account)
+    assert (found["state"], found["lastWeek"], found["lastDay"]) == (
+        "NOTHING_SPENT",
+        _burn(32, 200, "0.00", "0.00"),
+        _burn(176, 200, "0.00", "0.00"),
+    )
+
+
 def test_end_is_the_first_microsecond_without_credit() -> None:
     hour = 3_600_000_000
     for paced, gpu, prepaid, due, available in (
