@@ -14,7 +14,7 @@ import structlog
 
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
-from tests import command_processes, pgbouncer, postgres, replica
+from tests import command_processes, compiled_statements, pgbouncer, postgres, replica
 from tests.doses import IS_NIGHTLY
 from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
@@ -71,6 +71,12 @@ def forked_commands() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_statements() -> Iterator[None]:
+    with compiled_statements.shared():
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     with (
@@ -104,12 +110,17 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-async def module_database(postgres_server: Postgres, postgres_template: str) -> AsyncIterator[ModuleDatabase]:
+@pytest.fixture(scope="session")
+async def lent_database(postgres_server: Postgres, postgres_template: str) -> AsyncIterator[ModuleDatabase]:
     database = ModuleDatabase(postgres_server, postgres_template)
     yield database
-    # Dozens of them would fill the disk, and be written to it when the server stops.
     await database.drop()
+
+
+@pytest.fixture(scope="module")
+async def module_database(lent_database: ModuleDatabase) -> AsyncIterator[ModuleDatabase]:
+    yield lent_database
+    await lent_database.end_module()
 
 
 @pytest.fixture

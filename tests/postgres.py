@@ -101,7 +101,8 @@ class Postgres:
     async def new_database(self, template: str | None = None, options: str = "") -> str:
         """The name of a new database; its URL is `url(name)`. `options` of CREATE DATABASE, such as its locale."""
         name = self._new_name()
-        suffix = f' TEMPLATE "{template}" {options}' if template else ""
+        # Files are copied as a whole: block by block, by way of the log, takes twice the CPU time.
+        suffix = f' TEMPLATE "{template}" STRATEGY FILE_COPY {options}' if template else ""
         await self.execute(f'CREATE DATABASE "{name}"{suffix}')
         return name
 

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.module_database import MAX_REUSED_BYTES, ModuleDatabase
+from tests.module_database import MAX_INHERITED_BYTES, MAX_REUSED_BYTES, ModuleDatabase
 from tests.postgres import Postgres
 
 ACCOUNT = "INSERT INTO accounts (name, created_at) VALUES ('One', '2026-11-01Z') RETURNING id"
@@ -19,10 +19,16 @@ VALUES (1, 1, '2026-11-01Z', 'bonus', 5, 5, 'Signup bonus', 'promotion', 'test',
 INSERT INTO audit_entries (id, at, act, actor, owner, account_id, description)
 VALUES (1, '2026-11-01Z', 'createAccount', 'eco_test', 'tests', 1, 'Signup bonus')
 """
-MANY_ROWS = f"""
-INSERT INTO accounts (name, created_at)
-SELECT repeat('x', 1000), '2026-11-01Z' FROM generate_series(1, {MAX_REUSED_BYTES // 1000})
-"""
+
+
+def _rows_of(size: int) -> str:
+    return f"""
+        INSERT INTO accounts (name, created_at)
+        SELECT repeat('x', 1000), '2026-11-01Z' FROM generate_series(1, {size // 1000})
+    """
+
+
+MANY_ROWS = _rows_of(MAX_REUSED_BYTES)
 
 
 @pytest.fixture
@@ -107,3 +113,11 @@ async def test_a_database_that_was_changed_otherwise_is_replaced(lent: ModuleDat
     second = await lent.lend()
     assert await _run(second) != oid
     assert await _contents(second) == empty
+
+
+@pytest.mark.parametrize(("written", "inherits"), [(ACCOUNT, True), (_rows_of(MAX_INHERITED_BYTES), False)])
+async def test_next_module_inherits_a_small_database(lent: ModuleDatabase, written: str, *, inherits: bool) -> None:
+    oid = await _run(await lent.lend(), written)
+    await lent.take_back()
+    await lent.end_module()
+    assert (await _run(await lent.lend()) == oid) is inherits
