@@ -31,7 +31,7 @@ demo: $(VENV)/.installed pages
 
 test: system-packages $(VENV)/.installed-dev pages clients
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m alone $$(git grep -l 'pytest.mark.alone' tests || echo tests)
 
 # Processes that tests start reach their database themselves; SQLite has no pooler.
 test-pooled: export TESTS_THROUGH_POOLER = 1

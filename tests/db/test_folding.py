@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import pytest
@@ -46,10 +46,14 @@ def test_folding_keeps_accents_and_distinct_letters(text: str, other: str) -> No
     assert fold(text) != fold(other)
 
 
-_EVERY_CHARACTER: Final = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-_ASSIGNED_PLANES: Final = [
-    letter for letter in _EVERY_CHARACTER if ord(letter) < 0x40000 or 0xE0000 <= ord(letter) < 0xF0000
-]
+def _every_character() -> Iterator[str]:
+    return (chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+
+
+def _assigned_planes() -> Iterator[str]:
+    return (letter for letter in _every_character() if ord(letter) < 0x40000 or 0xE0000 <= ord(letter) < 0xF0000)
+
+
 _ODD: Final = "iIıİjσΣςßſẞ\u0300\u0301\u0307\u0323\u0327\u0345éÅᾳΆ각\u1100\u1161\u11a8ᏣꮳᲀﬁＧ×\u0378\ua7cb "
 """Those that fold or combine in their own way, and some that are left alone."""
 
@@ -61,7 +65,7 @@ def _digest(texts: Iterable[str]) -> str:
 def test_folding_is_the_same_in_every_python_version() -> None:
     """A folding that changes does not find what was stored before: a migration has to fold all texts anew. The page
     has the same digests (console/billing/tests/folding.test.ts)."""
-    assert _digest(_EVERY_CHARACTER) == "826ba275b512a494a7553b461d250501598ec42727ff79948aff0716b126122d"
+    assert _digest(_every_character()) == "826ba275b512a494a7553b461d250501598ec42727ff79948aff0716b126122d"
     assert (
         _digest(map("".join, itertools.product(_ODD, repeat=3)))
         == "a770f0af08bf31ef28d1c7265084cd8c45c98aaf69824d571cc822db1341ef89"
@@ -69,7 +73,7 @@ def test_folding_is_the_same_in_every_python_version() -> None:
 
 
 def test_folding_twice_changes_nothing() -> None:
-    for text in (*_ASSIGNED_PLANES, *map("".join, itertools.product(_ODD, repeat=3))):
+    for text in (*_assigned_planes(), *map("".join, itertools.product(_ODD, repeat=3))):
         assert fold(fold(text)) == fold(text), ascii(text)
 
 
@@ -87,10 +91,10 @@ def test_no_folded_text_is_stored_if_non_ascii_letters_have_no_case() -> None:
 @pytest.mark.skipif(unicodedata.unidata_version != "14.0.0", reason="knows other characters")
 def test_only_characters_of_unicode_14_are_folded() -> None:
     known = folding._FOLDED
-    unknown = [letter for letter in _ASSIGNED_PLANES if unicodedata.category(letter) == "Cn"]
+    unknown = [letter for letter in _assigned_planes() if unicodedata.category(letter) == "Cn"]
     assert [letter for letter in unknown if known.match(letter)] == []
-    for letter in _ASSIGNED_PLANES:
+    for letter in _assigned_planes():
         if not known.match(letter):
             assert (letter.casefold(), unicodedata.combining(letter)) == (letter, 0)
             assert unicodedata.is_normalized("NFKC", letter)
-    assert min(letter for letter in _ASSIGNED_PLANES if not known.match(letter)) == folding._ALL_FOLDED_BELOW
+    assert min(letter for letter in _assigned_planes() if not known.match(letter)) == folding._ALL_FOLDED_BELOW
