@@ -75,9 +75,13 @@ def totals(self: TotalsPage[CostGroupRow]) -> CostHourFigures:
     return self.totals
 
 
-@strawberry.field(description="Whether rows may still be written in the window: whether it has not ended.")
-def is_open(self: TotalsPage[Any], info: Info[QueryContext, None]) -> bool:
-    return hour_totals.cost_is_open(info.context, self)
+@strawberry.field(
+    description="Whether rows may still be written in the window. False 5 minutes after its end, or with the first row"
+    " after it.",
+    metadata={PREFETCH: hour_totals.prefetch_cost_is_open},
+)
+async def is_open(self: TotalsPage[Any], info: Info[QueryContext, None]) -> bool:
+    return await hour_totals.cost_is_open(info.context, self)
 
 
 @strawberry.field(

@@ -31,6 +31,7 @@ from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind, CursorWriter, decoded_in, filter_digest, group_position
 from resolvers.pages import Page, window_of
 from resolvers.reads import usage_marks
+from resolvers.reads.closed_times import is_closed
 from resolvers.reads.totals_filters import CostDimension
 from resolvers.time_zones import DEFAULT_ZONE, hour_of_day, offsets_between
 
@@ -335,9 +336,15 @@ async def usage_is_open(context: QueryContext, page: TotalsPage[Any]) -> bool:
     return complete is None or end is None or end > complete
 
 
-def cost_is_open(context: QueryContext, page: TotalsPage[Any]) -> bool:
+def prefetch_cost_is_open(context: QueryContext, key: TotalsKey) -> None:
+    context.loaders.account.load(key[0])
+
+
+async def cost_is_open(context: QueryContext, page: TotalsPage[Any]) -> bool:
     """Returns whether rows may still be written in the window."""
-    return page.to_time is None or page.to_time > context.now
+    account = await context.loaders.account.load(page.account_id)
+    assert account is not None, "the totals are of an account that exists"
+    return page.to_time is None or not is_closed(account, page.to_time, context.now)
 
 
 def _undivided_key(key: TotalsKey) -> tuple[int, tuple[HourFilter, Grouping]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from enum import StrEnum
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
@@ -20,11 +20,9 @@ from ledger.kinds import CostKind, TransactionSource, TransactionType
 from resolvers.context import QueryContext
 from resolvers.pages import Page, PageProjection
 from resolvers.reads import transactions
+from resolvers.reads.closed_times import is_closed
 
 MAX_DAYS: Final = 366
-SETTLING: Final = timedelta(minutes=5)
-"""After this time no row with an earlier time is committed: clocks differ by at most a minute, and postings end before
-their timeouts."""
 
 JSON_PATH: Final = "/billing/statement"
 CSV_PATH: Final = "/billing/statement.csv"
@@ -193,8 +191,7 @@ def _in_order(moved: Iterable[Movement]) -> list[Movement]:
 def is_final(context: QueryContext, found: Statement) -> bool:
     """Returns whether no row can be written in the period any more."""
     _, end = found.period.times
-    head_at = found.account.head_at
-    return (head_at is not None and head_at >= end) or context.now >= end + SETTLING
+    return is_closed(found.account, end, context.now)
 
 
 def prefetch_rows(

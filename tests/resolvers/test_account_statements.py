@@ -18,7 +18,8 @@ from ledger.kinds import CostKind, RefType, TransactionSource, TransactionType
 from resolvers.context import QueryContext
 from resolvers.pages import ALL
 from resolvers.reads import statements
-from resolvers.reads.statements import SETTLING, Movement, MovementKind
+from resolvers.reads.closed_times import SETTLING
+from resolvers.reads.statements import Movement, MovementKind
 from tests.doses import dose
 from tests.hour_rows import insert_hours
 from tests.ledger_rows import insert_transactions, update_account

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 import pytest
@@ -16,6 +16,7 @@ from ledger.kinds import CostKind, RefType
 from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind, CursorWriter, filter_digest
 from resolvers.reads import hour_totals
+from resolvers.reads.closed_times import SETTLING
 from resolvers.reads.hour_totals import COST_LIST, USAGE_LIST
 from resolvers.reads.totals_filters import UsageDimension, cost_totals_filter, usage_totals_filter
 from tests.hour_rows import hour_of, insert_hours, mark_complete, usage_hour
@@ -291,7 +292,12 @@ async def test_a_window_of_cost_is_open_until_it_ends(ledgers: Database) -> None
             await COST_LIST.page(context, account.id, cost_totals_filter(day_lt=day))
             for day in (None, NOW.date() + timedelta(days=1), NOW.date())
         ]
-    assert [hour_totals.cost_is_open(context, page) for page in pages] == [True, True, False]
+        assert [await hour_totals.cost_is_open(context, page) for page in pages] == [True, True, False]
+        # Another gateway, whose clock is behind, may still write a row of the day.
+        context.now = datetime.combine(NOW.date() + timedelta(days=1), time(), UTC)
+        assert await hour_totals.cost_is_open(context, pages[1])
+        context.now += SETTLING
+        assert not await hour_totals.cost_is_open(context, pages[1])
 
 
 async def test_a_page_with_its_window_is_one_statement(ledgers: Database) -> None:
