@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -145,9 +146,12 @@ def numbered_cursors(kind: CursorKind, number: Callable[[Row], int]) -> Callable
 class NumberedList(Generic[Row]):
     """Reads a list of numbered rows only forwards, newest first: lists for operators, and lists of keys."""
 
-    def __init__(self, kind: CursorKind, number: Callable[[Row], int]) -> None:
+    def __init__(self, kind: CursorKind, number: Callable[[Row], int], *, loses_rows: bool = False) -> None:
+        """`loses_rows` is true if rows leave the list: they are deleted, or their state changes."""
         self._kind = kind
+        self._number = number
         self._cursors = numbered_cursors(kind, number)
+        self._loses_rows = loses_rows
 
     async def page(
         self,
@@ -164,5 +168,11 @@ class NumberedList(Generic[Row]):
         digest = NO_FILTER if row_filter is None else filter_digest(row_filter)
         position = position_in(after, "after", self._kind, account_id, digest)
         window = window_of(first, None, position, None)
-        found = page_rows(await read(window.limit, position), window)
-        return Page(account_id, row_filter, *found, self._cursors(account_id, digest))
+        if self._loses_rows and position is not None:
+            newest, found = await asyncio.gather(read(1, None), read(window.limit, position))
+            # The cursor's row may have left the list, with all newer ones.
+            if not newest or self._number(newest[0]) < position:
+                window = replace(window, after=None)
+        else:
+            found = await read(window.limit, position)
+        return Page(account_id, row_filter, *page_rows(found, window), self._cursors(account_id, digest))

@@ -17,7 +17,7 @@ from resolvers.cursors import CursorKind
 from resolvers.pager import NumberedList
 from resolvers.pages import Page
 
-_LIST: Final = NumberedList[AuthorizationRow](CursorKind.AUTHORIZATIONS, attrgetter("number"))
+_LIST: Final = NumberedList[AuthorizationRow](CursorKind.AUTHORIZATIONS, attrgetter("number"), loses_rows=True)
 
 
 def authorization_filter(

@@ -15,7 +15,7 @@ from resolvers.cursors import CursorKind
 from resolvers.pager import NumberedList
 from resolvers.pages import Page
 
-_LIST: Final = NumberedList[StripeEventRow](CursorKind.STRIPE_EVENTS, attrgetter("number"))
+_LIST: Final = NumberedList[StripeEventRow](CursorKind.STRIPE_EVENTS, attrgetter("number"), loses_rows=True)
 
 
 async def event_page(

@@ -123,7 +123,7 @@ async def test_authorizations_are_listed_in_their_state(office: Office) -> None:
     listed = """
         query ($id: ID!, $filter: AuthorizationFilter, $after: String) { account(id: $id) {
             available authorizations(first: 2, after: $after, filter: $filter) {
-                nodes { id state } totalCount pageInfo { hasNextPage endCursor }
+                nodes { id state } totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
             }
         } }
     """
@@ -140,6 +140,12 @@ async def test_authorizations_are_listed_in_their_state(office: Office) -> None:
     for state, places in {"OPEN": [2], "EXPIRED": [1], "RELEASED": [3], "CAPTURED": []}.items():
         nodes = (await found(filter={"state": state, "apiKeyId": "key-1"}))["authorizations"]["nodes"]
         assert [one["id"] for one in nodes] == [f"auth_{number}_{place}" for place in places]
+    # An authorization that was open when its cursor was given is not before the page once it is released.
+    is_open = {"state": "OPEN"}
+    cursor = (await found(filter=is_open))["authorizations"]["pageInfo"]["startCursor"]
+    assert (await found(filter=is_open, after=cursor))["authorizations"]["pageInfo"]["hasPreviousPage"] is True
+    await office.call("releaseAuthorization", authorizationId=f"auth_{number}_2")
+    assert (await found(filter=is_open, after=cursor))["authorizations"]["pageInfo"]["hasPreviousPage"] is False
     node = "query ($id: ID!) { node(id: $id) { id ... on Authorization { state amount } } }"
     assert (await office.query(node, id=f"auth_{number}_1"))["node"] == {
         "id": f"auth_{number}_1",
