@@ -26,6 +26,10 @@ from tests.postgres import Postgres
 IS_READ_BY_ALL: Final = "TESTS_FROM_REPLICA" in os.environ
 """Set by `make test-replica`."""
 
+not_from_replica: Final = pytest.mark.skipif(
+    IS_READ_BY_ALL, reason="a replica has connections and statements of its own"
+)
+
 PATIENCE_SECONDS: Final = 5.0
 
 reads = {"primary": 0, "replica": 0}
@@ -55,7 +59,9 @@ def _edge_of_readers(services: Services) -> Middleware:
         position = await _newest(replicas)
         reads["primary" if position is None else "replica"] += 1
         if position is not None:
-            request = request.clone(headers={**request.headers, POSITION: position})
+            headers = request.headers.copy()
+            headers[POSITION] = position
+            request = request.clone(headers=headers)
         return await inner(request, handler)
 
     return answered

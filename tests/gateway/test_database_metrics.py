@@ -11,6 +11,7 @@ from sqlalchemy import Integer, text
 from db.errors import DatabaseUnavailable
 from tests.gateway.mutations.office import Office, opened
 from tests.postgres import Postgres
+from tests.replica import not_from_replica
 
 _ONE = text("SELECT 1").columns(one=Integer)
 
@@ -21,6 +22,7 @@ async def _metrics(office: Office) -> dict[str, float]:
     return {name: float(value) for name, value in lines if "_created" not in name}
 
 
+@not_from_replica
 async def test_pools_and_rows_are_told_of(database_url: str) -> None:
     async with opened(database_url, pool_size=2) as office:
         before = await _metrics(office)
@@ -47,6 +49,7 @@ async def test_pools_and_rows_are_told_of(database_url: str) -> None:
     assert after['billing_database_connections{pool="read",state="lent"}'] == 0
 
 
+@not_from_replica
 @pytest.mark.parametrize("backend", ["postgresql"])
 async def test_waits_for_locked_accounts_are_told_of(database_url: str, backend: str) -> None:
     async with opened(database_url) as office:

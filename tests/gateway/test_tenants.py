@@ -151,6 +151,8 @@ class _Life:
     async def answers(self) -> list[Any]:
         """Everything that the API says of the account."""
         office = self._office
+        # Otherwise they are written half a minute later, between two answers of a slow machine.
+        await office.services.authenticator.flush_last_used()
         found: list[Any] = [await office.query(question, id=self.account) for question in _QUESTIONS]
         shown = found[0]["account"]
         rows = [*shown["transactions"]["nodes"][:3], *shown["charges"]["nodes"][:3], *shown["spendLimits"]]

@@ -20,6 +20,7 @@ from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.services import build_services
 from ledger.accounts import Accounts
+from tests.replica import not_from_replica
 from tests.stripe_stand_in import settings as stripe_settings
 from tests.stripe_stand_in import standing_in
 
@@ -65,6 +66,7 @@ async def _receiving(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]
         yield receiver
 
 
+@not_from_replica
 async def test_a_receiver_gets_requests_operations_statements_and_calls(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
