@@ -15,6 +15,7 @@ import structlog
 from db.database import Database, DatabaseOptions, sqlite_url
 from db.schema_version import migrate
 from tests import command_processes, compiled_statements, pgbouncer, postgres, replica
+from tests.copies import Copies, Source
 from tests.doses import IS_NIGHTLY
 from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
@@ -147,3 +148,18 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(DatabaseOptions(database_url))
     yield database
     await database.close()
+
+
+@pytest.fixture
+def empty_database(backend: str, request: pytest.FixtureRequest) -> Source:
+    if backend == "sqlite":
+        return Path(request.getfixturevalue("sqlite_template"))
+    return request.getfixturevalue("postgres_server"), str(request.getfixturevalue("postgres_template"))
+
+
+@pytest.fixture
+async def copies(empty_database: Source, tmp_path: Path) -> AsyncIterator[Copies]:
+    """For tests that want a database filled alike, at less than it takes to fill it."""
+    copies = Copies(empty_database, tmp_path)
+    yield copies
+    await copies.drop()

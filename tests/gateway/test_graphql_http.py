@@ -27,6 +27,8 @@ from ledger.accounts import Accounts
 from ledger.commands import Command, Entry, OpenHold, Period, Posting, Ref, SettleHold, Writer
 from ledger.kinds import RefType, TransactionType, WriterKind
 from ledger.money import NANOS
+from ledger.posting import Ledger
+from tests.copies import Copies
 from tests.statements import watched
 
 OPERATIONS = Path(__file__).parents[2] / "graphql/operations"
@@ -56,13 +58,12 @@ class Gateway:
             return await response.json()
 
 
-@pytest.fixture
-async def gateway(database_url: str) -> AsyncIterator[Gateway]:
-    services = build_services(settings_of({"database_url": database_url, "key_cache_seconds": 0}))
-    row = await Accounts(services.database).create("One")
+async def _fill(database: Database) -> tuple[int, str, str]:
+    """Returns the account, its key and that of an operator."""
+    row = await Accounts(database).create("One")
     for number in range(2, 11):
-        await Accounts(services.database).create(f"Number {number}")
-    keys = Keys(services.database)
+        await Accounts(database).create(f"Number {number}")
+    keys = Keys(database)
     key = await keys.create(NewKey(KeyScope.READ, "tests", row.id))
     operator = await keys.create(NewKey(KeyScope.OPERATOR, "tests"))
     writer = Writer(WriterKind.SERVICE, "tests")
@@ -73,13 +74,20 @@ async def gateway(database_url: str) -> AsyncIterator[Gateway]:
     gpu = Ref(RefType.GPU_INSTANCE, "132")
     hold = OpenHold(gpu, NANOS, "Hold for an hour", Period(START, START + timedelta(hours=1)))
     unused = SettleHold(gpu, 0, "It never ran", START)
-    await services.ledger.post(*orders, Posting(row.id, writer, [hold, unused], "openHold"))
+    await Ledger(database).post(*orders, Posting(row.id, writer, [hold, unused], "openHold"))
+    return row.id, key.secret, operator.secret
+
+
+@pytest.fixture
+async def gateway(copies: Copies) -> AsyncIterator[Gateway]:
+    database_url, (account, key, operator) = await copies.of(_fill)
+    services = build_services(settings_of({"database_url": database_url, "key_cache_seconds": 0}))
     runner = web.AppRunner(build_app(services), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with ClientSession() as session:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield Gateway(services, session, url, f"acct_{row.id}", key.secret, operator.secret)
+        yield Gateway(services, session, url, f"acct_{account}", key, operator)
     await runner.cleanup()
 
 

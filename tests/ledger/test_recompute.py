@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
+from db.database import Database, DatabaseOptions
 from ledger.commands import Entry
 from ledger.kinds import TransactionType
 from ledger.metering import usage_posting
 from ledger.windows import SpendWindow
+from tests.copies import Copies
 from tests.ledger.desk import (
     DAY,
     INFERENCE,
@@ -92,9 +96,8 @@ CHANGES = [
 ]
 
 
-@pytest.fixture
-async def unguarded(desk: Desk) -> Desk:
-    """A ledger with a bit of everything, whose rows may be changed."""
+async def _fill(database: Database) -> None:
+    desk = Desk(database)
     account_id = await desk.account("100.00")
     await desk.post(account_id, open_hold(usd("1.00")), open_hold(usd("5.00"), INFERENCE), key="open")
     desk.now = START + DAY
@@ -114,7 +117,15 @@ async def unguarded(desk: Desk) -> Desk:
     await desk.post(other, settle(usd("1.00"), INFERENCE), key="even")
     for verb in ("update", "delete", "replace"):
         await desk.execute(f"DROP TRIGGER transactions_refuse_{verb}")
-    return desk
+
+
+@pytest.fixture
+async def unguarded(copies: Copies) -> AsyncIterator[Desk]:
+    """A ledger with a bit of everything, whose rows may be changed."""
+    url, _ = await copies.of(_fill)
+    database = Database(DatabaseOptions(url))
+    yield Desk(database)
+    await database.close()
 
 
 async def test_posted_ledger_matches_its_recomputation(unguarded: Desk) -> None:
