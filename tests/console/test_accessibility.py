@@ -166,6 +166,9 @@ def text(words: str) -> AuditedAction:
     return seen
 
 
+USAGE: Final = "?tab=usage" + ("" if IS_NIGHTLY else "&range=7")
+"""By day a week, whose lines are as those of a month: axe looks at each of them for as long."""
+
 VIEWS: Final[dict[str, tuple[str, AuditedAction]]] = {
     "transactions": ("", table),
     "type menu": ("", open_type_menu),
@@ -177,13 +180,13 @@ VIEWS: Final[dict[str, tuple[str, AuditedAction]]] = {
     "adding credit": ("", add_credit),
     "auto-recharge": ("", auto_recharge),
     "statement": ("", statement),
-    "usage by day": ("?tab=usage", charts),
+    "usage by day": (USAGE, charts),
     "costs": ("?tab=costs", costs),
     "resources": ("?tab=resources", resources),
     "exact amounts": ("", exact_amounts),
-    "usage by model": ("?tab=usage&group=model", charts),
-    "who spent it": ("?tab=usage", who_spent_it),
-    "model menu": ("?tab=usage", open_model_menu),
+    "usage by model": (f"{USAGE}&group=model", charts),
+    "who spent it": (USAGE, who_spent_it),
+    "model menu": (USAGE, open_model_menu),
     "no usage": ("?tab=usage&from=2020-01-01&to=2020-01-02", text("No API calls")),
     "another's account": ("?account=acct_1", text("There is no such account")),
     "guide": ("how-billing-works", text("Holds and settlement")),

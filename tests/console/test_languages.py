@@ -14,6 +14,7 @@ from access.keys import KeyScope
 from tests.console.conftest import ROOT, Open, Watched
 from tests.console.gateways import Gateway
 from tests.console.test_accessibility import RULES, axe
+from tests.doses import IS_NIGHTLY
 
 __all__ = ["axe"]
 
@@ -54,7 +55,7 @@ CLASHES: Final = """() => [...document.querySelectorAll('thead tr')].filter(
 AXE: Final = """async rules => (await axe.run(document, {
     runOnly: rules, rules: {'color-contrast': {enabled: false}}
 })).violations.flatMap(({id, nodes}) => nodes.map(({html}) => `${id}: ${html}`))"""
-"""Colours are those of the English page."""
+"""Colours are those of the English page. By day one language is looked at: the page has the same elements in all."""
 
 
 def quoted(text: str) -> set[str]:
@@ -77,7 +78,8 @@ async def look(page: Page, language: str) -> None:
         await page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
         assert await page.evaluate(CLASHES) == [], width
-    assert await page.evaluate(AXE, list(RULES)) == []
+    if IS_NIGHTLY or language == "ja":
+        assert await page.evaluate(AXE, list(RULES)) == []
 
 
 WORDS: Final = {

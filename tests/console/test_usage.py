@@ -22,6 +22,7 @@ from ledger.prices import Prices
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 from tests.console.test_breakdown import call, request
+from tests.doses import dose
 
 
 def table(page: Page) -> Locator:
@@ -235,9 +236,11 @@ async def imported(gateway: Gateway, days: int, models: int) -> tuple[int, str]:
 
 async def test_thousands_of_lines_are_unfolded_step_by_step(gateway: Gateway, open_page: Open) -> None:
     """The page answers meanwhile, as it did not when all lines were drawn at once: for eleven seconds."""
-    _, key = await imported(gateway, days=90, models=150)
-    page = await open_page("?tab=usage&range=90", key=key)
-    await expect(table(page).locator("tr.bundle")).to_have_count(90)
+    days = dose(30, 90)
+    lines = days * 150
+    _, key = await imported(gateway, days=days, models=150)
+    page = await open_page(f"?tab=usage&range={days}", key=key)
+    await expect(table(page).locator("tr.bundle")).to_have_count(days)
     await page.evaluate(
         """() => {
             window.counts = new Set();
@@ -246,9 +249,9 @@ async def test_thousands_of_lines_are_unfolded_step_by_step(gateway: Gateway, op
     )
     await page.get_by_role("button", name="Unfold all").click()
     await expect(page.get_by_role("button", name="Fold all")).to_be_visible()
-    await expect(page.get_by_role("status").last).to_have_text("13,500 lines unfolded.", timeout=60_000)
+    await expect(page.get_by_role("status").last).to_have_text(f"{lines:,} lines unfolded.", timeout=60_000)
     counts: list[int] = sorted(await page.evaluate("[...counts]"))
-    assert counts[-1] == 13_500
+    assert counts[-1] == lines
     assert all(later - earlier <= 1_000 for earlier, later in pairwise(counts)), counts
     await page.get_by_role("button", name="Fold all").click()
     await expect(table(page).locator("tr.line")).to_have_count(0)

@@ -33,7 +33,7 @@ from ledger.money import NANOS
 from tests.doses import dose
 from tests.ledger.recompute import differences
 
-ROWS = 3_000
+ROWS = dose(1_000, 3_000)
 DEVELOPER, INFERENCE, ENTERPRISE = range(3)
 
 MIDDLE_OF_MONTH = datetime(2026, 11, 23, 16, 2, 40, 123_456, tzinfo=UTC)

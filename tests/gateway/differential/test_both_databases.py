@@ -29,7 +29,7 @@ from tests.stripe_objects import SECRET
 from tests.stripe_stand_in import settings, standing_in
 
 STORIES: Final = int(os.environ.get("DIFFERENTIAL_STORIES", "4"))
-STEPS: Final = int(os.environ.get("DIFFERENTIAL_STEPS", "100"))
+STEPS: Final = int(os.environ.get("DIFFERENTIAL_STEPS", "60"))
 FIRST_SEED: Final = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 
 UNICODE: Final = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'PG_UNICODE_FAST' LOCALE 'C'"

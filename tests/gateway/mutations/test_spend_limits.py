@@ -17,6 +17,7 @@ from access.keys import KeyScope, NewKey
 from db.spend_limits import limits_by_number
 from ledger.limit_settings import MAX_LIMITS
 from ledger.money import format_nanos
+from tests.doses import dose
 from tests.gateway.mutations.office import LIMIT, Office, number_of, opened
 from tests.gateway.mutations.test_lifecycles import GPU, HOUR_OF_GPU
 from tests.gateway.mutations.test_metering import request
@@ -412,7 +413,9 @@ SPENDING = st.lists(
 )
 
 
-@hypothesis_settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    max_examples=dose(3, 6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @generated(spending=SPENDING)
 async def test_a_new_limit_finds_the_figures_that_posting_stored(
     office: Office, spending: list[tuple[str | None, str | None, int, int]]

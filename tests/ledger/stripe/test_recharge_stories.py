@@ -21,7 +21,7 @@ from tests.ledger.stripe.recharger import Recharger
 from tests.stripe_objects import Object
 from tests.stripe_stand_in import Fault, StandIn
 
-EPISODES: Final = dose(20, 40)
+EPISODES: Final = dose(10, 40)
 SEEDS: Final = [1, 4, 13][: dose(1, 3)]
 """One of these stories at least fails for each rule that the program leaves out."""
 PAID: Final = {"succeeded", "processing"}

@@ -29,7 +29,7 @@ from tests.ledger.test_posting_properties import WildClock, _random_calls
 from tests.ledger.verification.filled import add_limits, requests
 
 WRITERS: Final = dose(2, 3)
-BATCHES: Final = dose(60, 200)
+BATCHES: Final = dose(30, 200)
 VERIFICATIONS: Final = 12
 
 
