@@ -77,7 +77,7 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	  tests/gateway/test_commands.py tests/gateway/test_worker.py tests/gateway/test_graphiql_examples.py \
 	  tests/gateway/test_readme.py tests/gateway/test_client_programs.py tests/gateway/test_demo_story.py \
 	  tests/gateway/test_import_usage.py tests/gateway/streams/clients/test_examples.py \
-	  tests/ledger/verification/test_running.py
+	  tests/ledger/verification/test_running.py tests/test_import_contracts.py
 	$(BIN)/pytest -m one_database tests/gateway
 	$(BIN)/pytest -m hypothesis tests/gateway tests/ledger tests/resolvers
 	$(BIN)/pytest -m alone tests/gateway/streams/test_idle.py

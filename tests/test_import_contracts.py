@@ -14,6 +14,8 @@ from typing import Any
 import grimp
 import pytest
 
+from tests.doses import IS_NIGHTLY
+
 ROOT = Path(__file__).parents[1]
 CONFIG: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
 
@@ -82,7 +84,11 @@ def test_the_source_keeps_all_contracts(source: Path) -> None:
     assert _broken(source) == []
 
 
-@pytest.mark.parametrize(("contract", "path", "imported"), PLANTED)
+# Each import takes a run of the linter: by day one for each contract.
+TRIED = PLANTED if IS_NIGHTLY else list({one[0]: one for one in PLANTED}.values())
+
+
+@pytest.mark.parametrize(("contract", "path", "imported"), TRIED)
 def test_a_planted_import_breaks_its_contract_alone(source: Path, contract: str, path: str, imported: str) -> None:
     file = source / path
     file.write_text(f"{file.read_text()}\nimport {imported}\n")
@@ -90,4 +96,4 @@ def test_a_planted_import_breaks_its_contract_alone(source: Path, contract: str,
 
 
 def test_every_contract_has_a_planted_violation() -> None:
-    assert {contract for contract, _, _ in PLANTED} == {contract["name"] for contract in CONFIG["contracts"]}
+    assert {contract for contract, _, _ in TRIED} == {contract["name"] for contract in CONFIG["contracts"]}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -24,7 +25,14 @@ from tests.clients.troubles import Handler, Troubles
 ROWS: Final = 130
 UNKNOWN: Final = "eco_aaaaaaaa_" + "A" * 32
 
-generate.main()  # Tests import what it writes.
+_SOURCES: Final = [
+    *(Path(generate.__file__), generate.ROOT / "graphql" / "schema.graphql"),
+    *(path for folder in generate.FOLDERS for path in folder.glob("*.graphql")),
+]
+
+# Tests import what it writes.
+if not generate.TARGET.is_file() or generate.TARGET.stat().st_mtime < max(one.stat().st_mtime for one in _SOURCES):
+    generate.main()
 
 
 @dataclass

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from db.database import Database
 from gateway.commands.options import settings_of
 from gateway.jobs import JobMetrics, Worker, build_jobs
+from tests.copies import Copies
 from tests.gateway.command_line import run
 from tests.ledger.desk import Desk
 from tests.ledger.verification.filled import Filled, filled
 
 
+async def _fill(database: Database) -> Filled:
+    return await filled(Desk(database))
+
+
 @pytest.fixture
-async def ledger(database_url: str, database: object) -> Filled:
-    return await filled(Desk(database))  # type: ignore[arg-type]
+async def copy(copies: Copies) -> tuple[str, Filled]:
+    return await copies.of(_fill)
+
+
+@pytest.fixture
+def database_url(copy: tuple[str, Filled]) -> str:
+    return copy[0]
+
+
+@pytest.fixture
+async def ledger(copy: tuple[str, Filled], database: Database) -> Filled:
+    return replace(copy[1], desk=Desk(database))
 
 
 async def _verify(url: str, *arguments: str, status: int = 0) -> str:
