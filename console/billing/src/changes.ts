@@ -2,14 +2,16 @@ import type { BalanceChangesSubscription } from "../generated/BalanceChanges";
 import { MonthCards } from "../generated/MonthCards";
 import { account, currency } from "./account";
 import { announce } from "./announcer";
-import { matches, usageFilter } from "./criteria";
+import type { TransactionsView } from "./address";
+import { isFiltered, transactionFilter, usageFilter } from "./criteria";
 import { ask } from "./gateway";
 import { typeOf } from "./kinds";
-import { addRows, refreshTotals } from "./ledger";
+import { addRows, loadLedger, refreshTotals } from "./ledger";
 import { moneyText } from "./money";
 import { address } from "./navigation";
 import { readAt } from "./page";
 import { hasPaid } from "./paid";
+import type { Row } from "./rows";
 import { t } from "./texts/spoken";
 import { now } from "./times";
 import { refreshUsage } from "./usage";
@@ -31,10 +33,26 @@ export function applyChanges(id: string, changes: readonly Change[]): void {
   if (of !== id) waiting = [];
   of = id;
   waiting.push(...changes);
-  drawing ??= setTimeout(draw, TOGETHER_MS);
+  drawing ??= setTimeout(() => void draw(), TOGETHER_MS);
 }
 
-function draw(): void {
+type Matches = (row: Row, view: TransactionsView) => boolean;
+
+/** What tells the rows of a filtered list: most lists are not filtered. If it cannot be fetched, the list is read anew. */
+async function matching(view: TransactionsView): Promise<Matches> {
+  if (!isFiltered(view)) return () => true;
+  try {
+    return (await import("./panels")).matches;
+  } catch {
+    void loadLedger(transactionFilter(view));
+    return () => false;
+  }
+}
+
+async function draw(): Promise<void> {
+  const view = address.peek().transactions;
+  const matches = await matching(view);
+  if (address.peek().transactions !== view) return draw();
   const changes = waiting;
   waiting = [];
   drawing = undefined;
@@ -43,7 +61,6 @@ function draw(): void {
   if (!newest || shown?.id !== of) return;
   account.value = { ...shown, balance: newest.balance, balanceCursor: newest.cursor };
   readAt.value = now();
-  const view = address.peek().transactions;
   addRows(changes.map(({ transaction }) => transaction).filter((row) => matches(row, view)));
   if (changes.some(({ transaction }) => transaction.type === "TOPUP")) hasPaid.value = false;
   say(changes, newest);

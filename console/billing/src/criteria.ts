@@ -1,12 +1,9 @@
 import type { TransactionFilter, UsageFilter } from "../generated/ConsolePage";
 import type { Range, Span, TransactionsView, UsageView } from "./address";
 import { NO_FILTER } from "./address";
-import { fold } from "./folding";
-import { nanosOf } from "./money";
-import type { Row } from "./rows";
 import { dayAfter, lastDayOf, monthOf, monthsBefore, today } from "./times";
 
-// What the filters of a view mean: to the gateway, and to a row that has just come in.
+// What the filters of a view mean to the gateway.
 
 export function isFiltered(view: TransactionsView): boolean {
   return JSON.stringify(view) !== JSON.stringify(NO_FILTER);
@@ -29,24 +26,6 @@ export function transactionFilter(view: TransactionsView): TransactionFilter | n
     ...(refType && { refType }),
     ...(refId && { refId }),
   };
-}
-
-/** Whether the gateway would list the row under this view. */
-export function matches(row: Row, view: TransactionsView): boolean {
-  const { types, from, to, least, most, search, refType, refId } = view;
-  const day = row.createdAt.slice(0, 10);
-  const nanos = nanosOf(row.amount);
-  const sought = fold(search);
-  return (
-    (types.length === 0 || types.includes(row.type)) &&
-    (!from || day >= from) &&
-    (!to || day <= to) &&
-    (!least || nanos >= nanosOf(least)) &&
-    (!most || nanos <= nanosOf(most)) &&
-    (!refType || row.refType === refType) &&
-    (!refId || row.refId === refId) &&
-    (!sought || fold(row.description).includes(sought) || fold(row.refId ?? "").includes(sought))
-  );
 }
 
 export interface Days {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Range, NO_FILTER, type TransactionsView } from "../src/address";
-import { daysOf, matches, transactionFilter, usageFilter } from "../src/criteria";
+import { daysOf, transactionFilter, usageFilter } from "../src/criteria";
+import { matches } from "../src/matching";
 import type { Row } from "../src/rows";
 
 const row: Row = {
