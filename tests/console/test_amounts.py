@@ -47,9 +47,10 @@ async def key(gateway: Gateway) -> str:
 
 
 async def test_lists_round_half_even_to_cents_and_mark_what_they_round(open_page: Open, key: str) -> None:
-    page = await open_page(key=key)
+    page = await open_page("?types=admin_correction", key=key)
     await expect(rows(page)).to_have_count(len(POSTED))
     assert await seen(rows(page).locator(".amount")) == CENTS
+    assert await seen(page.locator(".summaryline .money")) == ["+$5.30", "≈−$2.26", "≈+$3.04"]
     # It is exact for who listens.
     assert await rows(page).locator(".amount").all_text_contents() == EXACT
     balance = page.get_by_role("region", name="Credit balance").locator(".figure .money")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import pytest
 from playwright.async_api import FloatRect, Locator, Page, expect
@@ -51,6 +52,27 @@ async def test_a_phone_reaches_the_tabs_on_its_first_screen(gateway: Gateway, op
     await page.get_by_text(re.compile("^This month: ")).click()
     await expect(page.get_by_role("heading", name="Total Cost This Month")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Show its transactions"))).to_have_count(12)
+
+
+MOVED: Final = """new Promise(tell => new PerformanceObserver(list => {
+    tell(list.getEntries().reduce((sum, one) => sum + one.value, 0));
+}).observe({type: 'layout-shift', buffered: true}) || setTimeout(() => tell(0), 500))"""
+
+
+async def test_the_head_has_its_place_before_the_account_is_known(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=keys", key=(await gateway.key(KeyScope.MANAGE)).secret, width=360)
+    await expect(page.get_by_role("heading", name="Spend limits")).to_be_visible()
+    assert await page.evaluate(MOVED) < 0.01
+
+
+async def test_the_head_of_an_operator_is_one_line_on_a_tablet(gateway: Gateway, open_page: Open) -> None:
+    key = (await gateway.key(KeyScope.OPERATOR)).secret
+    page = await open_page(f"?account=acct_{gateway.account}", key=key, width=768)
+    await expect(page.get_by_role("combobox", name="Switch account")).to_be_visible()
+    title = await box_of(page.get_by_role("heading", name="Billing"))
+    button = await box_of(page.get_by_role("button", name="Sign out"))
+    assert button["y"] < title["y"] < button["y"] + button["height"]
+    assert button["x"] + button["width"] == pytest.approx(768 - 16)
 
 
 async def lost(page: Page, gateway: Gateway) -> Locator:

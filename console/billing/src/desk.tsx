@@ -327,7 +327,7 @@ function AuditList({ found, more }: { readonly found: ReadonlySignal<Audit | nul
         {found.value?.nodes.map((entry) => (
           <EntryItem key={entry.id} entry={entry}>
             {entry.account && (
-              <button type="button" class="link" onClick={() => entry.account && openAccount(entry.account.id)}>
+              <button type="button" class="plain" onClick={() => entry.account && openAccount(entry.account.id)}>
                 {entry.account.id}
               </button>
             )}
@@ -376,9 +376,10 @@ export function Desk() {
         <>
           <Events title={m.attention} events={found.value.attention} />
           <Events title={m.waiting} events={found.value.waiting} />
+          <AuditList found={audit} more={() => void read(audit.peek()?.pageInfo.endCursor ?? null)} />
         </>
       )}
-      <AuditList found={audit} more={() => void read(audit.peek()?.pageInfo.endCursor ?? null)} />
+      {!found.value && !failure.value && <div class="bone rows" aria-hidden="true" />}
     </div>
   );
 }

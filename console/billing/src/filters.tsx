@@ -176,8 +176,10 @@ export function Filters() {
           {t.clearFilters}
         </button>
       )}
-      <StatementButtons />
-      <Exporter address={() => transactionsExport(address.peek().transactions)} />
+      <div class="buttons actions">
+        <StatementButtons />
+        <Exporter address={() => transactionsExport(address.peek().transactions)} />
+      </div>
       <LeftOut />
       {isFiltered(view) && (
         <p class="summaryline">

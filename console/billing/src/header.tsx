@@ -24,7 +24,6 @@ export function Header() {
       </a>
       <h1 class="brand">{t.billing}</h1>
       {mayChoose.value ? <Switcher /> : <AccountName />}
-      <span class="grow" />
       <KeyNote />
       <button type="button" onClick={leave}>
         {t.signOut}

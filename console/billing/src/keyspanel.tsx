@@ -395,7 +395,11 @@ export function KeysPanel() {
       {failure.value && <Failed error={failure.value} again={() => void load()} />}
       {shown && <Lists {...shown} />}
       {shown && viewer.value?.scope === "MANAGE" && <Company {...shown} />}
-      <Activity />
+      {shown || failure.value ? null : <div class="bone rows" aria-hidden="true" />}
+      {/* What is above has come: nothing moves. */}
+      <div hidden={!shown && !failure.value}>
+        <Activity />
+      </div>
       <Opened />
     </>
   );

@@ -2,7 +2,7 @@ import { account, viewer } from "./account";
 import { late } from "./parts/late";
 import { t } from "./texts/spoken";
 
-const SwitchBox = late(async () => (await import("./managing")).SwitchBox, null);
+const SwitchBox = late(async () => (await import("./managing")).SwitchBox, <span class="accountbox" />);
 
 /** For keys that see more than one account. Only an operator's may search them. */
 export function Switcher() {

@@ -1,19 +1,13 @@
-import { currency } from "./account";
 import { totals } from "./ledger";
-import { moneyText } from "./money";
 import { address } from "./navigation";
+import { Money } from "./parts/money";
 import { t } from "./texts/spoken";
 
 /** Count and sums over the whole filter. */
 export function Totals() {
   const { value: sums } = totals;
   if (!sums || address.value.tab !== "transactions") return null;
-  const money = (amount: string) => moneyText(amount, currency.value, true);
-  return (
-    <span>
-      {t.totals(sums.count, money(sums.credits), money(sums.debits), money(sums.net), (text) => (
-        <strong>{text}</strong>
-      ))}
-    </span>
-  );
+  const { count, credits, debits, net } = sums;
+  const [added, deducted, all] = [credits, debits, net].map((amount) => <Money amount={amount} signed />);
+  return <span>{t.totals(count, added, deducted, all, (text) => <strong>{text}</strong>)}</span>;
 }

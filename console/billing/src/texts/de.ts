@@ -145,7 +145,11 @@ const first: Catalogue["first"] = {
   moreInAll: (more, all) => `${more} weitere Transaktionen, ${all} insgesamt.`,
   totals: (count, added, deducted, net, strong) => [
     strong(counted(count, transactions)),
-    `, ${added} gutgeschrieben, ${deducted} abgebucht, insgesamt `,
+    ", ",
+    added,
+    " gutgeschrieben, ",
+    deducted,
+    " abgebucht, insgesamt ",
     strong(net),
     ".",
   ],

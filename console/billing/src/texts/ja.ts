@@ -126,7 +126,11 @@ const first: Catalogue["first"] = {
   moreInAll: (more, all) => `取引 ${more} 件を追加、合計 ${all} 件。`,
   totals: (count, added, deducted, net, strong) => [
     strong(`取引 ${counted(count, { other: "# 件" })}`),
-    `、入金 ${added}、引き落とし ${deducted}、合計 `,
+    "、入金 ",
+    added,
+    "、引き落とし ",
+    deducted,
+    "、合計 ",
     strong(net),
     "。",
   ],
@@ -580,7 +584,7 @@ const managing: Catalogue["managing"] = {
   by: (time, actor, more) => [time, " UTC、実行者 ", actor, more],
   keyOf: (scope) => `${scope} キー`,
 
-  switchAccount: "アカウントを切り替え",
+  switchAccount: "アカウント切替",
   whichAccount: "アカウントの選択",
   account: "アカウント",
   nameOrId: "名前または ID: txn_7_12、cs_…、eco_…",

@@ -138,9 +138,13 @@ export const first = {
   shown: (count: Count) => `${counted(count, { one: "# transaction", other: "# transactions" })} shown`,
   thatIsAll: (count: Count) => `That is all: ${counted(count, { one: "# transaction", other: "# transactions" })}.`,
   moreInAll: (more: Count, all: Count) => `${more} more transactions, ${all} in all.`,
-  totals: (count: Count, added: string, deducted: string, net: string, strong: (text: string) => Part): Part => [
+  totals: (count: Count, added: Part, deducted: Part, net: Part, strong: (text: Part) => Part): Part => [
     strong(counted(count, { one: "# transaction", other: "# transactions" })),
-    `, ${added} added, ${deducted} deducted, `,
+    ", ",
+    added,
+    " added, ",
+    deducted,
+    " deducted, ",
     strong(net),
     " in all.",
   ],
