@@ -167,7 +167,7 @@ screenshots: whole-browser $(VENV)/.installed-dev pages
 	$(BIN)/python console/screenshots.py
 
 system-packages:
-	sh .ci/system-packages chromium-headless-shell curl jq
+	sh .ci/system-packages chromium-headless-shell curl jq fonts-ipafont-gothic:/usr/share/fonts/opentype/ipafont-gothic
 
 whole-browser:
 	sh .ci/system-packages chromium

@@ -89,10 +89,11 @@ MADE = frozenset({"node_modules", "generated"})
 
 
 def sources(page: Path) -> Iterator[Path]:
-    """The page's own files, and what all pages may be built from: shared scripts, schema, operations and guides."""
+    """The page's own files, and what all pages may be built from: shared scripts, schema, operations, guides, and the
+    words of statements."""
     own = (path for path in page.rglob("*") if MADE.isdisjoint(path.relative_to(page).parts))
     yield from (path for path in own if path.is_file())
-    for folder in (ROOT / "console" / "shared", ROOT / "graphql"):
+    for folder in (ROOT / "console" / "shared", ROOT / "graphql", ROOT / "gateway" / "typesetting" / "texts"):
         yield from (path for path in folder.rglob("*") if path.is_file())
     yield from (ROOT / guide for guide in GUIDES)
 

@@ -31,7 +31,7 @@ _EXPORTS: Final[Mapping[str, Callable[[QueryContext, MultiMapping[str]], Awaitab
         transactions.EXPORT_PATH: transactions.asked,
         usage.EXPORT_PATH: usage.asked,
         statements.EXPORT_PATH: statements.asked,
-        statements.PDF_PATH: statements.asked,
+        statements.PDF_PATH: statements.asked_as_pdf,
     }
 )
 """Functions that read the parameters of each export, and refuse those that the export would refuse."""
@@ -52,9 +52,11 @@ def _parsed(address: str) -> tuple[str, str]:
 async def create(request: web.Request) -> web.Response:
     principal = await authenticate(request)
     path, query = _parsed(await posted_text(request, "address"))
+    services, parameters = request.app[SERVICES], parsed_query(query)
     async with reading(request, TOKEN_POINTS) as context:
-        await _EXPORTS[path](context, parsed_query(query))
-    services = request.app[SERVICES]
+        await _EXPORTS[path](context, parameters)
+    if path == statements.PDF_PATH:
+        await statements.check_fonts(services.typesetter, parameters)
     expires_at = services.clock() + LIFETIME
     token = await services.tokens.issue(principal, Purpose.EXPORT, LIFETIME, f"{path}?{query}")
     body = {"address": f"{path}?{TOKEN}={token}", "expiresAt": format_time(expires_at)}

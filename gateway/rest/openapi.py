@@ -197,9 +197,16 @@ _OF_STATEMENT: Final = (
 )
 
 
-def _statement_operation(name: str, summary: str, answer: Json, more: str, security: Sequence[Json]) -> Json:
-    parameters = [_parameter(parameter) for parameter in statements.PARAMETERS]
-    for parameter in parameters[1:]:
+def _statement_operation(
+    name: str,
+    summary: str,
+    answer: Json,
+    more: str,
+    security: Sequence[Json],
+    taken: Sequence[Parameter] = statements.PDF_PARAMETERS,
+) -> Json:
+    parameters = [_parameter(parameter) for parameter in taken]
+    for parameter in parameters[1:3]:
         parameter["required"] = True
     return _operation(
         name,
@@ -229,7 +236,8 @@ def _statement_csv() -> Json:
     text = f"RFC 4180 in UTF-8, with the header line `{_header(transactions.COLUMNS)}`. An empty cell means null."
     answer = _answer(text, statements.CSV, {"type": "string"}, **{"Content-Disposition": _DISPOSITION})
     more = "Streams the rows of the period, oldest first, as `/billing/transactions.csv` does."
-    return _statement_operation("exportStatement", "Export the rows of a period as CSV", answer, more, _WITH_TOKEN)
+    summary = "Export the rows of a period as CSV"
+    return _statement_operation("exportStatement", summary, answer, more, _WITH_TOKEN, statements.PARAMETERS)
 
 
 def _statement_pdf() -> Json:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 import orjson
@@ -15,14 +15,17 @@ from db.company_details import CompanyDetailsRow
 from db.filters import ALL_TRANSACTIONS, Window
 from db.period_figures import PeriodEnds
 from db.rows import AccountRow, TransactionRow
+from gateway.errors import RequestError
 from gateway.media_types import JSON, accepted, weight_of
 from gateway.requests import accept_of, query_of
 from gateway.rest import transactions
 from gateway.rest.columns import AMOUNT, COUNT, Column, nullable
 from gateway.rest.exports import stream_csv
-from gateway.rest.parameters import ACCOUNT, Parameter, account_in, day_parameter, read_parameters
+from gateway.rest.parameters import ACCOUNT, Parameter, account_in, day_parameter, read_parameters, word_parameter
 from gateway.rest.reading import export_query, read_step, reading
 from gateway.services import SERVICES
+from gateway.typesetting.languages import Language, Texts, filled, texts_of
+from gateway.typesetting.process import Typesetter
 from gateway.vary import add_vary
 from ledger.errors import BadUserInput, QueryTooComplex
 from ledger.ids import account_id_text
@@ -49,6 +52,13 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
     day_parameter("from", "First UTC day of the period."),
     day_parameter("to", f"The UTC day after the period, at most {MAX_DAYS} days after `from`."),
 )
+LANGUAGE: Final = word_parameter(
+    "lang",
+    "Language of a PDF file, and of its numbers and days. By default that of `Accept-Language`, or else English."
+    " `UNAVAILABLE` if the server has no fonts for the language that is asked for.",
+    Language,
+)
+PDF_PARAMETERS: Final = (*PARAMETERS, LANGUAGE)
 
 _TEXT: Final = {"type": "string"}
 _DAY: Final = {"type": "string", "format": "date"}
@@ -77,33 +87,6 @@ COLUMNS: Final = (
     Column("is_final", "Whether the statement can no longer change.", {"type": "boolean"}),
 )
 _NAMES: Final = tuple(column.name for column in COLUMNS)
-
-_LABELS: Final[Mapping[MovementKind, str]] = {
-    MovementKind.TOP_UP: "Top-ups",
-    MovementKind.AUTO_RECHARGE: "Auto-recharges",
-    MovementKind.CONTRACT_GRANT: "Contract grants",
-    MovementKind.BONUS_GRANT: "Bonuses of contracts",
-    MovementKind.BONUS: "Bonuses",
-    MovementKind.PAYMENT_REFUND: "Refunds of payments",
-    MovementKind.CORRECTION: "Corrections",
-    MovementKind.GPU_INSTANCE: "GPU instances",
-    MovementKind.INFERENCE_INSTANCE: "Inference instances",
-    MovementKind.VOLUME: "Cloud drives",
-    MovementKind.SHARED_FILESYSTEM: "Shared filesystems",
-    MovementKind.API_USAGE: "API usage",
-    MovementKind.OTHER: "Other cost",
-}
-_TYPES: Final = {
-    "topup": "Top-up",
-    "auto_recharge": "Auto-recharge",
-    "gpu_usage": "GPU usage",
-    "storage_billing": "Storage",
-    "refund": "Refund",
-    "bonus": "Bonus",
-    "admin_correction": "Correction",
-    "contract_grant": "Contract grant",
-    "bonus_grant": "Bonus grant",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +122,11 @@ class _Figures:
         return f"statement-{account_id_text(self.account.id)}-{period}"
 
 
-async def asked(context: QueryContext, query: MultiMapping[str]) -> Statement:
+async def asked(
+    context: QueryContext, query: MultiMapping[str], parameters: Sequence[Parameter] = PARAMETERS
+) -> Statement:
     """Returns the statement with these parameters, whose figures are not read yet."""
-    given = read_parameters(query, PARAMETERS)
+    given = read_parameters(query, parameters)
     for name in ("from", "to"):
         if name not in given:
             msg = f"{name} is required"
@@ -149,6 +134,38 @@ async def asked(context: QueryContext, query: MultiMapping[str]) -> Statement:
     from_day: date = given["from"]
     period = statements.period_of(from_day, given["to"])
     return Statement(await account_in(context, given), period)
+
+
+async def asked_as_pdf(context: QueryContext, query: MultiMapping[str]) -> Statement:
+    return await asked(context, query, PDF_PARAMETERS)
+
+
+async def check_fonts(typesetter: Typesetter, query: MultiMapping[str]) -> None:
+    """Raises RequestError if the language that is asked for cannot be typeset here."""
+    language = Language(query.get(LANGUAGE.name, Language.EN))
+    if not await typesetter.has_fonts_for(language):
+        msg = f"{LANGUAGE.name}: this server has no fonts for {language}: ask for another language, or see docs/rest.md"
+        raise RequestError("UNAVAILABLE", msg)
+
+
+def _preferred(accept_language: str) -> Iterator[Language]:
+    """The languages that a client accepts, the most wanted first."""
+    weights = accepted(accept_language)
+    for tag in sorted(weights, key=lambda tag: -weights[tag]):
+        if weights[tag] > 0 and (word := tag.partition("-")[0]) in list(Language):
+            yield Language(word)
+
+
+async def _language(request: web.Request, query: MultiMapping[str]) -> Language:
+    """Returns the language that is asked for, or else the first accepted one for which there are fonts."""
+    typesetter = request.app[SERVICES].typesetter
+    if LANGUAGE.name in query:
+        await check_fonts(typesetter, query)
+        return Language(query[LANGUAGE.name])
+    for language in _preferred(request.headers.get(hdrs.ACCEPT_LANGUAGE, "")):
+        if await typesetter.has_fonts_for(language):
+            return language
+    return Language.EN
 
 
 async def _figures(context: QueryContext, statement: Statement) -> _Figures:
@@ -185,7 +202,7 @@ def _body(found: _Figures, *, is_final: bool) -> bytes:
 
 async def _answer(request: web.Request) -> web.StreamResponse:
     async with reading(request, STATEMENT) as context:
-        found = await _figures(context, await asked(context, query_of(request)))
+        found = await _figures(context, await asked_as_pdf(context, query_of(request)))
         is_final = statements.is_final(context, found.statement)
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
     return web.Response(body=_body(found, is_final=is_final), content_type=JSON, headers=headers)
@@ -207,8 +224,9 @@ async def by_accept(request: web.Request) -> web.StreamResponse:
 async def export(request: web.Request) -> web.StreamResponse:
     """The rows of the period as CSV, oldest first."""
     query = await export_query(request)
+    parameters = PARAMETERS if request.path == EXPORT_PATH else PDF_PARAMETERS
     async with reading(request, EXPORT) as context:
-        statement = await asked(context, query)
+        statement = await asked(context, query, parameters)
         ends = await statements.ends(context, statement)
         found = _Figures(statement, ends, [], None)
     steps = transactions.steps(
@@ -225,48 +243,62 @@ async def _read(request: web.Request, account_id: int, first: int, last: int) ->
     )
 
 
-def _cells(row: TransactionRow) -> list[str]:
+def _cells(row: TransactionRow, texts: Texts) -> list[str]:
     return [
-        f"{row.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-        _TYPES[row.type],
+        texts.moment(row.created_at),
+        texts.row(row.type, row.ref_type),
         row.description,
-        format_nanos(row.amount_nanos),
-        format_nanos(row.balance_after_nanos),
+        texts.amount(format_nanos(row.amount_nanos)),
+        texts.amount(format_nanos(row.balance_after_nanos)),
     ]
 
 
-def _head(found: _Figures, *, is_final: bool) -> dict[str, Any]:
+def _facts(found: _Figures, texts: Texts) -> list[str]:
+    paper, last_day = texts.paper, found.statement.to_day - timedelta(1)
+    return [
+        filled(paper.account, id=account_id_text(found.account.id)),
+        filled(paper.period, first=texts.day(found.statement.from_day), last=texts.day(last_day)),
+        filled(paper.currency, code=found.account.currency),
+        filled(paper.rows, count=texts.amount(str(found.rows))),
+    ]
+
+
+def _head(found: _Figures, texts: Texts, *, is_final: bool) -> dict[str, Any]:
+    paper, ends = texts.paper, found.ends
+    tax = [] if found.tax_id is None else [filled(paper.tax_id, id=found.tax_id)]
     return {
+        "title": paper.title,
         "name": found.name,
-        "address_lines": found.address_lines,
-        "tax_id": found.tax_id,
-        "account": account_id_text(found.account.id),
-        "first_day": found.statement.from_day,
-        "last_day": found.statement.to_day - timedelta(1),
-        "currency": found.account.currency,
-        "rows": f"{found.rows:,}",
-        "opening": format_nanos(found.ends.opening_nanos),
-        "movements": [[_LABELS[MovementKind(one.kind)], *_amounts(one)] for one in found.movements],
-        "closing": format_nanos(found.ends.closing_nanos),
-        "is_final": is_final,
+        "address_lines": [*found.address_lines, *tax],
+        "facts": _facts(found, texts),
+        "columns": [texts.balance, texts.gross, texts.returned, texts.net],
+        "opening": [texts.opening, texts.amount(format_nanos(ends.opening_nanos))],
+        "movements": [[texts.movement(one.kind), *map(texts.amount, _amounts(one))] for one in found.movements],
+        "closing": [texts.closing, texts.amount(format_nanos(ends.closing_nanos))],
+        "note": paper.note if is_final else f"{paper.not_final} {paper.note}",
     }
 
 
-async def _parts(request: web.Request, found: _Figures, *, is_final: bool) -> AsyncGenerator[bytes, None]:
+async def _parts(
+    request: web.Request, found: _Figures, language: Language, *, is_final: bool
+) -> AsyncGenerator[bytes, None]:
     """Yields the lines for the typesetter: the head with the first rows, then the other rows."""
     _, end = found.statement.period.times
-    now = request.app[SERVICES].clock()
+    now, texts = request.app[SERVICES].clock(), texts_of(language)
     part: dict[str, Any] = {
-        "title": f"Statement {account_id_text(found.account.id)}",
+        "lang": language,
+        "title": filled(texts.paper.name, id=account_id_text(found.account.id)),
+        "page": texts.paper.page,
+        "columns": texts.paper.columns,
         # The same file each time that a final statement is asked for.
         "timestamp": int((end if is_final else now).timestamp()),
-        "head": _head(found, is_final=is_final),
+        "head": _head(found, texts, is_final=is_final),
     }
     last = found.ends.opening_seq
     while "head" in part or last < found.ends.closing_seq:
         first, last = last + 1, min(last + PART_ROWS, found.ends.closing_seq)
         rows = await _read(request, found.account.id, first, last) if first <= last else []
-        yield orjson.dumps(part | {"rows": list(map(_cells, rows))})
+        yield orjson.dumps(part | {"rows": [_cells(row, texts) for row in rows]})
         part.pop("head", None)
 
 
@@ -281,18 +313,21 @@ def _check_size(found: _Figures) -> None:
 async def pdf(request: web.Request) -> web.StreamResponse:
     query, services = await export_query(request), request.app[SERVICES]
     async with reading(request, PDF) as context:
-        found = await _figures(context, await asked(context, query))
+        found = await _figures(context, await asked_as_pdf(context, query))
         is_final = statements.is_final(context, found.statement)
         principal = context.principal
     _check_size(found)
+    language = await _language(request, query)
     response = web.Response(
         headers={
             hdrs.CONTENT_TYPE: PDF_TYPE,
             hdrs.CONTENT_DISPOSITION: f'attachment; filename="{found.filename}.pdf"',
+            hdrs.CONTENT_LANGUAGE: language,
             hdrs.CACHE_CONTROL: "no-store",
         }
     )
+    add_vary(response, hdrs.ACCEPT_LANGUAGE)
     if request.method != hdrs.METH_HEAD:
-        parts: AsyncIterator[bytes] = _parts(request, found, is_final=is_final)
+        parts: AsyncIterator[bytes] = _parts(request, found, language, is_final=is_final)
         response.body = await services.typesetter.typeset(principal, parts)
     return response

@@ -16,8 +16,10 @@ from typing import IO, Final
 from access.keys import Principal
 from gateway.errors import RequestError
 from gateway.slots import Claim, SlotLimits, Slots
+from gateway.typesetting.languages import Language
 
 _WORKER: Final = Path(__file__).with_name("worker.py")
+_FONTS_SECONDS: Final = 20.0
 _QUEUE: Final = 20
 """Statements of a key that may wait for their turn."""
 
@@ -41,6 +43,13 @@ class Typesetter:
         )
         self.slots = Slots(limits)
         self._timeout_seconds = timeout_seconds
+        self._languages: frozenset[str] = frozenset({Language.EN, Language.DE})
+
+    async def has_fonts_for(self, language: Language) -> bool:
+        """Returns whether the machine has fonts for the language. Looks again for those that it lacked."""
+        if language not in self._languages:
+            self._languages |= await _languages()
+        return language in self._languages
 
     async def typeset(self, principal: Principal, parts: AsyncIterator[bytes]) -> IO[bytes]:
         """Returns a temporary file with the PDF. Raises QueueFull, RequestError if it takes too long, and the errors of
@@ -60,6 +69,14 @@ class Typesetter:
                 raise RequestError("QUERY_TOO_COMPLEX", msg) from error
 
 
+async def _languages() -> frozenset[str]:
+    async with asyncio.timeout(_FONTS_SECONDS), _started(PIPE, *Language) as process:
+        told, failure = await process.communicate()
+    if process.returncode:
+        raise TypesettingFailed(f"status {process.returncode}: {failure.decode(errors='replace')[-2_000:]}")
+    return frozenset(told.decode().split())
+
+
 async def _made(parts: AsyncIterator[bytes]) -> IO[bytes]:
     written = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     try:
@@ -77,11 +94,11 @@ async def _made(parts: AsyncIterator[bytes]) -> IO[bytes]:
 
 
 @contextlib.asynccontextmanager
-async def _started(written: IO[bytes]) -> AsyncIterator[Process]:
+async def _started(written: IO[bytes] | int, *arguments: str) -> AsyncIterator[Process]:
     """The process knows where Python's packages are, and nothing else of this one's environment: it has secrets."""
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "RAYON_NUM_THREADS": "1"}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", str(_WORKER)),
+        *(sys.executable, "-P", str(_WORKER), *arguments),
         stdin=PIPE,
         stdout=written,
         stderr=PIPE,

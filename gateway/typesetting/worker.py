@@ -1,4 +1,5 @@
-"""Typesets a statement: reads its parts as lines of JSON, and writes one PDF file.
+"""Typesets a statement: reads its parts as lines of JSON, and writes one PDF file. With languages as
+arguments, writes those that it has fonts for instead.
 
 This is a program of its own, and sets each part in a process that ends with it: Typst keeps memory in proportion to all
 rows that it has set, and cannot be interrupted. Neither grows with the length of the statement. Imports nothing of the
@@ -12,6 +13,7 @@ import json
 import os
 import resource
 import sys
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
@@ -25,12 +27,43 @@ MAX_ADDRESS_SPACE: Final = 2 * 1024**3
 _NICENESS: Final = 10
 """Queries come before statements."""
 
+LATIN: Final = "Libertinus Serif"
+"""One of Typst's own."""
+JAPANESE: Final = (
+    "Noto Serif CJK JP",
+    "Noto Serif JP",
+    "Noto Sans CJK JP",
+    "Noto Sans JP",
+    "IPAexMincho",
+    "IPAPMincho",
+    "IPAexGothic",
+    "IPAPGothic",
+    "IPAGothic",
+    "TakaoPGothic",
+    "VL PGothic",
+)
+"""Families of the machine, the most wanted first. None is small enough to come with the gateway."""
+
+
+def fonts_for(language: str, families: Collection[str]) -> list[str]:
+    """Returns the fonts of a language, the first choice first; none if the machine lacks them."""
+    if language != "ja":
+        return [LATIN]
+    found = next((one for one in JAPANESE if one in families), None)
+    return [LATIN, found] if found else []
+
+
+def languages(asked: Iterable[str], families: Collection[str]) -> list[str]:
+    return [language for language in asked if fonts_for(language, families)]
+
 
 def typeset(parts: BinaryIO, written: BinaryIO) -> None:
     """Each part has its rows; the first has the head, too."""
     template, fonts, writer = TEMPLATE.read_bytes(), typst.Fonts(), PdfWriter()
+    families = fonts.families()
     for line in parts:
-        part = json.loads(line) | {"first_page": len(writer.pages) + 1}
+        part = json.loads(line)
+        part |= {"first_page": len(writer.pages) + 1, "fonts": fonts_for(part["lang"], families)}
         writer.append(PdfReader(io.BytesIO(_typeset_apart(template, fonts, part))), import_outline=False)
     writer.write(written)
 
@@ -71,7 +104,10 @@ def main() -> None:
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE, MAX_ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    typeset(sys.stdin.buffer, sys.stdout.buffer)
+    if asked := sys.argv[1:]:
+        sys.stdout.write(" ".join(languages(asked, typst.Fonts().families())))
+    else:
+        typeset(sys.stdin.buffer, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

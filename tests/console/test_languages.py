@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from tests.doses import IS_NIGHTLY
 __all__ = ["axe"]
 
 TEXTS: Final = ROOT / "console" / "billing" / "src" / "texts"
+SHARED: Final = ROOT / "gateway" / "typesetting" / "texts"
 WIDTHS: Final = (360, 768, 1280)
 TABS: Final = ("transactions", "costs", "resources", "usage", "keys")
 
@@ -65,9 +67,18 @@ def quoted(text: str) -> set[str]:
     return {one.strip() for one in [*plain, *pieces] if re.search(r"[A-Za-z]{4}", one)}
 
 
+def shared(language: str) -> list[Path]:
+    """Words that the page has in common with PDF statements."""
+    return [SHARED / part / f"{language}.json" for part in ("rows", "statement")]
+
+
+def texts(paths: Iterable[Path]) -> set[str]:
+    return {one for path in paths for one in quoted(path.read_text())}
+
+
 def leftovers(seen: list[str], language: str) -> set[str]:
-    english = {one for path in (TEXTS / "en").glob("*.ts") for one in quoted(path.read_text())}
-    own = quoted((TEXTS / f"{language}.ts").read_text())
+    english = texts([*(TEXTS / "en").glob("*.ts"), *shared("en")])
+    own = texts([TEXTS / f"{language}.ts", *shared(language)])
     return {one for one in seen if one in english - own}
 
 

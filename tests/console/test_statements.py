@@ -64,10 +64,11 @@ async def test_a_statement_is_shown_downloaded_and_printed_whole(gateway: Gatewa
     nets = [[cell.strip() for cell in row[1:]] for row in shown[2:-1]]
     assert nets == [[one["gross"], one["refunded"].removeprefix("0.00"), one["net"]] for one in expected["movements"]]
     await expect(dialog).to_contain_text(f"{expected['rows']:,} transactions.")
-    async with page.expect_download() as download:
+    async with page.expect_download() as download, page.expect_request("**/billing/export-links") as asked:
         await dialog.get_by_role("button", name="Download PDF").click()
     path = await (await download.value).path()
     assert _begins(path) == b"%PDF-"
+    assert "&lang=en" in ((await asked.value).post_data or "")
     assert (await download.value).suggested_filename == f"statement-acct_{gateway.account}-{first}-{last}.pdf"
 
     # No month before the account was opened is offered.

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -17,6 +17,7 @@ from pypdf import PdfReader
 
 from gateway.rest import statements
 from gateway.typesetting import process as typesetting
+from gateway.typesetting.worker import JAPANESE, fonts_for
 from tests.gateway.mutations.office import Office, opened
 
 NOVEMBER: Final = {"from": "2026-11-01", "to": "2026-12-01"}
@@ -81,7 +82,7 @@ async def test_a_statement_in_each_of_its_types(office: Office) -> None:
     status, media_type, pdf = await _get(office, key, path, "application/pdf", **NOVEMBER)
     assert (status, media_type, pdf[:5]) == (200, "application/pdf", b"%PDF-")
     text = _text(pdf)
-    for shown in (HOSTILE, HOSTILE * 4, "x" * 500, "Straße 1", "Tax id: #{1}", "4.999999997", "2026-11-30 (UTC)"):
+    for shown in (HOSTILE, HOSTILE * 4, "x" * 500, "Straße 1", "Tax id: #{1}", "4.999999997", "Nov 30, 2026 (UTC)"):
         assert "".join(shown.split()) in text, shown
     assert "canstillchange" not in text
     # A final statement is the same file each time, and so by a link.
@@ -112,6 +113,53 @@ async def test_parts_have_every_row_once(office: Office, monkeypatch: pytest.Mon
     assert text.count("canstillchange") == 1
     empty = await _get(office, key, "/billing/statement.pdf", **{"from": "2026-01-01", "to": "2026-01-02"})
     assert "Openingbalance0.00Closingbalance0.00" in _text(empty[2])
+
+
+async def test_a_pdf_is_in_the_language_of_its_reader(office: Office) -> None:
+    account, key = await _account(office)
+    await office.call("correctBalance", accountId=account, amount="1234567.25", description="Gutschrift")
+    path = "/billing/statement.pdf"
+    _, _, pdf = await _get(office, key, path, **NOVEMBER, lang="de")
+    german = ("Kontoauszug", "1.Nov.2026bis30.Nov.2026(UTC)", "Korrekturen1.234.572,249999997", "Endsaldo", "Seite1")
+    assert [one for one in german if one not in _text(pdf)] == []
+    headers = {"Authorization": f"Bearer {key}", "Accept-Language": "fr, en;q=0.1, de-AT;q=0.8, ja;q=0"}
+    async with office.session.head(office.url + path, params=NOVEMBER, headers=headers) as response:
+        assert (response.headers["Content-Language"], response.headers["Vary"]) == ("de", "Accept-Language")
+
+    _, _, pdf = await _get(office, key, path, **NOVEMBER, lang="ja")
+    japanese = ("取引明細書", "2026年11月1日～2026年11月30日(UTC)", "訂正1,234,572.249999997", "期末残高", "1ページ")
+    assert [one for one in japanese if one not in _text(pdf)] == []
+    # The glyphs are those of a font that has them, and no boxes in their place.
+    resources: Any = PdfReader(io.BytesIO(pdf)).pages[0]["/Resources"]
+    used = [font.get_object()["/BaseFont"] for font in resources["/Font"].values()]
+    names = {name.partition("+")[2].partition("-")[0] for name in used}
+    assert names & {one.replace(" ", "") for one in JAPANESE}, names
+
+    message = 'lang: unknown value "fr"; expected one of en, de, ja'
+    assert await _refusal(office, key, **NOVEMBER, lang="fr") == (400, "BAD_USER_INPUT", message)
+    status, _, body = await _get(office, key, "/billing/statement.csv", **NOVEMBER, lang="de")
+    assert (status, b"unknown parameter" in body) == (400, True)
+
+
+async def test_a_language_without_fonts_is_refused_unless_it_is_one_of_several(
+    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = await _account(office)
+    program = tmp_path / "without_fonts.py"
+    program.write_text("print('en de')\n")
+    monkeypatch.setattr(typesetting, "_WORKER", program)
+    status, code, message = await _refusal(office, key, **NOVEMBER, lang="ja")
+    assert (status, code) == (503, "UNAVAILABLE")
+    assert message.startswith("lang: this server has no fonts for ja")
+    links, headers = f"{office.url}/billing/export-links", {"Authorization": f"Bearer {key}"}
+    address = "/billing/statement.pdf?from=2026-11-01&to=2026-12-01&lang=ja"
+    async with office.session.post(links, json={"address": address}, headers=headers) as response:
+        assert response.status == 503
+    headers["Accept-Language"] = "ja, de;q=0.1"
+    async with office.session.head(f"{office.url}/billing/statement.pdf", params=NOVEMBER, headers=headers) as response:
+        assert (response.status, response.headers["Content-Language"]) == (200, "de")
+    assert fonts_for("ja", ["DejaVu Sans"]) == []
+    assert fonts_for("ja", ["IPAGothic", "Noto Sans CJK JP"]) == ["Libertinus Serif", "Noto Sans CJK JP"]
 
 
 async def _refusal(office: Office, key: str, **query: str) -> tuple[int, str, str]:
@@ -190,7 +238,8 @@ async def test_a_process_ends_with_its_time_and_its_client(
         await _until(lambda: _told(slow))
         left.cancel()
         await _until(lambda: not _is_running(slow))
-        assert office.services.typesetter.slots.running == 0
+        # The slot is given back when the process has ended.
+        await _until(lambda: office.services.typesetter.slots.running == 0)
 
 
 async def test_a_process_that_fails_is_an_internal_error(

@@ -7,6 +7,7 @@ import { transactionFilter } from "./criteria";
 import { countText } from "./counts";
 import { download } from "./export";
 import { ask } from "./gateway";
+import { language } from "./language";
 import { listing, loadLedger } from "./ledger";
 import { address, go } from "./navigation";
 import { type Complaint, Complained } from "./parts/complained";
@@ -119,7 +120,7 @@ function Choice() {
     }
   }
 
-  async function fetched(from: string | undefined) {
+  async function fetched(from: string | null | undefined) {
     if (!from) return;
     failure.value = "";
     try {
@@ -141,7 +142,7 @@ function Choice() {
   const { value: found } = figures;
   const count = Number(found?.rows ?? 0);
   return (
-    <Dialog title={m.statement} close={() => (isChoosing.value = false)} submit={() => void fetched(found?.pdfUrl)} away={m.close}>
+    <Dialog title={m.statement} close={() => (isChoosing.value = false)} submit={() => void fetched(found && `${found.pdfUrl}&lang=${language}`)} away={m.close}>
       <label class="field">
         {m.month}
         <select

@@ -1,4 +1,6 @@
 import { counted } from "../counts";
+import * as rows from "../../../../gateway/typesetting/texts/rows/de.json";
+import * as statement from "../../../../gateway/typesetting/texts/statement/de.json";
 import type { Catalogue } from "./catalogue";
 import type { Forms } from "./forms";
 
@@ -201,20 +203,10 @@ const first: Catalogue["first"] = {
     ` Nur die neuesten ${counted(count, { one: "# Zeile", other: "# Zeilen" })}: Drucken Sie mit der Schaltfläche der Seite, oder exportieren Sie alle.`,
   paperTime: (time) => `Stand: ${time}.`,
 
-  types: {
-    GPU_USAGE: "Instanzen, API-Aufrufe",
-    STORAGE_BILLING: "Speicher",
-    REFUND: "Rückbuchung",
-    TOPUP: "Aufladung",
-    AUTO_RECHARGE: "Auto-Aufladung",
-    BONUS: "Bonus",
-    ADMIN_CORRECTION: "Korrektur",
-    CONTRACT_GRANT: "Vertrag",
-    BONUS_GRANT: "Vertragsbonus",
-  },
-  ofCalls: "API-Aufrufe",
-  ofInstance: "Instanz",
-  deduction: "Abbuchung",
+  types: rows.types,
+  ofCalls: rows.calls,
+  ofInstance: rows.instance,
+  deduction: rows.deduction,
   refTypes: {
     GPU_INSTANCE: "GPU-Instanz",
     INFERENCE_INSTANCE: "Inferenzinstanz",
@@ -493,27 +485,13 @@ const managing: Catalogue["managing"] = {
   enterDays: "Geben Sie den ersten und den letzten Tag ein.",
   lastBeforeFirst: "Der letzte Tag liegt vor dem ersten.",
   mostDays: (most) => `Ein Kontoauszug umfasst höchstens ${most} Tage.`,
-  balance: "Guthaben",
-  gross: "Brutto",
-  returned: "Zurück",
-  net: "Netto",
-  opening: "Anfangssaldo",
-  closing: "Endsaldo",
-  movements: {
-    TOP_UP: "Aufladungen",
-    AUTO_RECHARGE: "Automatische Aufladungen",
-    CONTRACT_GRANT: "Gutschriften aus Verträgen",
-    BONUS_GRANT: "Boni aus Verträgen",
-    BONUS: "Boni",
-    PAYMENT_REFUND: "Rückerstattete Zahlungen",
-    CORRECTION: "Korrekturen",
-    GPU_INSTANCE: "GPU-Instanzen",
-    INFERENCE_INSTANCE: "Inferenzinstanzen",
-    VOLUME: "Cloud-Laufwerke",
-    SHARED_FILESYSTEM: "Gemeinsame Dateisysteme",
-    API_USAGE: "API-Nutzung",
-    OTHER: "Sonstige Kosten",
-  },
+  balance: statement.balance,
+  gross: statement.gross,
+  returned: statement.returned,
+  net: statement.net,
+  opening: statement.opening,
+  closing: statement.closing,
+  movements: statement.movements,
   transactions: (count) => `${counted(count, transactions)}.`,
   notEnded: " Der Zeitraum ist noch nicht beendet: Der Kontoauszug kann sich noch ändern.",
   mostPdf: (most) => ` Eine PDF-Datei umfasst höchstens ${most}: Wählen Sie einen kürzeren Zeitraum oder CSV.`,

@@ -1,4 +1,6 @@
 import { counted } from "../counts";
+import * as rows from "../../../../gateway/typesetting/texts/rows/ja.json";
+import * as statement from "../../../../gateway/typesetting/texts/statement/ja.json";
 import type { Catalogue } from "./catalogue";
 
 const first: Catalogue["first"] = {
@@ -182,20 +184,10 @@ const first: Catalogue["first"] = {
     ` 最新の ${counted(count, { other: "# 件" })}のみです。ページの印刷ボタンを使うか、すべてを書き出してください。`,
   paperTime: (time) => `${time} 時点。`,
 
-  types: {
-    GPU_USAGE: "インスタンス、API",
-    STORAGE_BILLING: "ストレージ",
-    REFUND: "戻し",
-    TOPUP: "チャージ",
-    AUTO_RECHARGE: "自動チャージ",
-    BONUS: "ボーナス",
-    ADMIN_CORRECTION: "訂正",
-    CONTRACT_GRANT: "契約付与",
-    BONUS_GRANT: "契約ボーナス",
-  },
-  ofCalls: "API",
-  ofInstance: "インスタンス",
-  deduction: "引き落とし",
+  types: rows.types,
+  ofCalls: rows.calls,
+  ofInstance: rows.instance,
+  deduction: rows.deduction,
   refTypes: {
     GPU_INSTANCE: "GPU インスタンス",
     INFERENCE_INSTANCE: "推論インスタンス",
@@ -465,27 +457,13 @@ const managing: Catalogue["managing"] = {
   enterDays: "開始日と終了日を入力してください。",
   lastBeforeFirst: "終了日が開始日より前です。",
   mostDays: (most) => `明細書の期間は最長 ${most} 日です。`,
-  balance: "残高",
-  gross: "総額",
-  returned: "戻し",
-  net: "差引",
-  opening: "期首残高",
-  closing: "期末残高",
-  movements: {
-    TOP_UP: "チャージ",
-    AUTO_RECHARGE: "自動チャージ",
-    CONTRACT_GRANT: "契約による付与",
-    BONUS_GRANT: "契約ボーナス",
-    BONUS: "ボーナス",
-    PAYMENT_REFUND: "支払いの返金",
-    CORRECTION: "訂正",
-    GPU_INSTANCE: "GPU インスタンス",
-    INFERENCE_INSTANCE: "推論インスタンス",
-    VOLUME: "クラウドドライブ",
-    SHARED_FILESYSTEM: "共有ファイルシステム",
-    API_USAGE: "API 使用",
-    OTHER: "その他の料金",
-  },
+  balance: statement.balance,
+  gross: statement.gross,
+  returned: statement.returned,
+  net: statement.net,
+  opening: statement.opening,
+  closing: statement.closing,
+  movements: statement.movements,
   transactions: (count) => `取引 ${counted(count, { other: "# 件" })}。`,
   notEnded: " 期間がまだ終わっていないため、内容が変わることがあります。",
   mostPdf: (most) => ` PDF は最大 ${most} 件です。期間を短くするか、CSV を選んでください。`,

@@ -1,4 +1,5 @@
 import { counted } from "../../counts";
+import * as rows from "../../../../../gateway/typesetting/texts/rows/en.json";
 import type { Count, Part } from "../forms";
 
 // The texts of the page's first view, and of what the other parts share with it.
@@ -199,20 +200,10 @@ export const first = {
   paperTime: (time: string) => `As of ${time}.`,
 
   // The words of the schema.
-  types: {
-    GPU_USAGE: "Instances, API calls",
-    STORAGE_BILLING: "Storage",
-    REFUND: "Refund",
-    TOPUP: "Top-up",
-    AUTO_RECHARGE: "Auto-recharge",
-    BONUS: "Bonus",
-    ADMIN_CORRECTION: "Correction",
-    CONTRACT_GRANT: "Contract grant",
-    BONUS_GRANT: "Bonus grant",
-  },
-  ofCalls: "API calls",
-  ofInstance: "Instance",
-  deduction: "Deduction",
+  types: rows.types,
+  ofCalls: rows.calls,
+  ofInstance: rows.instance,
+  deduction: rows.deduction,
   refTypes: {
     GPU_INSTANCE: "GPU instance",
     INFERENCE_INSTANCE: "Inference instance",

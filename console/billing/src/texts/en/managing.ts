@@ -1,4 +1,5 @@
 import { counted } from "../../counts";
+import * as statement from "../../../../../gateway/typesetting/texts/statement/en.json";
 import type { Count, Part } from "../forms";
 
 // The texts of what is fetched for keys that manage accounts and for operators, and of statements.
@@ -38,27 +39,13 @@ export const managing = {
   enterDays: "Enter the first and the last day.",
   lastBeforeFirst: "The last day is before the first.",
   mostDays: (most: number) => `A statement covers at most ${most} days.`,
-  balance: "Balance",
-  gross: "Gross",
-  returned: "Returned",
-  net: "Net",
-  opening: "Opening balance",
-  closing: "Closing balance",
-  movements: {
-    TOP_UP: "Top-ups",
-    AUTO_RECHARGE: "Auto-recharges",
-    CONTRACT_GRANT: "Contract grants",
-    BONUS_GRANT: "Bonuses of contracts",
-    BONUS: "Bonuses",
-    PAYMENT_REFUND: "Refunds of payments",
-    CORRECTION: "Corrections",
-    GPU_INSTANCE: "GPU instances",
-    INFERENCE_INSTANCE: "Inference instances",
-    VOLUME: "Cloud drives",
-    SHARED_FILESYSTEM: "Shared filesystems",
-    API_USAGE: "API usage",
-    OTHER: "Other cost",
-  },
+  balance: statement.balance,
+  gross: statement.gross,
+  returned: statement.returned,
+  net: statement.net,
+  opening: statement.opening,
+  closing: statement.closing,
+  movements: statement.movements,
   transactions: (count: Count) => `${counted(count, { one: "# transaction", other: "# transactions" })}.`,
   notEnded: " The period has not ended: the statement can still change.",
   mostPdf: (most: string) => ` A PDF has at most ${most}: choose a shorter period, or CSV.`,
