@@ -12,7 +12,8 @@ from gateway.rates import RateExceeded, TooCostly
 from gateway.slots import QueueFull
 from ledger.chain import format_time
 from ledger.errors import BillingError, Lagged, LimitExceeded
-from ledger.stripe.failures import StripeUnavailable, TooManyRequests
+from ledger.recharges import RechargeBlock
+from ledger.stripe.failures import PaymentsNotSetUp, StripeUnavailable, TooManyRequests
 
 RETRY_SECONDS: Final = 1
 """For who was refused because too much is in progress."""
@@ -68,7 +69,8 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, TooCostly | ListTooLong | QueueFull):
         return _not_admitted(error)
     if isinstance(error, StripeUnavailable):
-        return Problem(error.code, str(error), internal=True)
+        details = {"reason": RechargeBlock.PAYMENTS_NOT_SET_UP.name} if isinstance(error, PaymentsNotSetUp) else {}
+        return Problem(error.code, str(error), details=details, internal=True)
     if isinstance(error, BillingError | RequestError):
         return _as_it_says(error)
     if isinstance(error, ClockWrong):

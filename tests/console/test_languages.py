@@ -149,6 +149,7 @@ async def test_the_reader_chooses_the_language_and_an_address_overrules_it(
 
 
 async def test_amounts_are_typed_with_a_comma_and_sent_with_a_point(gateway: Gateway, open_page: Open) -> None:
+    await gateway.charge("1.00", "Cost of this month")
     page = await open_page(key=(await gateway.key(KeyScope.MANAGE)).secret, locale="de-DE")
     await page.get_by_role("button", name="Betrag").click()
     least = page.get_by_label("Mindestens, mit Vorzeichen")
@@ -161,6 +162,11 @@ async def test_amounts_are_typed_with_a_comma_and_sent_with_a_point(gateway: Gat
     await expect(least).to_have_value("-1234,5")
     await page.get_by_role("tab", name="Schlüssel und Aktivität").click()
     await page.get_by_role("button", name="Limit festlegen…").click()
+    warning = page.get_by_role("dialog").get_by_role("status")
+    await page.get_by_label("Höchstens").fill("0,99")
+    await expect(warning).to_contain_text("Dieser Monat hat bereits ")
+    await page.get_by_label("Höchstens").fill("9.999.999,56")
+    await expect(warning).to_be_empty()
     await page.get_by_label("Höchstens").fill("1.234,56")
     await page.get_by_role("button", name="Festlegen", exact=True).click()
     limits = page.get_by_role("region", name="Ausgabenlimits").get_by_role("listitem")

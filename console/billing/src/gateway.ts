@@ -11,6 +11,8 @@ export class Refused extends Error {
     readonly code: string,
     message: string,
     readonly requestId: string | null,
+    /** Why, where the code is not enough to say it in the reader's language. */
+    readonly reason?: string,
   ) {
     super(message);
   }
@@ -19,7 +21,7 @@ export class Refused extends Error {
 export interface Problem {
   readonly message: string;
   readonly path?: readonly (string | number)[];
-  readonly extensions?: { readonly code?: string };
+  readonly extensions?: { readonly code?: string; readonly reason?: string };
 }
 
 export interface Answer<Result> {
@@ -33,8 +35,10 @@ function said(error: unknown): never {
 }
 
 /** The refusal; a key that was refused ends the session besides. */
-function refusalOf(code: string | undefined, message: string, response: Response): Error {
-  if (code !== "UNAUTHENTICATED") return new Refused(code ?? "INTERNAL", message, response.headers.get("X-Request-Id"));
+function refusalOf(code: string | undefined, message: string, response: Response, reason?: string): Error {
+  if (code !== "UNAUTHENTICATED") {
+    return new Refused(code ?? "INTERNAL", message, response.headers.get("X-Request-Id"), reason);
+  }
   signOut(t.keyRefused(message));
   return new Outdated();
 }
@@ -72,7 +76,7 @@ export async function askPartly<Result, Variables>(
   const answer = await parsed<Answer<Result>>(response);
   if (signal?.aborted || key.peek() !== bearer) throw new Outdated();
   const [problem] = answer.errors ?? [];
-  const refused = problem ? refusalOf(problem.extensions?.code, problem.message, response) : null;
+  const refused = problem ? refusalOf(problem.extensions?.code, problem.message, response, problem.extensions?.reason) : null;
   if (refused instanceof Outdated) throw refused;
   return { data: answer.data ?? null, refused };
 }

@@ -14,7 +14,7 @@ import { wrongReading } from "./checks";
 import { Acts } from "./desk";
 import { ask } from "./gateway";
 import { spelled } from "./kinds";
-import { parseNanos } from "./money";
+import { nanosOf, parseNanos } from "./money";
 import { Copy } from "./parts/copy";
 import { closeDialog } from "./parts/dialog";
 import { type Entry, EntryItem } from "./parts/entries";
@@ -25,6 +25,7 @@ import { Text } from "./parts/text";
 import { Amount, Form } from "./payingforms";
 import { Outdated } from "./post";
 import { m } from "./texts/managing";
+import { p } from "./texts/spoken";
 import { dayAfter, now, today } from "./times";
 import { canonical } from "./typed";
 
@@ -154,7 +155,10 @@ function LimitItem({ one }: { readonly one: Limit }) {
   return (
     <li>
       <p>{limitText(one)}</p>
-      <p class="muted">{m.spent(<Money amount={one.spent} />)}</p>
+      <p class="muted">
+        {m.spent(<Money amount={one.spent} />)}
+        {nanosOf(one.spent) >= nanosOf(one.amount) && <strong class="error">{p.nothingPasses}</strong>}
+      </p>
       <button type="button" aria-label={m.deleteOf(one.id)} onClick={() => (opened.value = one)}>
         {m.toDelete}
       </button>
@@ -187,6 +191,8 @@ function LimitForm() {
   }
 
   const wrong = () => ((parseNanos(canonical(amount.value)) ?? 0n) > 0n ? "" : wrongReading(amount.value) || m.wrongLimit);
+  const cost = account.value?.thisMonth.totalCost ?? "0.00";
+  const isWhole = span.value === "MONTH" && !apiKeyId.value && !project.value;
   return (
     <Form title={m.setLimit} action={m.set} close={close} wrong={wrong} run={run}>
       <Amount label={m.atMost} value={amount.value} change={(text) => (amount.value = text)} />
@@ -203,6 +209,9 @@ function LimitForm() {
       <Text label={m.onlyKey} value={apiKeyId} options={spenders("apiKeyId")} />
       <Text label={m.onlyProject} value={project} options={spenders("project")} />
       <p class="muted">{m.limitNote}</p>
+      <p class="error" role="status">
+        {isWhole && !wrong() && nanosOf(cost) >= (parseNanos(canonical(amount.value)) ?? 0n) && m.spentAlready(<Money amount={cost} />)}
+      </p>
     </Form>
   );
 }

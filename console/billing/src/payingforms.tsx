@@ -8,7 +8,7 @@ import { moneyText, parseNanos } from "./money";
 import { form } from "./paid";
 import { type Complaint, Complained } from "./parts/complained";
 import { Dialog, closeDialog } from "./parts/dialog";
-import { type RechargeSettings, newKey, openPortal, setAutoRecharge, topUp, wrongPayment } from "./payments";
+import { type RechargeSettings, newKey, openPortal, setAutoRecharge, topUp, unpaid, wrongPayment } from "./payments";
 import { Outdated } from "./post";
 import { RechargeState } from "./rechargenote";
 import type { Account } from "./rows";
@@ -60,7 +60,7 @@ export function Form({ title, action, close = closePaying, wrong, run, children 
     try {
       await run(key);
     } catch (error) {
-      if (!(error instanceof Outdated)) complaint.value = error as Error;
+      if (!(error instanceof Outdated)) complaint.value = unpaid(error);
     }
     isBusy.value = false;
   }
@@ -122,7 +122,7 @@ function wrongSettings({ enabled, threshold, amount, dailyLimit }: RechargeSetti
 
 function CardChange() {
   const complaint = useSignal<Complaint>("");
-  const open = () => openPortal().catch((error: Error) => (complaint.value = error));
+  const open = () => openPortal().catch((error: unknown) => (complaint.value = unpaid(error)));
   return (
     <>
       <button type="button" onClick={() => void open()}>

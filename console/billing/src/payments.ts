@@ -4,10 +4,11 @@ import { TopUp } from "../generated/TopUp";
 import { account } from "./account";
 import { written } from "./address";
 import { wrongReading } from "./checks";
-import { ask } from "./gateway";
+import { Refused, ask } from "./gateway";
 import { nanosOf, parseNanos } from "./money";
 import { address } from "./navigation";
 import { PAID } from "./paid";
+import type { Complaint } from "./parts/complained";
 import { m } from "./texts/managing";
 import { canonical } from "./typed";
 
@@ -22,6 +23,12 @@ export function wrongPayment(amount: string): string {
   const nanos = parseNanos(canonical(amount));
   if (nanos === null || nanos % CENT !== 0n) return wrongReading(amount) || m.wholeCents;
   return nanos < nanosOf(LEAST) || nanos > nanosOf(MOST) ? m.payable : "";
+}
+
+/** What kept a payment from being made, in the reader's language where the page knows it. */
+export function unpaid(error: unknown): Complaint {
+  const isOff = error instanceof Refused && error.reason === "PAYMENTS_NOT_SET_UP";
+  return isOff ? m.notSetUp : (error as Error);
 }
 
 /** A page that is not served by HTTPS has no crypto.randomUUID. */

@@ -183,8 +183,13 @@ async def test_errors_of_stripe_have_a_code_and_the_call_can_be_sent_again(
 async def test_without_stripe_s_key_it_is_unavailable(database_url: str) -> None:
     async with opened(database_url) as office:
         key = await office.manager(await office.account())
-        refused = await office.refusal("createTopUp", key, amount="25.00", **URLS)
-        assert refused == ("UNAVAILABLE", "card payments are not set up on this gateway")
+        answer = await office.answer("createTopUp", key, amount="25.00", **URLS)
+        assert [(one["message"], one["extensions"]) for one in answer["errors"]] == [
+            (
+                "card payments are not set up on this gateway",
+                {"code": "UNAVAILABLE", "reason": "PAYMENTS_NOT_SET_UP"},
+            )
+        ]
 
 
 RECEIPTS = "{ account { transactions { nodes { type receiptUrl } } } }"

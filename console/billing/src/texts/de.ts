@@ -463,6 +463,7 @@ const managing: Catalogue["managing"] = {
   topUpNote: "Sie bezahlen bei Stripe. Das Guthaben ist verfügbar, sobald Stripe die Zahlung bestätigt.",
   wholeCents: "Geben Sie einen Betrag in ganzen Cent ein, zum Beispiel 25,00.",
   payable: "Von 5,00 $ bis 10.000,00 $.",
+  notSetUp: "Kartenzahlungen sind hier nicht eingerichtet: Es kann kein Guthaben aufgeladen werden.",
   noPayAddress: "Stripe hat keine Adresse für die Zahlung genannt.",
   noCardAddress: "Stripe hat keine Adresse zum Ändern der Karte genannt.",
   autoRecharge: "Automatisch aufladen",
@@ -553,6 +554,7 @@ const managing: Catalogue["managing"] = {
   limitNote:
     "Ein Limit derselben Art wird ersetzt. Ausgaben seit Beginn des Zeitraums zählen mit. Starts und Autorisierungen, die es überschreiten würden, werden abgelehnt. Schlüssel und Projekte der letzten 31 Tage werden vorgeschlagen.",
   wrongLimit: "Geben Sie einen Betrag wie 50,00 ein.",
+  spentAlready: (cost) => ["Dieser Monat hat bereits ", cost, " gekostet: Mit diesem Limit wäre kein neuer Start möglich."],
   limitSet: "Das Limit ist festgelegt.",
   toDelete: "Löschen…",
   delete: "Löschen",
