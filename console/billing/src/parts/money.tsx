@@ -10,7 +10,7 @@ interface Props {
 /** The attributes of what holds an amount: its digits beyond cents, whether it was added, and what it is in cents. */
 export function moneyProps(amount: string, signed = false, name = "") {
   const { tail, cents } = printed(amount, currency.peek(), signed);
-  const added = signed && !isNegative(amount) ? " added" : "";
+  const added = signed && !isNegative(amount) && amount !== "0.00" ? " added" : "";
   return { class: `${name}money own-${tail.length}${added}`, "data-cents": cents || undefined };
 }
 
