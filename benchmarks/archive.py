@@ -1,7 +1,8 @@
 """Measures a page of the archive against the same page of the ledger.
 
 The ledger is a new SQLite file with `--rows` rows in one account. The page is read from the middle of an archived file,
-which is already open, or is fetched and compared with its name first.
+which is already open, or is fetched and compared with its name first. In the end the rows are moved, and the same page
+is read as a gateway reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from db.transactions.pages import transaction_pages
 from ledger.accounts import Accounts
 from ledger.archiving import Archiving
 from ledger.chain import GENESIS, row_hash
-from tests.ledger_rows import insert_transactions
+from tests.ledger_rows import insert_transactions, update_account
 
 _START = datetime(2020, 1, 1, tzinfo=UTC)
 _PAGE = 50
@@ -56,11 +57,14 @@ async def _milliseconds(read: Callable[[], Awaitable[Any]]) -> float:
 
 
 async def _measure(folder: Path, count: int) -> Sequence[tuple[str, float]]:
-    database = Database(DatabaseOptions(sqlite_url(folder / "billing.db")))
+    database = Database(DatabaseOptions(sqlite_url(folder / "billing.db"), archive_url=str(folder / "archive")))
     await migrate(database)
     account = await Accounts(database).create("Archived", None)
+    rows = _rows(account, count)
+    head = account._replace(head_seq=count, head_at=rows[-1].created_at, head_hash=rows[-1].hash)
     async with database.write() as connection:
-        await insert_transactions(connection, _rows(account, count))
+        await insert_transactions(connection, rows)
+        await update_account(connection, head)
     store = ArchiveStore(str(folder / "archive"))
     start = time.perf_counter()
     files = [file async for file in Archiving(database, store).copy(account.id, datetime.now(UTC))]
@@ -84,12 +88,21 @@ async def _measure(folder: Path, count: int) -> Sequence[tuple[str, float]]:
         with opened(store, files[:1]) as archived:
             return archived.read(page)
 
+    live_ms, cold_ms = await _milliseconds(live), await _milliseconds(cold)
+    expected = await live()
+    start = time.perf_counter()
+    moved = [file async for file in Archiving(database, store).move(account.id, datetime.now(UTC))]
+    removed = (time.perf_counter() - start) * 1_000_000 / moved[-1].last_seq
+    assert await live() == expected
+    moved_ms = await _milliseconds(live)
     size = len(store.read(files[0])) / files[0].last_seq
     found = [
-        ("live page, ms", await _milliseconds(live)),
+        ("live page, ms", live_ms),
+        ("page of moved rows, ms", moved_ms),
         ("archived page, file open, ms", of_opened),
-        ("archived page, file fetched and checked, ms", await _milliseconds(cold)),
+        ("archived page, file fetched and checked, ms", cold_ms),
         ("copying and checking a row, µs", copied),
+        ("moving a copied row, µs", removed),
         ("bytes a row in the archive", size),
     ]
     await database.close()
@@ -98,7 +111,7 @@ async def _measure(folder: Path, count: int) -> Sequence[tuple[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=100_000, help="at least 50,000")
+    parser.add_argument("--rows", type=int, default=100_000, help="more than 50,000")
     count = parser.parse_args().rows
     with TemporaryDirectory() as folder:
         for name, value in asyncio.run(_measure(Path(folder), count)):

@@ -11,7 +11,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, or_, select, union_all
 
 from db import tables
-from db.connections.snapshots import Read, Rows
+from db.archive.past import nothing_past
+from db.connections.snapshots import Past, Read, Rows
 from db.filters import ChargeFilter, Window
 from db.keyed_rows import read_with_keys
 from db.rows import ChargeRow, HoldRow, named
@@ -150,12 +151,20 @@ def charge_pages(
     def pages(found: Mapping[int, Rows]) -> dict[int, list[ChargeRow]]:
         return {account_id: named(ChargeRow, rows) for account_id, rows in found.items()}
 
-    return read_each(account_ids, _parameters(row_filter, window), pages, one=one, each=each)
+    past = _past(account_ids, row_filter)
+    return read_each(account_ids, _parameters(row_filter, window), pages, one=one, each=each, past=past)
+
+
+def _past(account_ids: Sequence[int], row_filter: ChargeFilter) -> Past[Any]:
+    """A charge opens with its first row, so a moment is looked up among the rows."""
+    moments = [moment for moment in (row_filter.opened_gte, row_filter.opened_lt) if moment is not None]
+    return nothing_past(account_ids, moments, "openedAt: the ledger rows of that time were moved to the archive")
 
 
 def charge_counts(postgresql: bool, account_ids: Sequence[int], row_filter: ChargeFilter) -> Read[dict[int, int]]:
     one, each = _statements(_shape(postgresql, row_filter), counting=True)
-    return read_each(account_ids, _parameters(row_filter), counts_of_each, one=one, each=each)
+    past = _past(account_ids, row_filter)
+    return read_each(account_ids, _parameters(row_filter), counts_of_each, one=one, each=each, past=past)
 
 
 def charges_by_ref(

@@ -24,8 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import FromClause
 
+from db.archive.reach import reach_of
 from db.attribution_rows import USAGE_HOUR_KEY
-from db.connections.snapshots import Snapshot
+from db.connections.snapshots import Past, Rows, Snapshot
 from db.filters import TransactionFilter, UsageFilter, UsageHourFilter, Window
 from db.statements import THE_ACCOUNT
 from db.transactions.pages import transaction_page_statement
@@ -201,10 +202,15 @@ def _hour_lines(page_statement: Select[Any]) -> Select[Any]:
 
 async def transaction_lines(
     snapshot: Snapshot, account_id: int, row_filter: TransactionFilter, window: Window
-) -> Lines:
-    """Reads the lines of `transaction_pages`' rows. Their position is the `seq`."""
+) -> Lines | None:
+    """Reads the lines of `transaction_pages`' rows. Their position is the `seq`. None if rows may be in the archive."""
     statement, parameters = transaction_page_statement(snapshot.is_postgresql, row_filter, window)
-    ((text, count, seq),) = await snapshot.rows(_transaction_lines(statement), parameters | {THE_ACCOUNT: account_id})
+    reach = reach_of(row_filter, window)
+    past: Past[Rows] = Past((account_id,), lambda _, borders: reach.meets_any(borders), lambda *_: ())
+    rows = await snapshot.rows(_transaction_lines(statement), parameters | {THE_ACCOUNT: account_id}, past)
+    if not rows:
+        return None
+    ((text, count, seq),) = rows
     return Lines(text or b"", count, seq)
 
 

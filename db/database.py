@@ -13,11 +13,14 @@ import asyncpg
 from sqlalchemy import URL, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from db.archive.errors import RowsArchived
+from db.archive.reading import LedgerArchive
+from db.connections.borders import ANY_BORDER, BORDERS, Border, accounts_of, borders_of, names_the_ledger
 from db.connections.engines import DatabaseOptions as DatabaseOptions
 from db.connections.engines import PostgresPool, PostgresRoute, sqlite_engine, sqlite_readers
 from db.connections.readers import Readers, WriteReader
 from db.connections.replicas import Replicas
-from db.connections.snapshots import Snapshot, Wanted
+from db.connections.snapshots import NOT_ANSWERED, Snapshot, Wanted, border_read
 from db.connections.urls import driver_url
 from db.errors import DatabaseUnavailable, translated
 from db.feed.feed import ChangeFeed
@@ -30,6 +33,8 @@ from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
 POSTED_ACCOUNTS: Final = "posted_accounts"
 """The option of a write's connection that counts the rows that each account got."""
+ARCHIVE: Final = "archive"
+"""The option of a write's connection that has the archive."""
 
 # The transaction of a write. The layers above pass it on without using it directly.
 WriteConnection = AsyncConnection
@@ -43,6 +48,7 @@ class Database:
     def __init__(self, options: DatabaseOptions) -> None:
         url = driver_url(options.url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
+        self.archive = LedgerArchive(options.archive_url)
         self.figures = Figures()
         self._write_waits = WriteWaits()
         self.lock_timeout_seconds = options.lock_timeout_seconds
@@ -77,7 +83,7 @@ class Database:
         # A write locks its accounts, then reads what others have committed. A stricter default_transaction_isolation of
         # the server would make it fail, so BEGIN names the level.
         self._write_isolation = {"isolation_level": "READ COMMITTED"} if self.is_postgresql else {}
-        self.changes = ChangeFeed(LedgerReader(self.read, postgresql=self.is_postgresql), signals)
+        self.changes = ChangeFeed(LedgerReader(self.read_live, postgresql=self.is_postgresql), signals)
 
     def _opened_replicas(self, options: DatabaseOptions) -> Replicas | None:
         routes = [PostgresRoute(url, options, self.figures) for url in options.read_urls]
@@ -106,7 +112,7 @@ class Database:
         """Returns a snapshot. `brief` is for reads that probably need only one round trip: check `inconsistent`
         afterwards. `on` are the readers of a replica."""
         readers = on or self._readers
-        return Snapshot(readers.brief() if brief else readers.long())
+        return Snapshot(readers.brief() if brief else readers.long(), self.archive)
 
     def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:
         """Lends a driver connection for posting by statements that are each a transaction. PostgreSQL only."""
@@ -114,9 +120,33 @@ class Database:
         return self._posting_pool.lent()
 
     async def read(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Sequence[Any]:
-        """Returns the rows of a single statement, outside any transaction."""
+        """Returns the rows of a single statement, outside any transaction.
+
+        Raises RowsArchived if it is of ledger rows, and an account that it reads has archived ones.
+        """
+        given = parameters or {}
+        if not names_the_ledger(statement, postgresql=self.is_postgresql):
+            return await self.read_live(statement, given)
+        border = border_read(accounts_of(given), postgresql=self.is_postgresql)
         with translated():
-            return await self._readers.one(Wanted(statement, parameters or {}))
+            # Rows may leave the table, or come back, before or after the statement.
+            before = await self._readers.one(border)
+            found = await self._readers.one(Wanted(statement, given))
+            if before or await self._readers.one(border):
+                raise RowsArchived(NOT_ANSWERED)
+        return found
+
+    async def read_live(self, statement: Executable, parameters: dict[str, Any]) -> Sequence[Any]:
+        """Does the same, for statements that need no archived rows, or find by themselves that rows are missing."""
+        with translated():
+            return await self._readers.one(Wanted(statement, parameters))
+
+    async def border_of(self, account_id: int) -> Border | None:
+        rows = await self.read_live(BORDERS[self.is_postgresql], {"accounts": [account_id]})
+        return borders_of(rows).get(account_id)
+
+    async def has_archived_rows(self) -> bool:
+        return bool(await self.read_live(ANY_BORDER, {}))
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[WriteConnection]:
@@ -126,7 +156,11 @@ class Database:
         """
         posted: Counter[int] = Counter()
         async with self._writing_connection() as connection:
-            await connection.execution_options(billing_write=True, **{POSTED_ACCOUNTS: posted}, **self._write_isolation)
+            await connection.execution_options(
+                billing_write=True,
+                **{POSTED_ACCOUNTS: posted, ARCHIVE: self.archive},
+                **self._write_isolation,
+            )
             async with connection.begin():
                 yield connection
         self.note_posted(posted)
@@ -161,14 +195,34 @@ class Database:
         finally:
             self._writer.release()
 
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncConnection]:
+        """Yields a connection that is closed afterwards, for what outlives a transaction. Each of its transactions sees
+        one moment."""
+        engine = self.engine if self._direct is None else self._direct.writing_engine()
+        try:
+            with translated():
+                async with engine.connect() as connection:
+                    if self.is_postgresql:
+                        await connection.execution_options(isolation_level="REPEATABLE READ")
+                    try:
+                        yield connection
+                    finally:
+                        await connection.invalidate()
+        finally:
+            if engine is not self.engine:
+                await engine.dispose()
+
     @staticmethod
     def snapshot_within(connection: WriteConnection) -> Snapshot:
         """Returns a snapshot of the transaction. If it has a `failure` afterwards, the transaction must not be
         committed."""
-        return Snapshot(WriteReader(connection))
+        assert connection.sync_connection is not None
+        return Snapshot(WriteReader(connection), connection.sync_connection.get_execution_options()[ARCHIVE])
 
     async def close(self) -> None:
         await self.changes.close()
+        self.archive.close()
         if self.replicas is not None:
             await self.replicas.close()
         await self._readers.close()

@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BigInteger, Select, String, bindparam, literal, null, select, union_all
 
 from db import tables
-from db.connections.snapshots import Snapshot
+from db.archive.past import past_rows
+from db.archive.reach import Reach
+from db.connections.snapshots import Read, Snapshot, Wanted
 from db.rows import ApiKeyRow, TransactionRow
 from db.statements import columns, is_one_of
 from db.stripe_events import StripeEventRow
@@ -68,7 +70,8 @@ _ROWS: Final = {postgresql: _rows_statement(postgresql=postgresql) for postgresq
 async def rows_of_objects(snapshot: Snapshot, account_id: int, ref_ids: Collection[str]) -> list[TransactionRow]:
     """Returns the account's rows that refer to one of these objects, oldest first."""
     given = {"account": account_id, "ref_ids": sorted(ref_ids)}
-    return [TransactionRow._make(row) for row in await snapshot.rows(_ROWS[snapshot.is_postgresql], given)]
+    past = past_rows(account_id, Reach(), Read((Wanted(_ROWS[False], given),), lambda rows: rows[0]), limit=MAX_FOUND)
+    return [TransactionRow._make(row) for row in await snapshot.rows(_ROWS[snapshot.is_postgresql], given, past)]
 
 
 _BY_PREFIX: Final = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.prefix == bindparam("prefix"))

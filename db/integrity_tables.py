@@ -1,4 +1,4 @@
-"""Integrity tables: daily checkpoints of all heads, and the progress of verification."""
+"""Integrity tables: daily checkpoints of all heads, the progress of verification, and proofs of archived rows."""
 
 from __future__ import annotations
 
@@ -32,5 +32,28 @@ verification_runs = Table(
     Column("faults", BigInteger(), nullable=False),
     Column("finished_at", timestamp()),
     PrimaryKeyConstraint("day"),
+    sqlite_with_rowid=False,
+)
+
+ledger_archives = Table(
+    "ledger_archives",
+    metadata,
+    # A file of the archive that was read back and compared with its rows. Only rows of such a file can leave the table
+    # `transactions`, and a proof stays for ever, also if the rows are restored.
+    Column("account_id", BigInteger(), ForeignKey("accounts.id"), nullable=False),
+    Column("first_seq", BigInteger(), nullable=False),
+    Column("last_seq", BigInteger(), nullable=False),
+    # The times of the first and the last row.
+    Column("first_at", timestamp(), nullable=False),
+    Column("last_at", timestamp(), nullable=False),
+    # The hash of the row before the first one, and that of the last row.
+    Column("previous_hash", LargeBinary(), nullable=False),
+    Column("last_hash", LargeBinary(), nullable=False),
+    # The digest of the file's bytes, which its name has.
+    Column("sha256", LargeBinary(), nullable=False),
+    Column("proven_at", timestamp(), nullable=False),
+    PrimaryKeyConstraint("account_id", "first_seq"),
+    CheckConstraint("first_seq >= 1 AND last_seq >= first_seq", name="seq"),
+    CheckConstraint("length(previous_hash) = 32 AND length(last_hash) = 32 AND length(sha256) = 32", name="hashes"),
     sqlite_with_rowid=False,
 )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ARRAY, Column, Executable, Select, TextualSelect, and_, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from db.connections.snapshots import Read, Wanted
+from db.connections.snapshots import Past, Read, Wanted
 
 _Columns = tuple[Column[Any], ...]
 Found = TypeVar("Found")
@@ -103,8 +103,10 @@ def read_with_keys(
     *,
     postgresql: bool,
     immutable: bool = False,
+    past: Past[Found] | None = None,
 ) -> Read[Found]:
-    """Returns a read of the rows with these keys. `made` computes its result from the rows."""
+    """Returns a read of the rows with these keys. `made` computes its result from the rows, `past` adds archived
+    ledger rows."""
     found = _reads(result, key, values, postgresql=postgresql)
     wanted = [Wanted(statement, parameters, immutable) for statement, parameters in found]
-    return Read(wanted, lambda of_each: made(chain.from_iterable(of_each)))
+    return Read(wanted, lambda of_each: made(chain.from_iterable(of_each)), past)

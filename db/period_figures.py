@@ -5,14 +5,17 @@ Order of time is order of `seq`, so the ends of a period are found by one look-u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, literal_column, select, union_all
 
-from db.connections.snapshots import Read, Rows
+from db.archive.past import past_sums
+from db.archive.reach import Reach, reach_of
+from db.connections.snapshots import Past, Read, Rows
 from db.filters import TransactionFilter
 from db.statements import THE_ACCOUNT, exact_sum, exact_sums, for_each_account, read_each
 from db.tables import timestamp
@@ -61,7 +64,19 @@ def period_ends(
         return {account_id: PeriodEnds._make(end or 0 for end in row[1:]) for account_id, (row,) in found.items()}
 
     one, each = _ends_statements(postgresql)
-    return read_each(account_ids, {"period_start": period[0], "period_end": period[1]}, ends, one=one, each=each)
+    given = {"period_start": period[0], "period_end": period[1]}
+    past = _past_ends(account_ids, lambda account_id: period_ends(False, [account_id], period))
+    return read_each(account_ids, given, ends, one=one, each=each, past=past)
+
+
+def _past_ends(
+    account_ids: Sequence[int], of_sqlite: Callable[[int], Read[dict[int, PeriodEnds]]]
+) -> Past[dict[int, PeriodEnds]]:
+    def newest(live: PeriodEnds, past: PeriodEnds) -> PeriodEnds:
+        return PeriodEnds(*(live[:2] if live.opening_seq else past[:2]), *(live[2:] if live.closing_seq else past[2:]))
+
+    past = past_sums(account_ids, Reach(), of_sqlite, newest)
+    return replace(past, needed=lambda live, _: any(not one.opening_seq for one in live.values()))
 
 
 def _sums(account: ColumnElement[int], shape: Shape) -> Select[Any]:
@@ -99,4 +114,11 @@ def kind_sums(
         }
 
     one, each = _sums_statements(shape_of(postgresql, row_filter))
-    return read_each(account_ids, parameters_of(row_filter), sums, one=one, each=each)
+    past = past_sums(
+        account_ids, reach_of(row_filter), lambda account_id: kind_sums(False, [account_id], row_filter), _added
+    )
+    return read_each(account_ids, parameters_of(row_filter), sums, one=one, each=each, past=past)
+
+
+def _added(live: dict[tuple[str, str], int], past: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    return {kind: nanos + past[kind] for kind, nanos in live.items()}

@@ -6,23 +6,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain
+from operator import add
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, true
 
 from db import tables
-from db.connections.snapshots import Read, Wanted
-from db.filters import Window
+from db.archive.past import past_pages, past_sums
+from db.archive.reach import Reach, reach_of
+from db.connections.snapshots import Past, Read, Wanted
+from db.filters import TransactionFilter, Window
 from db.keyed_rows import key_arrays, listed_keys
 from db.rows import TransactionRow, named, row_of
 from db.statements import column_names, exact_sum, exact_sums
-from db.transactions.totals import TransactionTotalsRow
+from db.transactions.totals import TransactionTotalsRow, added_totals
 
 _ROW: Final = tables.transactions
 _PLACE: Final = ("account_id", "seq", "ref_type", "ref_id")
 _KEY: Final = (_ROW.c.account_id, _ROW.c.ref_type, _ROW.c.ref_id)
 
 Found = TypeVar("Found")
+Figures = TypeVar("Figures")
 
 Resource = tuple[int, str, str]
 """(account, ref type, ref id)"""
@@ -102,8 +106,9 @@ def _read(
     build: Build,
     parameters: dict[str, Any],
     made: Callable[[Iterable[Any]], Found],
+    past: Past[Found],
 ) -> Read[Found]:
-    """Returns a read of all resources. `made` computes its result from the rows."""
+    """Returns a read of all resources. `made` computes its result from the rows, `past` adds archived ones."""
     if postgresql:
         wanted = [Wanted(_statement(build, of_each=True), parameters | key_arrays(_KEY, resources))]
     else:
@@ -111,7 +116,7 @@ def _read(
         statement = _statement(build, of_each=False)
         each = (dict(zip(("account_id", "ref_type", "ref_id"), resource, strict=True)) for resource in resources)
         wanted = [Wanted(statement, parameters | given) for given in each]
-    return Read(wanted, lambda found: made(chain.from_iterable(found)))
+    return Read(wanted, lambda found: made(chain.from_iterable(found)), past)
 
 
 def resource_pages(
@@ -129,7 +134,25 @@ def resource_pages(
             of_each[row.account_id, str(row.ref_type), str(row.ref_id)].append(row)
         return of_each
 
-    return _read(postgresql, resources, _page_of(shape), given, pages)
+    past = past_pages(
+        {resource: resource[0] for resource in resources},
+        reach_of(TransactionFilter(), window),
+        lambda resource: resource_pages(False, [resource], window),
+        limit=window.limit,
+        oldest=window.oldest,
+    )
+    return _read(postgresql, resources, _page_of(shape), given, pages, past)
+
+
+def _past_sums(
+    resources: Sequence[Resource],
+    read: Callable[[bool, Sequence[Resource]], Read[dict[Resource, Figures]]],
+    add: Callable[[Figures, Figures], Figures],
+) -> Past[dict[Resource, Figures]]:
+    def of_account(account_id: int) -> Read[dict[Resource, Figures]]:
+        return read(False, [resource for resource in resources if resource[0] == account_id])
+
+    return past_sums({resource[0] for resource in resources}, Reach(), of_account, add)
 
 
 def resource_totals(postgresql: bool, resources: Sequence[Resource]) -> Read[dict[Resource, TransactionTotalsRow]]:
@@ -139,11 +162,12 @@ def resource_totals(postgresql: bool, resources: Sequence[Resource]) -> Read[dic
             for row in rows
         }
 
-    return _read(postgresql, resources, _TOTALS[postgresql], {}, totals)
+    past = _past_sums(resources, resource_totals, added_totals)
+    return _read(postgresql, resources, _TOTALS[postgresql], {}, totals, past)
 
 
 def resource_counts(postgresql: bool, resources: Sequence[Resource]) -> Read[dict[Resource, int]]:
     def counts(rows: Iterable[Any]) -> dict[Resource, int]:
         return {tuple(row[:3]): int(row[3]) for row in rows}
 
-    return _read(postgresql, resources, _count, {}, counts)
+    return _read(postgresql, resources, _count, {}, counts, _past_sums(resources, resource_counts, add))

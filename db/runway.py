@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal_column, select, true, union_all
 
 from db import tables
-from db.connections.snapshots import Read, Rows
+from db.archive.past import nothing_past
+from db.connections.snapshots import Past, Read, Rows
 from db.statements import THE_ACCOUNT, exact_sum, exact_sums, for_each_account, read_each
 from db.tables import timestamp
 from db.transactions.conditions import first_seq_since
@@ -93,7 +94,8 @@ def crossing_holds(
         return {account_id: [_hold(row) for row in rows] for account_id, rows in found.items()}
 
     one, each = _crossing_statements(postgresql)
-    return read_each(account_ids, {"since": since}, holds, one=one, each=each)
+    past: Past[Any] = nothing_past(account_ids, [since], "the ledger rows of the window were moved to the archive")
+    return read_each(account_ids, {"since": since}, holds, one=one, each=each, past=past)
 
 
 def _hold(row: Any) -> CrossingHold:

@@ -113,7 +113,15 @@ def _upgrade(connection: Connection, version: str) -> None:
     if connection.dialect.name == "sqlite":
         build_now(connection, concurrent_indexes(version))
     if inspect(connection).has_table(schema_compatibility.name):
-        connection.execute(update(schema_compatibility).values(oldest_program=oldest_program(version)))
+        require_program(connection, oldest_program(version))
+
+
+def require_program(connection: Connection, version: str) -> None:
+    """Marks the tables as ones that only programs of this version, or of a later one, can work on."""
+    stored = connection.scalar(select(schema_compatibility.c.oldest_program))
+    # Rows in the archive may ask for a newer program than the tables do.
+    if stored not in _known() or _known().index(stored) < _known().index(version):
+        connection.execute(update(schema_compatibility).values(oldest_program=version))
 
 
 def _current(connection: Connection) -> str | None:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     true,
 )
 
-from db.connections.snapshots import Read, Rows, Wanted
+from db.connections.snapshots import Past, Read, Rows, Wanted
 
 Found = TypeVar("Found")
 
@@ -102,15 +102,16 @@ def read_each(
     *,
     one: Select[Any],
     each: Select[Any] | None,
+    past: Past[Found] | None = None,
 ) -> Read[Found]:
     """Returns a read of the rows of each account, in order. A row's first column is its account.
 
     `one` reads the account in the parameter `account_id`, `each` all accounts in `account_ids`. If `each` is None,
-    `one` runs for each account: SQLite has no LATERAL, but its statements cross no network.
+    `one` runs for each account: SQLite has no LATERAL, but its statements cross no network. `past` adds archived rows.
     """
     if each is None or len(account_ids) == 1:
         wanted = [Wanted(one, {**parameters, THE_ACCOUNT: account_id}) for account_id in account_ids]
-        return Read(wanted, lambda found: made(dict(zip(account_ids, found, strict=True))))
+        return Read(wanted, lambda found: made(dict(zip(account_ids, found, strict=True))), past)
 
     def sorted_out(found: Sequence[Rows]) -> Found:
         of_each: dict[int, list[Any]] = {account_id: [] for account_id in account_ids}
@@ -118,7 +119,7 @@ def read_each(
             of_each[row[0]].append(row)
         return made(of_each)
 
-    return Read((Wanted(each, {**parameters, "account_ids": list(account_ids)}),), sorted_out)
+    return Read((Wanted(each, {**parameters, "account_ids": list(account_ids)}),), sorted_out, past)
 
 
 def nothing_of_each(account_ids: Sequence[int]) -> Read[dict[int, list[Any]]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import BigInteger, Select, bindparam, func, select, update
 
 from db import tables
-from db.database import WriteConnection
+from db.archive.past import past_rows
+from db.archive.reach import Reach
+from db.connections.snapshots import Read, Wanted
+from db.database import Database, WriteConnection
 from db.statements import columns
 from db.stripe_tables import stripe_credits
 from db.writes import upsert
@@ -84,34 +87,53 @@ async def fail_refund(connection: WriteConnection, refund: str, now: datetime) -
     return None if row is None else StripeCreditRow._make(row)
 
 
+_ROW: Final = tables.transactions
+
+_FIRST_OF_WEBHOOK: Final = (
+    select(_ROW.c.seq)
+    .where(
+        _ROW.c.account_id == bindparam("account_id", type_=BigInteger()),
+        _ROW.c.ref_id == bindparam("ref_id"),
+        _ROW.c.source == "stripe_webhook",
+        _ROW.c.ref_type != "contract",
+    )
+    .order_by(_ROW.c.seq)
+    .limit(1)
+)
+
+
+async def _seqs(
+    connection: WriteConnection, statement: Select[tuple[int]], account_id: int, reach: Reach, given: dict[str, Any]
+) -> list[int]:
+    """Returns the `seq` of each row, oldest first, archived ones too."""
+    given = {"account_id": account_id, **given}
+    past = past_rows(account_id, reach, Read((Wanted(statement, given),), lambda rows: rows[0]))
+    async with Database.snapshot_within(connection) as snapshot:
+        return [row[0] for row in await snapshot.rows(statement, given, past)]
+
+
 async def first_row_of(connection: WriteConnection, account_id: int, ref_id: str) -> int | None:
     """Returns the `seq` of the first row that a webhook wrote for this Stripe object.
 
     Only rows of the webhook count, because services and operators may also use a Stripe id as ref id.
     """
-    table = tables.transactions
-    of_webhook = table.c.source == "stripe_webhook"
-    statement = (
-        select(table.c.seq)
-        .where(table.c.account_id == account_id, table.c.ref_id == ref_id, of_webhook, table.c.ref_type != "contract")
-        .order_by(table.c.seq)
-        .limit(1)
+    found = await _seqs(connection, _FIRST_OF_WEBHOOK, account_id, Reach(), {"ref_id": ref_id})
+    return found[0] if found else None
+
+
+_BY_OPERATORS: Final = (
+    select(_ROW.c.seq)
+    .where(
+        _ROW.c.account_id == bindparam("account_id", type_=BigInteger()),
+        _ROW.c.type == "admin_correction",
+        _ROW.c.source == "admin_correction",
+        _ROW.c.seq > bindparam("seq", type_=BigInteger()),
+        _ROW.c.corrects_seq == bindparam("seq", type_=BigInteger()),
     )
-    return (await connection.execute(statement)).scalar_one_or_none()
+    .order_by(_ROW.c.seq)
+)
 
 
 async def corrections_of(connection: WriteConnection, account_id: int, seq: int) -> list[int]:
     """Returns the `seq` of each row by which an operator corrected this row."""
-    table = tables.transactions
-    statement = (
-        select(table.c.seq)
-        .where(
-            table.c.account_id == account_id,
-            table.c.type == "admin_correction",
-            table.c.source == "admin_correction",
-            table.c.seq > seq,
-            table.c.corrects_seq == seq,
-        )
-        .order_by(table.c.seq)
-    )
-    return list((await connection.execute(statement)).scalars())
+    return await _seqs(connection, _BY_OPERATORS, account_id, Reach(before=seq), {"seq": seq})

@@ -97,6 +97,8 @@ accounts = Table(
     # Filled by `db.folding.folded_column`.
     Column("name_folded", name()),
     Column("external_id_folded", name()),
+    # Rows up to this `seq` are in the archive and no longer in the table below; 0 if all rows are in the table.
+    Column("archived_seq", BigInteger(), nullable=False, server_default="0"),
     UniqueConstraint("external_id"),
     CheckConstraint("status IN ('active', 'suspended')", name="status"),
     CheckConstraint("head_seq >= 0", name="head_seq"),

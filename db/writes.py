@@ -7,11 +7,15 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from sqlalchemy import Executable, Table, select, update
+from sqlalchemy import BigInteger, Executable, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
+from db.archive.past import past_rows
+from db.archive.reach import Reach
+from db.connections.snapshots import Read, Wanted
+from db.database import Database
 from db.errors import DuplicateKey
 from db.folding import folded_column
 from db.keyed_rows import is_postgresql, rows_with_keys
@@ -104,16 +108,28 @@ async def idempotent_calls(
     return {tuple(row[:3]): IdempotencyRow._make(row) for row in rows}
 
 
+_ROW: Final = tables.transactions
+
+_ROWS_BETWEEN: Final = (
+    select(*columns(_ROW, TransactionRow))
+    .where(
+        _ROW.c.account_id == bindparam("account_id", type_=BigInteger()),
+        _ROW.c.seq >= bindparam("first_seq", type_=BigInteger()),
+        _ROW.c.seq <= bindparam("last_seq", type_=BigInteger()),
+    )
+    .order_by(_ROW.c.seq)
+)
+
+
 async def rows_between(
     connection: AsyncConnection, account_id: int, first_seq: int, last_seq: int
 ) -> list[TransactionRow]:
-    table = tables.transactions
-    statement = (
-        select(*columns(table, TransactionRow))
-        .where(table.c.account_id == account_id, table.c.seq.between(first_seq, last_seq))
-        .order_by(table.c.seq)
-    )
-    return [TransactionRow._make(row) for row in await connection.execute(statement)]
+    """Returns the rows, archived ones too."""
+    given = {"account_id": account_id, "first_seq": first_seq, "last_seq": last_seq}
+    reach = Reach(first_seq - 1, last_seq + 1)
+    past = past_rows(account_id, reach, Read((Wanted(_ROWS_BETWEEN, given),), lambda rows: rows[0]))
+    async with Database.snapshot_within(connection) as snapshot:
+        return [TransactionRow._make(row) for row in await snapshot.rows(_ROWS_BETWEEN, given, past)]
 
 
 async def charges_by_ref(

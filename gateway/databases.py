@@ -24,6 +24,7 @@ def open_database(settings: Settings, *, direct: bool = False, tracing: Tracing 
             statement_timeout_seconds=settings.statement_timeout_seconds,
             lock_timeout_seconds=settings.lock_timeout_seconds,
             silence_seconds=settings.database_silence_seconds,
+            archive_url=settings.archive_url,
             trace=None if tracing is None else tracing.statement,
         )
     )

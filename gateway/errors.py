@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+from db.archive.errors import ArchiveError, RowsArchived
 from db.errors import ClockWrong, DatabaseUnavailable, NumberOutOfRange, SchemaMismatch, StatementTimeout
 from execution.limits import ListTooLong
 from gateway.rates import RateExceeded, TooCostly
@@ -56,6 +57,7 @@ STATUS: Final[dict[str, HTTPStatus]] = {
     "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "LAGGED": HTTPStatus.CONFLICT,
+    "ARCHIVED": HTTPStatus.CONFLICT,
     "RATE_LIMITED": HTTPStatus.TOO_MANY_REQUESTS,
     "REQUEST_TIMEOUT": HTTPStatus.REQUEST_TIMEOUT,
     "INTERNAL": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -75,6 +77,12 @@ def problem_of(error: BaseException) -> Problem:
         return _as_it_says(error)
     if isinstance(error, ClockWrong):
         return Problem("UNAVAILABLE", str(error))
+    if isinstance(error, ArchiveError):
+        return _of_archive(error)
+    return _of_database(error)
+
+
+def _of_database(error: BaseException) -> Problem:
     if isinstance(error, DatabaseUnavailable | SchemaMismatch):
         return Problem("UNAVAILABLE", "the ledger cannot be reached at the moment: try again", internal=True)
     if isinstance(error, StatementTimeout):
@@ -84,6 +92,12 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, NumberOutOfRange):
         return Problem("BAD_USER_INPUT", "a sum exceeds the 64-bit range: narrow the filter, or split the call")
     return Problem("INTERNAL", "internal error", internal=True)
+
+
+def _of_archive(error: ArchiveError) -> Problem:
+    if isinstance(error, RowsArchived):
+        return Problem("ARCHIVED", str(error))
+    return Problem("UNAVAILABLE", "archived ledger rows cannot be read at the moment: try again", internal=True)
 
 
 def _as_it_says(error: BillingError | RequestError) -> Problem:

@@ -457,7 +457,7 @@ class Settings(BaseSettings):
     archive_url: str | None = Field(
         None,
         description="Folder or storage of the archive's files, such as /var/lib/billing/archive or s3://bucket/archive."
-        " Without it, nothing is archived. Requires the extra billing-gateway[archive].",
+        " All processes need it once rows were moved there. Requires the extra billing-gateway[archive].",
     )
     archive_after_days: int = Field(
         730, ge=31, le=36_500, description="Age in days from which ledger rows are copied to the archive."

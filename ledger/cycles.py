@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -60,7 +60,7 @@ class _EndedHolds(ABC):
     async def _run(self, read: Read) -> int:
         done = 0
         tried: set[ResourceKey] = set()
-        while keys := await self._due(read, tried):
+        while keys := [key for key in await self._due(read) if key not in tried]:
             for key in keys:
                 try:
                     ended = await self._end(key)
@@ -73,10 +73,8 @@ class _EndedHolds(ABC):
                     tried.add(key)
         return done
 
-    async def _due(self, read: Read, tried: Set[ResourceKey]) -> list[ResourceKey]:
-        """Returns the next holds to end. Those that were tried in vain stay due, and must not crowd out the others."""
-        keys = await read(self._database, self._clock() - self._delay, AT_ONCE + len(tried))
-        return [key for key in keys if key not in tried]
+    async def _due(self, read: Read) -> list[ResourceKey]:
+        return await read(self._database, self._clock() - self._delay, AT_ONCE)
 
     async def _end(self, key: ResourceKey) -> bool:
         async def work(transaction: LedgerTransaction) -> bool:

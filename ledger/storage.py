@@ -7,7 +7,7 @@ day, refuses a second row in any case.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
@@ -113,17 +113,13 @@ class StorageBilling:
         rows = 0
         last_day = last_ended_day(self._clock(), self._delay)
         refused: set[ResourceKey] = set()
-        while left := await self._due(last_day, refused):
+        while not refused.issuperset(keys := await volumes.due(self._database, last_day, AT_ONCE)):
+            left = [key for key in keys if key not in refused]
             try:
                 rows += await self._bill(left, last_day)
             except REFUSALS:
                 rows += await self._bill_one_by_one(left, last_day, refused)
         return rows
-
-    async def _due(self, last_day: date, refused: Set[ResourceKey]) -> list[ResourceKey]:
-        """Returns the next volumes to bill. Refused ones stay due, and must not crowd out the others."""
-        keys = await volumes.due(self._database, last_day, AT_ONCE + len(refused))
-        return [key for key in keys if key not in refused][:AT_ONCE]
 
     async def _bill_one_by_one(self, keys: Sequence[ResourceKey], last_day: date, refused: set[ResourceKey]) -> int:
         """Bills each volume in its own transaction, so that a refused row does not stop the billing of other

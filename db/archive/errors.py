@@ -2,7 +2,8 @@
 
 ArchiveError
 ├── ArchiveUnavailable   its packages are not installed, or the storage cannot be read or written
-└── ArchiveDamaged       a file is missing, or is not the file that was written
+├── ArchiveDamaged       a file is missing, or is not the file that was written
+└── RowsArchived         what was asked for needs archived rows, and is not answered from the archive
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class ArchiveUnavailable(ArchiveError):
 
 class ArchiveDamaged(ArchiveError):
     pass
+
+
+class RowsArchived(ArchiveError):
+    """The text may be shown to a client."""

@@ -6,12 +6,13 @@ totals have one definition.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple, TypeVar
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any, Final, TypeVar
 
 import orjson
 from sqlalchemy import BigInteger, Executable, LargeBinary, Select, bindparam, select
@@ -21,6 +22,7 @@ from db import tables
 from db.archive.errors import ArchiveDamaged, ArchiveUnavailable
 from db.archive.store import ArchiveFile, ArchiveStore
 from db.connections.snapshots import Read, Rows, Wanted
+from db.connections.sqlite_batches import text_and_values
 from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, folded_of_transaction
 from db.statements import columns
 
@@ -42,13 +44,20 @@ _OPTIONS: Final[dict[str, str | int | float | list[str]]] = {
 }
 
 
-def _connected(folder: str) -> Any:
-    """Returns a connection to DuckDB. What does not fit into its memory goes to the folder."""
+@lru_cache(maxsize=1)
+def _instance(process: int) -> Any:
+    """Returns the DuckDB of the process. What does not fit into its memory goes to a folder for temporary files."""
     try:
         import duckdb
     except ImportError as error:
         raise ArchiveUnavailable("the archive needs DuckDB: pip install 'billing-gateway[archive]'") from error
+    folder = str(Path(gettempdir(), f"billing-archive-of-process-{process}"))
     return duckdb.connect(":memory:", config={**_OPTIONS, "temp_directory": folder})
+
+
+def connected() -> Any:
+    """Returns a connection to DuckDB, with views of its own. All of a process share its memory limit."""
+    return _instance(os.getpid()).cursor()
 
 
 def _text(value: str) -> str:
@@ -92,7 +101,7 @@ def parquet_of(rows: Sequence[TransactionRow]) -> bytes:
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "rows.json"), Path(folder, "rows.parquet")
         source.write_bytes(b"\n".join(map(_line, rows)))
-        with _connected(folder) as connection:
+        with connected() as connection:
             connection.execute(
                 f"COPY (SELECT {_SELECTED} FROM read_json({_text(str(source))}, format = 'newline_delimited',"  # noqa: S608  names of columns
                 f" columns = {{{_KINDS}}})) TO {_text(str(target))}"
@@ -103,35 +112,15 @@ def parquet_of(rows: Sequence[TransactionRow]) -> bytes:
         return target.read_bytes()
 
 
-class _Compiled(NamedTuple):
-    text: str
-    names: Sequence[str]
-    fixed: dict[str, Any]
-    bound: dict[str, _Convert]
-    results: list[_Convert | None]
-
-    def values(self, given: dict[str, Any]) -> list[Any]:
-        values = self.fixed | given
-        return [self.bound[name](values[name]) if name in self.bound else values[name] for name in self.names]
-
-    def converted(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(
-            value if convert is None else convert(value) for value, convert in zip(row, self.results, strict=True)
-        )
-
-
 @lru_cache(maxsize=512)
-def _compiled(statement: Executable) -> _Compiled:
+def _results(statement: Executable) -> list[_Convert | None]:
+    """Returns how the statement's columns are converted; None for those that need no conversion."""
     assert isinstance(statement, Select), "the archive answers no statement that is written as text"
-    compiled = statement.compile(dialect=_DIALECT)
-    bound = {name: _bound(bind.type) for name, bind in compiled.binds.items()}
-    return _Compiled(
-        str(compiled),
-        compiled.positiontup or (),
-        {name: bind.value for name, bind in compiled.binds.items() if not bind.required},
-        {name: convert for name, convert in bound.items() if convert is not None},
-        [_result(column.type) for column in statement.selected_columns],
-    )
+    return [_result(column.type) for column in statement.selected_columns]
+
+
+def _converted(row: Sequence[Any], results: Sequence[_Convert | None]) -> tuple[Any, ...]:
+    return tuple(value if convert is None else convert(value) for value, convert in zip(row, results, strict=True))
 
 
 _ALL: Final = select(*columns(_TABLE, TransactionRow)).order_by(_TABLE.c.seq)
@@ -140,18 +129,26 @@ _BETWEEN: Final = _ALL.where(
 )
 
 
+_OF_SEQS: Final = _ALL.where(_TABLE.c.seq.in_(bindparam("seqs", expanding=True)))
+
+
 class ArchivedRows:
     """Files that DuckDB has opened as the table of ledger rows."""
 
-    def __init__(self, connection: Any, paths: Sequence[Path]) -> None:
+    def __init__(self, connection: Any, paths: Sequence[Path], last_seq: int | None = None) -> None:
+        """With `last_seq`, later rows of the files are left out."""
         self._connection = connection
         listed = ", ".join(_text(str(path)) for path in paths)
-        connection.execute(f"CREATE VIEW {_TABLE.name} AS SELECT * FROM read_parquet([{listed}])")  # noqa: S608
+        until = "" if last_seq is None else f" WHERE seq <= {last_seq}"
+        rows = f"SELECT * FROM read_parquet([{listed}]){until}"  # noqa: S608
+        connection.execute(f"CREATE OR REPLACE TEMPORARY VIEW {_TABLE.name} AS {rows}")
 
     def rows(self, wanted: Wanted) -> Rows:
-        compiled = _compiled(wanted.statement)
-        found = self._connection.execute(compiled.text, compiled.values(wanted.parameters)).fetchall()
-        return [compiled.converted(row) for row in found]
+        return self._found(*text_and_values(wanted.statement, wanted.parameters), _results(wanted.statement))
+
+    def _found(self, text: str, values: Sequence[Any], results: Sequence[_Convert | None]) -> Rows:
+        rows = self._connection.execute(text, values).fetchall()
+        return [_converted(row, results) for row in rows]
 
     def read(self, read: Read[Found]) -> Found:
         """Answers a read of one account that was made for SQLite."""
@@ -159,6 +156,9 @@ class ArchivedRows:
 
     def all_rows(self) -> list[TransactionRow]:
         return [TransactionRow._make(row) for row in self.rows(Wanted(_ALL, {}))]
+
+    def rows_of(self, seqs: Sequence[int]) -> list[TransactionRow]:
+        return [TransactionRow._make(row) for row in self.rows(Wanted(_OF_SEQS, {"seqs": list(seqs)}))]
 
     def rows_between(self, first_seq: int, last_seq: int) -> list[TransactionRow]:
         given = {"first": first_seq, "last": last_seq}
@@ -177,5 +177,5 @@ def opened(store: ArchiveStore, files: Sequence[ArchiveFile]) -> Iterator[Archiv
             path = Path(folder, f"{number}.parquet")
             path.write_bytes(store.read(file))
             paths.append(path)
-        with _connected(folder) as connection:
+        with connected() as connection:
             yield ArchivedRows(connection, paths)

@@ -51,6 +51,8 @@ class DatabaseOptions:
     """Replicas, for reads of clients that send their position."""
     max_lag_seconds: float = 10.0
     """How far a replica may be behind."""
+    archive_url: str | None = None
+    """The storage of archived ledger rows. Without it, what needs them is refused."""
     trace: Trace | None = None
     """Told of each statement of the pools."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
@@ -14,7 +14,7 @@ from db.connections import postgresql_batches, sqlite_batches
 from db.connections.pool import Connection, Lendable, ReadPool
 from db.connections.snapshots import MAX_BATCH, Reader, Rows, SnapshotInconsistent, Wanted
 from db.connections.sqlite import SqliteConnection
-from db.errors import CONNECTION_LOST, NumberOutOfRange, translate, translated
+from db.errors import CONNECTION_LOST, NumberOutOfRange, TransactionConflict, translate, translated
 from db.figures import PoolUse
 
 
@@ -27,7 +27,16 @@ class WriteReader:
         self._connection = connection
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        return [(await self._connection.execute(one.statement, one.parameters)).fetchall() for one in batch]
+        """Raises TransactionConflict if rows left the table for the archive between two statements."""
+        of_borders = [one for one in batch if one.is_border]
+        before = [await self._rows(one) for one in of_borders]
+        found = [await self._rows(one) for one in batch]
+        if before != found[len(found) - len(of_borders) :]:
+            raise TransactionConflict("ledger rows were moved to the archive meanwhile: nothing was written, try again")
+        return found
+
+    async def _rows(self, wanted: Wanted) -> Rows:
+        return (await self._connection.execute(wanted.statement, wanted.parameters)).fetchall()
 
     async def close(self) -> None:
         """Does nothing, because the connection belongs to the writer."""
@@ -46,6 +55,9 @@ class BatchRunner(Protocol[Asked]):
     async def run(self, connection: Asked, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         """Returns the rows of each read, all from one moment, in one round trip."""
 
+    def is_single(self, wanted: Wanted) -> bool:
+        """Returns whether the statement does not name its columns, so that it cannot be part of a batch."""
+
 
 class PostgresBatchRunner:
     is_postgresql = True
@@ -55,6 +67,9 @@ class PostgresBatchRunner:
         return await postgresql_batches.run_batch(
             connection, [(wanted.statement, wanted.parameters) for wanted in batch]
         )
+
+    def is_single(self, wanted: Wanted) -> bool:
+        return postgresql_batches.compiled(wanted.statement).width == 0
 
 
 class SqliteBatchRunner:
@@ -72,6 +87,9 @@ class SqliteBatchRunner:
                 raise SnapshotInconsistent("the reads have to be made one by one") from error
         return [await self._alone(connection, wanted) for wanted in batch]
 
+    def is_single(self, wanted: Wanted) -> bool:
+        return not sqlite_batches.names_columns(wanted.statement)
+
     async def _alone(self, connection: SqliteConnection, wanted: Wanted) -> Rows | Exception:
         try:
             with translated():
@@ -79,6 +97,18 @@ class SqliteBatchRunner:
         except NumberOutOfRange as error:
             return error
         return rows
+
+
+def _parts(batch: Sequence[Wanted], runner: BatchRunner[Any]) -> Iterator[Sequence[Wanted]]:
+    """Splits the batch. The reads of borders are sent with the last part."""
+    reads = sum(not wanted.is_border for wanted in batch)
+    last = max(reads - 1, 0) // MAX_BATCH * MAX_BATCH
+    for start in range(0, last, MAX_BATCH):
+        yield batch[start : start + MAX_BATCH]
+    if reads < len(batch) and runner.is_single(batch[last]):
+        yield batch[last:reads]
+        last = reads
+    yield batch[last:]
 
 
 class BriefReader(Generic[Connection]):
@@ -91,7 +121,7 @@ class BriefReader(Generic[Connection]):
         self._used = False
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
-        if len(batch) > MAX_BATCH or (self._used and not all(wanted.immutable for wanted in batch)):
+        if len(list(_parts(batch, self._runner))) > 1 or (self._used and not all(wanted.immutable for wanted in batch)):
             raise SnapshotInconsistent("the operation needs more than one round trip")
         self._used = True
         connection = await self._pool.take()
@@ -123,8 +153,8 @@ class LongReader(Generic[Connection]):
         if self._connection is None:
             self._connection = await self._pool.take()
             await self._connection.execute(self._runner.begin)
-        for start in range(0, len(batch), MAX_BATCH):
-            found += await self._runner.run(self._connection, batch[start : start + MAX_BATCH])
+        for part in _parts(batch, self._runner):
+            found += await self._runner.run(self._connection, part)
         self._busy = False
         return found
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from sqlalchemy import Executable
 
+from db.archive.errors import RowsArchived
+from db.connections.borders import ANY_BORDER, BORDERS, Border, Borders, accounts_of, borders_of, names_the_ledger
 from db.errors import DatabaseError, translated
 
 MAX_BATCH: Final = 16
-"""Maximum number of statements sent as one. Further statements are sent afterwards."""
+"""Maximum number of statements sent as one, besides that of the borders. Further statements are sent afterwards."""
+
+NOT_ANSWERED: Final = "this needs ledger rows that were moved to the archive, and is not answered from there"
 
 Rows = Sequence[Any]
 
@@ -31,10 +35,30 @@ class Wanted(NamedTuple):
     statement: Executable
     parameters: dict[str, Any]
     immutable: bool = False
-    """The result never changes: the rows exist, and stored rows are never changed or deleted."""
+    """The result never changes: the rows exist, and stored rows are never changed. A row that leaves the table for the
+    archive is read there."""
+    is_border: bool = False
+    """Reads borders of archived rows, for the other statements of its batch."""
 
 
 Found = TypeVar("Found")
+
+
+class Archive(Protocol):
+    def run(self, borders: Borders, work: Callable[[Any], Found]) -> Found:
+        """Calls `work` with the archived rows of accounts with these borders. Waits for the storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past(Generic[Found]):
+    """Adds archived rows to the result of a read."""
+
+    account_ids: Collection[int]
+    """The accounts whose rows the read needs."""
+    needed: Callable[[Found, Borders], bool]
+    """Whether the result of the live rows may lack archived ones."""
+    joined: Callable[[Found, Sequence[Rows], Any], Found]
+    """Computes the result from that of the live rows, their rows, and the archive (`db.archive.reading.Archived`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +68,8 @@ class Read(Generic[Found]):
     wanted: Sequence[Wanted]
     made: Callable[[Sequence[Rows]], Found]
     """Computes the result from the rows of each statement."""
+    past: Past[Found] | None = None
+    """A read of ledger rows without it is refused for accounts that have archived rows."""
 
 
 class _Asked(NamedTuple):
@@ -75,14 +101,43 @@ class NothingToRead:
         pass
 
 
+def _border_reads(batch: Sequence[_Asked], *, postgresql: bool) -> list[Wanted]:
+    """Returns the reads of the borders that the batch's reads of ledger rows need."""
+    accounts: set[int] = set()
+    any_account = False
+    for one in batch:
+        for wanted in one.read.wanted:
+            if names_the_ledger(wanted.statement, postgresql=postgresql):
+                of_one = _accounts(one.read, wanted)
+                any_account = any_account or of_one is None
+                accounts.update(of_one or ())
+    reads = [border_read(None, postgresql=postgresql)] if any_account else []
+    return [*reads, border_read(accounts, postgresql=postgresql)] if accounts else reads
+
+
+def _accounts(read: Read[Any], wanted: Wanted) -> Collection[int] | None:
+    """Returns the accounts whose ledger rows the statement reads; None if it may be any."""
+    return accounts_of(wanted.parameters) if read.past is None else read.past.account_ids
+
+
+def border_read(account_ids: Collection[int] | None, *, postgresql: bool) -> Wanted:
+    """Returns the read of the borders of these accounts, or of any account."""
+    if account_ids is None:
+        return Wanted(ANY_BORDER, {}, immutable=True, is_border=True)
+    return Wanted(BORDERS[postgresql], {"accounts": sorted(account_ids)}, immutable=True, is_border=True)
+
+
 class Snapshot:
     """The reads of one operation. Takes no connection before the first read.
 
-    Reads that are requested in the same iteration of the event loop are sent together, in one statement.
+    Reads that are requested in the same iteration of the event loop are sent together, in one statement. Reads of
+    ledger rows are sent with one of the borders of their accounts; what lies in the archive is added to their results.
     """
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, archive: Archive | None) -> None:
+        """Without an archive, the reader sees all rows: no border is read."""
         self.is_postgresql = reader.is_postgresql
+        self._archive = archive
         self.reads = 0
         """Number of round trips, except those for immutable data after the first."""
         self.inconsistent = False
@@ -119,8 +174,10 @@ class Snapshot:
         self.ask(read, lambda one: _tell(found, one), lambda error: _fail(found, error))
         return await found
 
-    async def rows(self, statement: Executable, parameters: dict[str, Any] | None = None) -> Rows:
-        return await self.read(Read((Wanted(statement, parameters or {}),), _first))
+    async def rows(
+        self, statement: Executable, parameters: dict[str, Any] | None = None, past: Past[Rows] | None = None
+    ) -> Rows:
+        return await self.read(Read((Wanted(statement, parameters or {}),), _first, past))
 
     async def settled(self) -> None:
         """Waits until all requested reads are answered."""
@@ -191,19 +248,52 @@ class Snapshot:
     async def _read(self) -> None:
         while asked := await self._gathered():
             batch = [wanted for one in asked for wanted in one.read.wanted]
-            found = await self._found(batch) if batch else ()
+            of_borders = [] if self._archive is None else _border_reads(asked, postgresql=self.is_postgresql)
+            found = await self._found(batch, of_borders) if batch else ()
+            borders = _borders_in(found[len(batch) :])
             start = 0
             for one in asked:
                 end = start + len(one.read.wanted)
-                _answer(one, found[start:end])
+                if borders and self._is_of(one.read, borders):
+                    await self._answer_with_archive(one, found[start:end], borders)
+                else:
+                    _answer(one, found[start:end])
                 start = end
 
-    async def _found(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+    def _is_of(self, read: Read[Any], borders: Borders) -> bool:
+        """Returns whether the read is of ledger rows of an account with archived rows."""
+        for wanted in read.wanted:
+            if names_the_ledger(wanted.statement, postgresql=self.is_postgresql):
+                accounts = _accounts(read, wanted)
+                if accounts is None or not borders.keys().isdisjoint(accounts):
+                    return True
+        return False
+
+    async def _answer_with_archive(self, asked: _Asked, found: Sequence[Rows | Exception], borders: Borders) -> None:
+        """Answers a read of an account that has archived rows, after adding those that it lacks."""
+        past, archive = asked.read.past, self._archive
+        assert archive is not None
+        if past is None:
+            asked.failed(RowsArchived(NOT_ANSWERED))
+            return
+        of_read = {account_id: borders[account_id] for account_id in past.account_ids if account_id in borders}
+        try:
+            rows = _all_found(found)
+            result = asked.read.made(rows)
+            if past.needed(result, of_read):
+                result = await asyncio.to_thread(
+                    archive.run, of_read, lambda archived: past.joined(result, rows, archived)
+                )
+            asked.answered(result)
+        except Exception as error:  # noqa: BLE001  the caller reports it
+            asked.failed(error)
+
+    async def _found(self, batch: Sequence[Wanted], of_borders: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         if not self.reads or not all(wanted.immutable for wanted in batch):
             self.reads += -(-len(batch) // MAX_BATCH)
         try:
             with translated():
-                return await self._reader.read(batch)
+                return await self._reader.read([*batch, *of_borders])
         except Exception as error:  # noqa: BLE001  each of the reads gets the error
             self.inconsistent = self.inconsistent or isinstance(error, SnapshotInconsistent)
             self.failure = error
@@ -220,17 +310,30 @@ class Snapshot:
         await self._reader.close()
 
 
-def _answer(asked: _Asked, found: Sequence[Rows | Exception]) -> None:
+def _all_found(found: Sequence[Rows | Exception]) -> list[Rows]:
+    """Returns the rows. Raises the first error."""
     rows: list[Rows] = []
     for one in found:
         if isinstance(one, Exception):
-            asked.failed(one)
-            return
+            raise one
         rows.append(one)
+    return rows
+
+
+def _answer(asked: _Asked, found: Sequence[Rows | Exception]) -> None:
     try:
-        asked.answered(asked.read.made(rows))
+        asked.answered(asked.read.made(_all_found(found)))
     except Exception as error:  # noqa: BLE001  the caller reports it
         asked.failed(error)
+
+
+def _borders_in(found: Sequence[Rows | Exception]) -> Borders:
+    """Returns the borders that were read last in a batch. Those of named accounts are whole, and come last."""
+    borders: dict[int, Border] = {}
+    for rows in found:
+        assert not isinstance(rows, Exception), "a read of borders adds nothing up"
+        borders |= borders_of(rows)
+    return borders
 
 
 def _first(found: Sequence[Rows]) -> Rows:

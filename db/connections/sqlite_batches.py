@@ -66,6 +66,21 @@ def _compiled_with_names(statement: Executable) -> tuple[SQLCompiler, tuple[str,
     return made, tuple(name for name, bind in made.binds.items() if bind.expanding)
 
 
+def text_of(statement: Executable) -> str:
+    return _compiled_with_names(statement)[0].string
+
+
+def names_columns(statement: Executable) -> bool:
+    return bool(_compiled_with_names(statement)[0]._result_columns)  # noqa: SLF001
+
+
+def text_and_values(statement: Executable, parameters: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Returns a single statement as SQLite takes it."""
+    shaped = _shaped(statement, parameters)
+    given = shaped.constants | parameters
+    return shaped.text, [value.of(given) for value in shaped.values]
+
+
 def _decode(of: TypeEngine[Any]) -> Decode | None:
     if isinstance(of, LargeBinary):
         return _bytes

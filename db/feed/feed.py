@@ -8,7 +8,7 @@ import structlog
 
 from db.errors import DatabaseError
 from db.feed.changes import Change, Tail
-from db.feed.follower import AheadOfLedger, Diverged, Follower
+from db.feed.follower import AfterArchived, AheadOfLedger, Diverged, Follower
 from db.feed.reading import LedgerReader, LimitEvents
 from db.feed.signals import Signals
 from db.position import Position
@@ -80,11 +80,17 @@ class ChangeFeed:
         self._due.pop(tail.account_id, None)
 
     async def replay(self, account_id: int, position: Position) -> list[TransactionRow] | None:
-        """Returns rows after the position; None if the ledger diverged. Waits until the database can be reached."""
+        """Returns rows after the position; None if the ledger diverged. Waits until the database can be reached.
+
+        Raises AfterArchived.
+        """
         while True:
             try:
                 async with self._replays:
-                    return await self._reader.following(account_id, position, READ_ROWS)
+                    rows = await self._reader.following(account_id, position, READ_ROWS)
+                    if rows is None and await self._reader.is_archived(account_id, position):
+                        raise AfterArchived
+                    return rows
             except DatabaseError as error:
                 log.warning("rows not read yet", reason=str(error))
                 await asyncio.sleep(POLL_SECONDS)

@@ -14,7 +14,7 @@ class Feed(Protocol):
     """The feed that a follower belongs to."""
 
     async def replay(self, account_id: int, position: Position) -> Sequence[TransactionRow] | None:
-        """Returns rows after the position; None if the ledger diverged from it."""
+        """Returns rows after the position; None if the ledger diverged from it. Raises AfterArchived."""
 
     def leave(self, tail: Tail) -> None:
         """Tells the feed that the follower is gone."""
@@ -30,6 +30,10 @@ class AheadOfLedger(Exception):
 
 class Diverged(Exception):
     """The ledger has another row, or no row, at the position: it was restored, or failed over with rows missing."""
+
+
+class AfterArchived(Diverged):
+    """The row at the position, or one after it, was moved to the archive."""
 
 
 class Lagged(Exception):

@@ -95,6 +95,11 @@ def _limit_events_statement() -> Select[Any]:
     )
 
 
+@lru_cache(maxsize=1)
+def _border_statement() -> Select[Any]:
+    return select(_ACCOUNT.c.archived_seq).where(_ACCOUNT.c.id == bindparam("account_id", type_=BigInteger()))
+
+
 class LedgerReader:
     def __init__(self, read: Read, *, postgresql: bool) -> None:
         self._read = read
@@ -126,10 +131,16 @@ class LedgerReader:
         return LimitEvents(tuple(event for event in events if event.seq <= last_seq), last_seq)
 
     async def following(self, account_id: int, position: Position, rows: int) -> list[TransactionRow] | None:
-        """Returns the account's next rows after the position, in order, at most `rows`. None if the ledger diverged."""
+        """Returns the account's next rows after the position, in order, at most `rows`. None if the ledger diverged, or
+        if rows that follow were moved to the archive."""
         parameters = {"account_id": account_id, "seq": position.seq, "rows": rows + 1}
         found = await self._read(_following_one(), parameters)
         return _after(position, [TransactionRow._make(row) for row in found], rows)
+
+    async def is_archived(self, account_id: int, position: Position) -> bool:
+        """Returns whether the row at the position, or the first row for position 0, is in the archive."""
+        rows = await self._read(_border_statement(), {"account_id": account_id})
+        return bool(rows) and rows[0][0] >= max(position.seq, 1)
 
     async def following_each(
         self, positions: Mapping[int, Position], rows: int
@@ -147,7 +158,8 @@ class LedgerReader:
 
 def _after(position: Position, found: list[TransactionRow], rows: int) -> list[TransactionRow] | None:
     if position.seq == 0:
-        return found[:rows]
+        # The rows before were moved to the archive.
+        return found[:rows] if not found or found[0].seq == 1 else None
     if not found or found[0].seq != position.seq or not position.is_at(found[0].hash):
         return None
     return found[1:]

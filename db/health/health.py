@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection
 
 from db.clocks import Clock, ClockReading
+from db.connections.borders import ANY_BORDER
 from db.errors import DatabaseError, SchemaMismatch, translated
 from db.schema_version import Tables, tables_of
 
@@ -68,6 +69,13 @@ def schema_of(connection: Connection) -> tuple[str, Tables | None]:
     except SchemaMismatch as mismatch:
         return str(mismatch), None
     return OK, found
+
+
+def readable(connection: Connection, *, knows_archive: bool) -> str:
+    """Why not all ledger rows can be read, although the database answers."""
+    if knows_archive or connection.execute(ANY_BORDER).first() is None:
+        return OK
+    return "ledger rows were moved to the archive: set archive_url to where they are"
 
 
 async def refusal(work: Awaitable[None], kind: type[DatabaseError] = DatabaseError) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from sqlalchemy import func, select, text
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db import tables
 from db.clocks import SERVER_TIME, Clock, reading_between
 from db.errors import DatabaseError, DatabaseFull, translated
-from db.health.health import OK, UNKNOWN, Health, refusal, schema_of
+from db.health.health import OK, UNKNOWN, Health, readable, refusal, schema_of
 from db.health.shared import SharedCheck
 
 DISK_SECONDS: Final = 5.0
@@ -31,8 +32,9 @@ _SPILL: Final = text("SELECT count(*) FROM generate_series(1, 50000)")
 
 
 class PostgresHealth:
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, knows_archive: bool) -> None:
         """`engine` has one connection, for this."""
+        self._readable = partial(readable, knows_archive=knows_archive)
         self._engine = engine
         self._disk = UNKNOWN
         self._disk_until = 0.0
@@ -55,7 +57,7 @@ class PostgresHealth:
                     health = replace(health, clock=reading_between(before, server, clock()))
                     if found is not None:
                         await connection.execute(_READ)
-                        health = replace(health, readable=OK)
+                        health = replace(health, readable=await connection.run_sync(self._readable))
                     await connection.rollback()
                     if found is not None and health.writable == UNKNOWN:
                         health = replace(health, writable=await refusal(self._write(connection)))

@@ -16,7 +16,7 @@ from db import tables
 from db.clocks import Clock
 from db.connections.engines import CHECK_SECONDS
 from db.errors import DatabaseError, DatabaseUnavailable, translated
-from db.health.health import OK, UNKNOWN, Health, schema_of
+from db.health.health import OK, UNKNOWN, Health, readable, schema_of
 from db.health.shared import SharedCheck, in_thread
 from db.schema_version import NO_TABLES
 
@@ -30,8 +30,9 @@ CORRUPTION_LIMIT_SECONDS: Final = 10.0
 
 
 class SqliteHealth:
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, knows_archive: bool) -> None:
         self._file = file
+        self._knows_archive = knows_archive
         self._shared = SharedCheck(self._look)
         self._corrupt = UNKNOWN
         self._corrupt_until = 0.0
@@ -65,7 +66,8 @@ class SqliteHealth:
                 health = replace(health, schema=schema, tables=found)
                 if found is not None:
                     newest = connection.scalar(select(func.max(tables.accounts.c.head_at, type_=tables.timestamp())))
-                    health = replace(health, readable=OK, newest_row=newest)
+                    health = replace(health, newest_row=newest)
+                    health = replace(health, readable=readable(connection, knows_archive=self._knows_archive))
                     writable = _sqlite_refusal(connection)
                     health = replace(health, writable=writable, disk=self._disk())
         except DatabaseError as error:

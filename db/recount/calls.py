@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 from sqlalchemy import BigInteger, and_, bindparam, select, tuple_
 
 from db import tables
+from db.connections.snapshots import Snapshot
 from db.recount import Read
 from db.rows import IdempotencyRow
 from db.statements import columns
+from db.transactions.by_id import transactions_by_id
 
 _CALL: Final = tables.idempotency_keys
 _OTHER: Final = tables.idempotent_acts
@@ -74,22 +76,20 @@ class StoredOtherCall(NamedTuple):
 _POSITION: Final = tuple_(_OTHER.c.scope, _OTHER.c.operation, _OTHER.c.key)
 
 _OTHER_CALLS: Final = (
-    select(
-        *(_OTHER.c[name] for name in StoredOtherCall._fields[:4]),
-        _OTHER.c.last_seq,
-        _OTHER.c.balance_nanos,
-        _ROW.c.balance_after_nanos,
-    )
-    .select_from(
-        _OTHER.outerjoin(_ROW, and_(_ROW.c.account_id == _OTHER.c.account_id, _ROW.c.seq == _OTHER.c.last_seq))
-    )
+    select(*(_OTHER.c[name] for name in StoredOtherCall._fields[:-1]))
     .where(tuple_(bindparam("scope"), bindparam("operation"), bindparam("key")) < _POSITION)
     .order_by(_OTHER.c.scope, _OTHER.c.operation, _OTHER.c.key)
     .limit(_LIMIT)
 )
 
 
-async def other_calls_after(read: Read, scope: str, operation: str, key: str, limit: int) -> list[StoredOtherCall]:
+async def other_calls_after(
+    snapshot: Snapshot, scope: str, operation: str, key: str, limit: int
+) -> list[StoredOtherCall]:
     """Reads calls of all accounts, in the order of scope, operation and key."""
     given = {"scope": scope, "operation": operation, "key": key, "rows": limit}
-    return [StoredOtherCall._make(row) for row in await read(_OTHER_CALLS, given)]
+    calls = await snapshot.rows(_OTHER_CALLS, given)
+    ids = {(call[3], call[4]) for call in calls if call[3] is not None and call[4]}
+    rows = await snapshot.read(transactions_by_id(snapshot.is_postgresql, list(ids))) if ids else {}
+    balances = {key: row.balance_after_nanos for key, row in rows.items()}
+    return [StoredOtherCall._make((*call, balances.get((call[3], call[4])))) for call in calls]

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Select, and_
 
 from db import tables
+from db.archive.past import past_rows_by_id
 from db.connections.snapshots import Read, Rows, Wanted
 from db.keyed_rows import key_arrays, keyed_statement, read_with_keys
 from db.rows import TransactionRow
@@ -45,10 +46,11 @@ def transactions_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read
         answered = (row[width:] for row in found[0] if row[width] is not None)
         return by_id(answered) | by_id(row[:width] for row in found[0])
 
+    past = past_rows_by_id(ids, lambda row: row)
     if postgresql:
         wanted = Wanted(_with_answered_statement(), key_arrays(_ID, set(ids)), immutable=True)
-        return Read((wanted,), with_answered)
-    return read_with_keys(_COLUMNS, _ID, set(ids), by_id, postgresql=False, immutable=True)
+        return Read((wanted,), with_answered, past)
+    return read_with_keys(_COLUMNS, _ID, set(ids), by_id, postgresql=False, immutable=True, past=past)
 
 
 _HASHED: Final = (*_ID, _ROW.c.hash)
@@ -60,4 +62,5 @@ def hashes_by_id(postgresql: bool, ids: Sequence[tuple[int, int]]) -> Read[dict[
     def by_id(rows: Iterable[Any]) -> dict[tuple[int, int], bytes]:
         return {(row[0], row[1]): row[2] for row in rows}
 
-    return read_with_keys(_HASHED, _ID, set(ids), by_id, postgresql=postgresql)
+    past = past_rows_by_id(ids, lambda row: row.hash)
+    return read_with_keys(_HASHED, _ID, set(ids), by_id, postgresql=postgresql, past=past)

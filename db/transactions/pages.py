@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, bindparam, false, func, literal, select, union_all
 
+from db.archive.past import past_pages
+from db.archive.reach import reach_of
 from db.connections.snapshots import Read, Rows
 from db.filters import TransactionFilter, Window
 from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, named, row_of
@@ -153,4 +155,11 @@ def transaction_pages(
         return {account_id: named(row_type, rows) for account_id, rows in found.items()}
 
     one, each = _page_of_one(shape), _page_of_each(shape)
-    return read_each(account_ids, parameters_of(row_filter, window), pages, one=one, each=each)
+    past = past_pages(
+        dict(zip(account_ids, account_ids, strict=True)),
+        reach_of(row_filter, window),
+        lambda account_id: transaction_pages(False, [account_id], row_filter, window),
+        limit=window.limit,
+        oldest=window.oldest,
+    )
+    return read_each(account_ids, parameters_of(row_filter, window), pages, one=one, each=each, past=past)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from operator import add
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, select, true
 
-from db.connections.snapshots import Read, Rows
+from db.archive.past import past_sums
+from db.archive.reach import Reach, reach_of
+from db.connections.snapshots import Past, Read, Rows
 from db.filters import TransactionFilter
 from db.statements import THE_ACCOUNT, counts_of_each, exact_sum, exact_sums, for_each_account, read_each
 from db.tables import timestamp
 from db.transactions.conditions import ROW, Shape, amount_limits, bounds, details_of, of_kinds, parameters_of, shape_of
+
+if TYPE_CHECKING:
+    from db.archive.reading import Archived
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class TransactionTotalsRow(NamedTuple):
@@ -106,14 +114,27 @@ def transaction_totals(
         return {account: sums(account, rows, postgresql=postgresql) for account, rows in found.items()}
 
     one, each = _figures_statements(shape, counting=False)
-    return read_each(account_ids, parameters_of(row_filter), totals, one=one, each=each)
+    past = past_sums(
+        account_ids,
+        reach_of(row_filter),
+        lambda account_id: transaction_totals(False, [account_id], row_filter),
+        added_totals,
+    )
+    return read_each(account_ids, parameters_of(row_filter), totals, one=one, each=each, past=past)
+
+
+def added_totals(live: TransactionTotalsRow, past: TransactionTotalsRow) -> TransactionTotalsRow:
+    return TransactionTotalsRow(live.account_id, *map(add, live[1:], past[1:]))
 
 
 def transaction_counts(
     postgresql: bool, account_ids: Sequence[int], row_filter: TransactionFilter
 ) -> Read[dict[int, int]]:
     one, each = _figures_statements(shape_of(postgresql, row_filter), counting=True)
-    return read_each(account_ids, parameters_of(row_filter), counts_of_each, one=one, each=each)
+    past = past_sums(
+        account_ids, reach_of(row_filter), lambda account_id: transaction_counts(False, [account_id], row_filter), add
+    )
+    return read_each(account_ids, parameters_of(row_filter), counts_of_each, one=one, each=each, past=past)
 
 
 def _balance(account: ColumnElement[int]) -> Select[Any]:
@@ -139,5 +160,20 @@ def balances_as_of(postgresql: bool, account_ids: Sequence[int], as_of: datetime
     def balances(found: Mapping[int, Rows]) -> dict[int, int]:
         return {account: rows[0][1] if rows else 0 for account, rows in found.items()}
 
+    def joined(live: dict[int, int], rows: Sequence[Rows], archived: Archived) -> dict[int, int]:
+        known = {row[0] for of_one in rows for row in of_one}
+        found = dict(live)
+        for account_id in archived.borders.keys() - known:
+            # The newest file that begins in time has the row.
+            until = archived.borders[account_id].until
+            reach = Reach(created_lt=as_of + _MICROSECOND if as_of < until else None)
+            for part in archived.parts(account_id, reach, oldest=False):
+                past: dict[int, int] = part.read(balances_as_of(False, [account_id], as_of))
+                found |= past
+                break
+        return found
+
+    # A balance of 0 may be that of a live row, or of no row.
+    archive = Past(account_ids, lambda live, _: not all(live.values()), joined)
     one, each = _balance_statements(postgresql)
-    return read_each(account_ids, {"as_of": as_of}, balances, one=one, each=each)
+    return read_each(account_ids, {"as_of": as_of}, balances, one=one, each=each, past=archive)

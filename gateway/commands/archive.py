@@ -14,32 +14,39 @@ from ledger.ids import account_id_text
 from ledger.posting import utc_now
 
 
-async def _of_account(archiving: Archiving, account_id: int, days: int, *, checking: bool) -> None:
+async def _of_account(archiving: Archiving, account_id: int, days: int, action: str) -> None:
     account = account_id_text(account_id)
-    if checking:
+    before = utc_now() - timedelta(days=days)
+    if action == "check":
         click.echo(f"{account}\t{await archiving.check(account_id)}")
         return
-    async for file in archiving.copy(account_id, utc_now() - timedelta(days=days)):
+    if action == "restore":
+        files = archiving.restore(account_id)
+    else:
+        files = archiving.move(account_id, before) if action == "move" else archiving.copy(account_id, before)
+    async for file in files:
         click.echo(f"{account}\t{file.first_seq}\t{file.last_seq}\t{file.name}")
 
 
-async def _archive(database: Database, url: str, days: int, only: int | None, *, checking: bool) -> None:
+async def _archive(database: Database, url: str, days: int, only: int | None, action: str) -> None:
     archiving = Archiving(database, ArchiveStore(url))
     async for account_id in chosen_accounts(database, only):
-        await _of_account(archiving, account_id, days, checking=checking)
+        await _of_account(archiving, account_id, days, action)
 
 
 @click.command()
 @click.option("--account", type=AccountId(), default=None, help="Only this account.")
-@click.option("--check", is_flag=True, help="Compare the archive with the ledger instead, row by row.")
+@click.option("--check", "action", flag_value="check", help="Compare the archive with the ledger instead, row by row.")
+@click.option("--move", "action", flag_value="move", help="Also remove the copied rows from the database.")
+@click.option("--restore", "action", flag_value="restore", help="Write all moved rows to the database again instead.")
 @with_settings("database_url", "archive_url", "archive_after_days")
-def archive(settings: Settings, *, account: int | None, check: bool) -> None:
-    """Copy old ledger rows to Parquet files. The ledger keeps its rows.
+def archive(settings: Settings, *, account: int | None, action: str | None) -> None:
+    """Copy old ledger rows to Parquet files, and with --move remove them from the database.
 
-    Prints each file that was written: account, first and last row, name, separated by tabs.
+    Prints each file that was written, moved or restored: account, first and last row, name, separated by tabs.
     """
     url = settings.archive_url
     if url is None:
         raise click.UsageError("archive_url is not set: where are the files?")
     days = settings.archive_after_days
-    with_database(settings, lambda database: _archive(database, url, days, account, checking=check))
+    with_database(settings, lambda database: _archive(database, url, days, account, action or "copy"))

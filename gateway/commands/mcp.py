@@ -45,7 +45,7 @@ async def serve_reader(settings: Settings, url: str | None, key: str) -> None:
 
 @click.command()
 @click.option("--url", default=None, help="Address of a running gateway. Without it, the database is read directly.")
-@with_settings("database_url", "log_format", "log_level")
+@with_settings("database_url", "archive_url", "log_format", "log_level")
 def mcp(settings: Settings, url: str | None) -> None:
     """Serve an account to an assistant: read-only tools over the Model Context Protocol, on stdin and stdout."""
     if find_spec("mcp") is None:

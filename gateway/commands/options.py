@@ -22,7 +22,7 @@ WORKERS_ALONE: Final = frozenset(
 )
 """Settings of `billing-gateway worker`, which no server needs."""
 
-ARCHIVE_ALONE: Final = frozenset({"archive_url", "archive_after_days"})
+ARCHIVE_ALONE: Final = frozenset({"archive_after_days"})
 """Settings of `billing-gateway archive`, which no server needs."""
 
 

@@ -66,7 +66,7 @@ async def _verify(database: Database, only: int | None, report: _Report, repair:
         report.rows += verified.rows
         for fault in verified.faults:
             report.fault(fault)
-    async for fault in other_call_faults(database.read, only):
+    async for fault in other_call_faults(database, only):
         report.fault(fault)
     report.summary()
 
@@ -81,7 +81,7 @@ async def _verify(database: Database, only: int | None, report: _Report, repair:
     " changed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-@with_settings("database_url")
+@with_settings("database_url", "archive_url")
 def verify(settings: Settings, *, account: int | None, repair: str | None, as_json: bool) -> None:
     """Recount the ledger from its rows, and print what does not fit: account, kind, row, message, separated by tabs.
 

@@ -118,6 +118,7 @@ async def _once(settings: Settings) -> bool | None:
     "settlement_delay_seconds",
     "hold_grace_seconds",
     "verify_hour",
+    "archive_url",
     "request_detail_days",
     "worker_metrics_port",
     "stripe_api_base",

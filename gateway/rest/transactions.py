@@ -29,6 +29,7 @@ from gateway.rest.parameters import (
     word_parameter,
 )
 from gateway.rest.reading import export_query, read_step, reading
+from gateway.services import SERVICES
 from ledger.chain import canonical_columns
 from ledger.errors import NotFound
 from ledger.ids import account_id_text, parse_transaction_id, transaction_id_text
@@ -183,14 +184,18 @@ async def page(request: web.Request) -> web.Response:
 
 
 async def _lines(context: QueryContext, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
-    """Printed by PostgreSQL, or here."""
-    if context.snapshot.is_postgresql:
-        return await transaction_lines(context.snapshot, account_id, row_filter, window)
     rows = await context.loaders.transaction_page.load((account_id, (row_filter, window)))
     return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1].seq if rows else None)
 
 
 async def _step(request: web.Request, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
+    """Printed by PostgreSQL, or here: archived rows are not in the database."""
+    if request.app[SERVICES].database.is_postgresql:
+        lines = await read_step(
+            request, lambda context: transaction_lines(context.snapshot, account_id, row_filter, window)
+        )
+        if lines is not None:
+            return lines
     return await read_step(request, lambda context: _lines(context, account_id, row_filter, window))
 
 

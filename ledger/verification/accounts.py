@@ -10,6 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+from db.archive.errors import RowsArchived
+from db.archive.moving import border_and_first_row
+from db.archive.whole_ledger import WholeLedger, whole_ledger
+from db.connections.borders import Border
 from db.database import Database
 from db.recount import Read
 from db.recount.holds import HoldsOfRows, holds_after, holds_of_rows
@@ -46,7 +50,7 @@ class _RowUnreadable(Exception):
 
 
 class AccountVerification:
-    def __init__(self, database: Database, account_id: int) -> None:
+    def __init__(self, database: Database | WholeLedger, account_id: int) -> None:
         self._database = database
         self._id = account_id
         self.faults = Faults(account_id)
@@ -179,5 +183,32 @@ class AccountVerification:
 
 
 async def verify_account(database: Database, account_id: int) -> Verified:
-    """Verifies the account. Raises NotFound."""
-    return await AccountVerification(database, account_id).run()
+    """Verifies the account, its archived rows too. Raises NotFound and ArchiveError."""
+    while True:
+        border = await database.border_of(account_id)
+        try:
+            found = await _verified(database, account_id, border)
+        except RowsArchived:
+            found = None
+        # Rows that were moved meanwhile would look like missing ones.
+        if await database.border_of(account_id) == border:
+            assert found is not None, "no row of the account was moved"
+            found.faults.extend(await _faults_of_border(database, account_id))
+            return found
+
+
+async def _faults_of_border(database: Database, account_id: int) -> list[Fault]:
+    """Compares the border with the rows that are in the database. A row that is missing at the border is a fault of the
+    rows."""
+    archived_seq, first_seq = await border_and_first_row(database, account_id)
+    if not archived_seq or (first_seq is not None and first_seq > archived_seq):
+        return []
+    message = f"archived_seq is {archived_seq}, but the oldest row in the database is {first_seq}"
+    return [Fault(FaultKind.SEQ, account_id, account_id_text(account_id), message)]
+
+
+async def _verified(database: Database, account_id: int, border: Border | None) -> Verified:
+    if border is None:
+        return await AccountVerification(database, account_id).run()
+    async with whole_ledger(database, border) as ledger:
+        return await AccountVerification(ledger, account_id).run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from db.database import Database
 from db.recount import Read
 from db.recount.calls import StoredCall, StoredOtherCall, calls_after, other_calls_after
 from ledger.chain import format_time
@@ -67,17 +68,22 @@ def _problem(stored: StoredCall) -> str:
     return ""
 
 
-async def other_call_faults(read: Read, account_id: int | None = None) -> AsyncIterator[Fault]:
+async def other_call_faults(database: Database, account_id: int | None = None) -> AsyncIterator[Fault]:
     """Checks calls that opened accounts: those of one account, or the first of each account."""
     position = ("", "", "")
     known: set[int] = set()
-    while page := await other_calls_after(read, *position, CALLS_AT_ONCE):
+    while page := await _other_calls(database, position):
         for call in page:
             fault = _other_call_fault(call)
             if fault and fault.account_id not in known and account_id in {None, fault.account_id}:
                 known.add(fault.account_id)
                 yield fault
         position = page[-1][:3]
+
+
+async def _other_calls(database: Database, position: tuple[str, str, str]) -> list[StoredOtherCall]:
+    async with database.snapshot() as snapshot:
+        return await other_calls_after(snapshot, *position, CALLS_AT_ONCE)
 
 
 def _other_call_fault(call: StoredOtherCall) -> Fault | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from db.archive.whole_ledger import WholeLedger
 from db.database import Database
 from db.recount import Read
 from db.recount.charges import HoldSums, RowSums, StoredCharge, charges_after, hold_sums, row_sums
@@ -14,7 +15,7 @@ from ledger.verification.faults import FaultKind, Faults, differences
 CHARGES_AT_ONCE = 200
 
 
-async def check_charges(database: Database, account_id: int, faults: Faults) -> None:
+async def check_charges(database: Database | WholeLedger, account_id: int, faults: Faults) -> None:
     """Checks all charges of the account, page by page. Each page is from one moment."""
     for ref_type in sorted(RESOURCES):
         after: str | None = ""

@@ -101,7 +101,7 @@ class NightlyVerification:
         return run if ids else await self._finished(run)
 
     async def _finished(self, run: VerificationRunRow) -> VerificationRunRow:
-        run = self._counted(run, [fault async for fault in other_call_faults(self._database.read)])
+        run = self._counted(run, [fault async for fault in other_call_faults(self._database)])
         log.info("all accounts verified", day=str(run.day), accounts=run.accounts, faults=run.faults)
         return run._replace(finished_at=self._clock())
 

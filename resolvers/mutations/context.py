@@ -95,7 +95,7 @@ class MutationContext(QueryContext):
 
     def _answer_from_outcome(self, outcome: Outcome) -> None:
         """Answers the payload from what was written. It is committed, so nothing more may be read."""
-        self.snapshot = Snapshot(NothingToRead())
+        self.snapshot = Snapshot(NothingToRead(), None)
         self.loaders = Loaders(self.snapshot)
         for charge in outcome.charges:
             self.loaders.charge.know(charge[:3], charge)

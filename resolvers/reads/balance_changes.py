@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Self
 
+from db.archive.errors import RowsArchived
 from db.feed.changes import Change
-from db.feed.follower import AheadOfLedger, Diverged, Follower, Sink
+from db.feed.follower import AfterArchived, AheadOfLedger, Diverged, Follower, Sink
 from db.feed.follower import Lagged as FollowerLagged
 from db.position import Position
 from db.rows import TransactionRow
@@ -16,6 +17,10 @@ from resolvers.context import SubscriptionContext
 from resolvers.cursors import Cursor, CursorKind, LedgerCursorWriter, diverged, ledger_position, read_cursor
 
 NO_ROW: Final = "the row of the after cursor is not in the ledger"
+RESUMED_TOO_LATE: Final = (
+    "rows after the after cursor were moved to the archive: read them as Account.transactions, and subscribe from"
+    " balanceCursor"
+)
 
 
 class BalanceEvent(NamedTuple):
@@ -91,6 +96,8 @@ class Stream:
         except FollowerLagged as lagged:
             msg = "the subscription fell too far behind: subscribe again with after set to the cursor"
             raise Lagged(msg, self._writer.of_row(*lagged.position)) from lagged
+        except AfterArchived as error:
+            raise RowsArchived(RESUMED_TOO_LATE) from error
         except Diverged as error:
             raise diverged(NO_ROW) from error
 

@@ -292,12 +292,12 @@ async def test_others_read_while_a_migration_waits_for_a_table(new_database: Dat
     await _migrate_to(new_database, "0008")
     read = text("SELECT count(*) FROM transactions")
     with capture_logs() as logs:
-        async with new_database.snapshot() as report:
-            await report.rows(text("SELECT count(*) FROM transactions, accounts"))
+        async with new_database.engine.connect() as report:
+            await report.execute(text("SELECT count(*) FROM transactions, accounts"))
             migrating = asyncio.create_task(migrate(new_database))
             while not logs:
                 # Behind a change of the table that waits as long as it takes, this would wait as well.
-                await asyncio.wait_for(new_database.read(read), 8)
+                await asyncio.wait_for(new_database.read_live(read, {}), 8)
             assert not migrating.done()
         before, found = await migrating
     assert (before, found.version) == ("0008", newest())

@@ -168,7 +168,7 @@ async def _verification_faults(database: Database) -> list[str]:
     """What the gateway's own verification finds: wherever the tables agree it must find nothing."""
     ids = [row[0] for row in await database.read(_ACCOUNT_IDS)]
     found = [fault for account_id in ids for fault in (await verify_account(database, account_id)).faults]
-    return [str(fault) for fault in [*found, *[fault async for fault in other_call_faults(database.read)]]]
+    return [str(fault) for fault in [*found, *[fault async for fault in other_call_faults(database)]]]
 
 
 async def _folding_problems(database: Database) -> list[str]:

@@ -14,7 +14,6 @@ from structlog.testing import capture_logs
 from db import volumes
 from db.database import Database
 from db.volumes import VolumeRow
-from ledger import storage
 from ledger.commands import Ref
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import RefType
@@ -183,9 +182,7 @@ async def test_invalid_volumes_are_refused(depot: Depot) -> None:
     await depot.writes_nothing(depot.delete(account_id), NotFound, "there is no Cloud drive #v-1")
 
 
-async def test_refused_volume_does_not_stop_other_volumes(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The refused volume alone is as many as are billed at once.
-    monkeypatch.setattr(storage, "AT_ONCE", 1)
+async def test_refused_volume_does_not_stop_other_volumes(depot: Depot) -> None:
     broke = await depot.account()
     other = await depot.account("1.00")
     await depot.post(broke, correction(-usd("9223372036.00")), writer=OPERATOR)

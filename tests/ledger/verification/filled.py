@@ -70,7 +70,7 @@ class Filled:
     async def faults(self) -> list[Fault]:
         ids = (self.busy, self.metered, self.imported)
         found = [fault for account_id in ids for fault in (await verify_account(self.database, account_id)).faults]
-        return [*found, *[fault async for fault in other_call_faults(self.database.read)]]
+        return [*found, *[fault async for fault in other_call_faults(self.database)]]
 
     async def subjects(self) -> set[tuple[str, str]]:
         """(kind, row) of each fault."""

@@ -1,0 +1,136 @@
+"""Reading: the archived rows of an account, for reads whose live rows do not suffice.
+
+One read at a time opens files, which bounds the memory of a process. Files that were fetched and compared with their
+proofs are kept on the disk for the reads that follow.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeVar
+
+from db.archive.errors import ArchiveUnavailable
+from db.archive.parquet import ArchivedRows, connected
+from db.archive.reach import Reach
+from db.archive.store import ArchiveFile, ArchiveStore
+from db.connections.borders import Border, Borders, ProofRow
+
+Found = TypeVar("Found")
+
+_KEPT_BYTES: Final = 256 * 1024 * 1024
+_PARTS: Final = (1, 4)
+"""Numbers of files that a page opens at first. After these it opens all that are left."""
+
+
+def file_of_proof(proof: ProofRow) -> ArchiveFile:
+    return ArchiveFile(proof.account_id, proof.first_seq, proof.last_seq, proof.sha256.hex())
+
+
+class _Files:
+    """The files that were read last, on this machine's disk."""
+
+    def __init__(self, store: ArchiveStore) -> None:
+        self._store = store
+        self._folder = TemporaryDirectory(prefix="billing-archive-")
+        self._sizes: OrderedDict[Path, int] = OrderedDict()
+
+    @cached_property
+    def connection(self) -> Any:
+        """One for all reads. Raises ArchiveUnavailable."""
+        return connected()
+
+    def path_of(self, file: ArchiveFile) -> Path:
+        """Returns where the file is. Raises ArchiveError."""
+        path = Path(self._folder.name, f"{file.account_id}-{file.first_seq}-{file.sha256}.parquet")
+        if path not in self._sizes:
+            content = self._store.read(file)
+            path.write_bytes(content)
+            self._sizes[path] = len(content)
+        self._sizes.move_to_end(path)
+        return path
+
+    def forget_oldest(self) -> None:
+        while sum(self._sizes.values()) > _KEPT_BYTES:
+            path, _ = self._sizes.popitem(last=False)
+            path.unlink()
+
+    def close(self) -> None:
+        if "connection" in self.__dict__:
+            self.connection.close()
+        self._folder.cleanup()
+
+
+class Archived:
+    """The archived rows of the accounts with these borders. All methods wait for the storage, and raise
+    ArchiveError."""
+
+    def __init__(self, files: _Files, borders: Borders) -> None:
+        self._files = files
+        self.borders = borders
+
+    def whole(self, account_id: int, reach: Reach) -> ArchivedRows | None:
+        """Returns the account's archived rows in the range; None if there is none. They end when others are opened."""
+        border = self.borders.get(account_id)
+        proofs = [] if border is None else reach.proofs(border)
+        return None if border is None or not proofs else self._open(border, proofs)
+
+    def parts(self, account_id: int, reach: Reach, *, oldest: bool) -> Iterator[ArchivedRows]:
+        """Yields the account's archived rows in the range part by part, the newest or the oldest first. A part ends
+        when the next one is opened."""
+        border = self.borders.get(account_id)
+        proofs = [] if border is None else reach.proofs(border)
+        sizes = iter(_PARTS)
+        while border is not None and proofs:
+            size = next(sizes, len(proofs))
+            if oldest:
+                part, proofs = proofs[:size], proofs[size:]
+            else:
+                part, proofs = proofs[-size:], proofs[:-size]
+            yield self._open(border, part)
+
+    def _open(self, border: Border, proofs: Sequence[ProofRow]) -> ArchivedRows:
+        paths = [self._files.path_of(file_of_proof(proof)) for proof in proofs]
+        return ArchivedRows(self._files.connection, paths, border.archived_seq)
+
+
+class LedgerArchive:
+    """The archive of a database."""
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+        self._turn = threading.Lock()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether archived rows can be read."""
+        return self._url is not None
+
+    @cached_property
+    def store(self) -> ArchiveStore:
+        """Raises ArchiveUnavailable."""
+        if self._url is None:
+            raise ArchiveUnavailable("an account has archived rows: set archive_url to where they are")
+        return ArchiveStore(self._url)
+
+    @cached_property
+    def _files(self) -> _Files:
+        return _Files(self.store)
+
+    def run(self, borders: Borders, work: Callable[[Archived], Found]) -> Found:
+        """Calls `work` when no other read uses the archive. Raises ArchiveError."""
+        with self._turn:
+            try:
+                return work(Archived(self._files, borders))
+            finally:
+                if "_files" in self.__dict__:
+                    self._files.forget_oldest()
+
+    def close(self) -> None:
+        with self._turn:
+            if "_files" in self.__dict__:
+                self._files.close()
