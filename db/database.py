@@ -14,8 +14,9 @@ from sqlalchemy import URL, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.archive.errors import RowsArchived
+from db.archive.lease import Lease
 from db.archive.reading import LedgerArchive
-from db.connections.borders import ANY_BORDER, BORDERS, Border, accounts_of, borders_of, names_the_ledger
+from db.connections.borders import ANY_BORDER, ANY_PROOF, BORDERS, Border, accounts_of, borders_of, names_the_ledger
 from db.connections.engines import DatabaseOptions as DatabaseOptions
 from db.connections.engines import PostgresPool, PostgresRoute, sqlite_engine, sqlite_readers
 from db.connections.readers import Readers, WriteReader
@@ -48,7 +49,7 @@ class Database:
     def __init__(self, options: DatabaseOptions) -> None:
         url = driver_url(options.url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
-        self.archive = LedgerArchive(options.archive_url)
+        self.archive = LedgerArchive(options.archive_url, Lease(self._has_proofs))
         self.figures = Figures()
         self._write_waits = WriteWaits()
         self.lock_timeout_seconds = options.lock_timeout_seconds
@@ -112,7 +113,7 @@ class Database:
         """Returns a snapshot. `brief` is for reads that probably need only one round trip: check `inconsistent`
         afterwards. `on` are the readers of a replica."""
         readers = on or self._readers
-        return Snapshot(readers.brief() if brief else readers.long(), self.archive)
+        return Snapshot(readers.brief() if brief else readers.long(), self.archive, is_on_replica=on is not None)
 
     def lent(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection[Any]]:
         """Lends a driver connection for posting by statements that are each a transaction. PostgreSQL only."""
@@ -127,6 +128,10 @@ class Database:
         given = parameters or {}
         if not names_the_ledger(statement, postgresql=self.is_postgresql):
             return await self.read_live(statement, given)
+        if self.archive.lease is not None:
+            await self.archive.lease.renew()
+            if self.archive.lease.is_held:
+                return await self.read_live(statement, given)
         border = border_read(accounts_of(given), postgresql=self.is_postgresql)
         with translated():
             # Rows may leave the table, or come back, before or after the statement.
@@ -144,6 +149,9 @@ class Database:
     async def border_of(self, account_id: int) -> Border | None:
         rows = await self.read_live(BORDERS[self.is_postgresql], {"accounts": [account_id]})
         return borders_of(rows).get(account_id)
+
+    async def _has_proofs(self) -> bool:
+        return bool(await self.read_live(ANY_PROOF, {}))
 
     async def has_archived_rows(self) -> bool:
         return bool(await self.read_live(ANY_BORDER, {}))

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Final
 
 from db.archive.errors import ArchiveDamaged
-from db.archive.moving import lock_ends, proofs_of, put_proof, remove_rows, restore_rows
+from db.archive.lease import FIRST_MOVE_SECONDS
+from db.archive.moving import first_proof_time, lock_ends, proofs_of, put_proof, remove_rows, restore_rows
 from db.archive.parquet import opened, parquet_of
 from db.archive.reading import file_of_proof
 from db.archive.store import ArchiveFile, ArchiveStore, file_of
@@ -61,8 +62,15 @@ def _rows_of(store: ArchiveStore, file: ArchiveFile) -> list[TransactionRow]:
 
 class Archiving:
     def __init__(
-        self, database: Database, store: ArchiveStore, file_rows: int = FILE_ROWS, clock: Clock = utc_now
+        self,
+        database: Database,
+        store: ArchiveStore,
+        file_rows: int = FILE_ROWS,
+        clock: Clock = utc_now,
+        first_move_seconds: float = FIRST_MOVE_SECONDS,
     ) -> None:
+        """`first_move_seconds` is the time from the first proof of the database to its first move."""
+        self._first_move_seconds = first_move_seconds
         self._database = database
         self._store = store
         self._file_rows = file_rows
@@ -177,9 +185,18 @@ class Archiving:
                 return False
             await connection.run_sync(require_program, MOVES_ROWS)
             await put_proof(connection, _proof_of(file, previous, rows), self._clock())
+        await self._wait_for_leases()
         while await self._remove_some(file):
             pass
         return True
+
+    async def _wait_for_leases(self) -> None:
+        """Waits until no process takes it for certain that the archive is empty (`db/archive/lease.py`)."""
+        first = await first_proof_time(self._database)
+        assert first is not None, "the file's proof is stored"
+        seconds = self._first_move_seconds - (self._clock() - first).total_seconds()
+        if seconds > 0:
+            await asyncio.sleep(seconds)
 
     async def _remove_some(self, file: ArchiveFile) -> bool:
         """Removes the next rows of the file in one transaction. False if it has no more in the database."""

@@ -15,13 +15,20 @@ from db.database import Database
 
 Sent = tuple[str, tuple[Any, ...]]
 
-_APART: Final = ("pg_notify", "pg_current_wal_insert_lsn", "pg_last_wal_replay_lsn", "pg_stat_activity")
+_APART: Final = (
+    "pg_notify",
+    "pg_current_wal_insert_lsn",
+    "pg_last_wal_replay_lsn",
+    "pg_stat_activity",
+    "ledger_archives.account_id \nFROM",
+)
 
 
 @contextmanager
 def watched(database: Database) -> Iterator[list[Sent]]:
-    """Those sent meanwhile, with their parameters. Left out are BEGIN, COMMIT, ROLLBACK, the change feed's notices,
-    looks at how far replicas are, and probes of a server that has not answered for a while, as on a busy machine."""
+    """Those sent meanwhile, with their parameters. Left out are BEGIN, COMMIT, ROLLBACK, the change feed's notices, and
+    looks: how far replicas are, whether rows were archived, and whether a server that has not answered for a while, as
+    on a busy machine, still knows the connection."""
     sent: list[Sent] = []
 
     def keep(statement: str, parameters: Any) -> None:

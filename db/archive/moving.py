@@ -36,6 +36,16 @@ async def proofs_of(database: Database, account_id: int) -> list[ProofRow]:
     return [ProofRow._make(row) for row in await database.read_live(_OF_ACCOUNT, {"account_id": account_id})]
 
 
+_FIRST_PROVEN: Final = select(func.min(_PROOF.c.proven_at))
+
+
+async def first_proof_time(database: Database) -> datetime | None:
+    """Returns when the database got its first proof; None if it has none."""
+    [(proven_at,)] = await database.read_live(_FIRST_PROVEN, {})
+    found: datetime | None = proven_at
+    return found
+
+
 _FIRST: Final = (
     select(
         _ACCOUNT.c.archived_seq,

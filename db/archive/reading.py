@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
 from db.archive.errors import ArchiveUnavailable
+from db.archive.lease import Lease
 from db.archive.parquet import ArchivedRows, connected
 from db.archive.reach import Reach
 from db.archive.store import ArchiveFile, ArchiveStore
@@ -101,7 +102,9 @@ class Archived:
 class LedgerArchive:
     """The archive of a database."""
 
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, lease: Lease | None = None) -> None:
+        """Without a lease, borders are always read."""
+        self.lease = lease
         self._url = url
         self._turn = threading.Lock()
 

@@ -89,6 +89,10 @@ ANY_BORDER: Final = select(*_columns()).select_from(_PROOF.join(_ACCOUNT, _HAS_A
 """Finds the border of any account, for statements that may read rows of all."""
 
 
+ANY_PROOF: Final = select(_PROOF.c.account_id).limit(literal_column("1"))
+"""Finds a proof, which is stored before a row of the database leaves it for the first time."""
+
+
 def borders_of(rows: Iterable[Any]) -> dict[int, Border]:
     """Returns the borders from the rows of a statement above."""
     found = {}

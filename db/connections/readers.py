@@ -26,6 +26,10 @@ class WriteReader:
         self.is_postgresql = connection.dialect.name == "postgresql"
         self._connection = connection
 
+    @property
+    def holds_connection(self) -> bool:
+        return True
+
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         """Raises TransactionConflict if rows left the table for the archive between two statements."""
         of_borders = [one for one in batch if one.is_border]
@@ -120,6 +124,10 @@ class BriefReader(Generic[Connection]):
         self._runner = runner
         self._used = False
 
+    @property
+    def holds_connection(self) -> bool:
+        return False
+
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         if len(list(_parts(batch, self._runner))) > 1 or (self._used and not all(wanted.immutable for wanted in batch)):
             raise SnapshotInconsistent("the operation needs more than one round trip")
@@ -146,6 +154,10 @@ class LongReader(Generic[Connection]):
         self._runner = runner
         self._connection: Connection | None = None
         self._busy = False
+
+    @property
+    def holds_connection(self) -> bool:
+        return self._connection is not None
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         found: list[Rows | Exception] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,20 @@ class Wanted(NamedTuple):
 Found = TypeVar("Found")
 
 
+class ArchiveLease(Protocol):
+    @property
+    def is_held(self) -> bool:
+        """Whether it is certain that no row was moved to the archive."""
+
+    async def renew(self) -> None:
+        """Asks the primary, if the last time is long ago."""
+
+
 class Archive(Protocol):
+    @property
+    def lease(self) -> ArchiveLease | None:
+        """None if borders are always read."""
+
     def run(self, borders: Borders, work: Callable[[Any], Found]) -> Found:
         """Calls `work` with the archived rows of accounts with these borders. Waits for the storage."""
 
@@ -81,6 +95,10 @@ class _Asked(NamedTuple):
 class Reader(Protocol):
     is_postgresql: bool
 
+    @property
+    def holds_connection(self) -> bool:
+        """Whether it has a connection between two reads."""
+
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         """Returns the rows of each read."""
 
@@ -92,6 +110,7 @@ class NothingToRead:
     """Refuses all reads. For a snapshot whose answer is already known."""
 
     is_postgresql = True
+    holds_connection = False
 
     async def read(self, batch: Sequence[Wanted]) -> Sequence[Rows | Exception]:
         msg = f"{len(batch)} reads of a snapshot that has nothing to read"
@@ -134,10 +153,11 @@ class Snapshot:
     ledger rows are sent with one of the borders of their accounts; what lies in the archive is added to their results.
     """
 
-    def __init__(self, reader: Reader, archive: Archive | None) -> None:
+    def __init__(self, reader: Reader, archive: Archive | None, *, is_on_replica: bool = False) -> None:
         """Without an archive, the reader sees all rows: no border is read."""
         self.is_postgresql = reader.is_postgresql
         self._archive = archive
+        self._is_on_replica = is_on_replica
         self.reads = 0
         """Number of round trips, except those for immutable data after the first."""
         self.inconsistent = False
@@ -248,9 +268,7 @@ class Snapshot:
     async def _read(self) -> None:
         while asked := await self._gathered():
             batch = [wanted for one in asked for wanted in one.read.wanted]
-            of_borders = [] if self._archive is None else _border_reads(asked, postgresql=self.is_postgresql)
-            found = await self._found(batch, of_borders) if batch else ()
-            borders = _borders_in(found[len(batch) :])
+            found, borders = await self._found(asked, batch) if batch else ((), {})
             start = 0
             for one in asked:
                 end = start + len(one.read.wanted)
@@ -288,16 +306,32 @@ class Snapshot:
         except Exception as error:  # noqa: BLE001  the caller reports it
             asked.failed(error)
 
-    async def _found(self, batch: Sequence[Wanted], of_borders: Sequence[Wanted]) -> Sequence[Rows | Exception]:
+    async def _found(
+        self, asked: Sequence[_Asked], batch: Sequence[Wanted]
+    ) -> tuple[Sequence[Rows | Exception], Borders]:
         if not self.reads or not all(wanted.immutable for wanted in batch):
             self.reads += -(-len(batch) // MAX_BATCH)
         try:
             with translated():
-                return await self._reader.read([*batch, *of_borders])
+                of_borders = await self._border_reads(asked)
+                found = await self._reader.read([*batch, *of_borders])
         except Exception as error:  # noqa: BLE001  each of the reads gets the error
             self.inconsistent = self.inconsistent or isinstance(error, SnapshotInconsistent)
             self.failure = error
-            return [error] * len(batch)
+            return [error] * len(batch), {}
+        return found[: len(batch)], _borders_in(found[len(batch) :])
+
+    async def _border_reads(self, asked: Sequence[_Asked]) -> list[Wanted]:
+        if self._archive is None:
+            return []
+        found = _border_reads(asked, postgresql=self.is_postgresql)
+        lease = self._archive.lease
+        if lease is None or not found:
+            return found
+        if not self._reader.holds_connection:  # with all of them lent to those that wait, nobody could look
+            with contextlib.suppress(*([DatabaseError] if self._is_on_replica else [])):
+                await lease.renew()
+        return [] if lease.is_held else found
 
     async def close(self) -> None:
         self._closed = True

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import click
 
+from db.archive.lease import FIRST_MOVE_SECONDS
+from db.archive.moving import first_proof_time
 from db.archive.store import ArchiveStore
 from db.database import Database
 from gateway.commands.accounts import AccountId, chosen_accounts, with_database
@@ -30,6 +32,8 @@ async def _of_account(archiving: Archiving, account_id: int, days: int, action: 
 
 async def _archive(database: Database, url: str, days: int, only: int | None, action: str) -> None:
     archiving = Archiving(database, ArchiveStore(url))
+    if action == "move" and await first_proof_time(database) is None:
+        click.echo(f"the first rows leave the database {FIRST_MOVE_SECONDS:.0f} seconds after their proof", err=True)
     async for account_id in chosen_accounts(database, only):
         await _of_account(archiving, account_id, days, action)
 

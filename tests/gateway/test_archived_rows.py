@@ -70,7 +70,7 @@ async def test_a_gateway_answers_as_before(desk: Desk, database_url: str, tmp_pa
     async with _gateway(database_url, folder) as client:
         before = await _answers(client, secret, account, desk)
     assert "errors" not in before[-1], before[-1]["errors"]
-    moving = Archiving(desk.database, ArchiveStore(folder), 4)
+    moving = Archiving(desk.database, ArchiveStore(folder), 4, first_move_seconds=0)
     moved = [file async for file in moving.move(ledger.busy, desk.now + timedelta(days=1))]
     assert len(moved) > 2
     async with _gateway(database_url, folder) as client:

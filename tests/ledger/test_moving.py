@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import exc, text
 
+from db.archive import lease
 from db.archive.errors import ArchiveDamaged, ArchiveUnavailable, RowsArchived
 from db.archive.reading import LedgerArchive
 from db.archive.store import ArchiveStore
@@ -46,6 +49,7 @@ from tests.ledger.verification.filled import filled
 from tests.ledger_rows import insert_transactions, update_account
 from tests.resolvers.ledgers import DRAFTS, NOW, SECOND, START, RowDraft, new_account, rows_of
 from tests.resolvers.test_transaction_pages import FILTERS, MOMENTS, filter_of
+from tests.statements import watched
 
 _MADE = st.lists(DRAFTS, min_size=4, max_size=14)
 _WINDOWS = st.builds(
@@ -74,7 +78,7 @@ async def _filled(database: Database, drafts: Sequence[RowDraft]) -> tuple[int, 
 
 def _archiving(database: Database, folder: Path, file_rows: int) -> Archiving:
     database.archive = LedgerArchive(str(folder))
-    return Archiving(database, ArchiveStore(str(folder)), file_rows, lambda: NOW)
+    return Archiving(database, ArchiveStore(str(folder)), file_rows, lambda: NOW, first_move_seconds=0)
 
 
 async def _all(files: AsyncIterator[Any]) -> list[int]:
@@ -172,6 +176,55 @@ async def _page(database: Database, account_id: int) -> list[TransactionRow]:
     async with database.snapshot() as snapshot:
         read = transaction_pages(snapshot.is_postgresql, [account_id], TransactionFilter(), Window(100))
         return (await snapshot.read(read))[account_id]
+
+
+async def test_borders_are_not_read_while_it_is_certain_that_no_row_was_moved(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=1_000.0)
+    monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    account_id, rows = await _filled(database, _PLENTY)
+    held = database.archive.lease
+    assert held is not None
+
+    async def sent_by_page() -> str:
+        with watched(database) as sent:
+            await _page(database, account_id)
+        return " ".join(statement for statement, _ in sent)
+
+    assert "ledger_archives" not in await sent_by_page()
+    clock.now += lease.LEASE_SECONDS / 2
+    assert "ledger_archives" not in await sent_by_page()
+    database.archive = LedgerArchive(str(tmp_path), held)
+    archiving = Archiving(database, ArchiveStore(str(tmp_path)), 2, lambda: NOW, first_move_seconds=0)
+    assert await _all(archiving.move(account_id, rows[6].created_at)) == [2, 4, 6]
+    # It looked when half of the first lease was over. A process that looks no more must still end it.
+    clock.now += lease.LEASE_SECONDS
+    assert "ledger_archives" in await sent_by_page()
+    assert await _page(database, account_id) == rows[::-1]
+    database.archive.close()
+
+
+async def test_first_move_waits_until_no_process_takes_the_archive_for_empty(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id, _ = await _filled(database, _PLENTY)
+    database.archive = LedgerArchive(str(tmp_path))
+    stored, waits = await _stored(database), []
+
+    async def wait(seconds: float) -> None:
+        assert await _stored(database) == stored
+        waits.append(seconds)
+
+    monkeypatch.setattr(archiving_module, "asyncio", SimpleNamespace(sleep=wait, to_thread=asyncio.to_thread))
+    now = NOW
+    archiving = Archiving(database, ArchiveStore(str(tmp_path)), 2, lambda: now)
+    assert await anext(archiving.move(account_id, NOW))
+    now += timedelta(seconds=lease.FIRST_MOVE_SECONDS)
+    assert await _all(archiving.move(account_id, NOW)) == [4, 6, 8]
+    assert waits == [lease.FIRST_MOVE_SECONDS]
+    assert waits[0] > 2 * lease.LEASE_SECONDS
+    database.archive.close()
 
 
 async def test_the_newest_row_stays(database: Database, tmp_path: Path) -> None:
