@@ -6,6 +6,7 @@ are not cached: invalid requests must not push valid documents out.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -31,12 +32,12 @@ from graphql import (
     VariablesAreInputTypesRule,
     VariablesInAllowedPositionRule,
     Visitor,
-    parse,
     specified_rules,
     visit,
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
+from graphql.language.parser import Parser, nested_too_deeply_error
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
@@ -45,6 +46,7 @@ from execution.limits import Limits, exceeded, overlong_numbers
 from execution.native import Writer, best_writer
 from execution.planner import Planner
 from execution.plans import Plan
+from execution.slices import breathe, in_slices
 from execution.validation import validate
 
 MAX_KEPT_LENGTH: Final = 16_384
@@ -79,7 +81,7 @@ class DocumentRefused(Exception):
 class Operation:
     """An operation of a document, with its plans."""
 
-    def __init__(self, definition: OperationDefinitionNode, document: Document) -> None:
+    def __init__(self, definition: OperationDefinitionNode, document: Definitions) -> None:
         self.definition = definition
         self.kind = definition.operation
         self.document = document
@@ -106,6 +108,11 @@ class Operation:
         Two subscriptions of this operation with the same values for these have the same answer to the same event.
         """
         return _event_variables(self.definition, self.document)
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether there is a plan for all variables."""
+        return bool(self._plans) and not self._conditions
 
     @property
     def plan_count(self) -> int:
@@ -137,15 +144,28 @@ class Operation:
         return plan
 
 
-class Document:
-    def __init__(self, ast: DocumentNode, new_writer: Callable[[], Writer] = best_writer) -> None:
+class Definitions:
+    """A document's tree, and its fragments by name."""
+
+    def __init__(self, ast: DocumentNode, new_writer: Callable[[], Writer]) -> None:
         self.ast = ast
         self.new_writer = new_writer
         """Creates the writer of functions that serialize whole subtrees, for each plan."""
         fragments = [one for one in ast.definitions if isinstance(one, FragmentDefinitionNode)]
         self.fragment_definitions = {one.name.value: one for one in fragments}
         self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}
-        self._operations = [Operation(one, self) for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
+
+
+class Document(Definitions):
+    """Is freed as soon as it is dropped: nothing below refers back. Only a search of the oldest objects would free a
+    cycle, and that is rare (`gateway/memory.py`)."""
+
+    def __init__(self, ast: DocumentNode, new_writer: Callable[[], Writer] = best_writer) -> None:
+        super().__init__(ast, new_writer)
+        _unlink_tokens(ast)
+        shared = Definitions(ast, new_writer)
+        operations = [one for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
+        self._operations = [Operation(one, shared) for one in operations]
 
     def estimated_bytes(self) -> int:
         """Memory that the document takes, with the plans that were made of it, and the first if there is none yet."""
@@ -169,6 +189,14 @@ class Document:
         raise GraphQLError(msg)
 
 
+def _unlink_tokens(ast: DocumentNode) -> None:
+    """Each token refers to the one before and to the next. The next is enough for what is still asked of them."""
+    token = ast.loc.start_token if ast.loc is not None else None
+    while token is not None:
+        token.prev = None
+        token = token.next
+
+
 def _condition_variables(ast: DocumentNode) -> tuple[str, ...]:
     """Returns the variables that decide which fields are selected."""
     if ast.loc is not None and "@" not in ast.loc.source.body:
@@ -189,7 +217,7 @@ def _condition_variables(ast: DocumentNode) -> tuple[str, ...]:
     return tuple(sorted(finder.names))
 
 
-def _event_variables(definition: OperationDefinitionNode, document: Document) -> tuple[str, ...]:
+def _event_variables(definition: OperationDefinitionNode, document: Definitions) -> tuple[str, ...]:
     class Finder(Visitor):
         def __init__(self) -> None:
             super().__init__()
@@ -214,6 +242,22 @@ def _without_nodes(error: GraphQLError) -> GraphQLError:
     return kept
 
 
+class _Parser(Parser):
+    def advance_lexer(self) -> None:
+        breathe()
+        super().advance_lexer()
+
+
+def parse(text: str, max_tokens: int) -> DocumentNode:
+    """Does the same as graphql-core's."""
+    parser = _Parser(text, max_tokens=max_tokens)
+    try:
+        return parser.parse_document()
+    except RecursionError:
+        pass
+    raise nested_too_deeply_error(parser)
+
+
 class Documents:
     def __init__(
         self,
@@ -234,11 +278,28 @@ class Documents:
         self._suggestions = suggestions
         self._kept: OrderedDict[str, tuple[Document, int]] = OrderedDict()
         self._refused: OrderedDict[str, DocumentRefused] = OrderedDict()
+        self._checking: dict[str, asyncio.Future[None]] = {}
+        """Documents that are being checked. The future is done when that has ended."""
         self.bytes = 0
         """Estimated, of all documents that are kept."""
 
     def knows(self, text: str) -> bool:
         return text in self._kept
+
+    async def find(self, text: str) -> Document:
+        """Does the same as `get`, and lets others run while an unknown document is checked."""
+        if text in self._kept or text in self._refused:
+            return self.get(text)
+        while text in self._checking:
+            await asyncio.shield(self._checking[text])
+        if text in self._kept:
+            return self.get(text)
+        done = self._checking[text] = asyncio.get_running_loop().create_future()
+        try:
+            return await in_slices(lambda: self.get(text))
+        finally:
+            del self._checking[text]
+            done.set_result(None)
 
     def get(self, text: str) -> Document:
         """Returns the document with this text. Raises DocumentRefused."""

@@ -14,7 +14,7 @@ from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from execution.costs import PlanCost, Weights
-from execution.documents import Document, Operation
+from execution.documents import Definitions, Document, Operation
 from execution.operation_run import Run, around_field, is_pending
 from execution.plans import Plan
 
@@ -116,6 +116,8 @@ async def run_prepared(
     except GraphQLError as error:
         data = None
         running.reference.collected_errors.add(error, None)
+    finally:
+        running.close()
     return ExecutionResult(data, running.errors)
 
 
@@ -155,7 +157,7 @@ async def run(
 
 async def run_by_reference(
     schema: GraphQLSchema,
-    document: Document,
+    document: Definitions,
     *,
     operation_name: str | None,
     variables: dict[str, Any] | None,

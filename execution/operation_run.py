@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from functools import partial
 from types import CoroutineType
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
+from execution.crew import Crew
 from execution.pending import Begun
 
 _PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
@@ -77,6 +79,16 @@ class Run:
         self._fragments = fragments
         self._operation = operation
         self._reference: Reference | None = None
+        self.crew: Crew | None = None
+        """Continues all that waits, once the run has a long list."""
+
+    def has_long_list(self) -> None:
+        if self.crew is None:
+            self.crew = Crew(partial(reads_held, self.context))
+
+    def close(self) -> None:
+        if self.crew is not None:
+            self.crew.close()
 
     @property
     def reference(self) -> Reference:

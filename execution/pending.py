@@ -16,14 +16,14 @@ from typing import Any
 class Begun:
     """A coroutine that has run until its first wait. Await it once to continue."""
 
-    __slots__ = ("_coroutine", "_waits_for")
+    __slots__ = ("coroutine", "waits_for")
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> None:
-        self._coroutine = coroutine
-        self._waits_for = waits_for
+        self.coroutine = coroutine
+        self.waits_for = waits_for
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        waits_for = self._waits_for
+        waits_for = self.waits_for
         while True:
             if waits_for is not None:
                 waits_for._asyncio_future_blocking = True  # noqa: SLF001
@@ -31,15 +31,15 @@ class Begun:
                 yield waits_for
             except GeneratorExit:
                 # Nobody waits any more. The coroutine may already be closed, because both may be abandoned at once.
-                self._coroutine.close()
+                self.coroutine.close()
                 raise
             except BaseException as error:  # noqa: BLE001  the coroutine gets cancellation too, as with `await`
                 try:
-                    waits_for = self._coroutine.throw(error)
+                    waits_for = self.coroutine.throw(error)
                 except StopIteration as stop:
                     return stop.value
             else:
-                return (yield from self._coroutine.__await__())
+                return (yield from self.coroutine.__await__())
 
 
 def begin(coroutine: Coroutine[Any, Any, Any]) -> Any:

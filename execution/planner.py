@@ -26,6 +26,7 @@ from execution.calls import attribute_of, definition_of, method_of
 from execution.native import Writer
 from execution.plans import AbstractCompletion, Completion, Field, ListCompletion, ObjectCompletion, Plan, Selection
 from execution.projections import may_read_below, projection_below
+from execution.slices import breathe
 from execution.subtrees import LaterField, PureField
 
 
@@ -88,6 +89,7 @@ class Planner:
         return selection, None if selection.later else name
 
     def _field(self, parent: GraphQLObjectType, key: str, details: list[FieldDetails], field: GraphQLField) -> Field:
+        breathe()
         made = Field(parent, key, details, field)
         self._fields += 1
         if details[0].node.name.value == "__typename":

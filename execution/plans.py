@@ -9,7 +9,6 @@ creates every error.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter
@@ -33,6 +32,7 @@ from graphql.pyutils import Path, is_awaitable
 from strawberry import Info
 from strawberry.types.field import StrawberryField
 
+from execution import slices
 from execution.attributes import ANY, Projection
 from execution.calls import PREFETCH, ResolverCall, attribute_of, method_of
 from execution.inputs import Arguments
@@ -42,7 +42,6 @@ from execution.subtrees import Function, PureField
 
 AT_ONCE_ITEMS: Final = 50
 """Longer lists are walked in slices, so that a page of thousands of rows does not hold up other operations."""
-SLICE_SECONDS: Final = 0.002
 _ITEMS_BETWEEN_LOOKS: Final = 10
 """Items that are walked before the clock is looked at."""
 
@@ -80,7 +79,7 @@ class Selection:
             serialized[field.key] = value
             if is_pending(value):
                 waiting.append((field.key, value))
-        return _filled(serialized, waiting) if waiting else serialized
+        return _filled(run, serialized, waiting) if waiting else serialized
 
     async def execute_serially(self, run: Run, source: Any) -> dict[str, Any]:
         serialized: dict[str, Any] = {}
@@ -100,8 +99,9 @@ class Selection:
             field.prefetch(run, key)
 
 
-async def _filled(serialized: Any, waiting: Sequence[tuple[Any, Any]]) -> Any:
-    results = await all_of([one for _, one in waiting])
+async def _filled(run: Run, serialized: Any, waiting: Sequence[tuple[Any, Any]]) -> Any:
+    together = all_of if run.crew is None else run.crew.all_of
+    results = await together([one for _, one in waiting])
     for (place, _), result in zip(waiting, results, strict=True):
         serialized[place] = result
     return serialized
@@ -124,7 +124,7 @@ class Field:
         """Whether a resolver below a mutation's field may read."""
         self._parent = parent
         self._field = field
-        self._call: Callable[[Run, Any, Path], Any] = self._refuse
+        self._call: Callable[[Field, Run, Any, Path], Any] = _refuse
         self._arguments: Arguments | None = None
         self._prefetch: Callable[..., Any] | None = None
 
@@ -135,11 +135,11 @@ class Field:
         attribute = attribute_of(definition)
         method = method_of(definition)
         if attribute is not None:
-            self._call = lambda _run, source, _path: getattr(source, attribute)
+            self._call = lambda _field, _run, source, _path: getattr(source, attribute)
         elif method is not None:
-            self._call = lambda _run, source, _path: method(source)
+            self._call = lambda _field, _run, source, _path: method(source)
         else:
-            self._call = self._resolver_call(ResolverCall(definition))
+            self._call = _resolver_call(ResolverCall(definition))
         self._arguments = Arguments(schema, self._field, self.details[0].node, definition)
 
     @property
@@ -152,18 +152,6 @@ class Field:
         self.projection = projection
         if self._prefetch is not None:
             self._prefetch = partial(self._prefetch, projection=projection)
-
-    def _refuse(self, _run: Run, _source: Any, _path: Path) -> Any:
-        raise AssertionError("the field was not compiled")
-
-    def _resolver_call(self, call: ResolverCall) -> Callable[[Run, Any, Path], Any]:
-        def with_info(run: Run, source: Any, path: Path) -> Any:
-            return call(source, FieldInfo(run, self, path), self.arguments(run))
-
-        def without_info(run: Run, source: Any, _path: Path) -> Any:
-            return call(source, None, self.arguments(run))
-
-        return without_info if call.info is None else with_info
 
     def arguments(self, run: Run) -> Mapping[str, Any]:
         """Returns the arguments. They are the same for all sources, so they are computed at most once per run."""
@@ -188,7 +176,7 @@ class Field:
                 return self.pure.serialized
             return run.reference.execute_field(self._parent, source, self.details, path, None)
         try:
-            value = self._call(run, source, path)
+            value = self._call(self, run, source, path)
             if value.__class__ is CoroutineType or is_pending(value):
                 return begin(self._completed(run, value, path))
             serialized = self.completion.complete(run, self, value, path)
@@ -229,6 +217,22 @@ class Field:
             return
         if below is not None and self.completion is not None:
             self.completion.prefetch(run, below)
+
+
+def _refuse(_field: Field, _run: Run, _source: Any, _path: Path) -> Any:
+    raise AssertionError("the field was not compiled")
+
+
+def _resolver_call(call: ResolverCall) -> Callable[[Field, Run, Any, Path], Any]:
+    """The function gets the field, which refers to the function: a cycle would be freed late."""
+
+    def with_info(field: Field, run: Run, source: Any, path: Path) -> Any:
+        return call(source, FieldInfo(run, field, path), field.arguments(run))
+
+    def without_info(field: Field, run: Run, source: Any, _path: Path) -> Any:
+        return call(source, None, field.arguments(run))
+
+    return without_info if call.info is None else with_info
 
 
 class FieldInfo(Info[Any, Any]):
@@ -342,20 +346,21 @@ class ListCompletion(Completion):
         serialized: list[Any] = []
         waiting: list[tuple[int, Any]] = []
         self._walk_some(run, field, value, path, serialized, waiting)
-        return _filled(serialized, waiting) if waiting else serialized
+        return _filled(run, serialized, waiting) if waiting else serialized
 
     async def _walked_in_slices(self, run: Run, field: Field, value: Sequence[Any], path: Path) -> Any:
         """Lets others run between slices. What the items ask for is read when all have asked."""
         serialized: list[Any] = []
         waiting: list[tuple[int, Any]] = []
+        run.has_long_list()
         began = perf_counter()
         with reads_held(run.context):
             for start in range(0, len(value), _ITEMS_BETWEEN_LOOKS):
-                if perf_counter() - began > SLICE_SECONDS:
-                    await asyncio.sleep(0)
+                if perf_counter() - began > slices.SLICE_SECONDS:
+                    await slices.pause()
                     began = perf_counter()
                 self._walk_some(run, field, value[start : start + _ITEMS_BETWEEN_LOOKS], path, serialized, waiting)
-        return await _filled(serialized, waiting) if waiting else serialized
+        return await _filled(run, serialized, waiting) if waiting else serialized
 
     def _walk_some(
         self,

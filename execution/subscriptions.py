@@ -9,12 +9,12 @@ from typing import Any
 from graphql import ExecutionResult, GraphQLSchema
 from graphql.execution import Executor, create_source_event_stream
 
-from execution.documents import Document
+from execution.documents import Definitions
 
 
 async def source_of(
     schema: GraphQLSchema,
-    document: Document,
+    document: Definitions,
     *,
     operation_name: str | None,
     variables: dict[str, Any] | None,

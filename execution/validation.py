@@ -33,6 +33,8 @@ from graphql.validation.validate import (
     query_document_keys_to_validate,
 )
 
+from execution.slices import breathe
+
 Rules = tuple[type[ASTValidationRule], ...]
 Method = Callable[..., VisitorAction]
 
@@ -100,13 +102,21 @@ class _Rules(ParallelVisitor):
         return EnterLeaveVisitor(enter if entered else None, leave)
 
 
+class _Types(TypeInfo):
+    """Every walk of a document enters each node here, those that rules make too."""
+
+    def enter(self, node: Node) -> None:
+        breathe()
+        super().enter(node)
+
+
 def validate(
     schema: GraphQLSchema, ast: DocumentNode, rules: Rules, max_errors: int, *, hide_suggestions: bool = False
 ) -> list[GraphQLError]:
     """Returns the errors of a document; empty if it is valid. Raises RecursionError if fragments are nested too
     deeply."""
     errors: list[GraphQLError] = []
-    types = TypeInfo(schema)
+    types = _Types(schema)
 
     def add(error: GraphQLError) -> None:
         if len(errors) >= max_errors:

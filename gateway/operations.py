@@ -14,6 +14,7 @@ from db.connections.replicas import SeenUntil
 from execution.documents import DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_prepared, run_prepared_by_reference
 from execution.introspection import asks_only_the_schema
+from execution.slices import in_slices
 from gateway.deadlines import deadline
 from gateway.errors import Problem, RequestError, extensions_of, problem_of
 from gateway.graphql_request import GraphQLRequest
@@ -109,7 +110,7 @@ async def find_operation(services: Services, principal: Principal, given: GraphQ
     if not services.documents.knows(text):
         await services.admission.spend(principal, document_points(len(text)))
     try:
-        document = services.documents.get(text)
+        document = await services.documents.find(text)
         services.document_texts.register(given)
         return document.operation(given.operation_name)
     except DocumentRefused as refused:
@@ -118,11 +119,12 @@ async def find_operation(services: Services, principal: Principal, given: GraphQ
         raise Refused(formatted_errors(services, [error], "BAD_USER_INPUT")) from error
 
 
-def prepare_operation(
+async def prepare_operation(
     services: Services, principal: Principal, operation: Operation, given: GraphQLRequest
 ) -> Prepared:
     """Checks the variables, and works out the cost. Raises Refused."""
-    try:
+
+    def prepared() -> Prepared:
         return prepare(
             services.documents.schema,
             operation,
@@ -130,6 +132,9 @@ def prepare_operation(
             weights=FEDERATED_WEIGHTS if services.settings.federation else WEIGHTS,
             account_rows=services.sizes.rows(principal.account_id),
         )
+
+    try:
+        return prepared() if operation.is_planned else await in_slices(prepared)
     except NotPrepared as refused:
         errors = formatted_errors(services, refused.errors, "BAD_USER_INPUT")
     # Not within `except`: the variables, which may be large, would live as long as the refusal.
@@ -242,7 +247,7 @@ async def _answered(
     if kept is not None:
         cost = math.ceil(WEIGHTS.operation)
         return _answer(given, {"data": kept}, cost, await services.admission.spend(principal, cost))
-    prepared = prepare_operation(services, principal, operation, given)
+    prepared = await prepare_operation(services, principal, operation, given)
     balance = await services.admission.spend(principal, prepared.cost)
     seconds = services.settings.operation_timeout_seconds
     if operation.kind == OperationType.MUTATION:

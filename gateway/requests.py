@@ -21,6 +21,7 @@ from yarl import URL
 
 from access.addresses import allows
 from access.keys import Principal
+from execution.slices import pauses_by
 from gateway.client_address import client_address
 from gateway.compression import compress
 from gateway.errors import RETRY_SECONDS, STATUS, Problem, RequestError, extensions_of, problem_of
@@ -107,6 +108,7 @@ def admit(request: web.Request, principal: Principal) -> Principal:
         msg = f"the API key is not allowed from the address {address or 'of this client, which is not known'}"
         raise Forbidden(msg)
     services.authenticator.note_use(principal, address)
+    pauses_by(services.loop_turns.pause_of(principal.key_prefix))
     return principal
 
 

@@ -23,6 +23,7 @@ from gateway.admission import Admission
 from gateway.anonymous_bodies import AnonymousBodies
 from gateway.cross_origin import CrossOrigin
 from gateway.databases import open_database
+from gateway.loop_turns import LoopTurns
 from gateway.metrics import Metrics
 from gateway.networks import Networks
 from gateway.pages import PAGE_DOCUMENTS
@@ -70,6 +71,7 @@ class Services:
     trusted_proxies: Networks
     anonymous_bodies: AnonymousBodies
     cross_origin: CrossOrigin
+    loop_turns: LoopTurns
     replay_turns: ReplayTurns
     typesetter: Typesetter
     clock: Clock
@@ -166,6 +168,7 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         trusted_proxies=settings.trusted_networks,
         anonymous_bodies=AnonymousBodies(settings.max_anonymous_bodies),
         cross_origin=CrossOrigin(settings.origins),
+        loop_turns=LoopTurns(),
         replay_turns=ReplayTurns(settings.replay_slots, settings.replay_slots_per_key, settings.max_replays),
         typesetter=Typesetter(settings.pdf_slots, settings.pdf_timeout_seconds, settings.lock_timeout_seconds),
         clock=clock,

@@ -14,9 +14,11 @@ SQLAlchemy's, compiled once for each shape.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -27,6 +29,7 @@ from sqlalchemy.types import TypeEngine
 
 from db.connections.sqlite import SqliteConnection
 
+_SLICE_SECONDS: Final = 0.001
 _DIALECT: Final = dialect.dialect()
 
 Decode = Callable[[Any], Any]
@@ -147,16 +150,21 @@ async def run_batch(
         # Without types of columns, so that rows come as the driver returns them.
         return [await connection.fetch(parts[0].text, values)]
     [row] = await connection.fetch(_batch_text(parts), values)
-    return _rows_of_batch(parts, row)
+    return await _rows_of_batch(parts, row)
 
 
-def _rows_of_batch(parts: Sequence[_Compiled], row: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+async def _rows_of_batch(parts: Sequence[_Compiled], row: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+    """Decodes column by column, and lets others run between those of a long page."""
     found = []
     start = 0
+    began = perf_counter()
     for part in parts:
         end = start + len(part.columns)
         arrays: list[list[Any]] = [orjson.loads(text) for text in row[start:end]]
         for number, decode in part.decodes:
+            if perf_counter() - began > _SLICE_SECONDS:
+                await asyncio.sleep(0)
+                began = perf_counter()
             arrays[number] = list(map(decode, arrays[number]))
         found.append(list(zip(*arrays, strict=True)))
         start = end

@@ -17,6 +17,7 @@ from access.keys import Principal
 from db.feed.changes import Change
 from execution.executor import Prepared
 from execution.pending import Begun, begin
+from execution.slices import pause
 from execution.subscriptions import source_of
 from gateway.graphql_request import GraphQLRequest
 from gateway.operations import (
@@ -207,8 +208,9 @@ async def answers(
         running = run_operation(services, principal, operation, given)
         answer = await (finished(running) if operation.kind == OperationType.MUTATION else running)
         return _Once(orjson.dumps(answer.body))
-    prepared = prepare_operation(services, principal, operation, given)
+    prepared = await prepare_operation(services, principal, operation, given)
     await services.admission.spend(principal, prepared.cost)
+    await pause()
     async with services.database.snapshot() as snapshot:
         source = await source_of(
             services.documents.schema,

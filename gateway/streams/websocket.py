@@ -12,6 +12,7 @@ import structlog
 from aiohttp import WSMsgType, hdrs, web
 
 from access.keys import Principal
+from execution.slices import SLICE_SECONDS, pause
 from gateway.errors import RequestError, problem_of
 from gateway.protocol import streams_to
 from gateway.requests import ClientLeft, add_headers, authenticate, begin_stream, report
@@ -130,7 +131,12 @@ class _Socket:
         return None
 
     async def _read_on(self) -> None:
+        began = time.perf_counter()
         async for message in self._response:
+            # Messages that are there already are received without a wait.
+            if time.perf_counter() - began > SLICE_SECONDS:
+                await pause()
+                began = time.perf_counter()
             if message.type == WSMsgType.TEXT:
                 await self._hear(parse_message(message.data))
             elif message.type == WSMsgType.BINARY:
@@ -176,7 +182,7 @@ class _Socket:
             return
         self._running[message.id] = asyncio.create_task(self._run(self.principal, message))
         # Of many messages that arrive at once, others would otherwise wait until all their operations have begun.
-        await asyncio.sleep(0)
+        await pause()
 
     async def _run(self, principal: Principal, message: Subscribe) -> None:
         record = Record(self._services, "websocket", principal, message.given.operation_name)
@@ -236,6 +242,10 @@ class _Socket:
 
     async def _close(self, closing: Closing | None) -> None:
         interrupted = list(self._running)
+        for task in [*self._running.values(), *self._left]:
+            task.cancel()
+            # Each of them has something to do and to write to the log.
+            await pause()
         tasks = self._cancel_all()
         if tasks:
             await asyncio.wait(tasks)

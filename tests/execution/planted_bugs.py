@@ -252,13 +252,13 @@ BUGS: Final = (
     Bug(
         "fields are not waited for",
         "plans",
-        "return _filled(serialized, waiting) if waiting else serialized\n\n    async def execute_serially",
+        "return _filled(run, serialized, waiting) if waiting else serialized\n\n    async def execute_serially",
         "return serialized\n\n    async def execute_serially",
     ),
     Bug(
         "items are not waited for",
         "plans",
-        "return _filled(serialized, waiting) if waiting else serialized\n\n    async def _walked_in_slices",
+        "return _filled(run, serialized, waiting) if waiting else serialized\n\n    async def _walked_in_slices",
         "return serialized\n\n    async def _walked_in_slices",
     ),
     Bug(

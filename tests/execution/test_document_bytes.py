@@ -12,8 +12,10 @@ import pytest
 from graphql.execution.values import VariableValues
 
 from execution.documents import MAX_PLANS, Documents
+from execution.executor import prepare
 from execution.limits import Limits
 from schema.build import graphql_schema
+from schema.costs import WEIGHTS
 
 SCHEMA: Final = graphql_schema()
 PAGE: Final = (Path(__file__).parents[2] / "graphql/operations/BillingPage.graphql").read_text()
@@ -76,6 +78,28 @@ def test_a_document_takes_no_more_than_it_is_counted_with(made: Callable[[int], 
     assert taken <= counted, (taken // TIMES, counted // TIMES)
     # A bound that is far above what is really taken would waste the cache.
     assert counted <= 6 * taken, (taken // TIMES, counted // TIMES)
+
+
+FOLLOW: Final = (
+    "subscription ($after: String) { balanceChanged(after: $after) { ...F } } fragment F on BalanceChange { cursor }"
+)
+SCHEMA_QUERY: Final = "{ __schema { types { name } } }"
+MUTATION: Final = 'mutation { revokeApiKey(input: {prefix: "a", idempotencyKey: "b"}) { apiKey { prefix } } }'
+
+
+@pytest.mark.parametrize("text", [page(0), conditions(0), FOLLOW, SCHEMA_QUERY, MUTATION])
+def test_a_document_that_is_given_up_leaves_nothing_to_the_garbage_collector(text: str) -> None:
+    """It would not free it for days: documents live long, and the oldest objects are rarely searched."""
+    documents = Documents(SCHEMA, Limits(), capacity=10)
+    operation = documents.get(text).operation(None)
+    prepare(SCHEMA, operation, dict.fromkeys((f"v{one}" for one in CONDITIONS), True), weights=WEIGHTS)
+    assert operation.plan_count == 1
+    gc.collect()
+    gc.disable()
+    del operation, documents
+    left = gc.collect()
+    gc.enable()
+    assert left == 0
 
 
 def test_the_cache_keeps_to_its_bytes() -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from execution import plans
+from execution import plans, slices
 from tests.conftest import COUNTED
 from tests.execution.catalogue import CATALOGUE
 from tests.execution.ledger_stand_in import LEDGER
@@ -61,7 +61,7 @@ def _coroutines_dropped_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> Non
 def _short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists of three items and more are walked in slices of one item."""
     monkeypatch.setattr(plans, "AT_ONCE_ITEMS", 2)
-    monkeypatch.setattr(plans, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
     monkeypatch.setattr(plans, "_ITEMS_BETWEEN_LOOKS", 1)
 
 

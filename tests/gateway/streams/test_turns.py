@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gateway.errors import RequestError
+from gateway.loop_turns import LoopTurns
 from gateway.replay_turns import ReplayTurns
 from tests.gateway.streams.conftest import Gateway, Serve
 from tests.gateway.streams.event_client import requested
@@ -100,3 +101,25 @@ async def test_a_key_runs_so_many_operations_and_others_run_on(serve: Serve) -> 
         await until(lambda: gateway.metric("billing_subscribers", transport="websocket") == 0)
         await client.subscribe("c")
         await gateway.tap.stream(3)
+
+
+async def test_operations_of_a_socket_begin_and_end_by_turns_of_their_key(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred messages or ends at once would each have something to do, and to write to the log."""
+    taken: list[object] = []
+
+    async def turn(_turns: LoopTurns, key: object) -> None:
+        taken.append(key)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(LoopTurns, "turn", turn)
+    key = (await gateway.services.authenticator.principal(gateway.key)).key_prefix
+    async with connected(gateway) as client:
+        for number in range(20):
+            await client.subscribe(str(number))
+        await gateway.tap.stream(19)
+        assert taken.count(key) >= 20
+        taken.clear()
+    await until(lambda: gateway.connections == 0)
+    assert taken.count(key) >= 20
