@@ -177,10 +177,9 @@ async def test_a_crew_that_is_closed_ends_what_waits() -> None:
         await asyncio.sleep(0)
         crew.close()
 
-    found, _ = await asyncio.gather(
-        _all_of(crew, [begin(value()) for _ in range(2)]), closing(), return_exceptions=True
-    )
-    assert (type(found), ended, held.held) == (asyncio.CancelledError, [True, True], 0)
+    waiting: list[Any] = [_all_of(crew, [begin(value()) for _ in range(2)]), closing()]
+    found: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (type(found[0]), ended, held.held) == (asyncio.CancelledError, [True, True], 0)
 
 
 async def test_a_pause_without_turns_lets_others_run() -> None:
