@@ -28,8 +28,16 @@ class LoopTurns:
 
         return pause
 
+    async def start(self, key: Hashable) -> None:
+        """Waits for the turn of the key, which it has at once if this iteration has had no slice."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().call_soon(self._give)
+        else:
+            await self.turn(key)
+
     async def turn(self, key: Hashable) -> None:
-        """Waits for the turn of the key. The work that follows, until its next wait, is its slice."""
+        """Waits for the turn of the key in a later iteration. The work that follows, until its next wait, is its
+        slice."""
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(key, deque()).append(turn)
@@ -48,7 +56,6 @@ class LoopTurns:
                 del self._waiting[key]
             if not turn.done():  # else its task was cancelled
                 turn.set_result(None)
-                break
-        if self._waiting:
-            # Not in this iteration: the slice comes first, and so does what has arrived meanwhile.
-            self._next = asyncio.get_running_loop().call_soon(self._give)
+                # The next one not in this iteration: the slice comes first, and so does what has arrived meanwhile.
+                self._next = asyncio.get_running_loop().call_soon(self._give)
+                return

@@ -17,7 +17,7 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(2_000, 3, 16_000)
+    gc.set_threshold(1_000, 2, 33_000)
 
 
 class _Allocated(ctypes.Structure):

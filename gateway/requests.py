@@ -95,7 +95,11 @@ async def authenticate(request: web.Request, header: str | None = None) -> Princ
     match = _BEARER.fullmatch(header.strip())
     if match is None:
         raise Unauthenticated("the Authorization header must have the form Bearer eco_…")
-    return admit(request, await request.app[SERVICES].authenticator.principal(match[1]))
+    services = request.app[SERVICES]
+    principal = admit(request, await services.authenticator.principal(match[1]))
+    # However many connections a key has: one request begins in each iteration of the event loop.
+    await services.loop_turns.start(principal.key_prefix)
+    return principal
 
 
 def admit(request: web.Request, principal: Principal) -> Principal:
@@ -272,6 +276,9 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
     except ClientLeft:
         return web.Response(status=499)
     except Exception as error:  # noqa: BLE001  the edge: nothing beyond it knows the codes
+        if isinstance(error, Unauthenticated):
+            # All without a key have one turn together: as many as there are could not be told apart.
+            await services.loop_turns.start(None)
         if isinstance(error, RateExceeded):
             request[RATE] = error.balance
         problem = problem_of(error)

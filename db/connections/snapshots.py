@@ -13,6 +13,7 @@ from sqlalchemy import Executable
 
 from db.archive.errors import RowsArchived
 from db.connections.borders import ANY_BORDER, BORDERS, Border, Borders, accounts_of, borders_of, names_the_ledger
+from db.connections.steps import Steps
 from db.errors import DatabaseError, translated
 
 MAX_BATCH: Final = 16
@@ -258,9 +259,11 @@ class Snapshot:
 
     async def _gathered(self) -> list[_Asked]:
         await self._until_released()
+        steps = Steps()
         while self._about_to_ask:
             asking, self._about_to_ask = self._about_to_ask, []
             for ask in asking:
+                await steps.rest()
                 ask()
         asked, self._asked = self._asked, []
         return asked

@@ -14,11 +14,9 @@ SQLAlchemy's, compiled once for each shape.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -28,8 +26,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
 from db.connections.sqlite import SqliteConnection
+from db.connections.steps import Steps
 
-_SLICE_SECONDS: Final = 0.001
 _DIALECT: Final = dialect.dialect()
 
 Decode = Callable[[Any], Any]
@@ -143,7 +141,9 @@ async def run_batch(
     """Returns the rows of each read, all from one moment."""
     parts = tuple(_shaped(statement, parameters) for statement, parameters in reads)
     values: list[Any] = []
+    steps = Steps()
     for part, (_, parameters) in zip(parts, reads, strict=True):
+        await steps.rest()
         given = part.constants | parameters if part.constants else parameters
         values += [value.of(given) for value in part.values]
     if len(parts) == 1 and not parts[0].columns:
@@ -157,14 +157,12 @@ async def _rows_of_batch(parts: Sequence[_Compiled], row: Sequence[str]) -> list
     """Decodes column by column, and lets others run between those of a long page."""
     found = []
     start = 0
-    began = perf_counter()
+    steps = Steps()
     for part in parts:
         end = start + len(part.columns)
         arrays: list[list[Any]] = [orjson.loads(text) for text in row[start:end]]
         for number, decode in part.decodes:
-            if perf_counter() - began > _SLICE_SECONDS:
-                await asyncio.sleep(0)
-                began = perf_counter()
+            await steps.rest()
             arrays[number] = list(map(decode, arrays[number]))
         found.append(list(zip(*arrays, strict=True)))
         start = end

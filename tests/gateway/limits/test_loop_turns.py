@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
+
+import pytest
 
 from gateway.loop_turns import LoopTurns
+from tests.gateway.streams.conftest import Gateway
+from tests.gateway.streams.conftest import gateway as gateway
+from tests.gateway.streams.conftest import serve as serve
 
 
 class Work:
@@ -47,3 +53,40 @@ async def test_work_that_is_cancelled_takes_no_turn() -> None:
     tasks[0].cancel()
     await asyncio.wait(tasks)
     assert (work.order, work.turns.waiting) == (["a"] * 4, 0)
+
+
+async def test_requests_begin_at_once_if_the_loop_is_free_and_else_in_turn() -> None:
+    turns, order = LoopTurns(), []
+
+    async def begin(key: str) -> None:
+        await turns.start(key)
+        order.append(key)
+
+    requests = [asyncio.create_task(begin(key)) for key in "aaab"]
+    seen = []
+    for _ in range(6):
+        await asyncio.sleep(0)
+        seen.append("".join(order))
+    assert seen[0] == "a"
+    assert max(len(after) - len(before) for before, after in pairwise(seen)) == 1
+    await asyncio.gather(*requests)
+    assert order == ["a", "a", "b", "a"]
+
+
+async def test_requests_take_the_turn_of_their_key_and_those_without_one_have_one_together(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+
+    async def start(_turns: LoopTurns, key: object) -> None:
+        started.append(key)
+
+    monkeypatch.setattr(LoopTurns, "start", start)
+    principal = await gateway.services.authenticator.principal(gateway.key)
+    address = gateway.url.removesuffix("/graphql")
+    for path in ("/graphql?query={viewer{scope}}", "/billing/transactions"):
+        for key in (gateway.key, "eco_wrong", None):
+            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+            async with gateway.session.get(address + path, headers=headers) as response:
+                assert response.status == (200 if key == gateway.key else 401)
+    assert started == [principal.key_prefix, None, None] * 2
