@@ -121,6 +121,43 @@ async def _subscribe(attacker: Attacker, count: int) -> None:
         await asyncio.sleep(attacker.ends_at - time.monotonic())
 
 
+async def _export(attacker: Attacker, connections: int) -> None:
+    """Exports of one key, each read to its end and begun anew."""
+    url, headers = (
+        f"http://127.0.0.1:{attacker.port}/billing/transactions.csv",
+        {"Authorization": f"Bearer {attacker.key}"},
+    )
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        while attacker.goes_on:
+            with suppress(aiohttp.ClientError, OSError):
+                async with session.get(url, headers=headers) as response:
+                    await response.read()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(attacker.ends_at - time.monotonic()):
+                await asyncio.gather(*(one(session) for _ in range(connections)))
+
+
+async def _ping(attacker: Attacker, sockets: int) -> None:
+    """Messages that need no answer from the database, two hundred at once on each socket."""
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        url = f"ws://127.0.0.1:{attacker.port}/graphql"
+        async with session.ws_connect(url, protocols=("graphql-transport-ws",)) as socket:
+            init = {"type": "connection_init", "payload": {"Authorization": f"Bearer {attacker.key}"}}
+            await socket.send_json(init)
+            while attacker.goes_on:
+                for _ in range(200):
+                    await socket.send_str('{"type":"ping"}')
+                for _ in range(200):
+                    await socket.receive(timeout=30)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(one(session) for _ in range(sockets)), return_exceptions=True)
+
+
 ATTACKS: Final[dict[str, Callable[[Attacker], Awaitable[None]]]] = {
     "15 searches with totals, 12 connections": lambda one: one.repeat(12, lambda _: _SEARCHES),
     "15 pages of 1,000 with explanations": lambda one: one.repeat(1, lambda _: _PAGES),
@@ -134,6 +171,9 @@ ATTACKS: Final[dict[str, Callable[[Attacker], Awaitable[None]]]] = {
     "300 half headers, no key": lambda one: one.hold(300, b"GET /graphql HTTP/1.1\r\nHost: x\r\nX-A: "),
     "300 half bodies, no key": lambda one: one.hold(300, _BYTES),
     "10,000 subscriptions of one key": lambda one: _subscribe(one, 10_000),
+    "refused requests, 200 connections": lambda one: one.repeat(200, lambda _: _SEARCHES),
+    "exports, 12 connections": lambda one: _export(one, 12),
+    "pings, 12 sockets": lambda one: _ping(one, 12),
 }
 
 

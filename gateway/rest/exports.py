@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from db.csv_lines import Lines
+from execution.slices import breathe, in_slices, pause
 from gateway.compression import CompressedParts, takes_gzip
 from gateway.requests import ClientLeft, add_headers, rate_headers
 from gateway.rest.columns import Column
@@ -48,10 +49,17 @@ def csv_lines(columns: Sequence[Column], rows: Iterable[Cells]) -> bytes:
     lines = io.StringIO(newline="")
     writer = csv.writer(lines)
     for cells in rows:
+        breathe()
         for index in free_text:
             cells[index] = _plain(cells[index])
         writer.writerow(cells)
     return lines.getvalue().encode()
+
+
+async def csv_step(columns: Sequence[Column], rows: Iterable[Cells]) -> bytes:
+    """Returns the lines of a step, which are made in slices: a key may have many exports at the same time."""
+    await pause()
+    return await in_slices(lambda: csv_lines(columns, rows))
 
 
 def _started(filename: str) -> web.StreamResponse:

@@ -11,10 +11,11 @@ from multidict import MultiMapping
 from db.csv_lines import Lines, transaction_lines
 from db.filters import ALL_TRANSACTIONS, TransactionFilter, Window
 from db.rows import AccountRow, TransactionRow
+from execution.slices import breathe, in_slices
 from gateway.compression import compressible
 from gateway.requests import query_of
 from gateway.rest.columns import AMOUNT, TIME, Column, nullable
-from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
+from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_step, stream_csv
 from gateway.rest.parameters import (
     ACCOUNT,
     Parameter,
@@ -144,6 +145,11 @@ def _cells(row: TransactionRow) -> Cells:
     return [*canonical_columns(row), row.hash.hex()]
 
 
+def _named(row: TransactionRow) -> dict[str, object]:
+    breathe()
+    return dict(zip(_NAMES, _cells(row), strict=True))
+
+
 def _position(before: str | None, account: AccountRow) -> int | None:
     """The `seq` that the page lies before. Rows have no gaps: one exists if it is not above the newest."""
     if before is None:
@@ -176,7 +182,7 @@ async def page(request: web.Request) -> web.Response:
         # One row more than was asked for, which tells whether there are older ones.
         window = Window(limit=limit + 1, after=_position(given.get("before"), account))
         found = await PAGER.page_in(context, account.id, row_filter, Stretch(window))
-    rows = [dict(zip(_NAMES, _cells(row), strict=True)) for row in found.rows]
+    rows = await in_slices(lambda: list(map(_named, found.rows)))
     headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
     if found.has_next and found.rows:
         headers[hdrs.LINK] = _next_link(request, limit, found.rows[-1])
@@ -185,7 +191,7 @@ async def page(request: web.Request) -> web.Response:
 
 async def _lines(context: QueryContext, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
     rows = await context.loaders.transaction_page.load((account_id, (row_filter, window)))
-    return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1].seq if rows else None)
+    return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1].seq if rows else None)
 
 
 async def _step(request: web.Request, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:

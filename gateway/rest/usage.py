@@ -13,7 +13,7 @@ from db.filters import UsageFilter, UsageHourFilter, Window
 from db.rows import AccountRow, UsageDayRow
 from gateway.rest import usage_hours
 from gateway.rest.columns import AMOUNT, COUNT, Column
-from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines, stream_csv
+from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_step, stream_csv
 from gateway.rest.parameters import (
     ACCOUNT,
     Parameter,
@@ -119,7 +119,7 @@ async def _lines(context: QueryContext, account_id: int, row_filter: UsageFilter
     if context.snapshot.is_postgresql:
         return await usage_lines(context.snapshot, account_id, row_filter, window)
     rows = await context.loaders.usage_page.load((account_id, (row_filter, window)))
-    return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1][1:5] if rows else None)
+    return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1][1:5] if rows else None)
 
 
 async def _step(request: web.Request, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:

@@ -15,7 +15,7 @@ from db.filters import UsageHourFilter, Window
 from db.hours import HOURS_A_DAY, first_hour, time_of_hour
 from db.usage_hours import HourPosition, usage_hours_page
 from gateway.rest.columns import AMOUNT, COUNT, TIME, Column
-from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_lines
+from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_step
 from gateway.rest.price_columns import PRICE_COLUMNS, price_cells
 from gateway.rest.reading import read_step
 from ledger.chain import format_time
@@ -103,7 +103,7 @@ async def _lines(context: QueryContext, account_id: int, row_filter: UsageHourFi
     if context.snapshot.is_postgresql:
         return await usage_hour_lines(context.snapshot, account_id, row_filter, window)
     rows = await usage_hours_page(context.snapshot, account_id, row_filter, window)
-    return Lines(csv_lines(COLUMNS, map(_cells, rows)), len(rows), rows[-1].usage[1:9] if rows else None)
+    return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1].usage[1:9] if rows else None)
 
 
 async def _step(request: web.Request, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
