@@ -2,6 +2,7 @@
 
 from billing_gateway_client.client import BillingClient, Retries
 from billing_gateway_client.errors import (
+    Archived,
     BadCursor,
     BadUserInput,
     BillingError,
@@ -22,6 +23,7 @@ from billing_gateway_client.errors import (
 )
 
 __all__ = [
+    "Archived",
     "BadCursor",
     "BadUserInput",
     "BillingClient",

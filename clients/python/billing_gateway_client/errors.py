@@ -3,8 +3,8 @@
 BillingError            any refusal; `code` says which, also one that this version does not know
 ├── Unavailable         UNAVAILABLE: the gateway or the network failed; the client has tried again already
 ├── RateLimited         RATE_LIMITED, with `retry_after`
-├── Unauthenticated, Forbidden, NotFound, BadUserInput, BadCursor, Conflict, IdempotencyConflict,
-│   InsufficientBalance, PaymentFailed, QueryTooComplex, Internal, RequestRefused
+├── Unauthenticated, Forbidden, NotFound, BadUserInput, BadCursor, Archived, Conflict,
+│   IdempotencyConflict, InsufficientBalance, PaymentFailed, QueryTooComplex, Internal, RequestRefused
 ├── LimitExceeded       LIMIT_EXCEEDED, with `limit`, `remaining` and `resets_at`
 └── Lagged              LAGGED: the client subscribes again by itself
 """
@@ -56,6 +56,10 @@ class BadUserInput(BillingError):
 
 class BadCursor(BillingError):
     """The cursor is of another list, or its row is not in the ledger any more."""
+
+
+class Archived(BillingError):
+    """What was asked for needs rows that were moved to the archive, and is not answered from there."""
 
 
 class Conflict(BillingError):
@@ -121,6 +125,7 @@ class RequestRefused(BillingError):
 
 
 CLASSES: Final[Mapping[str, type[BillingError]]] = {
+    "ARCHIVED": Archived,
     "BAD_CURSOR": BadCursor,
     "BAD_USER_INPUT": BadUserInput,
     "CONFLICT": Conflict,

@@ -36,6 +36,8 @@ export class NotFound extends BillingError {}
 export class BadUserInput extends BillingError {}
 /** The cursor is of another list, or its row is not in the ledger any more. */
 export class BadCursor extends BillingError {}
+/** What was asked for needs rows that were moved to the archive, and is not answered from there. */
+export class Archived extends BillingError {}
 /** The state of the object does not allow the call. */
 export class Conflict extends BillingError {}
 /** The idempotency key was used for a call with other input. */
@@ -78,6 +80,7 @@ export class Lagged extends BillingError {
 
 /** The class of each code. */
 export const classes: Readonly<Record<string, typeof BillingError>> = {
+  ARCHIVED: Archived,
   BAD_CURSOR: BadCursor,
   BAD_USER_INPUT: BadUserInput,
   CONFLICT: Conflict,
