@@ -596,8 +596,9 @@ async def test_a_client_that_takes_nothing_for_long_is_cut_off(serve: Serve) -> 
     async with connected(gateway) as client, connected(gateway) as other:
         client.transport.pause_reading()
         await client.subscribe("a")
+        stalled = await gateway.tap.stream(0)
         await other.subscribe("a")
-        stalled, live = await gateway.tap.stream(0), await gateway.tap.stream(1)
+        live = await gateway.tap.stream(1)
         for number in range(400):
             stalled.give(event(number, padding=100_000))
         await asyncio.wait_for(stalled.closed.wait(), 20)
