@@ -53,7 +53,7 @@ class Border(NamedTuple):
     archived_seq: int
     """The newest archived row."""
     proofs: tuple[ProofRow, ...]
-    """Of the files that have the archived rows, oldest first. The last file may have rows after the border."""
+    """Proofs of the files that have the archived rows, oldest first. The last file may have rows after the border."""
 
     @property
     def until(self) -> datetime:
@@ -62,7 +62,7 @@ class Border(NamedTuple):
 
 
 Borders = Mapping[int, Border]
-"""By account. An account without archived rows has none."""
+"""Borders by account. An account without archived rows has none."""
 
 
 def _columns() -> list[Any]:

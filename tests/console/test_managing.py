@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from access.keys import KeyScope
 from db.attribution_rows import CostHourRow
@@ -97,6 +98,30 @@ async def test_a_key_that_only_reads_has_no_such_tab(gateway: Gateway, open_page
     page = await open_page("?tab=keys", key=(await gateway.key()).secret)
     await expect(page.get_by_role("table", name="Transactions")).to_be_visible()
     await expect(page.get_by_role("tab", name="Keys and activity")).to_have_count(0)
+
+
+async def test_enter_takes_no_account_of_another_text(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key(KeyScope.OPERATOR)).secret)
+    find = page.get_by_role("combobox", name="Account")
+    await find.click()
+    await expect(page.get_by_role("option").first).to_be_visible()
+    searches, go_on = 0, asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        nonlocal searches
+        searches += '"search":"cs_unknown"' in (route.request.post_data or "")
+        await go_on.wait()
+        await route.continue_()
+
+    await page.route("**/graphql", hold)
+    await find.fill("cs_unknown")
+    await find.press("Enter")
+    # Longer than the pause after which the box looks by itself for what was typed.
+    await asyncio.sleep(0.5)
+    assert searches == 1
+    go_on.set()
+    await expect(page.get_by_text("Nothing has this id.", exact=True).last).to_be_visible()
+    assert "account" not in page.url
 
 
 async def test_an_operator_finds_corrects_grants_suspends_and_puts_events_away(

@@ -350,7 +350,7 @@ async def test_verification_reads_across_the_border(desk: Desk, tmp_path: Path) 
     database.archive.close()
 
 
-async def test_what_has_no_answer_is_refused(
+async def test_a_read_without_an_answer_is_refused(
     database: Database, moved: tuple[int, list[TransactionRow], Archiving]
 ) -> None:
     account_id, rows, _ = moved

@@ -64,15 +64,15 @@ export function AccountBox({ label, placeholder = label, choose, find }: Props) 
 
   /** Takes the account that is marked, or else the first; without any, looks for something else of this id. */
   async function enter() {
+    if (active.value >= 0) return take(found.value?.nodes[active.value]);
     const typed = text.value;
-    if (find && active.value < 0 && typed.trim()) {
-      if (sought !== typed) await search(typed);
-      if (!found.value?.nodes.length) {
-        isOpen.value = false;
-        return find(typed.trim());
-      }
-    }
-    take(found.value?.nodes[Math.max(active.value, 0)]);
+    if (sought !== typed) await search(typed);
+    // The accounts of another text must not be taken for those of this one.
+    if (sought !== typed || text.value !== typed) return;
+    const first = found.value?.nodes[0];
+    if (first || !find || !typed.trim()) return take(first);
+    isOpen.value = false;
+    find(typed.trim());
   }
 
   function move(event: KeyboardEvent) {
