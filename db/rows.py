@@ -102,6 +102,11 @@ def folded_of_transaction(row: TransactionRow) -> tuple[str | None, str | None]:
     return folded_column(row.description), folded_column(row.ref_id)
 
 
+def values_of_transaction(row: TransactionRow) -> dict[str, Any]:
+    """Returns the values of all columns that are stored."""
+    return row._asdict() | dict(zip(FOLDED_OF_TRANSACTIONS, folded_of_transaction(row), strict=True))
+
+
 class HoldRow(NamedTuple):
     account_id: int
     hold_seq: int

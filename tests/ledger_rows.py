@@ -9,7 +9,7 @@ from sqlalchemy import Table, insert, update
 
 from db import tables
 from db.database import WriteConnection
-from db.rows import FOLDED_OF_TRANSACTIONS, AccountRow, ChargeRow, TransactionRow, folded_of_transaction
+from db.rows import AccountRow, ChargeRow, TransactionRow, values_of_transaction
 
 
 async def _insert(connection: WriteConnection, table: Table, values: Sequence[dict[str, Any]]) -> None:
@@ -18,9 +18,7 @@ async def _insert(connection: WriteConnection, table: Table, values: Sequence[di
 
 
 async def insert_transactions(connection: WriteConnection, rows: Sequence[TransactionRow]) -> None:
-    names = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
-    values = [dict(zip(names, (*row, *folded_of_transaction(row)), strict=True)) for row in rows]
-    await _insert(connection, tables.transactions, values)
+    await _insert(connection, tables.transactions, list(map(values_of_transaction, rows)))
 
 
 async def update_account(connection: WriteConnection, row: AccountRow) -> None:

@@ -17,7 +17,7 @@ from db import tables
 from db.connections.borders import ProofRow
 from db.database import Database
 from db.integrity_tables import ledger_archives
-from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, folded_of_transaction
+from db.rows import TransactionRow, values_of_transaction
 from db.statements import columns
 
 _ACCOUNT: Final = tables.accounts
@@ -97,7 +97,5 @@ async def remove_rows(connection: AsyncConnection, account_id: int, archived_seq
 
 async def restore_rows(connection: AsyncConnection, rows: Sequence[TransactionRow]) -> None:
     """Moves the border of a locked account to before these rows, which end at the border, and writes them again."""
-    names = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
     await _set_border(connection, rows[0].account_id, rows[0].seq - 1)
-    values = [dict(zip(names, (*row, *folded_of_transaction(row)), strict=True)) for row in rows]
-    await connection.execute(insert(_ROW), values)
+    await connection.execute(insert(_ROW), list(map(values_of_transaction, rows)))

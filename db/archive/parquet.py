@@ -23,7 +23,7 @@ from db.archive.errors import ArchiveDamaged, ArchiveUnavailable
 from db.archive.store import ArchiveFile, ArchiveStore
 from db.connections.snapshots import Read, Rows, Wanted
 from db.connections.sqlite_batches import text_and_values
-from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, folded_of_transaction
+from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, values_of_transaction
 from db.statements import columns
 
 Found = TypeVar("Found")
@@ -90,7 +90,7 @@ _SELECTED: Final = ", ".join(f"unhex({name}) AS {name}" if name in _BYTES else n
 
 
 def _line(row: TransactionRow) -> bytes:
-    values: dict[str, Any] = dict(zip(_COLUMNS, (*row, *folded_of_transaction(row)), strict=True))
+    values = values_of_transaction(row)
     values |= {name: values[name].hex() for name in _BYTES}
     values |= {name: convert(values[name]) for name, convert in _TO_FILE.items()}
     return orjson.dumps(values)

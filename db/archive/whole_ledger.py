@@ -23,7 +23,7 @@ from db.connections.readers import WriteReader
 from db.connections.snapshots import Snapshot
 from db.database import Database
 from db.errors import translated
-from db.rows import FOLDED_OF_TRANSACTIONS, TransactionRow, folded_of_transaction
+from db.rows import TransactionRow, values_of_transaction
 
 _LEDGER: Final = tables.transactions
 _ARCHIVED: Final = Table("archived_transactions", MetaData(), *(Column(one.name, one.type) for one in _LEDGER.columns))
@@ -65,11 +65,6 @@ async def _prepare(connection: AsyncConnection) -> None:
         await connection.execute(text(statement))
 
 
-def _values(row: TransactionRow) -> dict[str, Any]:
-    names = (*TransactionRow._fields, *FOLDED_OF_TRANSACTIONS)
-    return dict(zip(names, (*row, *folded_of_transaction(row)), strict=True))
-
-
 async def _fill(connection: AsyncConnection, database: Database, border: Border) -> None:
     for proof in border.proofs:
         reach = Reach(proof.first_seq - 1, proof.last_seq + 1)
@@ -80,7 +75,9 @@ async def _fill(connection: AsyncConnection, database: Database, border: Border)
 
         rows = await asyncio.to_thread(database.archive.run, {border.account_id: border}, rows_of_file)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
-            await connection.execute(insert(_ARCHIVED), [_values(row) for row in rows[start : start + _ROWS_AT_ONCE]])
+            await connection.execute(
+                insert(_ARCHIVED), list(map(values_of_transaction, rows[start : start + _ROWS_AT_ONCE]))
+            )
 
 
 @asynccontextmanager

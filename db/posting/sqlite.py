@@ -21,13 +21,12 @@ from db.limits import (
 )
 from db.posting.state import ChangeSet, PostingKeys, StoredState
 from db.rows import (
-    FOLDED_OF_TRANSACTIONS,
     AccountRow,
     ChargeRow,
     HoldRow,
     IdempotencyRow,
     TransactionRow,
-    folded_of_transaction,
+    values_of_transaction,
 )
 
 
@@ -69,12 +68,8 @@ async def _insert_all(connection: WriteConnection, table: Table, values: Sequenc
         await connection.execute(insert(table), values)
 
 
-def _with_folded(row: TransactionRow) -> dict[str, Any]:
-    return row._asdict() | dict(zip(FOLDED_OF_TRANSACTIONS, folded_of_transaction(row), strict=True))
-
-
 async def _insert_transactions(connection: WriteConnection, rows: Iterable[TransactionRow]) -> None:
-    await _insert_all(connection, tables.transactions, [_with_folded(row) for row in rows])
+    await _insert_all(connection, tables.transactions, [values_of_transaction(row) for row in rows])
 
 
 async def _insert_idempotent_calls(connection: WriteConnection, rows: Iterable[IdempotencyRow]) -> None:
