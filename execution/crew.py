@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from time import perf_counter
 from typing import Any
 
-from execution import slices
 from execution.pending import Begun, begin
+from execution.slices import Slices
 
 
 class _Group:
@@ -40,8 +39,8 @@ class _Member:
 
     __slots__ = ("coroutine", "group", "place")
 
-    def __init__(self, begun: Begun, group: _Group, place: int) -> None:
-        self.coroutine = begun.coroutine
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], group: _Group, place: int) -> None:
+        self.coroutine = coroutine
         self.group = group
         self.place = place
 
@@ -77,17 +76,14 @@ class Crew:
         self._holding.close()
 
     def _add(self, awaitable: Awaitable[Any], group: _Group, place: int) -> None:
-        try:
-            begun = awaitable if isinstance(awaitable, Begun) else begin(_awaited(awaitable))
-        except Exception as error:  # noqa: BLE001  raised by `all_of`
-            group.end(place, error)
-            return
-        if not isinstance(begun, Begun):
-            group.end(place, begun)
-            return
-        member = _Member(begun, group, place)
-        self._members.add(member)
-        self._watch(member, begun.waits_for)
+        if isinstance(awaitable, Begun):
+            member = _Member(awaitable.coroutine, group, place)
+            self._members.add(member)
+            self._watch(member, awaitable.waits_for)
+        else:
+            member = _Member(_awaited(awaitable), group, place)
+            self._members.add(member)
+            self._step(member)
 
     def _watch(self, member: _Member, waits_for: Any) -> None:
         if waits_for is None or waits_for.done():
@@ -103,28 +99,24 @@ class Crew:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def _work(self) -> None:
-        began = perf_counter()
+        slices = Slices()
         while self._ready:
-            if perf_counter() - began > slices.SLICE_SECONDS:
-                await slices.pause()
-                began = perf_counter()
+            if slices.is_over:
+                await slices.next()
             self._step(self._ready[0])
             self._ready.popleft()
         self._holding.close()
 
     def _step(self, member: _Member) -> None:
         try:
-            waits_for = member.coroutine.send(None)
-        except StopIteration as stop:
-            self._members.discard(member)
-            member.group.end(member.place, stop.value)
+            begun = begin(member.coroutine)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  raised by `all_of`
-            self._members.discard(member)
-            member.group.end(member.place, error)
+            begun = error
+        if isinstance(begun, Begun):
+            self._watch(member, begun.waits_for)
         else:
-            if waits_for is not None:
-                waits_for._asyncio_future_blocking = False  # noqa: SLF001
-            self._watch(member, waits_for)
+            self._members.discard(member)
+            member.group.end(member.place, begun)
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from time import perf_counter
 from types import CoroutineType
 from typing import Any, Final, Protocol
 
@@ -32,12 +31,12 @@ from graphql.pyutils import Path, is_awaitable
 from strawberry import Info
 from strawberry.types.field import StrawberryField
 
-from execution import slices
 from execution.attributes import ANY, Projection
 from execution.calls import PREFETCH, ResolverCall, attribute_of, method_of
 from execution.inputs import Arguments
 from execution.operation_run import Run, answered, around_field, is_pending, reads_held
 from execution.pending import all_of, begin
+from execution.slices import Slices
 from execution.subtrees import Function, PureField
 
 AT_ONCE_ITEMS: Final = 50
@@ -353,12 +352,11 @@ class ListCompletion(Completion):
         serialized: list[Any] = []
         waiting: list[tuple[int, Any]] = []
         run.has_long_list()
-        began = perf_counter()
+        slices = Slices()
         with reads_held(run.context):
             for start in range(0, len(value), _ITEMS_BETWEEN_LOOKS):
-                if perf_counter() - began > slices.SLICE_SECONDS:
-                    await slices.pause()
-                    began = perf_counter()
+                if slices.is_over:
+                    await slices.next()
                 self._walk_some(run, field, value[start : start + _ITEMS_BETWEEN_LOOKS], path, serialized, waiting)
         return await _filled(run, serialized, waiting) if waiting else serialized
 

@@ -37,6 +37,24 @@ async def pause() -> None:
     await _pause.get()()
 
 
+class Slices:
+    """Slices of a coroutine. Ask between its steps whether the slice is over."""
+
+    __slots__ = ("_began",)
+
+    def __init__(self) -> None:
+        self._began = perf_counter()
+
+    @property
+    def is_over(self) -> bool:
+        return perf_counter() - self._began > SLICE_SECONDS
+
+    async def next(self) -> None:
+        """Lets others run, and begins the next slice."""
+        await pause()
+        self._began = perf_counter()
+
+
 class _Slice:
     """The slice that runs now."""
 

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import WSMsgType, hdrs, web
 
 from access.keys import Principal
-from execution.slices import SLICE_SECONDS, pause
+from execution.slices import Slices, pause
 from gateway.errors import RequestError, problem_of
 from gateway.protocol import streams_to
 from gateway.requests import ClientLeft, add_headers, authenticate, begin_stream, report
@@ -131,12 +131,11 @@ class _Socket:
         return None
 
     async def _read_on(self) -> None:
-        began = time.perf_counter()
+        slices = Slices()
         async for message in self._response:
             # Messages that are there already are received without a wait.
-            if time.perf_counter() - began > SLICE_SECONDS:
-                await pause()
-                began = time.perf_counter()
+            if slices.is_over:
+                await slices.next()
             if message.type == WSMsgType.TEXT:
                 await self._hear(parse_message(message.data))
             elif message.type == WSMsgType.BINARY:
