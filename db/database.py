@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from db.archive.errors import RowsArchived
 from db.archive.lease import Lease
 from db.archive.reading import LedgerArchive
-from db.connections.borders import ANY_BORDER, ANY_PROOF, BORDERS, Border, accounts_of, borders_of, names_the_ledger
+from db.connections.borders import ANY_PROOF, BORDERS, Border, accounts_of, borders_of, names_the_ledger
 from db.connections.engines import DatabaseOptions as DatabaseOptions
 from db.connections.engines import PostgresPool, PostgresRoute, sqlite_engine, sqlite_readers
 from db.connections.readers import Readers, WriteReader
@@ -152,9 +152,6 @@ class Database:
 
     async def _has_proofs(self) -> bool:
         return bool(await self.read_live(ANY_PROOF, {}))
-
-    async def has_archived_rows(self) -> bool:
-        return bool(await self.read_live(ANY_BORDER, {}))
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[WriteConnection]:

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from sqlalchemy import Executable
@@ -325,16 +326,18 @@ class Snapshot:
         return found[: len(batch)], _borders_in(found[len(batch) :])
 
     async def _border_reads(self, asked: Sequence[_Asked]) -> list[Wanted]:
-        if self._archive is None:
+        statements = (wanted.statement for one in asked for wanted in one.read.wanted)
+        names = partial(names_the_ledger, postgresql=self.is_postgresql)
+        if self._archive is None or not any(map(names, statements)):
             return []
-        found = _border_reads(asked, postgresql=self.is_postgresql)
         lease = self._archive.lease
-        if lease is None or not found:
-            return found
-        if not self._reader.holds_connection:  # with all of them lent to those that wait, nobody could look
+        # With all connections lent to those that wait for a look, nobody could look.
+        if lease is not None and not self._reader.holds_connection:
             with contextlib.suppress(*([DatabaseError] if self._is_on_replica else [])):
                 await lease.renew()
-        return [] if lease.is_held else found
+        if lease is not None and lease.is_held:
+            return []
+        return _border_reads(asked, postgresql=self.is_postgresql)
 
     async def close(self) -> None:
         self._closed = True
