@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from typing import Final
 
@@ -12,7 +13,7 @@ from ledger.accounts import Accounts
 from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import parse_nanos
-from tests.console.conftest import Open
+from tests.console.conftest import TIMEOUT_MILLISECONDS, Open
 from tests.console.gateways import Gateway
 
 POSTED: Final = ("5.00", "-0.125", "-0.135", "-0.000000135", "0.30", "-1.999999999")
@@ -29,10 +30,15 @@ def rows(page: Page) -> Locator:
     return page.get_by_role("table", name="Transactions").locator("tr.row")
 
 
-async def seen(cells: Locator) -> list[str]:
-    """The texts that a reader sees, of amounts that have an exact text out of sight."""
-    found: list[str] = await cells.evaluate_all(SEEN)
-    return found
+async def expect_seen(cells: Locator, texts: list[str]) -> None:
+    """Wait until a reader sees these texts, of amounts that have an exact text out of sight."""
+    found: list[str] = []
+    for _ in range(TIMEOUT_MILLISECONDS // 50):
+        found = await cells.evaluate_all(SEEN)
+        if found == texts:
+            break
+        await asyncio.sleep(0.05)
+    assert found == texts
 
 
 @pytest.fixture
@@ -49,28 +55,29 @@ async def key(gateway: Gateway) -> str:
 async def test_lists_round_half_even_to_cents_and_mark_what_they_round(open_page: Open, key: str) -> None:
     page = await open_page("?types=admin_correction", key=key)
     await expect(rows(page)).to_have_count(len(POSTED))
-    assert await seen(rows(page).locator(".amount")) == CENTS
-    assert await seen(page.locator(".summaryline .money")) == ["+$5.30", "≈−$2.26", "≈+$3.04"]
+    await expect_seen(rows(page).locator(".amount"), CENTS)
+    await expect_seen(page.locator(".summaryline .money"), ["+$5.30", "≈−$2.26", "≈+$3.04"])
     # It is exact for who listens.
-    assert await rows(page).locator(".amount").all_text_contents() == EXACT
+    await expect(rows(page).locator(".amount")).to_have_text(EXACT)
     balance = page.get_by_role("region", name="Credit balance").locator(".figure .money")
-    assert await seen(balance) == ["$3.039999866"] == await balance.all_text_contents()
+    await expect_seen(balance, ["$3.039999866"])
+    await expect(balance).to_have_text(["$3.039999866"])
 
 
 async def test_the_exact_amount_is_seen_where_it_is_pointed_at_or_focused(open_page: Open, key: str) -> None:
     page = await open_page(key=key)
     amounts = rows(page).locator(".amount")
     await amounts.nth(2).hover()
-    assert (await seen(amounts))[2] == EXACT[2]
+    await expect_seen(amounts.nth(2), [EXACT[2]])
     # The pointer can go on to it.
     await amounts.nth(2).locator(".exact").hover()
-    assert (await seen(amounts))[2] == EXACT[2]
+    await expect_seen(amounts.nth(2), [EXACT[2]])
     await page.mouse.move(0, 0)
-    assert (await seen(amounts))[2] == CENTS[2]
+    await expect_seen(amounts.nth(2), [CENTS[2]])
     await rows(page).nth(1).get_by_role("button").focus()
     await page.keyboard.press("Tab")
     await expect(rows(page).nth(2).get_by_role("button")).to_be_focused()
-    assert (await seen(amounts))[2] == EXACT[2]
+    await expect_seen(amounts.nth(2), [EXACT[2]])
     boxes = [await rows(page).nth(2).locator(f".{cell} .exact").bounding_box() for cell in ("amount", "after")]
     assert boxes[0] is not None
     assert boxes[1] is not None
@@ -81,7 +88,7 @@ async def test_an_opened_row_says_the_exact_amount(open_page: Open, key: str) ->
     page = await open_page(key=key)
     await rows(page).nth(2).get_by_role("button").click()
     amount = page.locator(".facts dl > div").filter(has_text="Amount").locator(".money")
-    assert await seen(amount) == ["−$0.000000135"]
+    await expect_seen(amount, ["−$0.000000135"])
 
 
 async def test_copies_are_exact(open_page: Open, key: str) -> None:
@@ -99,7 +106,7 @@ async def test_a_switch_shows_every_digit_everywhere_and_the_browser_keeps_it(
     page = await open_page(key=key)
     switch = page.get_by_role("checkbox", name="Exact amounts")
     await switch.check()
-    assert await seen(rows(page).locator(".amount")) == EXACT
+    await expect_seen(rows(page).locator(".amount"), EXACT)
     await page.get_by_role("tab", name="Usage").click()
     await expect(switch).to_be_checked()
     other = await page.context.new_page()
@@ -107,16 +114,16 @@ async def test_a_switch_shows_every_digit_everywhere_and_the_browser_keeps_it(
     # The open tab hands its key over.
     await expect(rows(other)).to_have_count(len(POSTED))
     await expect(other.get_by_role("checkbox", name="Exact amounts")).to_be_checked()
-    assert await seen(rows(other).locator(".amount")) == EXACT
+    await expect_seen(rows(other).locator(".amount"), EXACT)
     await other.get_by_role("checkbox", name="Exact amounts").uncheck()
-    assert await seen(rows(other).locator(".amount")) == CENTS
+    await expect_seen(rows(other).locator(".amount"), CENTS)
 
 
 async def test_paper_is_exact(open_page: Open, key: str) -> None:
     page = await open_page(key=key)
     await expect(rows(page)).to_have_count(len(POSTED))
     await page.emulate_media(media="print")
-    assert await seen(rows(page).locator(".amount")) == EXACT
+    await expect_seen(rows(page).locator(".amount"), EXACT)
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -57,13 +57,13 @@ async def test_a_statement_is_shown_downloaded_and_printed_whole(gateway: Gatewa
     year, number = map(int, month.split("-"))
     end = f"{year + number // 12}-{number % 12 + 1:02d}-01"
     expected = await _statement(gateway, key, first, end)
+    await expect(dialog).to_contain_text(f"{expected['rows']:,} transactions.")
     texts = [re.sub(r"[$,]", "", text).replace("−", "-") for text in await figures.get_by_role("row").all_inner_texts()]
     shown = [text.split("\t") for text in texts]
     assert shown[1][-1].strip() == expected["opening"]
     assert shown[-1][-1].strip() == expected["closing"]
     nets = [[cell.strip() for cell in row[1:]] for row in shown[2:-1]]
     assert nets == [[one["gross"], one["refunded"].removeprefix("0.00"), one["net"]] for one in expected["movements"]]
-    await expect(dialog).to_contain_text(f"{expected['rows']:,} transactions.")
     async with page.expect_download() as download, page.expect_request("**/billing/export-links") as asked:
         await dialog.get_by_role("button", name="Download PDF").click()
     path = await (await download.value).path()
