@@ -19,7 +19,7 @@ from gateway.media_types import GRAPHQL_JSON, JSON, accepted, graphql_json_type,
 from gateway.operations import Refused, find_operation, run_operation
 from gateway.pages import render_graphiql
 from gateway.positions import position_of
-from gateway.requests import OPERATION, RATE, accept_of, authenticate, query_of
+from gateway.requests import OPERATION, RATE, REFUSED, accept_of, authenticate, query_of
 from gateway.services import SERVICES
 from gateway.streams.event_stream import MEDIA_TYPE as EVENTS
 from gateway.streams.event_stream import serve_events
@@ -127,6 +127,7 @@ async def graphql(request: web.Request) -> web.StreamResponse:
             return compressible(response) if operation.kind == OperationType.QUERY else response
     except Refused as refused:
         if not _is_streamed(request, None):
+            request[REFUSED] = True
             return _response(request, {"errors": refused.errors}, executed=False)
         return await serve_events(request, principal, given, refused)
     return await serve_events(request, principal, given)

@@ -17,12 +17,22 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
 
+from gateway.client_address import client_address
 from gateway.connections import BODY_GRACE_SECONDS, REPORT_SECONDS, ConnectionLimits, Connections, Dropped, WritePace
 from gateway.errors import Problem, RequestError, problem_of
 from gateway.forwarded import ForwardedRequests
 from gateway.logs import without_keys
 from gateway.request_notes import count_error
-from gateway.requests import BodyTooSlow, add_headers, begin, error_response, forget_frames, http_problem
+from gateway.requests import (
+    KEY_PREFIX,
+    REFUSED,
+    BodyTooSlow,
+    add_headers,
+    begin,
+    error_response,
+    forget_frames,
+    http_problem,
+)
 from gateway.services import SERVICES, Services
 from gateway.stop_times import seconds_for_requests
 
@@ -50,6 +60,7 @@ def _problem(error: BaseException | None) -> Problem:
 
 def _refused(services: Services, request: web.BaseRequest, problem: Problem, *, is_read: bool = True) -> web.Response:
     """Answers with the problem. If the request could not be read, neither its method nor its path is known."""
+    request[REFUSED] = True
     method, path = (request.method, request.path) if is_read else (_UNKNOWN, _UNKNOWN)
     response = error_response(request, problem)
     add_headers(services, request, response)
@@ -81,6 +92,7 @@ class Connection(web.RequestHandler):
         "_bytes",
         "_bytes_before",
         "_connections",
+        "_held",
         "_is_in_head",
         "_part",
         "_pipe",
@@ -100,6 +112,8 @@ class Connection(web.RequestHandler):
         """The transport, which aiohttp forgets while it may still have something to send."""
         self._bytes = self._bytes_before = 0
         self._is_in_head = True
+        self._held: asyncio.Future[None] | None = None
+        """Set while a refusal waits to be sent."""
         self._part: tuple[str, int] = ("", 0)
         self._write_pace = WritePace()
         self.since = 0.0
@@ -112,8 +126,9 @@ class Connection(web.RequestHandler):
 
     @property
     def is_waiting(self) -> bool:
-        """Without a request."""
-        return not self._request_in_progress and not self._messages and self.left is None
+        """Without a request, or with one that was refused."""
+        is_free = not self._request_in_progress and not self._messages and self.left is None
+        return is_free or self._held is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._pipe = cast("asyncio.Transport", transport)
@@ -128,6 +143,7 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.leave(self)
         self._pipe = None
+        self._let_go()
         super().connection_lost(exc)
         if self.left is not None:
             self.left()
@@ -148,6 +164,26 @@ class Connection(web.RequestHandler):
         self._services.metrics.dropped.labels(why).inc()
         if self._pipe is not None:
             self._pipe.abort()
+
+    async def hold(self, seconds: float) -> None:
+        """Waits before an answer is sent, but not for a client that leaves, nor when the process stops."""
+        if self._close or self._force_close:
+            return
+        self._held = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._let_go)
+        try:
+            await self._held
+        finally:
+            timer.cancel()
+            self._held = None
+
+    def _let_go(self) -> None:
+        if self._held is not None and not self._held.done():
+            self._held.set_result(None)
+
+    def close(self) -> None:
+        self._let_go()
+        super().close()
 
     def abandon(self) -> None:
         if self._pipe is not None:
@@ -202,6 +238,7 @@ class Connection(web.RequestHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109  aiohttp's
         """Ends within these seconds, and a little more where a handler goes on: aiohttp's takes twice as many."""
         self._force_close = True
+        self._let_go()
         if self._keepalive_handle is not None:
             self._keepalive_handle.cancel()
         task = self._task_handler
@@ -293,6 +330,19 @@ def streams_to(request: web.Request, left: Callable[[], None] | None) -> None:
         request.protocol.left = left
 
 
+async def _hold_if_refused(services: Services, request: web.BaseRequest) -> None:
+    """Lets the answer to a refused request wait, if its client is refused too often. All that the request has taken is
+    given back by now, but for its connection."""
+    if REFUSED not in request or not isinstance(request.protocol, Connection):
+        return
+    body_bytes = len(request._read_bytes or b"")  # noqa: SLF001
+    request._read_bytes = None  # noqa: SLF001  aiohttp would keep it until the answer is sent
+    client = request.get(KEY_PREFIX) or client_address(request, services.trusted_proxies)
+    seconds = services.refusals.wait_seconds(client, body_bytes)
+    if seconds:
+        await request.protocol.hold(seconds)
+
+
 class Runner(web.AppRunner):
     """Runs what `build_app` built. At the end, streams and requests have `shutdown_timeout` seconds together."""
 
@@ -313,14 +363,16 @@ class Runner(web.AppRunner):
         async def handled(request: web.BaseRequest) -> web.StreamResponse:
             try:
                 with forwarded.running(request):
-                    return await handler(request)
+                    response = await handler(request)
             except RequestError as error:
                 begin(request)
-                return _refused(services, request, problem_of(error))
+                response = _refused(services, request, problem_of(error))
             except web.HTTPException as error:
                 # Raised before the application's middleware: an unknown `Expect`.
                 begin(request)
-                return _refused(services, request, http_problem(error))
+                response = _refused(services, request, http_problem(error))
+            await _hold_if_refused(services, request)
+            return response
 
         return _Server(
             handled,

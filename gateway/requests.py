@@ -48,6 +48,8 @@ RATE: Final = web.RequestKey("rate", Balance)
 ACCOUNT: Final = web.RequestKey[int | None]("account", int)
 """The account of the key, if it has one."""
 OPERATION: Final = web.RequestKey[str | None]("operation", str)
+REFUSED: Final = web.RequestKey("refused", bool)
+"""Set if the request was refused: its answer may have to wait (`gateway/refusals.py`)."""
 ON_ANSWERED: Final = web.RequestKey[Callable[[int], object]]("on_answered", object)  # type: ignore[arg-type]
 """Called with the status when the request is answered, or when its stream begins."""
 
@@ -271,8 +273,7 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
         headers = {"Allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else None
         if problem.internal:
             report(problem, cause)
-        count_error(services.metrics, problem.code)
-        return error_response(request, problem, headers)
+        return _refusal(services, request, problem, headers)
     except ClientLeft:
         return web.Response(status=499)
     except Exception as error:  # noqa: BLE001  the edge: nothing beyond it knows the codes
@@ -283,8 +284,16 @@ async def _answer(request: web.Request, handler: Handler, services: Services) ->
             request[RATE] = error.balance
         problem = problem_of(error)
         report(problem, error)
-        count_error(services.metrics, problem.code)
-        return error_response(request, problem)
+        return _refusal(services, request, problem)
+
+
+def _refusal(
+    services: Services, request: web.Request, problem: Problem, headers: dict[str, str] | None = None
+) -> web.Response:
+    if not problem.internal:
+        request[REFUSED] = True
+    count_error(services.metrics, problem.code)
+    return error_response(request, problem, headers)
 
 
 def begin(request: web.BaseRequest) -> None:

@@ -149,6 +149,13 @@ class Settings(BaseSettings):
     queue_per_key: int = Field(
         200, ge=0, le=100_000, description="Number of reading operations of a key that wait for a slot."
     )
+    refusals_per_second: int = Field(
+        100,
+        ge=1,
+        le=1_000_000,
+        description="Number of refused requests that are answered in a second for each key, and for each address"
+        " without a valid key. The answers to more of them wait for up to 5 seconds.",
+    )
     document_cache_size: int = Field(
         1_000, ge=0, le=100_000, description="Number of parsed and validated documents that each process caches."
     )

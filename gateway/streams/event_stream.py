@@ -13,7 +13,7 @@ from access.keys import Principal
 from gateway.graphql_request import GraphQLRequest
 from gateway.operations import Refused
 from gateway.protocol import streams_to
-from gateway.requests import ClientLeft, add_headers, begin_stream
+from gateway.requests import REFUSED, ClientLeft, add_headers, begin_stream
 from gateway.services import SERVICES
 from gateway.streams.cancel_scope import CancelScope
 from gateway.streams.failures import KEY_ENDED, code_of, errors_of
@@ -113,6 +113,7 @@ class _EventStream:
                 reason = self._cancel_scope.ending
                 errors = errors_of(self._services, KEY_ENDED) if reason == Ending.KEY else []
             else:
+                self._request[REFUSED] = True
                 errors = errors_of(self._services, error)
                 reason = code_of(errors)
             if errors:

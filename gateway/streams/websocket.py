@@ -196,6 +196,7 @@ class _Socket:
         except Exception as error:  # noqa: BLE001  the edge, as gateway/requests.py is for HTTP
             errors = errors_of(self._services, error)
             reason = code_of(errors)
+            await asyncio.sleep(self._services.refusals.wait_seconds(principal.key_prefix))
             with suppress(ClientLeft):
                 await self._send(messages.error(message.id, errors))
         finally:
