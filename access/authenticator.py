@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,6 +32,8 @@ class Authenticator:
         self._capacity = capacity
         self._clock = clock
         self._known: dict[bytes, tuple[datetime, Principal]] = {}
+        self._looked_up: dict[bytes, tuple[datetime, asyncio.Task[Principal]]] = {}
+        """Look-ups that have not ended, until when a request may use them: as long as their result is cached."""
         self._used: dict[int, tuple[datetime, str | None]] = {}
 
     async def principal(self, key: str) -> Principal:
@@ -39,10 +42,7 @@ class Authenticator:
             raise Unauthenticated("the API key is not valid")
         now, digest = self._clock(), digest_of(key)
         known = self._known.get(digest)
-        if known is None or known[0] <= now:
-            known = (now + self._ttl, await self._look_up(digest, now))
-            self._remember(digest, known)
-        principal = known[1]
+        principal = known[1] if known is not None and known[0] > now else await self._found(digest, now)
         if principal.expires_at is not None and principal.expires_at <= now:
             raise Unauthenticated("the API key has expired")
         return principal
@@ -51,12 +51,29 @@ class Authenticator:
         """Notes the use of a key, or of a token that stands for it, once the address is allowed."""
         self._used[principal.key_id] = (self._clock(), None if address is None else str(address))
 
+    async def _found(self, digest: bytes, now: datetime) -> Principal:
+        """Looks the key up once for all requests that arrive meanwhile."""
+        begun = self._looked_up.get(digest)
+        if begun is None or begun[0] <= now:
+            task = asyncio.create_task(self._look_up(digest, now))
+            begun = self._looked_up[digest] = (now + self._ttl, task)
+            task.add_done_callback(lambda _: self._end_look_up(digest, begun))
+        return await asyncio.shield(begun[1])
+
+    def _end_look_up(self, digest: bytes, ended: tuple[datetime, asyncio.Task[Principal]]) -> None:
+        if self._looked_up.get(digest) is ended:
+            del self._looked_up[digest]
+        if not ended[1].cancelled():
+            ended[1].exception()  # nobody may be left to see it
+
     async def _look_up(self, digest: bytes, now: datetime) -> Principal:
-        row = await rows.key_by_digest(self._database, digest)
-        if row is None or not is_valid(row, now):
+        found = await rows.key_by_digest(self._database, digest)
+        if found is None or not is_valid(found[0], now):
             self._known.pop(digest, None)
             raise Unauthenticated("the API key is not valid, has expired or was revoked")
-        return principal_of(row)
+        principal = principal_of(*found)
+        self._remember(digest, (now + self._ttl, principal))
+        return principal
 
     def _remember(self, digest: bytes, known: tuple[datetime, Principal]) -> None:
         self._known.pop(digest, None)

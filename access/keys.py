@@ -100,6 +100,8 @@ class Principal:
     """None for all."""
     rate: KeyRate | None = None
     """None for the rate of the scope."""
+    account_rows: int = 0
+    """Ledger rows of the account when the key was looked up; 0 if they were not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _set(text: str | None) -> frozenset[Any] | None:
     return None if text is None else frozenset(json.loads(text))
 
 
-def principal_of(row: ApiKeyRow) -> Principal:
+def principal_of(row: ApiKeyRow, account_rows: int = 0) -> Principal:
     return Principal(
         key_id=row.id,
         key_prefix=row.prefix,
@@ -154,6 +156,7 @@ def principal_of(row: ApiKeyRow) -> Principal:
         expires_at=row.expires_at,
         allowed_addresses=addresses.read(row.allowed_addresses),
         rate=_rate_of(row),
+        account_rows=account_rows,
     )
 
 

@@ -18,12 +18,18 @@ from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account
 from db.tables import timestamp
 
 _KEY = tables.api_keys
-_BY_DIGEST = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.digest == bindparam("digest"))
+_ACCOUNT = tables.accounts
+_HEAD_SEQ = select(_ACCOUNT.c.head_seq).where(_ACCOUNT.c.id == _KEY.c.account_id).scalar_subquery()
+_BY_DIGEST = select(*columns(_KEY, ApiKeyRow), _HEAD_SEQ).where(_KEY.c.digest == bindparam("digest"))
 
 
-async def key_by_digest(database: Database, digest: bytes) -> ApiKeyRow | None:
+async def key_by_digest(database: Database, digest: bytes) -> tuple[ApiKeyRow, int] | None:
+    """Returns the key, and the number of ledger rows of its account: 0 if it has no account of its own."""
     rows = await database.read(_BY_DIGEST, {"digest": digest})
-    return ApiKeyRow._make(rows[0]) if rows else None
+    if not rows:
+        return None
+    *row, account_rows = rows[0]
+    return ApiKeyRow._make(row), account_rows or 0
 
 
 async def key_by_prefix(connection: WriteConnection, prefix: str) -> ApiKeyRow | None:

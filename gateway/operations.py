@@ -130,7 +130,7 @@ async def prepare_operation(
             operation,
             given.variables,
             weights=FEDERATED_WEIGHTS if services.settings.federation else WEIGHTS,
-            account_rows=services.sizes.rows(principal.account_id),
+            account_rows=max(services.sizes.rows(principal.account_id), principal.account_rows),
         )
 
     try:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from access.authenticator import Authenticator
 from access.keys import Keys, KeyScope, NewKey, principal_of
 from db import keys as key_rows
+from db.database import Database
 from db.errors import DatabaseFull
+from db.rows import ApiKeyRow
 from ledger.errors import Unauthenticated
 from tests.ledger.desk import HOUR, START, Desk
 
@@ -41,6 +45,27 @@ async def test_oldest_cached_key_is_evicted_first(desk: Desk, keys: Keys) -> Non
         await authenticator.principal(first.secret)
     for one in (second, third):
         assert await authenticator.principal(one.secret) == principal_of(one.row)
+
+
+@pytest.mark.parametrize(("ttl_seconds", "look_ups"), [(60, 1), (0, 5)])
+async def test_requests_that_arrive_together_share_a_look_up_as_long_as_a_key_is_cached(
+    desk: Desk, keys: Keys, monkeypatch: pytest.MonkeyPatch, ttl_seconds: int, look_ups: int
+) -> None:
+    authenticator = Authenticator(desk.database, ttl_seconds=ttl_seconds, clock=lambda: desk.now)
+    issued = await keys.create(NewKey(KeyScope.OPERATOR, "tests"))
+    original, digests = key_rows.key_by_digest, []
+
+    async def counted(database: Database, digest: bytes) -> tuple[ApiKeyRow, int] | None:
+        digests.append(digest)
+        return await original(database, digest)
+
+    monkeypatch.setattr(key_rows, "key_by_digest", counted)
+    found = await asyncio.gather(*(authenticator.principal(issued.secret) for _ in range(5)))
+    assert (found, len(digests)) == ([principal_of(issued.row)] * 5, look_ups)
+    assert authenticator._looked_up == {}
+    wrong = issued.secret[:-1] + ("A" if issued.secret[-1] != "A" else "B")
+    refused = await asyncio.gather(*(authenticator.principal(wrong) for _ in range(5)), return_exceptions=True)
+    assert ([type(one) for one in refused], len(digests)) == ([Unauthenticated] * 5, 2 * look_ups)
 
 
 async def test_time_of_use_is_written_again_after_a_failure(
