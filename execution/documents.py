@@ -46,7 +46,7 @@ from execution.limits import Limits, exceeded, overlong_numbers
 from execution.native import Writer, best_writer
 from execution.planner import Planner
 from execution.plans import Plan
-from execution.slices import breathe, in_slices
+from execution.slices import breathe, in_slices, pause
 from execution.validation import validate
 
 MAX_KEPT_LENGTH: Final = 16_384
@@ -88,6 +88,8 @@ class Operation:
         self._conditions = _condition_variables(document.ast)
         self.reads_once = False
         """Set by the caller when one round trip to the data has answered the operation."""
+        self.planning = asyncio.Lock()
+        """Held by the caller while it makes a plan in slices: requests that need the same plan wait for it."""
         self._variables: Variables | None = None
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
@@ -292,6 +294,8 @@ class Documents:
             return self.get(text)
         while text in self._checking:
             await asyncio.shield(self._checking[text])
+            # Many may have waited, and each goes on.
+            await pause()
         if text in self._kept:
             return self.get(text)
         done = self._checking[text] = asyncio.get_running_loop().create_future()

@@ -134,7 +134,10 @@ async def prepare_operation(
         )
 
     try:
-        return prepared() if operation.is_planned else await in_slices(prepared)
+        if operation.is_planned:
+            return prepared()
+        async with operation.planning:
+            return await in_slices(prepared)
     except NotPrepared as refused:
         errors = formatted_errors(services, refused.errors, "BAD_USER_INPUT")
     # Not within `except`: the variables, which may be large, would live as long as the refusal.

@@ -65,6 +65,14 @@ async def test_an_unknown_document_is_checked_in_slices_and_once() -> None:
     assert await _pauses(lambda: documents.find(PAGE)) == (0, found[0])
 
 
+async def test_callers_that_waited_for_a_document_take_turns() -> None:
+    def find(callers: int) -> Any:
+        documents = Documents(SCHEMA, Limits(), capacity=10)
+        return lambda: asyncio.gather(*(documents.find(PAGE) for _ in range(callers)))
+
+    assert (await _pauses(find(5)))[0] - (await _pauses(find(1)))[0] == 4
+
+
 async def test_a_refused_document_is_checked_in_slices_too() -> None:
     documents = Documents(SCHEMA, Limits(), capacity=10)
     unknown = "query ($a: Int) { account { " + " ".join(f"f{number}" for number in range(300)) + " } }"

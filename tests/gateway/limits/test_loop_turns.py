@@ -7,7 +7,12 @@ from itertools import pairwise
 
 import pytest
 
+from execution import slices
+from execution.planner import Planner
+from execution.plans import Plan
+from gateway.graphql_request import GraphQLRequest
 from gateway.loop_turns import LoopTurns
+from gateway.operations import find_operation, prepare_operation
 from tests.gateway.streams.conftest import Gateway
 from tests.gateway.streams.conftest import gateway as gateway
 from tests.gateway.streams.conftest import serve as serve
@@ -71,6 +76,22 @@ async def test_requests_begin_at_once_if_the_loop_is_free_and_else_in_turn() -> 
     assert max(len(after) - len(before) for before, after in pairwise(seen)) == 1
     await asyncio.gather(*requests)
     assert order == ["a", "a", "b", "a"]
+
+
+async def test_requests_that_need_the_same_plan_make_it_once(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    plans, original = [], Planner.plan
+
+    def plan(planner: Planner) -> Plan:
+        plans.append(original(planner))
+        return plans[-1]
+
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(Planner, "plan", plan)
+    services, given = gateway.services, GraphQLRequest("{ account { transactions { nodes { id } } } }", None, None)
+    principal = await services.authenticator.principal(gateway.key)
+    operation = await find_operation(services, principal, given)
+    prepared = await asyncio.gather(*(prepare_operation(services, principal, operation, given) for _ in range(5)))
+    assert [one.plan for one in prepared] == plans * 5
 
 
 async def test_requests_take_the_turn_of_their_key_and_those_without_one_have_one_together(
