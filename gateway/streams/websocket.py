@@ -242,11 +242,15 @@ class _Socket:
 
     async def _close(self, closing: Closing | None) -> None:
         interrupted = list(self._running)
-        for task in [*self._running.values(), *self._left]:
+        tasks = {*self._running.values(), *self._left}
+        for task in list(self._running.values()):
+            # Once only, or it would be interrupted while it gives back what it has.
             task.cancel()
             # Each of them has something to do and to write to the log.
             await pause()
-        tasks = self._cancel_all()
+        if self._paying is not None and not self._paying.done():
+            self._paying.cancel()
+            tasks.add(self._paying)
         if tasks:
             await asyncio.wait(tasks)
         if closing is None:
@@ -263,10 +267,7 @@ class _Socket:
                 for name in names:
                     await self._send(messages.error(name, errors))
 
-    def _cancel_all(self) -> list[asyncio.Task[None]]:
-        tasks = [*self._running.values(), *self._left]
-        if self._paying is not None and not self._paying.done():
-            tasks.append(self._paying)
-        for task in tasks:
+    def _cancel_all(self) -> None:
+        """Does nothing if `_close` has waited for all of them."""
+        for task in (*self._running.values(), *self._left, *((self._paying,) if self._paying is not None else ())):
             task.cancel()
-        return tasks

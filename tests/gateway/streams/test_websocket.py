@@ -17,7 +17,7 @@ from gateway.streams.subscription import Ended
 from ledger.errors import BadCursor
 from tests.gateway.streams.conftest import Gateway, Serve
 from tests.gateway.streams.socket_client import PROTOCOL, SocketClient, connected, opened
-from tests.gateway.streams.tap import event, until
+from tests.gateway.streams.tap import Stream, event, until
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
@@ -100,6 +100,30 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(gateway: Gateway) ->
             await asyncio.wait_for(stream.closed.wait(), 20)
     await until(lambda: asyncio.all_tasks() <= before)
     assert gateway.metric("billing_subscribers", transport="websocket") == 0
+
+
+async def test_streams_of_a_closed_socket_end_without_interruption(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, may_end = [], asyncio.Event()
+
+    async def end_slowly(stream: Stream) -> None:
+        ending.append(stream)
+        await may_end.wait()
+        stream.closed.set()
+
+    monkeypatch.setattr(Stream, "aclose", end_slowly)
+    async with connected(gateway) as client:
+        for name in ("a", "b", "completed"):
+            await client.subscribe(name)
+            await gateway.tap.stream(len(gateway.tap.streams))
+        await client.complete("completed")
+        await until(lambda: len(ending) == 1)
+        client.transport.abort()
+        await until(lambda: len(ending) == 3)
+        may_end.set()
+        for stream in gateway.tap.streams:
+            await asyncio.wait_for(stream.closed.wait(), 20)
 
 
 # ConnectionInit and ConnectionAck
