@@ -49,7 +49,7 @@ ACCOUNT: Final = web.RequestKey[int | None]("account", int)
 """The account of the key, if it has one."""
 OPERATION: Final = web.RequestKey[str | None]("operation", str)
 REFUSED: Final = web.RequestKey("refused", bool)
-"""Set if the request was refused: its answer may have to wait (`gateway/refusals.py`)."""
+"""Set if the request was refused: its answer may have to wait (`gateway/pace.py`)."""
 ON_ANSWERED: Final = web.RequestKey[Callable[[int], object]]("on_answered", object)  # type: ignore[arg-type]
 """Called with the status when the request is answered, or when its stream begins."""
 

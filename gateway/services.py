@@ -26,10 +26,10 @@ from gateway.databases import open_database
 from gateway.loop_turns import LoopTurns
 from gateway.metrics import Metrics
 from gateway.networks import Networks
+from gateway.pace import Pace
 from gateway.pages import PAGE_DOCUMENTS
 from gateway.persisted_queries import DocumentTexts, PersistedQueries
 from gateway.prices import open_prices
-from gateway.refusals import Refusals
 from gateway.replay_turns import ReplayTurns
 from gateway.settings import Settings
 from gateway.stripe_http import build_stripe_api
@@ -74,7 +74,8 @@ class Services:
     cross_origin: CrossOrigin
     loop_turns: LoopTurns
     replay_turns: ReplayTurns
-    refusals: Refusals
+    refusals: Pace
+    messages: Pace
     typesetter: Typesetter
     clock: Clock
     clock_watch: ClockWatch
@@ -172,7 +173,8 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         cross_origin=CrossOrigin(settings.origins),
         loop_turns=LoopTurns(),
         replay_turns=ReplayTurns(settings.replay_slots, settings.replay_slots_per_key, settings.max_replays),
-        refusals=Refusals(settings.refusals_per_second),
+        refusals=Pace(settings.refusals_per_second),
+        messages=Pace(settings.messages_per_second),
         typesetter=Typesetter(settings.pdf_slots, settings.pdf_timeout_seconds, settings.lock_timeout_seconds),
         clock=clock,
         clock_watch=watch,

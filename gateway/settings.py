@@ -156,6 +156,13 @@ class Settings(BaseSettings):
         description="Number of refused requests that are answered in a second for each key, and for each address"
         " without a valid key. The answers to more of them wait for up to 5 seconds.",
     )
+    messages_per_second: int = Field(
+        1_000,
+        ge=1,
+        le=1_000_000,
+        description="Number of messages from WebSockets that are read in a second for each key. More of them wait to"
+        " be read for up to 5 seconds each.",
+    )
     document_cache_size: int = Field(
         1_000, ge=0, le=100_000, description="Number of parsed and validated documents that each process caches."
     )

@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, hdrs, web
 
 from access.keys import Principal
 from execution.slices import Slices, pause
+from gateway.client_address import client_address
 from gateway.errors import RequestError, problem_of
 from gateway.protocol import streams_to
 from gateway.requests import ClientLeft, add_headers, authenticate, begin_stream, report
@@ -142,6 +143,15 @@ class _Socket:
                 raise Closing(CloseCode.BAD_MESSAGE, "Invalid message: not text")
             elif message.type == WSMsgType.PING:
                 self._pay(WSMsgType.PONG, message.data)
+            await self._pace(len(message.data) if isinstance(message.data, str | bytes) else 0)
+
+    async def _pace(self, size_bytes: int) -> None:
+        """Waits before the next message is read, if the key sends too many."""
+        principal = self.principal
+        sender = principal.key_prefix if principal else client_address(self._request, self._services.trusted_proxies)
+        seconds = self._services.messages.wait_seconds(sender, size_bytes)
+        if seconds:
+            await asyncio.sleep(seconds)
 
     async def _hear(self, message: messages.Message) -> None:
         if isinstance(message, Init):
