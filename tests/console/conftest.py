@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import re
@@ -60,14 +61,37 @@ async def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     return path, int(account.read_text())
 
 
-@pytest.fixture
-async def gateway(built: Path, story: tuple[Path, int], tmp_path: Path) -> AsyncIterator[Gateway]:
+async def _started(story: tuple[Path, int], folder: Path) -> Gateway:
     path, account = story
-    shutil.copy(path, tmp_path / "billing.db")
-    gateway = Gateway(sqlite_url(tmp_path / "billing.db"), account)
+    shutil.copy(path, folder / "billing.db")
+    gateway = Gateway(sqlite_url(folder / "billing.db"), account)
     await gateway.start()
+    return gateway
+
+
+@pytest.fixture
+async def own_gateway(built: Path, story: tuple[Path, int], tmp_path: Path) -> AsyncIterator[Gateway]:
+    gateway = await _started(story, tmp_path)
     yield gateway
     await gateway.stop()
+
+
+@pytest.fixture(scope="session")
+async def shared_gateway(
+    built: Path, story: tuple[Path, int], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Gateway]:
+    gateway = await _started(story, tmp_path_factory.mktemp("shared"))
+    yield gateway
+    await gateway.stop()
+
+
+@pytest.fixture
+def gateway(request: pytest.FixtureRequest) -> Gateway:
+    """A gateway of the test's own, or the one of all tests marked `shared_gateway`: those change nothing of the story's
+    accounts, stop nothing, and do not count accounts."""
+    shared = request.node.get_closest_marker("shared_gateway") is not None
+    found: Gateway = request.getfixturevalue("shared_gateway" if shared else "own_gateway")
+    return found
 
 
 @dataclass(slots=True)
@@ -86,6 +110,15 @@ def watched() -> Watched:
 
 
 Open = Callable[..., Awaitable[Page]]
+
+
+async def eventually(read: Callable[[], Awaitable[object]], expected: object) -> None:
+    """Waits until what is read is as expected: `expect` for what no matcher of Playwright's compares."""
+    for _ in range(TIMEOUT_MILLISECONDS // 50):
+        if await read() == expected:
+            return
+        await asyncio.sleep(0.05)
+    assert await read() == expected
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
 
@@ -16,6 +17,8 @@ from ledger.ids import account_id_text
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
 from tests.hour_rows import hour_of, insert_hours, usage_hour
+
+pytestmark = pytest.mark.shared_gateway
 
 TODAY: Final = datetime.now(UTC).date()
 DAY: Final = TODAY - timedelta(days=1)

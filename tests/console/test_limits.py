@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 from playwright.async_api import expect
 
@@ -11,6 +12,8 @@ from access.keys import KeyScope
 from ledger.accounts import Accounts
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
+
+pytestmark = pytest.mark.shared_gateway
 
 SET = "mutation ($input: SetSpendLimitInput!) { setSpendLimit(input: $input) { replayed } }"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.async_api import Locator, Page, expect
 
 from ledger.accounts import Accounts
@@ -12,6 +13,8 @@ from ledger.kinds import RefType, WriterKind
 from ledger.money import NANOS
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
+
+pytestmark = pytest.mark.shared_gateway
 
 SETTLED = 60
 
