@@ -385,11 +385,11 @@ def _signed_in(address: str, link: str) -> str:
 # The real command takes half a minute for its 100,000 rows.
 _SMALL_DEMO = """
 from demo import enterprise
-enterprise.MOST_ROWS = 3_000
+enterprise.MOST_ROWS = 2_000
 from gateway.cli import main
 main()
 """
-_DEMO = (["-m", "gateway.cli"], 100_000) if IS_NIGHTLY else (["-c", _SMALL_DEMO], 3_000)
+_DEMO = (["-m", "gateway.cli"], 100_000) if IS_NIGHTLY else (["-c", _SMALL_DEMO], 2_000)
 
 
 @pytest.mark.usefixtures("started_anew")

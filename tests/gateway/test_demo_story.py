@@ -92,7 +92,7 @@ async def _told(path: Path, now: datetime) -> Told:
 
 
 # Of the real now, which is mostly a day in the middle of a month, tests/gateway/test_commands.py makes a demo.
-MOMENTS = [NIGHT_OF_THE_FIRST, FIRST_SECOND_OF_YEAR, MIDDLE_OF_MONTH][: dose(2, 3)]
+MOMENTS = [NIGHT_OF_THE_FIRST, FIRST_SECOND_OF_YEAR, MIDDLE_OF_MONTH][: dose(1, 3)]
 
 
 @pytest.fixture(scope="module", params=MOMENTS, ids=str)
