@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, Route, expect
 
@@ -22,6 +23,8 @@ from ledger.accounts import Accounts
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
 from tests.console.test_breakdown import call, request
+
+pytestmark = pytest.mark.shared_gateway
 
 KINDS: Final = {
     "gpu_instance": "GPU instances",

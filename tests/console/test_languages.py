@@ -100,6 +100,7 @@ WORDS: Final = {
 """Two buttons, the balance and a time."""
 
 
+@pytest.mark.shared_gateway
 @pytest.mark.parametrize("language", WORDS)
 async def test_a_visit_in_another_language(gateway: Gateway, open_page: Open, axe: str, language: str) -> None:
     add, cancel, balance, time = WORDS[language]
@@ -129,6 +130,7 @@ def test_every_text_of_a_language_reaches_the_page(built: Path, language: str) -
     assert len(re.findall(r"[{,]_\w+:", script.read_text())) == len(written)
 
 
+@pytest.mark.shared_gateway
 async def test_the_reader_chooses_the_language_and_an_address_overrules_it(
     gateway: Gateway, open_page: Open, watched: Watched
 ) -> None:

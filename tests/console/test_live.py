@@ -6,7 +6,7 @@ import asyncio
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
@@ -107,23 +107,27 @@ async def test_a_row_that_the_filter_does_not_find_stays_out(gateway: Gateway, o
     await expect(page.locator(".filters")).to_contain_text("1 transaction, $0.00 added")
 
 
-@pytest.mark.parametrize(
-    ("search", "found"),
-    [("STRASSE", "Rack, Straße 7"), ("istanbul", "Region İstanbul"), ("cafe\u0301", "CAF\u00c9"), ("οδος", "ΟΔΟΣ 7")],
-)
-async def test_rows_that_come_in_are_searched_by_the_gateway_s_rule(
-    gateway: Gateway, open_page: Open, search: str, found: str
-) -> None:
-    page = await open_page(f"?q={quote(search)}", key=(await gateway.key()).secret)
-    await live(page)
-    await gateway.charge("0.01", "Something else")
-    await gateway.charge("0.02", found)
-    await expect(rows(page)).to_have_count(1)
-    await expect(rows(page).first).to_contain_text(found)
-    await page.reload()
-    await live(page)
-    await expect(rows(page)).to_have_count(1)
-    await expect(rows(page).first).to_contain_text(found)
+SEARCHED: Final = {
+    "STRASSE": "Rack, Straße 7",
+    "istanbul": "Region İstanbul",
+    "cafe\u0301": "CAF\u00c9",
+    "οδος": "ΟΔΟΣ 7",
+}
+
+
+async def test_rows_that_come_in_are_searched_by_the_gateway_s_rule(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("how-billing-works", key=(await gateway.key()).secret)
+    for search, found in SEARCHED.items():
+        await page.goto(f"{gateway.url}/console/?q={quote(search)}")
+        await live(page)
+        await gateway.charge("0.01", "Something else")
+        await gateway.charge("0.02", found)
+        await expect(rows(page), search).to_have_count(1)
+        await expect(rows(page).first).to_contain_text(found)
+        await page.reload()
+        await live(page)
+        await expect(rows(page), search).to_have_count(1)
+        await expect(rows(page).first).to_contain_text(found)
 
 
 async def test_a_restart_misses_no_row(gateway: Gateway, open_page: Open, watched: Watched) -> None:

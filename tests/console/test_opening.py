@@ -11,6 +11,8 @@ from access.keys import KeyScope
 from tests.console.conftest import Open, Watched
 from tests.console.gateways import Gateway
 
+pytestmark = pytest.mark.shared_gateway
+
 
 class Held:
     """The page's own script, held on its way; the smaller one before it is let through."""

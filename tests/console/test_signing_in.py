@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.async_api import Page, expect
 
 from access.keys import KeyScope, principal_of
@@ -20,6 +21,7 @@ async def sign_in(page: Page, key: str) -> None:
     await page.keyboard.press("Enter")
 
 
+@pytest.mark.shared_gateway
 async def test_a_pasted_key_signs_in_and_stays_in_the_tab_alone(gateway: Gateway, open_page: Open) -> None:
     key = (await gateway.key(KeyScope.MANAGE)).secret
     page = await open_page(key=None)
@@ -40,6 +42,7 @@ async def test_a_pasted_key_signs_in_and_stays_in_the_tab_alone(gateway: Gateway
     assert key not in await page.evaluate("JSON.stringify(sessionStorage) + document.documentElement.outerHTML")
 
 
+@pytest.mark.shared_gateway
 async def test_a_new_tab_gets_the_key_from_an_open_one_and_the_last_tab_takes_it_along(
     gateway: Gateway, open_page: Open
 ) -> None:
@@ -66,6 +69,7 @@ async def test_a_new_tab_gets_the_key_from_an_open_one_and_the_last_tab_takes_it
     await expect(late.get_by_label("API key")).to_be_visible()
 
 
+@pytest.mark.shared_gateway
 async def test_a_key_that_is_unknown_is_told_so(gateway: Gateway, open_page: Open, watched: Watched) -> None:
     watched.expected = REFUSED
     page = await open_page(key="eco_abcdefgh_0123456789abcdefghijklmnopqrstuv")
@@ -73,6 +77,7 @@ async def test_a_key_that_is_unknown_is_told_so(gateway: Gateway, open_page: Ope
     await expect(page.get_by_label("API key")).to_be_visible()
 
 
+@pytest.mark.shared_gateway
 async def test_a_stream_that_ends_with_its_key_leads_to_the_sign_in_and_another_key_to_the_same_view(
     gateway: Gateway, open_page: Open, watched: Watched
 ) -> None:
@@ -94,6 +99,7 @@ async def test_a_stream_that_ends_with_its_key_leads_to_the_sign_in_and_another_
     assert page.url == f"{gateway.url}/console/?tab=usage&range=7&group=model"
 
 
+@pytest.mark.shared_gateway
 async def test_a_query_that_is_refused_leads_to_the_sign_in_and_another_key_to_the_same_view(
     gateway: Gateway, open_page: Open, watched: Watched
 ) -> None:
@@ -129,6 +135,7 @@ async def test_a_key_that_expires_while_the_page_is_open(gateway: Gateway, open_
     await expect(page.get_by_label("API key")).to_be_focused()
 
 
+@pytest.mark.shared_gateway
 async def test_a_link_signs_in_once_and_its_code_leaves_the_address(
     gateway: Gateway, open_page: Open, watched: Watched
 ) -> None:
@@ -164,6 +171,7 @@ async def test_an_operator_chooses_an_account_by_search_and_switches(gateway: Ga
     await expect(page.get_by_role("banner")).to_contain_text("Enterprise fleet")
 
 
+@pytest.mark.shared_gateway
 async def test_a_service_names_its_account(gateway: Gateway, open_page: Open) -> None:
     page = await open_page(key=(await gateway.key(KeyScope.SERVICE)).secret)
     await page.get_by_label("The account's id").fill(gateway.account_id)
@@ -171,6 +179,7 @@ async def test_a_service_names_its_account(gateway: Gateway, open_page: Open) ->
     await expect(page.get_by_role("heading", name="Credit balance")).to_be_visible()
 
 
+@pytest.mark.shared_gateway
 async def test_another_account_s_address_is_refused_with_a_way_out(gateway: Gateway, open_page: Open) -> None:
     page = await open_page("?account=acct_1", key=(await gateway.key()).secret)
     await expect(page.get_by_role("alert")).to_contain_text("There is no such account")

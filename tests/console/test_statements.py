@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Page, expect
 
@@ -14,6 +15,8 @@ from demo.inference import DAYS
 from tests.console.conftest import Open
 from tests.console.gateways import Gateway
 from tests.console.test_transactions import rows
+
+pytestmark = pytest.mark.shared_gateway
 
 STUB = "window.print = () => { document.body.dataset.printed = 'yes' }"
 PRINTED = "body[data-printed]"
