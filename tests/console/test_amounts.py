@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import pairwise
 from typing import Final
 
@@ -13,8 +12,10 @@ from ledger.accounts import Accounts
 from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
 from ledger.money import parse_nanos
-from tests.console.conftest import TIMEOUT_MILLISECONDS, Open
+from tests.console.conftest import Open, eventually
 from tests.console.gateways import Gateway
+
+pytestmark = pytest.mark.shared_gateway
 
 POSTED: Final = ("5.00", "-0.125", "-0.135", "-0.000000135", "0.30", "-1.999999999")
 EXACT: Final = ["−$1.999999999", "+$0.30", "−$0.000000135", "−$0.135", "−$0.125", "+$5.00"]
@@ -32,13 +33,7 @@ def rows(page: Page) -> Locator:
 
 async def expect_seen(cells: Locator, texts: list[str]) -> None:
     """Wait until a reader sees these texts, of amounts that have an exact text out of sight."""
-    found: list[str] = []
-    for _ in range(TIMEOUT_MILLISECONDS // 50):
-        found = await cells.evaluate_all(SEEN)
-        if found == texts:
-            break
-        await asyncio.sleep(0.05)
-    assert found == texts
+    await eventually(lambda: cells.evaluate_all(SEEN), texts)
 
 
 @pytest.fixture
