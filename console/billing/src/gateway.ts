@@ -1,5 +1,5 @@
 import type { Operation } from "./operation";
-import { requestBody, takeBegun } from "./opening";
+import { requestBody, takeBegun } from "./firstquery";
 import { Outdated, Unreachable, post } from "./post";
 import { key, signOut } from "./session";
 import { t } from "./texts/spoken";

@@ -1,3 +1,5 @@
+// First of all: see firstquery.ts.
+import { catalogue } from "./opening";
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import { NO_VIEWS, read } from "./address";
@@ -9,7 +11,6 @@ import { language } from "./language";
 import { followBalance } from "./live";
 import { address, followHistory } from "./navigation";
 import { followNetwork } from "./network";
-import { catalogue } from "./opening";
 import { follow, phase } from "./page";
 import { noticeReturn } from "./paid";
 // Of parts that are fetched later, more than one: by itself it would be one more file to fetch.

@@ -5,7 +5,7 @@ import { transactionFilter, usageFilter } from "./criteria";
 import { Refused, askPartly } from "./gateway";
 import { clearLedger, ledgerIsFor, loadLedger, openLedger } from "./ledger";
 import { address, openTransaction } from "./navigation";
-import { pageVariables } from "./opening";
+import { pageVariables } from "./firstquery";
 import { Outdated } from "./post";
 import { key } from "./session";
 import { now } from "./times";
