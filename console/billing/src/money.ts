@@ -110,7 +110,7 @@ function centsText(amount: string, currency: string, signed: boolean): string {
 type Exact = Omit<Printed, "cents">;
 
 function print(amount: string, currency: string, signed: boolean): Exact {
-  if (isPlain && currency === "USD") return printPlain(nanosOf(amount), signed);
+  if (isPlain && currency === "USD") return printPlain(amount, signed);
   let [head, tail, end] = ["", "", ""];
   let isOver = false;
   // Given as a string, which Intl reads digit by digit.
@@ -125,10 +125,14 @@ function print(amount: string, currency: string, signed: boolean): Exact {
   return { head, tail, end };
 }
 
-function printPlain(nanos: bigint, signed: boolean): Exact {
-  const sign = nanos < 0n ? MINUS : signed && nanos > 0n ? "+" : "";
-  const [whole = "", fraction = ""] = amountOf(nanos < 0n ? -nanos : nanos).split(".");
-  return { head: `${sign}$${grouped(whole)}.${fraction.slice(0, 2)}`, tail: fraction.slice(2), end: "" };
+const PRINTED = /^-?(0|[1-9]\d*)\.(\d\d)(\d{0,6}[1-9])?$/;
+
+/** Puts together what the gateway's text has: to make a number of each of a page's amounts takes longer than that. */
+function printPlain(amount: string, signed: boolean): Exact {
+  const [, whole = "", two = "", tail = ""] = PRINTED.exec(amount) ?? [];
+  if (!whole || amount === "-0.00") return printPlain(amountOf(nanosOf(amount)), signed);
+  const sign = isNegative(amount) ? MINUS : signed && amount !== "0.00" ? "+" : "";
+  return { head: `${sign}$${grouped(whole)}.${two}`, tail, end: "" };
 }
 
 export function moneyText(amount: string, currency: string, signed = false): string {

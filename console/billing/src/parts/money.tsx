@@ -7,11 +7,12 @@ interface Props {
   readonly signed?: boolean;
 }
 
-/** The attributes of what holds an amount: its digits beyond cents, whether it was added, and what it is in cents. */
+/** The attributes of what holds an amount: its digits beyond cents, whether it was added, and what it is in cents,
+ * with the mark of what was rounded. */
 export function moneyProps(amount: string, signed = false, name = "") {
   const { tail, cents } = printed(amount, currency.peek(), signed);
   const added = signed && !isNegative(amount) && amount !== "0.00" ? " added" : "";
-  return { class: `${name}money own-${tail.length}${added}`, "data-cents": cents || undefined };
+  return { class: `${name}money own-${tail.length}${added}`, "data-cents": cents ? `≈${cents}` : undefined };
 }
 
 /** An exact amount, whose digits beyond cents are dimmed. Lists show its cents instead, by style alone: what is copied,
