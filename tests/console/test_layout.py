@@ -60,6 +60,14 @@ async def test_a_phone_reaches_the_tabs_on_its_first_screen(gateway: Gateway, op
     await expect(page.get_by_role("button", name=re.compile("Show its transactions"))).to_have_count(12)
 
 
+async def test_a_menu_at_the_window_s_edge_stays_inside(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page(key=(await gateway.key()).secret, width=768)
+    await page.get_by_role("button", name="Reference").click()
+    pane = page.get_by_role("group", name="Reference")
+    await expect(pane.get_by_label("Kind")).to_be_in_viewport(ratio=1)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 768
+
+
 MOVED: Final = """new Promise(tell => new PerformanceObserver(list => {
     tell(list.getEntries().reduce((sum, one) => sum + one.value, 0));
 }).observe({type: 'layout-shift', buffered: true}) || setTimeout(() => tell(0), 500))"""

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { useName } from "./names";
 
 interface Props {
@@ -13,11 +13,25 @@ interface Props {
   readonly children: ComponentChildren;
 }
 
+const MARGIN_PX = 16;
+
+/** Moves the panel back by what it would stick out of the window. */
+function keepInWindow(pane: HTMLElement): void {
+  pane.style.translate = "";
+  const over = pane.getBoundingClientRect().right + MARGIN_PX - document.documentElement.clientWidth;
+  if (over > 0) pane.style.translate = `${-over}px`;
+}
+
 /** A button with a panel under it, which closes when the focus leaves it or at Escape. */
 export function Menu({ title, chosen = "", isDoneByButton, children }: Props) {
   const id = useName();
   const isOpen = useSignal(false);
   const button = useRef<HTMLButtonElement>(null);
+  const pane = useRef<HTMLDivElement>(null);
+
+  useLayoutEffect(() => {
+    if (isOpen.value && pane.current) keepInWindow(pane.current);
+  }, [isOpen.value]);
 
   function leave(event: FocusEvent) {
     const next = event.relatedTarget;
@@ -50,7 +64,16 @@ export function Menu({ title, chosen = "", isDoneByButton, children }: Props) {
         {title}
         {chosen && <span class="choice"> {chosen}</span>}
       </button>
-      <div id={id} class="pane" role="group" aria-label={title} tabIndex={-1} hidden={!isOpen.value} onClick={closeAfter}>
+      <div
+        ref={pane}
+        id={id}
+        class="pane"
+        role="group"
+        aria-label={title}
+        tabIndex={-1}
+        hidden={!isOpen.value}
+        onClick={closeAfter}
+      >
         {isOpen.value && children}
       </div>
     </div>
