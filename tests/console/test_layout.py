@@ -157,3 +157,12 @@ async def test_midnight_is_written_with_two_digits_on_a_clock_of_24_hours(open_p
     await expect(shown).not_to_have_count(0)
     times = await shown.all_text_contents()
     assert [text for text in times if not re.search(r", \d\d:\d\d$", text)] == []
+
+
+@pytest.mark.shared_gateway
+async def test_rows_keep_their_arrow_in_forced_colors(open_page: Open, gateway: Gateway) -> None:
+    page = await open_page(key=(await gateway.key()).secret, forced_colors="active")
+    arrow = page.get_by_role("table", name="Transactions").get_by_role("button").first
+    await eventually(lambda: arrow.evaluate("one => getComputedStyle(one, '::before').content.slice(0, 3)"), '"▾"')
+    await arrow.click()
+    await eventually(lambda: arrow.evaluate("one => getComputedStyle(one, '::before').content.slice(0, 3)"), '"▴"')
