@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,6 +21,9 @@ from tests.console.conftest import Open, Watched, eventually
 from tests.console.gateways import Gateway
 
 pytestmark = pytest.mark.shared_gateway
+
+LONG_MILLISECONDS: Final = 90_000
+"""A thousand rows are drawn in half a minute where four browsers share two cores."""
 
 
 def table(page: Page) -> Locator:
@@ -59,7 +62,8 @@ async def the_end_of_a_thousand_rows_is_reached_in_order(gateway: Gateway, page:
         await expect(rows(page)).to_have_count(count)
         count *= 2
     await more.press("Enter")
-    await expect(page.get_by_text(f"That is all: {len(expected):,} transactions.")).to_be_visible()
+    all_of_them = page.get_by_text(f"That is all: {len(expected):,} transactions.")
+    await expect(all_of_them).to_be_visible(timeout=LONG_MILLISECONDS)
     await expect(more).to_have_count(0)
     await eventually(lambda: amounts(rows(page)), [row["amount"] for row in expected])
 
@@ -97,7 +101,8 @@ async def all_of_a_filter_is_loaded_at_once_and_can_be_stopped(gateway: Gateway,
     await page.get_by_role("button", name="Stop").click()
     await expect(rows(page)).to_have_count(50)
     await load_all.click()
-    await expect(page.get_by_text(f"That is all: {len(expected):,} transactions.")).to_be_visible()
+    all_of_them = page.get_by_text(f"That is all: {len(expected):,} transactions.")
+    await expect(all_of_them).to_be_visible(timeout=LONG_MILLISECONDS)
     await eventually(lambda: amounts(rows(page)), [row["amount"] for row in expected])
     await page.unroute_all()
 
