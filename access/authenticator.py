@@ -8,9 +8,19 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from access.addresses import Address
-from access.keys import KEY_PATTERN, Principal, digest_of, is_valid, principal_of
+from access.keys import (
+    KEY_PATTERN,
+    Principal,
+    digest_of,
+    has_valid_parent,
+    is_valid,
+    key_prefix_in,
+    key_with_digest,
+    principal_of,
+)
 from db import keys as rows
 from db.database import Database
+from db.shards import home_of
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
@@ -42,7 +52,7 @@ class Authenticator:
             raise Unauthenticated("the API key is not valid")
         now, digest = self._clock(), digest_of(key)
         known = self._known.get(digest)
-        principal = known[1] if known is not None and known[0] > now else await self._found(digest, now)
+        principal = known[1] if known is not None and known[0] > now else await self._found(key, digest, now)
         if principal.expires_at is not None and principal.expires_at <= now:
             raise Unauthenticated("the API key has expired")
         return principal
@@ -51,11 +61,11 @@ class Authenticator:
         """Notes the use of a key, or of a token that stands for it, once the address is allowed."""
         self._used[principal.key_id] = (self._clock(), None if address is None else str(address))
 
-    async def _found(self, digest: bytes, now: datetime) -> Principal:
+    async def _found(self, key: str, digest: bytes, now: datetime) -> Principal:
         """Looks the key up once for all requests that arrive meanwhile."""
         begun = self._looked_up.get(digest)
         if begun is None or begun[0] <= now:
-            task = asyncio.create_task(self._look_up(digest, now))
+            task = asyncio.create_task(self._look_up(key, digest, now))
             begun = self._looked_up[digest] = (now + self._ttl, task)
             task.add_done_callback(lambda _: self._end_look_up(digest, begun))
         return await asyncio.shield(begun[1])
@@ -66,9 +76,9 @@ class Authenticator:
         if not ended[1].cancelled():
             ended[1].exception()  # nobody may be left to see it
 
-    async def _look_up(self, digest: bytes, now: datetime) -> Principal:
-        found = await rows.key_by_digest(self._database, digest)
-        if found is None or not is_valid(found[0], now):
+    async def _look_up(self, key: str, digest: bytes, now: datetime) -> Principal:
+        found = await key_with_digest(self._database, digest, key_prefix_in(key) or "")
+        if found is None or not is_valid(found[0], now) or not await has_valid_parent(self._database, found[0], now):
             self._known.pop(digest, None)
             raise Unauthenticated("the API key is not valid, has expired or was revoked")
         principal = principal_of(*found)
@@ -87,8 +97,12 @@ class Authenticator:
         if not used:
             return
         try:
-            async with self._database.write() as connection:
-                await rows.touch_keys(connection, [(key_id, *used[key_id]) for key_id in sorted(used)])
+            for home in {home_of(self._database, key_id) for key_id in used}:
+                own = [key_id for key_id in sorted(used) if home_of(self._database, key_id) is home]
+                async with home.write() as connection:
+                    await rows.touch_keys(connection, [(key_id, *used[key_id]) for key_id in own])
+                for key_id in own:
+                    del used[key_id]
         except BaseException:
             self._used = used | self._used
             raise

@@ -20,7 +20,9 @@ from access.addresses import Networks
 from db import accounts, usage_writes
 from db import keys as rows
 from db.database import Database
+from db.errors import DatabaseError
 from db.rows import ApiKeyRow
+from db.shards import Place, home_of, place_of, shard_of_id
 from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
 from ledger.chain import format_time
@@ -102,6 +104,8 @@ class Principal:
     """None for the rate of the scope."""
     account_rows: int = 0
     """Ledger rows of the account when the key was looked up; 0 if they were not counted."""
+    parent_id: int | None = None
+    """The key on another shard that this session ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,14 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def _new_secret() -> tuple[str, str]:
-    prefix = "eco_" + "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
+def _new_prefix() -> str:
+    return "eco_" + "".join(secrets.choice(_PREFIX_LETTERS) for _ in range(8))
+
+
+def _new_secret(place: Place[Database] | None) -> tuple[str, str]:
+    prefix = _new_prefix()
+    while place is not None and not place.fits(prefix):
+        prefix = _new_prefix()
     return prefix, f"{prefix}_{secrets.token_urlsafe(24)}"
 
 
@@ -157,7 +167,12 @@ def principal_of(row: ApiKeyRow, account_rows: int = 0) -> Principal:
         allowed_addresses=addresses.read(row.allowed_addresses),
         rate=_rate_of(row),
         account_rows=account_rows,
+        parent_id=_parent_of(row),
     )
+
+
+def _parent_of(row: ApiKeyRow) -> int | None:
+    return None if row.session_of is None or shard_of_id(row.session_of) == shard_of_id(row.id) else row.session_of
 
 
 def _rate_of(row: ApiKeyRow) -> KeyRate | None:
@@ -202,9 +217,21 @@ async def _check_accounts(transaction: LedgerTransaction, key: NewKey, now: date
         await locked_account(transaction, key.account_id)
         await _check_room(transaction, key, key.account_id, now)
     named = set(key.account_ids or ())
-    missing = named - await usage_writes.existing_accounts(transaction.connection, named) if named else set()
+    missing = named - await _existing(transaction, named) if named else set()
     if missing:
         raise _no_account(min(missing))
+
+
+async def _existing(transaction: LedgerTransaction, named: set[int]) -> set[int]:
+    """Returns the accounts that exist, on whichever shard."""
+    place = place_of(transaction.connection)
+    own = {number for number in named if place is None or shard_of_id(number) == place.number}
+    found = await usage_writes.existing_accounts(transaction.connection, own) if own else set()
+    if place is not None:
+        for number in named - own:
+            if await accounts.has_account(place.shards.of_id(number), number):
+                found.add(number)
+    return found
 
 
 async def _check_room(transaction: LedgerTransaction, key: NewKey, account_id: int, now: datetime) -> None:
@@ -227,7 +254,7 @@ async def create_key(transaction: LedgerTransaction, new: NewKey, actor: Actor) 
     now = transaction.clock()
     _check_new(new, now)
     await _check_accounts(transaction, new, now)
-    prefix, secret = _new_secret()
+    prefix, secret = _new_secret(place_of(transaction.connection))
     values = {
         "prefix": prefix,
         "digest": digest_of(secret),
@@ -298,7 +325,7 @@ async def rotate_key(transaction: LedgerTransaction, old: ApiKeyRow, grace: time
     if old.replaced_by is not None:
         msg = f"the key {old.prefix} was already rotated and is in its grace period: rotate the key that replaced it"
         raise Conflict(msg)
-    prefix, secret = _new_secret()
+    prefix, secret = _new_secret(place_of(transaction.connection))
     fresh = {"prefix": prefix, "digest": digest_of(secret), "created_at": now, "revoked_at": None}
     values = old._asdict() | fresh | {"last_used_at": None, "last_used_address": None}
     del values["id"]
@@ -439,9 +466,18 @@ def actor_of(row: ApiKeyRow) -> Actor:
 
 
 async def acting_row(transaction: LedgerTransaction, principal: Principal, *, lock: bool = False) -> ApiKeyRow:
-    """The key as it is now. Raises Unauthenticated."""
-    row = await rows.key_by_id(transaction.connection, principal.key_id, lock=lock)
-    if row is None or not is_valid(row, transaction.clock()):
+    """The key as it is now. Raises Unauthenticated.
+
+    A key of another shard is read there and not locked: sessions that it begins look it up (`has_valid_parent`).
+    """
+    place, now = place_of(transaction.connection), transaction.clock()
+    if place is not None and shard_of_id(principal.key_id) != place.number:
+        row = await rows.read_key(place.shards.of_id(principal.key_id), principal.key_id)
+    else:
+        row = await rows.key_by_id(transaction.connection, principal.key_id, lock=lock)
+    if row is None or not is_valid(row, now):
+        raise Unauthenticated("the API key has expired or was revoked")
+    if place is not None and not await has_valid_parent(place.shards.databases[0], row, now):
         raise Unauthenticated("the API key has expired or was revoked")
     return row
 
@@ -467,6 +503,49 @@ def is_valid(row: ApiKeyRow, now: datetime) -> bool:
     return row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
 
 
-async def valid_keys(database: Database, key_ids: Collection[int], now: datetime) -> set[int]:
-    """Returns the keys that are valid. Takes one statement."""
-    return await rows.valid_key_ids(database, key_ids, now)
+async def key_with_digest(database: Database, digest: bytes, prefix: str) -> tuple[ApiKeyRow, int] | None:
+    """Returns the key with the number of its account's ledger rows, on whichever shard: prefixes of keys that are
+    younger than the set say which."""
+    if database.place is None:
+        return await rows.key_by_digest(database, digest)
+    failure: DatabaseError | None = None
+    for one in database.place.shards.of_text(prefix):
+        try:
+            found = await rows.key_by_digest(one, digest)
+        except DatabaseError as error:
+            # The key may be older than the set: then another shard has it.
+            failure = error
+        else:
+            if found is not None:
+                return found
+    if failure is not None:
+        raise failure
+    return None
+
+
+async def shard_of_prefix(database: Database, prefix: str) -> int:
+    """Returns the shard that has the key with this prefix, or 0."""
+    if database.place is not None and _PREFIX.fullmatch(prefix):
+        for one in database.place.shards.of_text(prefix)[:-1]:
+            if one.place is not None and await rows.has_key(one, prefix):
+                return one.place.number
+    return 0
+
+
+async def has_valid_parent(database: Database, row: ApiKeyRow, now: datetime) -> bool:
+    """Returns whether the key on another shard that the session ends with is valid, if there is one."""
+    parent_id = _parent_of(row)
+    if parent_id is None:
+        return True
+    parent = await rows.read_key(home_of(database, parent_id), parent_id)
+    return parent is not None and is_valid(parent, now)
+
+
+async def valid_keys(database: Database, principals: Collection[Principal], now: datetime) -> set[int]:
+    """Returns the ids of the keys that are valid. Takes one statement, or one for each shard that has some."""
+    asked = {one.key_id for one in principals} | {one.parent_id for one in principals if one.parent_id is not None}
+    valid: set[int] = set()
+    for home in {home_of(database, key_id) for key_id in asked}:
+        own = [key_id for key_id in asked if home_of(database, key_id) is home]
+        valid |= await rows.valid_key_ids(home, own, now)
+    return {one.key_id for one in principals if {one.key_id, one.parent_id} - {None} <= valid}

@@ -14,7 +14,9 @@ from typing import Final
 
 from access.keys import OF_ACCOUNTS, KeyScope, NewKey, Principal
 from access.tokens import Purpose, Token, insert_token
+from db import keys
 from db.rows import ApiKeyRow
+from db.shards import place_of, shard_of_id
 from ledger.errors import BadUserInput
 from ledger.posting import LedgerTransaction
 from ledger.texts import ADDRESS, OWNER
@@ -72,10 +74,20 @@ def _check_seconds(argument: str, seconds: float, low: int, high: int) -> None:
 async def create_link(transaction: LedgerTransaction, caller: ApiKeyRow, link: NewLink) -> str:
     """Returns the address of the link, without its origin. The caller's key must be locked."""
     payload = json.dumps(asdict(link.grant))
-    now = transaction.clock()
-    token = await insert_token(transaction.connection, caller, Purpose.SIGN_IN, now, link.expires_in, payload)
+    token = await _link_token(transaction, caller, link.expires_in, payload)
     # The token follows the #: browsers do not send that part, so the token is in no log.
     return f"{link.return_path}#code={token}"
+
+
+async def _link_token(transaction: LedgerTransaction, caller: ApiKeyRow, lifetime: timedelta, payload: str) -> str:
+    """Returns a new token on the shard of the caller's key. If that is another one, the token is committed first:
+    nobody knows it if the transaction fails."""
+    place, now = place_of(transaction.connection), transaction.clock()
+    if place is None or shard_of_id(caller.id) == place.number:
+        return await insert_token(transaction.connection, caller, Purpose.SIGN_IN, now, lifetime, payload)
+    async with place.shards.of_id(caller.id).write() as connection:
+        await keys.key_by_id(connection, caller.id)
+        return await insert_token(connection, caller, Purpose.SIGN_IN, now, lifetime, payload)
 
 
 def session_key(token: Token, now: datetime) -> NewKey:

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from access.keys import Principal, is_valid, principal_of
+from access.keys import Principal, has_valid_parent, is_valid, principal_of
 from db import keys
 from db import tokens as rows
 from db.database import Database, WriteConnection
 from db.rows import ApiKeyRow, TokenRow
+from db.shards import home_of, place_of
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
@@ -65,7 +66,9 @@ async def insert_token(
     payload: str | None = None,
 ) -> str:
     """Returns a new token of the key, which must be locked."""
-    token = secrets.token_urlsafe(24)
+    token, place = secrets.token_urlsafe(24), place_of(connection)
+    while place is not None and not place.fits(token):
+        token = secrets.token_urlsafe(24)
     kept = MAX_LINKS if purpose in _ONCE else MAX_LIVE
     await rows.delete_oldest_tokens(connection, key.id, purpose.value, kept - 1)
     await rows.insert_token(
@@ -86,7 +89,7 @@ class Tokens:
         expired."""
         assert timedelta() < lifetime <= MAX_LIFETIME
         now = self._clock()
-        async with self._database.write() as connection:
+        async with home_of(self._database, principal.key_id).write() as connection:
             key = await keys.key_by_id(connection, principal.key_id)
             if key is None or not is_valid(key, now):
                 raise Unauthenticated("the API key has expired or was revoked")
@@ -94,16 +97,28 @@ class Tokens:
 
     async def redeem(self, token: str, purpose: Purpose) -> Token:
         """Redeems the token. Raises Unauthenticated, which does not say what is wrong with the token."""
-        found = await rows.token_by_digest(self._database, _digest_of(token)) if _TOKEN.fullmatch(token) else None
+        home, found = await self._find(token)
         now = self._clock()
         if found is None or found[0].purpose != purpose or found[0].expires_at <= now or not is_valid(found[1], now):
             raise Unauthenticated(_REFUSED)
+        if not await has_valid_parent(self._database, found[1], now):
+            raise Unauthenticated(_REFUSED)
         if purpose in _ONCE:
-            await self._use(found[0], now)
+            await self._use(home, found[0], now)
         return Token(principal_of(found[1]), found[0].payload, found[0].expires_at)
 
-    async def _use(self, token: TokenRow, now: datetime) -> None:
-        async with self._database.write() as connection:
+    async def _find(self, token: str) -> tuple[Database, tuple[TokenRow, ApiKeyRow] | None]:
+        """Returns the token with its key, and the database that has it."""
+        place = self._database.place
+        if _TOKEN.fullmatch(token) is not None:
+            for database in (self._database,) if place is None else place.shards.of_text(token):
+                found = await rows.token_by_digest(database, _digest_of(token))
+                if found is not None:
+                    return database, found
+        return self._database, None
+
+    async def _use(self, home: Database, token: TokenRow, now: datetime) -> None:
+        async with home.write() as connection:
             if not await rows.use_token(connection, token.digest, now):  # pragma: no branch  the end of `async with`
                 raise Unauthenticated(_REFUSED)
 
@@ -112,9 +127,10 @@ class Tokens:
 
         Anyone may send an unknown token, so it must not take a turn at the writer.
         """
-        if _TOKEN.fullmatch(token) is None or await rows.token_by_digest(self._database, _digest_of(token)) is None:
+        home, found = await self._find(token)
+        if found is None:
             return
-        async with self._database.write() as connection:
+        async with home.write() as connection:
             await rows.delete_token(connection, _digest_of(token))
 
     async def delete_expired(self) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Select, bindparam, func, or_, select
 
 from db import tables
 from db.connections.snapshots import Read, Snapshot, Wanted
-from db.database import WriteConnection
+from db.database import Database, WriteConnection
 from db.folding import fold
 from db.rows import AccountRow, MonthlyFiguresRow
 from db.statements import columns, contains_text, is_one_of
@@ -92,6 +92,13 @@ async def account_count(snapshot: Snapshot, search: str | None, search_id: int |
     statement = _account_count_statement(snapshot.is_postgresql, search is not None)
     rows = await snapshot.rows(statement, _search_parameters(search, search_id))
     return int(rows[0][0])
+
+
+_EXISTING = select(_ACCOUNT.c.id).where(_ACCOUNT.c.id == bindparam("account_id", type_=BigInteger()))
+
+
+async def has_account(database: Database, account_id: int) -> bool:
+    return bool(await database.read(_EXISTING, {"account_id": account_id}))
 
 
 async def account_now(connection: WriteConnection, account_id: int) -> AccountRow:

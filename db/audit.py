@@ -14,6 +14,7 @@ from db.connections.snapshots import Read, Rows, Snapshot
 from db.filters import AuditFilter, Window
 from db.keyed_rows import is_postgresql
 from db.rows import AuditEntryRow
+from db.shards import with_id
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, read_each
 from db.tables import timestamp
 
@@ -32,7 +33,7 @@ async def lock_audit_entries(connection: AsyncConnection) -> None:
 
 async def insert_audit_entry(connection: AsyncConnection, values: dict[str, Any]) -> None:
     """Adds an entry. The list must be locked. `values` are those of an `AuditEntryRow` except its id."""
-    await connection.execute(insert(_ENTRY).values(**values))
+    await connection.execute(insert(_ENTRY).values(**values, **with_id(connection, _ENTRY.c.id)))
 
 
 _CONDITIONS: Final[dict[str, ColumnElement[bool]]] = {

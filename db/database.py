@@ -30,6 +30,7 @@ from db.feed.reading import LedgerReader
 from db.feed.signals import Signals
 from db.feed.sqlite_signals import SqliteSignals
 from db.figures import Figures, PoolUse, WriteWaits
+from db.shards import PLACE, Place
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
 POSTED_ACCOUNTS: Final = "posted_accounts"
@@ -49,6 +50,8 @@ class Database:
     def __init__(self, options: DatabaseOptions) -> None:
         url = driver_url(options.url)
         self.is_postgresql = url.get_backend_name() == "postgresql"
+        self.place: Place[Database] | None = None
+        """None if the database belongs to no set of shards."""
         self.archive = LedgerArchive(options.archive_url, Lease(self._has_proofs))
         self.figures = Figures()
         self._write_waits = WriteWaits()
@@ -163,7 +166,7 @@ class Database:
         async with self._writing_connection() as connection:
             await connection.execution_options(
                 billing_write=True,
-                **{POSTED_ACCOUNTS: posted, ARCHIVE: self.archive},
+                **{POSTED_ACCOUNTS: posted, ARCHIVE: self.archive, PLACE: self.place},
                 **self._write_isolation,
             )
             async with connection.begin():

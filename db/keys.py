@@ -14,6 +14,7 @@ from db.connections.snapshots import Read, Rows
 from db.database import Database, WriteConnection
 from db.filters import KeyFilter, Window
 from db.rows import ApiKeyRow
+from db.shards import with_id
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, is_one_of, read_each
 from db.tables import timestamp
 
@@ -21,6 +22,8 @@ _KEY = tables.api_keys
 _ACCOUNT = tables.accounts
 _HEAD_SEQ = select(_ACCOUNT.c.head_seq).where(_ACCOUNT.c.id == _KEY.c.account_id).scalar_subquery()
 _BY_DIGEST = select(*columns(_KEY, ApiKeyRow), _HEAD_SEQ).where(_KEY.c.digest == bindparam("digest"))
+_BY_ID = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == bindparam("key_id", type_=BigInteger()))
+_ID_BY_PREFIX = select(_KEY.c.id).where(_KEY.c.prefix == bindparam("prefix"))
 
 
 async def key_by_digest(database: Database, digest: bytes) -> tuple[ApiKeyRow, int] | None:
@@ -46,6 +49,17 @@ async def key_by_id(connection: WriteConnection, key_id: int, *, lock: bool = Tr
         statement = statement.with_for_update(key_share=True)
     row = (await connection.execute(statement)).first()
     return ApiKeyRow._make(row) if row else None
+
+
+async def read_key(database: Database, key_id: int) -> ApiKeyRow | None:
+    """Returns the key, outside a transaction."""
+    rows = await database.read(_BY_ID, {"key_id": key_id})
+    return ApiKeyRow._make(rows[0]) if rows else None
+
+
+async def has_key(database: Database, prefix: str) -> bool:
+    """Returns whether the database has a key with this prefix."""
+    return bool(await database.read(_ID_BY_PREFIX, {"prefix": prefix}))
 
 
 async def valid_key_ids(database: Database, key_ids: Collection[int], now: datetime) -> set[int]:
@@ -127,7 +141,7 @@ def key_counts(postgresql: bool, account_ids: Sequence[int], row_filter: KeyFilt
 
 
 async def insert_key(connection: WriteConnection, values: Mapping[str, Any]) -> ApiKeyRow:
-    statement = insert(_KEY).values(**values).returning(*columns(_KEY, ApiKeyRow))
+    statement = insert(_KEY).values(**values, **with_id(connection, _KEY.c.id)).returning(*columns(_KEY, ApiKeyRow))
     return ApiKeyRow._make((await connection.execute(statement)).one())
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, Select, bindparam, func, or_, select, update
 
 from db.connections.snapshots import Snapshot
 from db.database import Database, WriteConnection
+from db.shards import with_id
 from db.statements import columns
 from db.stripe_tables import stripe_events
 from db.tables import timestamp
@@ -47,7 +48,8 @@ async def received(connection: WriteConnection, event: StripeEventRow) -> Stripe
 
     Waits for another transaction that receives the same id.
     """
-    statement = upsert(connection, _EVENT).values(**_values(event)).on_conflict_do_nothing(index_elements=["id"])
+    values = _values(event) | with_id(connection, _EVENT.c.number)
+    statement = upsert(connection, _EVENT).values(**values).on_conflict_do_nothing(index_elements=["id"])
     await connection.execute(statement)
     row = await locked(connection, event.id)
     assert row is not None

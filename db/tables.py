@@ -2,8 +2,9 @@
 
 Every key and index of account data begins with the account, so that the tables can be distributed by account.
 Exceptions are API keys and tokens, which are found by their digest, tables that are found by Stripe's ids, the
-operators' list of accounts, and the audit list. Further tables are in `db.attribution_tables`, `db.company_tables`,
-`db.limit_tables`, `db.stripe_tables`, `db.volume_tables` and `db.integrity_tables`.
+operators' list of accounts, the audit list, and the shards' directory. Further tables are in `db.attribution_tables`,
+`db.company_tables`, `db.limit_tables`, `db.stripe_tables`, `db.volume_tables`, `db.integrity_tables` and
+`db.shard_tables`.
 """
 
 from __future__ import annotations

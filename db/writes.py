@@ -27,6 +27,7 @@ from db.rows import (
     MonthlyFiguresRow,
     TransactionRow,
 )
+from db.shards import with_id
 from db.statements import columns
 
 CHANGING_OF_HOLDS: Final = ("state", "used_nanos", "settled_seq", "settled_at", "expired_at")
@@ -49,6 +50,7 @@ async def insert_account(
             created_at=created_at,
             name_folded=folded_column(name),
             external_id_folded=folded_column(external_id),
+            **with_id(connection, tables.accounts.c.id),
         )
         .on_conflict_do_nothing(index_elements=["external_id"])
         .returning(*columns(tables.accounts, AccountRow))

@@ -75,10 +75,14 @@ async def metrics(request: web.Request) -> web.Response:
     except (DatabaseError, TimeoutError) as error:
         # All other figures are this process's own: they are told while the database is away.
         log.warning("stripe events not counted", reason=str(error))
-    services.metrics.database.read(services.database)
+    _read_pools(services)
     return web.Response(
         body=services.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
+
+
+def _read_pools(services: Services) -> None:
+    services.metrics.database.read(services.database, *(one.database for one in services.others))
 
 
 async def _give_back(freed: FreedMemory) -> None:
@@ -86,9 +90,10 @@ async def _give_back(freed: FreedMemory) -> None:
 
 
 async def _delete_expired_tokens(services: Services) -> None:
-    # A clock that is ahead would delete tokens that have not expired.
-    await services.clock_watch.measure(services.database)
-    await services.tokens.delete_expired()
+    for shard in services.shards:
+        # A clock that is ahead would delete tokens that have not expired.
+        await shard.clock_watch.measure(shard.database)
+        await shard.tokens.delete_expired()
 
 
 async def _run_background_tasks(services: Services) -> None:
@@ -110,7 +115,7 @@ async def _run_background_tasks(services: Services) -> None:
 async def _read_database_metrics(services: Services) -> None:
     """With several workers, the figures are asked of one of them, which knows those that the others wrote down."""
     while True:
-        services.metrics.database.read(services.database)
+        _read_pools(services)
         await asyncio.sleep(DATABASE_METRICS_SECONDS)
 
 

@@ -16,7 +16,7 @@ class DatabaseMetrics:
     """How the database is used by this process; with several workers, by all of them together."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._before = Figures()
+        self._before: list[Figures] = []
         self._pools_before: dict[str, PoolUse] = {}
         self._reachable = Gauge(
             "billing_database_reachable",
@@ -75,9 +75,17 @@ class DatabaseMetrics:
         )
         self._reads_before = {"primary": 0, "replica": 0}
 
-    def read(self, database: Database) -> None:
-        self._reachable.set(int(database.is_reachable))
-        for name, use in database.pools.items():
+    def read(self, *databases: Database) -> None:
+        """Reads the figures of the database, or of all shards: pools of shards after the first have their numbers."""
+        self._reachable.set(int(all(database.is_reachable for database in databases)))
+        self._before += [Figures() for _ in databases[len(self._before) :]]
+        for number, database in enumerate(databases):
+            self._read_pools(database, f"@{number}" if number else "")
+            self._read_figures(number, database)
+
+    def _read_pools(self, database: Database, suffix: str) -> None:
+        for pool, use in database.pools.items():
+            name = f"{pool}{suffix}"
             before = self._pools_before.get(name, _NO_USE)
             self._connections.labels(name, "lent").set(use.lent)
             self._connections.labels(name, "idle").set(use.idle)
@@ -87,12 +95,14 @@ class DatabaseMetrics:
             self._pools_before[name] = use
         if database.replicas is not None:
             self._read_replicas(database.replicas)
-        now, before_all = database.figures, self._before
+
+    def _read_figures(self, number: int, database: Database) -> None:
+        now, before_all = database.figures, self._before[number]
         self._rows.inc(now.rows_posted - before_all.rows_posted)
         self._lock_waits.inc(now.lock_waits - before_all.lock_waits)
         self._lock_waited.inc(now.lock_wait_seconds - before_all.lock_wait_seconds)
         self._lost.inc(now.connections_lost - before_all.connections_lost)
-        self._before = replace(now)
+        self._before[number] = replace(now)
 
     def _read_replicas(self, replicas: Replicas) -> None:
         for name, seconds in replicas.lags().items():

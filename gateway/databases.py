@@ -1,22 +1,36 @@
-"""The database of the settings, for commands that need no other part."""
+"""The databases of the settings, for commands that need no other part."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from db.database import Database, DatabaseOptions
+from db.schema_version import Tables, check
+from db.shard_set import check_set
+from db.shards import join
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
     from gateway.tracing import Tracing
 
 
-def open_database(settings: Settings, *, direct: bool = False, tracing: Tracing | None = None) -> Database:
-    """`direct` leaves out the pooler, if there is one."""
+def open_databases(settings: Settings, *, direct: bool = False, tracing: Tracing | None = None) -> tuple[Database, ...]:
+    """Returns the database, or those of all shards in their order. `direct` leaves out the pooler, if there is one."""
+    first = _open(settings, settings.database_url, direct=direct, tracing=tracing)
+    if not settings.shard_urls:
+        return (first,)
+    databases = (first, *(_open(settings, url, direct=direct, tracing=tracing) for url in settings.shard_urls))
+    join(databases)
+    return databases
+
+
+def _open(settings: Settings, url: str, *, direct: bool, tracing: Tracing | None) -> Database:
     direct_url = settings.direct_database_url
     return Database(
         DatabaseOptions(
-            url=direct_url if direct and direct_url is not None else settings.database_url,
+            url=direct_url if direct and direct_url is not None else url,
             direct_url=None if direct else direct_url,
             read_urls=() if direct else settings.read_urls,
             max_lag_seconds=settings.max_replica_lag_seconds,
@@ -28,3 +42,23 @@ def open_database(settings: Settings, *, direct: bool = False, tracing: Tracing 
             trace=None if tracing is None else tracing.statement,
         )
     )
+
+
+@contextlib.asynccontextmanager
+async def checked_databases(settings: Settings) -> AsyncIterator[tuple[Database, ...]]:
+    """Yields the databases of the settings. Raises SchemaMismatch if this program cannot work on their tables, or if
+    they are not one set."""
+    databases = open_databases(settings)
+    try:
+        await check_databases(databases)
+        yield databases
+    finally:
+        for database in databases:
+            await database.close()
+
+
+async def check_databases(databases: tuple[Database, ...]) -> list[Tables]:
+    """Raises as `checked_databases` does."""
+    tables = [await check(database) for database in databases]
+    await check_set(databases[0])
+    return tables

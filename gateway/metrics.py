@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hmac import compare_digest
 from ipaddress import ip_address
@@ -9,7 +10,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import HttpVersion11, hdrs, web
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest, multiprocess
+from prometheus_client.registry import Collector
 
 from db.backlog import read_backlog
 from db.database import Database
@@ -225,6 +227,28 @@ class Metrics:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+class _ByShard(Collector):
+    """The metrics of several registries, each with the number of its shard as a label."""
+
+    def __init__(self, registries: Sequence[CollectorRegistry]) -> None:
+        self._registries = registries
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for number, registry in enumerate(self._registries):
+            for metric in registry.collect():
+                family = families.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
+                of_shard = {"shard": str(number)}
+                family.samples += [one._replace(labels=one.labels | of_shard) for one in metric.samples]
+        yield from families.values()
+
+
+def text_by_shard(registries: Sequence[CollectorRegistry]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_ByShard(registries))
+    return generate_latest(registry)
 
 
 def _is_loopback(name: str) -> bool:

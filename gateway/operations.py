@@ -157,6 +157,7 @@ async def execute_operation(
     `seen` lets a query read from a replica. If its answer has errors, the primary answers: the replica may be away, or
     lack what the query names.
     """
+    services = services.of(principal)
     if prepared.operation.kind == OperationType.MUTATION:
         writing = MutationContext(
             services.ledger,
@@ -165,6 +166,7 @@ async def execute_operation(
             services.top_ups,
             services.metering,
             services.settings.public_url or "",
+            services.database if services.others else None,
         )
         return await _executed(services, prepared, writing)
     replicas = services.database.replicas
@@ -185,6 +187,8 @@ async def _queried(
     """Runs an operation in one moment of the database. What one round trip answers needs no transaction for that: an
     operation that once took no more is expected to do so again, and run anew in a transaction where it does not."""
     operation = prepared.operation
+    if services.others:
+        return await _queried_on_shards(services, principal, prepared, source)
     for brief in (True, False) if operation.reads_once else (False,):
         async with services.database.snapshot(brief=brief, on=on) as snapshot:
             context = QueryContext(
@@ -201,6 +205,22 @@ async def _queried(
     if snapshot.reads <= 1 and not brief:
         operation.reads_once = True
     return result
+
+
+async def _queried_on_shards(
+    services: Services, principal: Principal, prepared: Prepared, source: object
+) -> ExecutionResult:
+    """Runs an operation in one moment of each shard that it reads."""
+    async with services.snapshots() as (snapshot, *others):
+        context = QueryContext(
+            snapshot,
+            principal,
+            services.clock(),
+            has_payments=services.top_ups.has_payments,
+            sizes=services.sizes,
+            others=others,
+        )
+        return await _executed(services, prepared, context, source)
 
 
 async def _executed(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
 import structlog
@@ -34,6 +36,37 @@ def _clock(services: Services, health: Health) -> tuple[str, list[str]]:
     return OK, [warning] if warning is not None else []
 
 
+class _Look(NamedTuple):
+    body: dict[str, Any]
+    reasons: list[str]
+    warnings: list[str]
+    told: list[str]
+    """Read while a new release is rolled out, when both versions matter."""
+
+
+async def _look(services: Services) -> _Look:
+    health = await services.health.look(services.clock_watch.clock)
+    clock, warnings = _clock(services, health)
+    checks = {name: getattr(health, name) for name in CHECKS}
+    body = {"reads": health.reads, "writes": health.writes and clock == OK, "checks": {**checks, "clock": clock}}
+    reasons = health.reasons(writes=True) + ([clock] if clock not in {OK, UNKNOWN} else [])
+    told = [str(health.tables)] if health.tables is not None and health.tables.are_newer else []
+    return _Look(body, reasons, [*warnings, *health.warnings], told)
+
+
+def _of_all(looks: Sequence[_Look]) -> _Look:
+    """Returns the look at all shards. Texts begin with the shard."""
+    # One that is away must not take the accounts of the others with it.
+    body: dict[str, Any] = {name: any(look.body[name] for look in looks) for name in ("reads", "writes")}
+    body["shards"] = {str(number): look.body for number, look in enumerate(looks)}
+
+    def named(texts: Iterable[list[str]]) -> list[str]:
+        return [f"shard {number}: {text}" for number, of_shard in enumerate(texts) for text in of_shard]
+
+    _, reasons, warnings, told = zip(*looks, strict=True)
+    return _Look(body, named(reasons), named(warnings), named(told))
+
+
 def _purpose(request: web.Request) -> str:
     purpose = request.query.get("for", PURPOSES[0])
     if purpose not in PURPOSES:
@@ -47,20 +80,13 @@ async def readyz(request: web.Request) -> web.Response:
     It waits for no pool, and for the database no longer than `ANSWER_SECONDS`.
     """
     services, purpose = request.app[SERVICES], _purpose(request)
-    health = await services.health.look(services.clock_watch.clock)
-    clock, warnings = _clock(services, health)
-    reads, writes = health.reads, health.writes and clock == OK
-    checks = {
-        name: getattr(health, name) for name in ("reachable", "schema", "readable", "writable", "disk", "corrupt")
-    }
-    body: dict[str, Any] = {"reads": reads, "writes": writes, "checks": {**checks, "clock": clock}}
-    reasons = health.reasons(writes=True) + ([clock] if clock not in {OK, UNKNOWN} else [])
-    if reads if purpose == "reads" else writes:
-        # Read while a new release is rolled out, when both versions matter.
-        messages = [str(health.tables)] if health.tables is not None and health.tables.are_newer else []
-        messages += [*reasons, *warnings, *health.warnings]
+    looks = await asyncio.gather(*(_look(shard) for shard in services.shards))
+    look = looks[0] if len(looks) == 1 else _of_all(looks)
+    body = look.body
+    if body["reads" if purpose == "reads" else "writes"]:
+        messages = look.told + look.reasons + look.warnings
         return _answer(200, {"status": "ok", **({"message": "; ".join(messages)} if messages else {}), **body})
-    message = "; ".join(reasons)
+    message = "; ".join(look.reasons)
     log.warning("not ready", reason=message, purpose=purpose)
     services.metrics.errors.labels("UNAVAILABLE").inc()
     error = {"code": "UNAVAILABLE", "message": message, "requestId": request_id.get()}

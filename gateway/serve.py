@@ -22,9 +22,8 @@ from aiohttp import web
 from prometheus_client.multiprocess import mark_process_dead
 from pydantic import SecretStr
 
-from db.schema_version import check
 from gateway.app import build_app
-from gateway.databases import open_database
+from gateway.databases import check_databases, open_databases
 from gateway.file_limit import within_file_limit
 from gateway.listening import listening, reserved
 from gateway.memory import settle
@@ -41,13 +40,14 @@ MIN_STOP_SECONDS: Final = 1.0
 
 async def check_schema(settings: Settings) -> None:
     """Raises SchemaMismatch or DatabaseUnavailable."""
-    database = open_database(settings)
+    databases = open_databases(settings)
     try:
-        tables = await check(database)
-        if tables.are_newer:
-            log.warning("newer tables", reason=str(tables))
+        for tables in await check_databases(databases):
+            if tables.are_newer:
+                log.warning("newer tables", reason=str(tables))
     finally:
-        await database.close()
+        for database in databases:
+            await database.close()
 
 
 async def _serve(settings: Settings, started: Callable[[str], None]) -> None:

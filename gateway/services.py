@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from access.authenticator import Authenticator
+from access.keys import Principal
 from access.tokens import Tokens
+from db.connections.readers import Readers
+from db.connections.snapshots import ShardSnapshots
 from db.database import Database
 from db.errors import DatabaseError
+from db.feed.feed import ChangeFeed
 from db.health.choice import health_check
 from db.health.health import HealthCheck
+from db.shards import home_of, shard_of_id
 from execution.documents import Documents
 from execution.introspection import SchemaAnswers
 from execution.limits import Limits
 from gateway.admission import Admission
 from gateway.anonymous_bodies import AnonymousBodies
 from gateway.cross_origin import CrossOrigin
-from gateway.databases import open_database
+from gateway.databases import open_databases
 from gateway.loop_turns import LoopTurns
 from gateway.metrics import Metrics
 from gateway.networks import Networks
@@ -80,6 +86,28 @@ class Services:
     clock: Clock
     clock_watch: ClockWatch
     tracing: Tracing | None = None
+    others: tuple[Services, ...] = ()
+    """Services of the shards after the first, which differ in what belongs to the database."""
+
+    def of(self, principal: Principal) -> Services:
+        """Returns the services of the shard that the key's account is on; these for a key without an account."""
+        if not self.others or principal.account_id is None:
+            return self
+        shard = shard_of_id(principal.account_id)
+        return self.others[shard - 1] if 0 < shard <= len(self.others) else self
+
+    @property
+    def shards(self) -> tuple[Services, ...]:
+        """Services of all shards, in their order."""
+        return (self, *self.others)
+
+    def snapshots(self, *, brief: bool = False, on: Readers[Any] | None = None) -> ShardSnapshots:
+        """Returns a snapshot of each shard, which takes no connection before the first read."""
+        others = [one.database.snapshot(brief=brief) for one in self.others]
+        return ShardSnapshots(self.database.snapshot(brief=brief, on=on), *others)
+
+    def changes_of(self, account_id: int) -> ChangeFeed:
+        return home_of(self.database, account_id).changes
 
     async def close(self) -> None:
         """Writes what is still to be written, and closes the connections."""
@@ -88,8 +116,9 @@ class Services:
         if self.stripe_api is not None:
             await self.stripe_api.close()
         await self.admission.close()
-        await self.health.close()
-        await self.database.close()
+        for shard in self.shards:
+            await shard.health.close()
+            await shard.database.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
 
@@ -145,13 +174,13 @@ def _tracing(settings: Settings) -> Tracing | None:
 def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Clock = utc_now) -> Services:
     """`clock` gives the time of what is done, and may be simulated; `machine_clock` is compared with the database's."""
     tracing = _tracing(settings)
-    database = open_database(settings, tracing=tracing)
+    database, *others = open_databases(settings, tracing=tracing)
     metrics = Metrics()
     watch = ClockWatch(machine_clock, metrics.clock_ahead.set)
     ledger = Ledger(database, clock, watch)
     documents = _documents(settings)
     stripe_api = build_stripe_api(settings, tracing)
-    return Services(
+    services = Services(
         settings=settings,
         database=database,
         health=health_check(database),
@@ -180,3 +209,27 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         clock_watch=watch,
         tracing=tracing,
     )
+    return replace(services, others=_other_shards(services, others, machine_clock)) if others else services
+
+
+def _other_shards(first: Services, databases: Sequence[Database], machine_clock: Clock) -> tuple[Services, ...]:
+    clock, livemode, others = first.clock, first.settings.stripe_livemode(), []
+    for database in databases:
+        watch = ClockWatch(machine_clock, first.metrics.clock_ahead.set)
+        ledger = Ledger(database, clock, watch)
+        others.append(
+            replace(
+                first,
+                database=database,
+                health=health_check(database),
+                ledger=ledger,
+                tokens=Tokens(database, clock),
+                stripe_events=StripeEvents(database, ledger, livemode=livemode, clock=clock),
+                top_ups=TopUps(database, first.stripe_api, clock, ReturnAddresses(first.settings.return_origins)),
+                clock_watch=watch,
+            )
+        )
+    ledgers = (first.ledger, *(one.ledger for one in others))
+    for ledger in ledgers:
+        ledger.join(ledgers)
+    return tuple(others)

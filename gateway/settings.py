@@ -7,11 +7,22 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from db.connections.urls import connect_arguments, driver_url
+from db.shards import MAX_SHARDS
 from gateway.networks import Networks, parse_networks
 from gateway.origins import Origin, is_confidential, parse_origin
 
 PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": False, "graphiql": False}
 """Values that the production profile sets."""
+
+
+_WITHOUT_SHARDS: Final = (
+    "direct_database_url",
+    "read_database_urls",
+    "archive_url",
+    "stripe_secret_key",
+    "stripe_webhook_secrets",
+)
+"""Settings of what has no shards yet."""
 
 
 def _listed(text: str | None) -> list[str]:
@@ -59,6 +70,11 @@ class Settings(BaseSettings):
         None,
         description="URLs of streaming replicas of the PostgreSQL database, separated by spaces. Queries and"
         " exports read from a replica that has what their client has seen.",
+    )
+    shards: str | None = Field(
+        None,
+        description="URLs of further databases, in their order, separated by spaces: each is a shard with accounts of"
+        " its own, and database_url is shard 0. `billing-gateway migrate` makes them a set.",
     )
     max_replica_lag_seconds: float = Field(
         10.0, gt=0, le=3600, description="How far a replica may be behind to be read at all."
@@ -511,6 +527,23 @@ class Settings(BaseSettings):
         for url in (value or "").split():
             driver_url(url)
         return value
+
+    @property
+    def shard_urls(self) -> tuple[str, ...]:
+        return tuple((self.shards or "").split())
+
+    @model_validator(mode="after")
+    def _has_what_shards_support(self) -> Settings:
+        for url in self.shard_urls:
+            driver_url(url)
+        if len(self.shard_urls) >= MAX_SHARDS:
+            msg = f"shards must name at most {MAX_SHARDS - 1} databases"
+            raise ValueError(msg)
+        given = [name for name in _WITHOUT_SHARDS if getattr(self, name) is not None]
+        if self.shard_urls and given:
+            msg = f"{', '.join(given)}: not supported with shards yet"
+            raise ValueError(msg)
+        return self
 
     @property
     def read_urls(self) -> tuple[str, ...]:

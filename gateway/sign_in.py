@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from access.keys import Keys
 from access.sign_in_links import session_key
 from access.tokens import Purpose
+from db.shards import home_of
 from gateway.json_bodies import posted_text
 from gateway.requests import KEY_PREFIX, admit, read_anonymous_body
 from gateway.services import SERVICES
@@ -30,7 +31,8 @@ async def sign_in(request: web.Request) -> web.Response:
         # A link for somebody else is opened elsewhere than where its key may be used.
         admit(request, token.principal)
     new = session_key(token, services.clock())
-    issued = await Keys(services.database, services.clock).create_session(token.principal, new)
+    database = services.database if new.account_id is None else home_of(services.database, new.account_id)
+    issued = await Keys(database, services.clock).create_session(token.principal, new)
     request[KEY_PREFIX] = issued.row.prefix
     assert new.expires_at is not None
     body = {"key": issued.secret, "expiresAt": format_time(new.expires_at)}

@@ -41,12 +41,17 @@ async def create_account(transaction: LedgerTransaction, new: NewAccount, actor:
     return row
 
 
-async def _insert(transaction: LedgerTransaction, new: NewAccount) -> AccountRow:
+def check_new_account(new: NewAccount) -> None:
+    """Raises BadUserInput."""
     ACCOUNT_NAME.checked(new.name, "name")
     if new.external_id is not None:
         EXTERNAL_ID.checked(new.external_id, "externalId")
         if is_shaped_like_account_id(new.external_id):
             raise BadUserInput("externalId must not look like an account id, such as acct_7")
+
+
+async def _insert(transaction: LedgerTransaction, new: NewAccount) -> AccountRow:
+    check_new_account(new)
     try:
         return await writes.insert_account(
             transaction.connection, external_id=new.external_id, name=new.name, created_at=transaction.clock()

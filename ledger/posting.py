@@ -88,6 +88,15 @@ class Ledger:
         self._watch = watch or ClockWatch()
         self._group_commit = GroupCommit(database, watch=self._watch)
         self._turns = Turns(database.lock_timeout_seconds)
+        self._shards: Sequence[Ledger] = (self,)
+
+    def join(self, shards: Sequence[Ledger]) -> None:
+        """Tells the ledger of those of all shards, in their order."""
+        self._shards = shards
+
+    def of_shard(self, number: int) -> Ledger:
+        """Returns the ledger of the shard. Of a shard that does not exist, shard 0 finds no account."""
+        return self._shards[number if number < len(self._shards) else 0]
 
     async def post(self, *postings: Posting) -> list[Outcome]:
         batch = Batch(postings, self._clock)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 from access.keys import OF_ACCOUNTS, KeyScope, Principal
 from db.connections.snapshots import Snapshot
 from db.feed.feed import ChangeFeed
+from db.shards import shard_of_id
 from ledger.errors import BadUserInput, Forbidden, NotFound, QueryTooComplex
 from ledger.ids import parse_account_id
 from resolvers.loaders import Loaders
+from resolvers.shards import ShardLoaders
 from resolvers.sizes import AccountSizes
 
 MAX_NESTED_ROWS: Final = 10_000
@@ -30,6 +34,8 @@ class QueryContext:
     """Records the number of rows of accounts that are read; None if it is not needed."""
     nested_rows = 0
     """Rows requested so far in lists nested in other lists."""
+    others: Sequence[Snapshot] = ()
+    """Snapshots of the shards after the first, if the key has accounts on all of them."""
 
     def __init__(
         self,
@@ -39,22 +45,39 @@ class QueryContext:
         *,
         has_payments: bool = False,
         sizes: AccountSizes | None = None,
+        others: Sequence[Snapshot] = (),
     ) -> None:
         self.snapshot = snapshot
+        self.others = others
         self.sizes = sizes
         self.principal = principal
         self.now = now
         self.has_payments = has_payments
         """Whether payments through Stripe are configured."""
-        self.loaders = Loaders(snapshot)
+        self.loaders = cast("Loaders", ShardLoaders(self.snapshots)) if others else Loaders(snapshot)
+
+    @property
+    def snapshots(self) -> Sequence[Snapshot]:
+        """Returns those of all shards, in their order."""
+        return (self.snapshot, *self.others)
+
+    def snapshot_of(self, account_id: int) -> Snapshot:
+        """Returns the snapshot of the account's shard."""
+        shard = shard_of_id(account_id)
+        return self.others[shard - 1] if 0 < shard <= len(self.others) else self.snapshot
 
     async def answered(self) -> None:
         """Waits until all reads requested so far are answered."""
-        await self.snapshot.settled()
+        if self.others:
+            await asyncio.gather(*(one.settled() for one in self.snapshots))
+        else:
+            await self.snapshot.settled()
 
     def reads_held(self) -> AbstractContextManager[None]:
         """Returns the context manager within which reads are requested but not sent, however long that takes."""
-        return self.snapshot.held()
+        if not self.others:
+            return self.snapshot.held()
+        return _all_held(self.snapshots)
 
     def account_in_scope(self, account_id: str | None, argument: str = "id") -> int:
         """Returns the number of the account that a read is for. All account arguments must go through this method.
@@ -100,13 +123,28 @@ class SubscriptionContext(QueryContext):
     """The context in which a subscription is opened."""
 
     def __init__(
-        self, snapshot: Snapshot, principal: Principal, now: datetime, changes: ChangeFeed, resume_after: str | None
+        self,
+        snapshot: Snapshot,
+        principal: Principal,
+        now: datetime,
+        changes_of: Callable[[int], ChangeFeed],
+        resume_after: str | None,
+        others: Sequence[Snapshot] = (),
     ) -> None:
-        super().__init__(snapshot, principal, now)
-        self.changes = changes
+        super().__init__(snapshot, principal, now, others=others)
+        self.changes_of = changes_of
+        """Returns the change feed of an account."""
         self.resume_after = resume_after
         """The cursor of the last event that the client received, as its transport reports it. Used instead of
         `after`."""
+
+
+@contextmanager
+def _all_held(snapshots: Sequence[Snapshot]) -> Iterator[None]:
+    with ExitStack() as held:
+        for one in snapshots:
+            held.enter_context(one.held())
+        yield
 
 
 def _note(account_id: int) -> None:

@@ -6,7 +6,8 @@ hours, or the time (8)
 and the digest (16) of a request. The position of a ledger row is its `seq` (8) and the first bytes of its hash (6),
 with version 2: if the ledger was restored to another state, the row's hash differs. Ledger cursors of version 1 have no
 hash and are still accepted. With version 3 the limit (8) and percentage (1) of a spend limit event follow: further
-events of the same row are still to be sent.
+events of the same row are still to be sent. With version 4, of lists for operators, the position is one number (8) for
+each shard: the list goes on after all of them.
 
 A client can forge a cursor, but gains no access by it: the account in a cursor is always checked against the key.
 """
@@ -18,7 +19,7 @@ import binascii
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 from enum import IntEnum
@@ -44,6 +45,7 @@ from ledger.errors import BadCursor
 _VERSION: Final = 1
 _HASHED_VERSION: Final = 2
 _LEVEL_VERSION: Final = 3
+_SHARDS_VERSION: Final = 4
 _HEAD: Final = struct.Struct(">BBq8s")
 _SEQ: Final = struct.Struct(">q")
 _CRC: Final = struct.Struct(">I")
@@ -188,6 +190,16 @@ class CursorWriter:
         return [head + _text(pack(*one, zlib.crc32(pack_position(*one), crc))) for one in numbered]
 
 
+class ShardsCursorWriter:
+    """Creates the cursors of one list of numbered rows that is merged from several shards."""
+
+    def __init__(self, kind: CursorKind, digest: bytes = NO_FILTER) -> None:
+        self._head = _HEAD.pack(_SHARDS_VERSION, kind, 0, digest)
+
+    def of_positions(self, positions: Sequence[int]) -> str:
+        return _encode(self._head + b"".join(map(_SEQ.pack, positions)))
+
+
 class LedgerCursorWriter:
     """Creates the cursors of an account's ledger rows. A row is identified by its `seq` and its hash."""
 
@@ -215,6 +227,14 @@ class LedgerCursorWriter:
         return [head + text[start : start + _HASHED_TEXT] for start in range(0, len(text), _HASHED_TEXT)]
 
 
+_VERSIONS: Final = {
+    CursorKind.LEDGER: (_VERSION, _HASHED_VERSION, _LEVEL_VERSION),
+    CursorKind.ACCOUNTS: (_VERSION, _SHARDS_VERSION),
+    CursorKind.AUDIT: (_VERSION, _SHARDS_VERSION),
+    CursorKind.STRIPE_EVENTS: (_VERSION, _SHARDS_VERSION),
+}
+
+
 def read_cursor(text: str, argument: str) -> Cursor:
     """Decodes a cursor. Raises BadCursor, which names the argument, for any text that this module did not create."""
     bad = BadCursor(f"{argument} is not a cursor of this API")
@@ -227,7 +247,7 @@ def read_cursor(text: str, argument: str) -> Cursor:
         found = Cursor(CursorKind(kind), account_id, digest, body[_HEAD.size :], version)
     except (UnicodeEncodeError, binascii.Error, struct.error, ValueError) as error:
         raise bad from error
-    versions = (_VERSION, _HASHED_VERSION, _LEVEL_VERSION) if found.kind == CursorKind.LEDGER else (_VERSION,)
+    versions = _VERSIONS.get(found.kind, (_VERSION,))
     if version == _LEVEL_VERSION and len(found.position) != _ROW.size + _LEVEL.size:
         raise bad
     if version not in versions or crc != zlib.crc32(body) or _encode(body) != text:
@@ -249,12 +269,26 @@ def check_cursor(cursor: Cursor, argument: str, kind: CursorKind, account_id: in
 
 
 def seq_position(cursor: Cursor, argument: str) -> int:
+    if cursor.version == _SHARDS_VERSION:
+        msg = f"{argument} is a cursor of several shards"
+        raise BadCursor(msg)
     try:
         (seq,) = _SEQ.unpack(cursor.position)
     except struct.error as error:
         msg = f"{argument} is not a cursor of this API"
         raise BadCursor(msg) from error
     return int(seq)
+
+
+def shard_positions(cursor: Cursor, argument: str) -> tuple[int, ...]:
+    """Returns the positions in the lists of the shards, which were fewer if others were added since."""
+    if cursor.version != _SHARDS_VERSION:
+        return (seq_position(cursor, argument),)
+    try:
+        return tuple(number for (number,) in _SEQ.iter_unpack(cursor.position))
+    except struct.error as error:
+        msg = f"{argument} is not a cursor of this API"
+        raise BadCursor(msg) from error
 
 
 def ledger_position(cursor: Cursor, argument: str) -> Position:

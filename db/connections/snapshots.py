@@ -350,6 +350,23 @@ class Snapshot:
         await self._reader.close()
 
 
+class ShardSnapshots:
+    """Snapshots of several databases, which are closed together."""
+
+    def __init__(self, *snapshots: Snapshot) -> None:
+        self._snapshots = snapshots
+
+    async def __aenter__(self) -> tuple[Snapshot, ...]:
+        return self._snapshots
+
+    async def __aexit__(self, *_: object) -> None:
+        if len(self._snapshots) == 1:
+            # A task for it would take longer than most of what it does.
+            await self._snapshots[0].close()
+        else:
+            await asyncio.gather(*(one.close() for one in self._snapshots))
+
+
 def _all_found(found: Sequence[Rows | Exception]) -> list[Rows]:
     """Returns the rows. Raises the first error."""
     rows: list[Rows] = []

@@ -7,6 +7,7 @@ from db import (  # noqa: F401  their tables are of the metadata
     company_tables,
     integrity_tables,
     limit_tables,
+    shard_tables,
     stripe_tables,
     volume_tables,
 )

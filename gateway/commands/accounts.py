@@ -5,35 +5,40 @@ import os
 import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import click
 
 from db.database import Database
 from db.recount.ledger_rows import account_ids_after
-from db.schema_version import check
+from db.rows import AccountRow
+from db.shards import databases_of, shard_numbered
 from gateway.commands.options import with_settings
-from gateway.databases import open_database
+from gateway.databases import checked_databases
 from gateway.settings import Settings
-from ledger.accounts import Accounts
+from ledger.accounts import Accounts, NewAccount
 from ledger.audit import COMMAND_LINE, Actor
 from ledger.ids import account_id_text, parse_account_id
 from ledger.money import format_nanos
+from ledger.placement import place_account
+from ledger.posting import Ledger
 from resolvers.reads.accounts import checked_search
 
 _ACCOUNTS_AT_ONCE = 1_000
 
 
-def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
-    """Runs `work` on a database with the tables of this version, and returns its result."""
+def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]], *, with_shards: bool = False) -> Any:
+    """Runs `work` on a database with the tables of this version, and returns its result.
+
+    With shards, it is the first one of the set. `with_shards` is true if the work knows that there may be others.
+    """
+    if settings.shard_urls and not with_shards:
+        raise click.UsageError("this command does not support BILLING_SHARDS yet")
 
     async def run() -> Any:
-        database = open_database(settings)
-        try:
-            await check(database)
+        async with checked_databases(settings) as (database, *_others):
             return await work(database)
-        finally:
-            await database.close()
 
     return asyncio.run(run())
 
@@ -77,11 +82,23 @@ def accounts() -> None:
 @accounts.command()
 @click.option("--name", required=True, help="Display name.")
 @click.option("--external-id", default=None, help="Unique name by which other systems know the account.")
-@with_settings("database_url")
+@with_settings("database_url", "shards")
 def create(settings: Settings, name: str, external_id: str | None) -> None:
     """Create an account and print its id."""
-    row = with_database(settings, lambda database: Accounts(database, actor=command_line()).create(name, external_id))
+    row = with_database(settings, lambda database: _create(database, NewAccount(name, external_id)), with_shards=True)
     click.echo(account_id_text(row.id))
+
+
+async def _create(database: Database, new: NewAccount) -> AccountRow:
+    if database.place is not None:
+        database = shard_numbered(database, await place_account(Ledger(database), new))
+    return await Accounts(database, actor=command_line()).create(new.name, new.external_id)
+
+
+async def _newest(database: Database, limit: int, search: str | None) -> list[AccountRow]:
+    found = [row for one in databases_of(database) for row in await Accounts(one).newest(limit, search)]
+    # Each shard's are in order already, and stay so.
+    return sorted(found, key=attrgetter("created_at"), reverse=True)[:limit] if database.place else found
 
 
 @accounts.command("list")
@@ -91,11 +108,11 @@ def create(settings: Settings, name: str, external_id: str | None) -> None:
 @click.option(
     "--limit", default=50, type=click.IntRange(1, 1000), help="Maximum number of results, newest first. [default: 50]"
 )
-@with_settings("database_url")
+@with_settings("database_url", "shards")
 def list_accounts(settings: Settings, search: str | None, limit: int) -> None:
     """List accounts, newest first: id, external id, status, balance, name, separated by tabs."""
     checked_search(search)
-    for row in with_database(settings, lambda database: Accounts(database).newest(limit, search)):
+    for row in with_database(settings, lambda database: _newest(database, limit, search), with_shards=True):
         columns = (
             account_id_text(row.id),
             row.external_id or "",

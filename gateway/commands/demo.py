@@ -148,7 +148,8 @@ def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
     except OSError as error:
         msg = f"cannot create the demo's database in {data_dir}: {error.strerror or error}"
         raise click.ClickException(msg) from error
-    own = {"database_url": sqlite_url(path), "direct_database_url": None, "read_database_urls": None, "workers": 1}
+    none = {"direct_database_url": None, "read_database_urls": None, "shards": None}
+    own = {"database_url": sqlite_url(path), "workers": 1} | none
     settings = settings.model_copy(update=own)
     asyncio.run(check_schema(settings))
     codes = asyncio.run(_sign_in_codes(settings.database_url, made.keys))

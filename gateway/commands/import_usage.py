@@ -21,11 +21,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from db import schema_version
 from db.database import Database
 from db.errors import DatabaseError
 from gateway.commands.options import with_settings
-from gateway.databases import open_database
+from gateway.databases import check_databases, open_databases
 from gateway.settings import Settings
 from ledger.errors import BadUserInput
 from ledger.imports.columns import Format
@@ -178,7 +177,7 @@ def _interrupt(*_: object) -> None:
 
 async def _run(database: Database, importer: Importer, sources: Sequence[Source]) -> None:
     try:
-        await schema_version.check(database)
+        await check_databases((database,))
         await importer.run(sources)
     finally:
         await database.close()
@@ -267,7 +266,9 @@ def import_usage(
     """
     chosen = ImportOptions(**options, detail_days=settings.request_detail_days)
     console = Console(stderr=True)
-    database = open_database(settings)
+    if settings.shard_urls:
+        raise click.UsageError("import-usage does not support BILLING_SHARDS yet")
+    (database,) = open_databases(settings)
     failure = ""
     with ExitStack() as stack, _progress(console) as progress:
         sources = [_source(name, stack, twice=chosen.strict) for name in files]

@@ -9,8 +9,9 @@ import structlog
 
 from db.schema_version import Tables
 from db.schema_version import migrate as migrate_database
+from db.shard_set import form_set
 from gateway.commands.options import ARCHIVE_ALONE, SECRETS, WORKERS_ALONE, with_settings
-from gateway.databases import open_database
+from gateway.databases import open_databases
 from gateway.logs import configure_logs
 from gateway.pages import missing_pages
 from gateway.prices import open_prices
@@ -83,21 +84,29 @@ def _say_profile(settings: Settings) -> None:
 
 
 @click.command()
-@with_settings("database_url", "direct_database_url")
+@with_settings("database_url", "direct_database_url", "shards")
 def migrate(settings: Settings) -> None:
-    """Create the tables, or migrate them to the version of this program."""
+    """Create the tables, or migrate them to the version of this program. With shards: of all, and make them one set."""
 
-    async def run() -> tuple[str | None, Tables]:
-        database = open_database(settings, direct=True)
+    async def run() -> None:
+        databases = open_databases(settings, direct=True)
         try:
-            return await migrate_database(database)
+            for number, database in enumerate(databases):
+                shard = f"shard {number}: " if len(databases) > 1 else ""
+                click.echo(f"{shard}{_told(*await migrate_database(database))}")
+            if len(databases) > 1:
+                for number in await form_set(databases):
+                    click.echo(f"shard {number} joined the set")
         finally:
-            await database.close()
+            for database in databases:
+                await database.close()
 
-    before, tables = asyncio.run(run())
+    asyncio.run(run())
+
+
+def _told(before: str | None, tables: Tables) -> str:
     if tables.are_newer:
-        click.echo(f"{tables}: nothing to do")
-    elif before == tables.version:
-        click.echo(f"the tables already have version {tables.version}")
-    else:
-        click.echo(f"the tables now have version {tables.version}")
+        return f"{tables}: nothing to do"
+    if before == tables.version:
+        return f"the tables already have version {tables.version}"
+    return f"the tables now have version {tables.version}"

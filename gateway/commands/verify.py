@@ -7,6 +7,7 @@ import click
 import orjson
 
 from db.database import Database
+from db.shards import databases_of, home_of
 from gateway.commands.accounts import AccountId, chosen_accounts, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
@@ -58,6 +59,12 @@ async def _repair(database: Database, account_id: int, report: _Report, repair: 
 
 
 async def _verify(database: Database, only: int | None, report: _Report, repair: str | None) -> None:
+    for one in databases_of(database) if only is None else (home_of(database, only),):
+        await _verify_shard(one, only, report, repair)
+    report.summary()
+
+
+async def _verify_shard(database: Database, only: int | None, report: _Report, repair: str | None) -> None:
     async for account_id in chosen_accounts(database, only):
         if repair is not None:
             await _repair(database, account_id, report, repair)
@@ -68,7 +75,6 @@ async def _verify(database: Database, only: int | None, report: _Report, repair:
             report.fault(fault)
     async for fault in other_call_faults(database, only):
         report.fault(fault)
-    report.summary()
 
 
 @click.command()
@@ -81,13 +87,13 @@ async def _verify(database: Database, only: int | None, report: _Report, repair:
     " changed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-@with_settings("database_url", "archive_url")
+@with_settings("database_url", "shards", "archive_url")
 def verify(settings: Settings, *, account: int | None, repair: str | None, as_json: bool) -> None:
     """Recount the ledger from its rows, and print what does not fit: account, kind, row, message, separated by tabs.
 
     The exit code is 1 if anything does not fit.
     """
     report = _Report(as_json=as_json)
-    with_database(settings, lambda database: _verify(database, account, report, repair))
+    with_database(settings, lambda database: _verify(database, account, report, repair), with_shards=True)
     if report.faults:
         click.get_current_context().exit(1)

@@ -58,7 +58,7 @@ async def _principal(request: web.Request) -> Principal:
         return await authenticate(request)
     # A download that began in time may go on, for as long as its key is valid.
     services, principal = request.app[SERVICES], redeemed.principal
-    if not await valid_keys(services.database, [principal.key_id], services.clock()):
+    if not await valid_keys(services.database, [principal], services.clock()):
         raise Unauthenticated("the API key has expired or was revoked")
     return principal
 
@@ -74,9 +74,9 @@ async def reading(
     principal = await _principal(request)
     request[RATE] = await services.admission.spend(principal, points)
     limit = deadline(services.settings.operation_timeout_seconds)
-    snapshot = services.database.snapshot(brief=brief, on=on)
-    async with services.admission.slot(principal, points), limit, snapshot:
-        yield QueryContext(snapshot, principal, services.clock(), sizes=services.sizes)
+    snapshots = services.of(principal).snapshots(brief=brief, on=on)
+    async with services.admission.slot(principal, points), limit, snapshots as (snapshot, *others):
+        yield QueryContext(snapshot, principal, services.clock(), sizes=services.sizes, others=others)
 
 
 async def read_step(request: web.Request, read: Callable[[QueryContext], Awaitable[Result]]) -> Result:

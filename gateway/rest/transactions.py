@@ -198,7 +198,7 @@ async def _step(request: web.Request, account_id: int, row_filter: TransactionFi
     """Printed by PostgreSQL, or here: archived rows are not in the database."""
     if request.app[SERVICES].database.is_postgresql:
         lines = await read_step(
-            request, lambda context: transaction_lines(context.snapshot, account_id, row_filter, window)
+            request, lambda context: transaction_lines(context.snapshot_of(account_id), account_id, row_filter, window)
         )
         if lines is not None:
             return lines

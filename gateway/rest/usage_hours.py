@@ -100,9 +100,9 @@ def _cells(row: PricedHourRow) -> Cells:
 
 async def _lines(context: QueryContext, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
     """Printed by PostgreSQL, or here."""
-    if context.snapshot.is_postgresql:
-        return await usage_hour_lines(context.snapshot, account_id, row_filter, window)
-    rows = await usage_hours_page(context.snapshot, account_id, row_filter, window)
+    if context.snapshot_of(account_id).is_postgresql:
+        return await usage_hour_lines(context.snapshot_of(account_id), account_id, row_filter, window)
+    rows = await usage_hours_page(context.snapshot_of(account_id), account_id, row_filter, window)
     return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1].usage[1:9] if rows else None)
 
 
@@ -111,7 +111,7 @@ async def _step(request: web.Request, account_id: int, row_filter: UsageHourFilt
 
 
 async def newest(context: QueryContext, account_id: int, row_filter: UsageHourFilter) -> HourPosition | None:
-    found = await usage_hours_page(context.snapshot, account_id, row_filter, Window(limit=1))
+    found = await usage_hours_page(context.snapshot_of(account_id), account_id, row_filter, Window(limit=1))
     return found[0].usage[1:9] if found else None
 
 

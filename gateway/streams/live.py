@@ -16,6 +16,7 @@ from aiohttp import web
 
 from access.keys import Principal, valid_keys
 from db.errors import DatabaseError
+from db.shards import home_of
 from gateway.errors import RequestError
 from gateway.services import Services
 
@@ -89,10 +90,20 @@ class LiveStreams:
         gone = {key_id for key_id, streams in of_keys.items() if _has_expired(streams[0].principal, now)}
         for key_id in gone:
             _end(of_keys.pop(key_id))
-        if of_keys:
-            valid = await valid_keys(services.database, of_keys, now)
-            for key_id in of_keys.keys() - valid:
-                _end(of_keys[key_id])
+        failure: DatabaseError | None = None
+        for home in {home_of(services.database, key_id) for key_id in of_keys}:
+            own = {key_id: found for key_id, found in of_keys.items() if home_of(services.database, key_id) is home}
+            principals = [principal for one in own.values() if (principal := one[0].principal) is not None]
+            try:
+                valid = await valid_keys(services.database, principals, now)
+            except DatabaseError as error:
+                # Another shard may answer.
+                failure = error
+                continue
+            for key_id in own.keys() - valid:
+                _end(own[key_id])
+        if failure is not None:
+            raise failure
 
     async def stop(self, within_seconds: float) -> None:
         """Ends all, in an order and at moments of chance, and waits for them no longer than that."""

@@ -211,14 +211,15 @@ async def answers(
     prepared = await prepare_operation(services, principal, operation, given)
     await services.admission.spend(principal, prepared.cost)
     await pause()
-    async with services.database.snapshot() as snapshot:
+    of_key = services.of(principal)
+    async with of_key.snapshots() as (snapshot, *others):
         source = await source_of(
             services.documents.schema,
             operation.document,
             operation_name=given.operation_name,
             variables=given.variables,
             context=SubscriptionContext(
-                snapshot, principal, services.clock(), services.database.changes, last_event_id
+                snapshot, principal, services.clock(), of_key.changes_of, last_event_id, others
             ),
         )
     if isinstance(source, ExecutionResult):

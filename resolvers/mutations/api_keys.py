@@ -25,6 +25,7 @@ from access.keys import (
     revoke_key,
     rotate_key,
     set_key_rate,
+    shard_of_prefix,
 )
 from db.rows import ApiKeyRow, TransactionRow
 from ledger.accounts import locked_account
@@ -109,7 +110,12 @@ async def rotate(context: MutationContext, idempotency_key: str, prefix: str, gr
         outcome = await _once(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))
 
-    return await context.run(acted)
+    return await context.run(acted, shard=await _shard_of(context, prefix))
+
+
+async def _shard_of(context: MutationContext, prefix: str) -> int | None:
+    """Returns the shard that has the key; None if the caller's own is meant."""
+    return None if context.first_shard is None else await shard_of_prefix(context.first_shard, prefix)
 
 
 def _check_rotation(caller: ApiKeyRow, old: ApiKeyRow) -> None:
@@ -136,7 +142,7 @@ async def revoke(context: MutationContext, idempotency_key: str, prefix: str) ->
             transaction, IdempotentCall("revokeApiKey", idempotency_key, prefix, row.account_id), revoked
         )
 
-    return await context.run(acted)
+    return await context.run(acted, shard=await _shard_of(context, prefix))
 
 
 async def set_rate(context: MutationContext, idempotency_key: str, prefix: str, rate: KeyRate | None) -> KeyOutcome:
@@ -149,7 +155,8 @@ async def set_rate(context: MutationContext, idempotency_key: str, prefix: str, 
         call = IdempotentCall("setApiKeyRate", idempotency_key, [prefix, *(rate or ())], row.account_id)
         return await _once(transaction, call, changed)
 
-    return await context.run_as_operator(acted)
+    context.require_operator()
+    return await context.run_as_operator(acted, shard=await _shard_of(context, prefix))
 
 
 async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, prefix: str) -> ApiKeyRow:

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from access.keys import KeyScope, Principal, ServiceOperation, acting_key
 from db.connections.snapshots import NothingToRead, Snapshot
+from db.database import Database
+from db.shards import shard_of_id
 from ledger.attribution import NOBODY, Attribution
 from ledger.audit import Actor
 from ledger.commands import Command, Outcome, Posting, Writer
@@ -44,8 +46,11 @@ class MutationContext(QueryContext):
         top_ups: TopUps,
         metering: MeteringOptions,
         public_url: str = "",
+        first_shard: Database | None = None,
     ) -> None:
         self.principal = principal
+        self.first_shard = first_shard
+        """The first database of a set; None without shards, and for a key of one account."""
         self.top_ups = top_ups
         self.metering = metering
         """Prices of the operator; empty without a price file."""
@@ -67,15 +72,17 @@ class MutationContext(QueryContext):
         async with AsyncExitStack() as self._ends:
             yield
 
-    async def run(self, work: Work[Result], account_id: int | None = None) -> Result:
+    async def run(self, work: Work[Result], account_id: int | None = None, *, shard: int | None = None) -> Result:
         """Does the work and returns its result. The transaction stays open for all reads until the field ends.
 
-        `account_id` is the account that the work locks, if known: calls on one account take turns.
+        `account_id` is the account that the work locks, if known: calls on one account take turns. `shard` is the one
+        to work on where there is no account; without it, the shard of the key's own account, or the first.
         """
         ends, self._ends = self._ends, None
         assert ends is not None, "a field of a mutation acts once"
         account_ids = () if account_id is None else (account_id,)
-        transaction, result = await ends.enter_async_context(self._ledger.open_transaction(work, account_ids))
+        ledger = self._ledger_of(account_id) if shard is None else self._ledger.of_shard(shard)
+        transaction, result = await ends.enter_async_context(ledger.open_transaction(work, account_ids))
         self.snapshot = transaction.snapshot()
         await ends.enter_async_context(_raise_failed_read(self.snapshot))
         self.loaders = Loaders(self.snapshot)
@@ -83,9 +90,16 @@ class MutationContext(QueryContext):
         self.now = self._clock()
         return result
 
+    async def run_before(self, work: Callable[[Ledger], Awaitable[Result]]) -> Result:
+        """Does the work with the ledger of the first shard, in transactions of its own before the field's."""
+        return await work(self._ledger)
+
+    def _ledger_of(self, account_id: int | None) -> Ledger:
+        return self._ledger if account_id is None else self._ledger.of_shard(shard_of_id(account_id))
+
     async def post(self, posting: Posting) -> Outcome:
         """Posts in a shared commit, unless the payload must be read in the posting's transaction."""
-        outcomes = None if self._may_read else await self._ledger.post_shared(posting)
+        outcomes = None if self._may_read else await self._ledger_of(posting.account_id).post_shared(posting)
         if outcomes is not None:
             self._ends = None
             self._answer_from_outcome(outcomes[0])
@@ -102,7 +116,11 @@ class MutationContext(QueryContext):
         self.now = self._clock()
 
     async def run_as_operator(
-        self, work: Callable[[LedgerTransaction, Actor], Awaitable[Result]], account_id: int | None = None
+        self,
+        work: Callable[[LedgerTransaction, Actor], Awaitable[Result]],
+        account_id: int | None = None,
+        *,
+        shard: int | None = None,
     ) -> Result:
         """Does the work as an operator. Raises Forbidden for other keys, and Unauthenticated if the key was just
         revoked."""
@@ -111,7 +129,7 @@ class MutationContext(QueryContext):
         async def acted(transaction: LedgerTransaction) -> Result:
             return await work(transaction, await acting_key(transaction, self.principal))
 
-        return await self.run(acted, account_id)
+        return await self.run(acted, account_id, shard=shard)
 
     async def post_as_service(
         self,

@@ -14,6 +14,7 @@ from ledger.errors import NotFound
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.ids import parse_transaction_id
 from ledger.kinds import AccountStatus, TransactionType, WriterKind
+from ledger.placement import place_account
 from ledger.posting import LedgerTransaction
 from resolvers.mutations.context import MutationContext
 
@@ -32,10 +33,13 @@ async def open_account(context: MutationContext, idempotency_key: str, new: NewA
             row = await create_account(transaction, new, actor)
             return CallResult(row.id, row.balance_nanos, last_seq=row.head_seq)
 
-        result = await run_once(transaction, IdempotentCall("createAccount", idempotency_key, astuple(new)), created)
-        return await _account_outcome(transaction, result)
+        return await _account_outcome(transaction, await run_once(transaction, call, created))
 
-    return await context.run_as_operator(work)
+    context.require_operator()
+    call, shard = IdempotentCall("createAccount", idempotency_key, astuple(new)), None
+    if context.first_shard is not None:
+        shard = await context.run_before(lambda ledger: place_account(ledger, new, call))
+    return await context.run_as_operator(work, shard=shard)
 
 
 async def set_status(

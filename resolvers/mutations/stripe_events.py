@@ -8,7 +8,7 @@ from db import stripe_events
 from db.rows import TransactionRow
 from db.stripe_events import StripeEventRow
 from ledger.audit import Actor
-from ledger.errors import NotFound
+from ledger.errors import Conflict, NotFound
 from ledger.idempotent_calls import CallResult, IdempotentCall, run_once
 from ledger.posting import LedgerTransaction
 from ledger.stripe.events import dismiss_event, link_customer
@@ -25,6 +25,8 @@ class EventOutcome:
 
 async def link(context: MutationContext, account_id: str, idempotency_key: str, customer: str) -> CallOutcome:
     context.require_operator()
+    if context.first_shard is not None:
+        raise Conflict("linkStripeCustomer is not supported with several shards")
     number = context.account_in_scope(account_id, "accountId")
 
     async def work(transaction: LedgerTransaction, actor: Actor) -> CallOutcome:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Final
 
 from db import accounts
+from db.connections.snapshots import Snapshot
 from db.filters import AccountFilter
 from db.rows import AccountRow, TransactionRow
 from ledger.errors import BadUserInput, NotFound
 from ledger.ids import parse_account_id
 from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind, LedgerCursorWriter
+from resolvers.merged_list import MergedList
 from resolvers.pager import NumberedList
 from resolvers.pages import Page
 from resolvers.reads.texts import checked_characters
@@ -19,6 +22,7 @@ MIN_SEARCH = 3
 MAX_SEARCH = 200
 
 _LIST: Final = NumberedList[AccountRow](CursorKind.ACCOUNTS, attrgetter("id"))
+_MERGED: Final = MergedList[AccountRow](CursorKind.ACCOUNTS, attrgetter("id"), attrgetter("created_at"))
 
 
 async def account(context: QueryContext, account_id: str | None) -> AccountRow:
@@ -94,12 +98,14 @@ async def account_page(
     context.require_operator()
     row_filter = AccountFilter(checked_search(search))
 
-    async def read(limit: int, after: int | None) -> list[AccountRow]:
+    async def read(snapshot: Snapshot, limit: int, after: int | None) -> list[AccountRow]:
         return await accounts.account_page(
-            context.snapshot, limit=limit, after=after, search=search, search_id=_search_id(search)
+            snapshot, limit=limit, after=after, search=search, search_id=_search_id(search)
         )
 
-    return await _LIST.page(read, first, after, row_filter)
+    if context.others:
+        return await _MERGED.page(context.snapshots, read, first, after, row_filter)
+    return await _LIST.page(partial(read, context.snapshot), first, after, row_filter)
 
 
 def _search_id(search: str | None) -> int | None:
@@ -108,4 +114,4 @@ def _search_id(search: str | None) -> int | None:
 
 async def account_count(context: QueryContext, page: Page[AccountRow]) -> int:
     search: str | None = page.row_filter.search
-    return await accounts.account_count(context.snapshot, search, _search_id(search))
+    return sum([await accounts.account_count(one, search, _search_id(search)) for one in context.snapshots])

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from operator import attrgetter
 from typing import Final
 
 from db import audit
+from db.connections.snapshots import Snapshot
 from db.filters import AuditFilter
 from db.rows import AccountRow, AuditEntryRow, TransactionRow
 from ledger.errors import BadUserInput
 from resolvers.context import QueryContext
 from resolvers.cursors import CursorKind
+from resolvers.merged_list import MergedList
 from resolvers.pager import NumberedList
 from resolvers.pages import Page
 from resolvers.reads.texts import checked_characters
 
 _LIST: Final = NumberedList[AuditEntryRow](CursorKind.AUDIT, attrgetter("id"))
+_MERGED: Final = MergedList[AuditEntryRow](CursorKind.AUDIT, attrgetter("id"), attrgetter("at"))
 
 
 def audit_filter(
@@ -44,14 +48,16 @@ def audit_filter(
 async def audit_page(
     context: QueryContext, row_filter: AuditFilter, first: int | None, after: str | None
 ) -> Page[AuditEntryRow]:
-    async def read(limit: int, after: int | None) -> list[AuditEntryRow]:
-        return await audit.audit_page(context.snapshot, row_filter, limit=limit, after=after)
+    async def read(snapshot: Snapshot, limit: int, after: int | None) -> list[AuditEntryRow]:
+        return await audit.audit_page(snapshot, row_filter, limit=limit, after=after)
 
-    return await _LIST.page(read, first, after, row_filter)
+    if context.others:
+        return await _MERGED.page(context.snapshots, read, first, after, row_filter)
+    return await _LIST.page(partial(read, context.snapshot), first, after, row_filter)
 
 
 async def audit_count(context: QueryContext, page: Page[AuditEntryRow]) -> int:
-    return await audit.audit_count(context.snapshot, page.row_filter)
+    return sum([await audit.audit_count(one, page.row_filter) for one in context.snapshots])
 
 
 async def account_of(context: QueryContext, entry: AuditEntryRow) -> AccountRow | None:

@@ -53,7 +53,7 @@ def position_of(after: str, account_id: int) -> Position:
 
 async def open_follower(context: SubscriptionContext, account_id: int, after: Position | None) -> Follower:
     try:
-        follower = await context.changes.follow(account_id, after)
+        follower = await context.changes_of(account_id).follow(account_id, after)
     except AheadOfLedger as error:
         raise diverged("the after cursor is ahead of the ledger") from error
     except Diverged as error:

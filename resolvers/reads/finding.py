@@ -61,19 +61,19 @@ async def find(context: QueryContext, text: str) -> list[Found]:
         except NotFound:
             return []
     if (prefix := key_prefix_in(text)) is not None:
-        key = await finding.key_with_prefix(context.snapshot, prefix)
-        return [] if key is None else [Found(key.account_id, api_key=key)]
+        keys = [await finding.key_with_prefix(one, prefix) for one in context.snapshots]
+        return [Found(key.account_id, api_key=key) for key in keys if key is not None]
     return await _named_elsewhere(context, text)
 
 
 async def _named_elsewhere(context: QueryContext, text: str) -> list[Found]:
-    named = await finding.accounts_named(context.snapshot, text)
+    named = [row for one in context.snapshots for row in await finding.accounts_named(one, text)]
     found = [Found(row.account_id) for row in named if row.external]
     of_stripe = _objects_by_account(named, text)
     for account_id, objects in list(of_stripe.items())[:MAX_ACCOUNTS]:
-        rows = await finding.rows_of_objects(context.snapshot, account_id, objects)
+        rows = await finding.rows_of_objects(context.snapshot_of(account_id), account_id, objects)
         found += [Found(account_id, transaction=row) for row in rows] or [Found(account_id)]
-    events = await finding.events_of(context.snapshot, text)
+    events = [row for one in context.snapshots for row in await finding.events_of(one, text)]
     return (found + [Found(event.account_id, stripe_event=event) for event in events])[:MAX_FOUND]
 
 

@@ -156,7 +156,7 @@ async def spend_limit_events(
         level = None if cursor is None else level_of(cursor)
         # Read after the follower began, so that the first events tell the state after its newest row or a later one.
         beginning = await _beginning(context, number, position, level)
-        return SpendLimitEvents(follower, context.changes, number, beginning)
+        return SpendLimitEvents(follower, context.changes_of(number), number, beginning)
 
 
 async def _beginning(

@@ -1,0 +1,137 @@
+"""Sets of shards: which databases belong together, in which order. Each stores its number, shard 0 the list."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import func, insert, literal, select, text
+
+from db import tables
+from db.database import Database, WriteConnection
+from db.errors import SchemaMismatch
+from db.schema_version import require_program
+from db.shard_tables import shard_membership, shards
+from db.shards import IDS_PER_SHARD, databases_of
+from db.stripe_tables import stripe_events
+
+FIRST_PROGRAM: Final = "0019"
+"""Programs of older versions would give ids of shard 0 on any shard."""
+
+_NUMBERED: Final = (
+    (tables.accounts, "id"),
+    (tables.api_keys, "id"),
+    (tables.audit_entries, "id"),
+    (stripe_events, "number"),
+)
+"""Tables whose numbers say the shard."""
+
+_MEMBER: Final = select(shard_membership.c.set_id, shard_membership.c.number)
+
+
+class Member(NamedTuple):
+    set_id: str
+    number: int
+
+
+async def _member(database: Database) -> Member | None:
+    rows = await database.read(_MEMBER)
+    return Member._make(rows[0]) if rows else None
+
+
+async def _size(database: Database) -> int:
+    return int((await database.read(select(func.count()).select_from(shards)))[0][0])
+
+
+async def check_set(database: Database) -> None:
+    """Raises SchemaMismatch unless the databases are those of one set, in its order, or a database without a set."""
+    databases = databases_of(database)
+    members = [await _member(one) for one in databases]
+    if len(databases) == 1:
+        if members[0] is not None:
+            msg = (
+                f"the database is shard {members[0].number} of a set: set BILLING_DATABASE_URL to shard 0 and"
+                " BILLING_SHARDS to the others, in their order"
+            )
+            raise SchemaMismatch(msg)
+        return
+    _check_members(members)
+    size = await _size(databases[0])
+    if size > len(databases):
+        msg = f"the set has {size} shards, not {len(databases)}: name all others in BILLING_SHARDS, in their order"
+        raise SchemaMismatch(msg)
+
+
+def _check_members(members: Sequence[Member | None]) -> None:
+    for number, member in enumerate(members):
+        if member is None:
+            msg = f"the database of shard {number} does not belong to the set yet: run `billing-gateway migrate`"
+            raise SchemaMismatch(msg)
+        _check_member(number, member, members[0])
+
+
+def _check_member(number: int, member: Member, first: Member | None) -> None:
+    if first is not None and member.set_id != first.set_id:
+        msg = f"the database of shard {number} belongs to another set than shard 0"
+        raise SchemaMismatch(msg)
+    if member.number != number:
+        msg = f"shard {member.number} was named as shard {number}: name the shards in their order"
+        raise SchemaMismatch(msg)
+
+
+async def form_set(databases: Sequence[Database]) -> list[int]:
+    """Makes the databases, which must have their tables, one set, or adds new ones to it. Returns their numbers.
+
+    If it ends early, it can be called again. Raises SchemaMismatch for a database of another set, one in another
+    place, or a new one that is not empty.
+    """
+    members = [await _member(database) for database in databases]
+    await _check_joining(databases, members, await _size(databases[0]))
+    set_id = members[0].set_id if members[0] is not None else secrets.token_hex(16)
+    joined = []
+    for number, database in enumerate(databases):
+        if members[number] is None:
+            async with database.write() as connection:
+                await _join(connection, Member(set_id, number))
+            joined.append(number)
+    async with databases[0].write() as connection:
+        await _list(connection, len(databases))
+    return joined
+
+
+async def _check_joining(databases: Sequence[Database], members: Sequence[Member | None], listed: int) -> None:
+    for number, member in enumerate(members):
+        if member is not None:
+            if members[0] is None:
+                msg = f"the database of shard {number} belongs to a set, but that of shard 0 does not"
+                raise SchemaMismatch(msg)
+            _check_member(number, member, members[0])
+        elif number < listed:
+            msg = f"shard {number} of the set is another database: name the shards in their order"
+            raise SchemaMismatch(msg)
+        elif number > 0 and await _has_rows(databases[number]):
+            msg = f"the database of shard {number} has accounts, keys or events: only an empty one can join a set"
+            raise SchemaMismatch(msg)
+
+
+async def _has_rows(database: Database) -> bool:
+    return any([await database.read(select(literal(1)).select_from(table).limit(1)) for table, _ in _NUMBERED])
+
+
+async def _join(connection: WriteConnection, member: Member) -> None:
+    await connection.execute(insert(shard_membership).values(id=1, **member._asdict()))
+    await connection.run_sync(require_program, FIRST_PROGRAM)
+    if member.number > 0 and connection.dialect.name == "postgresql":
+        for table, column in _NUMBERED:
+            given: dict[str, Any] = {"table": table.name, "column": column, "last": member.number * IDS_PER_SHARD}
+            await connection.execute(text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)"), given)
+
+
+async def _list(connection: WriteConnection, size: int) -> None:
+    """Adds the shards that are not listed yet, after the shards themselves have joined."""
+    listed = (await connection.execute(select(func.count()).select_from(shards))).scalar_one()
+    for number in range(listed, size):
+        counted = select(func.count()).select_from(tables.accounts) if number == 0 else select(literal(0))
+        placed = (await connection.execute(counted)).scalar_one()
+        await connection.execute(insert(shards).values(number=number, accounts=placed))
