@@ -9,13 +9,16 @@ from access.keys import BURST_SECONDS, KeyScope, Principal
 from gateway.metrics import Metrics
 from gateway.rates import Balance, Buckets, Rate, RateExceeded, TooCostly
 from gateway.settings import Settings
-from gateway.slots import Claim, SlotLimits, Slots
+from gateway.slots import Claim, Kind, Share, SlotLimits, Slots
 
 if TYPE_CHECKING:
     from gateway.shared_rates import SharedBuckets
 
 HEAVY_POINTS = 500
 """Operations that cost more are heavy: a key runs few of them at the same time."""
+EXPORT_STEPS_OF_KEY = 2
+"""One export reads so many ahead. More exports of a key take turns, and leave others the processor."""
+EXPORT_STEPS_OF_ACCOUNT = 3
 
 
 class Admission:
@@ -47,9 +50,12 @@ class Admission:
             self._metrics.refused.labels("rate").inc()
             raise
 
-    def slot(self, principal: Principal, points: float) -> AbstractAsyncContextManager[None]:
+    def slot(
+        self, principal: Principal, points: float, *, is_export_step: bool = False
+    ) -> AbstractAsyncContextManager[None]:
         """Runs what is read within. Raises QueueFull."""
-        return self.slots.taken(Claim(principal.key_prefix, principal.account_id, is_heavy=points > HEAVY_POINTS))
+        kind = Kind.EXPORT_STEP if is_export_step else Kind.HEAVY if points > HEAVY_POINTS else Kind.LIGHT
+        return self.slots.taken(Claim(principal.key_prefix, principal.account_id, kind))
 
     async def open(self) -> None:
         if self._shared is not None:
@@ -80,8 +86,7 @@ def _limits(settings: Settings) -> SlotLimits:
         total=total,
         of_key=min(settings.slots_per_key, total),
         of_account=min(settings.slots_per_account, total),
-        heavy_of_key=1,
-        heavy_of_account=min(2, total),
+        of_kind={Kind.HEAVY: Share(1, 2), Kind.EXPORT_STEP: Share(EXPORT_STEPS_OF_KEY, EXPORT_STEPS_OF_ACCOUNT)},
         queue=settings.queue_per_key,
         wait_seconds=settings.lock_timeout_seconds,
     )

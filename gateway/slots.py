@@ -8,19 +8,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from enum import Enum, auto
 from typing import NamedTuple
 
 from gateway.fair_queue import FairQueue
 
 
+class Kind(Enum):
+    """A kind of operation: a key and an account run few of each kind but light ones at the same time."""
+
+    LIGHT = auto()
+    HEAVY = auto()
+    EXPORT_STEP = auto()
+
+
 class Claim(NamedTuple):
-    """Key and account whose slots an operation takes, and whether the operation is heavy."""
+    """Key and account whose slots an operation takes, and its kind."""
 
     key: str
     account: int | None
     """None for a key that has no account of its own."""
-    is_heavy: bool
+    kind: Kind = Kind.LIGHT
+
+
+class Share(NamedTuple):
+    """Operations of a kind that may run at the same time."""
+
+    of_key: int
+    of_account: int
 
 
 class SlotLimits(NamedTuple):
@@ -29,8 +45,8 @@ class SlotLimits(NamedTuple):
     total: int
     of_key: int
     of_account: int
-    heavy_of_key: int
-    heavy_of_account: int
+    of_kind: Mapping[Kind, Share]
+    """Shares of kinds that have one."""
     queue: int
     """Operations of a key that may wait."""
     wait_seconds: float
@@ -78,23 +94,20 @@ class Slots(FairQueue[str, Claim]):
         return self._running["total"] < self._limits.total
 
     def _fits(self, claim: Claim) -> bool:
-        running, limits, account = self._running, self._limits, claim.account
-        if claim.is_heavy and running["heavy", claim.key] >= limits.heavy_of_key:
+        running, limits, account, kind = self._running, self._limits, claim.account, claim.kind
+        share = limits.of_kind.get(kind)
+        if share is not None and running[kind, claim.key] >= share.of_key:
             return False
         if account is None:
             return True
         if running[claim.key] >= limits.of_key or running["account", account] >= limits.of_account:
             return False
-        return not claim.is_heavy or running["heavy account", account] < limits.heavy_of_account
+        return share is None or running[kind, "account", account] < share.of_account
 
     def _count(self, claim: Claim, change: int) -> None:
-        counted: list[object] = ["total", claim.key]
+        counted: list[object] = ["total", claim.key, (claim.kind, claim.key)]
         if claim.account is not None:
-            counted.append(("account", claim.account))
-        if claim.is_heavy:
-            counted.append(("heavy", claim.key))
-            if claim.account is not None:
-                counted.append(("heavy account", claim.account))
+            counted += [("account", claim.account), (claim.kind, "account", claim.account)]
         for one in counted:
             self._running[one] += change
             if not self._running[one]:

@@ -65,7 +65,12 @@ async def _principal(request: web.Request) -> Principal:
 
 @contextlib.asynccontextmanager
 async def reading(
-    request: web.Request, points: float, *, brief: bool = False, on: Readers[Any] | None = None
+    request: web.Request,
+    points: float,
+    *,
+    brief: bool = False,
+    is_step: bool = False,
+    on: Readers[Any] | None = None,
 ) -> AsyncIterator[QueryContext]:
     """One read for the key of the request, which spends the points: a page, or a step of an export, within the time of
     an operation. Its connection is taken at the first statement; `brief` allows no other. `on` are the readers of a
@@ -75,7 +80,8 @@ async def reading(
     request[RATE] = await services.admission.spend(principal, points)
     limit = deadline(services.settings.operation_timeout_seconds)
     snapshots = services.of(principal).snapshots(brief=brief, on=on)
-    async with services.admission.slot(principal, points), limit, snapshots as (snapshot, *others):
+    slot = services.admission.slot(principal, points, is_export_step=is_step)
+    async with slot, limit, snapshots as (snapshot, *others):
         yield QueryContext(snapshot, principal, services.clock(), sizes=services.sizes, others=others)
 
 
@@ -87,11 +93,11 @@ async def read_step(request: web.Request, read: Callable[[QueryContext], Awaitab
         replica = await _replica(request, replicas)
         if replica is not None:
             try:
-                async with reading(request, STEP, brief=True, on=replica) as context:
+                async with reading(request, STEP, brief=True, is_step=True, on=replica) as context:
                     return await read(context)
             except DatabaseError as error:
                 replicas.leave_out(replica, error)
-    async with reading(request, STEP, brief=True) as context:
+    async with reading(request, STEP, brief=True, is_step=True) as context:
         return await read(context)
 
 

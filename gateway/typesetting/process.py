@@ -36,8 +36,7 @@ class Typesetter:
             total=slots,
             of_key=1,
             of_account=1,
-            heavy_of_key=1,
-            heavy_of_account=1,
+            of_kind={},
             queue=_QUEUE,
             wait_seconds=wait_seconds,
         )
@@ -54,7 +53,7 @@ class Typesetter:
     async def typeset(self, principal: Principal, parts: AsyncIterator[bytes]) -> IO[bytes]:
         """Returns a temporary file with the PDF. Raises QueueFull, RequestError if it takes too long, and the errors of
         the parts."""
-        claim = Claim(principal.key_prefix, principal.account_id, is_heavy=False)
+        claim = Claim(principal.key_prefix, principal.account_id)
         async with self.slots.taken(claim):
             limit = asyncio.timeout(self._timeout_seconds)
             try:

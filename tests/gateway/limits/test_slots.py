@@ -6,16 +6,25 @@ import asyncio
 from collections import Counter
 
 import pytest
+from aiohttp import ClientResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.slots import Claim, QueueFull, SlotLimits, Slots
+from gateway.admission import EXPORT_STEPS_OF_KEY
+from gateway.slots import Claim, Kind, QueueFull, Share, SlotLimits, Slots
+from ledger.commands import Entry, Posting, Writer
+from ledger.kinds import TransactionType, WriterKind
+from ledger.money import NANOS
+from tests.gateway.streams.conftest import Serve, serve
 
-LIMITS = SlotLimits(total=5, of_key=2, of_account=3, heavy_of_key=1, heavy_of_account=1, queue=3, wait_seconds=5)
+__all__ = ["serve"]
+
+SHARES = {Kind.HEAVY: Share(1, 1), Kind.EXPORT_STEP: Share(1, 2)}
+LIMITS = SlotLimits(total=5, of_key=2, of_account=3, of_kind=SHARES, queue=3, wait_seconds=5)
 
 ACCOUNTS = {"a": 1, "b": 1, "c": 2, "d": None}
 claims = st.builds(
-    lambda key, is_heavy: Claim(key, ACCOUNTS[key], is_heavy), st.sampled_from(sorted(ACCOUNTS)), st.booleans()
+    lambda key, kind: Claim(key, ACCOUNTS[key], kind), st.sampled_from(sorted(ACCOUNTS)), st.sampled_from(Kind)
 )
 
 
@@ -38,14 +47,14 @@ class Visit:
 def _within(running: list[Claim]) -> bool:
     of_key = Counter(one.key for one in running if one.account is not None)
     of_account = Counter(one.account for one in running if one.account is not None)
-    heavy_of_key = Counter(one.key for one in running if one.is_heavy)
-    heavy_of_account = Counter(one.account for one in running if one.is_heavy and one.account is not None)
+    kinds_of_key = Counter((one.kind, one.key) for one in running if one.kind in SHARES)
+    kinds_of_account = Counter((one.kind, one.account) for one in running if one.kind in SHARES and one.account)
     return (
         len(running) <= LIMITS.total
         and all(count <= LIMITS.of_key for count in of_key.values())
         and all(count <= LIMITS.of_account for count in of_account.values())
-        and all(count <= LIMITS.heavy_of_key for count in heavy_of_key.values())
-        and all(count <= LIMITS.heavy_of_account for count in heavy_of_account.values())
+        and all(count <= SHARES[kind].of_key for (kind, _), count in kinds_of_key.items())
+        and all(count <= SHARES[kind].of_account for (kind, _), count in kinds_of_account.items())
     )
 
 
@@ -86,10 +95,10 @@ def test_no_limit_is_exceeded_and_no_free_slot_is_left(steps: list[tuple[str, Cl
 async def test_a_full_queue_refuses_at_once() -> None:
     refused: list[None] = []
     slots = Slots(LIMITS, lambda: refused.append(None))
-    held = [Visit(slots, Claim("a", 1, is_heavy=False)) for _ in range(2 + LIMITS.queue)]
+    held = [Visit(slots, Claim("a", 1)) for _ in range(2 + LIMITS.queue)]
     await _settle()
     with pytest.raises(QueueFull, match="too many operations of this key are waiting"):
-        async with slots.taken(Claim("a", 1, is_heavy=False)):
+        async with slots.taken(Claim("a", 1)):
             pass
     assert len(refused) == 1
     for one in held:
@@ -99,10 +108,10 @@ async def test_a_full_queue_refuses_at_once() -> None:
 
 async def test_a_wait_has_an_end() -> None:
     slots = Slots(LIMITS._replace(wait_seconds=0.05))
-    held = [Visit(slots, Claim("a", 1, is_heavy=False)) for _ in range(2)]
+    held = [Visit(slots, Claim("a", 1)) for _ in range(2)]
     await _settle()
     with pytest.raises(QueueFull, match="waited too long"):
-        async with slots.taken(Claim("a", 1, is_heavy=False)):
+        async with slots.taken(Claim("a", 1)):
             pass
     for one in held:
         one.end.set()
@@ -116,7 +125,7 @@ async def test_keys_take_turns() -> None:
     order: list[str] = []
 
     async def visit(key: str) -> None:
-        async with slots.taken(Claim(key, None, is_heavy=False)):
+        async with slots.taken(Claim(key, None)):
             order.append(key)
             await asyncio.sleep(0)
 
@@ -126,9 +135,38 @@ async def test_keys_take_turns() -> None:
 
 async def test_no_queue_means_that_nobody_waits_and_nothing_is_kept() -> None:
     slots = Slots(LIMITS._replace(total=1, queue=0))
-    async with slots.taken(Claim("a", 1, is_heavy=False)):
+    async with slots.taken(Claim("a", 1)):
         for number in range(3):
             with pytest.raises(QueueFull):
-                async with slots.taken(Claim(f"b{number}", 2, is_heavy=False)):
+                async with slots.taken(Claim(f"b{number}", 2)):
                     pass
     assert not slots._waiting
+
+
+@pytest.mark.one_database
+async def test_exports_of_a_key_take_turns(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    running: Counter[Kind] = Counter()
+    most: Counter[Kind] = Counter()
+    count = Slots._count
+
+    def counted(slots: Slots, claim: Claim, change: int) -> None:
+        count(slots, claim, change)
+        running[claim.kind] += change
+        most[claim.kind] = max(most[claim.kind], running[claim.kind])
+
+    monkeypatch.setattr(Slots, "_count", counted)
+    gateway = await serve()
+    entry = Entry(TransactionType.ADMIN_CORRECTION, NANOS, "A row")
+    await gateway.services.ledger.post(
+        Posting(gateway.account_id, Writer(WriterKind.OPERATOR, "tests"), [entry], "correctBalance")
+    )
+    url = f"http://127.0.0.1:{gateway.port}/billing/transactions.csv"
+
+    async def export() -> ClientResponse:
+        async with gateway.session.get(url, headers={"Authorization": f"Bearer {gateway.key}"}) as response:
+            await response.read()
+        return response
+
+    answers = await asyncio.gather(*(export() for _ in range(6)))
+    assert [answer.status for answer in answers] == [200] * 6
+    assert most[Kind.EXPORT_STEP] == EXPORT_STEPS_OF_KEY
