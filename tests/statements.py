@@ -56,7 +56,8 @@ def watched(database: Database) -> Iterator[list[Sent]]:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("fetch", "fetchrow", "fetchval", "execute"):
                 patch.setattr(asyncpg.Connection, name, watching(getattr(asyncpg.Connection, name)))
-            patch.setattr(SqliteConnection, "fetch", watched_fetch)
+            if not database.is_postgresql:
+                patch.setattr(SqliteConnection, "fetch", watched_fetch)
             yield sent
     finally:
         event.remove(database.engine.sync_engine, "before_cursor_execute", note)

@@ -76,7 +76,7 @@ async def own_gateway(built: Path, story: tuple[Path, int], tmp_path: Path) -> A
     await gateway.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def shared_gateway(
     built: Path, story: tuple[Path, int], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Gateway]:
