@@ -12,6 +12,7 @@ from access.keys import KeyScope, principal_of
 from access.tokens import Purpose
 from tests.console.conftest import KEY_ENDED, Open, Watched
 from tests.console.gateways import Gateway
+from tests.console.test_live import live
 
 REFUSED = re.compile("401")
 
@@ -161,14 +162,18 @@ async def test_an_operator_chooses_an_account_by_search_and_switches(gateway: Ga
     await page.keyboard.press("ArrowDown")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("banner")).to_contain_text("Enterprise fleet")
+    await live(page)
     assert "?account=acct_" in page.url
     await page.get_by_role("combobox", name="Switch account").click()
     await page.get_by_role("option", name=re.compile("Developer sandbox")).click()
     await expect(page.get_by_role("banner")).to_contain_text("Developer sandbox")
+    await live(page)
     await page.go_back()
     await expect(page.get_by_role("banner")).to_contain_text("Enterprise fleet")
+    await live(page)
     await page.reload()
     await expect(page.get_by_role("banner")).to_contain_text("Enterprise fleet")
+    await live(page)
 
 
 @pytest.mark.shared_gateway
