@@ -20,7 +20,7 @@ from access.keys import (
 )
 from db import keys as rows
 from db.database import Database
-from db.shards import home_of
+from db.shards import by_home
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
@@ -97,8 +97,7 @@ class Authenticator:
         if not used:
             return
         try:
-            for home in {home_of(self._database, key_id) for key_id in used}:
-                own = [key_id for key_id in sorted(used) if home_of(self._database, key_id) is home]
+            for home, own in by_home(self._database, sorted(used)):
                 async with home.write() as connection:
                     await rows.touch_keys(connection, [(key_id, *used[key_id]) for key_id in own])
                 for key_id in own:

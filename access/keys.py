@@ -22,7 +22,7 @@ from db import keys as rows
 from db.database import Database
 from db.errors import DatabaseError
 from db.rows import ApiKeyRow
-from db.shards import Place, home_of, place_of, shard_of_id
+from db.shards import Place, by_home, home_of, place_of, shard_of_id
 from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
 from ledger.chain import format_time
@@ -545,7 +545,6 @@ async def valid_keys(database: Database, principals: Collection[Principal], now:
     """Returns the ids of the keys that are valid. Takes one statement, or one for each shard that has some."""
     asked = {one.key_id for one in principals} | {one.parent_id for one in principals if one.parent_id is not None}
     valid: set[int] = set()
-    for home in {home_of(database, key_id) for key_id in asked}:
-        own = [key_id for key_id in asked if home_of(database, key_id) is home]
+    for home, own in by_home(database, asked):
         valid |= await rows.valid_key_ids(home, own, now)
     return {one.key_id for one in principals if {one.key_id, one.parent_id} - {None} <= valid}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -25,6 +25,7 @@ class Shard(Protocol):
 
 
 Member = TypeVar("Member", bound=Shard)
+Part = TypeVar("Part")
 
 
 def shard_of_id(number: int) -> int:
@@ -37,14 +38,20 @@ def shard_of_text(text: str) -> int:
     return zlib.crc32(text.encode()) % MAX_SHARDS
 
 
+def member_of(members: Sequence[Part], number: int) -> Part:
+    """Returns the part of the set that stands for the shard of a row with this number. A row of a shard that does not
+    exist is not found on shard 0 either."""
+    shard = shard_of_id(number)
+    return members[shard if shard < len(members) else 0]
+
+
 @dataclass(frozen=True, slots=True)
 class Shards(Generic[Member]):
     databases: tuple[Member, ...]
 
     def of_id(self, number: int) -> Member:
         """Returns the database that has the row with this number, if any has."""
-        shard = shard_of_id(number)
-        return self.databases[shard if shard < len(self.databases) else 0]
+        return member_of(self.databases, number)
 
     def of_text(self, text: str) -> tuple[Member, ...]:
         """Returns the databases that may have a random text, the likeliest first."""
@@ -94,6 +101,15 @@ def home_of(database: Member, number: int) -> Member:
     """Returns the database of the set that has the row with this number."""
     found: Member = database if database.place is None else database.place.shards.of_id(number)
     return found
+
+
+def by_home(database: Member, numbers: Iterable[int]) -> list[tuple[Member, list[int]]]:
+    """Returns the databases of the set that have some of these rows, each with the numbers of its own."""
+    found: dict[int, tuple[Member, list[int]]] = {}
+    for number in numbers:
+        home = home_of(database, number)
+        found.setdefault(id(home), (home, []))[1].append(number)
+    return list(found.values())
 
 
 def shard_numbered(database: Member, number: int) -> Member:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from graphql import ExecutionResult, GraphQLError, OperationType
@@ -11,6 +12,7 @@ from graphql import ExecutionResult, GraphQLError, OperationType
 from access.keys import Principal
 from db.connections.readers import Readers
 from db.connections.replicas import SeenUntil
+from db.connections.snapshots import Snapshot
 from execution.documents import DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_prepared, run_prepared_by_reference
 from execution.introspection import asks_only_the_schema
@@ -191,14 +193,7 @@ async def _queried(
         return await _queried_on_shards(services, principal, prepared, source)
     for brief in (True, False) if operation.reads_once else (False,):
         async with services.database.snapshot(brief=brief, on=on) as snapshot:
-            context = QueryContext(
-                snapshot,
-                principal,
-                services.clock(),
-                has_payments=services.top_ups.has_payments,
-                sizes=services.sizes,
-            )
-            result = await _executed(services, prepared, context, source)
+            result = await _executed(services, prepared, _reading(services, principal, snapshot), source)
         if not snapshot.inconsistent:
             break
         operation.reads_once = False
@@ -212,15 +207,20 @@ async def _queried_on_shards(
 ) -> ExecutionResult:
     """Runs an operation in one moment of each shard that it reads."""
     async with services.snapshots() as (snapshot, *others):
-        context = QueryContext(
-            snapshot,
-            principal,
-            services.clock(),
-            has_payments=services.top_ups.has_payments,
-            sizes=services.sizes,
-            others=others,
-        )
-        return await _executed(services, prepared, context, source)
+        return await _executed(services, prepared, _reading(services, principal, snapshot, others), source)
+
+
+def _reading(
+    services: Services, principal: Principal, snapshot: Snapshot, others: Sequence[Snapshot] = ()
+) -> QueryContext:
+    return QueryContext(
+        snapshot,
+        principal,
+        services.clock(),
+        has_payments=services.top_ups.has_payments,
+        sizes=services.sizes,
+        others=others,
+    )
 
 
 async def _executed(

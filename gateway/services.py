@@ -21,7 +21,7 @@ from db.errors import DatabaseError
 from db.feed.feed import ChangeFeed
 from db.health.choice import health_check
 from db.health.health import HealthCheck
-from db.shards import home_of, shard_of_id
+from db.shards import home_of, member_of
 from execution.documents import Documents
 from execution.introspection import SchemaAnswers
 from execution.limits import Limits
@@ -93,8 +93,7 @@ class Services:
         """Returns the services of the shard that the key's account is on; these for a key without an account."""
         if not self.others or principal.account_id is None:
             return self
-        shard = shard_of_id(principal.account_id)
-        return self.others[shard - 1] if 0 < shard <= len(self.others) else self
+        return member_of(self.shards, principal.account_id)
 
     @property
     def shards(self) -> tuple[Services, ...]:

@@ -12,7 +12,7 @@ from typing import Final, cast
 from access.keys import OF_ACCOUNTS, KeyScope, Principal
 from db.connections.snapshots import Snapshot
 from db.feed.feed import ChangeFeed
-from db.shards import shard_of_id
+from db.shards import member_of
 from ledger.errors import BadUserInput, Forbidden, NotFound, QueryTooComplex
 from ledger.ids import parse_account_id
 from resolvers.loaders import Loaders
@@ -63,8 +63,7 @@ class QueryContext:
 
     def snapshot_of(self, account_id: int) -> Snapshot:
         """Returns the snapshot of the account's shard."""
-        shard = shard_of_id(account_id)
-        return self.others[shard - 1] if 0 < shard <= len(self.others) else self.snapshot
+        return member_of(self.snapshots, account_id) if self.others else self.snapshot
 
     async def answered(self) -> None:
         """Waits until all reads requested so far are answered."""

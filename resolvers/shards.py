@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from db.connections.snapshots import Snapshot
-from db.shards import shard_of_id
+from db.shards import member_of
 from resolvers.loaders import Loaders
 
 
@@ -28,9 +28,7 @@ class _Routed:
         self._of(key).know(key, found)
 
     def _of(self, key: Any) -> Any:
-        """An account of a shard that does not exist is not found on shard 0 either."""
-        shard = shard_of_id(key[0] if isinstance(key, tuple) else key)
-        return self._loaders[shard if shard < len(self._loaders) else 0]
+        return member_of(self._loaders, key[0] if isinstance(key, tuple) else key)
 
 
 class ShardLoaders:

@@ -116,8 +116,9 @@ def _cells(row: UsageDayRow) -> Cells:
 
 async def _lines(context: QueryContext, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
     """Printed by PostgreSQL, or here."""
-    if context.snapshot_of(account_id).is_postgresql:
-        return await usage_lines(context.snapshot_of(account_id), account_id, row_filter, window)
+    snapshot = context.snapshot_of(account_id)
+    if snapshot.is_postgresql:
+        return await usage_lines(snapshot, account_id, row_filter, window)
     rows = await context.loaders.usage_page.load((account_id, (row_filter, window)))
     return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1][1:5] if rows else None)
 

@@ -100,9 +100,10 @@ def _cells(row: PricedHourRow) -> Cells:
 
 async def _lines(context: QueryContext, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
     """Printed by PostgreSQL, or here."""
-    if context.snapshot_of(account_id).is_postgresql:
-        return await usage_hour_lines(context.snapshot_of(account_id), account_id, row_filter, window)
-    rows = await usage_hours_page(context.snapshot_of(account_id), account_id, row_filter, window)
+    snapshot = context.snapshot_of(account_id)
+    if snapshot.is_postgresql:
+        return await usage_hour_lines(snapshot, account_id, row_filter, window)
+    rows = await usage_hours_page(snapshot, account_id, row_filter, window)
     return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1].usage[1:9] if rows else None)
 
 

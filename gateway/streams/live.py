@@ -16,7 +16,7 @@ from aiohttp import web
 
 from access.keys import Principal, valid_keys
 from db.errors import DatabaseError
-from db.shards import home_of
+from db.shards import by_home
 from gateway.errors import RequestError
 from gateway.services import Services
 
@@ -91,17 +91,16 @@ class LiveStreams:
         for key_id in gone:
             _end(of_keys.pop(key_id))
         failure: DatabaseError | None = None
-        for home in {home_of(services.database, key_id) for key_id in of_keys}:
-            own = {key_id: found for key_id, found in of_keys.items() if home_of(services.database, key_id) is home}
-            principals = [principal for one in own.values() if (principal := one[0].principal) is not None]
+        for _, own in by_home(services.database, of_keys):
+            principals = [principal for one in own if (principal := of_keys[one][0].principal) is not None]
             try:
                 valid = await valid_keys(services.database, principals, now)
             except DatabaseError as error:
                 # Another shard may answer.
                 failure = error
                 continue
-            for key_id in own.keys() - valid:
-                _end(own[key_id])
+            for key_id in set(own) - valid:
+                _end(of_keys[key_id])
         if failure is not None:
             raise failure
 
