@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, Literal
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.stripe_objects import CREATED, Object, listing, payment, session
 
 API_KEY = "sk_test_of_the_stand_in"
+stripe_hangs = pytest.mark.parametrize("stripe_timeout_seconds", [1], ids=["hangs"])
+"""Marks a test that waits until a call has timed out, so that it doesn't wait long."""
 
 Fault = Literal[
     "none",
@@ -342,6 +345,6 @@ def settings(stand_in: StandIn, **more: Any) -> dict[str, Any]:
     return {
         "stripe_secret_key": API_KEY,
         "stripe_api_base": stand_in.address,
-        "stripe_timeout_seconds": 2,
+        "stripe_timeout_seconds": 20,
         "stripe_retries": 0,
     } | more

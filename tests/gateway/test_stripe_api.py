@@ -129,7 +129,7 @@ async def test_a_limit_says_when_to_come_again(stand_in: StandIn, api: StripeApi
 
 @pytest.mark.parametrize("fault", ["hangs", "hangs_afterwards", "breaks_off", "cut_short", "500", "503", "html"])
 async def test_an_answer_that_does_not_come_is_unavailable(stand_in: StandIn, fault: Fault) -> None:
-    api = build(stand_in, stripe_timeout_seconds=0.3)
+    api = build(stand_in, stripe_timeout_seconds=1)
     stand_in.faults = [fault]
     with pytest.raises(StripeUnavailable) as unavailable:
         await api.pay(PAYMENT)
@@ -139,7 +139,7 @@ async def test_an_answer_that_does_not_come_is_unavailable(stand_in: StandIn, fa
 
 @pytest.mark.parametrize("fault", ["hangs", "hangs_afterwards", "breaks_off", "cut_short", "503"])
 async def test_an_unanswered_call_is_sent_again_with_its_key(stand_in: StandIn, fault: Fault) -> None:
-    api = build(stand_in, stripe_timeout_seconds=0.5, stripe_retries=1)
+    api = build(stand_in, stripe_timeout_seconds=1, stripe_retries=1)
     stand_in.faults = [fault]
     assert (await api.pay(PAYMENT)).status == "paid"
     assert stand_in.charged() == {"recharge_1": 2_500}

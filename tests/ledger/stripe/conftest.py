@@ -24,8 +24,14 @@ async def stand_in() -> AsyncIterator[StandIn]:
 
 
 @pytest.fixture
-async def api(stand_in: StandIn) -> AsyncIterator[StripeApi]:
-    built = build_stripe_api(settings_of(settings(stand_in, stripe_timeout_seconds=0.3)))
+def stripe_timeout_seconds() -> float:
+    """Longer than a busy machine needs. `stripe_hangs` shortens it."""
+    return 20
+
+
+@pytest.fixture
+async def api(stand_in: StandIn, stripe_timeout_seconds: float) -> AsyncIterator[StripeApi]:
+    built = build_stripe_api(settings_of(settings(stand_in, stripe_timeout_seconds=stripe_timeout_seconds)))
     assert built is not None
     yield built
     await built.close()

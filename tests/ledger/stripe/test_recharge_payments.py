@@ -19,7 +19,7 @@ from tests.ledger.desk import OPERATOR, correction, usd
 from tests.ledger.stripe.recharger import SETTINGS, Recharger
 from tests.ledger.stripe.till import CUSTOMER
 from tests.stripe_objects import payment_method
-from tests.stripe_stand_in import Fault, StandIn
+from tests.stripe_stand_in import Fault, StandIn, stripe_hangs
 
 MINUTE = timedelta(minutes=1)
 
@@ -82,6 +82,7 @@ async def test_disabled_auto_recharge_is_not_charged(recharger: Recharger) -> No
 
 
 @pytest.mark.parametrize("fault", ["hangs", "hangs_afterwards", "breaks_off", "cut_short", "503", "429", "html"])
+@stripe_hangs
 async def test_unanswered_call_is_repeated_with_the_same_key(recharger: Recharger, fault: Fault) -> None:
     account_id = await recharger.low_account()
     # The customer and the cards are asked for before.
@@ -109,6 +110,7 @@ async def test_committed_but_unsent_attempt_is_sent(recharger: Recharger) -> Non
 
 
 @pytest.mark.parametrize("was_charged", [True, False])
+@stripe_hangs
 async def test_old_attempt_is_looked_up_at_stripe(recharger: Recharger, was_charged: bool) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.faults = ["none", "none", "hangs_afterwards" if was_charged else "hangs"]
@@ -401,6 +403,7 @@ async def test_two_workers_charge_once(recharger: Recharger, api: StripeApi) -> 
     assert recharger.stand_in.charged() == {attempt.id: 2_500}
 
 
+@stripe_hangs
 async def test_event_may_arrive_before_the_answer(recharger: Recharger) -> None:
     account_id = await recharger.low_account()
     recharger.stand_in.faults = ["none", "none", "hangs_afterwards"]
