@@ -277,3 +277,22 @@ async def test_a_restored_ledger_is_read_anew(gateway: Gateway, open_page: Open,
     await expect(rows(page).first).to_contain_text("Other row instead")
     await expect(page.get_by_text("Lost row")).to_have_count(0)
     await expect(page.get_by_text("$2.50")).to_have_count(0)
+
+
+@pytest.mark.shared_gateway
+async def test_an_account_is_left_before_its_stream_is_open(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?", key=None)
+    # Each message comes late, so that the stream of the first account is still being opened when the other is chosen.
+    await page.add_init_script(
+        "const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage');"
+        "Object.defineProperty(WebSocket.prototype, 'onmessage', { set(take) {"
+        " set.call(this, take && ((message) => setTimeout(() => take(message), 500))); } });"
+        f"sessionStorage.setItem('billing.key', '{(await gateway.key(KeyScope.OPERATOR)).secret}')"
+    )
+    await page.goto(f"{gateway.url}/console/?account={gateway.account_id}")
+    await page.get_by_role("combobox", name="Switch account").click()
+    await page.get_by_role("option", name=re.compile("Developer sandbox")).click()
+    await expect(page.get_by_role("banner")).to_contain_text("Developer sandbox")
+    await live(page)
+    # Until the first stream would have been open.
+    await page.wait_for_timeout(1_000)

@@ -145,7 +145,7 @@ async def test_a_receiver_that_does_not_answer_keeps_nobody(
     sqlite_file_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     services = build_services(settings_of({"database_url": sqlite_file_url, "tracing": True}))
     async with TestServer(build_app(services)) as server, ClientSession(server.make_url("/")) as session:
         answered = await asyncio.wait_for(session.get("/"), 30)

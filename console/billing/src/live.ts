@@ -51,10 +51,14 @@ function clientFor(bearer: string): Client {
   return client;
 }
 
-/** Reads on from the cursor, until the stream breaks. Raises Ended where trying again would be in vain. */
-async function listen(client: Client, id: string, after: string, take: (change: Change) => void): Promise<void> {
+function subscribed(client: Client, id: string, after: string) {
   const payload = { operationName: BalanceChanges.name, query: BalanceChanges.text, variables: { account: id, after } };
-  for await (const { data, errors } of client.iterate<BalanceChangesSubscription>(payload)) {
+  return client.iterate<BalanceChangesSubscription>(payload);
+}
+
+/** Reads until the stream breaks. Raises Ended where trying again would be in vain. */
+async function listen(results: ReturnType<typeof subscribed>, take: (change: Change) => void): Promise<void> {
+  for await (const { data, errors } of results) {
     if (data) take(data.balanceChanged);
     if (errors) throw errors;
   }
@@ -112,10 +116,15 @@ async function follow(id: string, from: string, bearer: string, signal: AbortSig
   let failures = 0;
   while (!signal.aborted) {
     const client = clientFor(bearer);
-    const dispose = () => void client.dispose();
+    const results = subscribed(client, id, after);
+    const dispose = () => {
+      // First the operation: if it waits for the connection, it would be sent on a socket that is being closed.
+      void results.return?.();
+      void client.dispose();
+    };
     signal.addEventListener("abort", dispose, { once: true });
     try {
-      await listen(client, id, after, (change) => {
+      await listen(results, (change) => {
         if (signal.aborted) return;
         after = change.cursor;
         failures = 0;
