@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Final
 
 import hypothesis
+import pytest
 
 from tests.execution.planting import ROOT, compiled
 
@@ -43,12 +44,21 @@ class _SanitizedFinder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(name, os.environ[_FILE]) if name == MODULE else None
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Comes before `tests/conftest.py`, which imports the gateway."""
     assert MODULE not in sys.modules, f"{MODULE} was imported before its sanitized build could be"
     sys.meta_path.insert(0, _SanitizedFinder())
+
+
+def pytest_configure() -> None:
     # As `tests/conftest.py` says, which may be left out: sanitizers make all slow that is imported.
     hypothesis.settings.register_profile("sanitized", deadline=None)
     hypothesis.settings.load_profile("sanitized")
+
+
+def pytest_collection_finish() -> None:
+    assert sys.modules[MODULE].__file__ == os.environ[_FILE]
 
 
 def _runtime() -> str:
