@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled test-replica bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-archive bench-console sdl clean system-packages whole-browser pages
+.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled test-replica bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-shards bench-archive bench-console sdl clean system-packages whole-browser pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -133,7 +133,12 @@ bench-workers: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.workers $(BENCH)
 
 bench-posting: $(VENV)/.installed-bench
+	sh .ci/system-packages wrk
 	$(BIN)/python -m benchmarks.posting $(BENCH)
+
+bench-shards: $(VENV)/.installed-bench
+	sh .ci/system-packages wrk
+	$(BIN)/python -m benchmarks.shards $(BENCH)
 
 bench-archive: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.archive $(BENCH)
