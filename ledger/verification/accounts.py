@@ -201,7 +201,7 @@ async def _faults_of_border(database: Database, account_id: int) -> list[Fault]:
     """Compares the border with the rows that are in the database. A row that is missing at the border is a fault of the
     rows."""
     archived_seq, first_seq = await border_and_first_row(database, account_id)
-    if not archived_seq or (first_seq is not None and first_seq > archived_seq):
+    if archived_seq == 0 or (archived_seq > 0 and first_seq is not None and first_seq > archived_seq):
         return []
     message = f"archived_seq is {archived_seq}, but the oldest row in the database is {first_seq}"
     return [Fault(FaultKind.SEQ, account_id, account_id_text(account_id), message)]

@@ -107,6 +107,20 @@ def _is_beyond_recounting(corruption: Corruption) -> bool:
     return False
 
 
+async def _names_an_earlier_row_of_its_time(ledger: Filled, corruption: Corruption) -> bool:
+    """A call then seems to have written the row of another call, too, which was carried out at the same microsecond."""
+    row, seq = corruption.row, corruption.value
+    if (corruption.table.name, corruption.column) != ("idempotency_keys", "first_seq") or not seq:
+        return False
+    at = tables.transactions.c.created_at
+    time_of_row = select(at).where(
+        tables.transactions.c.account_id == row["account_id"], tables.transactions.c.seq == seq
+    )
+    return seq < row["first_seq"] and [tuple(one) for one in await ledger.database.read(time_of_row)] == [
+        (row["created_at"],)
+    ]
+
+
 async def _names_another_batch(ledger: Filled, corruption: Corruption) -> bool:
     """Which of the rows of API usage a request was charged by is told nowhere else."""
     if (corruption.table.name, corruption.column) != ("request_details", "seq") or corruption.value is None:
@@ -125,6 +139,8 @@ async def test_every_change_of_a_field_is_found_and_named(ledger: Filled) -> Non
         for _ in range(ROUNDS):
             corruption = await draw(ledger.database, table, column, random)
             if _is_beyond_recounting(corruption) or await _names_another_batch(ledger, corruption):
+                continue
+            if await _names_an_earlier_row_of_its_time(ledger, corruption):
                 continue
             if not await corruption.make(ledger.database):
                 refused += 1
