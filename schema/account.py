@@ -108,8 +108,8 @@ class Account(Node):
         return Nanos(await accounts.balance(info.context, self, as_of))
 
     @strawberry.field(
-        description="The balance less what open authorizations reserve: what new holds and authorizations must fit"
-        " into, besides the spend limits.",
+        description="The balance minus what open authorizations reserve. New holds and authorizations must fit into"
+        " this amount, and into the spend limits.",
         metadata={PREFETCH: authorizations.prefetch_available},
     )
     async def available(self: AccountRow, info: Info[QueryContext, None]) -> Nanos:
@@ -303,9 +303,9 @@ class Account(Node):
         return await hour_totals.USAGE_LIST.page(info.context, self.id, totals_filter, first, after)
 
     @strawberry.field(
-        description="Cost added up by time, cause, resource, API key and project: money that left the balance for usage"
-        " and storage, less what was returned of holds. The sums are those of the ledger's rows, by the time at which"
-        " they were recorded.",
+        description="Cost added up by time, cause, resource, API key and project: money deducted from the balance for"
+        " usage and storage, minus what was returned from holds. The sums are those of the ledger's rows, by the"
+        " time at which they were recorded.",
         graphql_type=CostGroupConnection,
         metadata={PREFETCH: prefetch_cost_totals},
     )

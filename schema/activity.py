@@ -26,7 +26,7 @@ class Activity:
     act: str = strawberry.field(description="Name of the mutation: `setSpendLimit`.")
     actor: str = strawberry.field(description="Visible prefix of the key that took the action, or `command-line`.")
     scope: KeyScope | None = strawberry.field(
-        description="Scope of that key; null for the command line, and for entries of before this was kept."
+        description="Scope of that key; null for the command line, and for entries that are older than this field."
     )
 
     @strawberry.field(
@@ -46,9 +46,9 @@ class Activity:
         return activity.description(info.context, self)
 
     old_value: str | None = strawberry.field(
-        description="What the action changed, before: `active`, `balance 10.00`; null if nothing was there."
+        description="Value before the action, such as `active` or `balance 10.00`; null if there was none."
     )
-    new_value: str | None = strawberry.field(description="The same after the action; null if it is gone.")
+    new_value: str | None = strawberry.field(description="Value after the action; null if there is none.")
 
     @strawberry.field(
         description="The rows that the action wrote, in the order of writing.", graphql_type=list[Transaction]

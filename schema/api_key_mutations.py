@@ -187,9 +187,9 @@ class KeyMutations:
         return await api_keys.revoke(info.context, input.idempotency_key, input.prefix)
 
     @strawberry.mutation(
-        description="Sets the rate of one key in place of that of its scope, or gives it that of its scope again: every"
-        " process applies it within seconds. For operators. A key that replaces the key keeps the rate; keys that it"
-        " creates do not have it.",
+        description="Sets a rate for one key, or resets the key to the rate of its scope. Every process applies the"
+        " change within seconds. For operators. If the key is rotated, the new key has the same rate; keys that it"
+        " creates do not.",
         graphql_type=SetApiKeyRatePayload,
     )
     async def set_api_key_rate(self, info: Info[MutationContext, None], input: SetApiKeyRateArgument) -> KeyOutcome:  # noqa: A002

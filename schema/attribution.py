@@ -7,9 +7,10 @@ from typing import Final
 from ledger.texts import API_KEY, PROJECT
 
 OF_KEY: Final = (
-    "Id of the customer's API key at the platform that spent, such as `key_9f2`. It is not one of this API's keys."
+    "Id of the customer's API key at the platform to which the cost is attributed, such as `key_9f2`. It is not one"
+    " of this API's keys."
 )
-OF_PROJECT: Final = "The customer's project that spent."
+OF_PROJECT: Final = "The customer's project to which the cost is attributed."
 
 KEY_ARGUMENT: Final = f"{OF_KEY} It has {API_KEY.bounds}."
 PROJECT_ARGUMENT: Final = f"{OF_PROJECT} Its name has {PROJECT.bounds}."

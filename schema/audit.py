@@ -35,7 +35,7 @@ class AuditEntry:
     )
 
     scope: KeyScope | None = strawberry.field(
-        description="Scope of that key; null for the command line, and for entries of before this was kept."
+        description="Scope of that key; null for the command line, and for entries that are older than this field."
     )
 
     @strawberry.field(description="The account that the action was about.", graphql_type=Account | None)
@@ -48,9 +48,9 @@ class AuditEntry:
     )
 
     old_value: str | None = strawberry.field(
-        description="What the action changed, before: `active`, `balance 10.00`; null if nothing was there."
+        description="Value before the action, such as `active` or `balance 10.00`; null if there was none."
     )
-    new_value: str | None = strawberry.field(description="The same after the action; null if it is gone.")
+    new_value: str | None = strawberry.field(description="Value after the action; null if there is none.")
 
     @strawberry.field(
         description="The rows that the action wrote, in the order of writing.", graphql_type=list[Transaction]

@@ -43,7 +43,7 @@ class Authorization(Node):
     captured_nanos: Nanos = strawberry.field(name="captured", description="Cost of the usage captured so far.")
 
     @strawberry.field(
-        description="What was captured beyond the amount. It was recorded and charged all the same.",
+        description="Amount captured beyond the reserved amount. It was recorded and charged nevertheless.",
         graphql_type=Nanos,
     )
     def excess(self: AuthorizationRow) -> int:

@@ -22,7 +22,9 @@ class CreateBillingPortalSessionInput:
         " IDEMPOTENCY_CONFLICT."
     )
     account_id: strawberry.ID | None = strawberry.field(default=None, description=OWN_ACCOUNT)
-    return_url: str = strawberry.field(description=f"Where the portal leads back to. {RETURN_ADDRESS}")
+    return_url: str = strawberry.field(
+        description=f"Where the portal redirects the customer afterwards. {RETURN_ADDRESS}"
+    )
 
 
 @strawberry.type(description="A session of Stripe's billing portal.")
@@ -34,7 +36,8 @@ class CreateBillingPortalSessionPayload(Payload):
 
 
 PortalArgument = Annotated[
-    CreateBillingPortalSessionInput, strawberry.argument(description="Where the portal leads back to.")
+    CreateBillingPortalSessionInput,
+    strawberry.argument(description="Where the portal redirects the customer afterwards."),
 ]
 
 

@@ -16,8 +16,8 @@ from schema.payload import MutationInput, Payload
 
 
 @strawberry.type(
-    description="Name, address and tax id of the customer, as the account's MANAGE keys set them. They stand on"
-    " statements and have no other effect: no tax is computed."
+    description="Name, address and tax id of the customer, as the account's MANAGE keys set them. Statements show"
+    " them. They have no other effect: no tax is computed."
 )
 class CompanyDetails:
     name: str = strawberry.field(description="Name of the company or person.")
@@ -32,10 +32,10 @@ class CompanyDetails:
     updated_at: datetime = strawberry.field(description="When the details were last set.")
 
 
-@strawberry.input(description="Details that replace all those before.")
+@strawberry.input(description="Company details. They replace all earlier ones.")
 class SetCompanyDetailsInput(MutationInput):
     account_id: strawberry.ID | None = strawberry.field(
-        default=None, description="The key's own account, `acct_7`, which it may also omit."
+        default=None, description="The key's own account, `acct_7`. It can be omitted."
     )
     name: str = strawberry.field(description=f"Name of the company or person: {COMPANY_NAME.bounds}.")
     address_lines: list[str] = strawberry.field(

@@ -23,7 +23,7 @@ from schema.scalars import Nanos
 
 _REF_ID = f"Id of the instance at its service: {REF_ID.bounds}."
 _OF_ALL_ROWS = "The charge and all rows of the instance get it."
-_USED = "Full cost of the time that ended, zero or more. Not the difference to the hold."
+_USED = "Full cost of the time that ended, zero or more; not the difference from the hold."
 
 
 def _text(what: str, default: str) -> str:

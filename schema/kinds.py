@@ -128,10 +128,12 @@ _described(
     KeyScope,
     "What an API key may do.",
     READ="Read one account.",
-    MANAGE="Read one account, top it up, set its auto-recharge and thresholds, and manage its API keys.",
-    SERVICE="Write ledger rows, for all accounts or for a list of accounts, and for all operations or for a list of"
-    " operations.",
-    OPERATOR="Read every account, create accounts and keys, suspend accounts, correct balances and grant credit.",
+    MANAGE="Read one account, top it up, set its auto-recharge, spend limits and company details, and manage its API"
+    " keys.",
+    SERVICE="Write ledger rows, for all accounts or for a list of accounts, by all operations or only some."
+    " `createSignInLink` requires a list of operations that names it.",
+    OPERATOR="Read every account, create accounts and keys, suspend accounts, set spend limits, correct balances, grant"
+    " credit and process Stripe events.",
 )
 
 _described(
@@ -157,7 +159,7 @@ _described(
     OPEN="The authorization reserves its amount less what was captured.",
     CAPTURED="The last capture was made. Nothing is reserved any more.",
     RELEASED="The authorization was released. Nothing is reserved any more.",
-    EXPIRED="The time is over. Nothing is reserved any more.",
+    EXPIRED="The authorization's time has ended. Nothing is reserved any more.",
 )
 
 _described(
@@ -201,7 +203,7 @@ _described(
     "State of a Checkout session.",
     name="CheckoutSessionState",
     OPEN="The customer can pay.",
-    COMPLETE="The customer has paid, or has completed Checkout with a payment method that takes days to arrive.",
+    COMPLETE="The customer has paid, or has completed Checkout with a payment method whose money takes days to arrive.",
     EXPIRED="The session expired without payment.",
 )
 

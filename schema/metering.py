@@ -21,7 +21,7 @@ from schema.spend_limit import SpendLimit
 
 
 @strawberry.input(
-    description="What one call costs, in US dollars with at most nine fraction digits, zero or more each. The cost is"
+    description="Prices of one call, in US dollars with at most nine fraction digits, each zero or more. The cost is"
     " the sum of quantity times price, rounded half-even once to nano-dollars."
 )
 class UsagePriceInput:
@@ -59,7 +59,7 @@ class UsageRequestInput:
         default=BigInteger(0), description="The part of the output tokens that the model spent on reasoning."
     )
     units: Nanos = strawberry.field(
-        default=Nanos(0), description="What is priced by the unit: images, or seconds of audio or video."
+        default=Nanos(0), description="Number of units with a price of their own: images, or seconds of audio or video."
     )
     cost: Nanos | None = strawberry.field(
         default=None,
@@ -97,14 +97,14 @@ class RecordUsageInput(MutationInput):
     )
     authorization_id: strawberry.ID | None = strawberry.field(
         default=None,
-        description="The authorization that pays for the calls: `auth_7_3`. Calls that name no apiKeyId or project get"
-        " those of the authorization; others must have the same. Fails with CONFLICT if the authorization has expired"
-        " or was closed: send the calls again without it, and they are recorded and owed all the same.",
+        description="The authorization that pays for the calls: `auth_7_3`. Calls that name no apiKeyId or project"
+        " get those of the authorization; others must have the same. Fails with CONFLICT if the authorization has"
+        " expired or was closed: send the calls again without it, and they are recorded and owed.",
     )
     final_capture: bool = strawberry.field(
         default=True,
-        description="Whether the rest of the authorization is given back. False for a lease of which more is captured"
-        " later.",
+        description="Whether this is the last capture, which gives back the rest of the authorization. Set false for"
+        " a lease from which more is captured later.",
     )
 
 
@@ -121,8 +121,8 @@ class RecordUsagePayload(Payload):
     )
     exceeded: list[SpendLimit] = strawberry.field(
         name="exceededLimits",
-        description="The spend limits of the account, keys and projects of these calls that are exceeded now. What was"
-        " used without an authorization is recorded and owed all the same.",
+        description="The spend limits of the account, keys and projects of these calls that are exceeded now. Usage"
+        " without an authorization is recorded and owed nevertheless.",
     )
 
 

@@ -87,7 +87,7 @@ class Query:
         return await audit.audit_page(info.context, audit_filter_of(info.context, filter), first, after)
 
     @strawberry.field(
-        description="What has this id, in any account, at most 20 objects; empty if nothing has. Only for operators.",
+        description="Objects with this id, in any account: at most 20; empty if there are none. Only for operators.",
         graphql_type=list[Found],
     )
     async def find(

@@ -13,7 +13,7 @@ from schema.scalars import Nanos
 
 
 @strawberry.type(
-    description="Net cost of a window by the time that it covers: of a hold, the part that lies within the window."
+    description="Net cost of a window of time. Of a hold, only the part whose time lies within the window counts."
     " Storage counts when it is charged, at the end of its day."
 )
 class Burn:

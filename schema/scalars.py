@@ -78,7 +78,7 @@ def _literal_parser(parse_value: Callable[[Any], Any]) -> Callable[..., Any]:
             return parse_value(node.value)
         if isinstance(node, IntValueNode) and len(node.value) <= 20:
             return parse_value(int(node.value))
-        msg = f"{_shown(print_ast(node))} is not a value of this type: give a string"
+        msg = f"{_shown(print_ast(node))} is invalid for this type: expected a string"
         raise BadUserInput(msg)
 
     return parse_literal

@@ -39,7 +39,7 @@ ToDay = Annotated[
 class StatementMovement:
     kind: MovementKind = strawberry.field(description="The kind of rows.")
     gross_nanos: Nanos = strawberry.field(
-        name="gross", description="Sum of the rows without what was returned of holds."
+        name="gross", description="Sum of the rows, without amounts returned from holds."
     )
     refunded_nanos: Nanos = strawberry.field(
         name="refunded", description="Sum returned from holds: zero or more. Zero for kinds that are not cost."
@@ -91,8 +91,8 @@ class Statement:
         return found.closing_seq - found.opening_seq
 
     @strawberry.field(
-        description="What moved the balance: at most one movement of each kind, in the order of MovementKind. Kinds"
-        " without rows, and those other than cost whose rows add up to zero, are not listed.",
+        description="What moved the balance: at most one movement of each kind, in the order of MovementKind. A kind"
+        " is not listed if it has no rows, or if it is not a cost and its rows add up to zero.",
         graphql_type=list[StatementMovement],
         metadata={PREFETCH: statements.prefetch_movements},
     )

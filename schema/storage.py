@@ -94,8 +94,9 @@ class DeleteVolumePayload(Payload):
 @strawberry.type(description="Result of setInstanceRate. It writes no rows: each cycle is settled after it ends.")
 class SetInstanceRatePayload(Payload):
     to_stop: bool = strawberry.field(
-        description="Whether the service must stop the instance. If true, the balance did not cover the next cycle;"
-        " the ended cycle is settled, and no hold is open. Always the current state, even if the call is replayed."
+        description="Whether the service must stop the instance. If true, the balance did not cover the next cycle, a"
+        " spend limit did not allow it or the account was suspended; the ended cycle is settled, and no hold is open."
+        " Always the current state, even if the call is replayed."
     )
 
 

@@ -131,10 +131,11 @@ class Subscription:
         return _events(await balance_changes.low_balances(info.context, account_id, threshold, after))
 
     @strawberry.subscription(
-        description="Fires when a row takes what was spent to one of the percentages at which a spend limit notifies,"
-        " once for each percentage and window, and at the start for each limit that has reached one: its highest. With"
-        " `after`: the events since that cursor, then live ones, and nothing at the start. A row that reaches several"
-        " percentages has one event for each, in the order of the limits' ids and percentages.",
+        description="Fires when a row raises the cost in a window to a percentage at which a spend limit notifies,"
+        " once for each percentage and window. At the start, fires once for each limit that has already reached a"
+        " percentage, with the highest one. With `after`: the events since that cursor, then live ones, and nothing"
+        " at the start. A row that reaches several percentages has one event for each, in the order of the limits'"
+        " ids and percentages.",
     )
     async def spend_limit_reached(
         self,

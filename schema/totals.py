@@ -64,8 +64,8 @@ def time_zone(self: TotalsPage[Any]) -> str:
 
 
 @strawberry.field(
-    description="All usage before this time is reported, as far as the services have said. The earliest time of all"
-    " services that report for the account; null if there are none.",
+    description="All usage before this time is reported: the earliest of the times that services gave for the account"
+    " by `markUsageComplete`; null if there are none.",
     metadata={PREFETCH: hour_totals.prefetch_complete_until},
 )
 async def complete_until(self: TotalsPage[Any], info: Info[QueryContext, None]) -> datetime | None:

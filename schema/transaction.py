@@ -97,7 +97,8 @@ class Transaction(Node):
 
     api_key: str | None = strawberry.field(
         name="apiKeyId",
-        description=f"{OF_KEY} {UNKNOWN} Null too if a batch of API calls has several keys: `costTotals` parts them.",
+        description=f"{OF_KEY} {UNKNOWN} Null too if a batch of API calls has several keys: `costTotals` has the cost"
+        " of each.",
     )
     project: str | None = strawberry.field(
         description=f"{OF_PROJECT} {UNKNOWN} Null too if a batch of API calls has several projects."

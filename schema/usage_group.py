@@ -71,8 +71,8 @@ def totals(self: TotalsPage[UsageGroupRow]) -> UsageHourFigures:
 
 
 @strawberry.field(
-    description="Whether services may still report usage of the window: whether it has no end, or ends after"
-    " `completeUntil`, or no service has said until when its reports are complete.",
+    description="Whether services may still report usage of the window. True if the window has no end or ends after"
+    " `completeUntil`, or if `completeUntil` is null.",
     metadata={PREFETCH: hour_totals.prefetch_complete_until},
 )
 async def is_open(self: TotalsPage[Any], info: Info[QueryContext, None]) -> bool:
@@ -80,10 +80,10 @@ async def is_open(self: TotalsPage[Any], info: Info[QueryContext, None]) -> bool
 
 
 @strawberry.field(
-    description="UTC days, newest first and at most 1000, with usage whose hours are not known, because it was imported"
-    " as daily figures or recorded before hours were kept. It has no hour; no day, week or month if the UTC day belongs"
-    " to several of the time zone; and is not in the answer if only a part of the UTC day is in the window. Always"
-    " empty for days, weeks and months of UTC.",
+    description="UTC days with usage whose hours are not known, newest first and at most 1000. Such usage was"
+    " imported as daily figures, or recorded before hours were kept. Its group has no hour, and no day, week or"
+    " month if the UTC day belongs to several of them in the time zone. If only a part of the UTC day is in the"
+    " window, its usage is not in the answer. Always empty for days, weeks and months of UTC.",
     metadata={PREFETCH: hour_totals.prefetch_undivided_days},
 )
 async def undivided_days(self: TotalsPage[Any], info: Info[QueryContext, None]) -> list[date]:

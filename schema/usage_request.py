@@ -48,10 +48,10 @@ class UsagePrice:
     )
     call_nanos: Nanos = strawberry.field(name="perCall", description="US dollars per request.")
     valid_from: datetime | None = strawberry.field(
-        name="from", description="From when on the price is in force; null if it was not said."
+        name="from", description="When the price takes effect; null if not given."
     )
     valid_until: datetime | None = strawberry.field(
-        name="until", description="Until when the price is in force (exclusive); null if it was not said."
+        name="until", description="When the price ends (exclusive); null if not given."
     )
     source: PriceSource = strawberry.field(description="Where the price comes from.")
 
