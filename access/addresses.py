@@ -34,7 +34,7 @@ def _network(text: str, what: str) -> Network:
         msg = f"{what} must be addresses or networks such as 203.0.113.7 or 203.0.113.0/24, not {text[:_MAX_SHOWN]!r}"
         raise BadUserInput(msg) from None
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
-        msg = f"{what} must have IPv4 addresses in their own form, not as {text[:_MAX_SHOWN]!r}"
+        msg = f"{what} must have IPv4 addresses in dotted form, not as {text[:_MAX_SHOWN]!r}"
         raise BadUserInput(msg)
     return network
 

@@ -164,7 +164,7 @@ def overlong_numbers(document: DocumentNode) -> list[GraphQLError]:
     token = document.loc.start_token.next
     while token is not None:
         if token.kind in {TokenKind.INT, TokenKind.FLOAT} and len(token.value or "") > MAX_NUMBER_LENGTH:
-            msg = f"a number of {len(token.value or '')} characters is no value of any type"
+            msg = f"a number of {len(token.value or '')} characters is too long for every type"
             errors.append(GraphQLError(msg, source=document.loc.source, positions=[token.start]))
         token = token.next
     return errors

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     database_url: str = Field("sqlite:///billing.db", description="URL of the SQLite file or the PostgreSQL database.")
     direct_database_url: str | None = Field(
         None,
-        description="URL of the PostgreSQL database without the pooler, where database_url reaches a pooler in"
+        description="URL of the PostgreSQL database behind the pooler. Required if database_url names a pooler in"
         " transaction mode, such as PgBouncer. Migrations, LISTEN and the worker's lock use it.",
     )
     read_database_urls: str | None = Field(
@@ -77,7 +77,7 @@ class Settings(BaseSettings):
         " its own, and database_url is shard 0. `billing-gateway migrate` makes them a set.",
     )
     max_replica_lag_seconds: float = Field(
-        10.0, gt=0, le=3600, description="How far a replica may be behind to be read at all."
+        10.0, gt=0, le=3600, description="Maximum lag of a replica. A replica that is further behind is not read."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free port.")
@@ -105,8 +105,8 @@ class Settings(BaseSettings):
         2.0,
         ge=0.5,
         le=60,
-        description="How long a PostgreSQL server may fail to answer until it counts as down. A server that works on a"
-        " long statement answers.",
+        description="How long a PostgreSQL server may fail to answer before it counts as down. A server that is busy"
+        " with a long statement still answers.",
     )
     key_cache_seconds: float = Field(
         2.0,
@@ -169,15 +169,15 @@ class Settings(BaseSettings):
         100,
         ge=1,
         le=1_000_000,
-        description="Number of refused requests that are answered in a second for each key, and for each address"
-        " without a valid key. The answers to more of them wait for up to 5 seconds.",
+        description="Number of refused requests that are answered without delay in a second, for each key and for"
+        " each address without a valid key. Answers to further ones are delayed by up to 5 seconds.",
     )
     messages_per_second: int = Field(
         1_000,
         ge=1,
         le=1_000_000,
-        description="Number of messages from WebSockets that are read in a second for each key. More of them wait to"
-        " be read for up to 5 seconds each.",
+        description="Number of WebSocket messages that are read without delay in a second for each key. Further"
+        " messages are read up to 5 seconds later.",
     )
     document_cache_size: int = Field(
         1_000, ge=0, le=100_000, description="Number of parsed and validated documents that each process caches."
@@ -189,7 +189,7 @@ class Settings(BaseSettings):
         description="Maximum memory in bytes, as estimated, of the documents that each process caches.",
     )
     trusted_documents: str | None = Field(
-        None, description="Path of a JSON file of trusted documents, from the SHA-256 of each text to the text."
+        None, description="Path of a JSON file of trusted documents, which maps the SHA-256 of each text to the text."
     )
     trusted_documents_only: bool = Field(
         False, description="Run only trusted documents: those of the file, and those of the Billing page."
@@ -233,8 +233,8 @@ class Settings(BaseSettings):
         15.0,
         gt=0,
         le=600,
-        description="Maximum time for the line and the headers of a request, from the connection or from their first"
-        " byte.",
+        description="Maximum time for the request line and the headers, from the opening of the connection or from"
+        " the first byte of a later request.",
     )
     body_timeout_seconds: float = Field(
         60.0, gt=0, le=3600, description="Maximum time for a request body, from the end of its headers."
@@ -246,8 +246,8 @@ class Settings(BaseSettings):
         75.0,
         gt=0,
         le=86_400,
-        description="How long a connection stays open between requests. Must be longer than a proxy keeps its"
-        " connections open.",
+        description="How long a connection stays open between requests. It must be longer than the time for which a"
+        " proxy keeps idle connections open.",
     )
     write_timeout_seconds: float = Field(
         60.0,
@@ -323,7 +323,10 @@ class Settings(BaseSettings):
         description="Number of subscriptions of each process that read past rows at the same time; others take turns.",
     )
     replay_slots_per_key: int = Field(
-        2, ge=1, le=1_000, description="Number of these subscriptions that may be of one API key."
+        2,
+        ge=1,
+        le=1_000,
+        description="Number of subscriptions of one API key that read past rows at the same time in each process.",
     )
     max_replays: int = Field(
         5_000,
@@ -486,8 +489,9 @@ class Settings(BaseSettings):
     )
     archive_url: str | None = Field(
         None,
-        description="Folder or storage of the archive's files, such as /var/lib/billing/archive or s3://bucket/archive."
-        " All processes need it once rows were moved there. Requires the extra billing-gateway[archive].",
+        description="Folder or URL of the storage of the archive's files, such as /var/lib/billing/archive or"
+        " s3://bucket/archive. All processes need it once rows were moved there. Requires the extra"
+        " billing-gateway[archive].",
     )
     archive_after_days: int = Field(
         730, ge=31, le=36_500, description="Age in days from which ledger rows are copied to the archive."
@@ -553,8 +557,10 @@ class Settings(BaseSettings):
     def _leads_to_postgresql(self) -> Settings:
         others = [*self.read_urls, *([] if self.direct_database_url is None else [self.direct_database_url])]
         if others and any(driver_url(url).get_backend_name() != "postgresql" for url in (self.database_url, *others)):
-            raise ValueError("direct_database_url and read_database_urls are only for PostgreSQL: so must all URLs be")
+            raise ValueError(
+                "direct_database_url and read_database_urls require PostgreSQL URLs, and so does database_url with them"
+            )
         if any(isinstance(connect_arguments(driver_url(url)).get("host"), list) for url in self.read_urls):
             # What one of its connections tells of the log would not hold for another.
-            raise ValueError("each of read_database_urls must lead to one server: separate several URLs by spaces")
+            raise ValueError("each of read_database_urls must name one server: separate several URLs by spaces")
         return self

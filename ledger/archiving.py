@@ -146,8 +146,8 @@ class Archiving:
             stored = await rows_after(read, file.account_id, first - 1, last, len(part))
             if [one.row for one in stored] != list(part):
                 msg = (
-                    f"rows {first} to {last} of {account_id_text(file.account_id)} are others in the archive than in"
-                    " the ledger"
+                    f"rows {first} to {last} of {account_id_text(file.account_id)} differ between the archive and the"
+                    " ledger"
                 )
                 raise ArchiveDamaged(msg)
 

@@ -13,6 +13,6 @@ def checked_past(moment: datetime, now: datetime, what: str) -> datetime:
     """Returns the time itself. Raises BadUserInput if it is in the future by more than MAX_AHEAD."""
     if moment > now + MAX_AHEAD:
         minutes = MAX_AHEAD.seconds // 60
-        msg = f"{what} must not be more than {minutes} minutes ahead of the server's clock"
+        msg = f"{what} must be at most {minutes} minutes in the future by the server's clock"
         raise BadUserInput(msg)
     return moment

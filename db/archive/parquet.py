@@ -108,7 +108,7 @@ def parquet_of(rows: Sequence[TransactionRow]) -> bytes:
                 f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_GROUP_ROWS})"
             )
             if ArchivedRows(connection, [target]).all_rows() != list(rows):
-                raise ArchiveDamaged("a row cannot be archived: it is another one when it is read back")
+                raise ArchiveDamaged("a row cannot be archived: the row that is read back from the file differs")
         return target.read_bytes()
 
 

@@ -51,6 +51,6 @@ def archive(settings: Settings, *, account: int | None, action: str | None) -> N
     """
     url = settings.archive_url
     if url is None:
-        raise click.UsageError("archive_url is not set: where are the files?")
+        raise click.UsageError("archive_url is not set: set it to the folder or storage of the archive's files")
     days = settings.archive_after_days
     with_database(settings, lambda database: _archive(database, url, days, account, action or "copy"))

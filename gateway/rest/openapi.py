@@ -35,8 +35,9 @@ _MEANINGS: Final = {
     "PAYLOAD_TOO_LARGE": "the request body is too large",
     "REQUEST_TIMEOUT": "the request body did not arrive in time",
     "UNSUPPORTED_MEDIA_TYPE": "the request body is not `application/json` in UTF-8",
+    "RATE_LIMITED": "the API key has spent its points; try again after the seconds in `Retry-After`",
     "INTERNAL": "the server failed; find the cause in the log by the requestId",
-    "UNAVAILABLE": "the ledger cannot be reached at the moment; try again",
+    "UNAVAILABLE": "the ledger cannot be reached, or too much is in progress; try again",
 }
 _OF_LEDGER: Final = (
     "BAD_USER_INPUT",
@@ -44,6 +45,7 @@ _OF_LEDGER: Final = (
     "UNAUTHENTICATED",
     "FORBIDDEN",
     "NOT_FOUND",
+    "RATE_LIMITED",
     "INTERNAL",
     "UNAVAILABLE",
 )
@@ -227,7 +229,7 @@ def _statement() -> Json:
         "getStatement",
         "Get the statement of a period, in the type that `Accept` names",
         {**answer, "content": content},
-        "JSON has the figures. CSV and PDF are those of the other two paths.",
+        "The JSON object has the figures. The CSV and PDF files are those of the other two paths.",
         [{"key": []}],
     )
 
@@ -243,8 +245,8 @@ def _statement_csv() -> Json:
 def _statement_pdf() -> Json:
     answer = _answer("A PDF file.", statements.PDF_TYPE, {"type": "string"}, **{"Content-Disposition": _DISPOSITION})
     more = (
-        f"The figures, and all rows, oldest first: at most {statements.MAX_PDF_ROWS} rows. About a second for each"
-        " 1,000 rows. A key and an account have one made at a time."
+        f"The figures and all rows, oldest first: at most {statements.MAX_PDF_ROWS} rows. About a second for each"
+        " 1,000 rows. For each key and each account, one PDF is made at a time."
     )
     return _statement_operation("getStatementPdf", "Get the statement of a period as PDF", answer, more, _WITH_TOKEN)
 
@@ -298,7 +300,7 @@ def _ready() -> Json:
         "required": ["status", "reads", "writes", "checks"],
         "properties": {
             "status": {"const": "ok"},
-            "message": {"type": "string", "description": "What an operator should know."},
+            "message": {"type": "string", "description": "A condition that an operator should know of."},
             "reads": {"type": "boolean", "description": "Whether queries and exports can be answered."},
             "writes": {"type": "boolean", "description": "Whether mutations can be answered too."},
             "checks": {
@@ -317,7 +319,7 @@ def _ready() -> Json:
             {
                 "name": "for",
                 "in": "query",
-                "description": "What must work for status 200. With `reads`, a database that takes no writes will do.",
+                "description": "What must work for status 200. With `reads`, the database need not accept writes.",
                 "schema": {"type": "string", "enum": list(PURPOSES), "default": PURPOSES[0]},
             }
         ],

@@ -54,8 +54,8 @@ PARAMETERS: Final[tuple[Parameter, ...]] = (
 )
 LANGUAGE: Final = word_parameter(
     "lang",
-    "Language of a PDF file, and of its numbers and days. By default that of `Accept-Language`, or else English."
-    " `UNAVAILABLE` if the server has no fonts for the language that is asked for.",
+    "Language of a PDF file, and of its numbers and days. The default is the language that `Accept-Language` prefers,"
+    " or else English. `UNAVAILABLE` if the server has no fonts for the language that is asked for.",
     Language,
 )
 PDF_PARAMETERS: Final = (*PARAMETERS, LANGUAGE)
@@ -64,7 +64,7 @@ _TEXT: Final = {"type": "string"}
 _DAY: Final = {"type": "string", "format": "date"}
 MOVEMENT_COLUMNS: Final = (
     Column("kind", "The kind of rows.", {"type": "string", "enum": [kind.value for kind in MovementKind]}),
-    Column("gross", "Sum of the rows without what was returned of holds; negative if deducted.", AMOUNT),
+    Column("gross", "Sum of the rows, without amounts returned from holds; negative if deducted.", AMOUNT),
     Column("refunded", "Sum returned from holds.", AMOUNT),
     Column("net", "Change of the balance: gross plus refunded.", AMOUNT),
 )

@@ -70,7 +70,7 @@ async def serve_socket(request: web.Request) -> web.StreamResponse:
         writer_limit=sys.maxsize,
     )
     if not response.can_prepare(request):
-        raise RequestError("BAD_USER_INPUT", "this is no handshake of a WebSocket (RFC 6455, version 13)")
+        raise RequestError("BAD_USER_INPUT", "invalid WebSocket handshake: expected RFC 6455, version 13")
     add_headers(request.app[SERVICES], request, response)
     await _Socket(request, response).serve()
     return response
@@ -186,7 +186,7 @@ class _Socket:
             raise Closing(CloseCode.SUBSCRIBER_EXISTS, messages.exists(message.id))
         most = self._services.settings.max_subscriptions
         if len(self._running) >= most:
-            many = RequestError("QUERY_TOO_COMPLEX", f"{most} operations run on this socket, which are all it may have")
+            many = RequestError("QUERY_TOO_COMPLEX", f"the socket already runs {most} operations, which is the maximum")
             await self._send(messages.error(message.id, errors_of(self._services, many)))
             return
         self._running[message.id] = asyncio.create_task(self._run(self.principal, message))

@@ -112,7 +112,7 @@ class AccountVerification:
             without = await first_without_charge(read, self._id, after, last)
             if without is not None:
                 message = (
-                    "the row is of a resource, but its charge is missing, does not reach to it, or has another API key"
+                    "the row is of a resource, but its charge is missing, does not include it, or has another API key"
                     " or project"
                 )
                 self.faults.add(FaultKind.CHARGE, transaction_id_text(self._id, without), message)

@@ -270,7 +270,7 @@ def test_other_urls_are_checked_as_well_and_are_for_postgresql_only(setting: str
         {"database_url": "sqlite:///a.db", setting: url},
     )
     for given, said in zip(
-        wrong, (f"{setting}: Value error, invalid database URL", "only for PostgreSQL"), strict=True
+        wrong, (f"{setting}: Value error, invalid database URL", "require PostgreSQL URLs"), strict=True
     ):
         with pytest.raises(click.UsageError, match=re.escape(said)) as refused:
             settings_of(given)

@@ -148,7 +148,7 @@ async def test_rows_that_the_replica_lacks_are_found_and_exported(office: Office
 
 def test_each_url_leads_to_one_server() -> None:
     given = {"database_url": "postgresql://a@b/c", "read_database_urls": "postgresql://a@d/c postgresql://a@e,f/c"}
-    with pytest.raises(UsageError, match="must lead to one server"):
+    with pytest.raises(UsageError, match="must name one server"):
         settings_of(given)
 
 

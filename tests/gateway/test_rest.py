@@ -804,6 +804,7 @@ async def test_openapi_describes_what_is_answered(rest: Rest) -> None:
         answer = document["paths"][path]["get"]["responses"]["200"]
         assert list(answer["content"]) == ["text/csv"]
         assert f"`{','.join(columns)}`" in answer["description"]
+    assert all("429" in document["paths"][path]["get"]["responses"] for path in (*PATHS, *STATEMENTS))
 
 
 async def test_openapi_parameters_are_those_that_are_accepted(rest: Rest) -> None:

@@ -83,7 +83,7 @@ async def test_holds_in_the_wrong_state(office: Office) -> None:
     )
     assert (await office.refusal("settleHold", **settle | {"used": "-0.01"}))[0] == BAD
     future = await office.refusal("settleHold", **settle, endedAt="2026-11-01T00:05:00.000001Z")
-    assert future == (BAD, "endedAt must not be more than 5 minutes ahead of the server's clock")
+    assert future == (BAD, "endedAt must be at most 5 minutes in the future by the server's clock")
     await office.call("settleHold", **settle, endedAt="2026-11-01T00:05:00Z")
     assert await office.refusal("settleHold", **settle) == (CONFLICT, "the hold of GPU_INSTANCE 132 is already settled")
     await office.call("openHold", accountId=account, **INFERENCE, amount="1", **FIRST_DAY)

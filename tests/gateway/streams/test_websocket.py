@@ -565,7 +565,7 @@ async def test_a_socket_has_a_bound_on_its_operations(serve: Serve) -> None:
         assert await received_error(client) == (
             "c",
             "QUERY_TOO_COMPLEX",
-            "2 operations run on this socket, which are all it may have",
+            "the socket already runs 2 operations, which is the maximum",
         )
         await gateway.tap.stream(1)
         await client.complete("a")
