@@ -198,7 +198,7 @@ class ChangeFeed:
 
     def _diverged(self, tail: Tail) -> None:
         """Ends the tail. New followers read the account again."""
-        log.warning("the ledger has other rows than were followed", account=tail.account_id, seq=tail.newest.seq)
+        log.warning("the ledger no longer has rows that were sent", account=tail.account_id, seq=tail.newest.seq)
         self._forget(tail)
         tail.diverge()
 

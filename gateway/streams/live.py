@@ -141,4 +141,4 @@ async def watch_keys(live: LiveStreams, services: Services) -> None:
             await live.end_with_their_keys(services)
         except DatabaseError as error:
             # The next round looks again.
-            log.warning("the keys of streams were not looked at", reason=str(error))
+            log.warning("the keys of open streams could not be checked", reason=str(error))

@@ -52,7 +52,7 @@ class EventRetries:
                 return await self._learned(self._api, notice, row.received_at)
             return replace(notice, nobody_to_ask=True) if isinstance(notice, ChargeRefunded) else None
         except (UnexpectedShape, BillingError, StripeRefused) as error:
-            log.info("nothing more was learned of an event", event_id=row.id, reason=str(error))
+            log.info("data missing from a stripe event was not found", event_id=row.id, reason=str(error))
             return None
 
     async def _learned(self, api: StripeApi, notice: Notice, received_at: datetime) -> Notice:
