@@ -102,7 +102,7 @@ class PostgresSignals:
                 finally:
                     connection.terminate()
             except (*CONNECTION_LOST, DatabaseUnavailable) as error:
-                log.warning("not listening to the database: polling alone", reason=type(error).__name__)
+                log.warning("not listening to the database: only polling", reason=type(error).__name__)
                 # Random, so that many processes do not reconnect to a restarted server at once.
                 await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
