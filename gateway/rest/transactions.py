@@ -195,7 +195,7 @@ async def _lines(context: QueryContext, account_id: int, row_filter: Transaction
 
 
 async def _step(request: web.Request, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
-    """Printed by PostgreSQL, or here: archived rows are not in the database."""
+    """Serialized by PostgreSQL, or here: archived rows are not in the database."""
     if request.app[SERVICES].database.is_postgresql:
         lines = await read_step(
             request, lambda context: transaction_lines(context.snapshot_of(account_id), account_id, row_filter, window)

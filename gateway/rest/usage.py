@@ -115,7 +115,7 @@ def _cells(row: UsageDayRow) -> Cells:
 
 
 async def _lines(context: QueryContext, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
-    """Printed by PostgreSQL, or here."""
+    """Serialized by PostgreSQL, or here."""
     snapshot = context.snapshot_of(account_id)
     if snapshot.is_postgresql:
         return await usage_lines(snapshot, account_id, row_filter, window)

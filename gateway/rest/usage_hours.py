@@ -99,7 +99,7 @@ def _cells(row: PricedHourRow) -> Cells:
 
 
 async def _lines(context: QueryContext, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
-    """Printed by PostgreSQL, or here."""
+    """Serialized by PostgreSQL, or here."""
     snapshot = context.snapshot_of(account_id)
     if snapshot.is_postgresql:
         return await usage_hour_lines(snapshot, account_id, row_filter, window)

@@ -55,7 +55,7 @@ async def test_ten_accounts_need_as_many_statements_as_one(ledgers: Database) ->
     assert found == [list(range(number, 0, -1)) for number in range(10)]
     # Account, two pages of rows, usage, months, balance then; usage totals, and totals of rows, which tell their
     # count: what is asked for at the same time is one statement; on SQLite, which has no LATERAL, those of ten accounts
-    # are more than a bundle takes.
+    # are more than a batch takes.
     assert len(of_one) == 3
     assert len(of_ten) == (3 if ledgers.is_postgresql else 6)
 
