@@ -48,7 +48,7 @@ async def test_keys_and_limits_are_made_and_ended_and_it_is_all_in_the_activity(
 
     await page.get_by_role("button", name="Create a key…").click()
     await page.get_by_role("button", name="Create", exact=True).click()
-    await expect(page.get_by_role("alert")).to_have_text("Say whose key it is.")
+    await expect(page.get_by_role("alert")).to_have_text("Enter who will use the key.")
     await page.get_by_label("Person or program that will use it").fill("report robot")
     await page.get_by_label("It lasts").select_option("30")
     await has_no_violations(page, axe)

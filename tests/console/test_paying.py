@@ -84,7 +84,7 @@ async def test_credit_is_added_by_way_of_stripe(
     watched.addresses.remove(visited[0])
 
     await page.goto(asked.form["success_url"])
-    await expect(page.get_by_text("Thank you. The credit is here as soon as")).to_be_visible()
+    await expect(page.get_by_text("Thank you. The credit is added as soon as")).to_be_visible()
     assert page.url == f"{gateway.url}/console/"
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()
     await tell_paid(gateway, session(found[1], customer=asked.form["customer"], subtotal=5_000))
@@ -252,7 +252,7 @@ async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Ope
     told = "Auto-recharge cannot charge now: card payments are not set up."
     await expect(page.get_by_text(told)).to_be_visible()
     await page.get_by_text("Credit lasts until about").click()
-    await expect(page.get_by_text("What runs now costs")).to_be_visible()
+    await expect(page.get_by_text("Running instances and volumes cost")).to_be_visible()
     await expect(page.locator(".runway [data-cents] .exact").first).to_have_css("clip-path", "inset(50%)")
     await page.get_by_role("button", name="Add credit").click()
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()

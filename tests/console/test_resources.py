@@ -60,7 +60,7 @@ async def test_resources_say_what_they_hold_and_cost(gateway: Gateway, open_page
     await page.go_back()
 
     await page.get_by_role("button", name="Resource", exact=True).click()
-    await page.get_by_label("Id, exactly").fill("old-3")
+    await page.get_by_label("Exact id").fill("old-3")
     await page.keyboard.press("Enter")
     await expect(settled).to_have_count(1)
     await expect(settled.first).to_contain_text("GPU instance old-3$1.00$0.25not named")

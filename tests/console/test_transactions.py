@@ -123,7 +123,7 @@ async def a_transaction_has_an_address_of_its_own(gateway: Gateway, page: Page, 
     await expect(sought).to_have_count(0)
     await expect(page).to_have_url(f"{gateway.url}/console/")
     await page.goto(f"{gateway.url}/console/?txn=txn_{gateway.account}_999999")
-    await expect(page.get_by_text("This key sees no transaction with this id.")).to_be_visible()
+    await expect(page.get_by_text("This key has no access to a transaction with this id.")).to_be_visible()
 
 
 async def test_an_operator_finds_a_transaction_by_its_id_alone(gateway: Gateway, open_page: Open) -> None:
@@ -199,7 +199,7 @@ async def days_and_references_narrow_the_list(gateway: Gateway, page: Page, key:
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Reference").click()
     await page.get_by_label("Kind").select_option("Inference instance")
-    await page.get_by_label("Id, exactly").fill(reference)
+    await page.get_by_label("Exact id").fill(reference)
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(
         re.compile(rf"\?from={day}&to={day}&ref_type=inference_instance&ref_id={reference}$")
@@ -294,7 +294,7 @@ async def a_long_charge_is_read_to_its_end(gateway: Gateway, page: Page, key: st
     await rows(page).nth(3).get_by_role("button").click()
     charge = page.get_by_role("region", name="The charge of Inference instance")
     shown = charge.get_by_role("row")
-    more = charge.get_by_role("button", name="Load more of them")
+    more = charge.get_by_role("button", name="Load more transactions")
     for seen in range(50, count, 50):
         await expect(shown).to_have_count(seen)
         # Twice: the second finds the first under way.

@@ -16,12 +16,12 @@ export const first = {
   openOwn: "Open the key's own account",
   desk: "Desk",
   tryAgain: "Try again",
-  quote: (id: Part): Part => ["Quote ", id, " to support if it stays so."],
+  quote: (id: Part): Part => ["If this continues, quote ", id, " to support."],
   partFailed: "This part of the page could not be loaded.",
   leftOut: "The address has filters that cannot be used. They are ignored:",
   offline: "You are offline.",
   interrupted: "Live updates are interrupted; trying again.",
-  stoodAt: (time: string) => ` This is how things stood at ${time}.`,
+  stoodAt: (time: string) => ` The figures are those of ${time}.`,
   tryNow: "Try now",
   copy: "Copy",
   copied: "Copied",
@@ -40,7 +40,7 @@ export const first = {
   noKey: "This is not an API key: API keys start with eco_.",
   keyStays: "The key stays in the open tabs of this page and is deleted when you close the last one.",
   signIn: "Sign in",
-  anyKey: (manage: Part, guide: Part): Part => ["Any key reads; a key of the scope ", manage, " also adds credit. See ", guide, "."],
+  anyKey: (manage: Part, guide: Part): Part => ["Any key can read; a key with the scope ", manage, " can also add credit. See ", guide, "."],
   guide: "how billing works",
   linkUsed:
     "This link has expired or was already used, or the key that made it was revoked. Open Billing again from where you" +
@@ -51,9 +51,9 @@ export const first = {
   keyRefused: (why: string) => `The key was refused: ${why}.`,
 
   // The balance, the months and the cards.
-  thanks: "Thank you. The credit is here as soon as Stripe confirms the payment.",
-  suspended: "This account is suspended: nothing new can be launched. What runs is still charged.",
-  owed: "The balance is below zero: what was used beyond the credit is owed.",
+  thanks: "Thank you. The credit is added as soon as Stripe confirms the payment.",
+  suspended: "This account is suspended: nothing new can be launched. Running instances are still charged.",
+  owed: "The balance is below zero: usage beyond the credit is owed.",
   balance: "Credit balance",
   live: "Live",
   asOf: (time: string) => `As of ${time}`,
@@ -83,7 +83,7 @@ export const first = {
     day,
     ", the last 7 days ",
     week,
-    " a day. What runs now costs ",
+    " a day. Running instances and volumes cost ",
     hour,
     " an hour. Renewals and storage count when they are due.",
   ],
@@ -100,7 +100,7 @@ export const first = {
   held: (amount: Part): Part => [
     "Of all that was deducted, ",
     amount,
-    " is held in open charges now. What is not used of it comes back.",
+    " is held in open charges now. The unused part will be returned.",
   ],
   apiCalls: "API Calls",
   platformModels: "Platform models",
@@ -173,7 +173,7 @@ export const first = {
   reference: "Reference",
   kind: "Kind",
   any: "Any",
-  idExactly: "Id, exactly",
+  idExactly: "Exact id",
   clearFilters: "Clear filters",
   statementOf: "Statement…",
   print: "Print",
@@ -196,7 +196,7 @@ export const first = {
   },
   paperNote: (names: string, currency: string) => `${names}. All amounts in ${currency}, all days and times in UTC.`,
   onlyNewest: (count: Count) =>
-    ` Only the newest ${counted(count, { one: "# row", other: "# rows" })}: print by the page's button, or export all.`,
+    ` Only the newest ${counted(count, { one: "# row", other: "# rows" })}: use the page's Print button, or export all.`,
   paperTime: (time: string) => `As of ${time}.`,
 
   // The words of the schema.
@@ -228,9 +228,9 @@ export const first = {
   wrongSize: "The amount must be within ±9,223,372,036.",
   ambiguous: (thousands: string, decimal: string) => `Type ${thousands} or ${decimal}: this can be read as either.`,
   wrongOrder: "The range ends before it begins.",
-  noKind: "There is no such kind.",
-  mostDays: (most: number) => `Name at most ${most} days.`,
-  mostModels: (most: number) => `Name at most ${most} models.`,
+  noKind: "This kind does not exist.",
+  mostDays: (most: number) => `Choose at most ${most} days.`,
+  mostModels: (most: number) => `Choose at most ${most} models.`,
 };
 
 export type First = typeof first;

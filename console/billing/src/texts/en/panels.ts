@@ -34,7 +34,7 @@ export const panels = {
   soughtTransaction: (id: string) => `Transaction ${id}`,
   isShown: (id: string) => `Transaction ${id} is shown.`,
   close: "Close",
-  notSeen: "This key sees no transaction with this id.",
+  notSeen: "This key has no access to a transaction with this id.",
   typeOf: (type: string, amount: Part, description: Part): Part => [type, " of ", amount, ": ", description],
   chargeOf: (what: string) => `The charge of ${what}`,
   rowsOf: (what: string) => `Transactions of ${what}`,
@@ -50,7 +50,7 @@ export const panels = {
   onTop: "Charged on top",
   byTheDay: "Billed by the day",
   net: "Net",
-  loadMoreRows: "Load more of them",
+  loadMoreRows: "Load more transactions",
   newestShown: (count: number) => `The newest ${count} are shown.`,
 
   sources: {
@@ -129,7 +129,7 @@ export const panels = {
   showAll: "Show all",
   barOpens: "A bar opens the rows behind it, as each amount below does. Cost is net of returned holds.",
   tooMany: (shown: string, all: string) =>
-    `These days have too many figures for a chart. The ${shown} with the highest cost, of ${all}, are below; fewer days have a chart.`,
+    `These days have too many figures for a chart. The ${shown} with the highest cost, of ${all}, are below. Choose fewer days to get a chart.`,
   noCost: (from: string, to: string) => `No cost from ${from} to ${to}.`,
   noCostNote: "Instances, storage and API calls that are deducted from the balance appear here.",
   kinds: {
@@ -203,7 +203,7 @@ export const panels = {
   incomplete: "Usage of these days may still be reported.",
   completeUntil: (time: string) =>
     `The figures are complete until ${time} UTC. Later usage may still be reported.`,
-  undivided: (days: string) => `Some usage has no hours, only its day: that of ${days}. `,
+  undivided: (days: string) => `Usage of these days is known by day only, not by hour: ${days}. `,
   hoursOf: "Hours of",
   chooseDay: "Choose a day",
 
@@ -214,9 +214,9 @@ export const panels = {
   wholeAccount: "the whole account",
   spent: (spent: Part, amount: Part): Part => [spent, " of ", amount, " spent"],
   reserved: (amount: Part): Part => [", ", amount, " reserved"],
-  nothingPasses: ": nothing more passes",
+  nothingPasses: ": nothing more is allowed",
   left: (amount: Part): Part => [", ", amount, " left"],
-  startsAnew: (time: string) => `. Starts anew on ${time} UTC.`,
+  startsAnew: (time: string) => `. Resets on ${time} UTC.`,
 };
 
 export type Panels = typeof panels;
