@@ -62,14 +62,15 @@ class DatabaseMetrics:
 
         self._replica_lag = Gauge(
             "billing_replica_lag_seconds",
-            "How far a replica may be behind; NaN for one that is not read",
+            "Upper bound of a replica's lag in seconds; NaN if the replica is not read",
             ["server"],
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._replica_reads = Counter(
             "billing_replica_reads",
-            "Number of reads that may be a replica's, by who answered: replica, or primary if none was fresh enough",
+            "Number of reads that a replica may answer, by the server that answered: replica, or primary if no replica"
+            " was fresh enough",
             ["server"],
             registry=registry,
         )

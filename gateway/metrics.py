@@ -95,8 +95,8 @@ class VerificationGauges:
         )
         self._faults = Gauge(
             "billing_verification_faults",
-            "Faults that the newest run has found so far, and no less than the last complete run found until it is"
-            " complete",
+            "Faults that the newest run has found so far; until it is complete, at least as many as the last complete"
+            " run found",
             registry=registry,
         )
         self._completed = Gauge(

@@ -40,9 +40,9 @@ async def _archive(database: Database, url: str, days: int, only: int | None, ac
 
 @click.command()
 @click.option("--account", type=AccountId(), default=None, help="Only this account.")
-@click.option("--check", "action", flag_value="check", help="Compare the archive with the ledger instead, row by row.")
+@click.option("--check", "action", flag_value="check", help="Only compare the archive with the ledger, row by row.")
 @click.option("--move", "action", flag_value="move", help="Also remove the copied rows from the database.")
-@click.option("--restore", "action", flag_value="restore", help="Write all moved rows to the database again instead.")
+@click.option("--restore", "action", flag_value="restore", help="Only write all moved rows back to the database.")
 @with_settings("database_url", "archive_url", "archive_after_days")
 def archive(settings: Settings, *, account: int | None, action: str | None) -> None:
     """Copy old ledger rows to Parquet files, and with --move remove them from the database.

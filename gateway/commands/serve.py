@@ -86,7 +86,9 @@ def _say_profile(settings: Settings) -> None:
 @click.command()
 @with_settings("database_url", "direct_database_url", "shards")
 def migrate(settings: Settings) -> None:
-    """Create the tables, or migrate them to the version of this program. With shards: of all, and make them one set."""
+    """Create the tables, or migrate them to the version of this program. With shards, migrate all of them and make
+    them one set.
+    """
 
     async def run() -> None:
         databases = open_databases(settings, direct=True)

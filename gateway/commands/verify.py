@@ -83,15 +83,14 @@ async def _verify_shard(database: Database, only: int | None, report: _Report, r
     "--repair",
     type=click.Choice([*_REPAIRS]),
     default=None,
-    help="Rebuild monthly figures, or what spend limits have spent, where they do not fit. Ledger rows are never"
-    " changed.",
+    help="Rebuild monthly figures, or what spend limits have spent, if they are wrong. Ledger rows are never changed.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @with_settings("database_url", "shards", "archive_url")
 def verify(settings: Settings, *, account: int | None, repair: str | None, as_json: bool) -> None:
-    """Recount the ledger from its rows, and print what does not fit: account, kind, row, message, separated by tabs.
+    """Recount the ledger from its rows, and print the faults: account, kind, row, message, separated by tabs.
 
-    The exit code is 1 if anything does not fit.
+    The exit code is 1 if there is a fault.
     """
     report = _Report(as_json=as_json)
     with_database(settings, lambda database: _verify(database, account, report, repair), with_shards=True)
