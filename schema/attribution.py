@@ -7,8 +7,8 @@ from typing import Final
 from ledger.texts import API_KEY, PROJECT
 
 OF_KEY: Final = (
-    "Id of the customer's API key at the platform to which the cost is attributed, such as `key_9f2`. It is not one"
-    " of this API's keys."
+    "The customer's API key to which the cost is attributed, by its id at the platform, such as `key_9f2`. It is not"
+    " one of this API's keys."
 )
 OF_PROJECT: Final = "The customer's project to which the cost is attributed."
 

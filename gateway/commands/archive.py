@@ -33,7 +33,8 @@ async def _of_account(archiving: Archiving, account_id: int, days: int, action: 
 async def _archive(database: Database, url: str, days: int, only: int | None, action: str) -> None:
     archiving = Archiving(database, ArchiveStore(url))
     if action == "move" and await first_proof_time(database) is None:
-        click.echo(f"the first rows leave the database {FIRST_MOVE_SECONDS:.0f} seconds after their proof", err=True)
+        what = "before the first rows are removed, until all processes look for moved rows"
+        click.echo(f"waiting {FIRST_MOVE_SECONDS:.0f} seconds {what}", err=True)
     async for account_id in chosen_accounts(database, only):
         await _of_account(archiving, account_id, days, action)
 

@@ -42,7 +42,7 @@ def _settling(row: TransactionRow, hold: HoldRow) -> str:
     }
     different = differences({name: getattr(hold, name) for name in names}, expected)
     hold_name = transaction_id_text(hold.account_id, hold.hold_seq)
-    return f"the hold {hold_name} that the row settles does not fit: {different}" if different else ""
+    return f"the hold {hold_name} that the row settles does not match: {different}" if different else ""
 
 
 def check_hold(stored: StoredHold, faults: Faults) -> None:

@@ -109,7 +109,7 @@ def check_account(stored: StoredAccount, newest: Rows, beyond: int | None, fault
         zip(head, (newest.seq, newest.at, newest.hash if newest.seq else None, newest.balance_nanos), strict=True)
     )
     if different := differences(head, expected):
-        faults.add(FaultKind.HEAD, name, f"the head does not fit the newest row: {different}")
+        faults.add(FaultKind.HEAD, name, f"the head does not match the newest row: {different}")
     texts = folded_column(row.name), folded_column(row.external_id)
     if stored.folded != texts:
         faults.add(FaultKind.SEARCH_TEXT, name, f"{stored.folded} is stored for searches, expected {texts}")
