@@ -4,6 +4,7 @@ import pytest
 
 from db import errors
 from gateway.errors import STATUS, problem_of
+from ledger.errors import BillingError
 
 
 @pytest.mark.parametrize(
@@ -22,3 +23,12 @@ def test_each_database_error_has_its_code(kind: type[errors.DatabaseError], code
     problem = problem_of(kind("with a detail for operators"))
     assert (problem.code, STATUS[problem.code]) == (code, status)
     assert "detail" not in problem.message
+
+
+def _codes(kind: type[BillingError]) -> set[str]:
+    own = {kind.code} if "code" in vars(kind) else set()
+    return own.union(*map(_codes, kind.__subclasses__()))
+
+
+def test_each_code_has_a_status() -> None:
+    assert _codes(BillingError) - set(STATUS) == set()
