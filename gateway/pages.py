@@ -104,11 +104,11 @@ class PageFolder:
     def __init__(self, folder: Path, policy: str) -> None:
         self._headers: Mapping[str, str] = _SAFETY | {"Content-Security-Policy": policy}
         paths = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
-        self._pages = {path.stem: path.read_bytes() for path in paths.values() if path.suffix == ".html"}
+        self._pages = {name: path.read_bytes() for name, path in paths.items() if ".html" in path.suffixes}
         self._files = {name: path for name, path in paths.items() if path.suffix in _CONTENT_TYPES}
         self._compressed = {
             (name, coding): paths[name + suffix]
-            for name in self._files
+            for name in (*self._files, *self._pages)
             for coding, suffix in _SUFFIXES.items()
             if name + suffix in paths
         }
@@ -117,18 +117,28 @@ class PageFolder:
             path: path.read_bytes() for path in paths.values() if path.is_file() and path.stat().st_size <= _KEPT_BYTES
         }
 
-    def page(self, name: str = "index") -> web.Response:
+    def _coding(self, request: web.Request, name: str) -> str | None:
+        """The best coding of the file that the client accepts; None for the file as it is."""
+        accepted = _accepted_codings(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        return next((one for one in _SUFFIXES if one in accepted and (name, one) in self._compressed), None)
+
+    def page(self, request: web.Request, name: str = "index") -> web.Response:
         # `Vary`, because the same path answers clients that ask for JSON; `no-cache`, because the page names
         # the files of its build.
         own: dict[str, str] = {
             hdrs.CONTENT_TYPE: _HTML,
-            hdrs.VARY: "Accept",
+            hdrs.VARY: "Accept, Accept-Encoding",
             hdrs.CACHE_CONTROL: "no-cache",
         }
-        if name in self._pages:
-            return web.Response(body=self._pages[name], headers={**self._headers, **own})
-        # 503 and not 200: the page is missing from this installation, and a check of it should say so.
-        return _plain_page(503, _ABSENT, own)
+        file = f"{name}.html"
+        if file not in self._pages:
+            # 503 and not 200: the page is missing from this installation, and a check of it should say so.
+            return _plain_page(503, _ABSENT, own)
+        coding = self._coding(request, file)
+        if coding:
+            file += _SUFFIXES[coding]
+            own[hdrs.CONTENT_ENCODING] = coding
+        return web.Response(body=self._pages[file], headers={**self._headers, **own})
 
     async def file(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -142,12 +152,10 @@ class PageFolder:
             hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable" if _HASHED.fullmatch(name) else "no-cache",
             hdrs.VARY: hdrs.ACCEPT_ENCODING,
         }
-        accepted = _accepted_codings(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
-        for coding in _SUFFIXES:
-            if coding in accepted and (name, coding) in self._compressed:
-                path = self._compressed[name, coding]
-                headers[hdrs.CONTENT_ENCODING] = coding
-                break
+        coding = self._coding(request, name)
+        if coding:
+            path = self._compressed[name, coding]
+            headers[hdrs.CONTENT_ENCODING] = coding
         # Not web.FileResponse: it chooses a coding by itself, one that the client refused with q=0 too.
         body = self._kept.get(path)
         return web.Response(body=await asyncio.to_thread(path.read_bytes) if body is None else body, headers=headers)
@@ -181,7 +189,7 @@ _GRAPHIQL: Final = web.AppKey("graphiql", PageFolder)
 
 
 def render_graphiql(request: web.Request) -> web.Response:
-    return request.app[_GRAPHIQL].page()
+    return request.app[_GRAPHIQL].page(request)
 
 
 def _add_console_routes(router: web.UrlDispatcher, console: PageFolder) -> None:
@@ -189,11 +197,11 @@ def _add_console_routes(router: web.UrlDispatcher, console: PageFolder) -> None:
         """A link without the slash keeps what it says of the view."""
         raise web.HTTPPermanentRedirect(request.rel_url.with_path("/console/", keep_query=True))
 
-    async def page(_request: web.Request) -> web.StreamResponse:
-        return console.page()
+    async def page(request: web.Request) -> web.StreamResponse:
+        return console.page(request)
 
-    async def guide(_request: web.Request) -> web.StreamResponse:
-        return console.page("guide")
+    async def guide(request: web.Request) -> web.StreamResponse:
+        return console.page(request, "guide")
 
     router.add_get("/console", slash)
     router.add_get("/console/", page)

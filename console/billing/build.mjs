@@ -110,4 +110,4 @@ async function compressed(name) {
   ]);
 }
 
-await Promise.all((await readdir(out)).filter((name) => /\.(js|css)$/.test(name)).map(compressed));
+await Promise.all((await readdir(out)).filter((name) => /\.(html|js|css)$/.test(name)).map(compressed));

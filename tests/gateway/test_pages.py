@@ -79,7 +79,7 @@ async def test_page(serve: Serve, client: ClientSession, static: Path) -> None:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Referrer-Policy"] == "no-referrer"
         assert response.headers["Cache-Control"] == "no-cache"
-        assert response.headers["Vary"] == "Accept"
+        assert response.headers["Vary"] == "Accept, Accept-Encoding"
     async with client.head(server.make_url("/graphql")) as response:
         assert (response.status, await response.read()) == (200, b"")
 
@@ -109,6 +109,15 @@ async def test_pages_of_the_console(serve: Serve, client: ClientSession, static:
     async with client.get(server.make_url("/static/billing/index-ab12cd34.js")) as response:
         assert response.headers["Cache-Control"] == IMMUTABLE
         assert response.headers["Content-Security-Policy"] == CONSOLE_POLICY
+
+
+async def test_a_page_is_sent_compressed(serve: Serve, client: ClientSession, static: Path) -> None:
+    (static / "billing" / "index.html.br").write_bytes(b"stands for brotli")
+    server = await serve(static)
+    async with client.get(server.make_url("/console/"), headers={"Accept-Encoding": "gzip, br"}) as response:
+        assert response.headers["Content-Encoding"] == "br"
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert await response.read() == b"stands for brotli"
 
 
 async def test_page_that_is_not_built(serve: Serve, client: ClientSession, tmp_path: Path) -> None:
@@ -194,6 +203,7 @@ async def test_file_without_compressed_siblings(serve: Serve, client: ClientSess
         "main-AB12CD34.js/",
         "main-AB12CD34.js.gz",
         "index.html",
+        "index.html.br",
         "notes.txt",
         "missing-AB12CD34.js",
     ],
