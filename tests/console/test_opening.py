@@ -58,6 +58,17 @@ async def test_a_narrowed_view_is_asked_for_once_too(gateway: Gateway, open_page
     assert len(questions(watched)) == 2
 
 
+async def test_parts_of_other_tabs_are_fetched_when_a_tab_is_pointed_at(
+    gateway: Gateway, open_page: Open, watched: Watched
+) -> None:
+    page = await open_page(key=(await gateway.key()).secret)
+    # The last that the first view asks for.
+    await expect(page.locator(".months .bar span").first).to_be_visible()
+    assert [one for one in watched.addresses if "/panels-" in one] == []
+    async with page.expect_response("**/static/billing/panels-*.js"):
+        await page.get_by_role("tab", name="Costs").hover()
+
+
 async def test_without_a_key_nothing_is_asked(gateway: Gateway, open_page: Open, watched: Watched) -> None:
     page = await open_page(key=None)
     await expect(page.get_by_label("API key")).to_be_visible()

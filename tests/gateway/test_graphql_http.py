@@ -112,6 +112,7 @@ _PINNED = {
     "Desk": 3,
     "Find": 3,
     "MonthCards": 2,
+    "MonthKinds": 2,
     "MoreTransactions": 2,
     "Resources": 2,
     "Runway": 2,

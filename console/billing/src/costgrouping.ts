@@ -1,9 +1,9 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
-import type { CostKind } from "../generated/CostTotals";
 import { type Address, type Cause, type CostsView, NO_FILTER, type TransactionsView } from "./address";
 import type { CostGroup } from "./costs";
 import type { Days } from "./criteria";
 import { gathered } from "./grouping";
+import { KIND_COLOURS } from "./kinds";
 import { amountOf, approximate, nanosOf } from "./money";
 import { p } from "./texts/panels";
 import { t } from "./texts/spoken";
@@ -38,23 +38,13 @@ export interface Period {
   readonly sums: CostSums;
 }
 
-/** The colour of a kind, the same wherever it is drawn. */
-const KIND_COLOURS: Record<CostKind, number> = {
-  GPU_INSTANCE: 1,
-  INFERENCE_INSTANCE: 5,
-  VOLUME: 3,
-  SHARED_FILESYSTEM: 3,
-  API_USAGE: 2,
-  OTHER: 7,
-};
-
 function resourceName({ refType, refId }: CostGroup): string {
-  if (!refType) return p.kinds.OTHER;
-  return refId ? `${t.refTypes[refType]} ${refId}` : refType === "API_USAGE" ? p.kinds.API_USAGE : t.refTypes[refType];
+  if (!refType) return t.kinds.OTHER;
+  return refId ? `${t.refTypes[refType]} ${refId}` : refType === "API_USAGE" ? t.kinds.API_USAGE : t.refTypes[refType];
 }
 
 const NAMES: Record<Cause, (group: CostGroup) => string> = {
-  kind: ({ kind }) => p.kinds[kind ?? "OTHER"],
+  kind: ({ kind }) => t.kinds[kind ?? "OTHER"],
   resource: resourceName,
   key: ({ apiKeyId }) => apiKeyId ?? p.notNamed,
   project: ({ project }) => project ?? p.notNamed,

@@ -19,7 +19,7 @@ import { type Costs, costs, costsAreLoading, costsFailure, loadCosts } from "./c
 import { countText } from "./counts";
 import { type Days, daysOf } from "./criteria";
 import { percents } from "./breakdown";
-import { loadMonthKinds } from "./monthcosts";
+import { loadMonthKinds } from "./monthkinds";
 import { amountOf, approximate, lengthOf, longestTail, printed, roughMoney } from "./money";
 import { address, go } from "./navigation";
 import { Chart, chartFailure, loadChart, periodText } from "./parts/chart";

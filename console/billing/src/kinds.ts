@@ -1,4 +1,5 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
+import type { CostKind } from "../generated/MonthKinds";
 import { t } from "./texts/spoken";
 
 // The words of the schema: as people read them, they are in texts.
@@ -12,6 +13,16 @@ export function typeOf({ type, refType }: { readonly type: TransactionType; read
 
 /** The kinds of resources that have a charge. */
 export const RESOURCE_TYPES = ["GPU_INSTANCE", "INFERENCE_INSTANCE", "VOLUME", "SHARED_FILESYSTEM"] as const;
+
+/** The colour of a kind of cost, the same wherever it is drawn. */
+export const KIND_COLOURS: Record<CostKind, number> = {
+  GPU_INSTANCE: 1,
+  INFERENCE_INSTANCE: 5,
+  VOLUME: 3,
+  SHARED_FILESYSTEM: 3,
+  API_USAGE: 2,
+  OTHER: 7,
+};
 
 /** The keys of such a table, as what they are. */
 export function wordsOf<Word extends string>(table: Record<Word, string>): Word[] {

@@ -3,20 +3,15 @@ import { useEffect } from "preact/hooks";
 import { account, currency } from "./account";
 import { NO_FILTER } from "./address";
 import { approximate, moneyText } from "./money";
-import { monthKinds } from "./monthkinds";
+import { loadMonthKinds, monthKinds } from "./monthkinds";
 import { go } from "./navigation";
 import { Money } from "./parts/money";
 import type { Months as Given } from "./rows";
-import { lateTexts, t } from "./texts/spoken";
+import { t } from "./texts/spoken";
 import { lastDayOf, monthLabel, monthText } from "./times";
 
 /** The kinds of the bars' costs are read when the page has been drawn, on a slow machine, too. */
 const SOON_MS = 800;
-
-async function readKinds(): Promise<void> {
-  const [{ loadMonthKinds }] = await Promise.all([import("./panels"), lateTexts()]);
-  await loadMonthKinds();
-}
 
 /** What the kinds of a month have cost, once that is known. */
 function kindsOf(month: string) {
@@ -40,7 +35,7 @@ export function Months({ months }: { readonly months: Given }) {
   const { month, totalCost } = months[shown.value] ?? (months.at(-1) as Given[number]);
   const id = account.value?.id;
   useEffect(() => {
-    const soon = setTimeout(() => void readKinds().catch(() => {}), SOON_MS);
+    const soon = setTimeout(() => void loadMonthKinds(), SOON_MS);
     return () => clearTimeout(soon);
   }, [id]);
   const highest = Math.max(...months.map((one) => approximate(one.totalCost)), 0);

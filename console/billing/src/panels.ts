@@ -1,10 +1,8 @@
-// What is fetched when one of these tabs is first shown, a row is first opened, the month bars are first looked at or a row
-// comes into a filtered list.
+// What is fetched when one of these tabs is first shown, a row is first opened or a row comes into a filtered list.
 
 export { CostsPanel } from "./costspanel";
 export { Detail } from "./detail";
 export { matches } from "./matching";
-export { loadMonthKinds } from "./monthcosts";
 export { ResourcesPanel } from "./resourcespanel";
 export { Sought } from "./sought";
 export { UsagePanel } from "./usagepanel";

@@ -6,7 +6,7 @@ import { isExact, setExact } from "./exactness";
 import { address, go } from "./navigation";
 import { LanguageChoice } from "./parts/languagechoice";
 import { late } from "./parts/late";
-import { t } from "./texts/spoken";
+import { lateTexts, t } from "./texts/spoken";
 import { TransactionsPanel } from "./transactions";
 
 const PANELS: Record<Tab, ComponentType> = {
@@ -16,6 +16,17 @@ const PANELS: Record<Tab, ComponentType> = {
   usage: late(async () => (await import("./panels")).UsagePanel),
   keys: late(async () => (await import("./managing")).KeysPanel),
 };
+
+let isAsked = false;
+
+function fetchPanels(): void {
+  if (isAsked) return;
+  isAsked = true;
+  Promise.all([import("./panels"), lateTexts()]).catch(() => (isAsked = false));
+}
+
+/** Tabs and rows that are pointed at or focused may be pressed: what they open is fetched meanwhile. */
+const ahead = { onPointerOver: fetchPanels, onFocusIn: fetchPanels };
 
 function Exactness() {
   return (
@@ -50,7 +61,7 @@ export function Tabs() {
   return (
     <>
       <div class="tabs">
-        <div ref={list} role="tablist" aria-label={t.details} onKeyDown={move}>
+        <div ref={list} role="tablist" aria-label={t.details} onKeyDown={move} {...ahead}>
           {shown.map((name) => (
             <button
               key={name}
@@ -72,7 +83,15 @@ export function Tabs() {
         </div>
       </div>
       {shown.map((name) => (
-        <div key={name} class="panel" role="tabpanel" id={`panel-${name}`} aria-labelledby={`tab-${name}`} hidden={name !== tab}>
+        <div
+          key={name}
+          class="panel"
+          role="tabpanel"
+          id={`panel-${name}`}
+          aria-labelledby={`tab-${name}`}
+          hidden={name !== tab}
+          {...ahead}
+        >
           {name === tab && <Panel />}
         </div>
       ))}

@@ -220,6 +220,14 @@ const first: Catalogue["first"] = {
     CONTRACT: "Vertrag",
     PROMOTION: "Werbeaktion",
   },
+  kinds: {
+    GPU_INSTANCE: "GPU-Instanzen",
+    INFERENCE_INSTANCE: "Inferenzinstanzen",
+    VOLUME: "Speicher",
+    SHARED_FILESYSTEM: "Speicher",
+    API_USAGE: "API-Aufrufe",
+    OTHER: "Sonstiges",
+  },
 
   tooShort: (shortest) => `Geben Sie mindestens ${shortest} Zeichen ein.`,
   tooLong: (longest) => `Geben Sie höchstens ${longest} Zeichen ein.`,
@@ -363,14 +371,6 @@ const panels: Catalogue["panels"] = {
     `Diese Tage haben zu viele Werte für ein Diagramm. Unten stehen die ${shown} mit den höchsten Kosten von ${all}; für weniger Tage gibt es ein Diagramm.`,
   noCost: (from, to) => `Keine Kosten vom ${from} bis ${to}.`,
   noCostNote: "Hier erscheinen Instanzen, Speicher und API-Aufrufe, die vom Guthaben abgebucht werden.",
-  kinds: {
-    GPU_INSTANCE: "GPU-Instanzen",
-    INFERENCE_INSTANCE: "Inferenzinstanzen",
-    VOLUME: "Speicher",
-    SHARED_FILESYSTEM: "Speicher",
-    API_USAGE: "API-Aufrufe",
-    OTHER: "Sonstiges",
-  },
 
   resource: "Ressource",
   states: { OPEN: "Offen", EXPIRED: "Abgelaufen", SETTLED: "Abgerechnet" },

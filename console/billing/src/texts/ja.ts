@@ -201,6 +201,14 @@ const first: Catalogue["first"] = {
     CONTRACT: "契約",
     PROMOTION: "プロモーション",
   },
+  kinds: {
+    GPU_INSTANCE: "GPU インスタンス",
+    INFERENCE_INSTANCE: "推論インスタンス",
+    VOLUME: "ストレージ",
+    SHARED_FILESYSTEM: "ストレージ",
+    API_USAGE: "API 呼び出し",
+    OTHER: "その他",
+  },
 
   tooShort: (shortest) => `${shortest} 文字以上で入力してください。`,
   tooLong: (longest) => `${longest} 文字以内で入力してください。`,
@@ -343,14 +351,6 @@ const panels: Catalogue["panels"] = {
     `この期間は数値が多すぎるためグラフを表示できません。料金の高い順に ${all} 件中 ${shown} 件を下に示します。期間を短くするとグラフが表示されます。`,
   noCost: (from, to) => `${from}～${to} の料金はありません。`,
   noCostNote: "残高から引き落とされたインスタンス、ストレージ、API 呼び出しがここに表示されます。",
-  kinds: {
-    GPU_INSTANCE: "GPU インスタンス",
-    INFERENCE_INSTANCE: "推論インスタンス",
-    VOLUME: "ストレージ",
-    SHARED_FILESYSTEM: "ストレージ",
-    API_USAGE: "API 呼び出し",
-    OTHER: "その他",
-  },
 
   resource: "リソース",
   states: { OPEN: "未確定", EXPIRED: "期限切れ", SETTLED: "確定済み" },

@@ -217,6 +217,14 @@ export const first = {
     CONTRACT: "Contract",
     PROMOTION: "Promotion",
   },
+  kinds: {
+    GPU_INSTANCE: "GPU instances",
+    INFERENCE_INSTANCE: "Inference instances",
+    VOLUME: "Storage",
+    SHARED_FILESYSTEM: "Storage",
+    API_USAGE: "API calls",
+    OTHER: "Other",
+  },
 
   // What the gateway would refuse.
   tooShort: (shortest: number) => `Type ${shortest} characters or more.`,

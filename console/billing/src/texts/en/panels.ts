@@ -132,14 +132,6 @@ export const panels = {
     `These days have too many figures for a chart. The ${shown} with the highest cost, of ${all}, are below. Choose fewer days to get a chart.`,
   noCost: (from: string, to: string) => `No cost from ${from} to ${to}.`,
   noCostNote: "Instances, storage and API calls that are deducted from the balance appear here.",
-  kinds: {
-    GPU_INSTANCE: "GPU instances",
-    INFERENCE_INSTANCE: "Inference instances",
-    VOLUME: "Storage",
-    SHARED_FILESYSTEM: "Storage",
-    API_USAGE: "API calls",
-    OTHER: "Other",
-  },
 
   // Resources.
   resource: "Resource",
