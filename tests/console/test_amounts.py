@@ -21,8 +21,10 @@ POSTED: Final = ("5.00", "-0.125", "-0.135", "-0.000000135", "0.30", "-1.9999999
 EXACT: Final = ["−$1.999999999", "+$0.30", "−$0.000000135", "−$0.135", "−$0.125", "+$5.00"]
 CENTS: Final = ["≈−$2.00", "+$0.30", "≈−$0.00", "≈−$0.14", "≈−$0.12", "+$5.00"]
 SEEN: Final = """all => all.map(cell => {
-    const clip = cell.querySelector('.exact');
-    if (!clip || getComputedStyle(clip).clipPath === 'none') return cell.textContent;
+    const [clip, text] = [cell.querySelector('.exact'), document.createRange()];
+    text.selectNodeContents(cell);
+    const isClipped = clip && getComputedStyle(clip).clipPath !== 'none';
+    if (!isClipped && text.getBoundingClientRect().right > 0) return cell.textContent;
     return ['::before', '::after'].map(one => getComputedStyle(cell, one).content.split('"')[1]).join('');
 }).map(text => text.replace('attr(data-cents)', ''))"""
 
@@ -65,7 +67,7 @@ async def test_the_exact_amount_is_seen_where_it_is_pointed_at_or_focused(open_p
     await amounts.nth(2).hover()
     await expect_seen(amounts.nth(2), [EXACT[2]])
     # The pointer can go on to it.
-    await amounts.nth(2).locator(".exact").hover()
+    await amounts.nth(2).hover(position={"x": 4, "y": 4})
     await expect_seen(amounts.nth(2), [EXACT[2]])
     await page.mouse.move(0, 0)
     await expect_seen(amounts.nth(2), [CENTS[2]])
@@ -73,10 +75,26 @@ async def test_the_exact_amount_is_seen_where_it_is_pointed_at_or_focused(open_p
     await page.keyboard.press("Tab")
     await expect(rows(page).nth(2).get_by_role("button")).to_be_focused()
     await expect_seen(amounts.nth(2), [EXACT[2]])
-    boxes = [await rows(page).nth(2).locator(f".{cell} .exact").bounding_box() for cell in ("amount", "after")]
+    boxes = [await rows(page).nth(2).locator(f".{cell}").bounding_box() for cell in ("amount", "after")]
     assert boxes[0] is not None
     assert boxes[1] is not None
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+
+
+async def test_on_a_phone_the_exact_amounts_of_a_focused_row_move_nothing(open_page: Open, key: str) -> None:
+    page = await open_page(key=key, width=320)
+    before = await rows(page).nth(2).bounding_box()
+    assert before is not None
+    await rows(page).nth(1).get_by_role("button").focus()
+    await page.keyboard.press("Tab")
+    await expect_seen(rows(page).nth(2).locator(".amount"), [EXACT[2]])
+    after = await rows(page).nth(2).bounding_box()
+    assert after is not None
+    assert after["height"] == before["height"]
+    ends = [await rows(page).nth(2).locator(f".{cell}").bounding_box() for cell in ("toggle", "after")]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert ends[0]["x"] + ends[0]["width"] == pytest.approx(ends[1]["x"] + ends[1]["width"])
 
 
 async def test_an_opened_row_says_the_exact_amount(open_page: Open, key: str) -> None:

@@ -4,7 +4,7 @@ import { typeOf } from "./kinds";
 import { english } from "./language";
 import { opened } from "./opened";
 import { late } from "./parts/late";
-import { money, moneyProps } from "./parts/money";
+import { cellMoney, moneyProps } from "./parts/money";
 import type { Row } from "./rows";
 import { t } from "./texts/spoken";
 import { utcText } from "./times";
@@ -22,10 +22,10 @@ function rowOf(row: Row, isOpen: boolean) {
         {type}
       </td>
       <td role="cell" {...moneyProps(row.amount, true, "amount ")}>
-        {money(row.amount, true)}
+        {cellMoney(row.amount, true)}
       </td>
       <td role="cell" {...moneyProps(row.balanceAfter, false, "after ")}>
-        {money(row.balanceAfter)}
+        {cellMoney(row.balanceAfter)}
       </td>
       <td role="cell" class="description" lang={english}>
         {row.description}

@@ -7,7 +7,7 @@ import { countText } from "./counts";
 import { type Bundle, type Line, type Sums, bundlesOf, totalOf } from "./grouping";
 import { amountOf, lengthOf, longestTail, printed } from "./money";
 import { memo } from "./parts/memo";
-import { money, moneyProps } from "./parts/money";
+import { cellMoney, moneyProps } from "./parts/money";
 import type { UsageDay } from "./rows";
 import { p } from "./texts/panels";
 import { dayText } from "./times";
@@ -114,7 +114,7 @@ export function Figures({ sums }: { readonly sums: Sums }) {
         {countText(inputTokens + outputTokens)}
       </td>
       <td role="cell" data-label={p.cost} {...moneyProps(cost, false, "amount ")}>
-        {money(cost)}
+        {cellMoney(cost)}
       </td>
     </>
   );

@@ -1,5 +1,6 @@
 import { currency } from "../account";
-import { isNegative, printed } from "../money";
+import { isExact } from "../exactness";
+import { isNegative, moneyText, printed } from "../money";
 
 interface Props {
   readonly amount: string;
@@ -15,22 +16,30 @@ export function moneyProps(amount: string, signed = false, name = "") {
   return { class: `${name}money own-${tail.length}${added}`, "data-cents": cents ? `≈${cents}` : undefined };
 }
 
-/** An exact amount, whose digits beyond cents are dimmed. Lists show its cents instead, by style alone: what is copied,
- * printed or read aloud is exact.
- *
- * Lists call it as a function, with the attributes on the cell: a component and an element for each of their amounts
- * would cost more than the amount. The currency is not watched, since it changes with the account alone.
- */
-export function money(amount: string, signed = false) {
+/** Of the amount, the digits beyond cents in an element of their own. */
+function dimmed(amount: string, signed: boolean) {
   const { head, tail, end } = printed(amount, currency.peek(), signed);
   if (!tail) return head + end;
   return (
-    <span class="exact">
+    <>
       {head}
       <span class="tail">{tail}</span>
-      {end}
-    </span>
+      {end || null}
+    </>
   );
+}
+
+/** An exact amount, whose digits beyond cents are dimmed. Lists show its cents instead, by style alone: what is copied,
+ * printed or read aloud is exact. The currency is not watched, since it changes with the account alone. */
+export function money(amount: string, signed = false) {
+  const exact = dimmed(amount, signed);
+  return typeof exact === "string" ? exact : <span class="exact">{exact}</span>;
+}
+
+/** The same for a list's cell, which has the attributes. Where it shows cents it has only the text of the exact amount:
+ * a component, or elements, for each amount of a list would cost more than the amount. */
+export function cellMoney(amount: string, signed = false) {
+  return isExact.value ? dimmed(amount, signed) : moneyText(amount, currency.peek(), signed);
 }
 
 export function Money({ amount, signed = false }: Props) {
