@@ -194,7 +194,7 @@ async def test_invalid_rates_are_refused(hall: Hall) -> None:
     await hall.post(account_id, open_hold(usd("48.00"), INFERENCE))
     await hall.writes_nothing(hall.rate(account_id, 0), BadUserInput, "gpus must be 1 to")
     await hall.writes_nothing(hall.rate(account_id, since=START - HOUR), Conflict, "or before the first")
-    await hall.writes_nothing(hall.rate(account_id, since=START + HOUR), BadUserInput, "since must not be more than")
+    await hall.writes_nothing(hall.rate(account_id, since=START + HOUR), BadUserInput, "since must be at most")
     hall.now = START + HOUR
     await hall.rate(account_id)
     await hall.writes_nothing(hall.rate(account_id, 2, since=START), Conflict, "before the newest change")

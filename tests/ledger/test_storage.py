@@ -156,7 +156,7 @@ async def test_billed_days_cannot_be_changed(depot: Depot) -> None:
     with pytest.raises(Conflict, match="already billed"):
         await depot.delete(account_id, START + 23 * HOUR)
     await depot.put(account_id, 200, since=START + DAY)
-    with pytest.raises(BadUserInput, match="since must not be more than"):
+    with pytest.raises(BadUserInput, match="since must be at most"):
         await depot.put(account_id, 300, since=depot.now + HOUR)
     await depot.put(account_id, 300)
     with pytest.raises(Conflict, match="before the newest change"):

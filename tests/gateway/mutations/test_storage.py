@@ -71,7 +71,7 @@ async def test_an_instance_s_cycles(office: Office) -> None:
         ("setVolume", {"pricePerGibDay": 0.0033}, "BAD_USER_INPUT", "not float"),
         ("setVolume", {"refType": "GPU_INSTANCE"}, "BAD_USER_INPUT", "refType must be VOLUME or SHARED_FILESYSTEM"),
         ("setVolume", {"refId": ""}, "BAD_USER_INPUT", "refId must not be blank"),
-        ("setVolume", {"since": "2027-01-01T00:00:00Z"}, "BAD_USER_INPUT", "since must not be more than 5 minutes"),
+        ("setVolume", {"since": "2027-01-01T00:00:00Z"}, "BAD_USER_INPUT", "since must be at most 5 minutes"),
         ("setVolume", {"since": "2025-01-01T00:00:00Z"}, "BAD_USER_INPUT", "since must not be more than 366 days ago"),
         ("setVolume", {"accountId": "acct_77"}, "NOT_FOUND", "there is no account acct_77"),
         ("deleteVolume", {"gib": None, "pricePerGibDay": None}, "NOT_FOUND", "there is no Cloud drive #v-1"),
