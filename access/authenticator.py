@@ -16,11 +16,11 @@ from access.keys import (
     is_valid,
     key_prefix_in,
     key_with_digest,
-    principal_of,
+    principal_in,
+    shard_of_key,
 )
 from db import keys as rows
 from db.database import Database
-from db.shards import by_home
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
@@ -44,7 +44,7 @@ class Authenticator:
         self._known: dict[bytes, tuple[datetime, Principal]] = {}
         self._looked_up: dict[bytes, tuple[datetime, asyncio.Task[Principal]]] = {}
         """Look-ups that have not ended, until when a request may use them: as long as their result is cached."""
-        self._used: dict[int, tuple[datetime, str | None]] = {}
+        self._used: dict[int, tuple[Principal, datetime, str | None]] = {}
 
     async def principal(self, key: str) -> Principal:
         """Returns the principal of the key. Raises Unauthenticated, which does not say what is wrong with the key."""
@@ -59,7 +59,7 @@ class Authenticator:
 
     def note_use(self, principal: Principal, address: Address | None) -> None:
         """Notes the use of a key, or of a token that stands for it, once the address is allowed."""
-        self._used[principal.key_id] = (self._clock(), None if address is None else str(address))
+        self._used[principal.key_id] = (principal, self._clock(), None if address is None else str(address))
 
     async def _found(self, key: str, digest: bytes, now: datetime) -> Principal:
         """Looks the key up once for all requests that arrive meanwhile."""
@@ -78,10 +78,10 @@ class Authenticator:
 
     async def _look_up(self, key: str, digest: bytes, now: datetime) -> Principal:
         found = await key_with_digest(self._database, digest, key_prefix_in(key) or "")
-        if found is None or not is_valid(found[0], now) or not await has_valid_parent(self._database, found[0], now):
+        if found is None or not is_valid(found[1], now) or not await has_valid_parent(found[0], found[1], now):
             self._known.pop(digest, None)
             raise Unauthenticated("the API key is not valid, has expired or was revoked")
-        principal = principal_of(*found)
+        principal = principal_in(*found)
         self._remember(digest, (now + self._ttl, principal))
         return principal
 
@@ -94,12 +94,13 @@ class Authenticator:
 
     async def flush_last_used(self) -> None:
         used, self._used = self._used, {}
-        if not used:
-            return
+        by_shard: dict[Database, list[int]] = {}
+        for key_id in sorted(used):
+            by_shard.setdefault(shard_of_key(self._database, used[key_id][0]), []).append(key_id)
         try:
-            for home, own in by_home(self._database, sorted(used)):
-                async with home.write() as connection:
-                    await rows.touch_keys(connection, [(key_id, *used[key_id]) for key_id in own])
+            for shard, own in by_shard.items():
+                async with shard.write() as connection:
+                    await rows.touch_keys(connection, [(key_id, *used[key_id][1:]) for key_id in own])
                 for key_id in own:
                     del used[key_id]
         except BaseException:

@@ -9,20 +9,21 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from access import addresses
 from access.addresses import Networks
 from db import accounts, usage_writes
 from db import keys as rows
 from db.database import Database
-from db.errors import DatabaseError
+from db.errors import DatabaseError, DatabaseUnavailable
+from db.moved_accounts import MAX_TRIES
 from db.rows import ApiKeyRow
-from db.shards import Place, by_home, home_of, place_of, shard_of_id
+from db.shards import Place, account_shard, found_account, home_of, place_of, shard_of_id
 from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
 from ledger.chain import format_time
@@ -31,6 +32,8 @@ from ledger.ids import account_id_text
 from ledger.moments import check_moment
 from ledger.posting import Clock, Ledger, LedgerTransaction, utc_now
 from ledger.texts import OWNER
+
+Found = TypeVar("Found")
 
 MAX_ACCOUNTS: Final = 1_000
 MAX_VALID_KEYS: Final = 100
@@ -105,7 +108,7 @@ class Principal:
     account_rows: int = 0
     """Ledger rows of the account when the key was looked up; 0 if they were not counted."""
     parent_id: int | None = None
-    """The key on another shard that this session ends with."""
+    """The key that this session ends with, if it may be on another shard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,24 @@ def principal_of(row: ApiKeyRow, account_rows: int = 0) -> Principal:
 
 def _parent_of(row: ApiKeyRow) -> int | None:
     return None if row.session_of is None or shard_of_id(row.session_of) == shard_of_id(row.id) else row.session_of
+
+
+def principal_in(database: Database, row: ApiKeyRow, account_rows: int = 0) -> Principal:
+    """Returns the principal of a key that was read from the database. A session that was moved with its account is no
+    longer where its parent is."""
+    principal = principal_of(row, account_rows)
+    return replace(principal, parent_id=row.session_of) if _was_moved(database, row) else principal
+
+
+def _was_moved(database: Database, row: ApiKeyRow) -> bool:
+    return database.place is not None and database.place.number != shard_of_id(row.id)
+
+
+def shard_of_key(database: Database, principal: Principal) -> Database:
+    """Returns the database of the set that has the principal's key, as far as is known."""
+    if principal.account_id is None:
+        return home_of(database, principal.key_id)
+    return account_shard(database, principal.account_id)
 
 
 def _rate_of(row: ApiKeyRow) -> KeyRate | None:
@@ -471,13 +492,17 @@ async def acting_row(transaction: LedgerTransaction, principal: Principal, *, lo
     A key of another shard is read there and not locked: sessions that it begins look it up (`has_valid_parent`).
     """
     place, now = place_of(transaction.connection), transaction.clock()
-    if place is not None and shard_of_id(principal.key_id) != place.number:
-        row = await rows.read_key(place.shards.of_id(principal.key_id), principal.key_id)
+    # A key of an account acts on its account's shard only.
+    is_elsewhere = place is not None and principal.account_id is None and shard_of_id(principal.key_id) != place.number
+    home = None if place is None else place.shards.databases[place.number]
+    if place is not None and is_elsewhere:
+        home = place.shards.of_id(principal.key_id)
+        row = await rows.read_key(home, principal.key_id)
     else:
         row = await rows.key_by_id(transaction.connection, principal.key_id, lock=lock)
     if row is None or not is_valid(row, now):
         raise Unauthenticated("the API key has expired or was revoked")
-    if place is not None and not await has_valid_parent(place.shards.databases[0], row, now):
+    if home is not None and not await has_valid_parent(home, row, now):
         raise Unauthenticated("the API key has expired or was revoked")
     return row
 
@@ -503,48 +528,94 @@ def is_valid(row: ApiKeyRow, now: datetime) -> bool:
     return row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
 
 
-async def key_with_digest(database: Database, digest: bytes, prefix: str) -> tuple[ApiKeyRow, int] | None:
-    """Returns the key with the number of its account's ledger rows, on whichever shard: prefixes of keys that are
-    younger than the set say which."""
-    if database.place is None:
-        return await rows.key_by_digest(database, digest)
+async def key_with_digest(database: Database, digest: bytes, prefix: str) -> tuple[Database, ApiKeyRow, int] | None:
+    """Returns the key with the number of its account's ledger rows, and the shard that has it: prefixes of keys that
+    are younger than the set say which, or which one knows where the key was moved to."""
     failure: DatabaseError | None = None
-    for one in database.place.shards.of_text(prefix):
+    for one in (database,) if database.place is None else database.place.shards.of_text(prefix):
         try:
-            found = await rows.key_by_digest(one, digest)
+            found = await followed(one, lambda shard: rows.key_by_digest(shard, digest))
         except DatabaseError as error:
             # The key may be older than the set: then another shard has it.
             failure = error
         else:
             if found is not None:
-                return found
+                return found[0], *found[1]
     if failure is not None:
         raise failure
     return None
 
 
+async def followed(
+    database: Database, look_up: Callable[[Database], Awaitable[Found | None]]
+) -> tuple[Database, Found] | None:
+    """Looks something of a key up, where the key is: if it was moved with its account, on the shard that has it now.
+    Returns what was found, with the shard."""
+    for _ in range(MAX_TRIES):
+        try:
+            found = await look_up(database)
+        except rows.KeyElsewhere as elsewhere:
+            database = await found_account(database, elsewhere.account_id)
+        else:
+            return None if found is None else (database, found)
+    raise DatabaseUnavailable("the key's account is being moved")
+
+
 async def shard_of_prefix(database: Database, prefix: str) -> int:
     """Returns the shard that has the key with this prefix, or 0."""
     if database.place is not None and _PREFIX.fullmatch(prefix):
-        for one in database.place.shards.of_text(prefix)[:-1]:
-            if one.place is not None and await rows.has_key(one, prefix):
-                return one.place.number
+        for one in database.place.shards.of_text(prefix):
+            found = await followed(one, lambda shard: _prefix_in(shard, prefix))
+            if found is not None and found[0].place is not None:
+                return found[0].place.number
     return 0
 
 
+async def _prefix_in(database: Database, prefix: str) -> str | None:
+    return prefix if await rows.has_key(database, prefix) else None
+
+
 async def has_valid_parent(database: Database, row: ApiKeyRow, now: datetime) -> bool:
-    """Returns whether the key on another shard that the session ends with is valid, if there is one."""
-    parent_id = _parent_of(row)
+    """Returns whether the key that the session ends with is valid, if it may be on another shard than the session.
+    `database` has the session."""
+    parent_id = principal_in(database, row).parent_id
     if parent_id is None:
         return True
-    parent = await rows.read_key(home_of(database, parent_id), parent_id)
+    home = home_of(database, parent_id)
+    parent = await rows.read_key(home, parent_id)
+    if parent is None and home is not database:
+        # A key of the same account: it was moved with it.
+        parent = await rows.read_key(database, parent_id)
     return parent is not None and is_valid(parent, now)
 
 
 async def valid_keys(database: Database, principals: Collection[Principal], now: datetime) -> set[int]:
     """Returns the ids of the keys that are valid. Takes one statement, or one for each shard that has some."""
-    asked = {one.key_id for one in principals} | {one.parent_id for one in principals if one.parent_id is not None}
     valid: set[int] = set()
-    for home, own in by_home(database, asked):
-        valid |= await rows.valid_key_ids(home, own, now)
+    left = principals
+    while left:
+        asked = {one.key_id: shard_of_key(database, one) for one in left}
+        valid |= await _valid_keys(database, left, now)
+        # Keys that are not valid where they were may have been moved.
+        left = [
+            one
+            for one in left
+            if one.key_id not in valid
+            and one.account_id is not None
+            and await found_account(database, one.account_id) is not asked[one.key_id]
+        ]
+    return valid
+
+
+async def _valid_keys(database: Database, principals: Collection[Principal], now: datetime) -> set[int]:
+    asked: dict[Database, set[int]] = {}
+    for one in principals:
+        own = shard_of_key(database, one)
+        asked.setdefault(own, set()).add(one.key_id)
+        if one.parent_id is not None:
+            asked[own].add(one.parent_id)
+            asked.setdefault(home_of(database, one.parent_id), set()).add(one.parent_id)
+    valid: set[int] = set()
+    for shard, key_ids in asked.items():
+        valid |= await rows.valid_key_ids(shard, key_ids, now)
     return {one.key_id for one in principals if {one.key_id, one.parent_id} - {None} <= valid}

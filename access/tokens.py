@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from access.keys import Principal, has_valid_parent, is_valid, principal_of
+from access.keys import Principal, followed, has_valid_parent, is_valid, principal_in, shard_of_key
 from db import keys
 from db import tokens as rows
 from db.database import Database, WriteConnection
 from db.rows import ApiKeyRow, TokenRow
-from db.shards import home_of, place_of
+from db.shards import found_account, place_of
 from ledger.errors import Unauthenticated
 from ledger.posting import Clock, utc_now
 
@@ -88,39 +88,54 @@ class Tokens:
         """Returns a new token, which is not stored. Raises Unauthenticated if the key has been revoked or has
         expired."""
         assert timedelta() < lifetime <= MAX_LIFETIME
-        now = self._clock()
-        async with home_of(self._database, principal.key_id).write() as connection:
-            key = await keys.key_by_id(connection, principal.key_id)
-            if key is None or not is_valid(key, now):
+        now, shard = self._clock(), shard_of_key(self._database, principal)
+        while True:
+            async with shard.write() as connection:
+                key = await keys.key_by_id(connection, principal.key_id)
+                if key is not None and is_valid(key, now):
+                    return await insert_token(connection, key, purpose, now, lifetime, payload)
+            tried = shard
+            if principal.account_id is not None:
+                shard = await found_account(self._database, principal.account_id)
+            if shard is tried:
                 raise Unauthenticated("the API key has expired or was revoked")
-            return await insert_token(connection, key, purpose, now, lifetime, payload)
 
     async def redeem(self, token: str, purpose: Purpose) -> Token:
         """Redeems the token. Raises Unauthenticated, which does not say what is wrong with the token."""
-        home, found = await self._find(token)
+        while True:
+            shard, found = await self._find(token)
+            redeemed = await self._redeemed(shard, found, purpose)
+            if redeemed is not None:
+                return redeemed
+            if (await self._find(token))[0] is shard:
+                raise Unauthenticated(_REFUSED)
+
+    async def _redeemed(
+        self, shard: Database, found: tuple[TokenRow, ApiKeyRow] | None, purpose: Purpose
+    ) -> Token | None:
+        """Returns None if the token was used, or moved with its key. Raises Unauthenticated."""
         now = self._clock()
         if found is None or found[0].purpose != purpose or found[0].expires_at <= now or not is_valid(found[1], now):
             raise Unauthenticated(_REFUSED)
-        if not await has_valid_parent(self._database, found[1], now):
+        if not await has_valid_parent(shard, found[1], now):
             raise Unauthenticated(_REFUSED)
-        if purpose in _ONCE:
-            await self._use(home, found[0], now)
-        return Token(principal_of(found[1]), found[0].payload, found[0].expires_at)
+        if purpose in _ONCE and not await self._use(shard, found[0], now):
+            return None
+        return Token(principal_in(shard, found[1]), found[0].payload, found[0].expires_at)
 
     async def _find(self, token: str) -> tuple[Database, tuple[TokenRow, ApiKeyRow] | None]:
         """Returns the token with its key, and the database that has it."""
         place = self._database.place
         if _TOKEN.fullmatch(token) is not None:
             for database in (self._database,) if place is None else place.shards.of_text(token):
-                found = await rows.token_by_digest(database, _digest_of(token))
+                found = await followed(database, lambda shard: rows.token_by_digest(shard, _digest_of(token)))
                 if found is not None:
-                    return database, found
+                    return found
         return self._database, None
 
-    async def _use(self, home: Database, token: TokenRow, now: datetime) -> None:
-        async with home.write() as connection:
-            if not await rows.use_token(connection, token.digest, now):  # pragma: no branch  the end of `async with`
-                raise Unauthenticated(_REFUSED)
+    async def _use(self, shard: Database, token: TokenRow, now: datetime) -> bool:
+        async with shard.write() as connection:
+            return await rows.use_token(connection, token.digest, now)
 
     async def delete(self, token: str) -> None:
         """Deletes the token. Does nothing if there is no such token.

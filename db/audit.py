@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, insert, select, text
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, insert, or_, select, text, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
@@ -14,6 +14,7 @@ from db.connections.snapshots import Read, Rows, Snapshot
 from db.filters import AuditFilter, Window
 from db.keyed_rows import is_postgresql
 from db.rows import AuditEntryRow
+from db.shard_tables import account_moves, moved_accounts
 from db.shards import with_id
 from db.statements import THE_ACCOUNT, columns, counts_of_each, for_each_account, read_each
 from db.tables import timestamp
@@ -38,6 +39,7 @@ async def insert_audit_entry(connection: AsyncConnection, values: dict[str, Any]
 
 _CONDITIONS: Final[dict[str, ColumnElement[bool]]] = {
     "after": _ENTRY.c.id < bindparam("after", type_=BigInteger()),
+    "down_to": _ENTRY.c.id > bindparam("down_to", type_=BigInteger()),
     "act": _ENTRY.c.act == bindparam("act"),
     "actor": _ENTRY.c.actor == bindparam("actor"),
     "account_id": _ENTRY.c.account_id == bindparam("account_id", type_=BigInteger()),
@@ -46,11 +48,21 @@ _CONDITIONS: Final[dict[str, ColumnElement[bool]]] = {
 }
 
 
+_AWAY: Final = select(tables.accounts.c.id).where(
+    tables.accounts.c.shard.is_not(None),
+    tables.accounts.c.id.in_(
+        union(select(moved_accounts.c.account_id), select(account_moves.c.account_id)).scalar_subquery()
+    ),
+)
+_OF_HERE: Final = or_(_ENTRY.c.account_id.is_(None), _ENTRY.c.account_id.not_in(_AWAY))
+"""The entry is not that of an account that is on another shard. Few accounts are: they are listed once."""
+
+
 @lru_cache(maxsize=64)
 def _page_statement(conditions: tuple[str, ...]) -> Select[Any]:
     return (
         select(*columns(_ENTRY, AuditEntryRow))
-        .where(*(_CONDITIONS[name] for name in conditions))
+        .where(*(_CONDITIONS[name] for name in conditions), _OF_HERE)
         .order_by(_ENTRY.c.id.desc())
         .limit(bindparam("rows", type_=BigInteger()))
     )
@@ -58,18 +70,20 @@ def _page_statement(conditions: tuple[str, ...]) -> Select[Any]:
 
 @lru_cache(maxsize=32)
 def _count_statement(conditions: tuple[str, ...]) -> Select[Any]:
-    return select(func.count()).select_from(_ENTRY).where(*(_CONDITIONS[name] for name in conditions))
+    return select(func.count()).select_from(_ENTRY).where(*(_CONDITIONS[name] for name in conditions), _OF_HERE)
 
 
-def _given(row_filter: AuditFilter, after: int | None = None) -> dict[str, Any]:
-    values = {name: getattr(row_filter, name) for name in _CONDITIONS if name != "after"}
-    return {name: value for name, value in (values | {"after": after}).items() if value is not None}
+def _given(row_filter: AuditFilter, after: int | None = None, down_to: int | None = None) -> dict[str, Any]:
+    ends = {"after": after, "down_to": down_to}
+    values = {name: getattr(row_filter, name) for name in _CONDITIONS if name not in ends}
+    return {name: value for name, value in (values | ends).items() if value is not None}
 
 
 async def audit_page(
-    snapshot: Snapshot, row_filter: AuditFilter, *, limit: int, after: int | None
+    snapshot: Snapshot, row_filter: AuditFilter, *, limit: int, after: int | None, down_to: int | None = None
 ) -> list[AuditEntryRow]:
-    given = _given(row_filter, after)
+    """Returns a page, newest first. `after` and `down_to` are numbers, between which the page is."""
+    given = _given(row_filter, after, down_to)
     statement = _page_statement(tuple(given))
     return [AuditEntryRow._make(row) for row in await snapshot.rows(statement, given | {"rows": limit})]
 

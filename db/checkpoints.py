@@ -24,6 +24,7 @@ async def note_heads(connection: AsyncConnection, day: date, first_id: int, last
     ).scalar_subquery()
     heads = select(_ACCOUNT.c.id, literal(day, Date()), _ACCOUNT.c.head_seq, _ACCOUNT.c.head_hash).where(
         _ACCOUNT.c.id.between(first_id, last_id),
+        _ACCOUNT.c.shard.is_(None),
         _ACCOUNT.c.head_seq > func.coalesce(newest, 0),
         ~exists().where(of_account, before.c.day >= day).correlate(_ACCOUNT),
     )

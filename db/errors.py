@@ -2,6 +2,7 @@
 
     DatabaseError
     ├── DatabaseUnavailable     unreachable, shutting down, out of connections, locked too long
+    │   ├── AccountMoved        the account was moved to another shard while it was read
     │   ├── ClockWrong          this process's clock is far from the server's; nothing was written
     │   ├── DatabaseFull        no space left; nothing of the transaction was kept
     │   ├── LockUnavailable     another transaction kept a row locked; nothing was kept
@@ -41,6 +42,10 @@ class DatabaseError(Exception):
 
 class DatabaseUnavailable(DatabaseError):
     pass
+
+
+class AccountMoved(DatabaseUnavailable):
+    """The rows that were read may be old: they must be read again, on the shard that has the account now."""
 
 
 class ClockWrong(DatabaseUnavailable):

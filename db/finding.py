@@ -12,7 +12,7 @@ from db.archive.past import past_rows
 from db.archive.reach import Reach
 from db.connections.snapshots import Read, Snapshot, Wanted
 from db.rows import ApiKeyRow, TransactionRow
-from db.statements import columns, is_one_of
+from db.statements import columns, is_here, is_one_of
 from db.stripe_events import StripeEventRow
 from db.stripe_tables import recharge_attempts, stripe_credits, stripe_customers, stripe_events, top_ups
 from db.transactions.conditions import unindexed
@@ -35,9 +35,8 @@ class NamedAccountRow(NamedTuple):
 
 def _account(account: Any, condition: Any, object_id: Any = None, *, external: bool = False) -> Select[Any]:
     shown = null() if object_id is None else object_id
-    return select(account.label("account_id"), literal(external).label("external"), shown.label("object_id")).where(
-        condition
-    )
+    found = select(account.label("account_id"), literal(external).label("external"), shown.label("object_id"))
+    return found.where(condition, is_here(account))
 
 
 _ACCOUNTS: Final = union_all(
@@ -74,7 +73,9 @@ async def rows_of_objects(snapshot: Snapshot, account_id: int, ref_ids: Collecti
     return [TransactionRow._make(row) for row in await snapshot.rows(_ROWS[snapshot.is_postgresql], given, past)]
 
 
-_BY_PREFIX: Final = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.prefix == bindparam("prefix"))
+_BY_PREFIX: Final = select(*columns(_KEY, ApiKeyRow)).where(
+    _KEY.c.prefix == bindparam("prefix"), _KEY.c.shard.is_(None)
+)
 
 
 async def key_with_prefix(snapshot: Snapshot, prefix: str) -> ApiKeyRow | None:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Select, bindparam, exists, select
 from db import tables, writes
 from db.database import Database, WriteConnection
 from db.rows import HoldRow
-from db.statements import columns
+from db.statements import columns, is_here
 from db.tables import timestamp
 from db.volume_tables import inference_instances
 from db.volumes import ResourceKey
@@ -36,7 +36,11 @@ def _ended() -> Select[Any]:
     """Selects open holds that have ended, earliest end first."""
     return (
         select(_HOLD.c.account_id, _HOLD.c.ref_type, _HOLD.c.ref_id)
-        .where(_HOLD.c.state == "open", _HOLD.c.period_end <= bindparam("ended", type_=timestamp()))
+        .where(
+            _HOLD.c.state == "open",
+            _HOLD.c.period_end <= bindparam("ended", type_=timestamp()),
+            is_here(_HOLD.c.account_id),
+        )
         .order_by(_HOLD.c.period_end, _HOLD.c.account_id, _HOLD.c.hold_seq)
         .limit(bindparam("rows", type_=BigInteger()))
     )

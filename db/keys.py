@@ -21,30 +21,45 @@ from db.tables import timestamp
 _KEY = tables.api_keys
 _ACCOUNT = tables.accounts
 _HEAD_SEQ = select(_ACCOUNT.c.head_seq).where(_ACCOUNT.c.id == _KEY.c.account_id).scalar_subquery()
-_BY_DIGEST = select(*columns(_KEY, ApiKeyRow), _HEAD_SEQ).where(_KEY.c.digest == bindparam("digest"))
-_BY_ID = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == bindparam("key_id", type_=BigInteger()))
-_ID_BY_PREFIX = select(_KEY.c.id).where(_KEY.c.prefix == bindparam("prefix"))
+_IS_HERE = _KEY.c.shard.is_(None)
+"""The key was not moved away with its account."""
+_BY_DIGEST = select(*columns(_KEY, ApiKeyRow), _HEAD_SEQ, _KEY.c.shard).where(_KEY.c.digest == bindparam("digest"))
+_BY_ID = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == bindparam("key_id", type_=BigInteger()), _IS_HERE)
+_BY_PREFIX = select(_KEY.c.account_id, _KEY.c.shard).where(_KEY.c.prefix == bindparam("prefix"))
+
+
+class KeyElsewhere(Exception):
+    """The key is on another shard, with its account."""
+
+    def __init__(self, account_id: int) -> None:
+        super().__init__(account_id)
+        self.account_id = account_id
 
 
 async def key_by_digest(database: Database, digest: bytes) -> tuple[ApiKeyRow, int] | None:
-    """Returns the key, and the number of ledger rows of its account: 0 if it has no account of its own."""
+    """Returns the key, and the number of ledger rows of its account: 0 if it has no account of its own. Raises
+    KeyElsewhere."""
     rows = await database.read(_BY_DIGEST, {"digest": digest})
     if not rows:
         return None
-    *row, account_rows = rows[0]
-    return ApiKeyRow._make(row), account_rows or 0
+    *columns_of_key, account_rows, shard = rows[0]
+    row = ApiKeyRow._make(columns_of_key)
+    if shard is not None:
+        assert row.account_id is not None, "only keys of accounts are moved"
+        raise KeyElsewhere(row.account_id)
+    return row, account_rows or 0
 
 
 async def key_by_prefix(connection: WriteConnection, prefix: str) -> ApiKeyRow | None:
     """Returns the key, locked until the transaction ends."""
-    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.prefix == prefix).with_for_update()
+    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.prefix == prefix, _IS_HERE).with_for_update()
     row = (await connection.execute(statement)).first()
     return ApiKeyRow._make(row) if row else None
 
 
 async def key_by_id(connection: WriteConnection, key_id: int, *, lock: bool = True) -> ApiKeyRow | None:
     """Returns the key, locked until the transaction ends if `lock` is true."""
-    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == key_id)
+    statement = select(*columns(_KEY, ApiKeyRow)).where(_KEY.c.id == key_id, _IS_HERE)
     if lock:
         statement = statement.with_for_update(key_share=True)
     row = (await connection.execute(statement)).first()
@@ -58,8 +73,11 @@ async def read_key(database: Database, key_id: int) -> ApiKeyRow | None:
 
 
 async def has_key(database: Database, prefix: str) -> bool:
-    """Returns whether the database has a key with this prefix."""
-    return bool(await database.read(_ID_BY_PREFIX, {"prefix": prefix}))
+    """Returns whether the database has a key with this prefix. Raises KeyElsewhere."""
+    rows = await database.read(_BY_PREFIX, {"prefix": prefix})
+    if rows and rows[0][1] is not None:
+        raise KeyElsewhere(rows[0][0])
+    return bool(rows)
 
 
 async def valid_key_ids(database: Database, key_ids: Collection[int], now: datetime) -> set[int]:
@@ -71,14 +89,14 @@ async def valid_key_ids(database: Database, key_ids: Collection[int], now: datet
 def _valid_statement(*, postgresql: bool) -> Select[Any]:
     unexpired = or_(_KEY.c.expires_at.is_(None), _KEY.c.expires_at > bindparam("moment", type_=timestamp()))
     listed = is_one_of(_KEY.c.id, "key_ids", postgresql=postgresql)
-    return select(_KEY.c.id).where(listed, _KEY.c.revoked_at.is_(None), unexpired)
+    return select(_KEY.c.id).where(listed, _KEY.c.revoked_at.is_(None), unexpired, _IS_HERE)
 
 
 _VALID = {postgresql: _valid_statement(postgresql=postgresql) for postgresql in (False, True)}
 
 
 async def all_keys(database: Database, account_id: int | None = None) -> list[ApiKeyRow]:
-    statement = select(*columns(_KEY, ApiKeyRow)).order_by(_KEY.c.id)
+    statement = select(*columns(_KEY, ApiKeyRow)).where(_IS_HERE).order_by(_KEY.c.id)
     if account_id is not None:
         statement = statement.where(_KEY.c.account_id == account_id)
     return [ApiKeyRow._make(row) for row in await database.read(statement)]

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Select, and_, bindparam, cast, exists, func, 
 from db import tables
 from db.connections.snapshots import Read, Rows, Wanted
 from db.database import Database, WriteConnection
-from db.statements import columns, is_one_of
+from db.statements import columns, is_here, is_one_of
 from db.stripe_tables import auto_recharges, recharge_attempts
 from db.tables import timestamp
 from db.writes import upsert
@@ -89,6 +89,7 @@ _BELOW = (
     .where(
         _SET.c.state == "active",
         tables.accounts.c.status == "active",
+        tables.accounts.c.shard.is_(None),
         tables.accounts.c.balance_nanos < _SET.c.threshold_nanos,
         or_(_SET.c.retry_at.is_(None), _SET.c.retry_at <= bindparam("now", type_=timestamp())),
         ~exists().where(_ATTEMPT.c.account_id == _SET.c.account_id, _ATTEMPT.c.ended_at.is_(None)),
@@ -98,7 +99,11 @@ _BELOW = (
 )
 _DUE = (
     select(*columns(_ATTEMPT, RechargeAttemptRow))
-    .where(_ATTEMPT.c.ended_at.is_(None), _ATTEMPT.c.retry_at <= bindparam("now", type_=timestamp()))
+    .where(
+        _ATTEMPT.c.ended_at.is_(None),
+        _ATTEMPT.c.retry_at <= bindparam("now", type_=timestamp()),
+        is_here(_ATTEMPT.c.account_id),
+    )
     .order_by(_ATTEMPT.c.retry_at, _ATTEMPT.c.id)
     .limit(bindparam("rows", type_=BigInteger()))
 )

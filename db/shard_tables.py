@@ -1,4 +1,4 @@
-"""Shard tables: what a database knows of the set that it belongs to, and the directory of shard 0.
+"""Shard tables: what a database knows of the set that it belongs to, the directory of shard 0, and moved accounts.
 
 Without `BILLING_SHARDS` all of them are empty.
 """
@@ -49,4 +49,28 @@ shard_creations = Table(
     Column("created_at", timestamp(), nullable=False),
     PrimaryKeyConstraint("key"),
     sqlite_with_rowid=False,
+)
+
+# On each shard that an account has left or come to: where it is. A larger number of moves is the later word.
+moved_accounts = Table(
+    "moved_accounts",
+    metadata,
+    Column("account_id", BigInteger(), nullable=False, autoincrement=False),
+    Column("number", BigInteger(), nullable=False),
+    Column("moves", BigInteger(), nullable=False),
+    PrimaryKeyConstraint("account_id"),
+    CheckConstraint("number >= 0 AND moves >= 1", name="numbers"),
+)
+
+# Moves that have begun, on both shards, each with the number of the other one.
+account_moves = Table(
+    "account_moves",
+    metadata,
+    Column("account_id", BigInteger(), nullable=False, autoincrement=False),
+    Column("direction", name(), nullable=False),
+    Column("number", BigInteger(), nullable=False),
+    Column("moves", BigInteger(), nullable=False),
+    PrimaryKeyConstraint("account_id"),
+    CheckConstraint("direction IN ('leaving', 'arriving')", name="direction"),
+    CheckConstraint("number >= 0 AND moves >= 1", name="numbers"),
 )

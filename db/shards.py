@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from sqlalchemy import Column, func, select
 
+from db import moved_accounts
+from db.moved_accounts import MovedAccounts
+
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +21,7 @@ PLACE: Final = "place"
 """The option of a write's connection that has the database's place."""
 
 
-class Shard(Protocol):
+class Shard(moved_accounts.Member, Protocol):
     """A database, as far as its place matters."""
 
     place: Place[Any] | None
@@ -39,7 +42,7 @@ def shard_of_text(text: str) -> int:
 
 
 def member_of(members: Sequence[Part], number: int) -> Part:
-    """Returns the part of the set that stands for the shard of a row with this number. A row of a shard that does not
+    """Returns the part of the set that stands for the shard that gave a row this number. A row of a shard that does not
     exist is not found on shard 0 either."""
     shard = shard_of_id(number)
     return members[shard if shard < len(members) else 0]
@@ -48,6 +51,7 @@ def member_of(members: Sequence[Part], number: int) -> Part:
 @dataclass(frozen=True, slots=True)
 class Shards(Generic[Member]):
     databases: tuple[Member, ...]
+    moved: MovedAccounts
 
     def of_id(self, number: int) -> Member:
         """Returns the database that has the row with this number, if any has."""
@@ -79,7 +83,7 @@ class Place(Generic[Member]):
 
 def join(databases: Sequence[Member]) -> None:
     """Tells the databases that they are a set."""
-    shards = Shards(tuple(databases))
+    shards = Shards(tuple(databases), MovedAccounts(databases, IDS_PER_SHARD))
     for number, database in enumerate(databases):
         database.place = Place(number, shards)
 
@@ -103,6 +107,20 @@ def home_of(database: Member, number: int) -> Member:
     return found
 
 
+def account_shard(database: Member, account_id: int) -> Member:
+    """Returns the database of the set that has the account, as far as is known."""
+    place = database.place
+    found: Member = database if place is None else place.shards.databases[place.shards.moved.shard_of(account_id)]
+    return found
+
+
+async def found_account(database: Member, account_id: int) -> Member:
+    """Looks for the account, and returns the database of the set that has it. Raises DatabaseError."""
+    place = database.place
+    found: Member = database if place is None else place.shards.databases[await place.shards.moved.find(account_id)]
+    return found
+
+
 def by_home(database: Member, numbers: Iterable[int]) -> list[tuple[Member, list[int]]]:
     """Returns the databases of the set that have some of these rows, each with the numbers of its own."""
     found: dict[int, tuple[Member, list[int]]] = {}
@@ -121,10 +139,12 @@ def shard_numbered(database: Member, number: int) -> Member:
 def with_id(connection: AsyncConnection, column: Column[int]) -> dict[str, Any]:
     """Returns the value of the id of a new row, if the database does not give it by itself.
 
-    SQLite counts on from the largest one: the first must be given. PostgreSQL has sequences, which start where the
-    shard's numbers do.
+    SQLite counts on from the largest one, which may have come from another shard: so it is given, from the shard's own.
+    PostgreSQL has sequences, which start where the shard's numbers do.
     """
     place = place_of(connection)
     if place is None or connection.dialect.name == "postgresql":
         return {}
-    return {column.name: select(func.coalesce(func.max(column), place.first_id) + 1).scalar_subquery()}
+    own = column.between(place.first_id + 1, place.first_id + IDS_PER_SHARD)
+    largest = select(func.max(column)).where(own).scalar_subquery()
+    return {column.name: select(func.coalesce(largest, place.first_id) + 1).scalar_subquery()}

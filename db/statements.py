@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from db.connections.snapshots import Past, Read, Rows, Wanted
+from db.tables import accounts
 
 Found = TypeVar("Found")
 
@@ -53,6 +54,13 @@ def is_one_of(column: ColumnElement[Any], parameter: str, *, postgresql: bool) -
     if postgresql:
         return column == any_(bindparam(parameter, type_=ARRAY(column.type)))
     return column.in_(bindparam(parameter, expanding=True))
+
+
+def is_here(account_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether the account is on this shard: it was not moved to another one, nor is it being moved here. As a value, it
+    is looked up for each row: a join could read all accounts."""
+    account = accounts.alias()
+    return select(account.c.shard).where(account.c.id == account_id).scalar_subquery().is_(None)
 
 
 def exact_sum(

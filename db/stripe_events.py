@@ -107,13 +107,15 @@ async def other_needing_attention(connection: WriteConnection, object_id: str, e
     return (await connection.execute(statement)).scalar_one_or_none()
 
 
-@lru_cache(maxsize=4)
-def _page_statement(state: bool, after: bool) -> Select[Any]:
+@lru_cache(maxsize=8)
+def _page_statement(state: bool, after: bool, down_to: bool) -> Select[Any]:
     statement = select(*columns(_EVENT, StripeEventRow)).order_by(_EVENT.c.number.desc())
     if state:
         statement = statement.where(_EVENT.c.state == bindparam("state"))
     if after:
         statement = statement.where(_EVENT.c.number < bindparam("after", type_=BigInteger()))
+    if down_to:
+        statement = statement.where(_EVENT.c.number > bindparam("down_to", type_=BigInteger()))
     return statement.limit(bindparam("rows", type_=BigInteger()))
 
 
@@ -128,11 +130,11 @@ def _given(**parameters: Any) -> dict[str, Any]:
 
 
 async def event_page(
-    snapshot: Snapshot, state: str | None, *, limit: int, after: int | None = None
+    snapshot: Snapshot, state: str | None, *, limit: int, after: int | None = None, down_to: int | None = None
 ) -> list[StripeEventRow]:
-    """Returns a page, newest first. `after` is a number."""
-    statement = _page_statement(state is not None, after is not None)
-    rows = await snapshot.rows(statement, _given(rows=limit, state=state, after=after))
+    """Returns a page, newest first. `after` and `down_to` are numbers, between which the page is."""
+    statement = _page_statement(state is not None, after is not None, down_to is not None)
+    rows = await snapshot.rows(statement, _given(rows=limit, state=state, after=after, down_to=down_to))
     return [StripeEventRow._make(row) for row in rows]
 
 

@@ -100,6 +100,8 @@ accounts = Table(
     Column("external_id_folded", name()),
     # Rows up to this `seq` are in the archive and no longer in the table below; 0 if all rows are in the table.
     Column("archived_seq", BigInteger(), nullable=False, server_default="0"),
+    # The shard that the account is on, if it is not this one: it was moved there, or is being moved here.
+    Column("shard", BigInteger()),
     UniqueConstraint("external_id"),
     CheckConstraint("status IN ('active', 'suspended')", name="status"),
     CheckConstraint("head_seq >= 0", name="head_seq"),
@@ -325,6 +327,8 @@ api_keys = Table(
     # The rate of this key; null for that of its scope. Both are null, or neither.
     Column("points_per_second", BigInteger()),
     Column("burst_points", BigInteger()),
+    # The shard that the key is on with its account, if it is not this one.
+    Column("shard", BigInteger()),
     UniqueConstraint("digest"),
     UniqueConstraint("prefix"),
     Index("ix_api_keys_account_id", "account_id"),

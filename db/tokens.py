@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 
 from db import tables
 from db.database import Database, WriteConnection
+from db.keys import KeyElsewhere
 from db.rows import ApiKeyRow, TokenRow
 from db.statements import columns
 
@@ -15,15 +16,22 @@ _TOKEN = tables.tokens
 _KEY = tables.api_keys
 _WIDTH = len(TokenRow._fields)
 _BY_DIGEST = (
-    select(*columns(_TOKEN, TokenRow), *columns(_KEY, ApiKeyRow))
+    select(*columns(_TOKEN, TokenRow), *columns(_KEY, ApiKeyRow), _KEY.c.shard)
     .join(_KEY, _KEY.c.id == _TOKEN.c.key_id)
     .where(_TOKEN.c.digest == bindparam("digest"))
 )
 
 
 async def token_by_digest(database: Database, digest: bytes) -> tuple[TokenRow, ApiKeyRow] | None:
+    """Returns the token with its key. Raises KeyElsewhere."""
     rows = await database.read(_BY_DIGEST, {"digest": digest})
-    return (TokenRow._make(rows[0][:_WIDTH]), ApiKeyRow._make(rows[0][_WIDTH:])) if rows else None
+    if not rows:
+        return None
+    token, key, shard = TokenRow._make(rows[0][:_WIDTH]), ApiKeyRow._make(rows[0][_WIDTH:-1]), rows[0][-1]
+    if shard is not None:
+        assert key.account_id is not None, "only keys of accounts are moved"
+        raise KeyElsewhere(key.account_id)
+    return token, key
 
 
 async def insert_token(connection: WriteConnection, row: TokenRow) -> None:

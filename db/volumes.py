@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Date, bindparam, select
 
 from db.database import Database, WriteConnection
 from db.keyed_rows import rows_with_keys
-from db.statements import columns
+from db.statements import columns, is_here
 from db.volume_tables import rates, volumes
 from db.writes import upsert
 
@@ -42,7 +42,7 @@ class RateRow(NamedTuple):
 
 _DUE = (
     select(_VOLUME.c.account_id, _VOLUME.c.ref_type, _VOLUME.c.ref_id)
-    .where(_VOLUME.c.next_day <= bindparam("last_day", type_=Date()))
+    .where(_VOLUME.c.next_day <= bindparam("last_day", type_=Date()), is_here(_VOLUME.c.account_id))
     .order_by(_VOLUME.c.next_day, _VOLUME.c.account_id, _VOLUME.c.ref_type, _VOLUME.c.ref_id)
     .limit(bindparam("rows", type_=BigInteger()))
 )

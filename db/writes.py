@@ -74,12 +74,13 @@ async def accounts_by_external_id(connection: AsyncConnection, external_ids: Col
 
 async def lock_accounts(connection: AsyncConnection, account_ids: Collection[int]) -> dict[int, AccountRow]:
     """Locks the accounts and returns them. Locks them in the order of their ids, so that two batches do not deadlock.
+    An account that is on another shard is not found.
 
     SQLite needs no lock: the transaction began IMMEDIATE and is the only writer.
     """
     statement = (
         select(*columns(tables.accounts, AccountRow))
-        .where(tables.accounts.c.id.in_(sorted(account_ids)))
+        .where(tables.accounts.c.id.in_(sorted(account_ids)), tables.accounts.c.shard.is_(None))
         .order_by(tables.accounts.c.id)
         .with_for_update(key_share=True)
     )

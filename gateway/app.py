@@ -25,7 +25,7 @@ from gateway.services import SERVICES, Services
 from gateway.sign_in import PATH as SIGN_IN_PATH
 from gateway.sign_in import sign_in
 from gateway.stop_times import seconds_for_streams
-from gateway.streams.live import LIVE, LiveStreams, watch_keys
+from gateway.streams.live import LIVE, LiveStreams, watch_keys, watch_moves
 from gateway.streams.session import PATH as SESSION_PATH
 from gateway.streams.session import begin_session, end_session
 from gateway.streams.source import ANSWERS, Answers
@@ -126,6 +126,7 @@ async def _lifetime(app: web.Application) -> AsyncIterator[None]:
         asyncio.create_task(_run_background_tasks(services)),
         asyncio.create_task(_read_database_metrics(services)),
         asyncio.create_task(watch_keys(app[LIVE], services)),
+        asyncio.create_task(watch_moves(services)),
     ]
     yield
     for task in tasks:

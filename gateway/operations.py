@@ -13,6 +13,8 @@ from access.keys import Principal
 from db.connections.readers import Readers
 from db.connections.replicas import SeenUntil
 from db.connections.snapshots import Snapshot
+from db.errors import AccountMoved, DatabaseError
+from db.moved_accounts import MAX_TRIES
 from execution.documents import DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_prepared, run_prepared_by_reference
 from execution.introspection import asks_only_the_schema
@@ -27,6 +29,7 @@ from gateway.requests import report
 from gateway.services import Services
 from resolvers.context import QueryContext
 from resolvers.mutations.context import MutationContext
+from resolvers.shards import AccountRoutes
 from schema.costs import WEIGHTS, document_points
 from schema.federation import FEDERATED_WEIGHTS
 
@@ -159,8 +162,10 @@ async def execute_operation(
     `seen` lets a query read from a replica. If its answer has errors, the primary answers: the replica may be away, or
     lack what the query names.
     """
-    services = services.of(principal)
+    of_key = services.of(principal)
+    routes = of_key.routes(principal)
     if prepared.operation.kind == OperationType.MUTATION:
+        services = of_key
         writing = MutationContext(
             services.ledger,
             principal,
@@ -171,6 +176,31 @@ async def execute_operation(
             services.database if services.others else None,
         )
         return await _executed(services, prepared, writing)
+    if routes is None:
+        return await _queried_anywhere(services, principal, prepared, source, seen)
+    for _ in range(MAX_TRIES):
+        result = await _queried(of_key, principal, prepared, source, routes=routes)
+        if await _is_confirmed(routes, result):
+            return result
+        of_key = services.of(principal)
+        routes = of_key.routes(principal)
+        assert routes is not None, "the set stays one"
+    raise AccountMoved("an account was moved each time it was read")
+
+
+async def _is_confirmed(routes: AccountRoutes, result: ExecutionResult) -> bool:
+    try:
+        return await routes.confirm()
+    except DatabaseError:
+        # A shard is away: what was to be read there has failed, too, and the rest is told.
+        if any(isinstance(error.original_error, DatabaseError) for error in result.errors or ()):
+            return True
+        raise
+
+
+async def _queried_anywhere(
+    services: Services, principal: Principal, prepared: Prepared, source: object, seen: SeenUntil | None
+) -> ExecutionResult:
     replicas = services.database.replicas
     replica = None if replicas is None or seen is None else replicas.readers_for(seen)
     if replicas is not None and replica is not None:
@@ -184,13 +214,19 @@ async def execute_operation(
 
 
 async def _queried(
-    services: Services, principal: Principal, prepared: Prepared, source: object, on: Readers[Any] | None = None
+    services: Services,
+    principal: Principal,
+    prepared: Prepared,
+    source: object,
+    on: Readers[Any] | None = None,
+    *,
+    routes: AccountRoutes | None = None,
 ) -> ExecutionResult:
     """Runs an operation in one moment of the database. What one round trip answers needs no transaction for that: an
     operation that once took no more is expected to do so again, and run anew in a transaction where it does not."""
     operation = prepared.operation
     if services.others:
-        return await _queried_on_shards(services, principal, prepared, source)
+        return await _queried_on_shards(services, principal, prepared, source, routes)
     for brief in (True, False) if operation.reads_once else (False,):
         async with services.database.snapshot(brief=brief, on=on) as snapshot:
             result = await _executed(services, prepared, _reading(services, principal, snapshot), source)
@@ -203,15 +239,19 @@ async def _queried(
 
 
 async def _queried_on_shards(
-    services: Services, principal: Principal, prepared: Prepared, source: object
+    services: Services, principal: Principal, prepared: Prepared, source: object, routes: AccountRoutes | None
 ) -> ExecutionResult:
     """Runs an operation in one moment of each shard that it reads."""
     async with services.snapshots() as (snapshot, *others):
-        return await _executed(services, prepared, _reading(services, principal, snapshot, others), source)
+        return await _executed(services, prepared, _reading(services, principal, snapshot, others, routes), source)
 
 
 def _reading(
-    services: Services, principal: Principal, snapshot: Snapshot, others: Sequence[Snapshot] = ()
+    services: Services,
+    principal: Principal,
+    snapshot: Snapshot,
+    others: Sequence[Snapshot] = (),
+    routes: AccountRoutes | None = None,
 ) -> QueryContext:
     return QueryContext(
         snapshot,
@@ -220,6 +260,7 @@ def _reading(
         has_payments=services.top_ups.has_payments,
         sizes=services.sizes,
         others=others,
+        routes=routes,
     )
 
 

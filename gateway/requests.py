@@ -21,6 +21,8 @@ from yarl import URL
 
 from access.addresses import allows
 from access.keys import Principal
+from db.errors import AccountMoved
+from db.moved_accounts import MAX_TRIES
 from execution.slices import pauses_by
 from gateway.client_address import client_address
 from gateway.compression import compress
@@ -258,13 +260,24 @@ async def _answer_instead(request: web.Request, error: web.HTTPException) -> web
     return not_found_page() if takes_html(request.headers.get(hdrs.ACCEPT, "")) else None
 
 
+async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reads again what was read while its account was moved to another shard."""
+    for _ in range(MAX_TRIES - 1):
+        try:
+            return await handler(request)
+        except AccountMoved:
+            if request.method != hdrs.METH_GET:
+                raise
+    return await handler(request)
+
+
 async def _answer(request: web.Request, handler: Handler, services: Services) -> web.StreamResponse:
     preflight = services.cross_origin.preflight(request)
     if preflight is not None:
         return preflight
     try:
         check_headers(request)
-        return await handler(request)
+        return await _handled(request, handler)
     except web.HTTPException as error:
         instead = await _answer_instead(request, error)
         if instead is not None:

@@ -21,7 +21,7 @@ from db.errors import DatabaseError
 from db.feed.feed import ChangeFeed
 from db.health.choice import health_check
 from db.health.health import HealthCheck
-from db.shards import home_of, member_of
+from db.shards import account_shard
 from execution.documents import Documents
 from execution.introspection import SchemaAnswers
 from execution.limits import Limits
@@ -48,6 +48,7 @@ from ledger.return_addresses import ReturnAddresses
 from ledger.stripe.api import StripeApi
 from ledger.stripe.events import StripeEvents
 from ledger.top_ups import TopUps
+from resolvers.shards import AccountRoutes
 from resolvers.sizes import AccountSizes
 from schema.build import graphql_schema
 from schema.federation import federated_schema
@@ -90,10 +91,17 @@ class Services:
     """Services of the shards after the first, which differ in what belongs to the database."""
 
     def of(self, principal: Principal) -> Services:
-        """Returns the services of the shard that the key's account is on; these for a key without an account."""
-        if not self.others or principal.account_id is None:
+        """Returns the services of the shard that the key's account is on, as far as is known; these for a key without
+        an account."""
+        place = self.database.place
+        if not self.others or place is None or principal.account_id is None:
             return self
-        return member_of(self.shards, principal.account_id)
+        return self.shards[place.shards.moved.shard_of(principal.account_id)]
+
+    def routes(self, principal: Principal) -> AccountRoutes | None:
+        """Returns the routes of an operation of the key, whose services these are; None without shards."""
+        place = self.database.place
+        return None if place is None else AccountRoutes(place.shards.moved, principal.account_id, place.number)
 
     @property
     def shards(self) -> tuple[Services, ...]:
@@ -106,7 +114,7 @@ class Services:
         return ShardSnapshots(self.database.snapshot(brief=brief, on=on), *others)
 
     def changes_of(self, account_id: int) -> ChangeFeed:
-        return home_of(self.database, account_id).changes
+        return account_shard(self.database, account_id).changes
 
     async def close(self) -> None:
         """Writes what is still to be written, and closes the connections."""

@@ -8,18 +8,32 @@ from typing import Final
 import orjson
 from aiohttp import hdrs, web
 
-from access.keys import Keys
+from access.keys import IssuedKey, Keys, NewKey, Principal
 from access.sign_in_links import session_key
 from access.tokens import Purpose
-from db.shards import home_of
+from db.shards import account_shard, found_account
 from gateway.json_bodies import posted_text
 from gateway.requests import KEY_PREFIX, admit, read_anonymous_body
-from gateway.services import SERVICES
+from gateway.services import SERVICES, Services
 from ledger.chain import format_time
+from ledger.errors import NotFound, Unauthenticated
 
 PATH: Final = "/console/sign-in"
 MAX_BYTES: Final = 1_024
 """Maximum size of a body: a code has less than a tenth of it."""
+
+
+async def _created(services: Services, principal: Principal, new: NewKey) -> IssuedKey:
+    """Creates the session on its account's shard."""
+    if new.account_id is None:
+        return await Keys(services.database, services.clock).create_session(principal, new)
+    shard = account_shard(services.database, new.account_id)
+    try:
+        return await Keys(shard, services.clock).create_session(principal, new)
+    except (NotFound, Unauthenticated):
+        # The account may have been moved.
+        shard = await found_account(services.database, new.account_id)
+        return await Keys(shard, services.clock).create_session(principal, new)
 
 
 async def sign_in(request: web.Request) -> web.Response:
@@ -31,8 +45,7 @@ async def sign_in(request: web.Request) -> web.Response:
         # A link for somebody else is opened elsewhere than where its key may be used.
         admit(request, token.principal)
     new = session_key(token, services.clock())
-    database = services.database if new.account_id is None else home_of(services.database, new.account_id)
-    issued = await Keys(database, services.clock).create_session(token.principal, new)
+    issued = await _created(services, token.principal, new)
     request[KEY_PREFIX] = issued.row.prefix
     assert new.expires_at is not None
     body = {"key": issued.secret, "expiresAt": format_time(new.expires_at)}

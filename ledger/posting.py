@@ -20,11 +20,14 @@ from db.connections.snapshots import Snapshot
 from db.database import Database, WriteConnection
 from db.errors import LockUnavailable, TransactionConflict
 from db.posting import keep_locked, open_locked
+from db.writes import lock_accounts
 from ledger.batches import AccountStates, Batch
 from ledger.batches import Clock as Clock
 from ledger.clock_watch import ClockWatch
 from ledger.commands import Outcome, Posting
+from ledger.errors import NotFound
 from ledger.group_commit import GroupCommit
+from ledger.ids import account_id_text
 from ledger.turns import Turns
 
 MAX_TRIES: Final = 3
@@ -98,6 +101,27 @@ class Ledger:
         """Returns the ledger of the shard. Of a shard that does not exist, shard 0 finds no account."""
         return self._shards[number if number < len(self._shards) else 0]
 
+    def of_account(self, account_id: int) -> Ledger:
+        """Returns the ledger of the account's shard, as far as is known: there, an account that was moved is not
+        found (`has_moved`)."""
+        place = self._database.place
+        return self if place is None else self._shards[place.shards.moved.shard_of(account_id)]
+
+    async def find_shard(self, account_id: int) -> int | None:
+        """Looks for the shard of an account. None without shards. Raises DatabaseError."""
+        place = self._database.place
+        return None if place is None else await place.shards.moved.find(account_id)
+
+    async def has_moved(self, account_id: int) -> bool:
+        """Returns whether an account that this ledger did not find has another one, or has just come here. Raises
+        DatabaseError."""
+        place = self._database.place
+        if place is None:
+            return False
+        version = place.shards.moved.version
+        number = await place.shards.moved.find(account_id)
+        return number != place.number or place.shards.moved.version != version
+
     async def post(self, *postings: Posting) -> list[Outcome]:
         batch = Batch(postings, self._clock)
         outcomes = await self._shared(batch)
@@ -142,7 +166,7 @@ class Ledger:
         async with AsyncExitStack() as ends:
             await self._take_turn(ends, account_ids)
             patience = self._database.lock_timeout_seconds if patience_seconds is None else patience_seconds
-            yield await self._begin(work, ends, asyncio.get_running_loop().time() + patience)
+            yield await self._begin(work, account_ids, ends, asyncio.get_running_loop().time() + patience)
 
     async def _take_turn(self, ends: AsyncExitStack, account_ids: Collection[int]) -> None:
         must_wait = self._turns.are_taken(account_ids)
@@ -153,7 +177,21 @@ class Ledger:
             if must_wait:
                 self._database.figures.note_lock_wait(asyncio.get_running_loop().time() - began)
 
-    async def _begin(self, work: Work[Result], ends: AsyncExitStack, until: float) -> tuple[LedgerTransaction, Result]:
+    async def _hold_here(self, connection: WriteConnection, account_ids: Collection[int]) -> None:
+        """Locks accounts that may leave this shard at any time: some work locks only rows that it changes. Raises
+        NotFound if one has left."""
+        place = self._database.place
+        if place is None:
+            return
+        leaving = [one for one in account_ids if place.shards.moved.has_announced(one, place.number)]
+        missing = set(leaving) - (await lock_accounts(connection, leaving)).keys() if leaving else None
+        if missing:
+            msg = f"there is no account {account_id_text(min(missing))}"
+            raise NotFound(msg)
+
+    async def _begin(
+        self, work: Work[Result], account_ids: Collection[int], ends: AsyncExitStack, until: float
+    ) -> tuple[LedgerTransaction, Result]:
         pause, conflicts = _FIRST_PAUSE_SECONDS, 0
         while True:
             began = asyncio.get_running_loop().time()
@@ -163,6 +201,7 @@ class Ledger:
                     if self._database.is_postgresql:
                         self._watch.check(await limit_lock_waits(connection, _LOCK_SECONDS, self._watch.clock))
                     transaction = LedgerTransaction(connection, self._clock, self._watch)
+                    await self._hold_here(connection, account_ids)
                     result = await work(transaction)
                     ends.push_async_exit(attempt.pop_all())
                     return transaction, result

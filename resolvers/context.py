@@ -12,11 +12,10 @@ from typing import Final, cast
 from access.keys import OF_ACCOUNTS, KeyScope, Principal
 from db.connections.snapshots import Snapshot
 from db.feed.feed import ChangeFeed
-from db.shards import member_of
 from ledger.errors import BadUserInput, Forbidden, NotFound, QueryTooComplex
 from ledger.ids import parse_account_id
 from resolvers.loaders import Loaders
-from resolvers.shards import ShardLoaders
+from resolvers.shards import AccountRoutes, ShardLoaders
 from resolvers.sizes import AccountSizes
 
 MAX_NESTED_ROWS: Final = 10_000
@@ -36,6 +35,8 @@ class QueryContext:
     """Rows requested so far in lists nested in other lists."""
     others: Sequence[Snapshot] = ()
     """Snapshots of the shards after the first, if the key has accounts on all of them."""
+    routes: AccountRoutes | None = None
+    """Given with `others`."""
 
     def __init__(
         self,
@@ -46,15 +47,17 @@ class QueryContext:
         has_payments: bool = False,
         sizes: AccountSizes | None = None,
         others: Sequence[Snapshot] = (),
+        routes: AccountRoutes | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.others = others
+        self.routes = routes
         self.sizes = sizes
         self.principal = principal
         self.now = now
         self.has_payments = has_payments
         """Whether payments through Stripe are configured."""
-        self.loaders = cast("Loaders", ShardLoaders(self.snapshots)) if others else Loaders(snapshot)
+        self.loaders = Loaders(snapshot) if routes is None else cast("Loaders", ShardLoaders(self.snapshots, routes))
 
     @property
     def snapshots(self) -> Sequence[Snapshot]:
@@ -63,7 +66,11 @@ class QueryContext:
 
     def snapshot_of(self, account_id: int) -> Snapshot:
         """Returns the snapshot of the account's shard."""
-        return member_of(self.snapshots, account_id) if self.others else self.snapshot
+        return self.snapshot if self.routes is None else self.snapshots[self.routes.of(account_id)]
+
+    def hosts(self) -> Sequence[int]:
+        """Returns the shards that accounts were moved to, for a list of all accounts."""
+        return () if self.routes is None else self.routes.hosts()
 
     async def answered(self) -> None:
         """Waits until all reads requested so far are answered."""
@@ -129,8 +136,9 @@ class SubscriptionContext(QueryContext):
         changes_of: Callable[[int], ChangeFeed],
         resume_after: str | None,
         others: Sequence[Snapshot] = (),
+        routes: AccountRoutes | None = None,
     ) -> None:
-        super().__init__(snapshot, principal, now, others=others)
+        super().__init__(snapshot, principal, now, others=others, routes=routes)
         self.changes_of = changes_of
         """Returns the change feed of an account."""
         self.resume_after = resume_after

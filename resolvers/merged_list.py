@@ -1,15 +1,15 @@
 """Merged lists: one list for operators from those of all shards (docs/decisions/0017).
 
-Each shard's list has an order of its own, newest first by number. They are merged by the times of their first rows. A
-cursor has the position in each list, so a page goes on exactly where the one before ended, even if the servers' clocks
-differ.
+Each shard's list has the rows that the shard gave their numbers, newest first. They are merged by the times of their
+first rows. A cursor has the position in each list, so a page goes on exactly where the one before ended, even if the
+servers' clocks differ. Rows of accounts that were moved stay in the list of the shard that gave them their numbers.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
@@ -30,8 +30,12 @@ from resolvers.pages import Page, page_rows, window_of
 
 Row = TypeVar("Row")
 
-ReadPage = Callable[[Snapshot, int, int | None], Awaitable[Sequence[Row]]]
-"""Reads at most so many rows of one shard's list, those after a position if there is one."""
+ReadPage = Callable[[Snapshot, int, int | None, int | None], Awaitable[Sequence[Row]]]
+"""Reads at most so many rows that a shard has, those after a position if there is one, and down to a number if there is
+one."""
+
+ReadList = Callable[[int, int, int | None], Awaitable[Sequence[Row]]]
+"""Does the same for the list of the shard with this number."""
 
 
 class _Placed(NamedTuple, Generic[Row]):
@@ -53,19 +57,21 @@ class MergedList(Generic[Row]):
         first: int | None,
         after: str | None,
         row_filter: ListFilter | None = None,
+        hosts: Collection[int] = (),
     ) -> Page[Row]:
-        """Reads a page. Raises BadUserInput and BadCursor."""
+        """Reads a page. `hosts` are the shards that accounts were moved to. Raises BadUserInput and BadCursor."""
         digest = NO_FILTER if row_filter is None else filter_digest(row_filter)
         given = decoded_in(after, "after", self._kind, 0, digest, shard_positions)
         window = window_of(first, None, given, None)
         positions = _positions(given, len(snapshots))
+        read_list = partial(self._list, snapshots, read, hosts)
         found = await asyncio.gather(
-            *(read(snapshot, window.limit, position) for snapshot, position in zip(snapshots, positions, strict=True))
+            *(read_list(shard, window.limit, position) for shard, position in enumerate(positions))
         )
         placed = self._merged(found, positions, window.limit)
         rows, has_next, has_previous = page_rows([one.row for one in placed], window)
         if has_previous:
-            has_previous = await self._has_newer(snapshots, read, positions)
+            has_previous = await self._has_newer(read_list, positions)
         after_row = {self._number(one.row): one.positions for one in placed}
         cursors = partial(self._cursors, ShardsCursorWriter(self._kind, digest), after_row)
         return Page(0, row_filter, rows, has_next, has_previous, cursors)
@@ -86,11 +92,27 @@ class MergedList(Generic[Row]):
             placed.append(_Placed(row, tuple(starts)))
         return placed
 
-    async def _has_newer(
-        self, snapshots: Sequence[Snapshot], read: ReadPage[Row], positions: Sequence[int | None]
-    ) -> bool:
+    async def _list(
+        self,
+        snapshots: Sequence[Snapshot],
+        read: ReadPage[Row],
+        hosts: Collection[int],
+        shard: int,
+        limit: int,
+        after: int | None,
+    ) -> Sequence[Row]:
+        """Reads rows of one shard's list, wherever they are now."""
+        if not hosts:
+            return await read(snapshots[shard], limit, after, None)
+        first, last = shard * IDS_PER_SHARD, (shard + 1) * IDS_PER_SHARD
+        places = [snapshots[number] for number in sorted({shard, *hosts})]
+        end = last + 1 if after is None else after
+        rows = [row for one in places for row in await read(one, limit, end, first)]
+        return sorted(rows, key=self._number, reverse=True)[:limit]
+
+    async def _has_newer(self, read_list: ReadList[Row], positions: Sequence[int | None]) -> bool:
         """Returns whether any list has rows before the page: what a cursor stands for may have left the list."""
-        newest = await asyncio.gather(*(read(snapshot, 1, None) for snapshot in snapshots))
+        newest = await asyncio.gather(*(read_list(shard, 1, None) for shard in range(len(positions))))
         return any(
             rows and position is not None and self._number(rows[0]) >= position
             for rows, position in zip(newest, positions, strict=True)

@@ -69,6 +69,8 @@ class Tail:
         self.newest = newest
         self.has_diverged = False
         """The ledger now has other rows: nothing more is published here."""
+        self.has_ended = False
+        """Nothing more is published here, though nothing is wrong: the account was moved to another shard."""
         self.followers = 0
         """Number of all followers, including those that still read older rows."""
         self._standing: set[Standing] = set()
@@ -105,6 +107,14 @@ class Tail:
     def diverge(self) -> None:
         """Ends all followers, because rows that were sent are no longer in the ledger."""
         self.has_diverged = True
+        self._drop_all()
+
+    def end(self) -> None:
+        """Ends all followers, as if they had fallen behind: they go on from their positions elsewhere."""
+        self.has_ended = True
+        self._drop_all()
+
+    def _drop_all(self) -> None:
         for follower in self._standing:
             follower.drop(self.newest)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 import structlog
@@ -69,6 +69,12 @@ class ChangeFeed:
         except BaseException:
             self.leave(tail)
             raise
+
+    def end_of(self, is_gone: Callable[[int], bool]) -> None:
+        """Ends the followers of accounts that were moved to another shard. They raise Lagged."""
+        for tail in [tail for account_id, tail in self._tails.items() if is_gone(account_id)]:
+            self._forget(tail)
+            tail.end()
 
     def leave(self, tail: Tail) -> None:
         tail.followers -= 1

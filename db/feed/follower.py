@@ -167,6 +167,9 @@ class Follower:
             self._stand()
             return
         rows = await self._feed.replay(self._tail.account_id, self.position)
+        if self._tail.has_ended:
+            # The rows may be removed already.
+            raise Lagged(self.position)
         if not rows:
             # Rows up to the tail's newest were there before, and are gone.
             raise Diverged
@@ -174,7 +177,7 @@ class Follower:
 
     def _stand(self) -> None:
         self._has_caught_up, self.place = True, self._tail.newest
-        self._dropped = self._tail.has_diverged
+        self._dropped = self._tail.has_diverged or self._tail.has_ended
         self._tail.stand(self)
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ def _accounts_statement(*, single: bool) -> Select[Any]:
     PostgreSQL would scan a small table whole, with all its dead rows."""
     found = _ACCOUNT.c.id == bindparam("account_id", type_=BigInteger())
     chosen = found if single else is_one_of(_ACCOUNT.c.id, "account_ids", postgresql=True)
-    return select(*columns(_ACCOUNT, AccountRow), _VERSION, SERVER_TIME).where(chosen)
+    return select(*columns(_ACCOUNT, AccountRow), _VERSION, SERVER_TIME).where(chosen, _ACCOUNT.c.shard.is_(None))
 
 
 @lru_cache(maxsize=1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, and_, bindparam, select, tuple_
+from sqlalchemy import BigInteger, and_, bindparam, or_, select, tuple_
 
 from db import tables
 from db.connections.snapshots import Snapshot
 from db.recount import Read
 from db.rows import IdempotencyRow
-from db.statements import columns
+from db.statements import columns, is_here
 from db.transactions.by_id import transactions_by_id
 
 _CALL: Final = tables.idempotency_keys
@@ -77,7 +77,10 @@ _POSITION: Final = tuple_(_OTHER.c.scope, _OTHER.c.operation, _OTHER.c.key)
 
 _OTHER_CALLS: Final = (
     select(*(_OTHER.c[name] for name in StoredOtherCall._fields[:-1]))
-    .where(tuple_(bindparam("scope"), bindparam("operation"), bindparam("key")) < _POSITION)
+    .where(
+        tuple_(bindparam("scope"), bindparam("operation"), bindparam("key")) < _POSITION,
+        or_(_OTHER.c.account_id.is_(None), is_here(_OTHER.c.account_id)),
+    )
     .order_by(_OTHER.c.scope, _OTHER.c.operation, _OTHER.c.key)
     .limit(_LIMIT)
 )

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BigInteger, Date, and_, bindparam, or_, select
 
 from db import tables
+from db.accounts import WAS_MOVED
 from db.integrity_tables import ledger_checkpoints
 from db.recount import Read
 from db.rows import FOLDED_OF_TRANSACTIONS, AccountRow, TransactionRow
@@ -49,7 +50,9 @@ async def account(read: Read, account_id: int) -> StoredAccount | None:
     return StoredAccount(AccountRow._make(rows[0][:-2]), tuple(rows[0][-2:])) if rows else None
 
 
-_ACCOUNT_IDS: Final = select(_ACCOUNT.c.id).where(_ACCOUNT.c.id > _AFTER).order_by(_ACCOUNT.c.id).limit(_LIMIT)
+_ACCOUNT_IDS: Final = (
+    select(_ACCOUNT.c.id).where(_ACCOUNT.c.id > _AFTER, ~WAS_MOVED).order_by(_ACCOUNT.c.id).limit(_LIMIT)
+)
 
 
 async def account_ids_after(read: Read, account_id: int, limit: int) -> list[int]:

@@ -13,7 +13,7 @@ import click
 from db.database import Database
 from db.recount.ledger_rows import account_ids_after
 from db.rows import AccountRow
-from db.shards import databases_of, shard_numbered
+from db.shards import MAX_SHARDS, databases_of, shard_numbered
 from gateway.commands.options import with_settings
 from gateway.databases import checked_databases
 from gateway.settings import Settings
@@ -21,6 +21,7 @@ from ledger.accounts import Accounts, NewAccount
 from ledger.audit import COMMAND_LINE, Actor
 from ledger.ids import account_id_text, parse_account_id
 from ledger.money import format_nanos
+from ledger.moving import AccountMoves, Report
 from ledger.placement import place_account
 from ledger.posting import Ledger
 from resolvers.reads.accounts import checked_search
@@ -76,7 +77,7 @@ class AccountId(click.ParamType[int]):
 
 @click.group()
 def accounts() -> None:
-    """Create and list accounts."""
+    """Create, list and move accounts."""
 
 
 @accounts.command()
@@ -121,3 +122,29 @@ def list_accounts(settings: Settings, search: str | None, limit: int) -> None:
             row.name,
         )
         click.echo("\t".join(columns))
+
+
+async def _moved(database: Database, account: int, shard: int) -> Report:
+    if database.place is None:
+        raise click.UsageError("an account can be moved only with BILLING_SHARDS")
+    moves = AccountMoves(database.place.shards, actor=command_line(), tell=click.echo)
+    return await moves.move(account, shard)
+
+
+@accounts.command()
+@click.argument("account", type=AccountId())
+@click.argument("shard", type=click.IntRange(0, MAX_SHARDS - 1))
+@with_settings("database_url", "shards")
+def move(settings: Settings, account: int, shard: int) -> None:
+    """Move ACCOUNT to the shard with the number SHARD while it is in use. Its writes wait for a moment.
+
+    If the command was broken off, run it again: it ends the move. With the shard that the account is on, it takes back
+    a move that was broken off. The exit code is 1 if verification finds a fault on the new shard.
+    """
+    report = with_database(settings, lambda database: _moved(database, account, shard), with_shards=True)
+    for fault in report.faults:
+        click.echo("\t".join((fault.kind.value, fault.subject, fault.message)))
+    stop = "" if report.stopped_seconds is None else f", writes waited {report.stopped_seconds:.2f} s"
+    click.echo(f"{account_id_text(account)} is on shard {report.shard}: {report.rows} rows verified{stop}")
+    if report.faults:
+        click.get_current_context().exit(1)

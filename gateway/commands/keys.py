@@ -10,6 +10,7 @@ from access import addresses
 from access.keys import (
     MAX_BURST_POINTS,
     MAX_POINTS_PER_SECOND,
+    IssuedKey,
     Keys,
     KeyScope,
     NewKey,
@@ -19,7 +20,7 @@ from access.keys import (
 )
 from db.database import Database
 from db.rows import ApiKeyRow
-from db.shards import databases_of, home_of, shard_numbered
+from db.shards import databases_of, found_account, shard_numbered
 from gateway.commands.accounts import AccountId, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
@@ -27,9 +28,13 @@ from ledger.chain import format_time
 from ledger.ids import account_id_text
 
 
-def _keys(database: Database, account: int | None = None) -> Keys:
+def _keys(database: Database) -> Keys:
+    return Keys(database, actor=command_line())
+
+
+async def _keys_of(database: Database, account: int | None) -> Keys:
     """Keys of the account's shard; without an account, of the first."""
-    return Keys(database if account is None else home_of(database, account), actor=command_line())
+    return _keys(database if account is None else await found_account(database, account))
 
 
 async def _keys_with(database: Database, prefix: str) -> Keys:
@@ -38,7 +43,7 @@ async def _keys_with(database: Database, prefix: str) -> Keys:
 
 async def _listed(database: Database, account: int | None) -> list[ApiKeyRow]:
     if account is not None:
-        return await _keys(database, account).list(account)
+        return await (await _keys_of(database, account)).list(account)
     return [row for one in databases_of(database) for row in await _keys(one).list()]
 
 
@@ -96,7 +101,11 @@ def create(
     expires_at = None if expires_in_days is None else datetime.now(UTC) + timedelta(days=expires_in_days)
     networks = addresses.parse_networks(allowed_address, "--allowed-address") if allowed_address else None
     new = NewKey(KeyScope(scope), owner, account, only_account or None, operation or None, expires_at, networks)
-    issued = with_database(settings, lambda database: _keys(database, account).create(new), with_shards=True)
+
+    async def created(database: Database) -> IssuedKey:
+        return await (await _keys_of(database, account)).create(new)
+
+    issued = with_database(settings, created, with_shards=True)
     click.echo(issued.secret)
 
 

@@ -7,7 +7,7 @@ import click
 import orjson
 
 from db.database import Database
-from db.shards import databases_of, home_of
+from db.shards import databases_of, found_account
 from gateway.commands.accounts import AccountId, chosen_accounts, command_line, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
@@ -59,7 +59,7 @@ async def _repair(database: Database, account_id: int, report: _Report, repair: 
 
 
 async def _verify(database: Database, only: int | None, report: _Report, repair: str | None) -> None:
-    for one in databases_of(database) if only is None else (home_of(database, only),):
+    for one in databases_of(database) if only is None else (await found_account(database, only),):
         await _verify_shard(one, only, report, repair)
     report.summary()
 

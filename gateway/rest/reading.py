@@ -12,11 +12,12 @@ from access.keys import Principal, valid_keys
 from access.tokens import Purpose, Token
 from db.connections.readers import Readers
 from db.connections.replicas import Replicas, SeenUntil
-from db.errors import DatabaseError
+from db.errors import AccountMoved, DatabaseError
+from db.moved_accounts import MAX_TRIES
 from gateway.deadlines import deadline
 from gateway.requests import RATE, admit, authenticate, query_of
 from gateway.services import SERVICES
-from ledger.errors import BadUserInput, Unauthenticated
+from ledger.errors import BadUserInput, BillingError, Unauthenticated
 from resolvers.context import QueryContext
 from schema.costs import STEP
 
@@ -24,6 +25,7 @@ Result = TypeVar("Result")
 
 TOKEN: Final = "token"  # noqa: S105  the name of the parameter
 
+_MOVED: Final = "the account was moved to another shard while it was read"
 _SEEN: Final = web.RequestKey[SeenUntil | None]("seen", SeenUntil)
 _REDEEMED: Final = web.RequestKey("token", Token)
 
@@ -79,15 +81,33 @@ async def reading(
     principal = await _principal(request)
     request[RATE] = await services.admission.spend(principal, points)
     limit = deadline(services.settings.operation_timeout_seconds)
-    snapshots = services.of(principal).snapshots(brief=brief, on=on)
+    of_key = services.of(principal)
+    routes = of_key.routes(principal)
+    snapshots = of_key.snapshots(brief=brief, on=on)
     slot = services.admission.slot(principal, points, is_export_step=is_step)
     async with slot, limit, snapshots as (snapshot, *others):
-        yield QueryContext(snapshot, principal, services.clock(), sizes=services.sizes, others=others)
+        context = QueryContext(
+            snapshot,
+            principal,
+            services.clock(),
+            sizes=services.sizes,
+            others=others,
+            routes=routes if others else None,
+        )
+        try:
+            yield context
+        except (BillingError, DatabaseError) as error:
+            if routes is not None and not await routes.confirm():
+                raise AccountMoved(_MOVED) from error
+            raise
+        if routes is not None and not await routes.confirm():
+            raise AccountMoved(_MOVED)
 
 
 async def read_step(request: web.Request, read: Callable[[QueryContext], Awaitable[Result]]) -> Result:
     """Makes a step of an export, from a replica where one has what the export's first read has seen. The key is checked
-    anew at each step. The export was paid for at its start."""
+    anew at each step. The export was paid for at its start. If the account was moved meanwhile, the step is made again,
+    where it is now."""
     replicas = request.app[SERVICES].database.replicas
     if replicas is not None:
         replica = await _replica(request, replicas)
@@ -97,8 +117,11 @@ async def read_step(request: web.Request, read: Callable[[QueryContext], Awaitab
                     return await read(context)
             except DatabaseError as error:
                 replicas.leave_out(replica, error)
-    async with reading(request, STEP, brief=True, is_step=True) as context:
-        return await read(context)
+    for _ in range(MAX_TRIES):
+        with contextlib.suppress(AccountMoved):
+            async with reading(request, STEP, brief=True, is_step=True) as context:
+                return await read(context)
+    raise AccountMoved(_MOVED)
 
 
 async def _replica(request: web.Request, replicas: Replicas) -> Readers[Any] | None:

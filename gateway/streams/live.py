@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ from typing import Final, Protocol
 import structlog
 from aiohttp import web
 
-from access.keys import Principal, valid_keys
+from access.keys import Principal, shard_of_key, valid_keys
+from db.database import Database
 from db.errors import DatabaseError
-from db.shards import by_home
+from db.moved_accounts import LOOK_SECONDS, MovedAccounts
 from gateway.errors import RequestError
 from gateway.services import Services
 
@@ -91,15 +93,18 @@ class LiveStreams:
         for key_id in gone:
             _end(of_keys.pop(key_id))
         failure: DatabaseError | None = None
-        for _, own in by_home(services.database, of_keys):
-            principals = [principal for one in own if (principal := of_keys[one][0].principal) is not None]
+        by_shard: dict[Database, list[Principal]] = {}
+        for streams in of_keys.values():
+            if (principal := streams[0].principal) is not None:
+                by_shard.setdefault(shard_of_key(services.database, principal), []).append(principal)
+        for principals in by_shard.values():
             try:
                 valid = await valid_keys(services.database, principals, now)
             except DatabaseError as error:
                 # Another shard may answer.
                 failure = error
                 continue
-            for key_id in set(own) - valid:
+            for key_id in {principal.key_id for principal in principals} - valid:
                 _end(of_keys[key_id])
         if failure is not None:
             raise failure
@@ -132,6 +137,26 @@ def _has_expired(principal: Principal | None, now: datetime) -> bool:
 def _end(streams: list[Stream]) -> None:
     for stream in streams:
         stream.end(Ending.KEY)
+
+
+async def watch_moves(services: Services) -> None:
+    """Ends the streams of accounts that were moved to another shard. Their clients go on there, from their cursors."""
+    place = services.database.place
+    if place is not None:
+        await asyncio.gather(*(_watch_moves(shard.database, place.shards.moved) for shard in services.shards))
+
+
+async def _watch_moves(database: Database, moved: MovedAccounts) -> None:
+    """Looks at one shard: others may be away."""
+    assert database.place is not None
+    number = database.place.number
+    while True:
+        try:
+            await moved.look(number, time.monotonic())
+            database.changes.end_of(lambda account_id: moved.shard_of(account_id) != number)
+        except DatabaseError as error:
+            log.warning("moved accounts were not looked at", shard=number, reason=str(error))
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def watch_keys(live: LiveStreams, services: Services) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, Self
 
 import orjson
 from graphql import ExecutionResult, OperationType
 
 from access.keys import Principal
+from db.errors import AccountMoved
 from db.feed.changes import Change
+from db.feed.feed import ChangeFeed
+from db.moved_accounts import MAX_TRIES
+from execution.documents import Operation
 from execution.executor import Prepared
 from execution.pending import Begun, begin
 from execution.slices import pause
@@ -35,6 +40,7 @@ from ledger.errors import Lagged
 from resolvers.context import SubscriptionContext
 from resolvers.reads.balance_changes import BalanceChanges, BalanceEvent, LowBalanceEvent, LowBalances
 from resolvers.reads.spend_limit_events import SpendLimitEvent, SpendLimitEvents
+from resolvers.shards import AccountRoutes
 
 StreamEvent = BalanceEvent | LowBalanceEvent | SpendLimitEvent
 
@@ -196,6 +202,40 @@ class _Once:
         self._events = iter(())
 
 
+async def _opened_source(
+    services: Services, principal: Principal, operation: Operation, given: GraphQLRequest, last_event_id: str | None
+) -> object:
+    """Opens it where the account is. Raises what resolvers raise, and AccountMoved."""
+    for _ in range(MAX_TRIES):
+        of_key = services.of(principal)
+        routes = of_key.routes(principal)
+        async with of_key.snapshots() as (snapshot, *others):
+            source = await source_of(
+                services.documents.schema,
+                operation.document,
+                operation_name=given.operation_name,
+                variables=given.variables,
+                context=SubscriptionContext(
+                    snapshot,
+                    principal,
+                    services.clock(),
+                    of_key.changes_of if routes is None else partial(_changes_of, of_key.shards, routes),
+                    last_event_id,
+                    others,
+                    routes if others else None,
+                ),
+            )
+        if routes is None or await routes.confirm():
+            return source
+        if isinstance(source, BalanceChanges | LowBalances | SpendLimitEvents):
+            await source.aclose()
+    raise AccountMoved("the account was moved each time its stream was opened")
+
+
+def _changes_of(shards: Sequence[Services], routes: AccountRoutes, account_id: int) -> ChangeFeed:
+    return (shards[routes.of(account_id)] if len(shards) > 1 else shards[0]).database.changes
+
+
 async def answers(
     services: Services, principal: Principal, given: GraphQLRequest, last_event_id: str | None = None
 ) -> EventStream:
@@ -211,17 +251,7 @@ async def answers(
     prepared = await prepare_operation(services, principal, operation, given)
     await services.admission.spend(principal, prepared.cost)
     await pause()
-    of_key = services.of(principal)
-    async with of_key.snapshots() as (snapshot, *others):
-        source = await source_of(
-            services.documents.schema,
-            operation.document,
-            operation_name=given.operation_name,
-            variables=given.variables,
-            context=SubscriptionContext(
-                snapshot, principal, services.clock(), of_key.changes_of, last_event_id, others
-            ),
-        )
+    source = await _opened_source(services, principal, operation, given, last_event_id)
     if isinstance(source, ExecutionResult):
         raise Refused(formatted_errors(services, source.errors or [], "BAD_USER_INPUT"))
     assert isinstance(source, BalanceChanges | LowBalances | SpendLimitEvents)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+from db.accounts import shard_of_account
 from db.archive.errors import RowsArchived
 from db.archive.moving import border_and_first_row
 from db.archive.whole_ledger import WholeLedger, whole_ledger
@@ -194,7 +195,18 @@ async def verify_account(database: Database, account_id: int) -> Verified:
         if await database.border_of(account_id) == border:
             assert found is not None, "no row of the account was moved"
             found.faults.extend(await _faults_of_border(database, account_id))
+            await _check_shard(database, account_id, found)
             return found
+
+
+async def _check_shard(database: Database, account_id: int, found: Verified) -> None:
+    """Drops the faults of an account that was moved to another shard meanwhile: its rows were removed."""
+    shard, was_moved = await shard_of_account(database, account_id)
+    if was_moved:
+        found.faults.clear()
+    elif shard is not None:
+        message = f"shard is {shard}, but the account was not moved there"
+        found.faults.append(Fault(FaultKind.HEAD, account_id, account_id_text(account_id), message))
 
 
 async def _faults_of_border(database: Database, account_id: int) -> list[Fault]:

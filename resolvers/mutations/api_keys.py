@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from access import addresses
@@ -110,12 +111,14 @@ async def rotate(context: MutationContext, idempotency_key: str, prefix: str, gr
         outcome = await _once(transaction, call, lambda: rotate_key(transaction, old, grace, actor))
         return replace(outcome, replaced=await locked_key(transaction, prefix))
 
-    return await context.run(acted, shard=await _shard_of(context, prefix))
+    return await context.run(acted, shard_of=partial(_shard_of, context, prefix))
 
 
 async def _shard_of(context: MutationContext, prefix: str) -> int | None:
-    """Returns the shard that has the key; None if the caller's own is meant."""
-    return None if context.first_shard is None else await shard_of_prefix(context.first_shard, prefix)
+    """Returns the shard that has the key; None for a key of an account, which manages keys on its own shard only."""
+    if context.first_shard is None or context.principal.account_id is not None:
+        return None
+    return await shard_of_prefix(context.first_shard, prefix)
 
 
 def _check_rotation(caller: ApiKeyRow, old: ApiKeyRow) -> None:
@@ -142,7 +145,7 @@ async def revoke(context: MutationContext, idempotency_key: str, prefix: str) ->
             transaction, IdempotentCall("revokeApiKey", idempotency_key, prefix, row.account_id), revoked
         )
 
-    return await context.run(acted, shard=await _shard_of(context, prefix))
+    return await context.run(acted, shard_of=partial(_shard_of, context, prefix))
 
 
 async def set_rate(context: MutationContext, idempotency_key: str, prefix: str, rate: KeyRate | None) -> KeyOutcome:
@@ -156,7 +159,7 @@ async def set_rate(context: MutationContext, idempotency_key: str, prefix: str, 
         return await _once(transaction, call, changed)
 
     context.require_operator()
-    return await context.run_as_operator(acted, shard=await _shard_of(context, prefix))
+    return await context.run_as_operator(acted, shard_of=partial(_shard_of, context, prefix))
 
 
 async def _key_in_scope(transaction: LedgerTransaction, principal: Principal, prefix: str) -> ApiKeyRow:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from access.keys import KeyScope, Principal, ServiceOperation, acting_key
 from db.connections.snapshots import NothingToRead, Snapshot
 from db.database import Database
-from db.shards import shard_of_id
+from db.moved_accounts import MAX_TRIES
 from ledger.attribution import NOBODY, Attribution
 from ledger.audit import Actor
 from ledger.commands import Command, Outcome, Posting, Writer
-from ledger.errors import Forbidden
+from ledger.errors import Forbidden, NotFound, Unauthenticated
 from ledger.kinds import WriterKind
 from ledger.metering import MeteringOptions
 from ledger.posting import Clock, Ledger, LedgerTransaction, Result, Work
 from ledger.top_ups import TopUps
 from resolvers.context import QueryContext
 from resolvers.loaders import Loaders
+
+ShardOf = Callable[[], Awaitable[int | None]]
 
 
 @asynccontextmanager
@@ -72,17 +74,28 @@ class MutationContext(QueryContext):
         async with AsyncExitStack() as self._ends:
             yield
 
-    async def run(self, work: Work[Result], account_id: int | None = None, *, shard: int | None = None) -> Result:
+    async def run(
+        self, work: Work[Result], account_id: int | None = None, *, shard_of: ShardOf | None = None
+    ) -> Result:
         """Does the work and returns its result. The transaction stays open for all reads until the field ends.
 
-        `account_id` is the account that the work locks, if known: calls on one account take turns. `shard` is the one
-        to work on where there is no account; without it, the shard of the key's own account, or the first.
+        `account_id` is the account that the work locks, if known: calls on one account take turns. `shard_of` finds the
+        shard to work on where there is no account; without it, the shard of the key's own account, or the first. The
+        work is done again, elsewhere, if the account has been moved.
         """
         ends, self._ends = self._ends, None
         assert ends is not None, "a field of a mutation acts once"
         account_ids = () if account_id is None else (account_id,)
-        ledger = self._ledger_of(account_id) if shard is None else self._ledger.of_shard(shard)
-        transaction, result = await ends.enter_async_context(ledger.open_transaction(work, account_ids))
+        for tries in range(1, MAX_TRIES + 1):  # pragma: no branch  the last one raises
+            shard = None if shard_of is None else await shard_of()
+            ledger = self._ledger_of(account_id) if shard is None else self._ledger.of_shard(shard)
+            try:
+                transaction, result = await ends.enter_async_context(ledger.open_transaction(work, account_ids))
+                break
+            except (NotFound, Unauthenticated):
+                is_last = tries == MAX_TRIES
+                if is_last or not await self._has_moved(ledger, account_id, shard_of):
+                    raise
         self.snapshot = transaction.snapshot()
         await ends.enter_async_context(_raise_failed_read(self.snapshot))
         self.loaders = Loaders(self.snapshot)
@@ -94,12 +107,34 @@ class MutationContext(QueryContext):
         """Does the work with the ledger of the first shard, in transactions of its own before the field's."""
         return await work(self._ledger)
 
+    async def find_shard(self, account_id: int) -> int | None:
+        """Looks for the shard of an account. None without shards."""
+        return await self._ledger.find_shard(account_id)
+
+    async def _has_moved(self, ledger: Ledger, account_id: int | None, shard_of: ShardOf | None) -> bool:
+        """Returns whether what was not found by the ledger is elsewhere, with its account."""
+        shard = None if shard_of is None else await shard_of()
+        if shard is not None:
+            return self._ledger.of_shard(shard) is not ledger
+        named = account_id if account_id is not None else self.principal.account_id
+        return named is not None and await ledger.has_moved(named)
+
     def _ledger_of(self, account_id: int | None) -> Ledger:
-        return self._ledger if account_id is None else self._ledger.of_shard(shard_of_id(account_id))
+        named = account_id if account_id is not None else self.principal.account_id
+        return self._ledger if named is None else self._ledger.of_account(named)
+
+    async def _post_shared(self, posting: Posting) -> Sequence[Outcome] | None:
+        ledger = self._ledger_of(posting.account_id)
+        try:
+            return await ledger.post_shared(posting)
+        except NotFound:
+            if not await ledger.has_moved(posting.account_id):
+                raise
+        return None
 
     async def post(self, posting: Posting) -> Outcome:
         """Posts in a shared commit, unless the payload must be read in the posting's transaction."""
-        outcomes = None if self._may_read else await self._ledger_of(posting.account_id).post_shared(posting)
+        outcomes = None if self._may_read else await self._post_shared(posting)
         if outcomes is not None:
             self._ends = None
             self._answer_from_outcome(outcomes[0])
@@ -120,7 +155,7 @@ class MutationContext(QueryContext):
         work: Callable[[LedgerTransaction, Actor], Awaitable[Result]],
         account_id: int | None = None,
         *,
-        shard: int | None = None,
+        shard_of: ShardOf | None = None,
     ) -> Result:
         """Does the work as an operator. Raises Forbidden for other keys, and Unauthenticated if the key was just
         revoked."""
@@ -129,7 +164,7 @@ class MutationContext(QueryContext):
         async def acted(transaction: LedgerTransaction) -> Result:
             return await work(transaction, await acting_key(transaction, self.principal))
 
-        return await self.run(acted, account_id, shard=shard)
+        return await self.run(acted, account_id, shard_of=shard_of)
 
     async def post_as_service(
         self,

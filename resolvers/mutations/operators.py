@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from db import writes as rows
 from db.rows import TransactionRow
 from ledger import grants
-from ledger.accounts import STATUS_ACTS, NewAccount, change_status, create_account
+from ledger.accounts import STATUS_ACTS, NewAccount, change_status, create_account, locked_account
 from ledger.audit import Actor, post_audited
 from ledger.commands import Entry, Outcome, Posting, Writer
 from ledger.errors import NotFound
@@ -28,18 +28,31 @@ class AccountOutcome:
 
 
 async def open_account(context: MutationContext, idempotency_key: str, new: NewAccount) -> AccountOutcome:
+    context.require_operator()
+    call = IdempotentCall("createAccount", idempotency_key, astuple(new))
+    placed: int | None = None
+    if context.first_shard is not None:
+        placed = await context.run_before(lambda ledger: place_account(ledger, new, call))
+    known_id: int | None = None
+    """The account that the first call created. It may have been moved since."""
+
     async def work(transaction: LedgerTransaction, actor: Actor) -> AccountOutcome:
         async def created() -> CallResult:
             row = await create_account(transaction, new, actor)
             return CallResult(row.id, row.balance_nanos, last_seq=row.head_seq)
 
-        return await _account_outcome(transaction, await run_once(transaction, call, created))
+        result = await run_once(transaction, call, created)
+        if result.replayed and placed is not None:
+            nonlocal known_id
+            known_id = result.account_id
+            assert known_id is not None, "the call created an account"
+            await locked_account(transaction, known_id)
+        return await _account_outcome(transaction, result)
 
-    context.require_operator()
-    call, shard = IdempotentCall("createAccount", idempotency_key, astuple(new)), None
-    if context.first_shard is not None:
-        shard = await context.run_before(lambda ledger: place_account(ledger, new, call))
-    return await context.run_as_operator(work, shard=shard)
+    async def shard_of() -> int | None:
+        return placed if known_id is None else await context.find_shard(known_id)
+
+    return await context.run_as_operator(work, shard_of=shard_of)
 
 
 async def set_status(

@@ -98,13 +98,13 @@ async def account_page(
     context.require_operator()
     row_filter = AccountFilter(checked_search(search))
 
-    async def read(snapshot: Snapshot, limit: int, after: int | None) -> list[AccountRow]:
+    async def read(snapshot: Snapshot, limit: int, after: int | None, down_to: int | None = None) -> list[AccountRow]:
         return await accounts.account_page(
-            snapshot, limit=limit, after=after, search=search, search_id=_search_id(search)
+            snapshot, limit=limit, after=after, down_to=down_to, search=search, search_id=_search_id(search)
         )
 
     if context.others:
-        return await _MERGED.page(context.snapshots, read, first, after, row_filter)
+        return await _MERGED.page(context.snapshots, read, first, after, row_filter, context.hosts())
     return await _LIST.page(partial(read, context.snapshot), first, after, row_filter)
 
 

@@ -48,11 +48,13 @@ def audit_filter(
 async def audit_page(
     context: QueryContext, row_filter: AuditFilter, first: int | None, after: str | None
 ) -> Page[AuditEntryRow]:
-    async def read(snapshot: Snapshot, limit: int, after: int | None) -> list[AuditEntryRow]:
-        return await audit.audit_page(snapshot, row_filter, limit=limit, after=after)
+    async def read(
+        snapshot: Snapshot, limit: int, after: int | None, down_to: int | None = None
+    ) -> list[AuditEntryRow]:
+        return await audit.audit_page(snapshot, row_filter, limit=limit, after=after, down_to=down_to)
 
     if context.others:
-        return await _MERGED.page(context.snapshots, read, first, after, row_filter)
+        return await _MERGED.page(context.snapshots, read, first, after, row_filter, context.hosts())
     return await _LIST.page(partial(read, context.snapshot), first, after, row_filter)
 
 

@@ -55,6 +55,7 @@ async def find(context: QueryContext, text: str) -> list[Found]:
     """Returns what has this id, at most MAX_FOUND objects. Raises Forbidden and BadUserInput."""
     context.require_operator()
     text = checked_length(text.strip(), "id", 1, MAX_ID)
+    context.hosts()
     if _OWN_ID.fullmatch(text):
         try:
             return [_found(await object_with_id(context, text))]

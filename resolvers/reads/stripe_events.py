@@ -28,11 +28,13 @@ async def event_page(
     context.require_operator()
     row_filter = StripeEventFilter(None if state is None else state.value)
 
-    async def read(snapshot: Snapshot, limit: int, after: int | None) -> list[StripeEventRow]:
-        return await stripe_events.event_page(snapshot, row_filter.state, limit=limit, after=after)
+    async def read(
+        snapshot: Snapshot, limit: int, after: int | None, down_to: int | None = None
+    ) -> list[StripeEventRow]:
+        return await stripe_events.event_page(snapshot, row_filter.state, limit=limit, after=after, down_to=down_to)
 
     if context.others:
-        return await _MERGED.page(context.snapshots, read, first, after, row_filter)
+        return await _MERGED.page(context.snapshots, read, first, after, row_filter, context.hosts())
     return await _LIST.page(partial(read, context.snapshot), first, after, row_filter)
 
 

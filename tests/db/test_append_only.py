@@ -55,6 +55,25 @@ async def test_update_and_delete_are_refused(database: Database, table: str) -> 
     assert [tuple(row) for row in await database.read(text(unchanged))] == [(1,)]
 
 
+async def test_rows_of_an_account_that_was_moved_can_go(database: Database, table: str) -> None:
+    await _with_one_row(database, table)
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE accounts SET shard = 1"))
+    for number, gone in ((2, False), (1, True)):
+        async with database.write() as connection:
+            await connection.execute(text("DELETE FROM moved_accounts"))
+            moved = f"INSERT INTO moved_accounts (account_id, number, moves) VALUES (1, {number}, 1)"
+            await connection.execute(text(moved))
+        if gone:
+            async with database.write() as connection:
+                await connection.execute(text(f"DELETE FROM {table}"))
+        else:
+            with pytest.raises(exc.DBAPIError, match="append-only"):
+                async with database.write() as connection:
+                    await connection.execute(text(f"DELETE FROM {table}"))
+    assert not await database.read(text(f"SELECT 1 FROM {table}"))
+
+
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("role", ["origin", "replica"])
 async def test_truncate_and_changes_as_replica_are_refused(database: Database, role: str, table: str) -> None:

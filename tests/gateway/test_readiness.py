@@ -50,7 +50,7 @@ class NewRelease:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        for package in ("gateway", "schema", "resolvers", "ledger", "db", "execution"):
+        for package in ("gateway", "schema", "resolvers", "access", "ledger", "db", "execution"):
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("static", "__pycache__"))
 
     def migrate(self, url: str, version: str, before: str, oldest: str) -> str:

@@ -1,0 +1,209 @@
+"""Moved accounts: what a process knows of accounts that are not on the shard that their ids name (docs/decisions/0017).
+
+Each shard has the accounts that left it, and the moves that have begun. A process that has looked knows for
+LEASE_SECONDS that no other account leaves: a move begins by an announcement, and waits longer than that before the
+account can be elsewhere. So reads need no statement for it, except reads of an account that is being moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from sqlalchemy import Executable, String, null, select, union_all, update
+
+from db import tables
+from db.shard_tables import account_moves, moved_accounts
+
+LEASE_SECONDS: Final = 3.0
+LOOK_SECONDS: Final = 1.0
+"""How often a gateway looks."""
+ANNOUNCED_SECONDS: Final = 2 * LEASE_SECONDS
+"""Time from the announcement of a move to the moment from which the account can be elsewhere."""
+MAX_TRIES: Final = 5
+
+LEAVING: Final = "leaving"
+ARRIVING: Final = "arriving"
+
+
+class Moved(NamedTuple):
+    """The account is, or was, on this shard."""
+
+    number: int
+    moves: int
+    """How often the account was moved: of two shards, the one with the larger number knows better."""
+
+
+class PendingMove(NamedTuple):
+    """A move that has begun."""
+
+    direction: str
+    number: int
+    """The other shard."""
+    moves: int
+
+
+class Member(Protocol):
+    """A database, as far as it is looked at."""
+
+    async def read_live(self, statement: Executable, parameters: dict[str, Any]) -> Sequence[Any]: ...
+
+    def write(self) -> Any: ...
+
+
+_LOOK: Final = union_all(
+    select(moved_accounts.c.account_id, null().cast(String()), moved_accounts.c.number, moved_accounts.c.moves),
+    select(account_moves.c.account_id, account_moves.c.direction, account_moves.c.number, account_moves.c.moves),
+)
+
+
+class _Known:
+    """Accounts and moves that were seen on one shard."""
+
+    def __init__(self) -> None:
+        self.moved: dict[int, Moved] = {}
+        self.running: dict[int, PendingMove] = {}
+        self.looked_at = float("-inf")
+        """When the newest look began."""
+        self.looking = asyncio.Lock()
+
+    @property
+    def is_current(self) -> bool:
+        return time.monotonic() < self.looked_at + LEASE_SECONDS
+
+    def is_guest(self, number: int) -> bool:
+        """Returns whether accounts have been moved to the shard with this number, whose list it is."""
+        return any(one.number == number for one in self.moved.values())
+
+
+class MovedAccounts:
+    def __init__(self, databases: Sequence[Member], ids_per_shard: int) -> None:
+        self._databases = databases
+        self._ids_per_shard = ids_per_shard
+        self._known = [_Known() for _ in databases]
+        self.version = 0
+        """Changes with everything that becomes known."""
+
+    def shard_of(self, account_id: int) -> int:
+        """Returns the account's shard, as far as is known. Reads must be confirmed."""
+        number, moves = self._home_of(account_id), 0
+        while (moved := self._known[number].moved.get(account_id)) is not None and moved.moves > moves:
+            if moved.number == number:
+                break
+            number, moves = moved.number, moved.moves
+        return number
+
+    def _home_of(self, account_id: int) -> int:
+        number = account_id // self._ids_per_shard
+        return number if number < len(self._databases) else 0
+
+    @property
+    def hosts(self) -> list[int]:
+        """The shards that accounts were moved to."""
+        return [number for number, known in enumerate(self._known) if known.is_guest(number)]
+
+    def has_announced(self, account_id: int, number: int) -> bool:
+        """Returns whether the account may leave the shard at any time, as far as is known."""
+        known = self._known[number]
+        return not known.is_current or account_id in known.running
+
+    async def confirm(self, used: Iterable[tuple[int, int]]) -> bool:
+        """Returns whether the accounts, each with the shard that it was read on, were there at that time. To be called
+        after the reads."""
+        by_shard: dict[int, list[int]] = {}
+        for account_id, number in used:
+            by_shard.setdefault(number, []).append(account_id)
+        for number, account_ids in by_shard.items():
+            known, now = self._known[number], time.monotonic()
+            if not known.is_current or not known.running.keys().isdisjoint(account_ids):
+                await self.look(number, now)
+            for account_id in account_ids:
+                if account_id in known.running and await self._has_arrived(account_id, number):
+                    return False
+                if self.shard_of(account_id) != number:
+                    return False
+        return True
+
+    async def confirm_all(self, version: int) -> bool:
+        """Returns whether nothing became known since this version, for reads of lists of all accounts."""
+        for number, known in enumerate(self._known):
+            if not known.is_current or known.running:
+                await self.look(number, time.monotonic())
+        return self.version == version
+
+    async def look_at_all(self) -> None:
+        """Looks at all shards. Raises the last DatabaseError, after all others were looked at."""
+        found = await asyncio.gather(
+            *(self.look(number, time.monotonic()) for number in range(len(self._databases))), return_exceptions=True
+        )
+        for failure in found:
+            if isinstance(failure, BaseException):
+                raise failure
+
+    async def look(self, number: int, since: float) -> None:
+        """Looks at the shard, unless another look began after `since`. Raises DatabaseError."""
+        known = self._known[number]
+        async with known.looking:
+            if known.looked_at >= since:
+                return
+            began = time.monotonic()
+            moved: dict[int, Moved] = {}
+            running: dict[int, PendingMove] = {}
+            for account_id, direction, other, moves in await self._databases[number].read_live(_LOOK, {}):
+                if direction is None:
+                    moved[account_id] = Moved(other, moves)
+                else:
+                    running[account_id] = PendingMove(direction, other, moves)
+            if (moved, running) != (known.moved, known.running):
+                self.version += 1
+            known.moved, known.running, known.looked_at = moved, running, began
+
+    async def find(self, account_id: int) -> int:
+        """Looks where the account is. Returns its shard, on which it can be used: if its move was broken off in its
+        last moment, it is put there. Raises DatabaseError."""
+        number, moves = self._home_of(account_id), 0
+        while True:
+            await self.look(number, time.monotonic())
+            moved = self._known[number].moved.get(account_id)
+            if moved is None or moved.moves <= moves or moved.number == number:
+                await self._has_arrived(account_id, number)
+                return number
+            number, moves = moved
+
+    async def _has_arrived(self, account_id: int, number: int) -> bool:
+        """Puts the account on the shard if it has left the other one for it. Returns whether it did."""
+        move = self._known[number].running.get(account_id)
+        if move is None or move.direction != ARRIVING:
+            return False
+        await self.look(move.number, time.monotonic())
+        if self._known[move.number].moved.get(account_id) != (number, move.moves):
+            return False
+        await put_here(self._databases[number], account_id, number, move)
+        await self.look(number, time.monotonic())
+        return True
+
+
+_ACCOUNT: Final = tables.accounts
+_KEY: Final = tables.api_keys
+
+
+async def put_here(database: Member, account_id: int, number: int, move: PendingMove) -> None:
+    """Ends a move to this shard, whose number is `number`: the account has left the other one. Does nothing if that
+    was done."""
+    is_move = (
+        account_moves.c.account_id == account_id,
+        account_moves.c.direction == ARRIVING,
+        account_moves.c.moves == move.moves,
+    )
+    async with database.write() as connection:
+        # Locks the account first, as all writes do.
+        locked = select(_ACCOUNT.c.id).where(_ACCOUNT.c.id == account_id).with_for_update(key_share=True)
+        await connection.execute(locked)
+        if (await connection.execute(account_moves.delete().where(*is_move))).rowcount == 0:
+            return
+        await connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.id == account_id).values(shard=None))
+        await connection.execute(update(_KEY).where(_KEY.c.account_id == account_id).values(shard=None))
+        await connection.execute(moved_accounts.delete().where(moved_accounts.c.account_id == account_id))
+        await connection.execute(moved_accounts.insert().values(account_id=account_id, number=number, moves=move.moves))
