@@ -53,6 +53,7 @@ KEPT: Final = frozenset(
     {
         *(shard_tables.shard_membership, shard_tables.shards),
         *(shard_tables.shard_external_ids, shard_tables.shard_creations),
+        *(shard_tables.shard_stripe_customers, shard_tables.shard_stripe_events),
         *(moved_accounts, account_moves),
         *(tables.schema_compatibility, integrity_tables.verification_runs),
         # Moving is refused while an account has archived rows.
@@ -278,6 +279,11 @@ _OPEN: Final = (
 )
 
 
+_LINKED: Final = (
+    select(stripe_tables.stripe_customers.c.id).where(stripe_tables.stripe_customers.c.account_id == _ID).limit(1)
+)
+
+
 async def standing(read: Read, account_id: int) -> Standing | None:
     rows = await read(_STANDING, {"of_account": account_id})
     return Standing._make(rows[0]) if rows else None
@@ -302,6 +308,11 @@ async def has_archived_rows(read: Read, account_id: int) -> bool:
 async def has_open_events(read: Read, account_id: int) -> bool:
     """Returns whether events of Stripe for the account wait, or need a person."""
     return bool(await read(_OPEN, {"of_account": account_id}))
+
+
+async def has_customer(read: Read, account_id: int) -> bool:
+    """Returns whether the account is linked to a customer of Stripe."""
+    return bool(await read(_LINKED, {"of_account": account_id}))
 
 
 async def announce(connection: WriteConnection, account_id: int, move: PendingMove | None) -> None:

@@ -14,10 +14,11 @@ from db.errors import SchemaMismatch
 from db.schema_version import require_program
 from db.shard_tables import shard_membership, shards
 from db.shards import IDS_PER_SHARD, databases_of
+from db.stripe_directory import list_linked_customers
 from db.stripe_tables import stripe_events
 
-FIRST_PROGRAM: Final = "0019"
-"""Programs of older versions would give ids of shard 0 on any shard."""
+FIRST_PROGRAM: Final = "0021"
+"""Programs of older versions would give ids of shard 0 on any shard, and apply Stripe's events on any shard."""
 
 _NUMBERED: Final = (
     (tables.accounts, "id"),
@@ -97,6 +98,7 @@ async def form_set(databases: Sequence[Database]) -> list[int]:
             joined.append(number)
     async with databases[0].write() as connection:
         await _list(connection, len(databases))
+        await list_linked_customers(connection)
     return joined
 
 

@@ -74,3 +74,24 @@ account_moves = Table(
     CheckConstraint("direction IN ('leaving', 'arriving')", name="direction"),
     CheckConstraint("number >= 0 AND moves >= 1", name="numbers"),
 )
+
+# On shard 0: the account that a Stripe customer belongs to. Written before the account's shard links the customer.
+shard_stripe_customers = Table(
+    "shard_stripe_customers",
+    metadata,
+    Column("customer", name(), nullable=False),
+    # The account may be on any shard.
+    Column("account_id", BigInteger(), nullable=False),
+    PrimaryKeyConstraint("customer"),
+    sqlite_with_rowid=False,
+)
+
+# On shard 0: the shard that applies a Stripe event. Null while no shard knows what the event names: shard 0 keeps it.
+shard_stripe_events = Table(
+    "shard_stripe_events",
+    metadata,
+    Column("id", name(), nullable=False),
+    Column("number", BigInteger()),
+    PrimaryKeyConstraint("id"),
+    sqlite_with_rowid=False,
+)

@@ -70,6 +70,13 @@ async def read_customer(database: Database, customer: str) -> StripeCustomerRow:
     return StripeCustomerRow._make(row)
 
 
+_LINKED = select(_CUSTOMER.c.id).where(_CUSTOMER.c.id == bindparam("customer"))
+
+
+async def is_linked(database: Database, customer: str) -> bool:
+    return bool(await database.read(_LINKED, {"customer": customer}))
+
+
 async def link_customer(
     connection: WriteConnection, customer: str, account_id: int, now: datetime, *, ask_at: datetime | None = None
 ) -> int:

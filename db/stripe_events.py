@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Select, bindparam, func, or_, select, update
+from sqlalchemy import BigInteger, Select, bindparam, delete, func, or_, select, update
 
 from db.connections.snapshots import Snapshot
 from db.database import Database, WriteConnection
@@ -50,9 +51,11 @@ async def received(connection: WriteConnection, event: StripeEventRow) -> Stripe
     """
     values = _values(event) | with_id(connection, _EVENT.c.number)
     statement = upsert(connection, _EVENT).values(**values).on_conflict_do_nothing(index_elements=["id"])
-    await connection.execute(statement)
-    row = await locked(connection, event.id)
-    assert row is not None
+    row = None
+    # Another shard may take the stored event over in between.
+    while row is None:
+        await connection.execute(statement)
+        row = await locked(connection, event.id)
     return row
 
 
@@ -66,6 +69,11 @@ async def put(connection: WriteConnection, event: StripeEventRow) -> None:
     await connection.execute(update(_EVENT).where(_EVENT.c.id == event.id).values(**_values(event)))
 
 
+async def remove(connection: WriteConnection, event_id: str) -> None:
+    """Removes the event from a shard that another one has taken it over from."""
+    await connection.execute(delete(_EVENT).where(_EVENT.c.id == event_id))
+
+
 _DUE = (
     select(*columns(_EVENT, StripeEventRow))
     .where(_EVENT.c.retry_at <= bindparam("now", type_=timestamp()))
@@ -73,6 +81,7 @@ _DUE = (
     .limit(bindparam("rows", type_=BigInteger()))
 )
 _WAITING_FOR = select(_EVENT.c.id).where(_EVENT.c.waits_for == bindparam("waits_for")).order_by(_EVENT.c.number)
+_STORED = select(_EVENT.c.number).where(_EVENT.c.id == bindparam("event_id"))
 _OPEN = (
     select(_EVENT.c.state, func.count())
     .where(or_(_EVENT.c.state == "waiting", _EVENT.c.state == "needs_attention"))
@@ -148,6 +157,11 @@ async def newest(database: Database, state: str | None, limit: int) -> list[Stri
         return await event_page(snapshot, state, limit=limit)
 
 
-async def open_counts(database: Database) -> dict[str, int]:
-    """Returns how many events wait and how many need a person, by state. States without events are omitted."""
-    return {row[0]: int(row[1]) for row in await database.read(_OPEN)}
+async def is_stored(database: Database, event_id: str) -> bool:
+    return bool(await database.read(_STORED, {"event_id": event_id}))
+
+
+async def open_counts(*databases: Database) -> Counter[str]:
+    """Returns how many events wait and how many need a person, by state, in all these databases."""
+    found = [Counter({row[0]: int(row[1]) for row in await database.read(_OPEN)}) for database in databases]
+    return sum(found, Counter())

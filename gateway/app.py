@@ -71,7 +71,7 @@ async def metrics(request: web.Request) -> web.Response:
     may_read_metrics(request, token.get_secret_value() if token else None)
     try:
         async with asyncio.timeout(STRIPE_COUNT_SECONDS):
-            await services.metrics.stripe_events.read(services.database)
+            await services.metrics.stripe_events.read(*(shard.database for shard in services.shards))
     except (DatabaseError, TimeoutError) as error:
         # All other figures are this process's own: they are told while the database is away.
         log.warning("stripe events not counted", reason=str(error))

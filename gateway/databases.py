@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 from db.database import Database, DatabaseOptions
+from db.errors import DatabaseUnavailable, SchemaMismatch
 from db.schema_version import Tables, check
 from db.shard_set import check_set
 from db.shards import join
@@ -59,6 +60,20 @@ async def checked_databases(settings: Settings) -> AsyncIterator[tuple[Database,
 
 async def check_databases(databases: tuple[Database, ...]) -> list[Tables]:
     """Raises as `checked_databases` does."""
-    tables = [await check(database) for database in databases]
+    tables = []
+    for database in databases:
+        with shard_named(database):
+            tables.append(await check(database))
     await check_set(databases[0])
     return tables
+
+
+@contextlib.contextmanager
+def shard_named(database: Database) -> Iterator[None]:
+    """Names the shard, if there is a set, in what is wrong with it."""
+    try:
+        yield
+    except (DatabaseUnavailable, SchemaMismatch) as error:
+        if database.place is None:
+            raise
+        raise type(error)(f"shard {database.place.number}: {error}") from error

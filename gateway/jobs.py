@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -18,6 +18,8 @@ from db.database import Database
 from db.errors import DatabaseError, DatabaseUnavailable
 from db.schema_version import check
 from gateway.database_metrics import DatabaseMetrics
+from gateway.databases import shard_named
+from gateway.logs import shard
 from gateway.metrics import BacklogGauges, PruningGauge, StripeEventGauges, VerificationGauges
 from gateway.settings import Settings
 from ledger.clock_watch import ClockWatch
@@ -123,26 +125,38 @@ class Worker:
 
     async def once(self) -> bool | None:
         """Whether every job did its round; None where another worker holds the lock."""
-        if not await self._lock.acquire():
-            return None
-        try:
-            done = [await self._round(job) for job in self._jobs]
-            return all(done)
-        finally:
-            await self._lock.release()
+        with self._shard_named():
+            if not await self._lock.acquire():
+                return None
+            try:
+                done = [await self._round(job) for job in self._jobs]
+                return all(done)
+            finally:
+                await self._lock.release()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set: rounds that run then are ended. Raises SchemaMismatch, as `_check_tables` does."""
-        stands_by = False
-        while not stop.is_set():
-            if await self._acquired():
-                stands_by = False
-                await self._work(stop)
-            elif not stands_by:
-                stands_by = True
-                log.info("another worker is active: standing by")
-            await _pause(stop, self._interval_seconds)
-        await self._lock.release()
+        with self._shard_named():
+            stands_by = False
+            while not stop.is_set():
+                if await self._acquired():
+                    stands_by = False
+                    await self._work(stop)
+                elif not stands_by:
+                    stands_by = True
+                    log.info("another worker is active: standing by")
+                await _pause(stop, self._interval_seconds)
+            await self._lock.release()
+
+    @contextlib.contextmanager
+    def _shard_named(self) -> Iterator[None]:
+        """Has all lines of the log name the shard, if there is a set."""
+        place = self._database.place
+        named = shard.set(None if place is None else place.number)
+        try:
+            yield
+        finally:
+            shard.reset(named)
 
     async def _acquired(self) -> bool:
         try:
@@ -170,7 +184,7 @@ class Worker:
 
     async def _check_tables(self) -> None:
         """Raises SchemaMismatch once a newer release has made tables that this program cannot work on."""
-        with contextlib.suppress(DatabaseUnavailable):
+        with contextlib.suppress(DatabaseUnavailable), shard_named(self._database):
             await check(self._database)
 
     async def _rounds(self, job: Job, over: asyncio.Event) -> None:

@@ -15,6 +15,8 @@ from gateway.settings import Settings
 from ledger.chain import format_time
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+shard: ContextVar[int | None] = ContextVar("shard", default=None)
+"""The shard that a worker works on; None without shards."""
 
 _SECRET: Final = re.compile(r"(eco_[a-z2-7]{8})_[A-Za-z0-9_-]+", re.ASCII)
 
@@ -24,9 +26,11 @@ def without_keys(text: str) -> str:
     return _SECRET.sub(r"\1_…", text) if "eco_" in text else text
 
 
-def _with_request_id(_logger: Any, _method: str, event: Any) -> Any:
+def _with_place(_logger: Any, _method: str, event: Any) -> Any:
     if (current := request_id.get()) != "-":
         event.setdefault("request_id", current)
+    if (number := shard.get()) is not None:
+        event.setdefault("shard", number)
     return event
 
 
@@ -40,9 +44,7 @@ def _json_line(_logger: Any, method: str, event: Any) -> bytes:
         structlog.processors.format_exc_info(_logger, method, event)
     now = format_time(datetime.now(UTC))
     line = {"event": event.pop("event", None), **event, "level": method, "timestamp": now}
-    if (current := request_id.get()) != "-":
-        line.setdefault("request_id", current)
-    return orjson.dumps(line, default=repr)
+    return orjson.dumps(_with_place(_logger, method, line), default=repr)
 
 
 class _Lines:
@@ -71,7 +73,7 @@ def configure_logs(settings: Settings) -> None:
     before: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _with_request_id,
+        _with_place,
         structlog.processors.format_exc_info,
     ]
     level = getattr(logging, settings.log_level.upper())

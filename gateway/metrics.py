@@ -51,10 +51,10 @@ class StripeEventGauges:
             multiprocess_mode="mostrecent",
         )
 
-    async def read(self, database: Database) -> None:
-        counts = await open_counts(database)
-        self._waiting.set(counts.get(EventState.WAITING, 0))
-        self._needing_attention.set(counts.get(EventState.NEEDS_ATTENTION, 0))
+    async def read(self, *databases: Database) -> None:
+        counts = await open_counts(*databases)
+        self._waiting.set(counts[EventState.WAITING])
+        self._needing_attention.set(counts[EventState.NEEDS_ATTENTION])
 
 
 class BacklogGauges:

@@ -19,8 +19,6 @@ _WITHOUT_SHARDS: Final = (
     "direct_database_url",
     "read_database_urls",
     "archive_url",
-    "stripe_secret_key",
-    "stripe_webhook_secrets",
 )
 """Settings of what has no shards yet."""
 

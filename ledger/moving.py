@@ -142,11 +142,11 @@ class AccountMoves:
 
     async def _moved(self, account_id: int, source: int, number: int) -> float:
         """Moves the account. Returns for how many seconds its writes waited."""
-        await self._check(account_id, source)
+        read = self._shards.databases[source].read_live
+        await self._check(account_id, read)
         move = await self._announced(account_id, source, number)
         target = self._shards.databases[number]
         ledger = _Ledger(account_id, target)
-        read = self._shards.databases[source].read_live
         for _ in range(MAX_PASSES):
             await self._copy_table(target, account_id, read, source, accounts)
             rows = await ledger.follow(read)
@@ -167,12 +167,15 @@ class AccountMoves:
             await copies.count_placed(connection, source, number)
         return stopped
 
-    async def _check(self, account_id: int, source: int) -> None:
-        read = self._shards.databases[source].read_live
+    async def _check(self, account_id: int, read: Read) -> None:
+        """Raises Conflict for an account that cannot be moved. `read` reads its shard."""
         if await copies.has_archived_rows(read, account_id):
             raise Conflict("an account with archived rows cannot be moved: restore its rows first")
         if await copies.has_open_events(read, account_id):
             raise Conflict("events of Stripe for the account are still open: retry or dismiss them first")
+        # An event of the customer may be on its way to the shard.
+        if await copies.has_customer(read, account_id):
+            raise Conflict("an account that has a customer of Stripe cannot be moved")
 
     async def _announced(self, account_id: int, source: int, number: int) -> PendingMove:
         """Announces the move on both shards, and waits until all processes know of it."""
@@ -235,6 +238,7 @@ class AccountMoves:
                 raise Conflict("another move of the account has begun")
             began = time.monotonic()
             read = reader_within(connection)
+            await self._check(account_id, read)
             await ledger.follow(read)
             tables = await copies.tables_with_rows(read, account_id)
             tables |= await copies.tables_with_rows(target.read_live, account_id)

@@ -99,13 +99,19 @@ class Ledger:
 
     def of_shard(self, number: int) -> Ledger:
         """Returns the ledger of the shard. Of a shard that does not exist, shard 0 finds no account."""
+        place = self._database.place
+        if place is not None and len(self._shards) == 1:
+            databases = place.shards.databases
+            shards = [self if one is self._database else Ledger(one, self._clock, self._watch) for one in databases]
+            for ledger in shards:
+                ledger.join(shards)
         return self._shards[number if number < len(self._shards) else 0]
 
     def of_account(self, account_id: int) -> Ledger:
         """Returns the ledger of the account's shard, as far as is known: there, an account that was moved is not
         found (`has_moved`)."""
         place = self._database.place
-        return self if place is None else self._shards[place.shards.moved.shard_of(account_id)]
+        return self if place is None else self.of_shard(place.shards.moved.shard_of(account_id))
 
     async def find_shard(self, account_id: int) -> int | None:
         """Looks for the shard of an account. None without shards. Raises DatabaseError."""

@@ -10,9 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from db import accounts, stripe_customers, top_ups
+from db import accounts, stripe_customers, stripe_directory, top_ups
 from db.database import Database
 from db.rows import AccountRow
+from db.shards import shard_numbered
 from db.top_ups import TopUpRow
 from ledger import billing_portal, idempotent_calls
 from ledger.accounts import locked_account
@@ -189,10 +190,19 @@ class TopUps:
         key = _customer_key(account, len(customers))
         made = await _answered(lambda: api.create_customer(account.id, account.name, key))
         # Link the customer before it can pay, so that its events find their account.
+        if not await self._claimed(made, account_id):
+            return made
         async with self._database.write() as connection:
             await stripe_customers.link_customer(connection, made, account_id, self._clock())
             found = paying(await stripe_customers.customers_of_account(connection, account_id))
         return made if found is None else found.id
+
+    async def _claimed(self, customer: str, account_id: int) -> bool:
+        """Returns whether the customer is the account's in the set. Without a set, its link decides."""
+        if self._database.place is None:
+            return True
+        async with shard_numbered(self._database, 0).write() as connection:
+            return await stripe_directory.claim_customer(connection, customer, account_id) == account_id
 
     async def _account(self, account_id: int) -> AccountRow:
         """Returns the account. Raises NotFound."""

@@ -97,7 +97,7 @@ class _Crediting(Booking):
         attempt = await attempt_by_id(self._connection, paid.attempt)
         if attempt is None:
             return Waiting(f"unknown auto-recharge {paid.attempt[:100]}: it may belong to another gateway")
-        account_id = await self._account(paid.customer)
+        account_id = paid.customer_elsewhere or await self._account(paid.customer)
         if account_id is None:
             return unknown_customer(paid.customer)
         if account_id != attempt.account_id:
@@ -106,7 +106,7 @@ class _Crediting(Booking):
                 f"the payment {paid.payment_intent} names an auto-recharge of {of}, but its customer belongs to {to}:"
                 " the payment is never credited"
             )
-            return NeedsAttention(reason, account_id)
+            return NeedsAttention(reason, attempt.account_id if paid.customer_elsewhere else account_id)
         entry = Entry(
             TransactionType.AUTO_RECHARGE,
             paid.amount_nanos,

@@ -61,6 +61,7 @@ class UnpaidSession:
 
     session: str
     reason: str
+    customer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Recharge:
     attempt: str
     amount_nanos: int
     customer: str | None
+    customer_elsewhere: int | None = None
+    """The customer's account, if it is on another shard than the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,8 @@ def _session(of: Object) -> Notice:
         return Nothing(f"the session's mode is {_short(of.get('mode'))}, not payment")
     status = of.get("payment_status")
     if status in _UNPAID:
-        return UnpaidSession(text_of(of, "id"), f"the session's payment_status is {status}, not paid")
+        reason = f"the session's payment_status is {status}, not paid"
+        return UnpaidSession(text_of(of, "id"), reason, id_of(of, "customer"))
     if status != "paid":
         msg = f"unknown payment_status of the session: {_short(status)}"
         raise UnexpectedShape(msg)

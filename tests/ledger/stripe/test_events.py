@@ -12,6 +12,7 @@ from ledger.commands import Entry, Ref
 from ledger.errors import BadUserInput, Conflict, NotFound
 from ledger.kinds import RefType, TransactionType
 from ledger.stripe.events import EventState, Receipt, StripeEvents
+from ledger.stripe.verdicts import NeedsAttention
 from tests.ledger.desk import OPERATOR, usd
 from tests.ledger.recompute import differences
 from tests.ledger.stripe.till import CUSTOMER, Posted, Till, recharge
@@ -507,7 +508,8 @@ async def test_refusal_after_the_event_was_applied_changes_nothing(till: Till) -
     account_id = await till.customer()
     await till.tell(COMPLETED, session("cs_1", customer=CUSTOMER), "evt_1")
     row = await till.event_row("evt_1")
-    assert await till.events._refused(row, BadUserInput("out of range")) == row
+    refusal = NeedsAttention("out of range", is_retried=True)
+    assert await till.events._recorded(row, refusal) == row
     assert await till.brief(account_id) == [("topup", "20.00")]
 
 

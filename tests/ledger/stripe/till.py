@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from db import stripe_events
+from sqlalchemy import update
+
+from db import stripe_events, stripe_tables
 from db.database import Database
 from db.recharges import AutoRechargeRow, RechargeAttemptRow, insert_attempt, put_settings
 from db.stripe_events import StripeEventRow
@@ -76,6 +78,14 @@ class Till(Desk):
         """(type, state, reason) of the events, as they were received."""
         rows = await stripe_events.newest(self.database, None, 1000)
         return [(row.type, row.state, row.reason) for row in reversed(rows)]
+
+    async def retry_all(self) -> None:
+        """Tries all open events, as if the time of each had come: one that was tried often waits longer."""
+        is_retried = stripe_tables.stripe_events.c.retry_at.is_not(None)
+        async with self.database.write() as connection:
+            due = update(stripe_tables.stripe_events).where(is_retried).values(retry_at=self.now)
+            await connection.execute(due)
+        await self.retries.run()
 
     async def event_row(self, event_id: str) -> StripeEventRow:
         (row,) = [one for one in await stripe_events.newest(self.database, None, 1000) if one.id == event_id]
