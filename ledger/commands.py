@@ -149,14 +149,14 @@ def _digest_of_commands(commands: Sequence[Command]) -> bytes:
     """Returns the digest of each command's type and fields.
 
     Stored digests never change. They were computed from the output of `json.dumps`. orjson is twenty times as fast and
-    writes the same text, except for non-ASCII characters and numbers beyond 64 bits.
+    writes the same text, except for non-ASCII characters, DEL and numbers beyond 64 bits.
     """
     named = [(type(command).__name__, command) for command in commands]
     try:
         text = orjson.dumps(named, default=datetime.isoformat, option=orjson.OPT_PASSTHROUGH_DATETIME)
     except orjson.JSONEncodeError:
         text = b"\xff"
-    if not text.isascii():
+    if not text.isascii() or b"\x7f" in text:
         return digest_of_payload([[name, asdict(command)] for name, command in named])
     return hashlib.sha256(text).digest()
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -168,6 +168,7 @@ def _moves() -> st.SearchStrategy[Command]:
 
 
 @given(st.lists(_moves(), min_size=1, max_size=3))
+@example([Entry(TransactionType.TOPUP, 0, "\x7f")])
 def test_payload_digest_is_unchanged(commands: list[Command]) -> None:
     was = digest_of_payload([[type(command).__name__, asdict(command)] for command in commands])
     assert Posting(1, SERVICE, commands, "post").payload_digest() == was
