@@ -102,17 +102,18 @@ def _on_core(number: int) -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-def _mutation(name: str, account: str) -> bytes:
+def _document(name: str, selection: str) -> str:
     kind = f"{name[0].upper()}{name[1:]}Input"
-    query = f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ {_PAYLOAD} }} }}"
+    return f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ {selection} }} }}"
+
+
+def _mutation(name: str, account: str) -> bytes:
     given = {"idempotencyKey": "@NUMBER@", "accountId": account} | _GIVEN[name]
-    return orjson.dumps({"query": query, "variables": {"input": given}})
+    return orjson.dumps({"query": _document(name, _PAYLOAD), "variables": {"input": given}})
 
 
 async def _asked(session: aiohttp.ClientSession, key: str, name: str, selection: str, given: dict[str, Any]) -> Any:
-    kind = f"{name[0].upper()}{name[1:]}Input"
-    query = f"mutation ($input: {kind}!) {{ {name}(input: $input) {{ {selection} }} }}"
-    headers = {"Authorization": f"Bearer {key}"}
+    query, headers = _document(name, selection), {"Authorization": f"Bearer {key}"}
     async with session.post("/graphql", json={"query": query, "variables": {"input": given}}, headers=headers) as sent:
         answer = orjson.loads(await sent.read())
     if "errors" in answer:

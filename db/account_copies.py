@@ -42,7 +42,7 @@ from db import (
 )
 from db.database import Database, WriteConnection
 from db.keyed_rows import is_postgresql
-from db.moved_accounts import PendingMove
+from db.moved_accounts import Moved, PendingMove, mark, store_place
 from db.shard_tables import account_moves, moved_accounts
 from db.statements import columns
 
@@ -352,16 +352,12 @@ a row must not write it any more."""
 
 async def leave(connection: WriteConnection, account_id: int, move: PendingMove, now: object) -> None:
     """Lets a locked account leave the shard: the point of no return."""
-    await connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.id == account_id).values(shard=move.number))
-    await connection.execute(update(_KEY).where(_KEY.c.account_id == account_id).values(shard=move.number))
+    await mark(connection, account_id, move.number)
     # A token that can be used once is used on the other shard.
     token = tables.tokens
     unused = update(token).where(_belongs(token), token.c.used_at.is_(None))
     await connection.execute(unused.values(used_at=now), _parameters(token, account_id))
-    await connection.execute(moved_accounts.delete().where(moved_accounts.c.account_id == account_id))
-    await connection.execute(
-        moved_accounts.insert().values(account_id=account_id, number=move.number, moves=move.moves)
-    )
+    await store_place(connection, account_id, Moved(move.number, move.moves))
     await announce(connection, account_id, None)
     for table in _WORKED_ON:
         await connection.execute(delete(table).where(_belongs(table)), _parameters(table, account_id))
@@ -377,11 +373,8 @@ async def note_place(connection: WriteConnection, account_id: int, number: int, 
     known = (await connection.execute(_MOVES, {"of_account": account_id})).scalar_one_or_none()
     if known is not None and known >= moves:
         return
-    await connection.execute(moved_accounts.delete().where(moved_accounts.c.account_id == account_id))
-    noted = moved_accounts.insert().values(account_id=account_id, number=number, moves=moves)
-    await connection.execute(noted)
-    await connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.id == account_id).values(shard=number))
-    await connection.execute(update(_KEY).where(_KEY.c.account_id == account_id).values(shard=number))
+    await store_place(connection, account_id, Moved(number, moves))
+    await mark(connection, account_id, number)
 
 
 async def remove_rows(database: Database, account_id: int) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Executable, String, null, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from db import tables
 from db.shard_tables import account_moves, moved_accounts
@@ -189,6 +190,18 @@ _ACCOUNT: Final = tables.accounts
 _KEY: Final = tables.api_keys
 
 
+async def mark(connection: AsyncConnection, account_id: int, shard: int | None) -> None:
+    """Marks the account and its keys as being on another shard, or with None as being here."""
+    await connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.id == account_id).values(shard=shard))
+    await connection.execute(update(_KEY).where(_KEY.c.account_id == account_id).values(shard=shard))
+
+
+async def store_place(connection: AsyncConnection, account_id: int, moved: Moved) -> None:
+    """Stores where the account is, in the place of what was stored before."""
+    await connection.execute(moved_accounts.delete().where(moved_accounts.c.account_id == account_id))
+    await connection.execute(moved_accounts.insert().values(account_id=account_id, **moved._asdict()))
+
+
 async def put_here(database: Member, account_id: int, number: int, move: PendingMove) -> None:
     """Ends a move to this shard, whose number is `number`: the account has left the other one. Does nothing if that
     was done."""
@@ -203,7 +216,5 @@ async def put_here(database: Member, account_id: int, number: int, move: Pending
         await connection.execute(locked)
         if (await connection.execute(account_moves.delete().where(*is_move))).rowcount == 0:
             return
-        await connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.id == account_id).values(shard=None))
-        await connection.execute(update(_KEY).where(_KEY.c.account_id == account_id).values(shard=None))
-        await connection.execute(moved_accounts.delete().where(moved_accounts.c.account_id == account_id))
-        await connection.execute(moved_accounts.insert().values(account_id=account_id, number=number, moves=move.moves))
+        await mark(connection, account_id, None)
+        await store_place(connection, account_id, Moved(number, move.moves))
