@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -97,6 +98,18 @@ class Postgres:
             return await connection.fetchval(statement)
         finally:
             await connection.close()
+
+    async def kill_backend(self) -> None:
+        """Kills a connection's process of a test's database. PostgreSQL then ends all connections and recovers."""
+        statement = "SELECT pid FROM pg_stat_activity WHERE datname LIKE 'billing%' LIMIT 1"
+        while True:
+            pid = await self.fetch_value(statement)
+            # It may end between the answer and the signal.
+            if pid is not None:
+                with suppress(psutil.NoSuchProcess):
+                    psutil.Process(pid).kill()
+                    return
+            await asyncio.sleep(0.05)
 
     async def new_database(self, template: str | None = None, options: str = "") -> str:
         """The name of a new database; its URL is `url(name)`. `options` of CREATE DATABASE, such as its locale."""

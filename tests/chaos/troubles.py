@@ -46,8 +46,7 @@ def _is_running(server: Postgres) -> bool:
 @asynccontextmanager
 async def backend_killed(scene: Scene) -> AsyncIterator[None]:
     """PostgreSQL ends all connections and recovers."""
-    pid = await _server(scene).fetch_value("SELECT pid FROM pg_stat_activity WHERE datname LIKE 'billing%' LIMIT 1")
-    psutil.Process(pid).kill()
+    await _server(scene).kill_backend()
     yield
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -213,13 +212,8 @@ async def _kill_gateways(scene: Scene, random: Random) -> None:
 
 
 async def _kill_postgres(scene: Scene, postgres: Postgres) -> None:
-    """Kills a server process of PostgreSQL, which then ends all others and recovers."""
     await asyncio.sleep(1.5)
-    pid = await postgres.fetch_value("SELECT pg_backend_pid() FROM pg_sleep(0)")
-    other = await postgres.fetch_value(
-        f"SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> {int(pid)} LIMIT 1"
-    )
-    os.kill(other, signal.SIGKILL)
+    await postgres.kill_backend()
     scene.counted["PostgreSQL killed"] += 1
 
 
