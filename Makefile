@@ -19,6 +19,10 @@ PORT ?= 8000
 # that three keep two cores busy.
 TESTERS ?= 3
 
+# Other load on the machine fails a test that waits for real processes now and then. Those that failed run once more, one
+# after the other; both results are printed. One that passes only then is a defect, too: CONTRIBUTING.md says more.
+FAILED_ALONE = $(BIN)/pytest --last-failed --last-failed-no-failures none -m "not alone"
+
 # Compiled files are kept, whatever the environment says: the tests start the command line a few hundred times.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -30,7 +34,7 @@ demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
 
 test: system-packages $(VENV)/.installed-dev pages clients
-	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25 || { [ $$? -eq 1 ] && $(FAILED_ALONE); }
 	$(BIN)/pytest -m alone $$(git grep -l 'pytest.mark.alone' tests || echo tests)
 
 # Processes that tests start reach their database themselves; SQLite has no pooler.
