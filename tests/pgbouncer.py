@@ -86,6 +86,8 @@ def started(direct_url: str, size: int = 4) -> Iterator[PgBouncer]:
         try:
             _wait_for(process, port)
             yield PgBouncer(port)
+            status = process.poll()
+            assert status is None, f"PgBouncer ended with {status}:\n{(Path(folder) / 'log').read_text()[-4000:]}"
         finally:
             process.terminate()
             process.wait(10)

@@ -116,6 +116,11 @@ class Postgres:
         name = self._new_name()
         # Files are copied as a whole: block by block, by way of the log, takes twice the CPU time.
         suffix = f' TEMPLATE "{template}" STRATEGY FILE_COPY {options}' if template else ""
+        if template:
+            # A pooler keeps connections to the template for a while after its clients have left.
+            await self.execute(
+                f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{template}'"
+            )
         await self.execute(f'CREATE DATABASE "{name}"{suffix}')
         return name
 
