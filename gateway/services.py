@@ -89,14 +89,16 @@ class Services:
     tracing: Tracing | None = None
     others: tuple[Services, ...] = ()
     """Services of the shards after the first, which differ in what belongs to the database."""
+    first_alone: Services | None = None
+    """These services without those of other shards, which a key of one account does not need. Given with `others`."""
 
     def of(self, principal: Principal) -> Services:
         """Returns the services of the shard that the key's account is on, as far as is known; these for a key without
         an account."""
         place = self.database.place
-        if not self.others or place is None or principal.account_id is None:
+        if self.first_alone is None or place is None or principal.account_id is None:
             return self
-        return self.shards[place.shards.moved.shard_of(principal.account_id)]
+        return (self.first_alone, *self.others)[place.shards.moved.shard_of(principal.account_id)]
 
     def routes(self, principal: Principal) -> AccountRoutes | None:
         """Returns the routes of an operation of the key, whose services these are; None without shards."""
@@ -216,7 +218,9 @@ def build_services(settings: Settings, clock: Clock = utc_now, machine_clock: Cl
         clock_watch=watch,
         tracing=tracing,
     )
-    return replace(services, others=_other_shards(services, others, machine_clock)) if others else services
+    if not others:
+        return services
+    return replace(services, others=_other_shards(services, others, machine_clock), first_alone=services)
 
 
 def _other_shards(first: Services, databases: Sequence[Database], machine_clock: Clock) -> tuple[Services, ...]:

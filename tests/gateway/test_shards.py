@@ -127,6 +127,10 @@ async def test_accounts_on_two_shards_live_alike(office: Office) -> None:
     assert page == await rest(office, "/billing/transactions?limit=1", manager)
     assert page[0] == 200
 
+    # One database answers them, in no more steps than without shards.
+    for key in (manager, reader):
+        assert office.services.of(await office.services.authenticator.principal(key)).others == ()
+
     # Keys: made by a key, rotated by an operator, and revoked, which counts at once.
     child = await office.call("createApiKey", manager, "secret", scope="READ", owner="child")
     rotated = await office.call("rotateApiKey", None, "secret", prefix=child["secret"][:12], graceSeconds=0)
