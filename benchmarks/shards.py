@@ -5,6 +5,9 @@
 One database with one gateway, on one core, takes turns with two databases that share the accounts and two gateways,
 each pair on a core of its own. Each core also runs its own load, since there is no third. Any gateway is asked about
 any account, as behind a load balancer: half of the accounts are on the other gateway's core.
+
+Two systems that know nothing of each other run in turn with them, one on each core. They show how much more the machine
+does when both of its cores are busy: no set of shards can do better.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -70,25 +73,26 @@ class Core:
     number: int
     gateway: Server
     database: DatabaseProcesses
-
-
-@dataclass(slots=True)
-class Setup:
-    cores: list[Core]
     service: str
     keys: dict[str, str]
-    """Whole READ keys by account."""
-    rates: dict[str, list[float]] = field(default_factory=dict)
-    gateway_cpu_ms: dict[str, list[float]] = field(default_factory=dict)
-    database_cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+    """Whole READ keys by account: those that its gateway is asked about."""
 
-    def requests(self, operation: str, core: int) -> list[Request]:
+    def requests(self, operation: str) -> list[Request]:
         """Each account once. What is numbered differs from what the other core numbers."""
         if operation == READ:
             page = orjson.dumps({"query": (ROOT / "graphql/operations/BillingPage.graphql").read_text()})
             return [Request(key, page) for key in self.keys.values()]
-        own = f"{core}-@NUMBER@".encode()
+        own = f"{self.number}-@NUMBER@".encode()
         return [Request(self.service, _mutation(operation, one).replace(b"@NUMBER@", own)) for one in self.keys]
+
+
+@dataclass(slots=True)
+class Setup:
+    name: str
+    cores: list[Core]
+    rates: dict[str, list[float]] = field(default_factory=dict)
+    gateway_cpu_ms: dict[str, list[float]] = field(default_factory=dict)
+    database_cpu_ms: dict[str, list[float]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -153,8 +157,8 @@ async def _filled(gateway: Server, operator: str, accounts: int) -> dict[str, st
         return dict(await asyncio.gather(*map(one, range(accounts))))
 
 
-def _opened(stack: ExitStack, urls: Sequence[str], databases: Sequence[DatabaseProcesses], accounts: int) -> Setup:
-    """Starts a gateway on each database's core, and fills the accounts."""
+def _opened(stack: ExitStack, urls: Sequence[str], cores: Mapping[int, DatabaseProcesses], accounts: int) -> list[Core]:
+    """Starts a gateway on each core, beside the server that is there, and fills the accounts."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="billing-bench-")))
     shards = (("BILLING_SHARDS", " ".join(urls[1:])),) if len(urls) > 1 else ()
     kind = replace(_GATEWAY, environment=(*_GATEWAY.environment, *shards))
@@ -164,28 +168,28 @@ def _opened(stack: ExitStack, urls: Sequence[str], databases: Sequence[DatabaseP
     )
     service, operator = asyncio.run(_privileged_keys(urls[0]))
     filled = Filled(urls[0], ROWS_OF_ONE * accounts, accounts, _START, (), operator, ())
-    cores = []
-    for number, database in enumerate(databases):
+    gateways = []
+    for number in cores:
         with _on_core(number):
-            cores.append(Core(number, stack.enter_context(running(kind, filled, folder / f"{number}.log")), database))
-    return Setup(cores, service, asyncio.run(_filled(cores[0].gateway, operator, accounts)))
+            gateways.append(stack.enter_context(running(kind, filled, folder / f"{number}.log")))
+    keys = asyncio.run(_filled(gateways[0], operator, accounts))
+    return [
+        Core(number, gateway, database, service, keys)
+        for (number, database), gateway in zip(cores.items(), gateways, strict=True)
+    ]
 
 
-def _loaded(core: Core, requests: Sequence[Request], seconds: int, arguments: Sequence[str]) -> load.Answers:
-    url = f"http://127.0.0.1:{core.gateway.port}/graphql"
+def _loaded(core: Core, operation: str, seconds: int) -> load.Answers:
+    url, arguments = f"http://127.0.0.1:{core.gateway.port}/graphql", () if operation == READ else ("1",)
     with _on_core(core.number):
-        return load.answers(url, requests, connections=CONNECTIONS, seconds=seconds, arguments=arguments)
+        return load.answers(
+            url, core.requests(operation), connections=CONNECTIONS, seconds=seconds, arguments=arguments
+        )
 
 
 async def _run(setup: Setup, operation: str, seconds: int) -> None:
-    arguments = () if operation == READ else ("1",)
     before = [(core.gateway.cpu_seconds(), core.database.times()) for core in setup.cores]
-    found = await asyncio.gather(
-        *(
-            asyncio.to_thread(_loaded, core, setup.requests(operation, core.number), seconds, arguments)
-            for core in setup.cores
-        )
-    )
+    found = await asyncio.gather(*(asyncio.to_thread(_loaded, core, operation, seconds) for core in setup.cores))
     if failures := sum(one.failures for one in found):
         msg = f"{failures} calls failed: {operation}"
         raise ServerFailed(msg)
@@ -198,45 +202,61 @@ async def _run(setup: Setup, operation: str, seconds: int) -> None:
     setup.database_cpu_ms.setdefault(operation, []).append(databases / count * 1e3)
 
 
-def _table(one: Setup, two: Setup) -> Iterator[str]:
-    yield report.row("operation", "shards", "a second", "÷ one", "gateway CPU ms", "database CPU ms")
-    yield report.row("---", *("---:" for _ in range(5)))
+def _table(setups: Sequence[Setup]) -> Iterator[str]:
+    yield report.row("operation", "", "a second", "÷ one shard", "gateway CPU ms", "database CPU ms")
+    yield report.row("---", "---", *("---:" for _ in range(4)))
     for operation in (*WRITTEN, READ):
-        alone = statistics.median(one.rates[operation])
-        for shards, setup in ((1, one), (2, two)):
+        alone = statistics.median(setups[0].rates[operation])
+        for setup in setups:
             rate = statistics.median(setup.rates[operation])
             cpu = [statistics.median(of[operation]) for of in (setup.gateway_cpu_ms, setup.database_cpu_ms)]
-            ratio = f"**{rate / alone:.2f}**" if shards == 2 else ""
-            yield report.row(operation, shards, f"{rate:,.0f}", ratio, *(f"{each:.2f}" for each in cpu))
+            ratio = "" if setup is setups[0] else f"**{rate / alone:.2f}**"
+            yield report.row(operation, setup.name, f"{rate:,.0f}", ratio, *(f"{each:.2f}" for each in cpu))
+
+
+def _set_up(stack: ExitStack, accounts: int) -> tuple[list[Setup], str]:
+    """Returns one shard, two of a set, and two without one; and the version of PostgreSQL."""
+    servers = []
+    for number in range(2):
+        with _on_core(number):
+            servers.append(stack.enter_context(started()))
+    databases = {number: DatabaseProcesses(postgresql.postmaster(server)) for number, server in enumerate(servers)}
+    urls = [[server.url(asyncio.run(server.new_database())) for _ in range(3)] for server in servers]
+    first, second = urls
+    setups = [
+        Setup("one shard", _opened(stack, first[:1], {0: databases[0]}, accounts)),
+        Setup("two shards", _opened(stack, [first[1], second[1]], databases, accounts)),
+        Setup(
+            "two systems",
+            [
+                core
+                for number in databases
+                for core in _opened(stack, [urls[number][2]], {number: databases[number]}, accounts // 2)
+            ],
+        ),
+    ]
+    return setups, asyncio.run(postgresql.version(first[0]))
 
 
 def _measured(options: Options) -> Iterator[str]:
     with ExitStack() as stack:
-        servers = []
-        for number in range(2):
-            with _on_core(number):
-                servers.append(stack.enter_context(started()))
-        databases = [DatabaseProcesses(postgresql.postmaster(server)) for server in servers]
-        names = [asyncio.run(server.new_database()) for server in (servers[0], *servers)]
-        alone, first, second = (server.url(name) for server, name in zip((servers[0], *servers), names, strict=True))
-        one = _opened(stack, [alone], databases[:1], options.accounts)
-        two = _opened(stack, [first, second], databases, options.accounts)
+        setups, version = _set_up(stack, options.accounts)
         for operation in (*WRITTEN, READ):
-            for setup in (one, two):
+            for setup in setups:
                 asyncio.run(_run(setup, operation, WARM_SECONDS))
                 for figures in (setup.rates, setup.gateway_cpu_ms, setup.database_cpu_ms):
                     figures[operation].clear()
             for turn in range(options.rounds):
-                for setup in (one, two) if turn % 2 == 0 else (two, one):
+                for setup in setups if turn % 2 == 0 else reversed(setups):
                     asyncio.run(_run(setup, operation, options.seconds))
-        version = asyncio.run(postgresql.version(alone))
     yield from report.machine("the databases, the gateways and wrk", [version], {"gateway"})
     yield (
         f"{CONNECTIONS} connections for each core; {options.accounts} accounts; medians of {options.rounds} rounds of"
-        f" {options.seconds} s in which one shard and two take turns. Each gateway is asked about all accounts."
+        f" {options.seconds} s in which they take turns. Each gateway of a set is asked about all accounts. Two systems"
+        " share nothing but the machine: each has half of the accounts."
     )
     yield ""
-    yield from _table(one, two)
+    yield from _table(setups)
 
 
 def main() -> None:
