@@ -3,9 +3,10 @@
     python -m benchmarks.growth [--rows 10000,1000000,10000000] [--requests N] [--write-docs]
 
 One throw-away PostgreSQL holds a database of each size, in which account 1 has half of all rows; a gateway runs for
-each. Pages are asked for one after the other on one connection, in turns: a few of one page and size, then of the
-next, so that a busy machine slows all of them alike. Then the whole ledger of account 1 is exported, in turn with a
-COPY of the same rows and columns that prints nothing. Trust the ratios, not the milliseconds.
+each. The rows are made by statements of SQL, with the indexes built afterwards. Pages are asked for one after the
+other on one connection, in turns: a few of one page and size, then of the next, so that a busy machine slows all of
+them alike. Then the whole ledger of account 1 is exported, in turn with a COPY of the same rows and columns that
+prints nothing. Trust the ratios, not the milliseconds.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def _big_rows(filled: Filled) -> int:
 
 
 def _page_variables(filled: Filled, number: int) -> dict[str, Any] | None:
-    """Of a page counted from the newest row; None where the ledger ends before that page is full."""
+    """Of a page counted from the newest row; None where no row is older than that page."""
     after = _big_rows(filled) - (number - 1) * PAGE_ROWS + 1
-    if after <= PAGE_ROWS:
+    if after <= PAGE_ROWS + 1:
         return None
     cursor = CursorWriter(CursorKind.LEDGER, BIG).of_seq(after) if number > 1 else None
     return {"account": f"acct_{BIG}", "after": cursor, "first": PAGE_ROWS}
@@ -132,6 +133,19 @@ class Connection:
 def _content_length(head: bytes) -> int:
     (line,) = (line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
     return int(line.split(b":")[1])
+
+
+_BYTES: Final = "SELECT pg_total_relation_size('transactions'), pg_indexes_size('transactions')"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    filled: Filled
+    seconds: float
+    """Of filling, with the indexes, figures of months and VACUUM ANALYZE."""
+    size: int
+    """Bytes of the table of transactions, with its indexes."""
+    index_size: int
 
 
 Case = tuple[str, int]
@@ -281,20 +295,38 @@ def _exports_table(exported: dict[int, Exported]) -> Iterator[str]:
         )
 
 
-async def _filled(server: Postgres, options: Options) -> list[Filled]:
-    filled = []
-    for rows in options.rows:
-        _say(f"filling {rows:,} rows, half of them of one of {options.accounts} accounts")
-        url = server.url(await server.new_database())
-        filled.append(await fill(url, rows=rows, accounts=options.accounts, half_to_the_first=True))
-    return filled
+def _ledgers_table(ledgers: Sequence[Ledger]) -> Iterator[str]:
+    yield report.row("ledger", "filled rows/s", "bytes a row", "of them indexes")
+    yield report.row(*("---:" for _ in range(4)))
+    for one in ledgers:
+        rows = one.filled.rows
+        per_row = f"{one.size / rows:,.0f}", f"{one.index_size / rows:,.0f}"
+        yield report.row(f"{rows:,} rows", f"{rows / one.seconds:,.0f}", *per_row)
+
+
+async def _ledger(server: Postgres, rows: int, accounts: int) -> Ledger:
+    _say(f"filling {rows:,} rows, half of them of one of {accounts} accounts")
+    url = server.url(await server.new_database())
+    started_at = time.perf_counter()
+    filled = await fill(url, rows=rows, accounts=accounts, half_to_the_first=True)
+    seconds = time.perf_counter() - started_at
+    connection = await asyncpg.connect(url)
+    try:
+        return Ledger(filled, seconds, *await connection.fetchrow(_BYTES))
+    finally:
+        await connection.close()
+
+
+async def _ledgers(server: Postgres, options: Options) -> list[Ledger]:
+    return [await _ledger(server, rows, options.accounts) for rows in options.rows]
 
 
 def _measured(options: Options) -> Iterator[str]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="billing-bench-")))
         database = stack.enter_context(started())
-        filled = asyncio.run(_filled(database, options))
+        ledgers = asyncio.run(_ledgers(database, options))
+        filled = [one.filled for one in ledgers]
         servers = [stack.enter_context(running(_GATEWAY, one, folder / f"{one.rows}.log")) for one in filled]
         _say("asking for pages")
         took = _latencies(servers, options.requests)
@@ -311,6 +343,8 @@ def _measured(options: Options) -> Iterator[str]:
     yield from _pages_table(options.rows, took)
     yield ""
     yield from _exports_table(exported)
+    yield ""
+    yield from _ledgers_table(ledgers)
 
 
 def _options() -> Options:
