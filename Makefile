@@ -21,7 +21,7 @@ TESTERS ?= 3
 
 # Other load on the machine fails a test that waits for real processes now and then. Those that failed run once more, one
 # after the other; both results are printed. One that passes only then is a defect, too: CONTRIBUTING.md says more.
-FAILED_ALONE = $(BIN)/pytest --last-failed --last-failed-no-failures none -m "not alone"
+OR_FAILED_ALONE = || { [ $$? -eq 1 ] && $(BIN)/pytest --last-failed --last-failed-no-failures none -m "not alone"; }
 
 # Compiled files are kept, whatever the environment says: the tests start the command line a few hundred times.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,7 +34,7 @@ demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
 
 test: system-packages $(VENV)/.installed-dev pages clients
-	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25 || { [ $$? -eq 1 ] && $(FAILED_ALONE); }
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25 $(OR_FAILED_ALONE)
 	$(BIN)/pytest -m alone $$(git grep -l 'pytest.mark.alone' tests || echo tests)
 
 # Processes that tests start reach their database themselves; SQLite has no pooler.
@@ -42,12 +42,13 @@ test-pooled: export TESTS_THROUGH_POOLER = 1
 test-pooled: system-packages $(VENV)/.installed-dev pages clients
 	sh .ci/system-packages pgbouncer
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/access tests/db tests/ledger \
-	  tests/resolvers tests/schema tests/gateway
+	  tests/resolvers tests/schema tests/gateway $(OR_FAILED_ALONE)
 
 # All queries of the tests' gateways are answered by a hot standby.
 test-replica: export TESTS_FROM_REPLICA = 1
 test-replica: system-packages $(VENV)/.installed-dev pages clients
-	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/gateway
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/gateway \
+	  $(OR_FAILED_ALONE)
 
 # Each test below runs in `make test`, too, with the smaller number that is its default.
 test-nightly: export DIFFERENTIAL_STORIES = 20

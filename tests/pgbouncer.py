@@ -7,9 +7,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -68,6 +69,37 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     raise AssertionError("PgBouncer did not start")
 
 
+class _Kept:
+    """A PgBouncer that is started again when it ends, as a service manager does.
+
+    Version 1.18 ends itself when a client leaves while its request to cancel a statement is under way
+    (github.com/pgbouncer/pgbouncer/issues/801).
+    """
+
+    def __init__(self, command: Sequence[str], user: str | None, port: int) -> None:
+        self._command = command
+        self._user = user
+        self._port = port
+        self._is_over = threading.Event()
+        self._process = self._started()
+        self._thread = threading.Thread(target=self._keep)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._is_over.set()
+        self._process.terminate()
+        self._thread.join(10)
+
+    def _keep(self) -> None:
+        while self._process.wait() is not None and not self._is_over.is_set():
+            self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(self._command, user=self._user, stderr=subprocess.DEVNULL)
+        _wait_for(process, self._port)
+        return process
+
+
 @contextmanager
 def started(direct_url: str, size: int = 4) -> Iterator[PgBouncer]:
     """Starts one that has `size` connections to each database of the server of `direct_url`."""
@@ -82,15 +114,8 @@ def started(direct_url: str, size: int = 4) -> Iterator[PgBouncer]:
         port = _free_port()
         settings = Path(folder) / "pgbouncer.ini"
         settings.write_text(_SETTINGS.format(host=host, user=parts.username, port=port, size=size, folder=folder))
-        process = subprocess.Popen([PROGRAM, "-q", str(settings)], user=user, stderr=subprocess.DEVNULL)
-        try:
-            _wait_for(process, port)
+        with closing(_Kept([PROGRAM, "-q", str(settings)], user, port)):
             yield PgBouncer(port)
-            status = process.poll()
-            assert status is None, f"PgBouncer ended with {status}:\n{(Path(folder) / 'log').read_text()[-4000:]}"
-        finally:
-            process.terminate()
-            process.wait(10)
 
 
 @contextmanager
