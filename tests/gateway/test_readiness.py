@@ -24,6 +24,7 @@ from gateway.app import build_app
 from gateway.commands.options import settings_of
 from gateway.services import build_services
 from tests.gateway.test_commands import ROOT, Server, _command, run_process, servers
+from tests.pgbouncer import not_pooled
 from tests.postgres import Postgres
 
 __all__ = ["servers"]
@@ -185,6 +186,7 @@ async def test_a_file_that_is_no_database_is_not_ready(tmp_path: Path, content: 
     assert path.exists() == (content is not None)
 
 
+@not_pooled
 async def test_a_server_that_cannot_answer_is_not_ready(postgres_server: Postgres, postgres_template: str) -> None:
     name = await postgres_server.new_database(postgres_template)
     url = postgres_server.url(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Any, Final
 
@@ -91,8 +91,6 @@ def _is_beyond_recounting(corruption: Corruption) -> bool:
         case "idempotency_keys", "first_seq":
             # The call then seems to have written no rows, or fewer of those of its time.
             return bool(row["first_seq"] <= value <= row["last_seq"] + 1)
-        case "idempotency_keys", "created_at":
-            return bool(row["first_seq"] > row["last_seq"] and value > row["created_at"])
         case "usage_hours" | "request_details", "cached_input_tokens" | "reasoning_tokens" | "units_nanos":
             return bool(row["price_id"] == 0)
         case "request_details", "input_tokens" | "output_tokens" | "cost_nanos":
@@ -107,18 +105,27 @@ def _is_beyond_recounting(corruption: Corruption) -> bool:
     return False
 
 
+async def _time_of_row(ledger: Filled, account_id: int, seq: int) -> datetime | None:
+    rows, found = tables.transactions, tables.transactions.c.created_at
+    times = await ledger.database.read(select(found).where(rows.c.account_id == account_id, rows.c.seq == seq))
+    return next((row[0] for row in times), None)
+
+
 async def _names_an_earlier_row_of_its_time(ledger: Filled, corruption: Corruption) -> bool:
     """A call then seems to have written the row of another call, too, which was carried out at the same microsecond."""
     row, seq = corruption.row, corruption.value
     if (corruption.table.name, corruption.column) != ("idempotency_keys", "first_seq") or not seq:
         return False
-    at = tables.transactions.c.created_at
-    time_of_row = select(at).where(
-        tables.transactions.c.account_id == row["account_id"], tables.transactions.c.seq == seq
-    )
-    return seq < row["first_seq"] and [tuple(one) for one in await ledger.database.read(time_of_row)] == [
-        (row["created_at"],)
-    ]
+    return bool(seq < row["first_seq"]) and await _time_of_row(ledger, row["account_id"], seq) == row["created_at"]
+
+
+async def _is_another_time_of_a_call_without_rows(ledger: Filled, corruption: Corruption) -> bool:
+    """Nothing tells when such a call was carried out, but that it was after the newest row that it knew."""
+    row = corruption.row
+    if (corruption.table.name, corruption.column) != ("idempotency_keys", "created_at"):
+        return False
+    newest = await _time_of_row(ledger, row["account_id"], row["last_seq"])
+    return bool(row["first_seq"] > row["last_seq"] and (newest is None or corruption.value >= newest))
 
 
 async def _names_another_batch(ledger: Filled, corruption: Corruption) -> bool:
@@ -141,6 +148,8 @@ async def test_every_change_of_a_field_is_found_and_named(ledger: Filled) -> Non
             if _is_beyond_recounting(corruption) or await _names_another_batch(ledger, corruption):
                 continue
             if await _names_an_earlier_row_of_its_time(ledger, corruption):
+                continue
+            if await _is_another_time_of_a_call_without_rows(ledger, corruption):
                 continue
             if not await corruption.make(ledger.database):
                 refused += 1
