@@ -15,10 +15,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 import gateway.app
+import gateway.graphql_view
 from db.connections import replicas as positions
-from db.connections.replicas import Replicas
+from db.connections.replicas import Replicas, SeenUntil
 from db.database import Database, DatabaseOptions
-from gateway.positions import POSITION
+from gateway.positions import POSITION, position_of
 from gateway.requests import edge
 from gateway.services import Services
 from tests.postgres import Postgres
@@ -36,13 +37,16 @@ reads = {"primary": 0, "replica": 0}
 """Number of requests that could be answered by each."""
 
 
-async def _newest(replicas: Replicas) -> str | None:
+_SEEN: Final = web.RequestKey("seen", SeenUntil)
+
+
+async def _newest(replicas: Replicas) -> SeenUntil | None:
     """Returns the position of a client that has seen everything, once the replica has it too; None if that takes too
     long."""
     seen = await replicas.position()
     for _ in range(int(PATIENCE_SECONDS / positions.LOOK_SECONDS)):
         if seen is not None and replicas.readers_for(seen) is not None:
-            return f"{seen.microseconds}-{seen.timeline}"
+            return seen
         await asyncio.sleep(positions.LOOK_SECONDS)
         seen = seen or await replicas.position()
     return None
@@ -59,12 +63,14 @@ def _edge_of_readers(services: Services) -> Middleware:
         position = await _newest(replicas)
         reads["primary" if position is None else "replica"] += 1
         if position is not None:
-            headers = request.headers.copy()
-            headers[POSITION] = position
-            request = request.clone(headers=headers)
+            request[_SEEN] = position
         return await inner(request, handler)
 
     return answered
+
+
+def _position_of(request: web.BaseRequest) -> SeenUntil | None:
+    return request.get(_SEEN) or position_of(request)
 
 
 def _reading(opened: Callable[..., None], server_query: str, url_of: Callable[[str], str]) -> Callable[..., None]:
@@ -86,6 +92,7 @@ def of_all(server: Postgres) -> Iterator[None]:
     with server.standby() as standby, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Database, "__init__", _reading(Database.__init__, query, standby.url))
         patch.setattr(gateway.app, "edge", _edge_of_readers)
+        patch.setattr(gateway.graphql_view, "position_of", _position_of)
         patch.setattr(positions, "LOOK_SECONDS", 0.02)
         patch.setattr(positions, "RETRY_SECONDS", 0.05)
         yield

@@ -26,6 +26,7 @@ from tests.copies import Source
 from tests.gateway.command_line import run
 from tests.gateway.mutations.office import Office, number_of, opened
 from tests.postgres import Postgres
+from tests.replica import not_from_replica
 from tests.shards import databases, formed, new_urls
 from tests.stripe_objects import SECRET, Object, body, charge, dispute, event, refund, session, signature
 from tests.stripe_stand_in import StandIn, settings, standing_in
@@ -210,6 +211,7 @@ async def test_a_customer_belongs_to_one_account_of_the_set(office: Office, stan
     )
 
 
+@not_from_replica
 async def test_events_of_both_shards_are_listed_and_dismissed(office: Office, urls: list[str]) -> None:
     await accounts(office)
     await office.services.stripe_events.link(number_of(SECOND), "cus_2")
