@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 
 import greenlet
 
-SLICE_SECONDS: Final = 0.002
+SLICE_SECONDS: Final = 0.0005
+"""Each time that a request waits for something, it also waits for a slice of other work."""
 
 Result = TypeVar("Result")
 Pause = Callable[[], Awaitable[None]]

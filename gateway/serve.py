@@ -36,6 +36,9 @@ log = structlog.get_logger()
 RESTART_SECONDS: Final = 1.0
 MIN_STOP_SECONDS: Final = 1.0
 """For the process to end by itself where requests have no time to finish."""
+THREAD_SWITCH_SECONDS: Final = 0.0002
+"""Time for which a thread keeps the interpreter's lock if another waits for it. A read of SQLite takes the lock several
+times, and with Python's default of 0.005 waited as often for whatever the event loop was doing."""
 
 
 async def check_schema(settings: Settings) -> None:
@@ -87,6 +90,7 @@ def _end_at_last(seconds: float) -> None:
 def serve_here(settings: Settings, started: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT. `started` is told the address as soon as it answers."""
     settle()
+    sys.setswitchinterval(THREAD_SWITCH_SECONDS)
     uvloop.run(_serve(settings, started))
 
 

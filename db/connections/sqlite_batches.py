@@ -160,7 +160,10 @@ async def _rows_of_batch(parts: Sequence[_Compiled], row: Sequence[str]) -> list
     steps = Steps()
     for part in parts:
         end = start + len(part.columns)
-        arrays: list[list[Any]] = [orjson.loads(text) for text in row[start:end]]
+        arrays: list[list[Any]] = []
+        for text in row[start:end]:
+            await steps.rest()
+            arrays.append(orjson.loads(text))
         for number, decode in part.decodes:
             await steps.rest()
             arrays[number] = list(map(decode, arrays[number]))

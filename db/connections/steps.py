@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 from typing import Final
 
-SECONDS: Final = 0.001
+SECONDS: Final = 0.0005
 
 
 class Steps:
