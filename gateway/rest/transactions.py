@@ -30,7 +30,6 @@ from gateway.rest.parameters import (
     word_parameter,
 )
 from gateway.rest.reading import export_query, read_step, reading
-from gateway.services import SERVICES
 from ledger.chain import canonical_columns
 from ledger.errors import NotFound
 from ledger.ids import account_id_text, parse_transaction_id, transaction_id_text
@@ -195,13 +194,12 @@ async def _lines(context: QueryContext, account_id: int, row_filter: Transaction
 
 
 async def _step(request: web.Request, account_id: int, row_filter: TransactionFilter, window: Window) -> Lines:
-    """Serialized by PostgreSQL, or here: archived rows are not in the database."""
-    if request.app[SERVICES].database.is_postgresql:
-        lines = await read_step(
-            request, lambda context: transaction_lines(context.snapshot_of(account_id), account_id, row_filter, window)
-        )
-        if lines is not None:
-            return lines
+    """Serialized by the database, or here: archived rows are not in the database."""
+    lines = await read_step(
+        request, lambda context: transaction_lines(context.snapshot_of(account_id), account_id, row_filter, window)
+    )
+    if lines is not None:
+        return lines
     return await read_step(request, lambda context: _lines(context, account_id, row_filter, window))
 
 

@@ -10,10 +10,10 @@ from multidict import MultiMapping
 
 from db.csv_lines import Lines, usage_lines
 from db.filters import UsageFilter, UsageHourFilter, Window
-from db.rows import AccountRow, UsageDayRow
+from db.rows import AccountRow
 from gateway.rest import usage_hours
 from gateway.rest.columns import AMOUNT, COUNT, Column
-from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_step, stream_csv
+from gateway.rest.exports import STEP_ROWS, Steps, stream_csv
 from gateway.rest.parameters import (
     ACCOUNT,
     Parameter,
@@ -28,7 +28,6 @@ from gateway.rest.reading import export_query, read_step, reading
 from ledger.errors import BadUserInput
 from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
-from ledger.money import format_nanos
 from resolvers.context import QueryContext
 from resolvers.cursors import UsagePosition
 from resolvers.reads.usage import MAX_MODELS, usage_filter
@@ -98,33 +97,10 @@ def _row_filter(given: Mapping[str, Any]) -> UsageFilter | UsageHourFilter:
     )
 
 
-def _cells(row: UsageDayRow) -> Cells:
-    """In the order of COLUMNS."""
-    return [
-        account_id_text(row.account_id),
-        row.day.isoformat(),
-        row.model,
-        row.category,
-        row.origin,
-        row.calls,
-        row.input_tokens,
-        row.output_tokens,
-        row.input_tokens + row.output_tokens,
-        format_nanos(row.cost_nanos),
-    ]
-
-
-async def _lines(context: QueryContext, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
-    """Serialized by PostgreSQL, or here."""
-    snapshot = context.snapshot_of(account_id)
-    if snapshot.is_postgresql:
-        return await usage_lines(snapshot, account_id, row_filter, window)
-    rows = await context.loaders.usage_page.load((account_id, (row_filter, window)))
-    return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1][1:5] if rows else None)
-
-
 async def _step(request: web.Request, account_id: int, row_filter: UsageFilter, window: Window) -> Lines:
-    return await read_step(request, lambda context: _lines(context, account_id, row_filter, window))
+    return await read_step(
+        request, lambda context: usage_lines(context.snapshot_of(account_id), account_id, row_filter, window)
+    )
 
 
 async def _steps(request: web.Request, account_id: int, row_filter: UsageFilter, newest: UsagePosition | None) -> Steps:

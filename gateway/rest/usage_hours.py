@@ -9,19 +9,15 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from db.attribution_rows import PricedHourRow
 from db.csv_lines import Lines, usage_hour_lines
 from db.filters import UsageHourFilter, Window
-from db.hours import HOURS_A_DAY, first_hour, time_of_hour
+from db.hours import HOURS_A_DAY, first_hour
 from db.usage_hours import HourPosition, usage_hours_page
 from gateway.rest.columns import AMOUNT, COUNT, TIME, Column
-from gateway.rest.exports import STEP_ROWS, Cells, Steps, csv_step
-from gateway.rest.price_columns import PRICE_COLUMNS, price_cells
+from gateway.rest.exports import STEP_ROWS, Steps
+from gateway.rest.price_columns import PRICE_COLUMNS
 from gateway.rest.reading import read_step
-from ledger.chain import format_time
-from ledger.ids import account_id_text
 from ledger.kinds import UsageCategory, UsageOrigin
-from ledger.money import format_nanos
 from resolvers.context import QueryContext
 from resolvers.reads.usage_requests import usage_request_filter
 
@@ -75,40 +71,10 @@ def row_filter_of(given: Mapping[str, Any]) -> UsageHourFilter:
     )
 
 
-def _cells(row: PricedHourRow) -> Cells:
-    """In the order of COLUMNS."""
-    usage = row.usage
-    return [
-        account_id_text(usage.account_id),
-        format_time(time_of_hour(usage.hour)),
-        usage.span_hours,
-        usage.model,
-        usage.category,
-        usage.origin,
-        usage.api_key,
-        usage.project,
-        usage.calls,
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        format_nanos(usage.units_nanos),
-        format_nanos(usage.cost_nanos),
-        *price_cells(row.price),
-    ]
-
-
-async def _lines(context: QueryContext, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
-    """Serialized by PostgreSQL, or here."""
-    snapshot = context.snapshot_of(account_id)
-    if snapshot.is_postgresql:
-        return await usage_hour_lines(snapshot, account_id, row_filter, window)
-    rows = await usage_hours_page(snapshot, account_id, row_filter, window)
-    return Lines(await csv_step(COLUMNS, map(_cells, rows)), len(rows), rows[-1].usage[1:9] if rows else None)
-
-
 async def _step(request: web.Request, account_id: int, row_filter: UsageHourFilter, window: Window) -> Lines:
-    return await read_step(request, lambda context: _lines(context, account_id, row_filter, window))
+    return await read_step(
+        request, lambda context: usage_hour_lines(context.snapshot_of(account_id), account_id, row_filter, window)
+    )
 
 
 async def newest(context: QueryContext, account_id: int, row_filter: UsageHourFilter) -> HourPosition | None:

@@ -1,4 +1,4 @@
-"""Lines of CSV that PostgreSQL prints are to the byte those that Python makes of the same rows."""
+"""Lines of CSV that each database builds are to the byte those that Python makes of the same rows."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from hypothesis import strategies as st
 from access.keys import KeyScope, Principal
 from db import writes
 from db.attribution_rows import PricedHourRow, UsageHourRow
-from db.csv_lines import Lines
+from db.csv_lines import Lines, transaction_lines, usage_hour_lines, usage_lines
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable
 from db.filters import ALL_TRANSACTIONS, ALL_USAGE, TransactionFilter, UsageFilter, UsageHourFilter, Window
+from db.hours import time_of_hour
 from db.rows import TransactionRow, UsageDayRow
 from db.usage_writes import FedDay, put_usage_days
 from execution import slices
 from gateway.rest import exports, transactions, usage, usage_hours
+from gateway.rest.price_columns import price_cells
+from ledger.chain import format_time
+from ledger.ids import account_id_text
 from ledger.kinds import SIGN, RefType, TransactionSource, TransactionType, UsageCategory, UsageOrigin
+from ledger.money import format_nanos
 from ledger.usage_prices import PriceSource, UsagePrice, price_id
 from resolvers.context import QueryContext
 from resolvers.reads.transactions import transaction_filter
 from tests.ledger_rows import insert_transactions
 from tests.postgres import Postgres
 from tests.request_rows import put_hours, put_price
-
-pytestmark = pytest.mark.one_database
 
 NOW: Final = datetime(2026, 11, 15, 12, tzinfo=UTC)
 OPERATOR: Final = Principal(1, "eco_test", KeyScope.OPERATOR, None, None, None, None)
@@ -151,24 +154,52 @@ async def _new_usage(database: Database, days: dict[Any, tuple[int, int, int, in
 
 async def _transaction_lines(
     database: Database, account_id: int, window: Window, row_filter: TransactionFilter = ALL_TRANSACTIONS
-) -> Lines:
+) -> Lines | None:
     async with database.snapshot(brief=True) as snapshot:
-        return await transactions._lines(QueryContext(snapshot, OPERATOR, NOW), account_id, row_filter, window)
+        return await transaction_lines(snapshot, account_id, row_filter, window)
 
 
 async def _usage_lines(
     database: Database, account_id: int, window: Window, row_filter: UsageFilter = ALL_USAGE
 ) -> Lines:
     async with database.snapshot(brief=True) as snapshot:
-        return await usage._lines(QueryContext(snapshot, OPERATOR, NOW), account_id, row_filter, window)
+        return await usage_lines(snapshot, account_id, row_filter, window)
 
 
 def _expected(rows: Sequence[TransactionRow]) -> bytes:
     return exports.csv_lines(transactions.COLUMNS, map(transactions._cells, rows))
 
 
+def _usage_cells(row: UsageDayRow) -> exports.Cells:
+    return [
+        account_id_text(row.account_id),
+        row.day.isoformat(),
+        row.model,
+        row.category,
+        row.origin,
+        row.calls,
+        row.input_tokens,
+        row.output_tokens,
+        row.input_tokens + row.output_tokens,
+        format_nanos(row.cost_nanos),
+    ]
+
+
 def _expected_usage(rows: Sequence[UsageDayRow]) -> bytes:
-    return exports.csv_lines(usage.COLUMNS, map(usage._cells, rows))
+    return exports.csv_lines(usage.COLUMNS, map(_usage_cells, rows))
+
+
+def _usage_hour_cells(row: PricedHourRow) -> exports.Cells:
+    of_hour = row.usage
+    return [
+        account_id_text(of_hour.account_id),
+        format_time(time_of_hour(of_hour.hour)),
+        *of_hour[2:8],
+        *of_hour[9:14],
+        format_nanos(of_hour.units_nanos),
+        format_nanos(of_hour.cost_nanos),
+        *price_cells(row.price),
+    ]
 
 
 @given(drafts=st.lists(DRAFTS, min_size=1, max_size=6), limit=STEPS)
@@ -247,9 +278,8 @@ async def test_usage_hours(
         before = rows[start - 1].usage[1:9] if start else None
         window = Window(limit, before=before, oldest=True)
         async with database.snapshot(brief=True) as snapshot:
-            context = QueryContext(snapshot, OPERATOR, NOW)
-            lines = await usage_hours._lines(context, rows[0].usage.account_id, UsageHourFilter(), window)
-        expected = exports.csv_lines(usage_hours.COLUMNS, map(usage_hours._cells, step))
+            lines = await usage_hour_lines(snapshot, rows[0].usage.account_id, UsageHourFilter(), window)
+        expected = exports.csv_lines(usage_hours.COLUMNS, map(_usage_hour_cells, step))
         assert lines == Lines(expected, len(step), step[-1].usage[1:9])
 
 
