@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from access.keys import BURST_SECONDS, KeyScope, Principal
+from gateway.activity import Activity
 from gateway.metrics import Metrics
 from gateway.rates import Balance, Buckets, Rate, RateExceeded, TooCostly
 from gateway.settings import Settings
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 HEAVY_POINTS = 500
 """Operations that cost more are heavy: a key runs few of them at the same time."""
 EXPORT_STEPS_OF_KEY = 2
-"""One export reads so many ahead. More exports of a key take turns, and leave others the processor."""
+"""One export reads so many ahead if no other customer is active. More exports of a key take turns, and leave others
+the processor."""
 EXPORT_STEPS_OF_ACCOUNT = 3
 
 
@@ -29,7 +31,8 @@ class Admission:
         self._rates[KeyScope.SERVICE] = _rate(settings.service_points_per_second)
         self._buckets = Buckets()
         self._shared = _shared(settings, metrics, self._buckets)
-        self.slots = Slots(_limits(settings), metrics.refused.labels("queue").inc)
+        self._activity = Activity()
+        self.slots = Slots(_limits(settings), metrics.refused.labels("queue").inc, self._activity.is_alone)
         self._metrics = metrics
 
     def rate_of(self, principal: Principal) -> Rate:
@@ -42,6 +45,7 @@ class Admission:
             self._metrics.refused.labels("too_costly").inc()
             raise TooCostly(int(points), self._max_points)
         key, rate = principal.key_prefix, self.rate_of(principal)
+        self._activity.note(key if principal.account_id is None else principal.account_id)
         try:
             if self._shared is None:
                 return self._buckets.spend(key, points, rate)
@@ -86,7 +90,16 @@ def _limits(settings: Settings) -> SlotLimits:
         total=total,
         of_key=min(settings.slots_per_key, total),
         of_account=min(settings.slots_per_account, total),
-        of_kind={Kind.HEAVY: Share(1, 2), Kind.EXPORT_STEP: Share(EXPORT_STEPS_OF_KEY, EXPORT_STEPS_OF_ACCOUNT)},
+        of_kind={Kind.HEAVY: Share(1, 2, beside_others=2, of_process=total), Kind.EXPORT_STEP: _export_steps(settings)},
         queue=settings.queue_per_key,
         wait_seconds=settings.lock_timeout_seconds,
     )
+
+
+def _export_steps(settings: Settings) -> Share:
+    of_process = max(1, settings.pool_size // 2)
+    if settings.database_url.startswith("sqlite"):
+        # SQLite reads in this process. Two steps at once wait for each other at the allocator's lock, and are slower
+        # than one after the other.
+        return Share(1, 1, beside_others=1, of_process=of_process)
+    return Share(EXPORT_STEPS_OF_KEY, EXPORT_STEPS_OF_ACCOUNT, beside_others=1, of_process=of_process)

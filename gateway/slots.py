@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -31,12 +31,19 @@ class Claim(NamedTuple):
     """None for a key that has no account of its own."""
     kind: Kind = Kind.LIGHT
 
+    @property
+    def customer(self) -> Hashable:
+        return self.key if self.account is None else self.account
+
 
 class Share(NamedTuple):
     """Operations of a kind that may run at the same time."""
 
     of_key: int
     of_account: int
+    beside_others: int
+    """For a key, and for an account, while other customers are active."""
+    of_process: int
 
 
 class SlotLimits(NamedTuple):
@@ -57,10 +64,17 @@ class QueueFull(Exception):
 
 
 class Slots(FairQueue[str, Claim]):
-    def __init__(self, limits: SlotLimits, count_refusal: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limits: SlotLimits,
+        count_refusal: Callable[[], None] = lambda: None,
+        is_alone: Callable[[Hashable], bool] = lambda _: True,
+    ) -> None:
+        """`is_alone` returns whether no customer but this one is active (`gateway/activity.py`)."""
         super().__init__()
         self._limits = limits
         self._count_refusal = count_refusal
+        self._is_alone = is_alone
         self._running: Counter[object] = Counter()
 
     @property
@@ -94,18 +108,26 @@ class Slots(FairQueue[str, Claim]):
         return self._running["total"] < self._limits.total
 
     def _fits(self, claim: Claim) -> bool:
-        running, limits, account, kind = self._running, self._limits, claim.account, claim.kind
-        share = limits.of_kind.get(kind)
-        if share is not None and running[kind, claim.key] >= share.of_key:
+        share = self._limits.of_kind.get(claim.kind)
+        if share is not None and not self._fits_share(claim, share):
             return False
+        account = claim.account
         if account is None:
             return True
-        if running[claim.key] >= limits.of_key or running["account", account] >= limits.of_account:
-            return False
-        return share is None or running[kind, "account", account] < share.of_account
+        running, limits = self._running, self._limits
+        return running[claim.key] < limits.of_key and running["account", account] < limits.of_account
+
+    def _fits_share(self, claim: Claim, share: Share) -> bool:
+        running, kind, account = self._running, claim.kind, claim.account
+        most = share.of_process if self._is_alone(claim.customer) else share.beside_others
+        return (
+            running[kind] < share.of_process
+            and running[kind, claim.key] < min(share.of_key, most)
+            and (account is None or running[kind, "account", account] < min(share.of_account, most))
+        )
 
     def _count(self, claim: Claim, change: int) -> None:
-        counted: list[object] = ["total", claim.key, (claim.kind, claim.key)]
+        counted: list[object] = ["total", claim.key, claim.kind, (claim.kind, claim.key)]
         if claim.account is not None:
             counted += [("account", claim.account), (claim.kind, "account", claim.account)]
         for one in counted:

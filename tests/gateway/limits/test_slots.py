@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admission import EXPORT_STEPS_OF_KEY
+from access.keys import KeyScope, Principal
+from gateway.activity import Activity
+from gateway.admission import EXPORT_STEPS_OF_KEY, Admission
+from gateway.metrics import Metrics
+from gateway.settings import Settings
 from gateway.slots import Claim, Kind, QueueFull, Share, SlotLimits, Slots
 from ledger.commands import Entry, Posting, Writer
 from ledger.kinds import TransactionType, WriterKind
@@ -19,7 +25,10 @@ from tests.gateway.streams.conftest import Serve, serve
 
 __all__ = ["serve"]
 
-SHARES = {Kind.HEAVY: Share(1, 1), Kind.EXPORT_STEP: Share(1, 2)}
+SHARES = {
+    Kind.HEAVY: Share(1, 1, beside_others=1, of_process=5),
+    Kind.EXPORT_STEP: Share(1, 2, beside_others=2, of_process=2),
+}
 LIMITS = SlotLimits(total=5, of_key=2, of_account=3, of_kind=SHARES, queue=3, wait_seconds=5)
 
 ACCOUNTS = {"a": 1, "b": 1, "c": 2, "d": None}
@@ -55,6 +64,7 @@ def _within(running: list[Claim]) -> bool:
         and all(count <= LIMITS.of_account for count in of_account.values())
         and all(count <= SHARES[kind].of_key for (kind, _), count in kinds_of_key.items())
         and all(count <= SHARES[kind].of_account for (kind, _), count in kinds_of_account.items())
+        and all(sum(one.kind is kind for one in running) <= share.of_process for kind, share in SHARES.items())
     )
 
 
@@ -169,4 +179,58 @@ async def test_exports_of_a_key_take_turns(serve: Serve, monkeypatch: pytest.Mon
 
     answers = await asyncio.gather(*(export() for _ in range(6)))
     assert [answer.status for answer in answers] == [200] * 6
-    assert most[Kind.EXPORT_STEP] == EXPORT_STEPS_OF_KEY
+    assert most[Kind.EXPORT_STEP] == (EXPORT_STEPS_OF_KEY if gateway.services.database.is_postgresql else 1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_customer_is_alone_until_another_is_active_and_a_second_later() -> None:
+    clock = Clock()
+    activity = Activity(clock)
+
+    def alone() -> str:
+        return "".join(one for one in "abc" if activity.is_alone(one))
+
+    found = [alone()]
+    for customer, seconds in (("a", 0.6), ("a", 0.6), ("b", 0.6), ("b", 0.6), ("c", 1.1)):
+        activity.note(customer)
+        found.append(alone())
+        clock.now += seconds
+        found.append(alone())
+    # "a" is active until 1.6, "b" from 1.2 until 2.8, "c" from 2.4 until 3.4.
+    assert found == ["abc", "a", "a", "a", "a", "", "b", "b", "b", "", "abc"]
+
+
+@pytest.mark.parametrize(("url", "alone"), [("postgresql://db/billing", 2), ("sqlite:///billing.db", 1)])
+async def test_exports_leave_more_to_others_while_those_are_active(url: str, alone: int) -> None:
+    settings: dict[str, Any] = {"database_url": url}
+    admission = Admission(Settings(**settings), Metrics())
+    exporter = Principal(1, "a", KeyScope.READ, 1, None, None, None)
+    await admission.spend(exporter, 1)
+
+    async def step(begun: list[None]) -> None:
+        async with admission.slot(exporter, 1, is_export_step=True):
+            begun.append(None)
+            await asyncio.Event().wait()
+
+    async def steps() -> int:
+        """Returns how many of three steps run at the same time."""
+        begun: list[None] = []
+        tasks = [asyncio.create_task(step(begun)) for _ in range(3)]
+        await _settle()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return len(begun)
+
+    assert await steps() == alone
+    await admission.spend(replace(exporter, key_prefix="b"), 1)
+    assert await steps() == alone, "a key of the same account is no other customer"
+    await admission.spend(replace(exporter, key_prefix="c", account_id=2), 1)
+    assert await steps() == 1
