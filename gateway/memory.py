@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import resource
+from pathlib import Path
 from typing import Any, Final
 
 FREE_BYTES: Final = 16 * 1024 * 1024
@@ -37,25 +39,30 @@ class FreedMemory:
     thousands of large bodies at once, gigabytes."""
 
     def __init__(self) -> None:
-        self._kept_bytes = 0
-        """Free bytes after the last call: addresses without memory behind them."""
         self._c: Any = ctypes.CDLL(None)
         self._is_glibc = hasattr(self._c, "mallinfo2") and hasattr(self._c, "malloc_trim")
         if self._is_glibc:
             self._c.mallinfo2.restype = _Allocated
             self._c.malloc_trim.argtypes = (ctypes.c_size_t,)
+        self._kept_bytes = self._unallocated_bytes()
+        """Resident bytes after the last call that malloc had not allocated: the program, Python's objects and little
+        else."""
 
-    def _free_bytes(self) -> int:
-        return int(self._c.mallinfo2().fordblks)
+    def _unallocated_bytes(self) -> int:
+        """Resident bytes that malloc has not allocated. Its own figure of free bytes counts addresses that have no
+        memory behind them any more, too."""
+        if not self._is_glibc:
+            return 0
+        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+        allocated = self._c.mallinfo2()
+        return resident_pages * resource.getpagesize() - int(allocated.uordblks) - int(allocated.hblkhd)
 
     def give_back(self) -> bool:
         """Gives memory back, and returns whether there was enough of it."""
-        if not self._is_glibc:
-            return False
-        free_bytes = self._free_bytes()
-        self._kept_bytes = min(self._kept_bytes, free_bytes)
-        if free_bytes - self._kept_bytes < FREE_BYTES:
+        unallocated_bytes = self._unallocated_bytes()
+        self._kept_bytes = min(self._kept_bytes, unallocated_bytes)
+        if unallocated_bytes - self._kept_bytes < FREE_BYTES:
             return False
         self._c.malloc_trim(0)
-        self._kept_bytes = self._free_bytes()
+        self._kept_bytes = self._unallocated_bytes()
         return True
