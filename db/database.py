@@ -228,6 +228,11 @@ class Database:
         assert connection.sync_connection is not None
         return Snapshot(WriteReader(connection), connection.sync_connection.get_execution_options()[ARCHIVE])
 
+    async def free_memory(self) -> None:
+        """Frees the memory of connections for reading that are idle."""
+        with translated():
+            await self._readers.free_memory()
+
     async def close(self) -> None:
         await self.changes.close()
         self.archive.close()

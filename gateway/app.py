@@ -85,7 +85,9 @@ def _read_pools(services: Services) -> None:
     services.metrics.database.read(services.database, *(one.database for one in services.others))
 
 
-async def _give_back(freed: FreedMemory) -> None:
+async def _give_back(freed: FreedMemory, services: Services) -> None:
+    for shard in services.shards:
+        await shard.database.free_memory()
     await asyncio.to_thread(freed.give_back)
 
 
@@ -100,7 +102,7 @@ async def _run_background_tasks(services: Services) -> None:
     tasks_by_name: dict[str, Callable[[], Awaitable[object]]] = {
         "write the times of last use": services.authenticator.flush_last_used,
         "compare the clock and delete expired tokens": partial(_delete_expired_tokens, services),
-        "give freed memory back to the system": partial(_give_back, FreedMemory()),
+        "give freed memory back to the system": partial(_give_back, FreedMemory(), services),
     }
     while True:
         await asyncio.sleep(BACKGROUND_TASK_SECONDS)

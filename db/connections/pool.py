@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from asyncpg import TooManyConnectionsError
@@ -34,6 +35,9 @@ class Lendable(Protocol):
     def abandon(self) -> None:
         """Ends it without waiting, and what it still does."""
 
+    async def free_memory(self) -> None:
+        """Frees the memory that the connection keeps for its next statements."""
+
     async def close(self, *, timeout: float) -> None: ...  # noqa: ASYNC109
 
 
@@ -42,6 +46,8 @@ Connection = TypeVar("Connection", bound=Lendable)
 REGROW_SECONDS: Final = 1.0
 """After which time a server that had no connection left to give is asked for one again."""
 _RETRY_SECONDS: Final = 0.05
+UNUSED_SECONDS: Final = 10.0
+"""An idle connection keeps its memory for this time."""
 
 
 def _give_up(turn: asyncio.Future[None]) -> None:
@@ -56,7 +62,8 @@ class ReadPool(Generic[Connection]):
         self._free = size
         self._waiting: deque[asyncio.Future[None]] = deque()
         """Callers that wait for a connection, in order. A connection handed to one of them is never counted as free."""
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[Connection, float]] = []
+        """Connections and the times since which they are idle. The one that was given back last is lent next."""
         self._lent = 0
         self._waits = 0
         self._waited_seconds = 0.0
@@ -86,7 +93,7 @@ class ReadPool(Generic[Connection]):
     async def _idle_or_new(self) -> Connection | None:
         """None where the server has no connection left to give."""
         while self._idle:
-            connection = self._idle.pop()
+            connection, _ = self._idle.pop()
             if not connection.is_closed():
                 return connection
         try:
@@ -155,8 +162,15 @@ class ReadPool(Generic[Connection]):
         elif self._closed or connection.is_in_transaction():
             connection.terminate()
         elif not connection.is_closed():
-            self._idle.append(connection)
+            self._idle.append((connection, monotonic()))
         self._hand_on()
+
+    async def free_memory(self) -> None:
+        """Frees the memory of connections that nobody needed for a while."""
+        until = monotonic() - UNUSED_SECONDS
+        for connection in [connection for connection, since in self._idle if since <= until]:
+            if not connection.is_closed():
+                await connection.free_memory()
 
     @contextlib.asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
@@ -173,7 +187,7 @@ class ReadPool(Generic[Connection]):
         for timer in self._regrowing:
             timer.cancel()
         idle, self._idle = self._idle, []
-        await asyncio.gather(*map(_close, idle))
+        await asyncio.gather(*(_close(connection) for connection, _ in idle))
 
 
 async def _close(connection: Lendable) -> None:

@@ -129,6 +129,9 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
         """A server that does not answer must not keep a process from ending."""
         await super().close(timeout=CLOSE_SECONDS if timeout is None else timeout)
 
+    async def free_memory(self) -> None:
+        """Does nothing: pages of the database are in the server's memory."""
+
     def abandon(self) -> None:
         """Ends it without waiting, and at the server the statement that runs: the server would go on with it for as
         long as it takes."""

@@ -208,5 +208,8 @@ class Readers(Generic[Connection]):
         assert not isinstance(rows, Exception)
         return rows
 
+    async def free_memory(self) -> None:
+        await self._pool.free_memory()
+
     async def close(self) -> None:
         await self._pool.close()

@@ -68,6 +68,10 @@ class SqliteConnection:
     async def execute(self, statement: str) -> None:
         await self.fetch(statement)
 
+    async def free_memory(self) -> None:
+        """Frees the pages of the file that it has read, of up to 32 MiB."""
+        await self.execute("PRAGMA shrink_memory")
+
     def is_in_transaction(self) -> bool:
         return self._driver_connection.in_transaction
 

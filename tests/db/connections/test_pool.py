@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
 from sqlalchemy import Boolean, Integer, text
 
 from db.connections import pool
-from db.database import Database, DatabaseOptions
+from db.connections.sqlite import SqliteConnection
+from db.database import Database, DatabaseOptions, sqlite_url
 from db.errors import DatabaseUnavailable
 from tests.pgbouncer import not_pooled
 from tests.postgres import Postgres
@@ -154,3 +156,28 @@ async def test_abandoned_statement_is_ended_at_the_server(
         while await postgres_server.fetch_value(running):  # noqa: ASYNC110  what is waited for is the server's
             await asyncio.sleep(0.05)
     assert all(one.cancelled() for one in asked)
+
+
+async def test_connections_that_are_idle_for_a_while_free_their_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[SqliteConnection] = []
+    free = SqliteConnection.free_memory
+
+    async def free_memory(connection: SqliteConnection) -> None:
+        freed.append(connection)
+        await free(connection)
+
+    monkeypatch.setattr(SqliteConnection, "free_memory", free_memory)
+    async with pool_of(3, sqlite_url(tmp_path / "billing.db")) as database:
+        async with database.snapshot() as one, database.snapshot() as two, database.snapshot() as three:
+            for snapshot in (one, two, three):
+                await snapshot.rows(_ONE)
+        await database.free_memory()
+        assert freed == []
+        monkeypatch.setattr(pool, "UNUSED_SECONDS", 0.0)
+        async with database.snapshot() as one:
+            await one.rows(_ONE)
+            await database.free_memory()
+        assert len(set(freed)) == 2
+        await _read(database)
