@@ -134,7 +134,7 @@ _SINCE_YEAR_0: Final = 62_167_219_200
 
 
 class SqliteCsv:
-    """Written as text: SQLite binds `||` more tightly than all other operators, which SQLAlchemy does not know."""
+    """Writes SQL as text: SQLite binds `||` more tightly than all other operators, which SQLAlchemy does not know."""
 
     def money(self, nanos: Column) -> Value:
         n = _name(nanos)
