@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
@@ -99,7 +100,7 @@ def _limits(settings: Settings) -> SlotLimits:
 def _export_steps(settings: Settings) -> Share:
     of_process = max(1, settings.pool_size // 2)
     if settings.database_url.startswith("sqlite"):
-        # SQLite reads in this process. Two steps at once wait for each other at the allocator's lock, and are slower
-        # than one after the other.
-        return Share(1, 1, beside_others=1, of_process=of_process)
+        # SQLite reads in this process: more steps at once than processors are not faster. Two of an account are even
+        # slower, as they wait for each other at the allocator's lock.
+        return Share(1, 1, beside_others=1, of_process=min(of_process, max(2, os.cpu_count() or 1)))
     return Share(EXPORT_STEPS_OF_KEY, EXPORT_STEPS_OF_ACCOUNT, beside_others=1, of_process=of_process)

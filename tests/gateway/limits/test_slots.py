@@ -207,30 +207,37 @@ def test_a_customer_is_alone_until_another_is_active_and_a_second_later() -> Non
     assert found == ["abc", "a", "a", "a", "a", "", "b", "b", "b", "", "abc"]
 
 
-@pytest.mark.parametrize(("url", "alone"), [("postgresql://db/billing", 2), ("sqlite:///billing.db", 1)])
-async def test_exports_leave_more_to_others_while_those_are_active(url: str, alone: int) -> None:
+@pytest.mark.parametrize(
+    ("url", "alone", "of_process"), [("postgresql://db/billing", 2, 5), ("sqlite:///billing.db", 1, 3)]
+)
+async def test_exports_leave_more_to_others_while_those_are_active(
+    url: str, alone: int, of_process: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     settings: dict[str, Any] = {"database_url": url}
     admission = Admission(Settings(**settings), Metrics())
     exporter = Principal(1, "a", KeyScope.READ, 1, None, None, None)
     await admission.spend(exporter, 1)
 
-    async def step(begun: list[None]) -> None:
-        async with admission.slot(exporter, 1, is_export_step=True):
+    async def step(of: Principal, begun: list[None]) -> None:
+        async with admission.slot(of, 1, is_export_step=True):
             begun.append(None)
             await asyncio.Event().wait()
 
-    async def steps() -> int:
-        """Returns how many of three steps run at the same time."""
+    async def steps(*of: Principal) -> int:
+        """Returns how many of the steps run at the same time."""
         begun: list[None] = []
-        tasks = [asyncio.create_task(step(begun)) for _ in range(3)]
+        tasks = [asyncio.create_task(step(one, begun)) for one in of]
         await _settle()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         return len(begun)
 
-    assert await steps() == alone
+    assert await steps(*[exporter] * 3) == alone
     await admission.spend(replace(exporter, key_prefix="b"), 1)
-    assert await steps() == alone, "a key of the same account is no other customer"
+    assert await steps(*[exporter] * 3) == alone, "a key of the same account is no other customer"
     await admission.spend(replace(exporter, key_prefix="c", account_id=2), 1)
-    assert await steps() == 1
+    assert await steps(*[exporter] * 3) == 1
+    of_many = [replace(exporter, key_prefix=str(number), account_id=number) for number in range(1, 11)]
+    assert await steps(*of_many) == of_process
