@@ -45,7 +45,7 @@ def leaves(value: Any) -> int:
 def to_the_letter(ours: Any, theirs: Any) -> Compared:
     if ours != theirs:
         # Finds where, and takes nothing for left out.
-        found = _compared(ours, theirs, "data", "", _as_printed)
+        found = _compared(ours, theirs, "data", "", _as_serialized)
         msg = f"{found.left_out} values are missing or there are more than ours"
         raise Disagreement(msg)
     return Compared(leaves(ours))
@@ -55,12 +55,12 @@ def by_value(ours: Any, theirs: Any, server: str) -> Compared:
     return _compared(ours, theirs, "data", "", _in_nanos if server == "postgraphile" else _in_decimals)
 
 
-def _as_printed(_name: str, value: Any) -> Any:
+def _as_serialized(_name: str, value: Any) -> Any:
     return value
 
 
 def _in_nanos(name: str, value: Any) -> Any:
-    """PostGraphile prints what the tables hold."""
+    """PostGraphile answers with the values of the tables."""
     if value is None:
         return None
     if name in _MONEY:
@@ -91,18 +91,18 @@ def _unwrapped(ours: Any, theirs: Any) -> Any:
     return theirs
 
 
-def _compared(ours: Any, theirs: Any, path: str, name: str, printed: Any) -> Compared:
+def _compared(ours: Any, theirs: Any, path: str, name: str, serialized: Any) -> Compared:
     theirs = _unwrapped(ours, theirs)
-    if theirs is _ABSENT or (name in _OWN and printed is not _as_printed):
+    if theirs is _ABSENT or (name in _OWN and serialized is not _as_serialized):
         return Compared(left_out=leaves(ours))
     found = Compared()
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key, value in ours.items():
-            found += _compared(value, theirs.get(key, _ABSENT), f"{path}.{key}", key, printed)
+            found += _compared(value, theirs.get(key, _ABSENT), f"{path}.{key}", key, serialized)
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            found += _compared(one, other, f"{path}.{number}", name, printed)
-    elif ours == printed(name, theirs):
+            found += _compared(one, other, f"{path}.{number}", name, serialized)
+    elif ours == serialized(name, theirs):
         found.alike += 1
     else:
         msg = f"{path} is {str(ours)[:200]} here and {str(theirs)[:200]} there"

@@ -26,7 +26,7 @@ TO_WEBP: Final = """async ([png, quality]) => {
     return btoa(Array.from(new Uint8Array(await blob.arrayBuffer()), byte => String.fromCharCode(byte)).join(''));
 }"""
 
-AuditedAction = Callable[[Page], Any]
+Action = Callable[[Page], Any]
 
 
 def rows(page: Page) -> None:
@@ -77,7 +77,7 @@ def on_paper(page: Page) -> None:
     page.emulate_media(media="print")
 
 
-def down_to_tabs(inner: AuditedAction) -> AuditedAction:
+def down_to_tabs(inner: Action) -> Action:
     def act(page: Page) -> None:
         inner(page)
         page.get_by_role("tablist").evaluate("one => one.scrollIntoView()")
@@ -94,7 +94,7 @@ def search(page: Page) -> None:
 class Shot:
     name: str
     path: str
-    act: AuditedAction
+    act: Action
     key: str | None = "account"
     """Of the demo's; None for nobody."""
     dark: bool = False

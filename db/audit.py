@@ -88,30 +88,30 @@ async def audit_page(
     return [AuditEntryRow._make(row) for row in await snapshot.rows(statement, given | {"rows": limit})]
 
 
-def _activity_page(account: ColumnElement[int], after: bool) -> Select[Any]:
+def _account_page(account: ColumnElement[int], after: bool) -> Select[Any]:
     statement = select(account.label("of"), *columns(_ENTRY, AuditEntryRow)).where(_ENTRY.c.account_id == account)
     if after:
         statement = statement.where(_ENTRY.c.id < bindparam("after", type_=BigInteger()))
     return statement.order_by(_ENTRY.c.id.desc()).limit(bindparam("rows", type_=BigInteger()))
 
 
-def _activity_count(account: ColumnElement[int], _after: bool) -> Select[Any]:
+def _account_count(account: ColumnElement[int], _after: bool) -> Select[Any]:
     counted: list[Any] = [account.label("of"), func.count(_ENTRY.c.id)]
     return select(*counted).where(_ENTRY.c.account_id == account)
 
 
 @lru_cache(maxsize=8)
-def _activity_statements(postgresql: bool, count: bool, after: bool) -> tuple[Select[Any], Select[Any] | None]:
-    build = _activity_count if count else _activity_page
+def _account_statements(postgresql: bool, count: bool, after: bool) -> tuple[Select[Any], Select[Any] | None]:
+    build = _account_count if count else _account_page
     one = build(bindparam(THE_ACCOUNT, type_=BigInteger()), after)
     return one, for_each_account(lambda account: build(account, after)) if postgresql else None
 
 
-def activity_pages(
+def account_audit_pages(
     postgresql: bool, account_ids: Sequence[int], window: Window
 ) -> Read[dict[int, list[AuditEntryRow]]]:
     """Reads up to `window.limit` entries per account, newest first."""
-    one, each = _activity_statements(postgresql, count=False, after=window.after is not None)
+    one, each = _account_statements(postgresql, count=False, after=window.after is not None)
     parameters = {"rows": window.limit} | ({} if window.after is None else {"after": window.after})
 
     def pages(found: Mapping[int, Rows]) -> dict[int, list[AuditEntryRow]]:
@@ -120,8 +120,8 @@ def activity_pages(
     return read_each(account_ids, parameters, pages, one=one, each=each)
 
 
-def activity_counts(postgresql: bool, account_ids: Sequence[int], _arguments: None) -> Read[dict[int, int]]:
-    one, each = _activity_statements(postgresql, count=True, after=False)
+def account_audit_counts(postgresql: bool, account_ids: Sequence[int], _arguments: None) -> Read[dict[int, int]]:
+    one, each = _account_statements(postgresql, count=True, after=False)
     return read_each(account_ids, {}, counts_of_each, one=one, each=each)
 
 

@@ -18,7 +18,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from execution.crew import Crew
 from execution.pending import Begun
 
-_PRINTED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
+_SERIALIZED: Final = frozenset({dict, list, str, int, float, bool, type(None)})
 """Classes of serialized values. None of them is awaitable."""
 
 
@@ -27,7 +27,7 @@ _PENDING: Final = frozenset({Begun, CoroutineType})
 
 def is_pending(value: object) -> bool:
     kind = value.__class__
-    return kind not in _PRINTED and (kind in _PENDING or is_awaitable(value))
+    return kind not in _SERIALIZED and (kind in _PENDING or is_awaitable(value))
 
 
 async def answered(context: object) -> None:

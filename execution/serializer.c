@@ -436,7 +436,7 @@ read_value(struct value *how, PyObject *shape)
 /* The type */
 
 static PyObject *
-printer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+serializer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *shape;
     if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
@@ -457,7 +457,7 @@ printer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 static int
-printer_traverse(Serializer *self, visitproc visit, void *arg)
+serializer_traverse(Serializer *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->shape);
@@ -465,7 +465,7 @@ printer_traverse(Serializer *self, visitproc visit, void *arg)
 }
 
 static void
-printer_dealloc(Serializer *self)
+serializer_dealloc(Serializer *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
@@ -476,7 +476,7 @@ printer_dealloc(Serializer *self)
 }
 
 static PyObject *
-printer_call(Serializer *self, PyObject *args, PyObject *kwargs)
+serializer_call(Serializer *self, PyObject *args, PyObject *kwargs)
 {
     PyObject *value;
     if (kwargs != NULL && PyDict_GET_SIZE(kwargs) != 0) {
@@ -488,19 +488,19 @@ printer_call(Serializer *self, PyObject *args, PyObject *kwargs)
     return serialize_value(&self->value, value);
 }
 
-static PyType_Slot printer_slots[] = {
-    {Py_tp_new, printer_new},
-    {Py_tp_dealloc, printer_dealloc},
-    {Py_tp_traverse, printer_traverse},
-    {Py_tp_call, printer_call},
+static PyType_Slot serializer_slots[] = {
+    {Py_tp_new, serializer_new},
+    {Py_tp_dealloc, serializer_dealloc},
+    {Py_tp_traverse, serializer_traverse},
+    {Py_tp_call, serializer_call},
     {0, NULL},
 };
 
-static PyType_Spec printer_spec = {
+static PyType_Spec serializer_spec = {
     .name = "execution._serializer.Serializer",
     .basicsize = sizeof(Serializer),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = printer_slots,
+    .slots = serializer_slots,
 };
 
 static int
@@ -518,7 +518,7 @@ module_exec(PyObject *module)
     for (int kind = 0; kind < KINDS; kind++)
         if (PyModule_AddIntConstant(module, names[kind], kind) < 0)
             return -1;
-    PyObject *type = PyType_FromModuleAndSpec(module, &printer_spec, NULL);
+    PyObject *type = PyType_FromModuleAndSpec(module, &serializer_spec, NULL);
     if (type == NULL)
         return -1;
     int added = PyModule_AddType(module, (PyTypeObject *)type);

@@ -89,7 +89,7 @@ class CursorKind(IntEnum):
     COST_GROUPS = 9
     USAGE_REQUESTS = 11
     AUTHORIZATIONS = 12
-    ACTIVITY = 13
+    ACCOUNT_AUDIT = 13
 
 
 @dataclass(frozen=True, slots=True)

@@ -484,12 +484,12 @@ class Loaders:
         return GroupedLoader(self._snapshot, keys.key_counts)
 
     @_cached
-    def activity_page(self) -> GroupedLoader[Window, list[AuditEntryRow]]:
-        return GroupedLoader(self._snapshot, audit.activity_pages)
+    def account_audit_page(self) -> GroupedLoader[Window, list[AuditEntryRow]]:
+        return GroupedLoader(self._snapshot, audit.account_audit_pages)
 
     @_cached
-    def activity_count(self) -> GroupedLoader[None, int]:
-        return GroupedLoader(self._snapshot, audit.activity_counts)
+    def account_audit_count(self) -> GroupedLoader[None, int]:
+        return GroupedLoader(self._snapshot, audit.account_audit_counts)
 
     def _by_key(self, read: Callable[[bool, list[Key]], Read[dict[Key, Found]]]) -> Loader[Key, Found | None]:
         return Loader(self._snapshot, partial(read, self._snapshot.is_postgresql), dict.get)

@@ -17,8 +17,8 @@ from ledger.ids import account_id_text
 from resolvers.context import QueryContext
 from resolvers.pages import Page
 from resolvers.reads import (
+    account_audit,
     accounts,
-    activity,
     api_keys,
     authorizations,
     charges,
@@ -355,7 +355,7 @@ class Account(Node):
             str | None, strawberry.argument(description="Returns only entries older than this cursor.")
         ] = None,
     ) -> Page[AuditEntryRow]:
-        return await activity.activity_page(info.context, self, first, after)
+        return await account_audit.account_audit_page(info.context, self, first, after)
 
     @strawberry.field(
         description="Settings and current state of auto-recharge; null if it was never set.",

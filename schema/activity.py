@@ -7,7 +7,7 @@ from strawberry import Info
 
 from db.rows import AuditEntryRow, TransactionRow
 from resolvers.context import QueryContext
-from resolvers.reads import activity, audit
+from resolvers.reads import account_audit, audit
 from schema.connection import Words, connection
 from schema.kinds import KeyScope
 from schema.transaction import Transaction
@@ -34,7 +34,7 @@ class Activity:
         " others."
     )
     def owner(self: AuditEntryRow, info: Info[QueryContext, None]) -> str | None:
-        return activity.owner(info.context, self)
+        return account_audit.owner(info.context, self)
 
     key_prefix: str | None = strawberry.field(description="Visible prefix of the key that the action was about.")
 
@@ -43,7 +43,7 @@ class Activity:
         " the reasons of suspendAccount and reactivateAccount; null for others."
     )
     def description(self: AuditEntryRow, info: Info[QueryContext, None]) -> str | None:
-        return activity.description(info.context, self)
+        return account_audit.description(info.context, self)
 
     old_value: str | None = strawberry.field(
         description="Value before the action, such as `active` or `balance 10.00`; null if there was none."
@@ -61,5 +61,5 @@ ActivityConnection = connection(
     Activity,
     "A page of an account's activity, newest first.",
     Words("An entry", "entries", "the account's entries", cursors_of="this account's activity"),
-    count=activity.activity_count,
+    count=account_audit.account_audit_count,
 )

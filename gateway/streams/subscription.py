@@ -143,7 +143,7 @@ class Subscription:
         shared = self._source.shared
         made: Any = None if shared is None else shared.get(self._kind)
         if made.__class__ is not Event:
-            made = await (self._printed(event) if shared is None else self._made(event, shared))
+            made = await (self._serialized(event) if shared is None else self._made(event, shared))
         answer: Event = made
         return answer
 
@@ -153,7 +153,7 @@ class Subscription:
 
     def _begin(self, event: StreamEvent, shared: dict[object, object]) -> object:
         """The event, for all who ask the same of the row, or a task that makes it where something has to be read."""
-        made = begin(self._printed(event))
+        made = begin(self._serialized(event))
         if isinstance(made, Begun):
             # If one subscriber leaves meanwhile, the others still wait for the event.
             made = asyncio.ensure_future(made)
@@ -161,7 +161,7 @@ class Subscription:
         shared[self._kind] = made
         return made
 
-    async def _printed(self, event: StreamEvent) -> Event:
+    async def _serialized(self, event: StreamEvent) -> Event:
         result = await execute_operation(self._services, self._principal, self._prepared, event)
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:

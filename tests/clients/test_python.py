@@ -29,23 +29,23 @@ from billing_gateway_client.operations import (
     TransactionDetail,
     Viewer,
 )
-from billing_gateway_client.seen import POSITION, Seen
+from billing_gateway_client.read_position import POSITION, ReadPosition
 
 from gateway.errors import STATUS
 from tests.clients.conftest import ROWS, UNKNOWN, Gateway
 
 
 def test_no_position_is_sent_after_an_answer_without_one() -> None:
-    seen = Seen()
-    seen.note(seen.begin(), "10-1")
-    assert seen.headers == {POSITION: "10-1"}
-    before = seen.begin()
-    seen.note(seen.begin(), None)
+    position = ReadPosition()
+    position.note(position.begin(), "10-1")
+    assert position.headers == {POSITION: "10-1"}
+    before = position.begin()
+    position.note(position.begin(), None)
     # What was asked before then has not seen what that answer has.
-    seen.note(before, "11-1")
-    assert seen.headers == {}
-    seen.note(seen.begin(), "12-1")
-    assert seen.headers == {POSITION: "12-1"}
+    position.note(before, "11-1")
+    assert position.headers == {}
+    position.note(position.begin(), "12-1")
+    assert position.headers == {POSITION: "12-1"}
 
 
 def hold(account: str, amount: str) -> OpenHold:

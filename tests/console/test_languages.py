@@ -51,7 +51,7 @@ CLASHES: Final = """() => [...document.querySelectorAll('thead tr')].filter(
         boxes[index][1].right > box.left + 1 && boxes[index][1].top < box.bottom && box.top < boxes[index][1].bottom
             ? `${boxes[index][0]} | ${name}` : []);
 })"""
-"""Heads of tables that are printed over each other."""
+"""Heads of tables that overlap."""
 
 
 AXE: Final = """async rules => (await axe.run(document, {

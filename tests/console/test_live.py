@@ -41,7 +41,7 @@ async def drawn(page: Page) -> None:
 
 
 async def figure(gateway: Gateway) -> str:
-    """The balance as the page prints it."""
+    """The balance as the page shows it."""
     async with gateway.services.database.snapshot() as snapshot:
         row = (await snapshot.read(accounts_by_id(snapshot.is_postgresql, [gateway.account])))[gateway.account]
     whole, _, fraction = format_nanos(row.balance_nanos).partition(".")

@@ -44,7 +44,7 @@ async def exported(gateway: Gateway, key: str, **parameters: str) -> list[dict[s
 
 
 async def amounts(shown: Locator) -> list[str]:
-    """Of these rows, as the API prints them."""
+    """Of these rows, as the API serializes them."""
     texts: list[str] = await shown.locator(".amount").all_text_contents()
     return [re.sub(r"[$,+]", "", text).replace("−", "-") for text in texts]
 

@@ -76,10 +76,10 @@ async def sums_of_a_grouping_are_exact(page: Page, expected: list[dict[str, str]
     by_key: dict[str, list[dict[str, str]]] = {}
     for row in expected:
         by_key.setdefault(row[group], []).append(row)
-    bundles = table(page).locator("tr.bundle")
-    await expect(bundles).to_have_count(len(by_key))
+    groups = table(page).locator("tr.group")
+    await expect(groups).to_have_count(len(by_key))
     await total_is(page, sums(expected))
-    found = [await figures(row) for row in await bundles.all()]
+    found = [await figures(row) for row in await groups.all()]
     assert sorted(found) == sorted(sums(rows) for rows in by_key.values())
 
     await page.get_by_role("button", name="Unfold all").click()
@@ -142,22 +142,22 @@ async def test_a_visit_to_the_table(gateway: Gateway, open_page: Open) -> None:
     await page.get_by_role("radio", name="Day").check()
 
     # Days are chosen, kept in the address, and exported.
-    bundles = table(page).locator("tr.bundle")
+    groups = table(page).locator("tr.group")
     await page.get_by_label("Days").select_option("Last 7 days")
     await expect(page).to_have_url(re.compile(r"\?tab=usage&range=7$"))
-    await expect(bundles).to_have_count(7)
+    await expect(groups).to_have_count(7)
     assert await downloaded(page) == await exported(gateway, key, day_gte=days_ago(6))
     await page.get_by_role("radio", name="Model").check()
     await lines_keep_their_columns(page)
     await page.get_by_role("radio", name="Day").check()
     await page.get_by_label("From").fill(days_ago(2))
     await page.keyboard.press("Enter")
-    await expect(bundles).to_have_count(3)
+    await expect(groups).to_have_count(3)
     await page.get_by_role("radio", name="Model").check()
     await expect(page).to_have_url(re.compile(rf"\?tab=usage&from={days_ago(2)}&to={days_ago(0)}&group=model$"))
     await page.reload()
     expected = await exported(gateway, key, day_gte=days_ago(2))
-    await expect(bundles).to_have_count(len({row["model"] for row in expected}))
+    await expect(groups).to_have_count(len({row["model"] for row in expected}))
 
     # Days without calls say so.
     await page.goto(f"{gateway.url}/console/?tab=usage&from=2020-01-01&to=2020-01-31")
@@ -274,7 +274,7 @@ async def test_today_is_the_gateway_s_whatever_the_reader_s_clock_says(gateway: 
         await page.clock.set_system_time(datetime.now(UTC) + timedelta(days=days))
         await page.goto(f"{gateway.url}/console/?tab=usage&range=7")
         await expect(page.get_by_label("To", exact=True)).to_have_value(days_ago(0))
-        await expect(table(page).locator("tr.bundle")).to_have_count(7)
+        await expect(table(page).locator("tr.group")).to_have_count(7)
         await total_is(page, sums(await exported(gateway, key, day_gte=days_ago(6))))
 
 
@@ -317,7 +317,7 @@ async def test_thousands_of_lines_are_unfolded_step_by_step(gateway: Gateway, op
     lines = days * 150
     _, key = await imported(gateway, days=days, models=150)
     page = await open_page(f"?tab=usage&range={days}", key=key)
-    await expect(table(page).locator("tr.bundle")).to_have_count(days)
+    await expect(table(page).locator("tr.group")).to_have_count(days)
     await page.evaluate(
         """() => {
             window.counts = new Set();

@@ -84,7 +84,7 @@ _VOCABULARY: Final = Vocabulary(
             CursorWriter(CursorKind.AUDIT, 0).of_seq(9),
             CursorWriter(CursorKind.CHARGES, OWN).of_seq(30),
             CursorWriter(CursorKind.KEYS, OWN).of_seq(9),
-            CursorWriter(CursorKind.ACTIVITY, OWN).of_seq(9),
+            CursorWriter(CursorKind.ACCOUNT_AUDIT, OWN).of_seq(9),
             CursorWriter(CursorKind.STRIPE_EVENTS, 0).of_seq(9),
             *CursorWriter(CursorKind.USAGE_GROUPS, OWN).of_groups([GroupPosition(None, 5, ())]),
             *CursorWriter(CursorKind.COST_GROUPS, OWN).of_groups([GroupPosition(None, 5, ())]),
@@ -396,7 +396,7 @@ def _listed(chances: Chances, row_class: type, key: tuple[int, tuple[object, Win
     return [row_of(chances, row_class, (account_id, seq)) for seq in range(count, 0, -1)]
 
 
-def _activity(chances: Chances, window: Window) -> Sequence[Any]:
+def _account_audit(chances: Chances, window: Window) -> Sequence[Any]:
     count = min(chances.number("activity", window) % 4, window.limit)
     return [row_of(chances, AuditEntryRow, number) for number in (9, 8, OWN)[:count]]
 
@@ -511,8 +511,8 @@ class _Loaders:
         self.spend_limit = answers("limit", lambda key: row_of(chances, SpendLimitRow, key))
         self.reserved = answers("reserved", lambda key: _reserved(chances, key))
         self.key_page = answers("key page", lambda key: _listed(chances, ApiKeyRow, key))
-        self.activity_page = answers("activity page", lambda key: _activity(chances, key[1]))
-        self.activity_count = answers("activity", lambda key: chances.number("activity", key) % 10)
+        self.account_audit_page = answers("activity page", lambda key: _account_audit(chances, key[1]))
+        self.account_audit_count = answers("activity", lambda key: chances.number("activity", key) % 10)
         self.key_count = answers("keys", lambda key: chances.number("keys", key) % 10)
 
 

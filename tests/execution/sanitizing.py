@@ -35,7 +35,7 @@ SANITIZERS: Final = (
     "-g",
     "-O1",
 )
-_FILE: Final = "SANITIZED_PRINTING"
+_FILE: Final = "SANITIZED_SERIALIZER"
 """The environment variable with the sanitized module's path."""
 
 

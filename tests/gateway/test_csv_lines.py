@@ -285,7 +285,7 @@ async def test_usage_hours(
 
 @pytest.fixture
 async def postgresql(postgres_server: Postgres, postgres_template: str) -> AsyncGenerator[Database, None]:
-    """One whose own ways of printing are not those of other servers."""
+    """A database whose text formats are not those of other servers."""
     name = await postgres_server.new_database(postgres_template)
     for setting in ("datestyle = 'German'", "timezone = 'Asia/Kathmandu'", "bytea_output = 'escape'"):
         await postgres_server.execute(f'ALTER DATABASE "{name}" SET {setting}')

@@ -1,4 +1,4 @@
-"""A customer checks the ledger with nothing but its rows as REST prints them."""
+"""A customer checks the ledger with nothing but its rows as REST serializes them."""
 
 from __future__ import annotations
 

@@ -17,17 +17,17 @@ AMOUNTS = st.integers(MIN_NANOS, MAX_NANOS)
 
 @given(AMOUNTS)
 def test_amounts_round_trip_through_text(nanos: int) -> None:
-    printed = format_nanos(nanos)
-    assert parse_nanos(printed) == nanos
-    assert Decimal(printed) == Decimal(nanos).scaleb(-9)
-    whole, fraction = printed.lstrip("-").split(".")
+    serialized = format_nanos(nanos)
+    assert parse_nanos(serialized) == nanos
+    assert Decimal(serialized) == Decimal(nanos).scaleb(-9)
+    whole, fraction = serialized.lstrip("-").split(".")
     assert 2 <= len(fraction) <= 9
     assert len(fraction) == 2 or not fraction.endswith("0")
     assert whole == str(int(whole))
 
 
 @pytest.mark.parametrize(
-    ("nanos", "printed"),
+    ("nanos", "serialized"),
     [
         (0, "0.00"),
         (135, "0.000000135"),
@@ -41,9 +41,9 @@ def test_amounts_round_trip_through_text(nanos: int) -> None:
         (MIN_NANOS, "-9223372036.854775807"),
     ],
 )
-def test_amounts_are_formatted_exactly(nanos: int, printed: str) -> None:
-    assert format_nanos(nanos) == printed
-    assert parse_nanos(printed) == nanos
+def test_amounts_are_formatted_exactly(nanos: int, serialized: str) -> None:
+    assert format_nanos(nanos) == serialized
+    assert parse_nanos(serialized) == nanos
 
 
 @given(

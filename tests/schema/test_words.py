@@ -134,6 +134,22 @@ def test_names_of_tests_start_with_their_subject() -> None:
     assert found == []
 
 
+def _scripts() -> Iterator[Path]:
+    for folder in ("console/billing/src", "console/billing/tests", "console/graphiql/src", "clients/typescript/src"):
+        yield from (path for path in sorted((ROOT / folder).rglob("*.ts*")) if "generated" not in path.parts)
+
+
+def test_scripts_avoid_the_old_names_of_the_glossary() -> None:
+    """Words of texts and comments are looked at, too. `criteria.ts` is found as a word of an import."""
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in _scripts()
+        for name in sorted(set(re.findall(r"[A-Za-z_]\w*", path.read_text(encoding="utf-8"))))
+        if OLD_PARTS.search(_snake_case(name))
+    ]
+    assert found == []
+
+
 def test_identifiers_avoid_the_old_names_of_the_glossary() -> None:
     found = [
         f"{path}:{line}: {name}"

@@ -30,7 +30,7 @@ from billing_gateway_client.operations import (
     Position,
     TransactionFilter,
 )
-from billing_gateway_client.seen import POSITION, Seen
+from billing_gateway_client.read_position import POSITION, ReadPosition
 
 Data = TypeVar("Data")
 Edge = TypeVar("Edge", covariant=True)
@@ -86,7 +86,7 @@ class BillingClient:
         self._retries = retries
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
-        self._seen = Seen()
+        self._read_position = ReadPosition()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -184,11 +184,11 @@ class BillingClient:
         return self._session.post(self._url, json=body, headers=headers, timeout=timeout)
 
     async def _asked(self, operation: Operation[Any]) -> Mapping[str, Any]:
-        began = self._seen.begin()
+        began = self._read_position.begin()
         try:
-            headers = await self._headers(_JSON) | self._seen.headers
+            headers = await self._headers(_JSON) | self._read_position.headers
             async with self._open(operation, headers, self._timeout) as response:
-                self._seen.note(began, response.headers.get(POSITION))
+                self._read_position.note(began, response.headers.get(POSITION))
                 return _data(response, await response.text())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("UNAVAILABLE", f"{type(error).__name__}: {error}") from error
@@ -203,7 +203,7 @@ class BillingClient:
                     if kind == "complete":
                         return
                     if kind == "next":
-                        self._seen.note_event()
+                        self._read_position.note_event()
                         yield _data(response, text)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable("UNAVAILABLE", f"{type(error).__name__}: {error}") from error

@@ -7,7 +7,7 @@ import {
   Position,
 } from './generated/operations.js';
 import { type KeyOptional, type Mutation, type Operation, type Query, type Subscription, withKey } from './operation.js';
-import { Seen } from './seen.js';
+import { ReadPosition } from './read-position.js';
 
 export interface Retries {
   readonly attempts: number;
@@ -66,7 +66,7 @@ export class BillingClient {
   readonly #url: string;
   readonly #key: BillingClientOptions['key'];
   readonly #retries: Retries;
-  readonly #seen = new Seen();
+  readonly #readPosition = new ReadPosition();
   readonly #timeout: number;
   readonly #fetch: typeof fetch;
 
@@ -180,7 +180,7 @@ export class BillingClient {
         Authorization: `Bearer ${key}`,
         Accept: accept,
         'Content-Type': 'application/json',
-        ...this.#seen.headers,
+        ...this.#readPosition.headers,
       },
       body: JSON.stringify({ query: operation.text, operationName: operation.name, variables }),
       signal,
@@ -191,7 +191,7 @@ export class BillingClient {
     const limit = AbortSignal.timeout(this.#timeout);
     try {
       const ended = signal ? AbortSignal.any([signal, limit]) : limit;
-      const note = this.#seen.begin();
+      const note = this.#readPosition.begin();
       const response = await this.#open(operation, variables, json, ended);
       note(response);
       return dataOf<Data>(response, await response.text());
@@ -221,7 +221,7 @@ export class BillingClient {
       }
       for await (const { kind, data } of events(response.body, heard)) {
         if (kind === 'complete') return;
-        this.#seen.noteEvent();
+        this.#readPosition.noteEvent();
         yield dataOf<Data>(response, data);
       }
     } catch (failure) {

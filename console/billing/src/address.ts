@@ -27,7 +27,7 @@ export const RANGES = ["7", "30", "90", "month", "last-month", "year", "custom"]
 export type Range = (typeof RANGES)[number];
 
 export const GROUPS = ["day", "model", "category"] as const;
-export type Group = (typeof GROUPS)[number];
+export type GroupBy = (typeof GROUPS)[number];
 
 export interface Span {
   readonly range: Range;
@@ -37,7 +37,7 @@ export interface Span {
 }
 
 export interface UsageView extends Span {
-  readonly group: Group;
+  readonly group: GroupBy;
   /** Of these models alone; none for all. */
   readonly models: readonly string[];
 }

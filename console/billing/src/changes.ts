@@ -3,7 +3,7 @@ import { MonthCards } from "../generated/MonthCards";
 import { account, currency } from "./account";
 import { announce } from "./announcer";
 import type { TransactionsView } from "./address";
-import { isFiltered, transactionFilter, usageFilter } from "./criteria";
+import { isFiltered, transactionFilter, usageFilter } from "./filterinputs";
 import { ask } from "./gateway";
 import { typeOf } from "./kinds";
 import { addRows, loadLedger, refreshTotals } from "./ledger";

@@ -1,7 +1,7 @@
 import type { RefType, TransactionType } from "../generated/ConsolePage";
 import { type Address, type Cause, type CostsView, NO_FILTER, type TransactionsView } from "./address";
 import type { CostGroup } from "./costs";
-import type { Days } from "./criteria";
+import type { Days } from "./daterange";
 import { gathered } from "./grouping";
 import { KIND_COLOURS } from "./kinds";
 import { amountOf, approximate, nanosOf } from "./money";

@@ -2,7 +2,7 @@ import { signal } from "@preact/signals";
 import { type CostDimension, type CostFilter, CostTotals, type CostTotalsQuery } from "../generated/CostTotals";
 import { account } from "./account";
 import type { Cause, CostsView } from "./address";
-import { daysOf } from "./criteria";
+import { daysOf } from "./daterange";
 import { ask } from "./gateway";
 import { Outdated } from "./post";
 import { dayAfter } from "./times";

@@ -17,10 +17,10 @@ import {
 } from "./costgrouping";
 import { type Costs, costs, costsAreLoading, costsFailure, loadCosts } from "./costs";
 import { countText } from "./counts";
-import { type Days, daysOf } from "./criteria";
+import { type Days, daysOf } from "./daterange";
 import { percents } from "./breakdown";
 import { loadMonthKinds } from "./monthkinds";
-import { amountOf, approximate, lengthOf, longestTail, printed, roughMoney } from "./money";
+import { amountOf, approximate, lengthOf, longestTail, moneyParts, roughMoney } from "./money";
 import { address, go } from "./navigation";
 import { Chart, chartFailure, loadChart, periodText } from "./parts/chart";
 import { Failed } from "./parts/failed";
@@ -203,7 +203,7 @@ const PeriodRows = memo(function PeriodRows({ period, view, shown, colours, isOp
   const height = `auto calc(${isOpen ? parts.length + 1 : 1} * var(--row))`;
   return (
     <tbody role="rowgroup" style={{ containIntrinsicBlockSize: height }}>
-      <tr role="row" class="row bundle" data-id={time}>
+      <tr role="row" class="row group" data-id={time}>
         <th role="rowheader" scope="rowgroup" colSpan={3}>
           <button type="button" aria-expanded={isOpen} onClick={() => toggle(nameOf(view, time))}>
             {periodText(time)} <span class="muted">{p.parts[view.by](parts.length)}</span>
@@ -234,10 +234,10 @@ function nameOf({ by }: CostsView, time: string): string {
 function PeriodsTable(props: TableProps & { readonly periods: readonly Period[] }) {
   const { view, days, parts, total, periods } = props;
   const colours = useMemo(() => new Map(parts.map((part, place) => [part.key, colourOf(part, place)])), [parts]);
-  const bundles = useMemo(() => periods.map(({ time, parts: lines }) => ({ key: time, lines })), [periods]);
+  const foldable = useMemo(() => periods.map(({ time, parts: lines }) => ({ key: time, lines })), [periods]);
   return (
     <div>
-      <UnfoldAll bundles={bundles} nameOf={({ key }) => nameOf(view, key)} />
+      <UnfoldAll groups={foldable} nameOf={({ key }) => nameOf(view, key)} />
       <table role="table" aria-label={p.costPer[view.per]}>
         <Head names={[periodNames()[view.per], p.share, p.percent]} />
         {periods.map((period) => (
@@ -296,7 +296,7 @@ function Bars({ view, days, parts, periods }: Omit<TableProps, "total"> & { read
 
 /** Characters of the longest figures. */
 function widthsOf(total: CostSums, tail: number) {
-  const nanos = [total.gross, total.refunded, costOf(total)].map((one) => printed(amountOf(one), currency.peek()));
+  const nanos = [total.gross, total.refunded, costOf(total)].map((one) => moneyParts(amountOf(one), currency.peek()));
   const head = Math.max(...nanos.map(lengthOf));
   return {
     "--cost": head + tail,

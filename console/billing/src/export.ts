@@ -1,6 +1,6 @@
 import { account } from "./account";
 import type { TransactionsView, UsageView } from "./address";
-import { daysOf } from "./criteria";
+import { daysOf } from "./daterange";
 import { postForKey } from "./gateway";
 import { spelled } from "./kinds";
 import { dayAfter } from "./times";

@@ -1,7 +1,7 @@
 import type { RefType } from "../generated/ConsolePage";
 import { NO_FILTER, type TransactionsView } from "./address";
 import { isTransactionId, wrongDay, wrongName, wrongOrder, wrongSearch, wrongTyped } from "./checks";
-import { isFiltered } from "./criteria";
+import { isFiltered } from "./filterinputs";
 import { transactionsExport } from "./export";
 import { filterText, rangeText } from "./filtertext";
 import { spelled, wordsOf } from "./kinds";

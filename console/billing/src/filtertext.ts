@@ -1,5 +1,5 @@
 import type { Span, TransactionsView, UsageView } from "./address";
-import { daysOf } from "./criteria";
+import { daysOf } from "./daterange";
 import { t } from "./texts/spoken";
 import { dayText } from "./times";
 import { typed } from "./typed";

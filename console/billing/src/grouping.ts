@@ -1,4 +1,4 @@
-import type { Group } from "./address";
+import type { GroupBy } from "./address";
 import { amountOf, approximate, nanosOf } from "./money";
 import type { UsageDay } from "./rows";
 import { p } from "./texts/panels";
@@ -16,7 +16,7 @@ export interface Sums {
 type Counted = Pick<UsageDay, "calls" | "inputTokens" | "outputTokens" | "cost">;
 
 export interface Line {
-  /** What tells it from the other lines of its bundle. */
+  /** What tells it from the other lines of its group. */
   readonly key: string;
   readonly day: string | null;
   readonly model: string | null;
@@ -25,7 +25,7 @@ export interface Line {
 }
 
 /** The lines of one day, model or category, and their sums. */
-export interface Bundle {
+export interface UsageGroup {
   readonly key: string;
   readonly sums: Sums;
   readonly lines: readonly Line[];
@@ -69,13 +69,13 @@ function dearestFirst(one: { sums: Sums }, other: { sums: Sums }): number {
   return 0;
 }
 
-const KEYS: Record<Group, (day: UsageDay) => string> = {
+const KEYS: Record<GroupBy, (day: UsageDay) => string> = {
   day: ({ day }) => day,
   model: ({ model }) => model,
   category: ({ category }) => p.categories[category],
 };
 
-function lineOf(key: string, days: readonly UsageDay[], by: Group): Line {
+function lineOf(key: string, days: readonly UsageDay[], by: GroupBy): Line {
   const [first] = days as [UsageDay, ...UsageDay[]];
   return {
     key,
@@ -87,20 +87,20 @@ function lineOf(key: string, days: readonly UsageDay[], by: Group): Line {
 }
 
 /** The models of a day or category, or the days of a model. */
-function linesOf(days: readonly UsageDay[], by: Group): Line[] {
+function linesOf(days: readonly UsageDay[], by: GroupBy): Line[] {
   const keyOf = (day: UsageDay) => JSON.stringify([by === "model" ? day.day : day.model, kindOf(day)]);
   const lines = [...gathered(days, keyOf)].map(([key, some]) => lineOf(key, some, by));
   return by === "model" ? lines : lines.sort(dearestFirst);
 }
 
 /** Days come newest first, models and categories dearest first. */
-export function bundlesOf(days: readonly UsageDay[], by: Group): Bundle[] {
-  const bundles = [...gathered(days, KEYS[by])].map(([key, some]) => ({
+export function groupsOf(days: readonly UsageDay[], by: GroupBy): UsageGroup[] {
+  const groups = [...gathered(days, KEYS[by])].map(([key, some]) => ({
     key,
     sums: totalOf(some),
     lines: linesOf(some, by),
   }));
-  return by === "day" ? bundles.sort((one, other) => (one.key < other.key ? 1 : -1)) : bundles.sort(dearestFirst);
+  return by === "day" ? groups.sort((one, other) => (one.key < other.key ? 1 : -1)) : groups.sort(dearestFirst);
 }
 
 
@@ -123,7 +123,7 @@ function stackOf(name: string, some: readonly UsageDay[], days: readonly string[
 }
 
 /** One stack of bars for each model, or category, on each of the days; beyond `most`, the cheapest are together. */
-export function stacksOf(usage: readonly UsageDay[], days: readonly string[], by: Group, most: number): Stack[] {
+export function stacksOf(usage: readonly UsageDay[], days: readonly string[], by: GroupBy, most: number): Stack[] {
   const all = [...gathered(usage, KEYS[by === "category" ? "category" : "model"])].map(([name, some]) => ({
     name,
     some,

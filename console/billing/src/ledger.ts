@@ -4,7 +4,7 @@ import { MoreTransactions } from "../generated/MoreTransactions";
 import { TransactionTotals, type TransactionTotalsQuery } from "../generated/TransactionTotals";
 import { account, currency } from "./account";
 import { ask } from "./gateway";
-import { type Printed, lengthOf, printed } from "./money";
+import { type MoneyParts, lengthOf, moneyParts } from "./money";
 import { Outdated } from "./post";
 import type { Row } from "./rows";
 
@@ -178,7 +178,7 @@ async function loadTotals(filter: TransactionFilter | null): Promise<void> {
 /** Before an amount that was rounded. */
 const MARK = 1;
 
-function centsLength(shown: Printed): number {
+function centsLength(shown: MoneyParts): number {
   return shown.cents ? shown.cents.length + MARK : lengthOf(shown);
 }
 
@@ -187,7 +187,7 @@ function centsLength(shown: Printed): number {
 export function columnsOf(rows: Iterable<readonly [string, string]>, signed: boolean) {
   let [amount, balance, tail, centsAmount, centsBalance] = [0, 0, 0, 0, 0];
   for (const [first, second] of rows) {
-    const [one, other] = [printed(first, currency.value, signed), printed(second, currency.value)];
+    const [one, other] = [moneyParts(first, currency.value, signed), moneyParts(second, currency.value)];
     amount = Math.max(amount, lengthOf(one));
     balance = Math.max(balance, lengthOf(other));
     tail = Math.max(tail, one.tail.length, other.tail.length);

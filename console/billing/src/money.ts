@@ -17,14 +17,14 @@ export function parseNanos(text: string): bigint | null {
   return sign === "-" ? -nanos : nanos;
 }
 
-/** Of an amount that the gateway printed. */
+/** Nano-dollars of an amount as the gateway serializes it. */
 export function nanosOf(text: string): bigint {
   const nanos = parseNanos(text);
   if (nanos === null) throw new RangeError(`not an amount: ${text}`);
   return nanos;
 }
 
-/** As the gateway prints amounts: two fraction digits at least, no zeros behind them. */
+/** The amount as the gateway serializes it: at least two fraction digits, no zeros behind them. */
 export function amountOf(nanos: bigint): string {
   const digits = (nanos < 0n ? -nanos : nanos).toString().padStart(DIGITS + 1, "0");
   const fraction = digits.slice(-DIGITS).replace(/0{1,7}$/, "");
@@ -41,7 +41,7 @@ export function isNegative(amount: string): boolean {
   return amount.startsWith("-");
 }
 
-export interface Printed {
+export interface MoneyParts {
   /** Sign, whole part and two fraction digits, and the currency where it comes first. */
   readonly head: string;
   /** The fraction digits beyond cents. */
@@ -81,17 +81,17 @@ function formatFor(currency: string, signed: boolean): Intl.NumberFormat {
   return format;
 }
 
-/** Of the amounts printed last: columns are measured before they are drawn, and rows are drawn again. */
-const known = new Map<string, Printed>();
+/** The amounts formatted last: columns are measured before they are drawn, and rows are drawn again. */
+const known = new Map<string, MoneyParts>();
 const MOST_KNOWN = 5_000;
 
 /** `signed` puts a plus before what was added. */
-export function printed(amount: string, currency: string, signed = false): Printed {
+export function moneyParts(amount: string, currency: string, signed = false): MoneyParts {
   const name = `${amount} ${currency} ${signed}`;
   let found = known.get(name);
   if (!found) {
     if (known.size >= MOST_KNOWN) known.clear();
-    const exact = print(amount, currency, signed);
+    const exact = exactParts(amount, currency, signed);
     found = { ...exact, cents: exact.tail && centsText(amount, currency, signed) };
     known.set(name, found);
   }
@@ -101,16 +101,16 @@ export function printed(amount: string, currency: string, signed = false): Print
 /** An amount that is rounded away keeps its sign. */
 function centsText(amount: string, currency: string, signed: boolean): string {
   const rounded = roundedToCents(nanosOf(amount));
-  const { head, end } = print(amountOf(rounded), currency, signed);
+  const { head, end } = exactParts(amountOf(rounded), currency, signed);
   if (rounded !== 0n) return head + end;
   const sign = isNegative(amount) ? MINUS : signed ? "+" : "";
   return sign + head + end;
 }
 
-type Exact = Omit<Printed, "cents">;
+type ExactParts = Omit<MoneyParts, "cents">;
 
-function print(amount: string, currency: string, signed: boolean): Exact {
-  if (isPlain && currency === "USD") return printPlain(amount, signed);
+function exactParts(amount: string, currency: string, signed: boolean): ExactParts {
+  if (isPlain && currency === "USD") return plainParts(amount, signed);
   let [head, tail, end] = ["", "", ""];
   let isOver = false;
   // Given as a string, which Intl reads digit by digit.
@@ -125,23 +125,23 @@ function print(amount: string, currency: string, signed: boolean): Exact {
   return { head, tail, end };
 }
 
-const PRINTED = /^-?(0|[1-9]\d*)\.(\d\d)(\d{0,6}[1-9])?$/;
+const SERIALIZED = /^-?(0|[1-9]\d*)\.(\d\d)(\d{0,6}[1-9])?$/;
 
 /** Puts together what the gateway's text has: to make a number of each of a page's amounts takes longer than that. */
-function printPlain(amount: string, signed: boolean): Exact {
-  const [, whole = "", two = "", tail = ""] = PRINTED.exec(amount) ?? [];
-  if (!whole || amount === "-0.00") return printPlain(amountOf(nanosOf(amount)), signed);
+function plainParts(amount: string, signed: boolean): ExactParts {
+  const [, whole = "", two = "", tail = ""] = SERIALIZED.exec(amount) ?? [];
+  if (!whole || amount === "-0.00") return plainParts(amountOf(nanosOf(amount)), signed);
   const sign = isNegative(amount) ? MINUS : signed && amount !== "0.00" ? "+" : "";
   return { head: `${sign}$${grouped(whole)}.${two}`, tail, end: "" };
 }
 
 export function moneyText(amount: string, currency: string, signed = false): string {
-  const { head, tail, end } = printed(amount, currency, signed);
+  const { head, tail, end } = moneyParts(amount, currency, signed);
   return head + tail + end;
 }
 
 /** Characters of an amount without the digits beyond cents. */
-export function lengthOf({ head, end }: Printed): number {
+export function lengthOf({ head, end }: MoneyParts): number {
   return head.length + end.length;
 }
 

@@ -1,7 +1,7 @@
 import { computed, effect, signal, untracked } from "@preact/signals";
 import { ConsolePage, type ConsolePageQueryVariables } from "../generated/ConsolePage";
 import { account, mayChoose, viewer } from "./account";
-import { transactionFilter, usageFilter } from "./criteria";
+import { transactionFilter, usageFilter } from "./filterinputs";
 import { Refused, askPartly } from "./gateway";
 import { clearLedger, ledgerIsFor, loadLedger, openLedger } from "./ledger";
 import { address, openTransaction } from "./navigation";

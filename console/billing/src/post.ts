@@ -1,8 +1,8 @@
 // Questions to the gateway, as they go over the wire.
 
-import { Seen } from "./seen";
+import { NewestPosition } from "./newestposition";
 
-export const seen = new Seen();
+export const newestPosition = new NewestPosition();
 
 /** No answer came, or none that the gateway could have made: the network, a proxy, a restart. It has no words yet: the
  * first script knows none. */
@@ -13,14 +13,14 @@ export class Outdated extends Error {}
 
 /** `body` is JSON. */
 export async function post(path: string, body: string, bearer: string | null, signal?: AbortSignal): Promise<Response> {
-  const note = seen.begin();
+  const note = newestPosition.begin();
   try {
     const response = await fetch(path, {
       method: "POST",
       headers: {
         "Content-Type": "application/json",
         Accept: "application/json",
-        ...seen.headers,
+        ...newestPosition.headers,
         ...(bearer && { Authorization: `Bearer ${bearer}` }),
       },
       body,

@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { transactionFilter } from "./criteria";
+import { transactionFilter } from "./filterinputs";
 import { listing, loadAll } from "./ledger";
 import { address } from "./navigation";
 

@@ -8,7 +8,7 @@ import { Detail } from "./detail";
 import { Refused, ask } from "./gateway";
 import { typeOf } from "./kinds";
 import { english } from "./language";
-import { lengthOf, longestTail, printed } from "./money";
+import { lengthOf, longestTail, moneyParts } from "./money";
 import { address, go } from "./navigation";
 import { Failed } from "./parts/failed";
 import { Money } from "./parts/money";
@@ -19,7 +19,7 @@ import { p } from "./texts/panels";
 function widthsOf({ charge, amount }: Explained) {
   const amounts = [amount, ...(charge?.transactions.nodes ?? []).map((row) => row.amount)];
   const tail = longestTail(amounts);
-  const heads = amounts.map((one) => lengthOf(printed(one, currency.peek(), true)));
+  const heads = amounts.map((one) => lengthOf(moneyParts(one, currency.peek(), true)));
   return { "--amount": Math.max(...heads) + tail, "--tail": tail };
 }
 

@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { Statement, type StatementQuery } from "../generated/Statement";
 import { account } from "./account";
 import { NO_FILTER } from "./address";
-import { transactionFilter } from "./criteria";
+import { transactionFilter } from "./filterinputs";
 import { countText } from "./counts";
 import { download } from "./export";
 import { ask } from "./gateway";
@@ -130,7 +130,7 @@ function Choice() {
     }
   }
 
-  async function printed() {
+  async function printPeriod() {
     const view = { ...NO_FILTER, from: first.peek(), to: last.peek() };
     closeDialog();
     go({ tab: "transactions", transactions: view });
@@ -181,7 +181,7 @@ function Choice() {
         <button type="button" aria-disabled={!found} onClick={() => void fetched(found?.csvUrl)}>
           {m.csv}
         </button>
-        <button type="button" aria-disabled={!found || count > MOST_PRINTED_ROWS} onClick={() => void printed()}>
+        <button type="button" aria-disabled={!found || count > MOST_PRINTED_ROWS} onClick={() => void printPeriod()}>
           {m.print}
         </button>
       </div>

@@ -15,7 +15,7 @@ const moment: Intl.DateTimeFormatOptions = {
 const day: Intl.DateTimeFormatOptions = { year: "numeric", month: "short", day: "numeric" };
 const second: Intl.DateTimeFormatOptions = { second: "2-digit" };
 
-type Print = (date: Date) => string;
+type Format = (date: Date) => string;
 
 /** On a clock of 24 hours, midnight is 00:05, not 0:05. */
 function formatOf(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
@@ -24,22 +24,22 @@ function formatOf(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
   return isWhole ? new Intl.DateTimeFormat(locale, { ...options, hour: "2-digit" }) : format;
 }
 
-/** Made when it is first needed: each takes longer to make than a page of rows to print. */
-function formatter(options: Intl.DateTimeFormatOptions): Print {
+/** Made when it is first needed: each takes longer to make than to format a page of rows. */
+function formatter(options: Intl.DateTimeFormatOptions): Format {
   let format: Intl.DateTimeFormat | undefined;
   return (date) => (format ??= formatOf(options)).format(date);
 }
 
 /** In UTC, by `plain` where the locale is. */
-function utcFormatter(options: Intl.DateTimeFormatOptions, plain: Print): Print {
+function utcFormatter(options: Intl.DateTimeFormatOptions, plain: Format): Format {
   return isPlain ? plain : formatter({ ...options, timeZone: "UTC" });
 }
 
 const MONTHS = "January,February,March,April,May,June,July,August,September,October,November,December".split(",");
 
-const plainMonth: Print = (date) => MONTHS[date.getUTCMonth()] as string;
-const plainMonthShort: Print = (date) => plainMonth(date).slice(0, 3);
-const plainDay: Print = (date) => `${plainMonthShort(date)} ${date.getUTCDate()}, ${date.getUTCFullYear()}`;
+const plainMonth: Format = (date) => MONTHS[date.getUTCMonth()] as string;
+const plainMonthShort: Format = (date) => plainMonth(date).slice(0, 3);
+const plainDay: Format = (date) => `${plainMonthShort(date)} ${date.getUTCDate()}, ${date.getUTCFullYear()}`;
 
 function plainClock(date: Date, end: number): string {
   const hour = date.getUTCHours();

@@ -9,7 +9,7 @@ import { NO_FILTER } from "./address";
 import { announce } from "./announcer";
 import { Arrivals, FreshRows } from "./arrivals";
 import { countText } from "./counts";
-import { isFiltered, transactionFilter } from "./criteria";
+import { isFiltered, transactionFilter } from "./filterinputs";
 import { Filters } from "./filters";
 import {
   MOST_ROWS,

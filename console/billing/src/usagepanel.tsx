@@ -1,6 +1,7 @@
 import { computed } from "@preact/signals";
-import { type Group, MOST_MODELS, NEWEST_USAGE, type UsageView } from "./address";
-import { daysOf, usageFilter } from "./criteria";
+import { type GroupBy, MOST_MODELS, NEWEST_USAGE, type UsageView } from "./address";
+import { daysOf } from "./daterange";
+import { usageFilter } from "./filterinputs";
 import { roughCount } from "./counts";
 import { usageExport } from "./export";
 import { usageText } from "./filtertext";
@@ -24,7 +25,7 @@ import { loadUsage, usage, usageFailure, usageIsLoading } from "./usage";
 import { Explained } from "./usagedifference";
 import { UsageTable } from "./usagetable";
 
-const groupNames = (): Record<Group, string> => ({ day: p.day, model: p.model, category: p.type });
+const groupNames = (): Record<GroupBy, string> => ({ day: p.day, model: p.model, category: p.type });
 
 /** As many stacks as there are colours. */
 const MOST_STACKS = 8;
@@ -135,7 +136,7 @@ function Content({ view }: { readonly view: UsageView }) {
       <Explained shown={usage.value}>
         <Charts view={view} />
         <Breakdown days={days.value} models={view.models} />
-        <UsageTable days={days.value} group={view.group} />
+        <UsageTable days={days.value} by={view.group} />
       </Explained>
     </div>
   );

@@ -1,18 +1,18 @@
 import { signal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import type { Group } from "./address";
+import type { GroupBy } from "./address";
 import { currency } from "./account";
 import { announce } from "./announcer";
 import { countText } from "./counts";
-import { type Bundle, type Line, type Sums, bundlesOf, totalOf } from "./grouping";
-import { amountOf, lengthOf, longestTail, printed } from "./money";
+import { type Line, type Sums, type UsageGroup, groupsOf, totalOf } from "./grouping";
+import { amountOf, lengthOf, longestTail, moneyParts } from "./money";
 import { memo } from "./parts/memo";
 import { cellMoney, moneyProps } from "./parts/money";
 import type { UsageDay } from "./rows";
 import { p } from "./texts/panels";
 import { dayText } from "./times";
 
-/** Bundles whose lines are shown, by group and key. */
+/** Groups whose lines are shown, by group and key. */
 export const unfolded = signal<ReadonlySet<string>>(new Set());
 
 export function toggle(name: string): void {
@@ -33,37 +33,37 @@ function foldAll(): void {
   unfolded.value = new Set();
 }
 
-/** What is unfolded to lines. */
-interface Folded {
+/** A row of the table that unfolds to lines. */
+interface Foldable {
   readonly key: string;
   readonly lines: readonly unknown[];
 }
 
 interface UnfoldProps {
-  readonly bundles: readonly Folded[];
-  readonly nameOf: (bundle: Folded) => string;
+  readonly groups: readonly Foldable[];
+  readonly nameOf: (group: Foldable) => string;
 }
 
-async function unfoldAll({ bundles, nameOf }: UnfoldProps): Promise<void> {
+async function unfoldAll({ groups, nameOf }: UnfoldProps): Promise<void> {
   const current = (unfolding.value = ++clicks);
   let names: string[] = [];
   let lines = 0;
-  for (const bundle of bundles) {
-    names.push(nameOf(bundle));
-    lines += bundle.lines.length;
-    if (lines < LINES_AT_ONCE && bundle !== bundles.at(-1)) continue;
+  for (const group of groups) {
+    names.push(nameOf(group));
+    lines += group.lines.length;
+    if (lines < LINES_AT_ONCE && group !== groups.at(-1)) continue;
     unfolded.value = new Set([...unfolded.peek(), ...names]);
     [names, lines] = [[], 0];
     await new Promise((drawn) => setTimeout(drawn));
     if (unfolding.peek() !== current) return;
   }
   unfolding.value = 0;
-  announce(p.unfolded(bundles.reduce((sum, one) => sum + one.lines.length, 0)));
+  announce(p.unfolded(groups.reduce((sum, one) => sum + one.lines.length, 0)));
 }
 
 export function UnfoldAll(props: UnfoldProps) {
-  const { bundles, nameOf } = props;
-  const all = unfolding.value !== 0 || bundles.every((bundle) => unfolded.value.has(nameOf(bundle)));
+  const { groups, nameOf } = props;
+  const all = unfolding.value !== 0 || groups.every((group) => unfolded.value.has(nameOf(group)));
   return (
     <button type="button" class="plain" aria-pressed={all} onClick={() => (all ? foldAll() : void unfoldAll(props))}>
       {all ? p.foldAll : p.unfoldAll}
@@ -71,7 +71,7 @@ export function UnfoldAll(props: UnfoldProps) {
   );
 }
 
-const heads = (): Record<Group, readonly [string, string, string]> => ({
+const heads = (): Record<GroupBy, readonly [string, string, string]> => ({
   day: [p.date, p.model, p.type],
   model: [p.model, p.date, p.type],
   category: [p.type, p.model, p.origin],
@@ -120,12 +120,12 @@ export function Figures({ sums }: { readonly sums: Sums }) {
   );
 }
 
-function lineRow(line: Line, group: Group) {
+function lineRow(line: Line, by: GroupBy) {
   return (
     <tr key={line.key} role="row" class="line">
       <td role="cell" />
       <td role="cell" class="name">
-        {group === "model" ? dayText(line.day ?? "") : line.model}
+        {by === "model" ? dayText(line.day ?? "") : line.model}
       </td>
       <td role="cell" class="kind">
         {line.kind}
@@ -135,37 +135,37 @@ function lineRow(line: Line, group: Group) {
   );
 }
 
-interface BundleProps {
-  readonly bundle: Bundle;
-  readonly group: Group;
+interface GroupProps {
+  readonly group: UsageGroup;
+  readonly by: GroupBy;
   readonly name: string;
   readonly isOpen: boolean;
 }
 
 /** Drawn anew only when it is unfolded or folded. */
-const BundleRows = memo(function BundleRows({ bundle, group, name, isOpen }: BundleProps) {
-  const title = group === "day" ? dayText(bundle.key) : bundle.key;
-  const names = new Set(bundle.lines.map(({ day, model }) => day ?? model));
-  const note = (group === "model" ? p.countDays : p.chosenModels)(names.size);
-  const height = `auto calc(${isOpen ? bundle.lines.length + 1 : 1} * var(--row))`;
+const GroupRows = memo(function GroupRows({ group, by, name, isOpen }: GroupProps) {
+  const title = by === "day" ? dayText(group.key) : group.key;
+  const names = new Set(group.lines.map(({ day, model }) => day ?? model));
+  const note = (by === "model" ? p.countDays : p.chosenModels)(names.size);
+  const height = `auto calc(${isOpen ? group.lines.length + 1 : 1} * var(--row))`;
   return (
     <tbody role="rowgroup" style={{ containIntrinsicBlockSize: height }}>
-      <tr role="row" class="bundle">
+      <tr role="row" class="group">
         <th role="rowheader" scope="rowgroup" colSpan={3}>
           <button type="button" aria-expanded={isOpen} onClick={() => toggle(name)}>
             {title} <span class="muted">{note}</span>
           </button>
         </th>
-        <Figures sums={bundle.sums} />
+        <Figures sums={group.sums} />
       </tr>
-      {isOpen && bundle.lines.map((line) => lineRow(line, group))}
+      {isOpen && group.lines.map((line) => lineRow(line, by))}
     </tbody>
   );
 });
 
 /** Characters of the longest figures. */
 export function widthsOf({ calls, inputTokens, outputTokens, costNanos }: Sums, tail: number) {
-  const shown = printed(amountOf(costNanos), currency.peek());
+  const shown = moneyParts(amountOf(costNanos), currency.peek());
   const length = lengthOf(shown);
   return {
     "--calls": countText(calls).length,
@@ -178,27 +178,27 @@ export function widthsOf({ calls, inputTokens, outputTokens, costNanos }: Sums, 
 
 interface Props {
   readonly days: readonly UsageDay[];
-  readonly group: Group;
+  readonly by: GroupBy;
 }
 
 /** The figures of the charts, exactly. */
-export function UsageTable({ days, group }: Props) {
-  const bundles = useMemo(() => bundlesOf(days, group), [days, group]);
+export function UsageTable({ days, by }: Props) {
+  const groups = useMemo(() => groupsOf(days, by), [days, by]);
   const total = useMemo(() => totalOf(days), [days]);
   const tail = useMemo(() => longestTail(days.map(({ cost }) => cost)), [days]);
-  const nameOf = ({ key }: Folded) => `${group} ${key}`;
+  const nameOf = ({ key }: Foldable) => `${by} ${key}`;
   return (
     <div class="usagetable">
-      <UnfoldAll bundles={bundles} nameOf={nameOf} />
+      <UnfoldAll groups={groups} nameOf={nameOf} />
       <table role="table" aria-label={p.usage} style={widthsOf(total, tail)}>
-        <Head names={heads()[group]} />
-        {bundles.map((bundle) => (
-          <BundleRows
-            key={bundle.key}
-            bundle={bundle}
+        <Head names={heads()[by]} />
+        {groups.map((group) => (
+          <GroupRows
+            key={group.key}
             group={group}
-            name={nameOf(bundle)}
-            isOpen={unfolded.value.has(nameOf(bundle))}
+            by={by}
+            name={nameOf(group)}
+            isOpen={unfolded.value.has(nameOf(group))}
           />
         ))}
         <tfoot role="rowgroup">

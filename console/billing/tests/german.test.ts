@@ -7,7 +7,7 @@ Object.defineProperty(globalThis, "navigator", { value: { languages: ["fr", "de-
 const { countText, counted } = await import("../src/counts");
 const { english, language } = await import("../src/language");
 const { locale } = await import("../src/locale");
-const { moneyText, printed } = await import("../src/money");
+const { moneyText, moneyParts } = await import("../src/money");
 const { speak } = await import("../src/texts/spoken");
 const { catalogue } = await import("../src/texts/de");
 const { axisText, dayText, monthLabel, monthText, utcText } = await import("../src/times");
@@ -23,7 +23,7 @@ test("the first of the reader's languages that the page has is taken, as the rea
 });
 
 test("the currency comes where the language has it, and every digit stays", () => {
-  const { head, tail, end, cents } = printed("-212798.808720468", "USD", true);
+  const { head, tail, end, cents } = moneyParts("-212798.808720468", "USD", true);
   assert.deepEqual([head, tail, end, cents].map(spaced), ["−212.798,80", "8720468", " $", "−212.798,81 $"]);
   assert.equal(spaced(moneyText("9223372036.854775807", "USD")), "9.223.372.036,854775807 $");
   assert.equal(countText("36012345678"), "36.012.345.678");

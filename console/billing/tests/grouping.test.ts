@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bundlesOf, stacksOf, totalOf } from "../src/grouping";
+import { groupsOf, stacksOf, totalOf } from "../src/grouping";
 import { amountOf } from "../src/money";
 import type { UsageDay } from "../src/rows";
 import { english } from "../src/texts/en";
@@ -30,18 +30,18 @@ test("sums are exact", () => {
 
 test("each grouping has every line once, and sums to the same", () => {
   for (const group of ["day", "model", "category"] as const) {
-    const bundles = bundlesOf(DAYS, group);
-    const cost = bundles.reduce((sum, { sums }) => sum + sums.costNanos, 0n);
-    const lines = bundles.flatMap(({ lines }) => lines).reduce((sum, { sums }) => sum + sums.costNanos, 0n);
+    const groups = groupsOf(DAYS, group);
+    const cost = groups.reduce((sum, { sums }) => sum + sums.costNanos, 0n);
+    const lines = groups.flatMap(({ lines }) => lines).reduce((sum, { sums }) => sum + sums.costNanos, 0n);
     assert.equal(cost, totalOf(DAYS).costNanos);
     assert.equal(lines, cost);
   }
 });
 
 test("days come newest first, their models dearest first, by type and origin", () => {
-  const bundles = bundlesOf(DAYS, "day");
+  const groups = groupsOf(DAYS, "day");
   assert.deepEqual(
-    bundles.map(({ key, lines }) => [key, lines.map(({ model, kind }) => `${model} ${kind}`)]),
+    groups.map(({ key, lines }) => [key, lines.map(({ model, kind }) => `${model} ${kind}`)]),
     [
       ["2026-11-02", ["a Chat", "b Chat", "a Chat, own inference"]],
       ["2026-11-01", ["b Image"]],
@@ -50,9 +50,9 @@ test("days come newest first, their models dearest first, by type and origin", (
 });
 
 test("models come dearest first, with their days", () => {
-  const bundles = bundlesOf(DAYS, "model");
+  const groups = groupsOf(DAYS, "model");
   assert.deepEqual(
-    bundles.map(({ key, lines }) => [key, lines.map((line) => line.day)]),
+    groups.map(({ key, lines }) => [key, lines.map((line) => line.day)]),
     [
       ["b", ["2026-11-02", "2026-11-01"]],
       ["a", ["2026-11-02", "2026-11-02"]],

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { amountOf, moneyText, nanosOf, parseNanos, printed, sumOf } from "../src/money";
+import { amountOf, moneyText, nanosOf, parseNanos, moneyParts, sumOf } from "../src/money";
 
-test("amounts are read and printed digit by digit", () => {
+test("amounts are parsed and formatted digit by digit", () => {
   for (const amount of ["0.00", "-1.25", "0.000000135", "9223372036.854775807", "-9223372036.854775807", "12.30"]) {
     assert.equal(amountOf(nanosOf(amount)), amount);
   }
@@ -23,8 +23,8 @@ test("sums are exact where floats are not", () => {
 
 test("every digit is shown, those beyond cents apart", () => {
   const negative = { head: "−$212,798.80", tail: "8720468", end: "", cents: "−$212,798.81" };
-  assert.deepEqual(printed("-212798.808720468", "USD", true), negative);
-  assert.deepEqual(printed("0.000000135", "USD"), { head: "$0.00", tail: "0000135", end: "", cents: "$0.00" });
+  assert.deepEqual(moneyParts("-212798.808720468", "USD", true), negative);
+  assert.deepEqual(moneyParts("0.000000135", "USD"), { head: "$0.00", tail: "0000135", end: "", cents: "$0.00" });
   assert.equal(moneyText("9223372036.854775807", "USD"), "$9,223,372,036.854775807");
 });
 
@@ -36,7 +36,7 @@ test("the sign is a character of its own", () => {
 });
 
 test("cents are rounded half-even, and an amount without more digits has none apart", () => {
-  const cents = (amount: string) => printed(amount, "USD", true).cents;
+  const cents = (amount: string) => moneyParts(amount, "USD", true).cents;
   for (const [amount, text] of [
     ["0.125", "+$0.12"],
     ["0.135", "+$0.14"],

@@ -1,5 +1,5 @@
 import { currency } from "../account";
-import { lengthOf, printed } from "../money";
+import { lengthOf, moneyParts } from "../money";
 import { Money } from "./money";
 
 /** Digits beyond cents are half as large. */
@@ -7,7 +7,7 @@ const TAIL = 0.5;
 const MARK = 1;
 
 function lengthHere(amount: string): number {
-  const shown = printed(amount, currency.peek());
+  const shown = moneyParts(amount, currency.peek());
   const { tail } = shown;
   return lengthOf(shown) + Math.max(tail.length * TAIL, tail ? MARK : 0);
 }

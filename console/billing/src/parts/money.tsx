@@ -1,6 +1,6 @@
 import { currency } from "../account";
 import { isExact } from "../exactness";
-import { isNegative, moneyText, printed } from "../money";
+import { isNegative, moneyText, moneyParts } from "../money";
 
 interface Props {
   readonly amount: string;
@@ -11,14 +11,14 @@ interface Props {
 /** The attributes of what holds an amount: its digits beyond cents, whether it was added, and what it is in cents,
  * with the mark of what was rounded. */
 export function moneyProps(amount: string, signed = false, name = "") {
-  const { tail, cents } = printed(amount, currency.peek(), signed);
+  const { tail, cents } = moneyParts(amount, currency.peek(), signed);
   const added = signed && !isNegative(amount) && amount !== "0.00" ? " added" : "";
   return { class: `${name}money own-${tail.length}${added}`, "data-cents": cents ? `≈${cents}` : undefined };
 }
 
 /** Of the amount, the digits beyond cents in an element of their own. */
 function dimmed(amount: string, signed: boolean) {
-  const { head, tail, end } = printed(amount, currency.peek(), signed);
+  const { head, tail, end } = moneyParts(amount, currency.peek(), signed);
   if (!tail) return head + end;
   return (
     <>

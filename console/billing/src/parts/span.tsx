@@ -1,6 +1,6 @@
 import { LONGEST_DAYS, RANGES, type Range, type Span } from "../address";
 import { wrongDay } from "../checks";
-import { daysOf } from "../criteria";
+import { daysOf } from "../daterange";
 import { p } from "../texts/panels";
 import { dayAfter } from "../times";
 import { Field } from "./field";

@@ -1,9 +1,9 @@
 import type { TransactionFilter, UsageFilter } from "../generated/ConsolePage";
-import type { Range, Span, TransactionsView, UsageView } from "./address";
-import { NO_FILTER } from "./address";
-import { dayAfter, lastDayOf, monthOf, monthsBefore, today } from "./times";
+import { NO_FILTER, type TransactionsView, type UsageView } from "./address";
+import { daysOf } from "./daterange";
+import { dayAfter } from "./times";
 
-// What the filters of a view mean to the gateway.
+// The GraphQL inputs that the filters of a view are sent as.
 
 export function isFiltered(view: TransactionsView): boolean {
   return JSON.stringify(view) !== JSON.stringify(NO_FILTER);
@@ -26,28 +26,6 @@ export function transactionFilter(view: TransactionsView): TransactionFilter | n
     ...(refType && { refType }),
     ...(refId && { refId }),
   };
-}
-
-export interface Days {
-  /** UTC days, both included. */
-  readonly from: string;
-  readonly to: string;
-}
-
-const RANGES: Record<Exclude<Range, "custom">, (now: string) => Days> = {
-  "7": (now) => ({ from: dayAfter(now, -6), to: now }),
-  "30": (now) => ({ from: dayAfter(now, -29), to: now }),
-  "90": (now) => ({ from: dayAfter(now, -89), to: now }),
-  month: (now) => ({ from: `${monthOf(now)}-01`, to: now }),
-  "last-month": (now) => {
-    const month = monthOf(dayAfter(`${monthOf(now)}-01`, -1));
-    return { from: `${month}-01`, to: lastDayOf(month) };
-  },
-  year: (now) => ({ from: `${monthsBefore(monthOf(now), 11)}-01`, to: now }),
-};
-
-export function daysOf({ range, from, to }: Span, now = today()): Days {
-  return range === "custom" ? { from, to } : RANGES[range](now);
 }
 
 export function usageFilter(view: UsageView): UsageFilter {

@@ -1,4 +1,4 @@
-"""Activity: what was done with an account, as its owner may see it."""
+"""Audit entries of one account, as its owner may see them: `Account.activity` in the SDL."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from resolvers.cursors import CursorKind
 from resolvers.pager import NumberedList
 from resolvers.pages import Page
 
-_LIST: Final = NumberedList[AuditEntryRow](CursorKind.ACTIVITY, attrgetter("id"))
+_LIST: Final = NumberedList[AuditEntryRow](CursorKind.ACCOUNT_AUDIT, attrgetter("id"))
 
 _REASONS: Final = frozenset({"suspendAccount", "reactivateAccount", MONTHS_ACTION, LIMITS_ACTION})
 """Actions whose description was written for operators."""
 
 
-async def activity_page(
+async def account_audit_page(
     context: QueryContext, account: AccountRow, first: int | None, after: str | None
 ) -> Page[AuditEntryRow]:
     """Returns a page, newest first. Raises Forbidden if the key may not manage keys."""
@@ -28,13 +28,13 @@ async def activity_page(
 
     async def read(limit: int, after: int | None) -> list[AuditEntryRow]:
         context.take_nested_rows(limit - 1)
-        return await context.loaders.activity_page.load((account.id, Window(limit=limit, after=after)))
+        return await context.loaders.account_audit_page.load((account.id, Window(limit=limit, after=after)))
 
     return await _LIST.page(read, first, after, account_id=account.id)
 
 
-async def activity_count(context: QueryContext, page: Page[AuditEntryRow]) -> int:
-    return await context.loaders.activity_count.load((page.account_id, None))
+async def account_audit_count(context: QueryContext, page: Page[AuditEntryRow]) -> int:
+    return await context.loaders.account_audit_count.load((page.account_id, None))
 
 
 def owner(context: QueryContext, entry: AuditEntryRow) -> str | None:

@@ -5,7 +5,7 @@ from typing import Final
 POSITION: Final = "Billing-Position"
 
 
-class Seen:
+class ReadPosition:
     """The newest position of the gateway's answers: a gateway with read replicas answers from one that is as far.
 
     Events of a subscription have no position, nor have answers while the primary does not tell any. After one, requests

@@ -8,7 +8,7 @@ const time = (position: string | null) => Number((position ?? '0').split('-')[0]
  * Events of a subscription have no position, nor have answers while the primary does not tell any. After one, requests
  * have none either, and are answered by the primary, until an answer to such a request tells the next position.
  */
-export class Seen {
+export class ReadPosition {
   #position: string | null = null;
   #events = 0;
 

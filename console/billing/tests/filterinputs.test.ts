@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Range, NO_FILTER, type TransactionsView } from "../src/address";
-import { daysOf, transactionFilter, usageFilter } from "../src/criteria";
+import { daysOf } from "../src/daterange";
+import { transactionFilter, usageFilter } from "../src/filterinputs";
 import { matches } from "../src/matching";
 import type { Row } from "../src/rows";
 
