@@ -80,10 +80,11 @@ async def is_open(self: TotalsPage[Any], info: Info[QueryContext, None]) -> bool
 
 
 @strawberry.field(
-    description="UTC days with usage whose hours are not known, newest first and at most 1000. Such usage was"
-    " imported as daily figures, or recorded before hours were kept. Its group has no hour, and no day, week or"
-    " month if the UTC day belongs to several of them in the time zone. If only a part of the UTC day is in the"
-    " window, its usage is not in the answer. Always empty for days, weeks and months of UTC.",
+    description="UTC days whose usage could not be divided among the groups, newest first and at most 1000. Usage that"
+    " was imported as daily figures, or was recorded before hours were kept, is known by its UTC day only. Such a day"
+    " is listed in two cases. First: it belongs to several hours, days, weeks or months of the time zone. Then its"
+    " usage is in a group that has null for them. Second: only a part of it is in the window. Then its usage is not in"
+    " the answer. Always empty for days, weeks and months of UTC.",
     metadata={PREFETCH: hour_totals.prefetch_undivided_days},
 )
 async def undivided_days(self: TotalsPage[Any], info: Info[QueryContext, None]) -> list[date]:

@@ -138,8 +138,8 @@ async def _moved(database: Database, account: int, shard: int) -> Report:
 def move(settings: Settings, account: int, shard: int) -> None:
     """Move ACCOUNT to the shard with the number SHARD while it is in use. Its writes wait for a moment.
 
-    If the command was broken off, run it again: it ends the move. With the shard that the account is on, it takes back
-    a move that was broken off. The exit code is 1 if verification finds a fault on the new shard.
+    If the command was interrupted, run it again to complete the move. To cancel an interrupted move, name the
+    shard that the account is on. The exit code is 1 if verification finds a fault on the new shard.
     """
     report = with_database(settings, lambda database: _moved(database, account, shard), with_shards=True)
     for fault in report.faults:
