@@ -58,7 +58,7 @@ def type_menu(page: Page) -> None:
 def model_menu(page: Page) -> None:
     charts(page)
     page.get_by_role("button", name="Model", exact=True).click()
-    page.get_by_role("checkbox").first.check()
+    page.get_by_role("group", name="Model").get_by_role("checkbox").first.check()
 
 
 def auto_recharge(page: Page) -> None:

@@ -26,7 +26,7 @@ LOOKS: Final[list[tuple[Literal["light", "dark"], int, Any]]] = [
     ("light", 1280, RULES),
     ("dark", 360, RULES if IS_NIGHTLY else RULES_OF_LOOKS),
 ]
-AuditedAction = Callable[[Page], Awaitable[Any]]
+Action = Callable[[Page], Awaitable[Any]]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ async def resources(page: Page) -> None:
 async def open_model_menu(page: Page) -> None:
     await charts(page)
     await page.get_by_role("button", name="Model", exact=True).click()
-    await expect(page.get_by_role("checkbox").first).to_be_visible()
+    await expect(page.get_by_role("group", name="Model").get_by_role("checkbox").first).to_be_visible()
 
 
 async def wrong_filter(page: Page) -> None:
@@ -159,7 +159,7 @@ async def wrong_filter(page: Page) -> None:
     await expect(page.get_by_role("alert")).to_be_visible()
 
 
-def text(words: str) -> AuditedAction:
+def text(words: str) -> Action:
     async def seen(page: Page) -> None:
         await expect(page.get_by_text(words).first).to_be_visible()
 
@@ -172,7 +172,7 @@ USAGE: Final = "?tab=usage" + ("" if IS_NIGHTLY else "&range=7")
 FEW: Final = "" if IS_NIGHTLY else "?types=bonus,topup,admin_correction"
 """By day a few rows behind what is opened, which are as the fifty of the first view: axe looks at each of them."""
 
-VISITS: Final[dict[str, dict[str, tuple[str, AuditedAction]]]] = {
+VISITS: Final[dict[str, dict[str, tuple[str, Action]]]] = {
     "transactions": {
         "guide": ("how-billing-works", text("Holds and settlement")),
         "transactions": ("", table),

@@ -117,6 +117,18 @@ async def test_the_notice_of_interrupted_updates_does_not_cover_what_to_press(
 
 
 @pytest.mark.shared_gateway
+async def test_a_phone_cuts_no_german_off(gateway: Gateway, open_page: Open) -> None:
+    page = await open_page("?tab=resources&lang=de", key=(await gateway.key(KeyScope.MANAGE)).secret, width=360)
+    row = page.locator("tr.row").first
+    await expect(row.get_by_role("button")).to_be_visible()
+    assert (await box_of(row.get_by_role("button")))["y"] < await end_of(row.locator(".name"))
+    await page.get_by_role("button", name="Automatisch aufladen…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("checkbox")).to_be_visible()
+    assert await dialog.evaluate("one => one.scrollWidth - one.clientWidth") == 0
+
+
+@pytest.mark.shared_gateway
 async def test_the_sum_excludes_open_holds(gateway: Gateway, open_page: Open) -> None:
     page = await open_page(key=(await gateway.key()).secret)
     card = page.get_by_role("heading", name="Total Cost This Month").locator("..")

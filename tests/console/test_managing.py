@@ -82,6 +82,7 @@ async def test_keys_and_limits_are_made_and_ended_and_it_is_all_in_the_activity(
     await page.get_by_role("button", name="Delete limit_").click()
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(limits.get_by_role("listitem")).to_have_count(0)
+    await expect(limits).to_contain_text("None yet.")
     await expect(activity).to_have_count(6)
     await expect(activity.first).to_contain_text("50.00, notifies at 50 %, 80 %, 100 % → none")
     await expect(activity.first).to_contain_text("by " + manager.secret[:12])
@@ -152,6 +153,7 @@ async def test_an_operator_finds_corrects_grants_suspends_and_puts_events_away(
     await expect(page.get_by_role("banner")).to_contain_text("Asked about")
 
     await page.get_by_role("tab", name="Keys and activity").click()
+    await expect(page.get_by_role("region", name="Keys", exact=True)).to_contain_text("None yet. Create one")
     balance = page.get_by_role("region", name="Credit balance")
     await page.get_by_role("button", name="Correct the balance…").click()
     await page.get_by_label("Amount, negative to deduct").fill("-2.5")

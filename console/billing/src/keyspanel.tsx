@@ -354,6 +354,7 @@ function Lists({ keys, sessions, spendLimits }: Found) {
             {m.toCreateKey}
           </button>
         </div>
+        {keys?.nodes.length === 0 && <p class="muted">{m.noKeys}</p>}
         <ul class="entries">
           {keys?.nodes.map((one) => (
             <KeyItem key={one.prefix} one={one} />
@@ -378,6 +379,7 @@ function Lists({ keys, sessions, spendLimits }: Found) {
             {m.toSetLimit}
           </button>
         </div>
+        {spendLimits.length === 0 && <p class="muted">{m.noLimits}</p>}
         <ul class="entries">
           {spendLimits.map((one) => (
             <LimitItem key={one.id} one={one} />

@@ -98,7 +98,12 @@ export function Limits() {
           ))}
         </ul>
       )}
-      {mayManage.value && <Way to={{ tab: "keys" }}>{p.toLimits}</Way>}
+      {mayManage.value && (
+        <p>
+          {all.length === 0 && found && `${p.noLimits} `}
+          <Way to={{ tab: "keys" }}>{p.toLimits}</Way>
+        </p>
+      )}
     </section>
   );
 }

@@ -437,6 +437,7 @@ const panels: Catalogue["panels"] = {
   chooseDay: "Tag wählen",
 
   spendLimits: "Ausgabenlimits",
+  noLimits: "Noch keine.",
   toLimits: "Limits festlegen, ändern oder entfernen",
   windows: {
     DAY: "Dieser Tag (UTC)",
@@ -508,6 +509,7 @@ const managing: Catalogue["managing"] = {
   spendLimits: "Ausgabenlimits",
   activity: "Aktivität",
   toCreateKey: "Schlüssel erstellen…",
+  noKeys: "Noch keine. Erstellen Sie einen für jede Person und jedes Programm.",
   createKey: "Schlüssel erstellen",
   create: "Erstellen",
   owner: "Person oder Programm, das ihn verwendet",
@@ -545,6 +547,7 @@ const managing: Catalogue["managing"] = {
   limitOf: (amount, window, scope) => [amount, ` ${window}, ${scope}`],
   spent: (amount) => [amount, " ausgegeben"],
   toSetLimit: "Limit festlegen…",
+  noLimits: "Noch keine. Ab einem Limit werden Starts abgelehnt, die mehr kosten würden.",
   setLimit: "Ausgabenlimit festlegen",
   set: "Festlegen",
   atMost: "Höchstens",

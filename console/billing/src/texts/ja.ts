@@ -414,6 +414,7 @@ const panels: Catalogue["panels"] = {
   chooseDay: "日を選択",
 
   spendLimits: "支出上限",
+  noLimits: "まだありません。",
   toLimits: "上限を設定・変更・削除する",
   windows: { DAY: "今日（UTC）", WEEK: "今週（UTC）", MONTH: "今月（UTC）", TOTAL: "全期間" },
   wholeAccount: "アカウント全体",
@@ -480,6 +481,7 @@ const managing: Catalogue["managing"] = {
   spendLimits: "支出上限",
   activity: "操作履歴",
   toCreateKey: "キーを作成…",
+  noKeys: "まだありません。使う人やプログラムごとに作成してください。",
   createKey: "キーを作成",
   create: "作成",
   owner: "使用する人またはプログラム",
@@ -517,6 +519,7 @@ const managing: Catalogue["managing"] = {
   limitOf: (amount, window, scope) => [amount, ` ${window}、${scope}`],
   spent: (amount) => [amount, " を使用"],
   toSetLimit: "上限を設定…",
+  noLimits: "まだありません。設定すると、上限を超える起動は拒否されます。",
   setLimit: "支出上限を設定",
   set: "設定",
   atMost: "上限額",

@@ -201,6 +201,7 @@ export const panels = {
 
   // Spend limits.
   spendLimits: "Spend limits",
+  noLimits: "None yet.",
   toLimits: "Set, change or remove limits",
   windows: { DAY: "This UTC day", WEEK: "This UTC week", MONTH: "This UTC month", TOTAL: "In all" },
   wholeAccount: "the whole account",
