@@ -258,7 +258,9 @@ async def test_a_gateway_without_stripe_says_so(gateway: Gateway, open_page: Ope
     await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
     await page.keyboard.press("Enter")
     alert = page.get_by_role("dialog").get_by_role("alert")
-    await expect(alert).to_have_text("Card payments are not set up here: no credit can be added.")
+    await expect(alert).to_have_text(
+        "Card payments are not set up on this gateway. Credit can be added once its operator connects Stripe."
+    )
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Auto-recharge…").click()
     await expect(page.get_by_role("dialog").get_by_text(told)).to_be_visible()

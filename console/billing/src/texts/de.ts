@@ -464,7 +464,8 @@ const managing: Catalogue["managing"] = {
   topUpNote: "Sie bezahlen bei Stripe. Das Guthaben ist verfügbar, sobald Stripe die Zahlung bestätigt.",
   wholeCents: "Geben Sie einen Betrag in ganzen Cent ein, zum Beispiel 25,00.",
   payable: "Von 5,00 $ bis 10.000,00 $.",
-  notSetUp: "Kartenzahlungen sind hier nicht eingerichtet: Es kann kein Guthaben aufgeladen werden.",
+  notSetUp:
+    "Kartenzahlungen sind auf diesem Gateway nicht eingerichtet. Guthaben kann aufgeladen werden, sobald der Betreiber Stripe verbindet.",
   noPayAddress: "Stripe hat keine Adresse für die Zahlung genannt.",
   noCardAddress: "Stripe hat keine Adresse zum Ändern der Karte genannt.",
   autoRecharge: "Automatisch aufladen",

@@ -436,7 +436,7 @@ const managing: Catalogue["managing"] = {
   topUpNote: "支払いは Stripe で行います。Stripe が支払いを確認すると、すぐに残高に反映されます。",
   wholeCents: "25.00 のように、セント単位の金額を入力してください。",
   payable: "$5.00 から $10,000.00 までです。",
-  notSetUp: "カード決済が設定されていないため、ここではチャージできません。",
+  notSetUp: "このゲートウェイにはカード決済が設定されていません。運用者が Stripe を接続すると、チャージできるようになります。",
   noPayAddress: "Stripe から支払いページのアドレスが返されませんでした。",
   noCardAddress: "Stripe からカード変更ページのアドレスが返されませんでした。",
   autoRecharge: "自動チャージ",

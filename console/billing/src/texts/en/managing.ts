@@ -16,7 +16,7 @@ export const managing = {
   topUpNote: "You pay at Stripe. The credit is added as soon as Stripe confirms the payment.",
   wholeCents: "Enter an amount in whole cents, such as 25.00.",
   payable: "From $5.00 to $10,000.00.",
-  notSetUp: "Card payments are not set up here: no credit can be added.",
+  notSetUp: "Card payments are not set up on this gateway. Credit can be added once its operator connects Stripe.",
   noPayAddress: "Stripe did not return the address of the payment page.",
   noCardAddress: "Stripe did not return the address for changing the card.",
   autoRecharge: "Auto-recharge",
