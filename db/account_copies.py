@@ -44,6 +44,7 @@ from db.database import Database, WriteConnection
 from db.keyed_rows import is_postgresql
 from db.moved_accounts import Moved, PendingMove, mark, store_place
 from db.shard_tables import account_moves, moved_accounts
+from db.shards import largest_id
 from db.statements import columns
 
 CopiedTable = Table
@@ -395,6 +396,9 @@ async def _remove_some(database: Database, table: Table, account_id: int) -> int
     if table is tables.idempotent_acts:
         # A repeated createAccount asks the shard that created the account.
         belongs.append(table.c.scope != "")
+    if table is tables.audit_entries and database.place is not None and not database.is_postgresql:
+        # The newest row says which number was given last: no other entry may get it.
+        belongs.append(table.c.id.is_distinct_from(largest_id(database.place, table.c.id)))
     newest = select(*key).where(*belongs).order_by(*(column.desc() for column in key)).limit(_AT_ONCE)
     async with database.write() as connection:
         elsewhere = select(_ACCOUNT.c.id).where(_ACCOUNT.c.id == account_id, _ACCOUNT.c.shard.is_not(None))

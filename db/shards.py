@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from sqlalchemy import Column, func, select
+from sqlalchemy import Column, ScalarSelect, func, select
 
 from db import moved_accounts
 from db.moved_accounts import MovedAccounts
@@ -145,6 +145,11 @@ def with_id(connection: AsyncConnection, column: Column[int]) -> dict[str, Any]:
     place = place_of(connection)
     if place is None or connection.dialect.name == "postgresql":
         return {}
-    own = column.between(place.first_id + 1, place.first_id + IDS_PER_SHARD)
-    largest = select(func.max(column)).where(own).scalar_subquery()
+    largest = largest_id(place, column)
     return {column.name: select(func.coalesce(largest, place.first_id) + 1).scalar_subquery()}
+
+
+def largest_id(place: Place[Any], column: Column[int]) -> ScalarSelect[Any]:
+    """The largest number that the shard has given, of the rows that it has."""
+    own = column.between(place.first_id + 1, place.first_id + IDS_PER_SHARD)
+    return select(func.max(column)).where(own).scalar_subquery()

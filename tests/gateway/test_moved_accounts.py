@@ -234,6 +234,8 @@ async def test_the_command_moves_an_account_within_its_lists(
     begun = [await page(query) for query in queries]
     for number in ("2", "1", "0"):
         assert (await told("accounts", "move", FIRST, number))[-1].startswith(f"{FIRST} is on shard {number}: ")
+        # The audit list of shard 0 goes on without it.
+        await key_of(office, "acct_2")
         # Workers bill it on its shard only, each day once.
         assert await _once(office.services.settings)
         query = "query ($id: ID) { account(id: $id) { transactions { totalCount } } }"
