@@ -59,7 +59,7 @@ KEPT: Final = frozenset(
         *(tables.schema_compatibility, integrity_tables.verification_runs),
         # Moving is refused while an account has archived rows.
         integrity_tables.ledger_archives,
-        # Events stay where they came in; none of the account waits, or moving is refused.
+        # Events stay where they came in. An open one follows its account when it is tried again.
         stripe_tables.stripe_events,
     }
 )
@@ -84,7 +84,7 @@ _AT_ONCE: Final = bindparam("rows", type_=BigInteger())
 
 _ACCOUNT: Final = tables.accounts
 _KEY: Final = tables.api_keys
-_EVENT: Final = stripe_tables.stripe_events
+_CREDIT: Final = stripe_tables.stripe_credits
 _ARCHIVE: Final = integrity_tables.ledger_archives
 
 _OWN_OF_SHARD: Final = "shard"
@@ -118,6 +118,14 @@ def _belongs(table: Table) -> ColumnElement[bool]:
         return table.c.key_id.in_(select(_KEY.c.id).where(_KEY.c.account_id == _ID))
     if table is tables.idempotent_acts:
         return or_(table.c.account_id == _ID, table.c.scope == _SCOPE)
+    if table is _CREDIT:
+        # Refunds that failed before they were credited name only the payment.
+        paid = table.alias()
+        of_account = (paid.c.account_id == _ID, paid.c.payment_intent.is_not(None), paid.c.is_refund.is_(False))
+        is_failed = table.c.account_id.is_(None) & table.c.payment_intent.in_(
+            select(paid.c.payment_intent).where(*of_account)
+        )
+        return or_(table.c.account_id == _ID, is_failed)
     return table.c.account_id == _ID
 
 
@@ -227,10 +235,11 @@ async def write_differences(
             {f"of_{column.name}": value for column, value in zip(_key(table), key, strict=True)} for key in found.extra
         ]
         await connection.execute(delete(table).where(is_extra), keys)
-    if found.missing:
-        await _insert(connection, table, found.missing, shard)
+    # Changed rows first: of payments in flight, an account has only one.
     if found.changed:
         await _write_changed(connection, table, found.changed)
+    if found.missing:
+        await _insert(connection, table, found.missing, shard)
     return True
 
 
@@ -273,16 +282,6 @@ _STANDING: Final = select(*columns(_ACCOUNT, Standing)).where(_ACCOUNT.c.id == _
 _MOVES: Final = select(moved_accounts.c.moves).where(moved_accounts.c.account_id == _ID)
 _MOVE: Final = select(*columns(account_moves, PendingMove)).where(account_moves.c.account_id == _ID)
 _ARCHIVED: Final = select(_ARCHIVE.c.first_seq).where(_ARCHIVE.c.account_id == _ID).limit(1)
-_OPEN: Final = (
-    select(_EVENT.c.number)
-    .where(_EVENT.c.account_id == _ID, or_(_EVENT.c.state == "waiting", _EVENT.c.state == "needs_attention"))
-    .limit(1)
-)
-
-
-_LINKED: Final = (
-    select(stripe_tables.stripe_customers.c.id).where(stripe_tables.stripe_customers.c.account_id == _ID).limit(1)
-)
 
 
 async def standing(read: Read, account_id: int) -> Standing | None:
@@ -304,16 +303,6 @@ async def move_of(read: Read, account_id: int) -> PendingMove | None:
 
 async def has_archived_rows(read: Read, account_id: int) -> bool:
     return bool(await read(_ARCHIVED, {"of_account": account_id}))
-
-
-async def has_open_events(read: Read, account_id: int) -> bool:
-    """Returns whether events of Stripe for the account wait, or need a person."""
-    return bool(await read(_OPEN, {"of_account": account_id}))
-
-
-async def has_customer(read: Read, account_id: int) -> bool:
-    """Returns whether the account is linked to a customer of Stripe."""
-    return bool(await read(_LINKED, {"of_account": account_id}))
 
 
 async def announce(connection: WriteConnection, account_id: int, move: PendingMove | None) -> None:

@@ -190,6 +190,13 @@ _ACCOUNT: Final = tables.accounts
 _KEY: Final = tables.api_keys
 
 
+async def hold_here(connection: AsyncConnection, account_id: int) -> bool:
+    """Locks the account only against leaving this shard. Returns whether it is here."""
+    held = select(_ACCOUNT.c.shard).where(_ACCOUNT.c.id == account_id).with_for_update(read=True, key_share=True)
+    found = (await connection.execute(held)).first()
+    return found is not None and found[0] is None
+
+
 async def mark(connection: AsyncConnection, account_id: int, shard: int | None) -> None:
     """Marks the account and its keys as being on another shard, or with None as being here."""
     await connection.execute(update(_ACCOUNT).where(_ACCOUNT.c.id == account_id).values(shard=shard))

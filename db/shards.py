@@ -95,6 +95,11 @@ def place_of(connection: AsyncConnection) -> Place[Any] | None:
     return found
 
 
+def number_of(database: Member) -> int:
+    """Returns the database's number in its set; 0 without a set."""
+    return 0 if database.place is None else database.place.number
+
+
 def databases_of(database: Member) -> tuple[Member, ...]:
     """Returns all databases of the set, or the only one."""
     found: tuple[Member, ...] = (database,) if database.place is None else database.place.shards.databases

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Select, bindparam, select, update
 
 from db.connections.snapshots import Read, Rows, Wanted
 from db.database import Database, WriteConnection
-from db.statements import columns, is_one_of
+from db.statements import columns, is_here, is_one_of
 from db.stripe_tables import stripe_customers
 from db.tables import timestamp
 from db.writes import upsert
@@ -65,9 +65,9 @@ async def read_customers_of_account(database: Database, account_id: int) -> list
     return _customer_rows(await database.read(_OF_ACCOUNT, {"account_id": account_id}))
 
 
-async def read_customer(database: Database, customer: str) -> StripeCustomerRow:
-    (row,) = await database.read(select(*columns(_CUSTOMER, StripeCustomerRow)).where(_CUSTOMER.c.id == customer))
-    return StripeCustomerRow._make(row)
+async def read_customer(database: Database, customer: str) -> StripeCustomerRow | None:
+    rows = await database.read(select(*columns(_CUSTOMER, StripeCustomerRow)).where(_CUSTOMER.c.id == customer))
+    return StripeCustomerRow._make(rows[0]) if rows else None
 
 
 _LINKED = select(_CUSTOMER.c.id).where(_CUSTOMER.c.id == bindparam("customer"))
@@ -111,7 +111,7 @@ async def store_answer(
 
 _TO_ASK = (
     select(*columns(_CUSTOMER, StripeCustomerRow))
-    .where(_CUSTOMER.c.ask_at <= bindparam("now", type_=timestamp()))
+    .where(_CUSTOMER.c.ask_at <= bindparam("now", type_=timestamp()), is_here(_CUSTOMER.c.account_id))
     .order_by(_CUSTOMER.c.ask_at, _CUSTOMER.c.id)
     .limit(bindparam("rows", type_=BigInteger()))
 )

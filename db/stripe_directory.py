@@ -1,17 +1,20 @@
 """The directory of Stripe's objects on shard 0: the account of a customer, and the shard of an event.
 
-An entry is written before the shard is used, and never changed. A customer's entry decides which account it belongs to.
+An entry is written before the shard is used. A customer's entry decides which account it belongs to, and is never
+changed. An event's entry changes only if the account was moved before the event was settled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, bindparam, exists, insert, or_, select, update
+from sqlalchemy import CompoundSelect, bindparam, exists, func, insert, select, union_all, update
 
 from db.database import Database, WriteConnection
+from db.keyed_rows import is_postgresql
 from db.shard_tables import shard_stripe_customers, shard_stripe_events
 from db.statements import is_one_of
 from db.stripe_tables import recharge_attempts, stripe_credits, stripe_customers
@@ -62,7 +65,7 @@ async def lock_event(connection: WriteConnection, event_id: str) -> int | None:
 
 
 async def assign_event(connection: WriteConnection, event_id: str, number: int) -> None:
-    """Gives a locked event its shard."""
+    """Gives a locked event its shard, or the one that its account was moved to."""
     await connection.execute(update(_EVENT).where(_EVENT.c.id == event_id).values(number=number))
 
 
@@ -80,21 +83,48 @@ class PaymentNames:
     refunds: tuple[str, ...] = ()
 
 
+class KnownPayment(NamedTuple):
+    account_id: int | None
+    """None if only a refund is known, which failed before its payment was credited."""
+
+
 @lru_cache(maxsize=2)
-def _known_statement(postgresql: bool) -> Select[Any]:
-    attempt, credit = recharge_attempts.c, stripe_credits.c
-    of_payment = (credit.payment_intent == bindparam("payment_intent")) & credit.is_refund.is_(False)
-    return select(
-        or_(
-            exists().where(attempt.id == bindparam("attempt")),
-            exists().where(of_payment),
-            exists().where(is_one_of(credit.id, "refunds", postgresql=postgresql)),
-        )
+def _known_statement(postgresql: bool) -> CompoundSelect[Any]:
+    attempt, credit, paid = recharge_attempts.c, stripe_credits.c, stripe_credits.alias()
+    of_refund = (
+        select(paid.c.account_id)
+        .where(paid.c.payment_intent == credit.payment_intent, paid.c.is_refund.is_(False))
+        .limit(1)
+        .scalar_subquery()
+    )
+    return union_all(
+        select(attempt.account_id).where(attempt.id == bindparam("attempt")),
+        select(credit.account_id).where(
+            credit.payment_intent == bindparam("payment_intent"), credit.is_refund.is_(False)
+        ),
+        select(func.coalesce(credit.account_id, of_refund)).where(
+            is_one_of(credit.id, "refunds", postgresql=postgresql)
+        ),
     )
 
 
-async def knows_payment(database: Database, names: PaymentNames) -> bool:
-    """Returns whether this shard requested or credited the payment, or knows one of its refunds."""
-    given = {"attempt": names.attempt, "payment_intent": names.payment_intent, "refunds": list(names.refunds)}
-    rows = await database.read(_known_statement(database.is_postgresql), given)
-    return bool(rows[0][0])
+def _given(names: PaymentNames) -> dict[str, Any]:
+    return {"attempt": names.attempt, "payment_intent": names.payment_intent, "refunds": list(names.refunds)}
+
+
+def _known(rows: Sequence[Any]) -> KnownPayment | None:
+    return KnownPayment(next((row[0] for row in rows if row[0] is not None), None)) if rows else None
+
+
+async def known_payment(connection: WriteConnection, names: PaymentNames) -> KnownPayment | None:
+    """Returns the account whose payment, or a refund of it, the database knows; None if it knows none of them.
+
+    The rows may be a copy, or be left over: the account may be on another shard.
+    """
+    statement = _known_statement(is_postgresql(connection))
+    return _known((await connection.execute(statement, _given(names))).all())
+
+
+async def read_known_payment(database: Database, names: PaymentNames) -> KnownPayment | None:
+    """Does the same as `known_payment`, outside a transaction."""
+    return _known(await database.read(_known_statement(database.is_postgresql), _given(names)))

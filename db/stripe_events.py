@@ -70,7 +70,7 @@ async def put(connection: WriteConnection, event: StripeEventRow) -> None:
 
 
 async def remove(connection: WriteConnection, event_id: str) -> None:
-    """Removes the event from a shard that another one has taken it over from."""
+    """Removes the event from a shard that no longer has it."""
     await connection.execute(delete(_EVENT).where(_EVENT.c.id == event_id))
 
 
@@ -103,6 +103,11 @@ async def make_due(connection: WriteConnection, name: str, now: datetime) -> int
     """Makes the events that wait for this customer or payment due in the next round. Returns how many."""
     statement = update(_EVENT).where(_EVENT.c.waits_for == name).values(retry_at=now)
     return (await connection.execute(statement)).rowcount
+
+
+async def make_all_due(connection: WriteConnection, now: datetime) -> None:
+    """Makes all events that are tried again due in the next round."""
+    await connection.execute(update(_EVENT).where(_EVENT.c.retry_at > now).values(retry_at=now))
 
 
 async def other_needing_attention(connection: WriteConnection, object_id: str, event_id: str) -> str | None:

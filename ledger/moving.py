@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from db import account_copies as copies
+from db import stripe_events
 from db.account_copies import AT_ONCE, COPIED, LEDGER, CopiedTable, Differences, Read, reader_within
 from db.database import Database
 from db.errors import LockUnavailable, TransactionConflict
@@ -104,6 +105,12 @@ class _Ledger:
             self.seq, self.hash, self.balance_nanos = row.seq, row.hash, row.balance_after_nanos
 
 
+async def _check(account_id: int, read: Read) -> None:
+    """Raises Conflict for an account that cannot be moved. `read` reads its shard."""
+    if await copies.has_archived_rows(read, account_id):
+        raise Conflict("an account with archived rows cannot be moved: restore its rows first")
+
+
 class AccountMoves:
     """Moves accounts, for callers with direct access to the databases of a set."""
 
@@ -143,7 +150,7 @@ class AccountMoves:
     async def _moved(self, account_id: int, source: int, number: int) -> float:
         """Moves the account. Returns for how many seconds its writes waited."""
         read = self._shards.databases[source].read_live
-        await self._check(account_id, read)
+        await _check(account_id, read)
         move = await self._announced(account_id, source, number)
         target = self._shards.databases[number]
         ledger = _Ledger(account_id, target)
@@ -163,19 +170,12 @@ class AccountMoves:
                     raise
                 await asyncio.sleep(0.1 * tries)
         await put_here(target, account_id, number, PendingMove(ARRIVING, source, move.moves))
+        # Events that wait follow the account: what they wait for is told to its new shard only.
+        async with self._shards.databases[source].write() as connection:
+            await stripe_events.make_all_due(connection, self._clock())
         async with self._shards.databases[0].write() as connection:
             await copies.count_placed(connection, source, number)
         return stopped
-
-    async def _check(self, account_id: int, read: Read) -> None:
-        """Raises Conflict for an account that cannot be moved. `read` reads its shard."""
-        if await copies.has_archived_rows(read, account_id):
-            raise Conflict("an account with archived rows cannot be moved: restore its rows first")
-        if await copies.has_open_events(read, account_id):
-            raise Conflict("events of Stripe for the account are still open: retry or dismiss them first")
-        # An event of the customer may be on its way to the shard.
-        if await copies.has_customer(read, account_id):
-            raise Conflict("an account that has a customer of Stripe cannot be moved")
 
     async def _announced(self, account_id: int, source: int, number: int) -> PendingMove:
         """Announces the move on both shards, and waits until all processes know of it."""
@@ -238,7 +238,7 @@ class AccountMoves:
                 raise Conflict("another move of the account has begun")
             began = time.monotonic()
             read = reader_within(connection)
-            await self._check(account_id, read)
+            await _check(account_id, read)
             await ledger.follow(read)
             tables = await copies.tables_with_rows(read, account_id)
             tables |= await copies.tables_with_rows(target.read_live, account_id)

@@ -20,6 +20,7 @@ import structlog
 
 from db import accounts, recharges, stripe_customers
 from db.database import Database, WriteConnection
+from db.moved_accounts import hold_here
 from db.recharges import AutoRechargeRow, RechargeAttemptRow
 from ledger.errors import IdempotencyConflict
 from ledger.ids import account_id_text
@@ -47,6 +48,11 @@ SETTLED: Final = timedelta(minutes=15)
 
 class Unwanted(Exception):
     """The attempt must not be sent again, but may have charged the card."""
+
+
+class Left(Exception):
+    """The attempt has left the shard with its account. The worker of its new shard goes on with it, with the same
+    key."""
 
 
 def next_day(moment: datetime) -> datetime:
@@ -98,6 +104,9 @@ class RechargePayments:
     async def _start(self, account_id: int) -> None:
         """Commits an attempt, if the account still needs one and is allowed one."""
         async with self._database.write() as connection:
+            # A move locks the account before its settings.
+            if not await hold_here(connection, account_id):
+                return
             settings = await recharges.lock_settings(connection, account_id)
             now = self._clock()
             if settings is None or not await self._needs_one(connection, settings, now):
@@ -136,6 +145,8 @@ class RechargePayments:
                 await self._look_for(attempt)
             else:
                 await self._send(attempt)
+        except Left:
+            log.info("auto-recharge has left the shard", attempt=attempt.id)
         except PaymentFailed as declined:
             await self._fail(attempt, str(declined))
         except StripeRefused as refused:
@@ -202,6 +213,8 @@ class RechargePayments:
         """Returns the payment method to charge, as Stripe reports it now."""
         assert attempt.customer is not None
         customer = await stripe_customers.read_customer(self._database, attempt.customer)
+        if customer is None:
+            raise Left
         cards = await self._api.cards_of(attempt.customer)
         async with self._database.write() as connection:
             await store_cards(connection, customer, cards, self._clock())

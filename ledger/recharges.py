@@ -149,14 +149,14 @@ async def switch_off(connection: WriteConnection, account_id: int, now: datetime
 
 
 async def locked(connection: WriteConnection, attempt_id: str) -> tuple[AutoRechargeRow, RechargeAttemptRow] | None:
+    """Returns the attempt and its account's settings, locked. None if the attempt does not exist, or has left with its
+    account."""
     attempt = await recharges.attempt_by_id(connection, attempt_id)
     if attempt is None:
         return None
     settings = await recharges.lock_settings(connection, attempt.account_id)
     attempt = await recharges.lock_attempt(connection, attempt_id)
-    assert settings is not None
-    assert attempt is not None
-    return settings, attempt
+    return None if settings is None or attempt is None else (settings, attempt)
 
 
 async def succeed(

@@ -12,8 +12,10 @@ from typing import Final, TypeVar
 
 from db import accounts, stripe_customers, stripe_directory, top_ups
 from db.database import Database
+from db.errors import AccountMoved
+from db.moved_accounts import hold_here
 from db.rows import AccountRow
-from db.shards import shard_numbered
+from db.shards import found_account, shard_numbered
 from db.top_ups import TopUpRow
 from ledger import billing_portal, idempotent_calls
 from ledger.accounts import locked_account
@@ -182,17 +184,24 @@ class TopUps:
     async def _customer(self, api: StripeApi, account_id: int) -> str:
         """Returns the account's paying customer, and creates one if there is none. Concurrent calls get the same
         customer."""
-        customers = await stripe_customers.read_customers_of_account(self._database, account_id)
+        known = paying(await stripe_customers.read_customers_of_account(self._database, account_id))
+        if known is not None:
+            return known.id
+        # The account may have been moved, with its customers.
+        home = await found_account(self._database, account_id)
+        customers = await stripe_customers.read_customers_of_account(home, account_id)
         known = paying(customers)
         if known is not None:
             return known.id
-        account = await self._account(account_id)
+        account = await _account(home, account_id)
         key = _customer_key(account, len(customers))
         made = await _answered(lambda: api.create_customer(account.id, account.name, key))
         # Link the customer before it can pay, so that its events find their account.
         if not await self._claimed(made, account_id):
             return made
-        async with self._database.write() as connection:
+        async with home.write() as connection:
+            if not await hold_here(connection, account_id):
+                raise AccountMoved("the account was moved before its customer was linked")
             await stripe_customers.link_customer(connection, made, account_id, self._clock())
             found = paying(await stripe_customers.customers_of_account(connection, account_id))
         return made if found is None else found.id
@@ -204,14 +213,15 @@ class TopUps:
         async with shard_numbered(self._database, 0).write() as connection:
             return await stripe_directory.claim_customer(connection, customer, account_id) == account_id
 
-    async def _account(self, account_id: int) -> AccountRow:
-        """Returns the account. Raises NotFound."""
-        async with self._database.snapshot() as snapshot:
-            found = await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [account_id]))
-        if account_id not in found:
-            msg = f"there is no account {account_id_text(account_id)}"
-            raise NotFound(msg)
-        return found[account_id]
+
+async def _account(home: Database, account_id: int) -> AccountRow:
+    """Returns the account. Raises NotFound."""
+    async with home.snapshot() as snapshot:
+        found = await snapshot.read(accounts.accounts_by_id(snapshot.is_postgresql, [account_id]))
+    if account_id not in found:
+        msg = f"there is no account {account_id_text(account_id)}"
+        raise NotFound(msg)
+    return found[account_id]
 
 
 async def _answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -1,9 +1,10 @@
 """Stripe events: each event is recorded once, then applied, ignored, or kept until a later try or a person settles
 it.
 
-In a set of shards, all events come to shard 0. It records the shard of each event, which never changes, and that shard
-records and applies the event. Until a shard knows what the event names, shard 0 keeps it. A crash can leave an event
-on both: the worker of shard 0 then removes it there.
+In a set of shards, all events come to shard 0. It records the shard of each event, and that shard records and applies
+the event. Until a shard knows what the event names, shard 0 keeps it. If the event's account was moved, the event is
+assigned to the account's new shard, unless it is done. A crash can leave an event on two shards: the worker of the one
+that no longer has it then removes it there.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Final
 from db import accounts, stripe_customers, stripe_events
 from db import stripe_directory as directory
 from db.database import Database, WriteConnection
-from db.errors import DatabaseError
+from db.errors import AccountMoved, DatabaseError
+from db.moved_accounts import MAX_TRIES
 from db.rows import AccountRow
-from db.shards import account_shard, databases_of, found_account, place_of, shard_numbered
+from db.shards import account_shard, databases_of, found_account, number_of, place_of, shard_numbered
 from db.stripe_events import StripeEventRow
 from ledger.accounts import locked_account
 from ledger.audit import COMMAND_LINE, Actor, AuditedAction, note
@@ -31,12 +33,14 @@ from ledger.stripe.places import (
     ShardAway,
     claim_customer,
     customer_of,
+    find_shard,
+    has_account_of,
     linked_already,
     on_its_way,
+    payer_of,
     payment_of,
     read_owner_elsewhere,
     shard_that_keeps,
-    shard_that_knows,
     waits_for_its_shard,
 )
 from ledger.stripe.shapes import UnexpectedShape, id_of
@@ -71,12 +75,20 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Elsewhere:
-    """The event belongs to another shard than the first."""
+class _Assigned:
+    """The event belongs to a shard of the set."""
 
     number: int
-    row: StripeEventRow | None
-    """The event as shard 0 has kept it."""
+    kept: StripeEventRow | None
+    """The event as this shard has kept it, which may be another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """The account of the event is not on the shard that was tried."""
+
+    kept: StripeEventRow | None
+    """The event as that shard has kept it."""
 
 
 _Settled = tuple[StripeEventRow, Verdict | None]
@@ -243,18 +255,24 @@ class StripeEvents:
         """Records the event if it is new, and tries it, with the notice if more was learned."""
         notice = notice or self._readable(event)
         try:
-            found = await (self._place(new, event, notice) if self._is_first_of_set else self._try(new, event, notice))
-            if isinstance(found, _Elsewhere):
-                return await self._hand_over(new, found, event, notice)
-            row, verdict = found
-        except ShardAway as away:
-            row, verdict = await self._recorded(new, Waiting(str(away))), Ignored("")
+            placed = await self._place(new, event, notice)
+            if isinstance(placed, _Assigned):
+                return await self._settle_in_set(new, placed, event, notice)
+        except (ShardAway, AccountMoved) as away:
+            return await self._receipt(await self._recorded(new, Waiting(str(away))), Ignored(""))
         except BillingError as refusal:
-            # The ledger refused and the transaction was rolled back, but the event must be recorded.
-            row, verdict = await self._recorded(new, NeedsAttention(str(refusal), is_retried=True)), Ignored("")
+            return await self._refused(new, refusal)
+        return await self._receipt(*placed)
+
+    async def _receipt(self, row: StripeEventRow, verdict: Verdict | None) -> Receipt:
         if isinstance(verdict, Applied) and verdict.payment_intent is not None:
             await self.retry_waiting_for(verdict.payment_intent)
-        return Receipt(EventState(row.state), row.reason, verdict is None, event.id)
+        return Receipt(EventState(row.state), row.reason, verdict is None, row.id)
+
+    async def _refused(self, new: StripeEventRow, refusal: BillingError) -> Receipt:
+        """Records an event that the ledger refused: the transaction was rolled back."""
+        row = await self._recorded(new, NeedsAttention(str(refusal), is_retried=True))
+        return await self._receipt(row, Ignored(""))
 
     def _readable(self, event: Event) -> Notice | None:
         """Returns the notice; None for an event that cannot be read, which `_verdict` then says why."""
@@ -263,55 +281,131 @@ class StripeEvents:
         except (UnexpectedShape, BillingError):
             return None
 
-    @property
-    def _is_first_of_set(self) -> bool:
-        place = self._database.place
-        return place is not None and place.number == 0
-
-    async def _place(self, new: StripeEventRow, event: Event, notice: Notice | None) -> _Settled | _Elsewhere:
-        """Finds the shard of the event. Settles it if that is shard 0, or if no shard knows what the event names."""
-        names = None if notice is None else payment_of(notice)
-        known = None if names is None else await shard_that_knows(databases_of(self._database), names)
+    async def _place(self, new: StripeEventRow, event: Event, notice: Notice | None) -> _Settled | _Assigned:
+        """Returns the shard of the event. Settles the event without a set, if its shard is 0, or if no shard knows what
+        it names."""
+        if self._database.place is None:
+            return await self._ledger.within(lambda transaction: self._settled(transaction, new, event, notice))
+        if number_of(self._database) > 0:
+            return _Assigned(await self._number_of(new.id), new)
+        known = await self._shard_of_payment(notice)
         notice = await self._with_owner(notice)
 
-        async def settle(transaction: LedgerTransaction) -> _Settled | _Elsewhere:
+        async def settle(transaction: LedgerTransaction) -> _Settled | _Assigned:
             connection = transaction.connection
             number = await directory.lock_event(connection, new.id)
             kept = await stripe_events.locked(connection, new.id)
+            if kept is not None and not _can_be_tried(kept) and not number:
+                return kept, None
             if number is None:
-                if kept is not None and not _can_be_tried(kept):
-                    return kept, None
                 number = await self._shard_of_customer(connection, notice) if known is None else known
                 if number is None:
                     return await self._settled(transaction, new, event, notice, waits_for_its_shard(notice))
                 await directory.assign_event(connection, new.id, number)
-            if number > 0:
-                return _Elsewhere(number, kept)
-            return await self._settled(transaction, new, event, notice)
+            if number == 0 and await has_account_of(connection, notice):
+                return await self._settled(transaction, new, event, notice)
+            return _Assigned(number, kept)
 
         return await self._ledger.within(settle)
+
+    async def _number_of(self, event_id: str) -> int:
+        """Returns the event's shard, of an event that this shard has kept. Raises ShardAway."""
+        try:
+            number = await directory.read_event_shard(shard_numbered(self._database, 0), event_id)
+        except DatabaseError as error:
+            raise ShardAway(0, error) from error
+        return number_of(self._database) if number is None else number
+
+    async def _shard_of_payment(self, notice: Notice | None) -> int | None:
+        """Returns the shard of the notice's payment, as far as is known. Raises ShardAway."""
+        names = None if notice is None else payment_of(notice)
+        payer = None if names is None else await payer_of(databases_of(self._database), names)
+        if payer is None or payer.account_id is None:
+            return None if payer is None else payer.number
+        return number_of(account_shard(self._database, payer.account_id))
 
     async def _shard_of_customer(self, connection: WriteConnection, notice: Notice | None) -> int | None:
         customer = None if notice is None else customer_of(notice)
         owner = None if customer is None else await directory.owner_of_customer(connection, customer)
-        place = None if owner is None else account_shard(self._database, owner).place
-        return None if place is None else place.number
+        return None if owner is None else number_of(account_shard(self._database, owner))
 
-    async def _hand_over(self, new: StripeEventRow, found: _Elsewhere, event: Event, notice: Notice | None) -> Receipt:
-        """Settles the event on its shard, then removes it from shard 0. Raises ShardAway."""
-        row = (found.row or new)._replace(account_id=None)
+    async def _settle_in_set(
+        self, new: StripeEventRow, placed: _Assigned, event: Event, notice: Notice | None
+    ) -> Receipt:
+        """Settles the event on its shard, or on the one that its account was moved to. Then removes it from the shards
+        that kept it before. Raises ShardAway, and AccountMoved if the account is moved again and again."""
+        number, kept = placed.number, placed.kept
+        before = {} if kept is None else {number_of(self._database): kept}
+        row, is_found = kept or new, False
+        for _ in range(MAX_TRIES):
+            shard = self.of_shard(number)
+            found = await self._settled_on(shard, row._replace(account_id=None), event, notice, is_found=is_found)
+            if isinstance(found, Receipt):
+                for other in before.keys() - {number}:
+                    await self._remove_left(new.id, other)
+                return found
+            if found.kept is not None:
+                before[number] = row = found.kept
+            assigned = await self._assigned_anew(new.id, number, notice)
+            number, is_found = assigned, assigned == number
+        raise AccountMoved("the account was moved each time the event was tried")
+
+    async def _settled_on(
+        self, shard: StripeEvents, row: StripeEventRow, event: Event, notice: Notice | None, *, is_found: bool
+    ) -> Receipt | _Left:
         try:
-            receipt = await self.of_shard(found.number).settle(row, event, notice)
+            return await shard._try(row, event, notice, is_found=is_found)
         except DatabaseError as error:
-            raise ShardAway(found.number, error) from error
-        if found.row is not None:
-            async with self._database.write() as connection:
-                await stripe_events.remove(connection, new.id)
-        return receipt
+            if shard is self or isinstance(error, ShardAway):
+                raise
+            raise ShardAway(number_of(shard._database), error) from error
 
-    async def _try(self, new: StripeEventRow, event: Event, notice: Notice | None) -> _Settled:
+    async def _try(
+        self, new: StripeEventRow, event: Event, notice: Notice | None, *, is_found: bool
+    ) -> Receipt | _Left:
+        """Settles the event, if its account is on this shard. `is_found` says that no shard is known to have it, or
+        that this one is."""
         notice = await self._with_owner(notice)
-        return await self._ledger.within(lambda transaction: self._settled(transaction, new, event, notice))
+
+        async def settle(transaction: LedgerTransaction) -> _Settled | _Left:
+            kept = await stripe_events.locked(transaction.connection, new.id)
+            if kept is not None and not _can_be_tried(kept):
+                return kept, None
+            is_here = await has_account_of(transaction.connection, notice)
+            if is_here is None and is_found:
+                return await self._settled(transaction, new, event, notice, waits_for_its_shard(notice))
+            return await self._settled(transaction, new, event, notice) if is_here else _Left(kept)
+
+        try:
+            found = await self._ledger.within(settle)
+        except BillingError as refusal:
+            return await self._refused(new, refusal)
+        return found if isinstance(found, _Left) else await self._receipt(*found)
+
+    async def _assigned_anew(self, event_id: str, number: int, notice: Notice | None) -> int:
+        """Assigns an event, whose account is not on the shard with this number, to the one that the account is on.
+        Returns the event's shard, which is the same one if no other is known. Raises ShardAway."""
+        first = shard_numbered(self._database, 0)
+        assert notice is not None
+        target = await find_shard(first, notice)
+        try:
+            async with first.write() as connection:
+                current = await directory.lock_event(connection, event_id)
+                if current != number or target is None:
+                    return number if current is None else current
+                await directory.assign_event(connection, event_id, target)
+                return target
+        except DatabaseError as error:
+            raise ShardAway(0, error) from error
+
+    async def _remove_left(self, event_id: str, number: int) -> None:
+        """Removes the event from the shard with this number, unless it was assigned to that shard again."""
+        async with shard_numbered(self._database, number).write() as connection:
+            # An event is locked on its shard only after it was assigned: the lock comes before the question.
+            if await stripe_events.locked(connection, event_id) is None:
+                return
+            if await directory.read_event_shard(shard_numbered(self._database, 0), event_id) != number:
+                await stripe_events.remove(connection, event_id)
 
     async def _with_owner(self, notice: Notice | None) -> Notice | None:
         if not isinstance(notice, Recharge) or notice.customer is None:
@@ -381,7 +475,7 @@ class StripeEvents:
             await link_customer(transaction, account_id, customer, actor)
 
         database = await found_account(self._database, account_id)
-        number = 0 if database.place is None else database.place.number
+        number = number_of(database)
         if database.place is not None:
             await claim_before_link(self._ledger.of_shard(0), database, account_id, customer)
         await self._ledger.of_shard(number).within(work)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from db import moved_accounts
 from db.database import Database
 from db.stripe_customers import read_customers_of_account
 from db.stripe_events import newest
@@ -19,6 +20,7 @@ from gateway import logs
 from gateway.jobs import Worker, build_jobs
 from ledger.audit import COMMAND_LINE
 from ledger.errors import Conflict
+from ledger.moving import AccountMoves
 from ledger.stripe.events import dismiss_event
 from ledger.stripe.places import ShardAway, read_owner_elsewhere
 from ledger.verification.accounts import verify_account
@@ -164,6 +166,71 @@ async def test_payments_of_an_account_on_the_second_shard(office: Office, stand_
     assert await tell(office, "payment_intent.succeeded", stolen, "evt_stolen") == 200
     assert (await events(office))["evt_stolen"] == ("NEEDS_ATTENTION", SECOND)
     assert await amounts(office, FIRST) == []
+
+
+async def test_an_account_with_a_customer_is_moved(
+    office: Office, stand_in: StandIn, urls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moved_accounts, "LEASE_SECONDS", 0.3)
+
+    async def move(number: int) -> None:
+        async with databases(*urls) as made:
+            assert made[0].place is not None
+            report = await AccountMoves(made[0].place.shards, announced_seconds=0.6).move(number_of(SECOND), number)
+        assert (report.shard, report.faults) == (number, [])
+
+    async def shown() -> dict[str, Any]:
+        found = await office.query("{ account { autoRecharge { chargedToday inFlight canCharge } } }", key)
+        return dict(found["account"]["autoRecharge"])
+
+    _, key = await accounts(office)
+    given = {"amount": "25.00", **URLS, "idempotencyKey": "top-up"}
+    made = await office.call("createTopUp", key, **given)
+    (customer,) = stand_in.customers
+    stand_in.cards[customer] = ["pm_1"]
+    await office.call("setAutoRecharge", key, threshold="100.00", amount="25.00", dailyLimit="60.00")
+    # A card was charged, and the worker was not told.
+    stand_in.faults_of_payments = ["breaks_off"]
+    for _ in range(2):
+        await work(office)
+    assert await shown() == {"chargedToday": "25.00", "inFlight": True, "canCharge": True}
+    paid = session(made["sessionId"], customer=customer, subtotal=2_500, payment_intent="pi_top_up")
+    of = charge("ch_1", customer=customer, amount=2_500, refunded=500, payment_intent="pi_top_up")
+    assert await tell(office, "charge.refunded", of, "evt_early") == 200
+    assert await events(office) == {"evt_early": ("WAITING", None)}
+
+    await move(0)
+    assert await tell(office, COMPLETED, paid, "evt_paid") == 200
+    assert (await office.call("createTopUp", key, **given))["state"] == "COMPLETE"
+    back = refund("re_1", amount=500, charge="ch_1", payment_intent="pi_top_up")
+    stand_in.refunds.append(back)
+    assert await tell(office, "refund.created", back, "evt_refund") == 200
+    lost = dispute("dp_1", status="lost", payment_intent="pi_top_up")
+    assert await tell(office, "charge.dispute.closed", lost, "evt_lost") == 200
+    assert await amounts(office, SECOND) == [("TOPUP", "25.00"), ("REFUND", "5.00")]
+    # The worker of the new shard asks for the same payment again.
+    office.now += timedelta(minutes=5)
+    await work(office)
+    (charged,) = stand_in.payments.values()
+    assert list(stand_in.charged().values()) == [2_500]
+    assert await tell(office, "payment_intent.succeeded", charged, "evt_recharge") == 200
+    assert await shown() == {"chargedToday": "25.00", "inFlight": False, "canCharge": True}
+    # A new account gives the audit list of the shard that was left a new entry.
+    assert (await office.call("createAccount", name="Three"))["account"]["id"] == "acct_1000000000002"
+
+    await move(1)
+    await work(office)
+    _, again = stand_in.payments.values()
+    assert await tell(office, "payment_intent.succeeded", again, "evt_again") == 200
+    assert await shown() == {"chargedToday": "50.00", "inFlight": False, "canCharge": False}
+    assert (await amounts(office, SECOND))[2:] == [("AUTO_RECHARGE", "25.00")] * 2
+    assert await events(office) == {
+        "evt_lost": ("NEEDS_ATTENTION", SECOND),
+        **dict.fromkeys(("evt_early", "evt_paid", "evt_refund", "evt_recharge", "evt_again"), ("APPLIED", SECOND)),
+    }
+    dismissed = await office.call("dismissStripeEvent", None, "event { state }", eventId="evt_lost", reason="settled")
+    assert dismissed == {"event": {"state": "IGNORED"}}
+    assert len(stand_in.customers) == 1
 
 
 async def test_a_customer_belongs_to_one_account_of_the_set(office: Office, stand_in: StandIn) -> None:

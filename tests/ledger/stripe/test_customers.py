@@ -39,7 +39,9 @@ class Wallet(Till):
         return [(one.id, one.has_card) for one in rows]
 
     async def row(self, customer: str = CUSTOMER) -> StripeCustomerRow:
-        return await stripe_customers.read_customer(self.database, customer)
+        row = await stripe_customers.read_customer(self.database, customer)
+        assert row is not None
+        return row
 
     async def has_card(self, account_id: int) -> bool:
         """As a query reads it."""
