@@ -176,7 +176,8 @@ async def test_an_account_with_a_customer_is_moved(
     async def move(number: int) -> None:
         async with databases(*urls) as made:
             assert made[0].place is not None
-            report = await AccountMoves(made[0].place.shards, announced_seconds=0.6).move(number_of(SECOND), number)
+            moves = AccountMoves(made[0].place.shards, office.clock, announced_seconds=0.6)
+            report = await moves.move(number_of(SECOND), number)
         assert (report.shard, report.faults) == (number, [])
 
     async def shown() -> dict[str, Any]:
@@ -208,6 +209,9 @@ async def test_an_account_with_a_customer_is_moved(
     lost = dispute("dp_1", status="lost", payment_intent="pi_top_up")
     assert await tell(office, "charge.dispute.closed", lost, "evt_lost") == 200
     assert await amounts(office, SECOND) == [("TOPUP", "25.00"), ("REFUND", "5.00")]
+    # The event that waited is tried at once.
+    await work(office)
+    assert (await events(office))["evt_early"] == ("APPLIED", SECOND)
     # The worker of the new shard asks for the same payment again.
     office.now += timedelta(minutes=5)
     await work(office)

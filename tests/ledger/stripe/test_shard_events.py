@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -17,12 +17,14 @@ from typing import Any, Final
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from db import stripe_events
 from db.database import Database, WriteConnection
 from db.errors import DatabaseError
 from db.shards import found_account, number_of
 from db.stripe_directory import read_event_shard
+from db.stripe_tables import stripe_credits
 from ledger.errors import Conflict
 from ledger.moving import AccountMoves
 from ledger.stripe.notices import read_event
@@ -45,6 +47,8 @@ class PowerCut(Exception):
 
 class Unsteady(Database):
     may_cut: Callable[[], bool] = staticmethod(lambda: False)
+    meanwhile: Sequence[Callable[[], Awaitable[None]] | None] = ()
+    """What others do before each of the next transactions."""
 
     def _cut(self) -> None:
         if self.may_cut():
@@ -52,6 +56,9 @@ class Unsteady(Database):
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[WriteConnection]:
+        happens, self.meanwhile = (self.meanwhile[0], self.meanwhile[1:]) if self.meanwhile else (None, ())
+        if happens is not None:
+            await happens()
         self._cut()
         async with super().write() as connection:
             yield connection
@@ -214,12 +221,12 @@ async def check(shop: Shop, accounts: list[int], stories: list[Story]) -> None:
             await shop.tills[0].events.link(accounts[1 - number], story.customer)
 
 
-@pytest.mark.parametrize("then", ["nothing", "moved_back", "sent_again"])
+@pytest.mark.parametrize("then", ["moved_back", "sent_again"])
 async def test_an_event_that_waited_follows_its_account_through_crashes(shards: list[Database], then: str) -> None:
     """The retry dies after each of its transactions, and goes on after the account was moved back, or Stripe has
     sent the event again."""
     shop = Shop(shards, Random(0))
-    here, tries, is_cut = 1, 0, True
+    here, tries, doubled, is_cut = 1, 0, 0, True
     account_id = await shop.tills[here].account()
     await shop.tills[0].events.link(account_id, "cus_1")
     while is_cut:
@@ -228,15 +235,24 @@ async def test_an_event_that_waited_follows_its_account_through_crashes(shards: 
         back = refund(f"re_{tries}", amount=500, charge=f"ch_{tries}", payment_intent=payment_id)
         of = charge(f"ch_{tries}", customer="cus_1", amount=2_000, refunded=500, payment_intent=payment_id)
         paid = session(f"cs_{tries}", customer="cus_1", payment_intent=payment_id)
-        assert (await shop.tills[0].tell("checkout.session.completed", paid)).state == "applied"
+        failed = refund(f"re_failed_{tries}", amount=100, charge=f"ch_{tries}", payment_intent=payment_id)
+        assert (await shop.tills[0].tell("checkout.session.completed", paid, f"evt_paid_{tries}")).state == "applied"
+        await shop.tills[0].tell("refund.failed", failed | {"status": "failed"})
         # The event does not say which refund it is.
         assert (await shop.tills[0].tell("charge.refunded", of, name)).state == "waiting"
         await shop.move(account_id, 1 - here)
+        again = await shop.tills[0].tell("checkout.session.completed", paid, f"evt_paid_{tries}")
+        assert (again.state, again.is_repeated) == ("applied", True)
+        assert (await shop.tills[0].tell("refund.created", failed)).state == "ignored"
         shop.cut_after(tries)
         before = shop.tills[here].events
         learned = before.read(read_event(body(event("charge.refunded", of | {"refunds": listing([back])}))))
         is_cut = not await survived(before.retry(name, learned))
         shop.cut(0)
+        if all([await stripe_events.is_stored(one, name) for one in shards]):
+            doubled += 1
+            with pytest.raises(Conflict, match="is on its way"):
+                await shop.tills[0].events.dismiss(name, "No")
         here = here if then == "moved_back" else 1 - here
         if then == "moved_back":
             await shop.move(account_id, here)
@@ -252,7 +268,39 @@ async def test_an_event_that_waited_follows_its_account_through_crashes(shards: 
         ]
         ((number, state),) = [(number, row.state) for number, row in rows if row.id == name]
         assert (number, state) == (await read_event_shard(shards[0], name), "applied")
+        assert Counter(row.id for _, row in rows).most_common(1)[0][1] == 1
     assert tries > 5
+    assert doubled == 1
+    # Nor does a refund stay that names its payment only.
+    credits_left = select(stripe_credits.c.id)
+    assert len(await shards[here].read(credits_left)) == 3 * tries
+    assert await shards[1 - here].read(credits_left) == []
+
+
+async def test_an_event_that_comes_back_while_it_is_removed_is_kept(shards: list[Database]) -> None:
+    shop = Shop(shards, Random(0))
+    account_id = await shop.tills[1].account()
+    await shop.tills[0].events.link(account_id, "cus_1")
+    of = charge("ch_1", customer="cus_1", amount=2_000, refunded=500, payment_intent="pi_1")
+    assert (await shop.tills[0].tell("charge.refunded", of, "evt_1")).state == "waiting"
+    await shop.move(account_id, 0)
+
+    async def come_back() -> None:
+        await shop.move(account_id, 1)
+        await shop.tills[0].retry_all()
+
+    # Of the retry's transactions, the last one removes the event.
+    assert isinstance(shards[1], Unsteady)
+    shards[1].meanwhile = [None, None, come_back]
+    await shop.tills[1].events.retry("evt_1")
+    assert not shards[1].meanwhile
+    kept = [[row.id for row in await stripe_events.newest(one, None, 100)] for one in shards]
+    assert (kept, await read_event_shard(shards[0], "evt_1")) == ([[], ["evt_1"]], 1)
+    await shop.tills[0].tell("checkout.session.completed", session("cs_1", customer="cus_1", payment_intent="pi_1"))
+    await shop.tills[0].tell("refund.created", refund("re_1", amount=500, charge="ch_1", payment_intent="pi_1"))
+    await shop.tills[1].retry_all()
+    assert await shop.tills[1].brief(account_id) == [("topup", "20.00"), ("refund", "5.00")]
+    assert (await shop.tills[1].event_row("evt_1")).state == "applied"
 
 
 async def test_customers_and_events_from_before_the_set_keep_their_places(
