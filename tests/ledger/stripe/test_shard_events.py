@@ -23,7 +23,7 @@ from db import stripe_events
 from db.database import Database, WriteConnection
 from db.errors import DatabaseError
 from db.shards import found_account, number_of
-from db.stripe_directory import read_event_shard
+from db.stripe_directory import claim_customer, read_event_shard
 from db.stripe_tables import stripe_credits
 from ledger.errors import Conflict
 from ledger.moving import AccountMoves
@@ -301,6 +301,18 @@ async def test_an_event_that_comes_back_while_it_is_removed_is_kept(shards: list
     await shop.tills[1].retry_all()
     assert await shop.tills[1].brief(account_id) == [("topup", "20.00"), ("refund", "5.00")]
     assert (await shop.tills[1].event_row("evt_1")).state == "applied"
+
+
+async def test_an_event_waits_for_a_customer_that_is_claimed_but_not_linked(shards: list[Database]) -> None:
+    first, second = [Till(one) for one in shards]
+    account_id = await second.account()
+    async with shards[0].write() as connection:
+        await claim_customer(connection, "cus_1", account_id)
+    paid = session("cs_1", customer="cus_1")
+    assert (await first.tell("checkout.session.completed", paid, "evt_1")).state == "waiting"
+    assert (await second.event_row("evt_1")).waits_for == "cus_1"
+    assert await first.events.link(account_id, "cus_1") == 1
+    assert await second.brief(account_id) == [("topup", "20.00")]
 
 
 async def test_customers_and_events_from_before_the_set_keep_their_places(
