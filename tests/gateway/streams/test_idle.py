@@ -123,6 +123,7 @@ async def test_nothing_is_left_of_a_crowd_that_waited(room: Room, transport: Tra
     assert while_there.tasks - before.tasks >= SUBSCRIBERS
     assert while_there.files - before.files >= SUBSCRIBERS
     assert after.tasks <= before.tasks
-    assert after.files <= before.files
+    # The pool may have opened further connections to the database meanwhile: keys are checked every few seconds.
+    assert after.files - before.files < room.services.settings.pool_size
     assert after.objects - before.objects < FEW_OBJECTS
     assert after.resident_bytes - before.resident_bytes < LITTLE_MEMORY_BYTES
