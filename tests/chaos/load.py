@@ -71,7 +71,10 @@ class Load:
         for customer, number in itertools.product(self.customers, range(2)):
             name = f"stream {number + 1} of {customer.account}"
             self.history.streams[name] = Stream(customer.account)
-            self._streams.append(asyncio.create_task(self._follow(session, customer, name, number)))
+            opened = asyncio.Event()
+            self._streams.append(asyncio.create_task(self._follow(session, customer, name, number, opened)))
+            # A stream has no rows from before it was opened.
+            await opened.wait()
         for customer in self.customers:
             clients = [*(self._post(session, customer) for _ in range(POSTERS)), self._read(session, customer)]
             self._clients += [asyncio.create_task(one) for one in (*clients, self._page(session, customer))]
@@ -164,14 +167,16 @@ class Load:
     async def _pause(self) -> None:
         await asyncio.sleep(self._random.uniform(0, 2) * PAUSE_SECONDS)
 
-    async def _follow(self, session: aiohttp.ClientSession, customer: Customer, name: str, gateway: int) -> None:
+    async def _follow(
+        self, session: aiohttp.ClientSession, customer: Customer, name: str, gateway: int, opened: asyncio.Event
+    ) -> None:
         """Goes on after the last cursor, at the other gateway."""
         after: str | None = None
         for number in itertools.count(gateway):
             address = self.addresses[number % len(self.addresses)]
             try:
                 async with self._noted("stream"):
-                    async for cursor, row in _received(session, address, customer.key, after):
+                    async for cursor, row in _received(session, address, customer.key, after, opened):
                         self.history.streams[name].received.append(row)
                         after = cursor
                     raise Failed("StreamEnded")
@@ -184,7 +189,7 @@ def _row(answer: dict[str, str]) -> Row:
 
 
 async def _received(
-    session: aiohttp.ClientSession, address: str, key: str, after: str | None
+    session: aiohttp.ClientSession, address: str, key: str, after: str | None, opened: asyncio.Event
 ) -> AsyncIterator[tuple[str, Row]]:
     """Raises Failed. A heartbeat comes every 20 seconds."""
     headers = {"Authorization": f"Bearer {key}", "Accept": "text/event-stream"}
@@ -193,6 +198,7 @@ async def _received(
     async with session.post(f"{address}/graphql", json=body, headers=headers, timeout=timeout) as response:
         if response.status != 200:
             raise Failed((await response.json())["errors"][0]["extensions"]["code"])
+        opened.set()
         async for event in events(response.content):
             if event.kind != "next":
                 return
