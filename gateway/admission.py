@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from access.keys import BURST_SECONDS, KeyScope, Principal
+from db.connections.urls import driver_url
 from gateway.activity import Activity
 from gateway.metrics import Metrics
 from gateway.rates import Balance, Buckets, Rate, RateExceeded, TooCostly
@@ -46,7 +47,7 @@ class Admission:
             self._metrics.refused.labels("too_costly").inc()
             raise TooCostly(int(points), self._max_points)
         key, rate = principal.key_prefix, self.rate_of(principal)
-        self._activity.note(key if principal.account_id is None else principal.account_id)
+        self._activity.note(Claim(key, principal.account_id).customer)
         try:
             if self._shared is None:
                 return self._buckets.spend(key, points, rate)
@@ -99,7 +100,7 @@ def _limits(settings: Settings) -> SlotLimits:
 
 def _export_steps(settings: Settings) -> Share:
     of_process = max(1, settings.pool_size // 2)
-    if settings.database_url.startswith("sqlite"):
+    if driver_url(settings.database_url).get_backend_name() == "sqlite":
         # SQLite reads in this process: more steps at once than processors are not faster. Two of an account are even
         # slower, as they wait for each other at the allocator's lock.
         return Share(1, 1, beside_others=1, of_process=min(of_process, max(2, os.cpu_count() or 1)))

@@ -335,17 +335,18 @@ class StripeEvents:
         """Settles the event on its shard, or on the one that its account was moved to. Then removes it from the shards
         that kept it before. Raises ShardAway, and AccountMoved if the account is moved again and again."""
         number, kept = placed.number, placed.kept
-        before = {} if kept is None else {number_of(self._database): kept}
+        before = set() if kept is None else {number_of(self._database)}
         row, is_found = kept or new, False
         for _ in range(MAX_TRIES):  # pragma: no branch  a move takes longer than a try
             shard = self.of_shard(number)
             found = await self._settled_on(shard, row._replace(account_id=None), event, notice, is_found=is_found)
             if isinstance(found, Receipt):
-                for other in before.keys() - {number}:
+                for other in before - {number}:
                     await self._remove_left(new.id, other)
                 return found
             if found.kept is not None:
-                before[number] = row = found.kept
+                before.add(number)
+                row = found.kept
             assigned = await self._assigned_anew(new.id, number, notice)
             number, is_found = assigned, assigned == number
         raise AccountMoved("the account was moved each time the event was tried")  # pragma: no cover  see above
