@@ -119,6 +119,7 @@ stripe_credits = Table(
     # When the refund failed and its credit was taken back.
     Column("failed_at", timestamp()),
     PrimaryKeyConstraint("id"),
+    Index("ix_stripe_credits_account_id", "account_id"),
     Index("ix_stripe_credits_payment_intent", "payment_intent", "is_refund"),
     CheckConstraint("account_id IS NOT NULL OR failed_at IS NOT NULL", name="account"),
     CheckConstraint("is_refund OR failed_at IS NULL", name="failed_at"),

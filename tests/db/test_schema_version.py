@@ -301,7 +301,7 @@ async def test_others_read_while_a_migration_waits_for_a_table(new_database: Dat
             assert not migrating.done()
         before, found = await migrating
     assert (before, found.version) == ("0008", newest())
-    assert {line["event"] for line in logs} == {"a table is locked by another transaction: the migration tries again"}
+    assert "a table is locked by another transaction: the migration tries again" in {line["event"] for line in logs}
 
 
 async def _is(database: Database, condition: str) -> bool:
