@@ -25,6 +25,8 @@ from ledger.clock_watch import ClockWatch
 from ledger.commands import Outcome
 from ledger.errors import BillingError
 
+_SLOW_SECONDS: Final = 0.02
+"""How long a group may be in progress until another one begins beside it."""
 _MAX_TRIES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _MAX_GROUP: Final = 64
@@ -55,14 +57,21 @@ class GroupCommit:
     def __init__(
         self, database: Database, max_slots: int = POSTING_CONNECTIONS, watch: ClockWatch | None = None
     ) -> None:
-        """`max_slots` is the number of groups in progress: one group waits for the disk while the next is computed."""
+        """At most `max_slots` groups are in progress at the same time.
+
+        A group costs the process and the database far more than a call in it, so calls wait for the group in progress
+        and are posted together. Another one begins beside it only if it is slow: it may be large, or its commit may
+        wait for a standby.
+        """
         self._database = database
         self._watch = watch or ClockWatch()
         self._max_slots = max_slots
         self._waiting: deque[_Waiting] = deque()
         self._busy: set[int] = set()
         """Accounts of the groups in progress."""
-        self._slots = 0
+        self._began: dict[object, float] = {}
+        """When each group in progress began, by the clock of the event loop."""
+        self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def post(self, batch: Batch) -> list[Outcome] | None:
@@ -78,13 +87,36 @@ class GroupCommit:
     def _let_wait(self, waiting: _Waiting) -> None:
         self._waiting.append(waiting)
         # If the account is busy, the group that frees it starts the next group.
-        if self._slots < self._max_slots and self._busy.isdisjoint(waiting.batch.account_ids):
-            self._slots += 1
-            task = asyncio.create_task(self._work(), context=Context())
+        if self._busy.isdisjoint(waiting.batch.account_ids):
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._may_begin():
+            slot = object()
+            self._began[slot] = asyncio.get_running_loop().time()
+            task = asyncio.create_task(self._work(slot), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _work(self) -> None:
+    def _may_begin(self) -> bool:
+        """Returns whether a group may begin now: if no other is in progress, or the newest one is slow. It is asked
+        again when that one becomes slow."""
+        if not self._began:
+            return True
+        slow_at = max(self._began.values()) + _SLOW_SECONDS
+        loop = asyncio.get_running_loop()
+        if loop.time() < slow_at:
+            self._timer = self._timer or loop.call_at(slow_at, self._begin_beside)
+            return False
+        return len(self._began) < self._max_slots
+
+    def _begin_beside(self) -> None:
+        self._timer = None
+        if self._waiting:
+            self._begin()
+
+    async def _work(self, slot: object) -> None:
+        """Posts one group after the other while calls wait and a group may begin."""
         try:
             while group := self._next_group():
                 account_ids = {account_id for one in group for account_id in one.batch.account_ids}
@@ -93,9 +125,13 @@ class GroupCommit:
                     await self._post(group, account_ids)
                 finally:
                     self._busy -= account_ids
+                del self._began[slot]
+                if not self._may_begin():
+                    return
+                self._began[slot] = asyncio.get_running_loop().time()
         finally:
             # Free the slot here, not when the task is done: a call that arrives in between would never be started.
-            self._slots -= 1
+            self._began.pop(slot, None)
 
     def _next_group(self) -> list[_Waiting]:
         """Returns the calls that have waited longest. Skips calls on busy accounts; calls on one account keep their

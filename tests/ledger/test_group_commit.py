@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from random import Random
 
 import pytest
@@ -127,9 +129,55 @@ async def test_many_small_and_large_calls_on_one_account(desk: Desk) -> None:
     assert await differences(desk.database) == []
 
 
-@pytest.mark.parametrize(("slots", "callers"), [(1, 1), (1, 5), (3, 5)])
-async def test_every_call_is_answered_under_random_cancellation(desk: Desk, slots: int, callers: int) -> None:
+class _Groups:
+    """Group commit whose groups end when they are let go."""
+
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch, *, slow_seconds: float) -> None:
+        self.begun: list[int] = []
+        self.let_go = asyncio.Event()
+        self._commit = GroupCommit(desk.database, 2)
+        monkeypatch.setattr("ledger.group_commit._SLOW_SECONDS", slow_seconds)
+        monkeypatch.setattr(self._commit, "_post", partial(self._post, self._commit._post))
+
+    async def _post(self, post: Callable[..., Awaitable[None]], group: Sequence[object], account_ids: set[int]) -> None:
+        self.begun.append(len(group))
+        await self.let_go.wait()
+        await post(group, account_ids)
+
+    def call(self, account_id: int) -> asyncio.Task[object]:
+        return asyncio.ensure_future(self._commit.post(Batch([posting(account_id, api_usage(1))], utc_now)))
+
+
+async def test_calls_wait_for_the_group_in_progress(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = _Groups(desk, monkeypatch, slow_seconds=60)
+    calls = [groups.call(await desk.account("1.00")) for _ in range(4)]
+    groups.let_go.set()
+    assert None not in await asyncio.gather(*calls)
+    assert groups.begun == [1, 3]
+
+
+async def test_a_group_begins_beside_a_slow_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = _Groups(desk, monkeypatch, slow_seconds=0.01)
+    accounts = [await desk.account("1.00") for _ in range(4)]
+    calls = []
+    for account_id in accounts:
+        calls.append(groups.call(account_id))
+        await asyncio.sleep(0.1)
+    # Two at once: no more than there are connections.
+    assert groups.begun == [1, 1]
+    groups.let_go.set()
+    assert None not in await asyncio.gather(*calls)
+    assert groups.begun == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("slots", "callers", "slow_seconds"), [(1, 1, 0.02), (1, 5, 0.02), (3, 5, 0.02), (3, 5, 0.003), (3, 5, 0)]
+)
+async def test_every_call_is_answered_under_random_cancellation(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, slots: int, callers: int, slow_seconds: float
+) -> None:
     """A call is also answered if it arrives at the moment when a slot ends."""
+    monkeypatch.setattr("ledger.group_commit._SLOW_SECONDS", slow_seconds)
     random = Random(5)
     account_ids = [await desk.account("1.00") for _ in range(4)]
     group_commit = GroupCommit(desk.database, slots)
