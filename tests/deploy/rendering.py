@@ -19,6 +19,7 @@ SETS: list[dict[str, Any]] = [
         "gateway": {"autoscaling": {"enabled": True}, "minAvailable": "50%"},
         "ingress": {"enabled": True, "className": "nginx", "tlsSecretName": "tls", "annotations": {"a/b": "c"}},
         "networkPolicy": {"clients": [{"podSelector": {}}]},
+        "archive": {"enabled": True, "move": True},
         "podMonitor": {"enabled": True},
         "nodeSelector": {"a": "b"},
         "tolerations": [{"key": "a", "operator": "Exists"}],

@@ -48,10 +48,11 @@ def test_templates_name_values_and_commands_that_exist() -> None:
         for name in path.split("."):
             assert name in found, path
             found = found[name]
-    assert {args.split(",")[0] for args in re.findall(r"args: \[([^\]]+)\]", text)} == COMMANDS & {
+    assert set(re.findall(r"args: \[(\w+)", text)) == COMMANDS & {
         "serve",
         "worker",
         "migrate",
+        "archive",
     }
     defined, used = re.findall(r'define "([\w.-]+)"', text), re.findall(r'include "([\w.-]+)"', text)
     assert set(defined) == set(used)
@@ -68,7 +69,7 @@ def test_helm_renders_what_kubernetes_takes(tmp_path: Path) -> None:
     assert rendered.returncode == 0, rendered.stderr
     assert json.loads(rendered.stdout) == [
         ["Deployment", "Deployment", "Job", *POLICIES, "PodDisruptionBudget", "Service"],
-        ["Deployment", "Deployment", "HorizontalPodAutoscaler", "Ingress", "Job", *POLICIES, "PodDisruptionBudget",
-         "PodMonitor", "Service"],
+        ["CronJob", "Deployment", "Deployment", "HorizontalPodAutoscaler", "Ingress", "Job", *POLICIES,
+         "PodDisruptionBudget", "PodMonitor", "Service"],
         ["Deployment", "Deployment", "Service"],
     ]  # fmt: skip
