@@ -24,8 +24,8 @@ GUIDE: Final = ROOT / "docs" / "capacity.md"
 BUSY: Final = 0.6
 """Share of the cores that is used at the peak: the rest is for bursts, and for a process or machine that is lost."""
 CONNECTIONS: Final = 8
-BYTES_A_ROW: Final = 788
-"""Heap and indexes of a ledger row on PostgreSQL, of 1,000,000."""
+BYTES_A_ROW: Final = 775
+"""Heap and indexes of a ledger row on PostgreSQL, of 1,000,000 that were inserted with their indexes in place."""
 MIB_A_PROCESS: Final = 130
 CACHE_MIB: Final = 64
 """Documents that a process keeps, at most (BILLING_DOCUMENT_CACHE_BYTES)."""

@@ -353,7 +353,7 @@ def _options() -> Options:
         "--rows",
         type=lambda text: tuple(map(int, text.split(","))),
         default=(10_000, 1_000_000, 10_000_000),
-        help="of each ledger; the largest takes 7 GB of disk",
+        help="of each ledger; 10,000,000 take 7 GB of disk",
     )
     parser.add_argument("--accounts", type=int, default=100)
     parser.add_argument("--requests", type=int, default=500, help="for each page of each size")
