@@ -38,8 +38,8 @@ from benchmarks.servers import KINDS, Request, Server, ServerFailed, running
 from db.database import Database, DatabaseOptions
 from tests.postgres import started
 
-CONNECTIONS: Final = 16
-"""For each core."""
+CONNECTIONS: Final = 64
+"""For each core, as `benchmarks.posting` has them."""
 ROWS_OF_ONE: Final = 60
 FILLERS: Final = 32
 WARM_SECONDS: Final = 3
@@ -133,26 +133,28 @@ async def _privileged_keys(url: str) -> tuple[str, str]:
     return keys[0].secret, keys[1].secret
 
 
-async def _account(session: aiohttp.ClientSession, operator: str, number: int) -> tuple[str, str]:
+async def _account(session: aiohttp.ClientSession, operator: str, service: str, number: int) -> tuple[str, str]:
     """Creates an account with rows. Returns its id and a key that reads it."""
     new = {"idempotencyKey": f"account {number}", "name": f"Account {number}"}
     account = (await _asked(session, operator, "createAccount", "account { id }", new))["account"]["id"]
     about = {"accountId": account}
-    for row in range(ROWS_OF_ONE):
-        correction = {"idempotencyKey": f"{row}", "amount": "10000.00", "description": "Welcome"}
-        await _asked(session, operator, "correctBalance", "balance", about | correction)
+    correction = {"idempotencyKey": "welcome", "amount": "100000.00", "description": "Welcome"}
+    await _asked(session, operator, "correctBalance", "balance", about | correction)
+    for row in range(ROWS_OF_ONE - 1):
+        hold = _GIVEN["openHold"] | {"idempotencyKey": f"fill {row}", "refId": f"fill {row}"}
+        await _asked(session, service, "openHold", "balance", about | hold)
     key = {"idempotencyKey": "key", "scope": "READ", "owner": "benchmark"}
     return account, str((await _asked(session, operator, "createApiKey", "secret", about | key))["secret"])
 
 
-async def _filled(gateway: Server, operator: str, accounts: int) -> dict[str, str]:
+async def _filled(gateway: Server, operator: str, service: str, accounts: int) -> dict[str, str]:
     """READ keys by account."""
     turns = asyncio.Semaphore(FILLERS)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{gateway.port}") as session:
 
         async def one(number: int) -> tuple[str, str]:
             async with turns:
-                return await _account(session, operator, number)
+                return await _account(session, operator, service, number)
 
         return dict(await asyncio.gather(*map(one, range(accounts))))
 
@@ -172,7 +174,7 @@ def _opened(stack: ExitStack, urls: Sequence[str], cores: Mapping[int, DatabaseP
     for number in cores:
         with _on_core(number):
             gateways.append(stack.enter_context(running(kind, filled, folder / f"{number}.log")))
-    keys = asyncio.run(_filled(gateways[0], operator, accounts))
+    keys = asyncio.run(_filled(gateways[0], operator, service, accounts))
     return [
         Core(number, gateway, database, service, keys)
         for (number, database), gateway in zip(cores.items(), gateways, strict=True)
