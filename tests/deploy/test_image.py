@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.settings import Settings
 from tests.deploy.names import COMMANDS, DEPLOY, ROOT, SETTINGS, unknown_names
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
@@ -43,6 +44,18 @@ def test_the_image_is_built_from_all_folders_of_the_package() -> None:
     assert {*packages, "console", "graphql", "pyproject.toml", "constraints.txt", "hatch_build.py"} <= copied
     sent = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert {line[1:] for line in sent if line.startswith("!")} == copied
+
+
+def test_the_image_has_the_extras_that_settings_need() -> None:
+    extras = {
+        extra
+        for field in Settings.model_fields.values()
+        for extra in re.findall(r"billing-gateway\[(\w+)\]", field.description or "")
+    }
+    installed = re.search(r"^ARG EXTRAS=([\w,]+)$", DOCKERFILE, re.M)
+    assert installed is not None
+    assert extras
+    assert extras == set(installed[1].split(","))
 
 
 def test_the_image_runs_commands_as_a_user_without_rights() -> None:
