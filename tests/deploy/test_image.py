@@ -114,6 +114,8 @@ def test_services_of_the_compose_file_fit_each_other() -> None:
         for one in job["dns_sd_configs"]
     }
     assert scraped == {("gateway", 8000), ("worker", 8001)}
+    # nginx looks up the addresses only when it starts.
+    assert SERVICES["nginx"]["depends_on"]["gateway"]["restart"] is True
     (network,) = yaml.safe_load(COMPOSE)["networks"]["default"]["ipam"]["config"]
     trusted = map(ip_network, SERVICES["gateway"]["environment"]["BILLING_TRUSTED_PROXIES"].split(","))
     assert ip_network(network["subnet"]) in set(trusted)
