@@ -3,6 +3,7 @@
 # make test-nightly  run what is exhaustive: 20,000 operations, 20 kills, a minute of idle streams, sanitizers
 # make test-pooled  run the tests on PostgreSQL through PgBouncer
 # make test-replica  run the gateway's tests with a hot standby that answers all their queries
+# make test-image  build the container image on a base of Debian's packages and run its programs, as root
 # make failover  kill and cut off the primary of a cluster under load: make failover FAILOVER_KILLS=20 FAILOVER_PARTITIONS=10
 # make chaos  break databases, gateways and workers under load for half an hour: make chaos CHAOS_MINUTES=10
 # make coverage  print the lines and branches of access, ledger, resolvers and schema that tests do not reach
@@ -28,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 HEADERS := import sysconfig; print(sysconfig.get_path("include"))
 
-.PHONY: failover docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled test-replica bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-shards bench-archive bench-console sdl clean system-packages whole-browser pages
+.PHONY: failover test-image docs chaos clients client-packages coverage mutation release-sdl test-nightly test-pooled test-replica bench-subscriptions screenshots demo test check format bench bench-growth bench-hour-totals bench-workers bench-posting bench-shards bench-archive bench-console sdl clean system-packages whole-browser pages
 
 demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
@@ -91,6 +92,12 @@ test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 failover: $(VENV)/.installed-failover
 	sh .ci/system-packages etcd-server:etcd haproxy pgbouncer iproute2:ip
 	$(BIN)/python -m tests.failover
+
+test-image: export IMAGE_BUILT = 1
+test-image: $(VENV)/.installed-dev
+	@[ "$$(id -u)" -eq 0 ] || { echo "make test-image needs root: it mounts the image"; exit 1; }
+	sh .ci/system-packages buildah mmdebstrap
+	$(BIN)/pytest tests/deploy/test_built_image.py
 
 chaos: $(VENV)/.installed-dev clients
 	PYTHONPATH=clients/python $(BIN)/python -m tests.chaos
