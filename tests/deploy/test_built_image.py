@@ -70,15 +70,6 @@ def test_a_program_writes_only_to_tmp_and_its_volume(image: Image) -> None:
     ]  # fmt: skip
 
 
-def test_the_image_has_the_driver_of_postgresql(image: Image) -> None:
-    refused = image.call(
-        *image.config["Entrypoint"], "migrate", BILLING_DATABASE_URL=f"postgresql://billing@127.0.0.1:{_free_port()}/none"
-    )  # fmt: skip
-    assert (refused.returncode, refused.stderr) == (
-        1, "billing-gateway: the database cannot be reached (UNAVAILABLE)\n",
-    )  # fmt: skip
-
-
 def test_the_image_migrates_serves_works_and_archives(image: Image, tmp_path: Path) -> None:
     port, metrics_port = _free_port(), _free_port()
     settings = {"BILLING_DATABASE_URL": f"sqlite:///{VOLUME}/billing.db", "BILLING_PORT": str(port)}
@@ -106,6 +97,7 @@ def test_the_image_migrates_serves_works_and_archives(image: Image, tmp_path: Pa
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/console/", timeout=5) as answer:
             assert b"<html" in answer.read()
 
+        assert image.call("python", "-c", "import duckdb").returncode == 0  # needed only where rows are old enough
         image.program("archive", BILLING_ARCHIVE_URL=f"{VOLUME}/archive", **settings)
         assert image.program("verify", **settings) == "accounts: 1, rows: 0, faults: 0"
         assert max(_stop(serving), _stop(working)) < GRACE_SECONDS
