@@ -100,6 +100,11 @@ class Database:
         return self._route is None or self._route.servers.is_reachable
 
     @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler is before the database, besides the way of `session`."""
+        return self._direct is not self._route
+
+    @property
     def pools(self) -> dict[str, PoolUse]:
         """How each pool of connections is used."""
         writing: Any = self.engine.pool

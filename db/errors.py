@@ -166,9 +166,15 @@ def _from_connecting(cause: BaseException) -> DatabaseError | None:
     return DatabaseUnavailable("the database cannot be reached") if isinstance(cause, OSError) else None
 
 
+_REACHES_POOLER: Final = (
+    "database_url reaches a pooler: set direct_database_url to the database behind it, or direct_shards for a shard"
+    " after the first"
+)
+
+
 def _from_pooler(cause: asyncpg.PostgresError) -> DatabaseError | None:
     if cause.sqlstate == "08P01" and "unsupported startup parameter" in str(cause):
-        return DatabaseUnavailable("database_url reaches a pooler: set direct_database_url to the database behind it")
+        return DatabaseUnavailable(_REACHES_POOLER)
     return None
 
 

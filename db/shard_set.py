@@ -58,6 +58,7 @@ async def check_set(database: Database) -> None:
             raise SchemaMismatch(msg)
         return
     _check_members(members)
+    await _check_direct(databases, members)
     size = await _size(databases[0])
     if size > len(databases):
         msg = f"the set has {size} shards, not {len(databases)}: name all others in BILLING_SHARDS, in their order"
@@ -79,6 +80,17 @@ def _check_member(number: int, member: Member, first: Member | None) -> None:
     if member.number != number:
         msg = f"shard {member.number} was named as shard {number}: name the shards in their order"
         raise SchemaMismatch(msg)
+
+
+async def _check_direct(databases: Sequence[Database], members: Sequence[Member | None]) -> None:
+    """Raises SchemaMismatch if what goes past a pooler reaches another database."""
+    for number, database in enumerate(databases):
+        if database.is_pooled:
+            async with database.session() as connection:
+                rows = (await connection.execute(_MEMBER)).all()
+            if [Member._make(row) for row in rows] != [members[number]]:
+                msg = f"the direct URL of shard {number} is that of another database"
+                raise SchemaMismatch(msg)
 
 
 async def form_set(databases: Sequence[Database]) -> list[int]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
+from db.connections.urls import DatabaseUrls
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable, SchemaMismatch
 from db.schema_version import Tables, check
@@ -19,21 +20,19 @@ if TYPE_CHECKING:
 
 def open_databases(settings: Settings, *, direct: bool = False, tracing: Tracing | None = None) -> tuple[Database, ...]:
     """Returns the database, or those of all shards in their order. `direct` leaves out the pooler, if there is one."""
-    first = _open(settings, settings.database_url, direct=direct, tracing=tracing)
-    if not settings.shard_urls:
-        return (first,)
-    databases = (first, *(_open(settings, url, direct=direct, tracing=tracing) for url in settings.shard_urls))
-    join(databases)
+    databases = tuple(_open(settings, urls, direct=direct, tracing=tracing) for urls in settings.database_urls)
+    if len(databases) > 1:
+        join(databases)
     return databases
 
 
-def _open(settings: Settings, url: str, *, direct: bool, tracing: Tracing | None) -> Database:
-    direct_url = settings.direct_database_url
+def _open(settings: Settings, urls: DatabaseUrls, *, direct: bool, tracing: Tracing | None) -> Database:
+    straight = urls.direct or urls.url
     return Database(
         DatabaseOptions(
-            url=direct_url if direct and direct_url is not None else url,
-            direct_url=None if direct else direct_url,
-            read_urls=() if direct else settings.read_urls,
+            url=straight if direct else urls.url,
+            direct_url=None if direct or straight == urls.url else straight,
+            read_urls=() if direct else urls.read,
             max_lag_seconds=settings.max_replica_lag_seconds,
             pool_size=settings.pool_size,
             statement_timeout_seconds=settings.statement_timeout_seconds,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from db.connections.urls import connect_arguments, driver_url
+from db.connections.urls import DatabaseUrls, driver_url, numbered_urls
 from db.shards import MAX_SHARDS
 from gateway.networks import Networks, parse_networks
 from gateway.origins import Origin, is_confidential, parse_origin
@@ -16,7 +16,6 @@ PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": Fals
 
 
 _WITHOUT_SHARDS: Final = (
-    "direct_database_url",
     "read_database_urls",
     "archive_url",
 )
@@ -73,6 +72,11 @@ class Settings(BaseSettings):
         None,
         description="URLs of further databases, in their order, separated by spaces: each is a shard with accounts of"
         " its own, and database_url is shard 0. `billing-gateway migrate` makes them a set.",
+    )
+    direct_shards: str | None = Field(
+        None,
+        description="URLs of the PostgreSQL databases behind the poolers of these shards, separated by spaces, each"
+        " with the shard's number: 1=postgresql://db1/billing. That of shard 0 is direct_database_url.",
     )
     max_replica_lag_seconds: float = Field(
         10.0, gt=0, le=3600, description="Maximum lag of a replica. A replica that is further behind is not read."
@@ -523,7 +527,7 @@ class Settings(BaseSettings):
             driver_url(value)
         return value
 
-    @field_validator("read_database_urls")
+    @field_validator("read_database_urls", "shards")
     @classmethod
     def _known_databases(cls, value: str | None) -> str | None:
         for url in (value or "").split():
@@ -536,8 +540,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_what_shards_support(self) -> Settings:
-        for url in self.shard_urls:
-            driver_url(url)
         if len(self.shard_urls) >= MAX_SHARDS:
             msg = f"shards must name at most {MAX_SHARDS - 1} databases"
             raise ValueError(msg)
@@ -548,17 +550,32 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def read_urls(self) -> tuple[str, ...]:
-        return tuple((self.read_database_urls or "").split())
+    def database_urls(self) -> tuple[DatabaseUrls, ...]:
+        """URLs of the database, or of all shards in their order."""
+        direct = self._of_shards("direct_shards")
+        first = DatabaseUrls(
+            self.database_url, self.direct_database_url, tuple((self.read_database_urls or "").split())
+        )
+        others = enumerate(self.shard_urls, 1)
+        return (first, *(DatabaseUrls(url, next(iter(direct.get(number, ())), None)) for number, url in others))
+
+    def _of_shards(self, name: str) -> dict[int, tuple[str, ...]]:
+        """Returns the URLs of a setting by the numbers of their shards. Raises ValueError for an unknown
+        shard."""
+        found = numbered_urls(name, getattr(self, name) or "")
+        for number in found:
+            if not 1 <= number <= len(self.shard_urls):
+                msg = f"{name}: there is no shard {number} in shards"
+                raise ValueError(msg)
+        return found
 
     @model_validator(mode="after")
     def _leads_to_postgresql(self) -> Settings:
-        others = [*self.read_urls, *([] if self.direct_database_url is None else [self.direct_database_url])]
-        if others and any(driver_url(url).get_backend_name() != "postgresql" for url in (self.database_url, *others)):
-            raise ValueError(
-                "direct_database_url and read_database_urls require PostgreSQL URLs, and so does database_url with them"
-            )
-        if any(isinstance(connect_arguments(driver_url(url)).get("host"), list) for url in self.read_urls):
-            # What one of its connections tells of the log would not hold for another.
-            raise ValueError("each of read_database_urls must name one server: separate several URLs by spaces")
+        if any(len(urls) > 1 for urls in self._of_shards("direct_shards").values()):
+            raise ValueError("direct_shards: each shard has one URL")
+        for number, urls in enumerate(self.database_urls):
+            try:
+                urls.check()
+            except ValueError as error:
+                raise ValueError(f"shard {number}: {error}" if self.shard_urls else str(error)) from None
         return self

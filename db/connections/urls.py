@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
 from sqlalchemy import URL, make_url
@@ -23,10 +23,47 @@ _PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert", "target_session_
 SESSION_ATTRIBUTES: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 DEFAULT_PORT: Final = 5432
 
+_NUMBERED: Final = re.compile(r"(\d{1,9})=(.+)", re.ASCII)
 _HOSTS: Final = re.compile(
     r"(postgres(?:ql)?(?:\+\w+)?://(?:[^/?#]*@)?)([^/?#@]*,[^/?#@]*)((?:/[^?#]*)?)(?:\?([^#]*))?"
 )
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:,\[\]]+))(?::(\d{1,5}))?")
+
+
+class DatabaseUrls(NamedTuple):
+    """URLs of one database."""
+
+    url: str
+    direct: str | None = None
+    """The way past the pooler that `url` leads to. None, or the same URL, if it leads to none."""
+    read: tuple[str, ...] = ()
+    """Replicas."""
+
+    def check(self) -> None:
+        """Raises ValueError for a pooler or replicas of SQLite, and for a replica that is not one server."""
+        others = [*self.read, *([] if self.direct is None else [self.direct])]
+        if others and any(driver_url(url).get_backend_name() != "postgresql" for url in (self.url, *others)):
+            raise ValueError(
+                "direct_database_url and read_database_urls require PostgreSQL URLs, and so does database_url with them"
+            )
+        if any(isinstance(connect_arguments(driver_url(url)).get("host"), list) for url in self.read):
+            # What one of its connections tells of the log would not hold for another.
+            raise ValueError("each of read_database_urls must name one server: separate several URLs by spaces")
+
+
+def numbered_urls(name: str, text: str) -> dict[int, tuple[str, ...]]:
+    """Returns the URLs of a setting like `1=postgresql://db1/billing 2=postgresql://db2/billing` by their numbers.
+    Raises ValueError."""
+    found: dict[int, tuple[str, ...]] = {}
+    for one in text.split():
+        match = _NUMBERED.fullmatch(one)
+        if match is None:
+            msg = f"{name}: expected the number of a shard before each URL, like 1=postgresql://db1/billing"
+            raise ValueError(msg)
+        driver_url(match[2])
+        number = int(match[1])
+        found[number] = (*found.get(number, ()), match[2])
+    return found
 
 
 def driver_url(url: str) -> URL:

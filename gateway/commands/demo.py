@@ -148,8 +148,8 @@ def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
     except OSError as error:
         msg = f"cannot create the demo's database in {data_dir}: {error.strerror or error}"
         raise click.ClickException(msg) from error
-    none = {"direct_database_url": None, "read_database_urls": None, "shards": None}
-    own = {"database_url": sqlite_url(path), "workers": 1} | none
+    others = ("direct_database_url", "read_database_urls", "shards", "direct_shards")
+    own = {"database_url": sqlite_url(path), "workers": 1} | dict.fromkeys(others)
     settings = settings.model_copy(update=own)
     asyncio.run(check_schema(settings))
     codes = asyncio.run(_sign_in_codes(settings.database_url, made.keys))

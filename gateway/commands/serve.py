@@ -84,7 +84,7 @@ def _say_profile(settings: Settings) -> None:
 
 
 @click.command()
-@with_settings("database_url", "direct_database_url", "shards")
+@with_settings("database_url", "direct_database_url", "shards", "direct_shards")
 def migrate(settings: Settings) -> None:
     """Create the tables, or migrate them to the version of this program. With shards, migrate all of them and make
     them one set.

@@ -138,6 +138,7 @@ async def _once(settings: Settings) -> bool | None:
     "database_url",
     "direct_database_url",
     "shards",
+    "direct_shards",
     "host",
     "pool_size",
     "statement_timeout_seconds",
