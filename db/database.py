@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import URL, Executable
+from sqlalchemy import URL, Executable, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from db.archive.errors import RowsArchived
@@ -19,6 +19,7 @@ from db.archive.reading import LedgerArchive
 from db.connections.borders import ANY_PROOF, BORDERS, Border, accounts_of, borders_of, names_the_ledger
 from db.connections.engines import DatabaseOptions as DatabaseOptions
 from db.connections.engines import PostgresPool, PostgresRoute, sqlite_engine, sqlite_readers
+from db.connections.postgresql import PostgresConnection
 from db.connections.readers import Readers, WriteReader
 from db.connections.replicas import Replicas
 from db.connections.snapshots import NOT_ANSWERED, Snapshot, Wanted, border_read
@@ -30,6 +31,7 @@ from db.feed.reading import LedgerReader
 from db.feed.signals import Signals
 from db.feed.sqlite_signals import SqliteSignals
 from db.figures import Figures, PoolUse, WriteWaits
+from db.shard_tables import shard_membership
 from db.shards import PLACE, Place
 from db.worker_lock import AdvisoryLock, FileLock, WorkerLock
 
@@ -37,6 +39,8 @@ POSTED_ACCOUNTS: Final = "posted_accounts"
 """The option of a write's connection that counts the rows that each account got."""
 ARCHIVE: Final = "archive"
 """The option of a write's connection that has the archive."""
+
+_NUMBER: Final = str(select(shard_membership.c.number))
 
 # The transaction of a write. The layers above pass it on without using it directly.
 WriteConnection = AsyncConnection
@@ -92,7 +96,12 @@ class Database:
     def _opened_replicas(self, options: DatabaseOptions) -> Replicas | None:
         routes = [PostgresRoute(url, options, self.figures) for url in options.read_urls]
         servers = [(route.servers, route.readers) for route in routes]
-        return Replicas(self._readers, servers, options.max_lag_seconds) if servers else None
+        return Replicas(self._readers, servers, options.max_lag_seconds, self._check_shard) if servers else None
+
+    async def _check_shard(self, connection: PostgresConnection) -> None:
+        """Raises DatabaseUnavailable for a connection to a replica of another shard."""
+        if self.place is not None and await connection.fetchval(_NUMBER) != self.place.number:
+            raise DatabaseUnavailable("the server is not a replica of this shard")
 
     @property
     def is_reachable(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import Executable, String, null, select, union_all, update
@@ -66,7 +67,9 @@ class _Known:
     def __init__(self) -> None:
         self.moved: dict[int, Moved] = {}
         self.running: dict[int, PendingMove] = {}
-        self.looked_at = float("-inf")
+        self.noted: dict[int, float] = {}
+        """When each of `moved` was seen as it is: a moment at which it was so already."""
+        self.looked_at = -inf
         """When the newest look began."""
         self.looking = asyncio.Lock()
 
@@ -109,6 +112,21 @@ class MovedAccounts:
         """Returns whether the account may leave the shard at any time, as far as is known."""
         known = self._known[number]
         return not known.is_current or account_id in known.running
+
+    def arrival(self, account_id: int, number: int) -> float | None:
+        """Returns a time of `time.monotonic` by which all of the account was on the shard, -inf if it was never on
+        another one; None if it may be elsewhere now, or about to leave.
+
+        The same time before and after a read tells that the account was on the shard all the while, and has not left
+        it since that time.
+        """
+        if self.has_announced(account_id, number):
+            return None
+        known = self._known[number]
+        moved = known.moved.get(account_id)
+        if moved is None:
+            return -inf if self._home_of(account_id) == number else None
+        return known.noted[account_id] if moved.number == number else None
 
     async def confirm(self, used: Iterable[tuple[int, int]]) -> bool:
         """Returns whether the accounts, each with the shard that it was read on, were there at that time. To be called
@@ -159,6 +177,8 @@ class MovedAccounts:
                     running[account_id] = PendingMove(direction, other, moves)
             if (moved, running) != (known.moved, known.running):
                 self.version += 1
+                now, before = time.monotonic(), known.moved
+                known.noted = {one: known.noted[one] if before.get(one) == moved[one] else now for one in moved}
             known.moved, known.running, known.looked_at = moved, running, began
 
     async def find(self, account_id: int) -> int:

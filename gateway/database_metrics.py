@@ -74,10 +74,11 @@ class DatabaseMetrics:
             ["server"],
             registry=registry,
         )
-        self._reads_before = {"primary": 0, "replica": 0}
+        self._reads_before: dict[str, int] = {}
 
     def read(self, *databases: Database) -> None:
-        """Reads the figures of the database, or of all shards: pools of shards after the first have their numbers."""
+        """Reads the figures of the database, or of all shards: pools and servers of shards after the first have their
+        numbers."""
         self._reachable.set(int(all(database.is_reachable for database in databases)))
         self._before += [Figures() for _ in databases[len(self._before) :]]
         for number, database in enumerate(databases):
@@ -95,7 +96,7 @@ class DatabaseMetrics:
             self._waited.labels(name).inc(use.waited_seconds - before.waited_seconds)
             self._pools_before[name] = use
         if database.replicas is not None:
-            self._read_replicas(database.replicas)
+            self._read_replicas(database.replicas, suffix)
 
     def _read_figures(self, number: int, database: Database) -> None:
         now, before_all = database.figures, self._before[number]
@@ -105,9 +106,10 @@ class DatabaseMetrics:
         self._lost.inc(now.connections_lost - before_all.connections_lost)
         self._before[number] = replace(now)
 
-    def _read_replicas(self, replicas: Replicas) -> None:
-        for name, seconds in replicas.lags().items():
-            self._replica_lag.labels(name).set(nan if seconds is None else seconds)
-        for server, reads in replicas.reads.items():
-            self._replica_reads.labels(server).inc(reads - self._reads_before[server])
-        self._reads_before = dict(replicas.reads)
+    def _read_replicas(self, replicas: Replicas, suffix: str) -> None:
+        for server, seconds in replicas.lags().items():
+            self._replica_lag.labels(f"{server}{suffix}").set(nan if seconds is None else seconds)
+        for kind, reads in replicas.reads.items():
+            name = f"{kind}{suffix}"
+            self._replica_reads.labels(name).inc(reads - self._reads_before.get(name, 0))
+            self._reads_before[name] = reads

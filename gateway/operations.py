@@ -15,6 +15,7 @@ from db.connections.replicas import SeenUntil
 from db.connections.snapshots import Snapshot
 from db.errors import AccountMoved, DatabaseError
 from db.moved_accounts import MAX_TRIES
+from db.replica_reads import replica_read
 from execution.documents import DocumentRefused, Operation
 from execution.executor import NotPrepared, Prepared, prepare, run_prepared, run_prepared_by_reference
 from execution.introspection import asks_only_the_schema
@@ -163,7 +164,6 @@ async def execute_operation(
     lack what the query names.
     """
     of_key = services.of(principal)
-    routes = of_key.routes(principal)
     if prepared.operation.kind == OperationType.MUTATION:
         services = of_key
         writing = MutationContext(
@@ -176,15 +176,15 @@ async def execute_operation(
             services.database if services.others else None,
         )
         return await _executed(services, prepared, writing)
-    if routes is None:
-        return await _queried_anywhere(services, principal, prepared, source, seen)
+    result = await _queried_on_replica(of_key, principal, prepared, source, seen)
+    if result is not None:
+        return result
     for _ in range(MAX_TRIES):
-        result = await _queried(of_key, principal, prepared, source, routes=routes)
-        if await _is_confirmed(routes, result):
-            return result
         of_key = services.of(principal)
         routes = of_key.routes(principal)
-        assert routes is not None, "the set stays one"
+        result = await _queried(of_key, principal, prepared, source, routes=routes)
+        if routes is None or await _is_confirmed(routes, result):
+            return result
     raise AccountMoved("an account was moved each time it was read")
 
 
@@ -198,19 +198,18 @@ async def _is_confirmed(routes: AccountRoutes, result: ExecutionResult) -> bool:
         raise
 
 
-async def _queried_anywhere(
+async def _queried_on_replica(
     services: Services, principal: Principal, prepared: Prepared, source: object, seen: SeenUntil | None
-) -> ExecutionResult:
-    replicas = services.database.replicas
-    replica = None if replicas is None or seen is None else replicas.readers_for(seen)
-    if replicas is not None and replica is not None:
-        result = await _queried(services, principal, prepared, source, replica)
-        if not result.errors:
-            return result
-        for error in result.errors:
-            if error.original_error is not None:
-                replicas.leave_out(replica, error.original_error)
-    return await _queried(services, principal, prepared, source)
+) -> ExecutionResult | None:
+    """Returns None if the primary must answer."""
+    replica = replica_read(services.database, principal.account_id, seen)
+    if replica is None:
+        return None
+    result = await _queried(services, principal, prepared, source, replica.readers)
+    for error in result.errors or ():
+        if error.original_error is not None:
+            replica.leave_out(error.original_error)
+    return result if not result.errors and replica.counts else None
 
 
 async def _queried(

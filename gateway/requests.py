@@ -363,7 +363,7 @@ def begin_stream(request: web.Request, status: int) -> None:
 
 def edge(services: Services) -> Middleware:
     min_bytes = services.settings.compress_min_bytes
-    replicas = services.database.replicas
+    has_replicas = any(shard.database.replicas is not None for shard in services.shards)
 
     @web.middleware
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -376,8 +376,8 @@ def edge(services: Services) -> Middleware:
             if not response.prepared:
                 add_headers(services, request, response)
                 response.headers.update(rate_headers(request))
-                if replicas is not None and KEY_PREFIX in request:
-                    response.headers.update(await position_headers(replicas))
+                if has_replicas and KEY_PREFIX in request:
+                    response.headers.update(await position_headers(services.database, request.get(ACCOUNT)))
                 await compress(request, response, min_bytes)
             return response
         finally:

@@ -15,10 +15,7 @@ PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": Fals
 """Values that the production profile sets."""
 
 
-_WITHOUT_SHARDS: Final = (
-    "read_database_urls",
-    "archive_url",
-)
+_WITHOUT_SHARDS: Final = ("archive_url",)
 """Settings of what has no shards yet."""
 
 
@@ -77,6 +74,11 @@ class Settings(BaseSettings):
         None,
         description="URLs of the PostgreSQL databases behind the poolers of these shards, separated by spaces, each"
         " with the shard's number: 1=postgresql://db1/billing. That of shard 0 is direct_database_url.",
+    )
+    read_shards: str | None = Field(
+        None,
+        description="URLs of streaming replicas of these shards, separated by spaces, each with the shard's number:"
+        " 1=postgresql://replica1/billing. Those of shard 0 are read_database_urls.",
     )
     max_replica_lag_seconds: float = Field(
         10.0, gt=0, le=3600, description="Maximum lag of a replica. A replica that is further behind is not read."
@@ -552,12 +554,15 @@ class Settings(BaseSettings):
     @property
     def database_urls(self) -> tuple[DatabaseUrls, ...]:
         """URLs of the database, or of all shards in their order."""
-        direct = self._of_shards("direct_shards")
+        direct, read = self._of_shards("direct_shards"), self._of_shards("read_shards")
         first = DatabaseUrls(
             self.database_url, self.direct_database_url, tuple((self.read_database_urls or "").split())
         )
-        others = enumerate(self.shard_urls, 1)
-        return (first, *(DatabaseUrls(url, next(iter(direct.get(number, ())), None)) for number, url in others))
+        others = (
+            DatabaseUrls(url, next(iter(direct.get(number, ())), None), read.get(number, ()))
+            for number, url in enumerate(self.shard_urls, 1)
+        )
+        return (first, *others)
 
     def _of_shards(self, name: str) -> dict[int, tuple[str, ...]]:
         """Returns the URLs of a setting by the numbers of their shards. Raises ValueError for an unknown

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -75,11 +77,13 @@ class SeenUntil(NamedTuple):
     """Time of the primary's clock, since 1970."""
     timeline: int
     """Timeline of the primary's log; 0 for a client that has seen nothing."""
+    shard: int | None = None
+    """The shard whose primary that is; None without shards."""
 
 
 class Look(NamedTuple):
     began: float
-    """Time of this process's own clock."""
+    """Time of this process's own clock, as `time.monotonic` tells it."""
     clock: int
     length: int
     timeline: int
@@ -103,7 +107,8 @@ class _Replayed(NamedTuple):
 
 
 class _Replica:
-    def __init__(self, servers: Servers, readers: Callable[[Check], Readers[Any]]) -> None:
+    def __init__(self, servers: Servers, readers: Callable[[Check], Readers[Any]], check: Check) -> None:
+        self._check_server = check
         self.servers = servers
         self.readers = readers(self._check)
         self.replayed: _Replayed | None = None
@@ -127,6 +132,10 @@ class _Replica:
                 log.warning("the replica is read again", server=self.servers.name)
 
     async def _check(self, connection: PostgresConnection) -> None:
+        await self._check_server(connection)
+        await self._check_length(connection)
+
+    async def _check_length(self, connection: PostgresConnection) -> None:
         """Somebody may have chosen the replica for what it had replayed before it crashed."""
         furthest = self._furthest
         length, timeline = await connection.fetchrow(str(_REPLICA))
@@ -156,9 +165,11 @@ class Replicas:
         primary: Readers[Any],
         replicas: Sequence[tuple[Servers, Callable[[Check], Readers[Any]]]],
         max_lag_seconds: float,
+        check: Check,
     ) -> None:
+        """`check` raises DatabaseUnavailable for a connection to a replica of another primary."""
         self._primary = primary
-        self._replicas = [_Replica(*replica) for replica in replicas]
+        self._replicas = [_Replica(*replica, check) for replica in replicas]
         self._max_lag_microseconds = round(max_lag_seconds * 1_000_000)
         self._looks: deque[Look] = deque(maxlen=KEPT_LOOKS)
         self._read_at = 0.0
@@ -175,10 +186,11 @@ class Replicas:
                     await self._look_at_primary()
         return SeenUntil(self._now(), self._looks[-1].timeline) if self._looks else None
 
-    def readers_for(self, seen: SeenUntil) -> Readers[Any] | None:
-        """Returns the readers of a replica that has what the client has seen; None if only the primary has."""
+    def readers_for(self, seen: SeenUntil, since: float = -inf) -> Readers[Any] | None:
+        """Returns the readers of a replica that has what the client has seen, and what was committed by the time
+        `since` of this process's own clock; None if only the primary has."""
         self._note_reader()
-        fitting = [replica for replica in self._replicas if self._has(replica, seen)]
+        fitting = [replica for replica in self._replicas if self._has(replica, seen, since)]
         self.reads["replica" if fitting else "primary"] += 1
         return min(fitting, key=lambda replica: replica.readers.use.lent).readers if fitting else None
 
@@ -196,41 +208,40 @@ class Replicas:
         nobody looks at the servers."""
         found: dict[str, float | None] = {}
         for replica in self._replicas:
-            until = self._until(replica) if self._age() <= FRESH_SECONDS else None
-            found[replica.servers.name] = None if until is None else max(self._now() - until, 0) / 1_000_000
+            reached = self._reached(replica) if self._age() <= FRESH_SECONDS else None
+            found[replica.servers.name] = None if reached is None else max(self._now() - reached.clock, 0) / 1_000_000
         return found
 
     def _age(self) -> float:
-        return asyncio.get_running_loop().time() - self._looks[-1].began if self._looks else float("inf")
+        return time.monotonic() - self._looks[-1].began if self._looks else inf
 
     def _now(self) -> int:
         """Returns the latest time that the primary's clock can show."""
         return self._looks[-1].clock + round(self._age() * (1 + _DRIFT) * 1_000_000)
 
-    def _until(self, replica: _Replica) -> int | None:
-        """Returns the time up to which the replica has what was committed."""
+    def _reached(self, replica: _Replica) -> Look | None:
+        """Returns the newest look at the primary whose length the replica has replayed."""
         replayed = replica.replayed
         if replayed is None or not self._looks or replayed.timeline != self._looks[-1].timeline:
             return None
         number = bisect_right(self._looks, replayed.length, key=lambda look: look.length)
-        return self._looks[number - 1].clock if number else None
+        return self._looks[number - 1] if number else None
 
-    def _has(self, replica: _Replica, seen: SeenUntil) -> bool:
-        until = self._until(replica)
-        if until is None or self._now() - until > self._max_lag_microseconds:
+    def _has(self, replica: _Replica, seen: SeenUntil, since: float) -> bool:
+        reached = self._reached(replica)
+        if reached is None or self._now() - reached.clock > self._max_lag_microseconds or reached.began < since:
             return False
-        return seen.timeline == 0 or (seen.timeline == self._looks[-1].timeline and seen.microseconds <= until)
+        return seen.timeline == 0 or (seen.timeline == reached.timeline and seen.microseconds <= reached.clock)
 
     def _note_reader(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._read_at = loop.time()
+        self._read_at = time.monotonic()
         if not self._tasks or all(task.done() for task in self._tasks):
+            loop = asyncio.get_running_loop()
             looks = (self._look_at_primary, *(replica.look for replica in self._replicas))
             self._tasks = [loop.create_task(self._look_on(look)) for look in looks]
 
     async def _look_on(self, look: Callable[[], Awaitable[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        while loop.time() - self._read_at < IDLE_SECONDS:
+        while time.monotonic() - self._read_at < IDLE_SECONDS:
             try:
                 await look()
             except DatabaseError:
@@ -239,7 +250,7 @@ class Replicas:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _look_at_primary(self) -> None:
-        began = asyncio.get_running_loop().time()
+        began = time.monotonic()
         [(clock, inserted, timeline, page, segment)] = await _asked(self._primary, _PRIMARY)
         look = Look(began, clock, _end_of_records(inserted, page, segment), timeline)
         if self._looks and began <= self._looks[-1].began:

@@ -148,7 +148,7 @@ def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
     except OSError as error:
         msg = f"cannot create the demo's database in {data_dir}: {error.strerror or error}"
         raise click.ClickException(msg) from error
-    others = ("direct_database_url", "read_database_urls", "shards", "direct_shards")
+    others = ("direct_database_url", "read_database_urls", "shards", "direct_shards", "read_shards")
     own = {"database_url": sqlite_url(path), "workers": 1} | dict.fromkeys(others)
     settings = settings.model_copy(update=own)
     asyncio.run(check_schema(settings))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -10,18 +10,23 @@ from multidict import MultiDict, MultiMapping
 
 from access.keys import Principal, valid_keys
 from access.tokens import Purpose, Token
-from db.connections.readers import Readers
-from db.connections.replicas import Replicas, SeenUntil
+from db.connections.replicas import SeenUntil
 from db.errors import AccountMoved, DatabaseError
 from db.moved_accounts import MAX_TRIES
+from db.replica_reads import newest_position, replica_read
 from gateway.deadlines import deadline
 from gateway.requests import RATE, admit, authenticate, query_of
-from gateway.services import SERVICES
+from gateway.services import SERVICES, Services
 from ledger.errors import BadUserInput, BillingError, Unauthenticated
 from resolvers.context import QueryContext
 from schema.costs import STEP
 
 Result = TypeVar("Result")
+
+
+class NoAnswer(Exception):
+    """A replica failed, or what it answered does not count."""
+
 
 TOKEN: Final = "token"  # noqa: S105  the name of the parameter
 
@@ -72,18 +77,20 @@ async def reading(
     *,
     brief: bool = False,
     is_step: bool = False,
-    on: Readers[Any] | None = None,
+    may_lag: bool = False,
 ) -> AsyncIterator[QueryContext]:
     """One read for the key of the request, which spends the points: a page, or a step of an export, within the time of
-    an operation. Its connection is taken at the first statement; `brief` allows no other. `on` are the readers of a
-    replica."""
+    an operation. Its connection is taken at the first statement; `brief` allows no other. `may_lag` allows a replica
+    that has what the export's first read has seen: raises NoAnswer afterwards if the primary must be read instead."""
     services = request.app[SERVICES]
     principal = await _principal(request)
     request[RATE] = await services.admission.spend(principal, points)
     limit = deadline(services.settings.operation_timeout_seconds)
     of_key = services.of(principal)
     routes = of_key.routes(principal)
-    snapshots = of_key.snapshots(brief=brief, on=on)
+    seen = await _seen(request, of_key, principal) if may_lag else None
+    replica = replica_read(of_key.database, principal.account_id, seen)
+    snapshots = of_key.snapshots(brief=brief, on=None if replica is None else replica.readers)
     slot = services.admission.slot(principal, points, is_export_step=is_step)
     async with slot, limit, snapshots as (snapshot, *others):
         context = QueryContext(
@@ -97,10 +104,16 @@ async def reading(
         try:
             yield context
         except (BillingError, DatabaseError) as error:
+            if replica is not None:
+                replica.leave_out(error)
+                raise NoAnswer from error
             if routes is not None and not await routes.confirm():
                 raise AccountMoved(_MOVED) from error
             raise
-        if routes is not None and not await routes.confirm():
+        if replica is not None:
+            if not replica.counts:
+                raise NoAnswer
+        elif routes is not None and not await routes.confirm():
             raise AccountMoved(_MOVED)
 
 
@@ -108,25 +121,15 @@ async def read_step(request: web.Request, read: Callable[[QueryContext], Awaitab
     """Makes a step of an export, from a replica where one has what the export's first read has seen. The key is checked
     anew at each step. The export was paid for at its start. If the account was moved meanwhile, the step is made again,
     where it is now."""
-    replicas = request.app[SERVICES].database.replicas
-    if replicas is not None:
-        replica = await _replica(request, replicas)
-        if replica is not None:
-            try:
-                async with reading(request, STEP, brief=True, is_step=True, on=replica) as context:
-                    return await read(context)
-            except DatabaseError as error:
-                replicas.leave_out(replica, error)
-    for _ in range(MAX_TRIES):
-        with contextlib.suppress(AccountMoved):
-            async with reading(request, STEP, brief=True, is_step=True) as context:
+    for tries in range(MAX_TRIES):
+        with contextlib.suppress(AccountMoved, NoAnswer):
+            async with reading(request, STEP, brief=True, is_step=True, may_lag=tries == 0) as context:
                 return await read(context)
     raise AccountMoved(_MOVED)
 
 
-async def _replica(request: web.Request, replicas: Replicas) -> Readers[Any] | None:
-    """Returns the readers of a replica. The first read of an export is over when its first step begins."""
+async def _seen(request: web.Request, services: Services, principal: Principal) -> SeenUntil | None:
+    """Returns the position of the export's first read, which is over when its first step begins."""
     if _SEEN not in request:
-        request[_SEEN] = await replicas.position()
-    seen = request[_SEEN]
-    return None if seen is None else replicas.readers_for(seen)
+        request[_SEEN] = await newest_position(services.database, principal.account_id)
+    return request[_SEEN]
