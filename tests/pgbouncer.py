@@ -87,8 +87,10 @@ class _Kept:
 
     def close(self) -> None:
         self._is_over.set()
-        self._process.terminate()
-        self._thread.join(10)
+        # It may be started again at this moment.
+        while self._thread.is_alive():
+            self._process.terminate()
+            self._thread.join(0.5)
 
     def _keep(self) -> None:
         while self._process.wait() is not None and not self._is_over.is_set():
