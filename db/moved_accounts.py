@@ -92,12 +92,16 @@ class MovedAccounts:
 
     def shard_of(self, account_id: int) -> int:
         """Returns the account's shard, as far as is known. Reads must be confirmed."""
-        number, moves = self._home_of(account_id), 0
-        while (moved := self._known[number].moved.get(account_id)) is not None and moved.moves > moves:
-            if moved.number == number:
+        return self.place_of(account_id).number
+
+    def place_of(self, account_id: int) -> Moved:
+        """Returns the account's shard and how often it was moved, as far as is known."""
+        place = Moved(self._home_of(account_id), 0)
+        while (moved := self._known[place.number].moved.get(account_id)) is not None and moved.moves > place.moves:
+            was, place = place.number, moved
+            if place.number == was:
                 break
-            number, moves = moved.number, moved.moves
-        return number
+        return place
 
     def _home_of(self, account_id: int) -> int:
         number = account_id // self._ids_per_shard
@@ -128,20 +132,20 @@ class MovedAccounts:
             return -inf if self._home_of(account_id) == number else None
         return known.noted[account_id] if moved.number == number else None
 
-    async def confirm(self, used: Iterable[tuple[int, int]]) -> bool:
-        """Returns whether the accounts, each with the shard that it was read on, were there at that time. To be called
-        after the reads."""
-        by_shard: dict[int, list[int]] = {}
-        for account_id, number in used:
-            by_shard.setdefault(number, []).append(account_id)
-        for number, account_ids in by_shard.items():
+    async def confirm(self, used: Iterable[tuple[int, Moved]]) -> bool:
+        """Returns whether the accounts were where they were read. Each is given with its place before the read, and
+        this is called after it: an account that was moved away and back meanwhile is not confirmed."""
+        by_shard: dict[int, dict[int, Moved]] = {}
+        for account_id, place in used:
+            by_shard.setdefault(place.number, {})[account_id] = place
+        for number, places in by_shard.items():
             known, now = self._known[number], time.monotonic()
-            if not known.is_current or not known.running.keys().isdisjoint(account_ids):
+            if not known.is_current or not known.running.keys().isdisjoint(places):
                 await self.look(number, now)
-            for account_id in account_ids:
+            for account_id, place in places.items():
                 if account_id in known.running and await self._has_arrived(account_id, number):
                     return False
-                if self.shard_of(account_id) != number:
+                if self.place_of(account_id) != place:
                     return False
         return True
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from db.connections.snapshots import Snapshot
-from db.moved_accounts import MovedAccounts
+from db.moved_accounts import Moved, MovedAccounts
 from resolvers.loaders import Loaders
 
 
@@ -17,16 +17,19 @@ class AccountRoutes:
     def __init__(self, moved: MovedAccounts, account_id: int | None = None, number: int = 0) -> None:
         """`account_id` is the account of the caller's key, whose shard is `number`."""
         self._moved = moved
-        self._used = {} if account_id is None else {account_id: number}
+        self._used: dict[int, Moved] = {}
+        if account_id is not None and self.of(account_id) != number:
+            # It has just been moved: what is read here is not confirmed.
+            self._used[account_id] = Moved(number, -1)
         self._version: int | None = None
         """Set if lists of all accounts were read."""
 
     def of(self, account_id: int) -> int:
         """Returns the account's shard, the same each time."""
-        number = self._used.get(account_id)
-        if number is None:
-            number = self._used[account_id] = self._moved.shard_of(account_id)
-        return number
+        place = self._used.get(account_id)
+        if place is None:
+            place = self._used[account_id] = self._moved.place_of(account_id)
+        return place.number
 
     def hosts(self) -> list[int]:
         """Returns the shards that accounts were moved to, for a list of all accounts."""

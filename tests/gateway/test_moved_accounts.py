@@ -24,6 +24,7 @@ from tests.gateway.command_line import run
 from tests.gateway.mutations.office import Office, opened
 from tests.gateway.test_shards import FIRST, changes, created, key_of, rest
 from tests.gateway.test_shards import urls as urls
+from tests.ledger.desk import Desk
 from tests.shards import databases, formed
 
 ANNOUNCED_SECONDS = 0.6
@@ -70,6 +71,23 @@ def test_each_table_is_copied_or_kept() -> None:
     assert not KEPT.intersection(COPIED)
     # Those of the set stay where they are, although some name accounts.
     assert not {table for table in COPIED if table.name.startswith("shard")}
+
+
+async def test_a_read_that_lasts_through_a_move_and_the_way_back_is_not_confirmed(urls: list[str]) -> None:
+    """It began before this process knew that the account was on the other shard."""
+    await formed(*urls[:2])
+    async with databases(*urls[:2]) as made, databases(*urls[:2]) as others:
+        account = await Desk(made[0]).account("1.00")
+        assert others[0].place is not None
+        known = others[0].place.shards.moved
+        place = known.place_of(account)
+        assert await known.confirm([(account, place)])
+        for number in (1, 0):
+            await moves_of(made).move(account, number)
+        await asyncio.sleep(moved_accounts.LEASE_SECONDS)
+        assert not await known.confirm([(account, place)])
+        assert known.shard_of(account) == place.number
+        assert await known.confirm([(account, known.place_of(account))])
 
 
 class Clients:
