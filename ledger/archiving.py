@@ -12,14 +12,22 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from db.archive.errors import ArchiveDamaged
+from db.archive.errors import ArchiveDamaged, ArchiveUnavailable
 from db.archive.lease import FIRST_MOVE_SECONDS
-from db.archive.moving import first_proof_time, lock_ends, proofs_of, put_proof, remove_rows, restore_rows
+from db.archive.moving import (
+    Ends,
+    first_proof_time,
+    lock_ends,
+    proofs_of,
+    put_proof,
+    remove_rows,
+    restore_rows,
+)
 from db.archive.parquet import opened, parquet_of
 from db.archive.reading import file_of_proof
 from db.archive.store import ArchiveFile, ArchiveStore, file_of
 from db.connections.borders import ProofRow
-from db.database import Database
+from db.database import Database, WriteConnection
 from db.recount.ledger_rows import rows_after
 from db.rows import TransactionRow
 from db.schema_version import require_program
@@ -135,21 +143,27 @@ class Archiving:
             if proofs.get(file.first_seq, proof) != proof:
                 raise ArchiveDamaged(f"the archive's file {file.name} has other rows than its proof says")
             previous = _chain_end(previous, rows)
-            await self._compare(file, [row for row in rows if row.seq > border])
+            await self._compare(file, rows, border)
             count += len(rows)
         return count
 
-    async def _compare(self, file: ArchiveFile, rows: Sequence[TransactionRow]) -> None:
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = rows[start : start + _ROWS_AT_ONCE]
-            read, first, last = self._database.read_live, part[0].seq, part[-1].seq
+    async def _compare(self, file: ArchiveFile, rows: Sequence[TransactionRow], border: int) -> None:
+        """Compares the file's rows after the border with the ledger. Raises ArchiveDamaged if they differ."""
+        read, live = self._database.read_live, [row for row in rows if row.seq > border]
+        for start in range(0, len(live), _ROWS_AT_ONCE):
+            part = live[start : start + _ROWS_AT_ONCE]
+            first, last = part[0].seq, part[-1].seq
             stored = await rows_after(read, file.account_id, first - 1, last, len(part))
-            if [one.row for one in stored] != list(part):
-                msg = (
-                    f"rows {first} to {last} of {account_id_text(file.account_id)} differ between the archive and the"
-                    " ledger"
-                )
-                raise ArchiveDamaged(msg)
+            if [one.row for one in stored] == part:
+                continue
+            now = await self._archived_seq(file.account_id)
+            if now > border:
+                # Another run has moved rows meanwhile, after it had compared them.
+                await self._compare(file, rows, now)
+                return
+            account = account_id_text(file.account_id)
+            msg = f"rows {first} to {last} of {account} differ between the archive and the ledger"
+            raise ArchiveDamaged(msg)
 
     async def _archived_seq(self, account_id: int) -> int:
         border = await self._database.border_of(account_id)
@@ -176,12 +190,13 @@ class Archiving:
             yield file
 
     async def _move_file(self, file: ArchiveFile, previous: bytes, rows: Sequence[TransactionRow], border: int) -> bool:
-        """Removes the rows of the file that are after the border. False if the newest row is among them."""
+        """Removes the rows of the file that are after the border. False if the newest row is among them, or the account
+        has left for another shard."""
         _chain_end(previous, rows)
-        await self._compare(file, [row for row in rows if row.seq > border])
+        await self._compare(file, rows, border)
         async with self._database.write() as connection:
             ends = await lock_ends(connection, file.account_id)
-            if ends.head_seq <= file.last_seq:
+            if ends is None or ends.head_seq <= file.last_seq:
                 return False
             await connection.run_sync(require_program, MOVES_ROWS)
             await put_proof(connection, _proof_of(file, previous, rows), self._clock())
@@ -201,7 +216,7 @@ class Archiving:
     async def _remove_some(self, file: ArchiveFile) -> bool:
         """Removes the next rows of the file in one transaction. False if it has no more in the database."""
         async with self._database.write() as connection:
-            ends = await lock_ends(connection, file.account_id)
+            ends = await self._locked(connection, file.account_id)
             last_seq = min(ends.archived_seq + MOVED_AT_ONCE, file.last_seq)
             if last_seq <= ends.archived_seq:
                 return False
@@ -210,6 +225,13 @@ class Archiving:
                 msg = f"rows before {transaction_id_text(file.account_id, last_seq + 1)} are missing in the ledger"
                 raise ArchiveDamaged(msg)
         return last_seq < file.last_seq
+
+    @staticmethod
+    async def _locked(connection: WriteConnection, account_id: int) -> Ends:
+        ends = await lock_ends(connection, account_id)
+        if ends is None:
+            raise ArchiveUnavailable(f"{account_id_text(account_id)} was moved to another shard meanwhile: try again")
+        return ends
 
     async def restore(self, account_id: int) -> AsyncIterator[ArchiveFile]:
         """Writes all archived rows to the database again, the newest first, as they were. Yields each file whose rows
@@ -231,7 +253,7 @@ class Archiving:
     async def _restore_some(self, file: ArchiveFile, rows: Sequence[TransactionRow]) -> bool:
         """Writes the rows of the file that are next to the border in one transaction. False if it has no more."""
         async with self._database.write() as connection:
-            ends = await lock_ends(connection, file.account_id)
+            ends = await self._locked(connection, file.account_id)
             end = ends.archived_seq + 1 - file.first_seq
             if not 0 < end <= len(rows):
                 return False

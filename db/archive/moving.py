@@ -65,14 +65,16 @@ class Ends(NamedTuple):
     head_seq: int
 
 
-async def lock_ends(connection: AsyncConnection, account_id: int) -> Ends:
-    """Locks the account, and returns the newest archived row and the newest row."""
+async def lock_ends(connection: AsyncConnection, account_id: int) -> Ends | None:
+    """Locks the account, and returns the newest archived row and the newest row; None if it was moved to another
+    shard."""
     statement = (
         select(_ACCOUNT.c.archived_seq, _ACCOUNT.c.head_seq)
-        .where(_ACCOUNT.c.id == account_id)
+        .where(_ACCOUNT.c.id == account_id, _ACCOUNT.c.shard.is_(None))
         .with_for_update(key_share=True)
     )
-    return Ends._make((await connection.execute(statement)).one())
+    found = (await connection.execute(statement)).first()
+    return None if found is None else Ends._make(found)
 
 
 async def put_proof(connection: AsyncConnection, proof: ProofRow, now: datetime) -> None:

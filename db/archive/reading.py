@@ -6,9 +6,10 @@ proofs are kept on the disk for the reads that follow.
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,8 @@ class _Files:
         self._store = store
         self._folder = TemporaryDirectory(prefix="billing-archive-")
         self._sizes: OrderedDict[Path, int] = OrderedDict()
+        self.away: ArchiveUnavailable | None = None
+        """Why the storage did not answer when it was asked last."""
 
     @cached_property
     def connection(self) -> Any:
@@ -49,11 +52,21 @@ class _Files:
         """Returns where the file is. Raises ArchiveError."""
         path = Path(self._folder.name, f"{file.account_id}-{file.first_seq}-{file.sha256}.parquet")
         if path not in self._sizes:
-            content = self._store.read(file)
+            content = self._read(file)
             path.write_bytes(content)
             self._sizes[path] = len(content)
         self._sizes.move_to_end(path)
         return path
+
+    def _read(self, file: ArchiveFile) -> bytes:
+        away = None
+        try:
+            return self._store.read(file)
+        except ArchiveUnavailable as error:
+            away = ArchiveUnavailable(str(error))
+            raise
+        finally:
+            self.away = away
 
     def forget_oldest(self) -> None:
         while sum(self._sizes.values()) > _KEPT_BYTES:
@@ -99,41 +112,72 @@ class Archived:
         return ArchivedRows(self._files.connection, paths, border.archived_seq)
 
 
+class ArchiveReads:
+    """Reads of the storage, one after the other, on a thread of their own: what waits for the storage takes no thread
+    from other work."""
+
+    def __init__(self, url: str | None) -> None:
+        self.url = url
+        self._thread = ThreadPoolExecutor(1, "archive")
+        self._newest: Future[Any] | None = None
+
+    @cached_property
+    def _files(self) -> _Files:
+        """Raises ArchiveUnavailable."""
+        if self.url is None:
+            raise ArchiveUnavailable("an account has archived rows: set archive_url to where they are")
+        return _Files(ArchiveStore(self.url))
+
+    @property
+    def _away(self) -> ArchiveUnavailable | None:
+        return self._files.away if "_files" in self.__dict__ else None
+
+    async def run(self, borders: Borders, work: Callable[[Archived], Found]) -> Found:
+        """Calls `work` when no other read uses the archive. Raises ArchiveError.
+
+        While the storage does not answer, one read at a time waits for it, and others fail at once: each of them keeps
+        a connection to the database.
+        """
+        away = self._away
+        if away is not None and self._newest is not None and not self._newest.done():
+            raise ArchiveUnavailable(str(away))
+        self._newest = future = self._thread.submit(self._run, away, borders, work)
+        return await asyncio.wrap_future(future)
+
+    def _run(self, known: ArchiveUnavailable | None, borders: Borders, work: Callable[[Archived], Found]) -> Found:
+        """`known` is why the storage did not answer, as far as was known when the read began to wait."""
+        away = self._away
+        if away is not None and away is not known:
+            raise ArchiveUnavailable(str(away))
+        try:
+            return work(Archived(self._files, borders))
+        finally:
+            if "_files" in self.__dict__:
+                self._files.forget_oldest()
+
+    def close(self) -> None:
+        """Waits for the read that uses the storage."""
+        self._thread.shutdown(cancel_futures=True)
+        if "_files" in self.__dict__:
+            self._files.close()
+
+
 class LedgerArchive:
     """The archive of a database."""
 
     def __init__(self, url: str | None, lease: Lease | None = None) -> None:
         """Without a lease, borders are always read."""
         self.lease = lease
-        self._url = url
-        self._turn = threading.Lock()
+        self._reads = ArchiveReads(url)
 
     @property
     def is_known(self) -> bool:
         """Whether archived rows can be read."""
-        return self._url is not None
+        return self._reads.url is not None
 
-    @cached_property
-    def store(self) -> ArchiveStore:
-        """Raises ArchiveUnavailable."""
-        if self._url is None:
-            raise ArchiveUnavailable("an account has archived rows: set archive_url to where they are")
-        return ArchiveStore(self._url)
-
-    @cached_property
-    def _files(self) -> _Files:
-        return _Files(self.store)
-
-    def run(self, borders: Borders, work: Callable[[Archived], Found]) -> Found:
-        """Calls `work` when no other read uses the archive. Raises ArchiveError."""
-        with self._turn:
-            try:
-                return work(Archived(self._files, borders))
-            finally:
-                if "_files" in self.__dict__:
-                    self._files.forget_oldest()
+    async def run(self, borders: Borders, work: Callable[[Archived], Found]) -> Found:
+        """Calls `work`, which waits for the storage, as `ArchiveReads.run` does."""
+        return await self._reads.run(borders, work)
 
     def close(self) -> None:
-        with self._turn:
-            if "_files" in self.__dict__:
-                self._files.close()
+        self._reads.close()

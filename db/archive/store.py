@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, Final, NamedTuple
@@ -18,6 +19,11 @@ from db.archive.errors import ArchiveDamaged, ArchiveUnavailable
 
 _NAME: Final = re.compile(r"(\d{19})-(\d{19})-([0-9a-f]{64})\.parquet")
 _LOCAL: Final = frozenset({"file", "local"})
+
+READ_SECONDS: Final = 20.0
+"""Maximum time to list or fetch files, tries again included. Shorter than an operation's deadline, so that its client
+is told the cause."""
+_WRITE_SECONDS: Final = 300.0
 
 
 class ArchiveFile(NamedTuple):
@@ -73,6 +79,22 @@ def _write_locally(path: Path, content: bytes) -> None:
     _synced(path.parent)
 
 
+@contextmanager
+def _available(action: str, but: tuple[type[Exception], ...] = (FileNotFoundError,)) -> Iterator[None]:
+    """Raises ArchiveUnavailable, with the action and the cause, for all errors but these.
+
+    Each kind of storage has errors of its own: those of S3 without an answer or without credentials are no OSError.
+    """
+    try:
+        yield
+    except but:
+        raise
+    except TimeoutError as error:
+        raise ArchiveUnavailable(f"{action}: the storage did not answer in time") from error
+    except Exception as error:
+        raise ArchiveUnavailable(f"{action}: {error}") from error
+
+
 class ArchiveStore:
     """All methods wait for the storage: call them in a thread."""
 
@@ -81,12 +103,17 @@ class ArchiveStore:
         try:
             from fsspec.core import url_to_fs
 
-            self._files, self._root = url_to_fs(url)
+            with _available("archive_url cannot be opened", but=(ImportError, ValueError)):
+                self._files, self._root = url_to_fs(url)
         except (ImportError, ValueError) as error:
             msg = f"archive_url needs the packages of `billing-gateway[archive]`, and s3:// also s3fs: {error}"
             raise ArchiveUnavailable(msg) from error
         protocol: Any = self._files.protocol
         self._is_local = not _LOCAL.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
+
+    def _within(self, seconds: float) -> dict[str, float]:
+        """Returns the argument that limits a call of storage that is reached over the network."""
+        return {"timeout": seconds} if self._files.async_impl else {}
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
@@ -95,12 +122,11 @@ class ArchiveStore:
         """Returns the account's files in the order of their rows. Raises ArchiveDamaged if one is missing."""
         folder = self._path(f"acct_{account_id}")
         try:
-            self._files.invalidate_cache()
-            paths: Sequence[str] = self._files.ls(folder, detail=False)
+            with _available(f"the archive's folder {folder} cannot be read"):
+                self._files.invalidate_cache()
+                paths: Sequence[str] = self._files.ls(folder, detail=False, **self._within(READ_SECONDS))
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise ArchiveUnavailable(f"the archive's folder {folder} cannot be read: {error}") from error
         names = (_NAME.fullmatch(path.rsplit("/", 1)[-1]) for path in paths)
         return _without_gaps(
             ArchiveFile(account_id, int(name[1]), int(name[2]), name[3]) for name in names if name is not None
@@ -109,22 +135,22 @@ class ArchiveStore:
     def write(self, file: ArchiveFile, content: bytes) -> None:
         path = self._path(file.name)
         try:
-            if self._is_local:
-                _write_locally(Path(path), content)
-            else:
-                self._files.pipe_file(path, content)
-        except OSError as error:
+            with _available(f"the archive's file {path} cannot be written"):
+                if self._is_local:
+                    _write_locally(Path(path), content)
+                else:
+                    self._files.pipe_file(path, content, **self._within(_WRITE_SECONDS))
+        except FileNotFoundError as error:
             raise ArchiveUnavailable(f"the archive's file {path} cannot be written: {error}") from error
 
     def read(self, file: ArchiveFile) -> bytes:
         """Returns the file's bytes. Raises ArchiveDamaged unless they are those that were written."""
         path = self._path(file.name)
         try:
-            content: bytes = self._files.cat_file(path)
+            with _available(f"the archive's file {path} cannot be read"):
+                content: bytes = self._files.cat_file(path, **self._within(READ_SECONDS))
         except FileNotFoundError as error:
             raise ArchiveDamaged(f"the archive's file {path} is missing") from error
-        except OSError as error:
-            raise ArchiveUnavailable(f"the archive's file {path} cannot be read: {error}") from error
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise ArchiveDamaged(f"the archive's file {path} was changed: its SHA-256 is not the one in its name")
         return content

@@ -7,7 +7,6 @@ the account's archive is: it is for verification.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -73,7 +72,7 @@ async def _fill(connection: AsyncConnection, database: Database, border: Border)
             rows = archived.whole(border.account_id, reach)
             return [] if rows is None else rows.all_rows()
 
-        rows = await asyncio.to_thread(database.archive.run, {border.account_id: border}, rows_of_file)
+        rows = await database.archive.run({border.account_id: border}, rows_of_file)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             await connection.execute(
                 insert(_ARCHIVED), list(map(values_of_transaction, rows[start : start + _ROWS_AT_ONCE]))

@@ -61,8 +61,8 @@ class Archive(Protocol):
     def lease(self) -> ArchiveLease | None:
         """None if borders are always read."""
 
-    def run(self, borders: Borders, work: Callable[[Any], Found]) -> Found:
-        """Calls `work` with the archived rows of accounts with these borders. Waits for the storage."""
+    async def run(self, borders: Borders, work: Callable[[Any], Found]) -> Found:
+        """Calls `work`, in another thread, with the archived rows of accounts with these borders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +303,7 @@ class Snapshot:
             rows = _all_found(found)
             result = asked.read.made(rows)
             if past.needed(result, of_read):
-                result = await asyncio.to_thread(
-                    archive.run, of_read, lambda archived: past.joined(result, rows, archived)
-                )
+                result = await archive.run(of_read, lambda archived: past.joined(result, rows, archived))
             asked.answered(result)
         except Exception as error:  # noqa: BLE001  the caller reports it
             asked.failed(error)

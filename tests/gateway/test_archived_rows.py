@@ -43,7 +43,7 @@ query ($id: ID!, $since: DateTime!) {
 
 
 @asynccontextmanager
-async def _gateway(url: str, folder: str | None) -> AsyncIterator[TestClient[Any, Any]]:
+async def gateway(url: str, folder: str | None) -> AsyncIterator[TestClient[Any, Any]]:
     services = build_services(settings_of({"database_url": url, "archive_url": folder}))
     async with TestClient(TestServer(build_app(services))) as client:
         yield client
@@ -67,13 +67,13 @@ async def test_a_gateway_answers_as_before(desk: Desk, database_url: str, tmp_pa
     ledger, folder = await filled(desk), str(tmp_path / "archive")
     account = account_id_text(ledger.busy)
     secret = (await Keys(desk.database).create(NewKey(KeyScope.OPERATOR, "tests"))).secret
-    async with _gateway(database_url, folder) as client:
+    async with gateway(database_url, folder) as client:
         before = await _answers(client, secret, account, desk)
     assert "errors" not in before[-1], before[-1]["errors"]
     moving = Archiving(desk.database, ArchiveStore(folder), 4, first_move_seconds=0)
     moved = [file async for file in moving.move(ledger.busy, desk.now + timedelta(days=1))]
     assert len(moved) > 2
-    async with _gateway(database_url, folder) as client:
+    async with gateway(database_url, folder) as client:
         assert await _answers(client, secret, account, desk) == before
         headers = {"Authorization": f"Bearer {secret}"}
         opened = (
@@ -83,7 +83,7 @@ async def test_a_gateway_answers_as_before(desk: Desk, database_url: str, tmp_pa
             assert (await response.json())["errors"][0]["extensions"] == {"code": "ARCHIVED"}
         async with client.get("/readyz") as response:
             assert response.status == 200
-    async with _gateway(database_url, None) as client:
+    async with gateway(database_url, None) as client:
         async with client.get("/readyz?for=reads") as response:
             assert response.status == 503
             assert "set archive_url" in (await response.json())["error"]["message"]

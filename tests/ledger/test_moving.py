@@ -23,7 +23,7 @@ from db.archive.store import ArchiveStore
 from db.charges import charge_pages
 from db.connections.readers import WriteReader
 from db.connections.snapshots import Read, Wanted
-from db.database import Database
+from db.database import Database, DatabaseOptions
 from db.errors import TransactionConflict
 from db.feed.follower import AfterArchived
 from db.filters import ChargeFilter, TransactionFilter, Window
@@ -331,6 +331,22 @@ async def test_a_move_that_is_killed_loses_nothing(
     await _all(archiving.move(account_id, NOW))
     await _all(archiving.restore(account_id))
     assert await _stored(database) == stored
+    database.archive.close()
+
+
+async def test_two_moves_and_a_check_at_once_agree(
+    database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving_module, "MOVED_AT_ONCE", 1)
+    account_id, rows = await _filled(database, _PLENTY)
+    await _all(_archiving(database, tmp_path, 4).copy(account_id, NOW))
+    other = Database(DatabaseOptions(database_url))
+    one, two, third = [_archiving(each, tmp_path, 4) for each in (database, other, other)]
+    await asyncio.gather(_all(one.move(account_id, NOW)), third.check(account_id), _all(two.move(account_id, NOW)))
+    assert await third.check(account_id) == 8
+    assert await _page(database, account_id) == rows[::-1]
+    assert [row[1] for row in await _stored(database)] == [9]
+    await other.close()
     database.archive.close()
 
 
