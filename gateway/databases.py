@@ -23,6 +23,9 @@ def open_databases(settings: Settings, *, direct: bool = False, tracing: Tracing
     databases = tuple(_open(settings, urls, direct=direct, tracing=tracing) for urls in settings.database_urls)
     if len(databases) > 1:
         join(databases)
+        for database in databases[1:]:
+            # Ids of accounts are unique in the set, and so are their folders.
+            database.archive.share(databases[0].archive)
     return databases
 
 

@@ -15,10 +15,6 @@ PRODUCTION: Final[dict[str, Any]] = {"introspection": False, "suggestions": Fals
 """Values that the production profile sets."""
 
 
-_WITHOUT_SHARDS: Final = ("archive_url",)
-"""Settings of what has no shards yet."""
-
-
 def _listed(text: str | None) -> list[str]:
     return [one.strip() for one in (text or "").split(",") if one.strip()]
 
@@ -541,13 +537,9 @@ class Settings(BaseSettings):
         return tuple((self.shards or "").split())
 
     @model_validator(mode="after")
-    def _has_what_shards_support(self) -> Settings:
+    def _has_few_shards(self) -> Settings:
         if len(self.shard_urls) >= MAX_SHARDS:
             msg = f"shards must name at most {MAX_SHARDS - 1} databases"
-            raise ValueError(msg)
-        given = [name for name in _WITHOUT_SHARDS if getattr(self, name) is not None]
-        if self.shard_urls and given:
-            msg = f"{', '.join(given)}: not supported with shards yet"
             raise ValueError(msg)
         return self
 

@@ -148,7 +148,8 @@ class Archiving:
         return count
 
     async def _compare(self, file: ArchiveFile, rows: Sequence[TransactionRow], border: int) -> None:
-        """Compares the file's rows after the border with the ledger. Raises ArchiveDamaged if they differ."""
+        """Compares the file's rows after the border with the ledger. Raises ArchiveDamaged if they differ, and
+        ArchiveUnavailable if the account has left for another shard."""
         read, live = self._database.read_live, [row for row in rows if row.seq > border]
         for start in range(0, len(live), _ROWS_AT_ONCE):
             part = live[start : start + _ROWS_AT_ONCE]
@@ -156,7 +157,8 @@ class Archiving:
             stored = await rows_after(read, file.account_id, first - 1, last, len(part))
             if [one.row for one in stored] == part:
                 continue
-            now = await self._archived_seq(file.account_id)
+            async with self._database.write() as connection:
+                now = (await self._locked(connection, file.account_id)).archived_seq
             if now > border:
                 # Another run has moved rows meanwhile, after it had compared them.
                 await self._compare(file, rows, now)

@@ -175,6 +175,10 @@ class LedgerArchive:
         """Whether archived rows can be read."""
         return self._reads.url is not None
 
+    def share(self, other: LedgerArchive) -> None:
+        """Reads through the other database's archive, which has the rows of both."""
+        self._reads = other._reads
+
     async def run(self, borders: Borders, work: Callable[[Archived], Found]) -> Found:
         """Calls `work`, which waits for the storage, as `ArchiveReads.run` does."""
         return await self._reads.run(borders, work)

@@ -29,13 +29,11 @@ from resolvers.reads.accounts import checked_search
 _ACCOUNTS_AT_ONCE = 1_000
 
 
-def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]], *, with_shards: bool = False) -> Any:
+def with_database(settings: Settings, work: Callable[[Database], Awaitable[Any]]) -> Any:
     """Runs `work` on a database with the tables of this version, and returns its result.
 
-    With shards, it is the first one of the set. `with_shards` is true if the work knows that there may be others.
+    With shards, it is the first one of the set.
     """
-    if settings.shard_urls and not with_shards:
-        raise click.UsageError("this command does not support BILLING_SHARDS yet")
 
     async def run() -> Any:
         async with checked_databases(settings) as (database, *_others):
@@ -86,7 +84,7 @@ def accounts() -> None:
 @with_settings("database_url", "shards")
 def create(settings: Settings, name: str, external_id: str | None) -> None:
     """Create an account and print its id."""
-    row = with_database(settings, lambda database: _create(database, NewAccount(name, external_id)), with_shards=True)
+    row = with_database(settings, lambda database: _create(database, NewAccount(name, external_id)))
     click.echo(account_id_text(row.id))
 
 
@@ -113,7 +111,7 @@ async def _newest(database: Database, limit: int, search: str | None) -> list[Ac
 def list_accounts(settings: Settings, search: str | None, limit: int) -> None:
     """List accounts, newest first: id, external id, status, balance, name, separated by tabs."""
     checked_search(search)
-    for row in with_database(settings, lambda database: _newest(database, limit, search), with_shards=True):
+    for row in with_database(settings, lambda database: _newest(database, limit, search)):
         columns = (
             account_id_text(row.id),
             row.external_id or "",
@@ -141,7 +139,7 @@ def move(settings: Settings, account: int, shard: int) -> None:
     If the command was interrupted, run it again to complete the move. To cancel an interrupted move, name the
     shard that the account is on. The exit code is 1 if verification finds a fault on the new shard.
     """
-    report = with_database(settings, lambda database: _moved(database, account, shard), with_shards=True)
+    report = with_database(settings, lambda database: _moved(database, account, shard))
     for fault in report.faults:
         click.echo("\t".join((fault.kind.value, fault.subject, fault.message)))
     stop = "" if report.stopped_seconds is None else f", writes waited {report.stopped_seconds:.2f} s"

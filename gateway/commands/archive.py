@@ -8,6 +8,7 @@ from db.archive.lease import FIRST_MOVE_SECONDS
 from db.archive.moving import first_proof_time
 from db.archive.store import ArchiveStore
 from db.database import Database
+from db.shards import databases_of, found_account
 from gateway.commands.accounts import AccountId, chosen_accounts, with_database
 from gateway.commands.options import with_settings
 from gateway.settings import Settings
@@ -31,12 +32,15 @@ async def _of_account(archiving: Archiving, account_id: int, days: int, action: 
 
 
 async def _archive(database: Database, url: str, days: int, only: int | None, action: str) -> None:
-    archiving = Archiving(database, ArchiveStore(url))
-    if action == "move" and await first_proof_time(database) is None:
-        what = "before the first rows are removed, until all processes look for moved rows"
-        click.echo(f"waiting {FIRST_MOVE_SECONDS:.0f} seconds {what}", err=True)
-    async for account_id in chosen_accounts(database, only):
-        await _of_account(archiving, account_id, days, action)
+    store = ArchiveStore(url)
+    for one in databases_of(database) if only is None else (await found_account(database, only),):
+        if action == "move" and await first_proof_time(one) is None:
+            shard = "" if one.place is None else f" of shard {one.place.number}"
+            what = f"before the first rows{shard} are removed, until all processes look for moved rows"
+            click.echo(f"waiting {FIRST_MOVE_SECONDS:.0f} seconds {what}", err=True)
+        archiving = Archiving(one, store)
+        async for account_id in chosen_accounts(one, only):
+            await _of_account(archiving, account_id, days, action)
 
 
 @click.command()
@@ -44,7 +48,7 @@ async def _archive(database: Database, url: str, days: int, only: int | None, ac
 @click.option("--check", "action", flag_value="check", help="Only compare the archive with the ledger, row by row.")
 @click.option("--move", "action", flag_value="move", help="Also remove the copied rows from the database.")
 @click.option("--restore", "action", flag_value="restore", help="Only write all moved rows back to the database.")
-@with_settings("database_url", "archive_url", "archive_after_days")
+@with_settings("database_url", "shards", "archive_url", "archive_after_days")
 def archive(settings: Settings, *, account: int | None, action: str | None) -> None:
     """Copy old ledger rows to Parquet files, and with --move remove them from the database.
 

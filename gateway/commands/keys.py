@@ -53,7 +53,7 @@ def _with_key(settings: Settings, prefix: str, work: Callable[[Keys], Awaitable[
     async def run(database: Database) -> Any:
         return await work(await _keys_with(database, prefix))
 
-    return with_database(settings, run, with_shards=True)
+    return with_database(settings, run)
 
 
 @click.group()
@@ -105,7 +105,7 @@ def create(
     async def created(database: Database) -> IssuedKey:
         return await (await _keys_of(database, account)).create(new)
 
-    issued = with_database(settings, created, with_shards=True)
+    issued = with_database(settings, created)
     click.echo(issued.secret)
 
 
@@ -115,7 +115,7 @@ def create(
 def list_keys(settings: Settings, account: int | None) -> None:
     """List keys: prefix, scope, account, owner, created, last used, expires, revoked, address of the last use, allowed
     addresses, points per second and burst if set; separated by tabs."""
-    for row in with_database(settings, lambda database: _listed(database, account), with_shards=True):
+    for row in with_database(settings, lambda database: _listed(database, account)):
         times = (row.created_at, row.last_used_at, row.expires_at, row.revoked_at)
         columns = [row.prefix, row.scope, account_id_text(row.account_id) if row.account_id else "", row.owner]
         columns += [format_time(moment) if moment else "" for moment in times]

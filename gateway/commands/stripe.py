@@ -41,7 +41,7 @@ def link(settings: Settings, account: int, customer: str) -> None:
     async def work(database: Database) -> int:
         return await _events(settings, database).link(account, customer, command_line())
 
-    waited = with_database(settings, work, with_shards=True)
+    waited = with_database(settings, work)
     click.echo(f"{customer} is linked to {account_id_text(account)}; {waited} events were waiting for it")
 
 
@@ -55,7 +55,7 @@ def link(settings: Settings, account: int, customer: str) -> None:
 @with_settings("database_url", "shards")
 def events(settings: Settings, state: str | None, limit: int) -> None:
     """List events, newest first: id, type, received, state, account, reason, object, separated by tabs."""
-    for row in with_database(settings, lambda database: _newest(database, state, limit), with_shards=True):
+    for row in with_database(settings, lambda database: _newest(database, state, limit)):
         account = account_id_text(row.account_id) if row.account_id else ""
         told = (row.reason or "", row.object_id or "")
         click.echo("\t".join([row.id, row.type, format_time(row.received_at), row.state, account, *told]))
@@ -71,5 +71,5 @@ def dismiss(settings: Settings, event: str, reason: str) -> None:
     async def work(database: Database) -> None:
         await _events(settings, database).dismiss(event, reason, command_line())
 
-    with_database(settings, work, with_shards=True)
+    with_database(settings, work)
     click.echo(f"{event} is dismissed")

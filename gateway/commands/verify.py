@@ -93,6 +93,6 @@ def verify(settings: Settings, *, account: int | None, repair: str | None, as_js
     The exit code is 1 if there is a fault.
     """
     report = _Report(as_json=as_json)
-    with_database(settings, lambda database: _verify(database, account, report, repair), with_shards=True)
+    with_database(settings, lambda database: _verify(database, account, report, repair))
     if report.faults:
         click.get_current_context().exit(1)

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from aiohttp import ClientResponse
 
@@ -390,8 +389,3 @@ async def test_the_worker_s_metrics_name_the_shard(urls: list[str]) -> None:
         text = _metrics_text(workers).decode()
     for shard in ("0", "1"):
         assert f'billing_worker_rounds_total{{job="storage",outcome="done",shard="{shard}"}} 1.0' in text
-
-
-def test_a_setting_that_shards_do_not_support_is_refused() -> None:
-    with pytest.raises(click.UsageError, match="archive_url: not supported with shards yet"):
-        settings_of({"database_url": "sqlite:///a.db", "shards": "sqlite:///b.db", "archive_url": "x"})
