@@ -58,6 +58,7 @@ test-nightly: export EQUIVALENCE_OPERATIONS = 20000
 test-nightly: export NIGHTLY = 1
 test-nightly: export SANITIZED_OPERATIONS = 2000
 test-nightly: export POSTING_KILLS = 20
+test-nightly: export ARCHIVE_KILLS = 40
 test-nightly: export STREAM_KILLS = 20
 test-nightly: export LIMIT_CALLS = 10000
 test-nightly: export LIMIT_STORIES = 200
@@ -74,7 +75,8 @@ test-nightly: export TEST_BROWSER = chromium
 test-nightly: export TESTS_FORK = 0
 test-nightly: system-packages whole-browser $(VENV)/.installed-dev pages
 	$(BIN)/pytest --durations=25 tests/execution/test_equivalence.py tests/execution/test_sanitizers.py \
-	  tests/ledger/test_kill.py tests/ledger/test_producers_model.py tests/db/test_page_costs.py \
+	  tests/ledger/test_kill.py tests/ledger/test_archive_kill.py tests/ledger/test_producers_model.py \
+	  tests/db/test_page_costs.py \
 	  tests/gateway/streams/clients/test_failures.py tests/ledger/verification/test_corruptions.py \
 	  tests/gateway/mutations/test_limits_hold.py tests/ledger/test_limits_model.py \
 	  tests/gateway/differential/test_both_databases.py tests/gateway/test_federation.py \

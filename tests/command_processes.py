@@ -30,6 +30,7 @@ MODULES: Final = (
     "gateway.cli",
     "tests.chaos.gateway",
     "tests.gateway.streams.clients.poster",
+    "tests.ledger.archiver",
     "tests.ledger.poster",
 )
 _MAX_BYTES: Final = 1 << 17

@@ -73,9 +73,16 @@ def _write_locally(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Another process may write the same file.
     with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(content)
-    _synced(Path(part.name))
-    Path(part.name).replace(path)
+        name = Path(part.name)
+        try:
+            part.write(content)
+            part.flush()
+            os.fsync(part.fileno())
+        except OSError:
+            # On a full disk, each try would leave one.
+            name.unlink()
+            raise
+    name.replace(path)
     _synced(path.parent)
 
 

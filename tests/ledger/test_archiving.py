@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from db.archive.errors import ArchiveDamaged, ArchiveUnavailable
 from db.archive.parquet import opened
-from db.archive.store import ArchiveFile, ArchiveStore
+from db.archive.store import ArchiveFile, ArchiveStore, file_of
 from db.connections.snapshots import Read
 from db.database import Database
 from db.filters import TransactionFilter, Window
@@ -160,6 +161,21 @@ async def test_other_storage_than_a_folder(database: Database) -> None:
             assert archived.all_rows() == rows[2:]
     finally:
         fsspec.filesystem("memory").rm("/billing", recursive=True)
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(tmp_path: Path) -> None:
+    content = b"0123456789" * 1_000
+    store, file = ArchiveStore(str(tmp_path)), file_of(7, 1, 2, content)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+    try:
+        with pytest.raises(ArchiveUnavailable, match="cannot be written"):
+            store.write(file, content)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    store.write(file, content)
+    assert store.read(store.files(7)[0]) == content
 
 
 def test_storage_that_nothing_knows_is_refused() -> None:
