@@ -122,11 +122,13 @@ async def test_storage_that_does_not_answer_delays_one_read(
     monkeypatch.setattr("db.archive.store.READ_SECONDS", 2)
     async with gateway(database_url, URL) as client:
         storage.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
         with capture_logs() as logs:
             asked = [asyncio.create_task(page_of(client, account, headers)) for _ in range(3)]
             # What needs no file is answered meanwhile.
             assert len(await page_of(client, account, headers, limit=1)) == 1
             assert await asyncio.gather(*asked) == ["UNAVAILABLE"] * 3
+        assert time.monotonic() - began < 3 * 2, "they waited for the storage one after the other"
         assert "did not answer in time" in str(logs)
         assert SECRET not in str(logs)
         waiting = asyncio.create_task(page_of(client, account, headers))
