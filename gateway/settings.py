@@ -33,6 +33,12 @@ def _is_redis_url(url: str) -> bool:
     return bool(parts.path) if parts.scheme == "unix" else parts.scheme in {"redis", "rediss"} and bool(parts.hostname)
 
 
+def _has_credentials(url: str) -> bool:
+    """Whether there may be a user or a password in the URL, even if a special character in it was not escaped."""
+    scheme, separator, rest = url.partition("://")
+    return bool(separator) and "@" in rest and scheme != "file"
+
+
 class Settings(BaseSettings):
     """Read from `BILLING_…` in the environment; flags of the command line come before it."""
 
@@ -535,6 +541,14 @@ class Settings(BaseSettings):
     @property
     def shard_urls(self) -> tuple[str, ...]:
         return tuple((self.shards or "").split())
+
+    @field_validator("archive_url")
+    @classmethod
+    def _has_no_credentials(cls, url: str | None) -> str | None:
+        if url is not None and _has_credentials(url):
+            # Errors name the files, and so would tell them.
+            raise ValueError("must have no user, password or @: storage takes credentials from its own variables")
+        return url
 
     @model_validator(mode="after")
     def _has_few_shards(self) -> Settings:

@@ -262,6 +262,13 @@ def test_a_database_url_that_can_t_be_used_is_refused_without_repeating_it(url: 
     assert "s3cr3t" not in said
 
 
+@pytest.mark.parametrize("url", ["s3://AKIA:s3cr3t@bucket/archive", "sftp://u:p@h:s3cr3t@x/d"])
+def test_an_archive_url_with_credentials_is_refused_without_repeating_it(url: str) -> None:
+    said = run("archive", "--archive-url", url, url="sqlite:///a.db", status=2)
+    assert "Error: archive_url: " in said
+    assert "s3cr3t" not in said
+
+
 @pytest.mark.parametrize("setting", ["direct_database_url", "read_database_urls"])
 def test_other_urls_are_checked_as_well_and_are_for_postgresql_only(setting: str) -> None:
     url = "postgresql://billing@db/billing"
