@@ -25,7 +25,7 @@ from ledger.clock_watch import ClockWatch
 from ledger.commands import Outcome
 from ledger.errors import BillingError
 
-_SLOW_SECONDS: Final = 0.02
+_SLOW_SECONDS: Final = 0.05
 """How long a group may be in progress until another one begins beside it."""
 _MAX_TRIES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.002
