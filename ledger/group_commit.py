@@ -119,6 +119,9 @@ class GroupCommit:
         """Posts one group after the other while calls wait and a group may begin."""
         try:
             while group := self._next_group():
+                if self._waiting:
+                    # For those that are not in it, if it is slow.
+                    self._may_begin()
                 account_ids = {account_id for one in group for account_id in one.batch.account_ids}
                 self._busy |= account_ids
                 try:

@@ -132,10 +132,10 @@ async def test_many_small_and_large_calls_on_one_account(desk: Desk) -> None:
 class _Groups:
     """Group commit whose groups end when they are let go."""
 
-    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch, *, slow_seconds: float) -> None:
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch, *, slow_seconds: float, slots: int = 2) -> None:
         self.begun: list[int] = []
         self.let_go = asyncio.Event()
-        self._commit = GroupCommit(desk.database, 2)
+        self._commit = GroupCommit(desk.database, slots)
         monkeypatch.setattr("ledger.group_commit._SLOW_SECONDS", slow_seconds)
         monkeypatch.setattr(self._commit, "_post", partial(self._post, self._commit._post))
 
@@ -144,8 +144,9 @@ class _Groups:
         await self.let_go.wait()
         await post(group, account_ids)
 
-    def call(self, account_id: int) -> asyncio.Task[object]:
-        return asyncio.ensure_future(self._commit.post(Batch([posting(account_id, api_usage(1))], utc_now)))
+    def call(self, account_id: int, commands: int = 1) -> asyncio.Task[object]:
+        batch = Batch([posting(account_id, *[api_usage(1)] * commands)], utc_now)
+        return asyncio.ensure_future(self._commit.post(batch))
 
 
 async def test_calls_wait_for_the_group_in_progress(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +169,19 @@ async def test_a_group_begins_beside_a_slow_one(desk: Desk, monkeypatch: pytest.
     groups.let_go.set()
     assert None not in await asyncio.gather(*calls)
     assert groups.begun == [1, 1, 2]
+
+
+async def test_groups_begin_beside_several_slow_ones(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that came at once, of which the first two are too large for one group: no further call comes."""
+    groups = _Groups(desk, monkeypatch, slow_seconds=0.01, slots=3)
+    calls = [groups.call(await desk.account("1.00"), commands) for commands in (257, 257, 1)]
+    for _ in range(200):
+        if len(groups.begun) == 3:
+            break
+        await asyncio.sleep(0.01)
+    assert groups.begun == [1, 1, 1]
+    groups.let_go.set()
+    assert None not in await asyncio.gather(*calls)
 
 
 @pytest.mark.parametrize(
