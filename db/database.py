@@ -249,7 +249,7 @@ class Database:
 
     async def close(self) -> None:
         await self.changes.close()
-        self.archive.close()
+        await asyncio.to_thread(self.archive.close)
         if self.replicas is not None:
             await self.replicas.close()
         await self._readers.close()

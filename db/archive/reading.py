@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 from typing import Any, Final, TypeVar
 
 from db.archive.errors import ArchiveUnavailable
@@ -83,9 +84,11 @@ class Archived:
     """The archived rows of the accounts with these borders. All methods wait for the storage, and raise
     ArchiveError."""
 
-    def __init__(self, files: _Files, borders: Borders) -> None:
+    def __init__(self, files: _Files, borders: Borders, ended: Event) -> None:
+        """`ended` is set when nobody waits for the read any more."""
         self._files = files
         self.borders = borders
+        self._ended = ended
 
     def whole(self, account_id: int, reach: Reach) -> ArchivedRows | None:
         """Returns the account's archived rows in the range; None if there is none. They end when others are opened."""
@@ -108,7 +111,11 @@ class Archived:
             yield self._open(border, part)
 
     def _open(self, border: Border, proofs: Sequence[ProofRow]) -> ArchivedRows:
-        paths = [self._files.path_of(file_of_proof(proof)) for proof in proofs]
+        paths = []
+        for proof in proofs:
+            if self._ended.is_set():
+                raise ArchiveUnavailable("the read was cancelled")
+            paths.append(self._files.path_of(file_of_proof(proof)))
         return ArchivedRows(self._files.connection, paths, border.archived_seq)
 
 
@@ -141,16 +148,23 @@ class ArchiveReads:
         away = self._away
         if away is not None and self._newest is not None and not self._newest.done():
             raise ArchiveUnavailable(str(away))
-        self._newest = future = self._thread.submit(self._run, away, borders, work)
-        return await asyncio.wrap_future(future)
+        ended = Event()
+        self._newest = future = self._thread.submit(self._run, away, borders, work, ended)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            # A read that was cancelled must not fetch its other files before those of others.
+            ended.set()
 
-    def _run(self, known: ArchiveUnavailable | None, borders: Borders, work: Callable[[Archived], Found]) -> Found:
+    def _run(
+        self, known: ArchiveUnavailable | None, borders: Borders, work: Callable[[Archived], Found], ended: Event
+    ) -> Found:
         """`known` is why the storage did not answer, as far as was known when the read began to wait."""
         away = self._away
         if away is not None and away is not known:
             raise ArchiveUnavailable(str(away))
         try:
-            return work(Archived(self._files, borders))
+            return work(Archived(self._files, borders, ended))
         finally:
             if "_files" in self.__dict__:
                 self._files.forget_oldest()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import exc, text
 
-from db.archive import lease
+from db.archive import lease, reading
 from db.archive.errors import ArchiveDamaged, ArchiveUnavailable, RowsArchived
 from db.archive.reading import LedgerArchive
 from db.archive.store import ArchiveStore
@@ -466,3 +467,32 @@ def test_reads_that_pass_by_the_borders_are_known() -> None:
     assert executing == _EXECUTING
     # Where accounts are needs no rows of theirs.
     assert live == _MOVING | {"database.py", "moved_accounts.py"}
+
+
+async def test_a_cancelled_read_fetches_no_further_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other reads wait for the thread that it uses."""
+    begun, go_on = threading.Event(), threading.Event()
+    fetched: list[int] = []
+
+    def fetch(_files: object, number: int) -> Path:
+        fetched.append(number)
+        begun.set()
+        assert go_on.wait(10)
+        return tmp_path
+
+    monkeypatch.setattr(reading, "file_of_proof", lambda number: number)
+    monkeypatch.setattr(reading._Files, "path_of", fetch)
+    reads = reading.ArchiveReads(str(tmp_path))
+    proofs: Any = range(5)
+    try:
+        read = asyncio.create_task(reads.run({}, lambda archived: archived._open(cast("Any", None), proofs)))
+        await asyncio.to_thread(begun.wait, 10)
+        read.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await read
+        go_on.set()
+        assert await reads.run({}, lambda _archived: "next") == "next"
+        assert fetched == [0]
+    finally:
+        go_on.set()
+        reads.close()
