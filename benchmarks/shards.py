@@ -4,7 +4,8 @@
 
 One database with one gateway, on one core, takes turns with two databases that share the accounts and two gateways,
 each pair on a core of its own. Each core also runs its own load, since there is no third. Any gateway is asked about
-any account, as behind a load balancer: half of the accounts are on the other gateway's core.
+any account, as behind a load balancer: half of the accounts are on the other gateway's core. Then each is asked about
+those of its own core's shard, as by a caller who reads the shard off the account's id.
 
 Two systems that know nothing of each other run in turn with them, one on each core. They show how much more the machine
 does when both of its cores are busy: no set of shards can do better.
@@ -24,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 
 import aiohttp
@@ -36,6 +38,7 @@ from benchmarks.operations import ROOT
 from benchmarks.postgresql import DatabaseProcesses
 from benchmarks.servers import KINDS, Request, Server, ServerFailed, running
 from db.database import Database, DatabaseOptions
+from db.shards import IDS_PER_SHARD
 from tests.postgres import started
 
 CONNECTIONS: Final = 64
@@ -77,13 +80,20 @@ class Core:
     keys: dict[str, str]
     """Whole READ keys by account: those that its gateway is asked about."""
 
+    def of_its_shard(self) -> Core:
+        """Returns the same core; its gateway is asked about the accounts of the core's shard only."""
+        keys = {one: key for one, key in self.keys.items() if int(one.split("_")[1]) // IDS_PER_SHARD == self.number}
+        return replace(self, keys=keys)
+
     def requests(self, operation: str) -> list[Request]:
-        """Each account once. What is numbered differs from what the other core numbers."""
+        """Each account once, in an order of this core's own. What is numbered differs from what the other core
+        numbers."""
+        accounts = Random(self.number).sample(list(self.keys), len(self.keys))
         if operation == READ:
             page = orjson.dumps({"query": (ROOT / "graphql/operations/BillingPage.graphql").read_text()})
-            return [Request(key, page) for key in self.keys.values()]
+            return [Request(self.keys[one], page) for one in accounts]
         own = f"{self.number}-@NUMBER@".encode()
-        return [Request(self.service, _mutation(operation, one).replace(b"@NUMBER@", own)) for one in self.keys]
+        return [Request(self.service, _mutation(operation, one).replace(b"@NUMBER@", own)) for one in accounts]
 
 
 @dataclass(slots=True)
@@ -217,7 +227,8 @@ def _table(setups: Sequence[Setup]) -> Iterator[str]:
 
 
 def _set_up(stack: ExitStack, accounts: int) -> tuple[list[Setup], str]:
-    """Returns one shard, two of a set, and two without one; and the version of PostgreSQL."""
+    """Returns one shard, two of a set, the same two with calls sent by shard, and two without a set; and the version of
+    PostgreSQL."""
     servers = []
     for number in range(2):
         with _on_core(number):
@@ -225,9 +236,11 @@ def _set_up(stack: ExitStack, accounts: int) -> tuple[list[Setup], str]:
     databases = {number: DatabaseProcesses(postgresql.postmaster(server)) for number, server in enumerate(servers)}
     urls = [[server.url(asyncio.run(server.new_database())) for _ in range(3)] for server in servers]
     first, second = urls
+    shared = _opened(stack, [first[1], second[1]], databases, accounts)
     setups = [
         Setup("one shard", _opened(stack, first[:1], {0: databases[0]}, accounts)),
-        Setup("two shards", _opened(stack, [first[1], second[1]], databases, accounts)),
+        Setup("two shards", shared),
+        Setup("two shards, by shard", [core.of_its_shard() for core in shared]),
         Setup(
             "two systems",
             [
@@ -254,8 +267,9 @@ def _measured(options: Options) -> Iterator[str]:
     yield from report.machine("the databases, the gateways and wrk", [version], {"gateway"})
     yield (
         f"{CONNECTIONS} connections for each core; {options.accounts} accounts; medians of {options.rounds} rounds of"
-        f" {options.seconds} s in which they take turns. Each gateway of a set is asked about all accounts. Two systems"
-        " share nothing but the machine: each has half of the accounts."
+        f" {options.seconds} s in which they take turns. Each gateway of a set is asked about all accounts, or"
+        " (by shard) about those of its core's shard. Two systems share nothing but the machine: each"
+        " has half of the accounts."
     )
     yield ""
     yield from _table(setups)
@@ -265,7 +279,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shards", description="Measure a second shard.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="of one run of wrk")
-    parser.add_argument("--accounts", type=int, default=200)
+    parser.add_argument("--accounts", type=int, default=1_000)
     parser.add_argument("--write-docs", action="store_true", help="write the table into docs/benchmarks.md")
     options = Options(**vars(parser.parse_args()))
     lines = list(_measured(options))

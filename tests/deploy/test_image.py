@@ -52,7 +52,7 @@ def test_the_image_has_the_extras_that_settings_need() -> None:
         for field in Settings.model_fields.values()
         for extra in re.findall(r"billing-gateway\[(\w+)\]", field.description or "")
     }
-    installed = re.search(r"^ARG EXTRAS=([\w,]+)$", DOCKERFILE, re.M)
+    installed = re.search(r"^ARG EXTRAS=([\w,]+)$", DOCKERFILE, re.MULTILINE)
     assert installed is not None
     assert extras
     assert extras == set(installed[1].split(","))
