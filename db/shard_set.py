@@ -10,7 +10,7 @@ from sqlalchemy import func, insert, literal, select, text
 
 from db import tables
 from db.database import Database, WriteConnection
-from db.errors import SchemaMismatch
+from db.errors import DatabaseUnavailable, SchemaMismatch
 from db.schema_version import require_program
 from db.shard_tables import shard_membership, shards
 from db.shards import IDS_PER_SHARD, databases_of
@@ -28,6 +28,7 @@ _NUMBERED: Final = (
 )
 """Tables whose numbers say the shard."""
 
+_SERVER: Final = text("SELECT current_database()::text, pg_postmaster_start_time()::text")
 _MEMBER: Final = select(shard_membership.c.set_id, shard_membership.c.number)
 
 
@@ -58,7 +59,7 @@ async def check_set(database: Database) -> None:
             raise SchemaMismatch(msg)
         return
     _check_members(members)
-    await _check_direct(databases, members)
+    await check_direct(databases)
     size = await _size(databases[0])
     if size > len(databases):
         msg = f"the set has {size} shards, not {len(databases)}: name all others in BILLING_SHARDS, in their order"
@@ -82,15 +83,25 @@ def _check_member(number: int, member: Member, first: Member | None) -> None:
         raise SchemaMismatch(msg)
 
 
-async def _check_direct(databases: Sequence[Database], members: Sequence[Member | None]) -> None:
-    """Raises SchemaMismatch if what goes past a pooler reaches another database."""
+async def check_direct(databases: Sequence[Database]) -> None:
+    """Raises SchemaMismatch if what goes past a pooler reaches another database, and DatabaseUnavailable. Each needs no
+    tables."""
     for number, database in enumerate(databases):
-        if database.is_pooled:
+        if not database.is_pooled:
+            continue
+        rows = await database.read(_SERVER)
+        try:
             async with database.session() as connection:
-                rows = (await connection.execute(_MEMBER)).all()
-            if [Member._make(row) for row in rows] != [members[number]]:
-                msg = f"the direct URL of shard {number} is that of another database"
-                raise SchemaMismatch(msg)
+                direct = (await connection.execute(_SERVER)).all()
+        except DatabaseUnavailable as error:
+            msg = f"by its direct URL: {error}"
+            raise DatabaseUnavailable(msg) from error
+        if [tuple(row) for row in rows] != [tuple(row) for row in direct]:
+            setting = (
+                f"direct_shards: the URL of shard {number}" if number else "direct_database_url: the URL of shard 0"
+            )
+            msg = f"{setting} is that of another database than its pooler reaches"
+            raise SchemaMismatch(msg)
 
 
 async def form_set(databases: Sequence[Database]) -> list[int]:

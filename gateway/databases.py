@@ -10,7 +10,7 @@ from db.connections.urls import DatabaseUrls
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable, SchemaMismatch
 from db.schema_version import Tables, check
-from db.shard_set import check_set
+from db.shard_set import check_direct, check_set
 from db.shards import join
 from gateway.settings import Settings
 
@@ -45,6 +45,16 @@ def _open(settings: Settings, urls: DatabaseUrls, *, direct: bool, tracing: Trac
             trace=None if tracing is None else tracing.statement,
         )
     )
+
+
+async def check_direct_urls(settings: Settings) -> None:
+    """Raises as `check_direct` does, before anything is written by those URLs."""
+    databases = open_databases(settings)
+    try:
+        await check_direct(databases)
+    finally:
+        for database in databases:
+            await database.close()
 
 
 @contextlib.asynccontextmanager

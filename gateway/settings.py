@@ -574,8 +574,13 @@ class Settings(BaseSettings):
         """Returns the URLs of a setting by the numbers of their shards. Raises ValueError for an unknown
         shard."""
         found = numbered_urls(name, getattr(self, name) or "")
+        if 0 in found:
+            msg = (
+                f"{name}: that of shard 0 is {name.removesuffix('_shards')}_database_url{'s' * (name == 'read_shards')}"
+            )
+            raise ValueError(msg)
         for number in found:
-            if not 1 <= number <= len(self.shard_urls):
+            if number > len(self.shard_urls):
                 msg = f"{name}: there is no shard {number} in shards"
                 raise ValueError(msg)
         return found

@@ -108,7 +108,7 @@ class _Ledger:
 async def _check(account_id: int, read: Read) -> None:
     """Raises Conflict for an account that cannot be moved. `read` reads its shard."""
     if await copies.has_archived_rows(read, account_id):
-        raise Conflict("the account cannot be moved: its rows were moved to the archive, even if they were restored")
+        raise Conflict("the account cannot be moved: `billing-gateway archive --move` has begun with its rows")
 
 
 class AccountMoves:

@@ -52,6 +52,9 @@ async def test_each_shard_has_a_pooler(urls: list[str]) -> None:
         }
         settings = settings_of({"database_url": pooled[0], **given})
         flags = [text for name in given if name != "pool_size" for text in (f"--{name.replace('_', '-')}", given[name])]
+        swapped = ["--shards", pooled[1], "--direct-database-url", urls[1], "--direct-shards", f"1={urls[0]}"]
+        said = await asyncio.to_thread(run, "migrate", *swapped, url=pooled[0], status=1)
+        assert "the URL of shard 0 is that of another database than its pooler reaches" in said
         assert "shard 1 joined the set" in await asyncio.to_thread(run, "migrate", *flags, url=pooled[0])
 
         async with opened(pooled[0], **given) as office:
@@ -74,9 +77,8 @@ async def test_each_shard_has_a_pooler(urls: list[str]) -> None:
 
             with pytest.raises(DatabaseUnavailable, match=r"shard 1: .* set .* direct_shards"):
                 await _refused(settings.model_copy(update={"direct_shards": None}))
-            swapped = settings.model_copy(update={"direct_database_url": urls[1], "direct_shards": f"1={urls[0]}"})
-            with pytest.raises(SchemaMismatch, match="the direct URL of shard 0 is that of another database"):
-                await _refused(swapped)
+            with pytest.raises(SchemaMismatch, match="the URL of shard 1 is that of another database"):
+                await _refused(settings.model_copy(update={"direct_shards": f"1={urls[0]}"}))
             # A shard without a pooler is not named, or with the same URL.
             for direct in (None, f"1={urls[1]}"):
                 mixed = {"database_url": pooled[0], "direct_database_url": urls[0], "shards": urls[1]}
@@ -88,7 +90,7 @@ async def test_each_shard_has_a_pooler(urls: list[str]) -> None:
     ("given", "said"),
     [
         ({"direct_shards": "2=postgresql://d2/billing"}, "direct_shards: there is no shard 2 in shards"),
-        ({"direct_shards": "0=postgresql://d0/billing"}, "direct_shards: there is no shard 0 in shards"),
+        ({"direct_shards": "0=postgresql://d0/billing"}, "direct_shards: that of shard 0 is direct_database_url"),
         ({"direct_shards": "postgresql://s3cr3t@d1/billing"}, "direct_shards: expected the number of a shard"),
         ({"direct_shards": "1=postgresql://d1/billing 1=postgresql://d2/billing"}, "direct_shards: each shard has one"),
         ({"read_shards": "1=postgresql://s3cr3t@r1,r2/billing"}, "shard 1: .* must name one server"),
