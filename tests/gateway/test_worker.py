@@ -41,8 +41,13 @@ async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
 
 class Workers:
     def __init__(self, url: str, environment: dict[str, str] | None = None) -> None:
-        self._environment = {"BILLING_DATABASE_URL": url, "BILLING_WORKER_INTERVAL_SECONDS": "0.1"}
-        self._environment |= environment or {}
+        self._environment = {
+            "BILLING_DATABASE_URL": url,
+            "BILLING_WORKER_INTERVAL_SECONDS": "0.1",
+            # Just after midnight, a day that has ended would wait longer than a test.
+            "BILLING_SETTLEMENT_DELAY_SECONDS": "0",
+            **(environment or {}),
+        }
         self.processes: list[subprocess.Popen[str]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
