@@ -38,7 +38,8 @@ from benchmarks.operations import ROOT
 from benchmarks.postgresql import DatabaseProcesses
 from benchmarks.servers import KINDS, Request, Server, ServerFailed, running
 from db.database import Database, DatabaseOptions
-from db.shards import IDS_PER_SHARD
+from db.shards import shard_of_id
+from ledger.ids import parse_account_id
 from tests.postgres import started
 
 CONNECTIONS: Final = 64
@@ -82,7 +83,7 @@ class Core:
 
     def of_its_shard(self) -> Core:
         """Returns the same core; its gateway is asked about the accounts of the core's shard only."""
-        keys = {one: key for one, key in self.keys.items() if int(one.split("_")[1]) // IDS_PER_SHARD == self.number}
+        keys = {one: key for one, key in self.keys.items() if shard_of_id(parse_account_id(one) or 0) == self.number}
         return replace(self, keys=keys)
 
     def requests(self, operation: str) -> list[Request]:

@@ -94,7 +94,7 @@ async def check_direct(databases: Sequence[Database]) -> None:
             async with database.session() as connection:
                 direct = (await connection.execute(_SERVER)).all()
         except DatabaseUnavailable as error:
-            msg = f"by its direct URL: {error}"
+            msg = f"shard {number} by its direct URL: {error}"
             raise DatabaseUnavailable(msg) from error
         if [tuple(row) for row in rows] != [tuple(row) for row in direct]:
             setting = (

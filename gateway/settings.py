@@ -575,9 +575,8 @@ class Settings(BaseSettings):
         shard."""
         found = numbered_urls(name, getattr(self, name) or "")
         if 0 in found:
-            msg = (
-                f"{name}: that of shard 0 is {name.removesuffix('_shards')}_database_url{'s' * (name == 'read_shards')}"
-            )
+            first = "direct_database_url" if name == "direct_shards" else "read_database_urls"
+            msg = f"{name}: that of shard 0 is {first}"
             raise ValueError(msg)
         for number in found:
             if number > len(self.shard_urls):

@@ -99,16 +99,23 @@ class GroupCommit:
             task.add_done_callback(self._tasks.discard)
 
     def _may_begin(self) -> bool:
-        """Returns whether a group may begin now: if no other is in progress, or the newest one is slow. It is asked
-        again when that one becomes slow."""
+        """Returns whether a group may begin now: if no other is in progress, or the newest one is slow."""
         if not self._began:
             return True
-        slow_at = max(self._began.values()) + _SLOW_SECONDS
-        loop = asyncio.get_running_loop()
-        if loop.time() < slow_at:
-            self._timer = self._timer or loop.call_at(slow_at, self._begin_beside)
+        if asyncio.get_running_loop().time() < self._slow_at:
+            self._begin_later()
             return False
         return len(self._began) < self._max_slots
+
+    @property
+    def _slow_at(self) -> float:
+        """When the newest group in progress is slow."""
+        return max(self._began.values()) + _SLOW_SECONDS
+
+    def _begin_later(self) -> None:
+        """Begins a group when the newest one is slow, if calls wait then."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_at(self._slow_at, self._begin_beside)
 
     def _begin_beside(self) -> None:
         self._timer = None
@@ -120,8 +127,8 @@ class GroupCommit:
         try:
             while group := self._next_group():
                 if self._waiting:
-                    # For those that are not in it, if it is slow.
-                    self._may_begin()
+                    # They are not in this group, and must not wait for its end if it is slow.
+                    self._begin_later()
                 account_ids = {account_id for one in group for account_id in one.batch.account_ids}
                 self._busy |= account_ids
                 try:

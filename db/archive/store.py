@@ -141,14 +141,11 @@ class ArchiveStore:
 
     def write(self, file: ArchiveFile, content: bytes) -> None:
         path = self._path(file.name)
-        try:
-            with _available(f"the archive's file {path} cannot be written"):
-                if self._is_local:
-                    _write_locally(Path(path), content)
-                else:
-                    self._files.pipe_file(path, content, **self._within(_WRITE_SECONDS))
-        except FileNotFoundError as error:
-            raise ArchiveUnavailable(f"the archive's file {path} cannot be written: {error}") from error
+        with _available(f"the archive's file {path} cannot be written", but=()):
+            if self._is_local:
+                _write_locally(Path(path), content)
+            else:
+                self._files.pipe_file(path, content, **self._within(_WRITE_SECONDS))
 
     def read(self, file: ArchiveFile) -> bytes:
         """Returns the file's bytes. Raises ArchiveDamaged unless they are those that were written."""

@@ -48,10 +48,11 @@ def settings_of(given: dict[str, Any]) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        lines = [
-            ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
-            for one in error.errors(include_input=False)
-        ]
+        lines = []
+        for one in error.errors(include_input=False):
+            # What concerns several settings has no name.
+            name = ".".join(map(str, one["loc"]))
+            lines.append(f"{name}: {one['msg']}" if name else one["msg"])
         raise click.UsageError("\n".join(lines)) from None
 
 

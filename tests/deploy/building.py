@@ -54,7 +54,7 @@ def _configuration() -> Iterator[tuple[Path, str]]:
     yield Path("/etc/pip.conf"), "/etc/pip.conf"
     if npm := shutil.which("npm"):
         asked = subprocess.run((npm, "config", "get", "globalconfig"), capture_output=True, text=True, check=True)
-        yield Path(asked.stdout.strip()), "/root/.npmrc"
+        yield Path(asked.stdout.strip()), str(Path("~root/.npmrc").expanduser())
 
 
 class Store:
