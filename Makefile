@@ -22,7 +22,7 @@ TESTERS ?= 3
 
 # Other load on the machine fails a test that waits for real processes now and then. Those that failed run once more, one
 # after the other; both results are printed. One that passes only then is a defect, too: CONTRIBUTING.md says more.
-OR_FAILED_ALONE = || { [ $$? -eq 1 ] && $(BIN)/pytest --last-failed --last-failed-no-failures none -m "not alone"; }
+OR_FAILED_ALONE = || { [ $$? -eq 1 ] && $(BIN)/pytest --last-failed --last-failed-no-failures none -m "$(1)"; }
 
 # Compiled files are kept, whatever the environment says: the tests start the command line a few hundred times.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,21 +35,21 @@ demo: $(VENV)/.installed pages
 	$(BIN)/billing-gateway demo --port $(PORT)
 
 test: system-packages $(VENV)/.installed-dev pages clients
-	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25 $(OR_FAILED_ALONE)
-	$(BIN)/pytest -m alone $$(git grep -l 'pytest.mark.alone' tests || echo tests)
+	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" --durations=25 $(call OR_FAILED_ALONE,not alone)
+	$(BIN)/pytest -m alone $$(git grep -l 'pytest.mark.alone' tests || echo tests) $(call OR_FAILED_ALONE,alone)
 
 # Processes that tests start reach their database themselves; SQLite has no pooler.
 test-pooled: export TESTS_THROUGH_POOLER = 1
 test-pooled: system-packages $(VENV)/.installed-dev pages clients
 	sh .ci/system-packages pgbouncer
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/access tests/db tests/ledger \
-	  tests/resolvers tests/schema tests/gateway $(OR_FAILED_ALONE)
+	  tests/resolvers tests/schema tests/gateway $(call OR_FAILED_ALONE,not alone)
 
 # All queries of the tests' gateways are answered by a hot standby.
 test-replica: export TESTS_FROM_REPLICA = 1
 test-replica: system-packages $(VENV)/.installed-dev pages clients
 	$(BIN)/pytest -n $(TESTERS) --no-loadscope-reorder -m "not alone" -k "not sqlite" tests/gateway \
-	  $(OR_FAILED_ALONE)
+	  $(call OR_FAILED_ALONE,not alone)
 
 # Each test below runs in `make test`, too, with the smaller number that is its default.
 test-nightly: export DIFFERENTIAL_STORIES = 20
