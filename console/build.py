@@ -81,21 +81,21 @@ def digest(paths: Iterator[Path]) -> str:
     return total.hexdigest()
 
 
-GUIDES = ("docs/how-billing-works.md",)
-"""Documentation that a page shows."""
+ELSEWHERE = ("clients/typescript/src/read-position.ts", "docs/how-billing-works.md")
+"""Other files that a page is built from."""
 
 # Not sources: what npm installs, and what a build makes on its way.
 MADE = frozenset({"node_modules", "generated"})
 
 
 def sources(page: Path) -> Iterator[Path]:
-    """The page's own files, and what all pages may be built from: shared scripts, schema, operations, guides, and the
-    words of statements."""
+    """The page's own files, and what all pages may be built from: shared scripts, schema, operations, the words of
+    statements, and `ELSEWHERE`."""
     own = (path for path in page.rglob("*") if MADE.isdisjoint(path.relative_to(page).parts))
     yield from (path for path in own if path.is_file())
     for folder in (ROOT / "console" / "shared", ROOT / "graphql", ROOT / "gateway" / "typesetting" / "texts"):
         yield from (path for path in folder.rglob("*") if path.is_file())
-    yield from (ROOT / guide for guide in GUIDES)
+    yield from (ROOT / file for file in ELSEWHERE)
 
 
 def is_current(stamp: Path, wanted: str) -> bool:

@@ -158,16 +158,16 @@ class Definitions:
         self.fragments = {name: FragmentDetails(one) for name, one in self.fragment_definitions.items()}
 
 
-class Document(Definitions):
+class Document:
     """Is freed as soon as it is dropped: nothing below refers back. Only a search of the oldest objects would free a
     cycle, and that is rare (`gateway/memory.py`)."""
 
     def __init__(self, ast: DocumentNode, new_writer: Callable[[], Writer] = best_writer) -> None:
-        super().__init__(ast, new_writer)
         _unlink_tokens(ast)
-        shared = Definitions(ast, new_writer)
+        self.ast = ast
+        definitions = Definitions(ast, new_writer)
         operations = [one for one in ast.definitions if isinstance(one, OperationDefinitionNode)]
-        self._operations = [Operation(one, shared) for one in operations]
+        self._operations = [Operation(one, definitions) for one in operations]
 
     def estimated_bytes(self) -> int:
         """Memory that the document takes, with the plans that were made of it, and the first if there is none yet."""

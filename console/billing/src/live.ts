@@ -4,7 +4,7 @@ import { BalanceChanges, type BalanceChangesSubscription } from "../generated/Ba
 import { account } from "./account";
 import { type Change, applyChanges } from "./changes";
 import { openAnew } from "./page";
-import { newestPosition } from "./post";
+import { readPosition } from "./post";
 import { key, signOut } from "./session";
 import { t } from "./texts/spoken";
 
@@ -128,7 +128,7 @@ async function follow(id: string, from: string, bearer: string, signal: AbortSig
         if (signal.aborted) return;
         after = change.cursor;
         failures = 0;
-        newestPosition.noteEvent();
+        readPosition.noteEvent();
         applyChanges(id, [change]);
       });
     } catch (reason) {

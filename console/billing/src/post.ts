@@ -1,8 +1,8 @@
 // Questions to the gateway, as they go over the wire.
 
-import { NewestPosition } from "./newestposition";
+import { ReadPosition } from "../../../clients/typescript/src/read-position";
 
-export const newestPosition = new NewestPosition();
+export const readPosition = new ReadPosition();
 
 /** No answer came, or none that the gateway could have made: the network, a proxy, a restart. It has no words yet: the
  * first script knows none. */
@@ -13,14 +13,14 @@ export class Outdated extends Error {}
 
 /** `body` is JSON. */
 export async function post(path: string, body: string, bearer: string | null, signal?: AbortSignal): Promise<Response> {
-  const note = newestPosition.begin();
+  const note = readPosition.begin();
   try {
     const response = await fetch(path, {
       method: "POST",
       headers: {
         "Content-Type": "application/json",
         Accept: "application/json",
-        ...newestPosition.headers,
+        ...readPosition.headers,
         ...(bearer && { Authorization: `Bearer ${bearer}` }),
       },
       body,
