@@ -27,6 +27,9 @@ from ledger.errors import BillingError
 
 _SLOW_SECONDS: Final = 0.05
 """How long a group may be in progress until another one begins beside it."""
+_GATHER_TURNS: Final = 4
+"""Turns of the event loop in which another call must come, so that a group waits for more."""
+_GATHER_SECONDS: Final = 0.01
 _MAX_TRIES: Final = 5
 _FIRST_PAUSE_SECONDS: Final = 0.002
 _MAX_GROUP: Final = 64
@@ -73,6 +76,13 @@ class GroupCommit:
         """When each group in progress began, by the clock of the event loop."""
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._others: Sequence[GroupCommit] = ()
+        """Of the other shards."""
+
+    def join(self, shards: Sequence[GroupCommit]) -> None:
+        """Tells this group commit of those of all shards. They share the process, so that small groups for several
+        shards cost it more than one large group for each."""
+        self._others = [one for one in shards if one is not self]
 
     async def post(self, batch: Batch) -> list[Outcome] | None:
         """Posts the batch. Returns None if the batch must be posted under the locks of its accounts.
@@ -125,7 +135,7 @@ class GroupCommit:
     async def _work(self, slot: object) -> None:
         """Posts one group after the other while calls wait and a group may begin."""
         try:
-            while group := self._next_group():
+            while group := await self._gathered():
                 if self._waiting:
                     # They are not in this group, and must not wait for its end if it is slow.
                     self._begin_later()
@@ -142,6 +152,18 @@ class GroupCommit:
         finally:
             # Free the slot here, not when the task is done: a call that arrives in between would never be started.
             self._began.pop(slot, None)
+
+    async def _gathered(self) -> list[_Waiting]:
+        """Returns the next group. While a group of another shard is in progress, waits for calls that arrive at this
+        moment: the other group keeps the process and a database busy. With one shard, both would be idle."""
+        if any(one._began for one in self._others):  # noqa: SLF001  the same class
+            loop = asyncio.get_running_loop()
+            until, count = loop.time() + _GATHER_SECONDS, 0
+            while count < len(self._waiting) < _MAX_GROUP and loop.time() < until:
+                count = len(self._waiting)
+                for _ in range(_GATHER_TURNS):
+                    await asyncio.sleep(0)
+        return self._next_group()
 
     def _next_group(self) -> list[_Waiting]:
         """Returns the calls that have waited longest. Skips calls on busy accounts; calls on one account keep their

@@ -96,6 +96,7 @@ class Ledger:
     def join(self, shards: Sequence[Ledger]) -> None:
         """Tells the ledger of those of all shards, in their order."""
         self._shards = shards
+        self._group_commit.join([one._group_commit for one in shards])  # noqa: SLF001  the same class
 
     def of_shard(self, number: int) -> Ledger:
         """Returns the ledger of the shard. Of a shard that does not exist, shard 0 finds no account."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -144,6 +145,10 @@ class _Groups:
         await self.let_go.wait()
         await post(group, account_ids)
 
+    def join(self, other: _Groups) -> None:
+        """Makes this one's shard and the other's those of a set."""
+        self._commit.join([self._commit, other._commit])
+
     def call(self, account_id: int, commands: int = 1) -> asyncio.Task[object]:
         batch = Batch([posting(account_id, *[api_usage(1)] * commands)], utc_now)
         return asyncio.ensure_future(self._commit.post(batch))
@@ -155,6 +160,60 @@ async def test_calls_wait_for_the_group_in_progress(desk: Desk, monkeypatch: pyt
     groups.let_go.set()
     assert None not in await asyncio.gather(*calls)
     assert groups.begun == [1, 3]
+
+
+async def _arriving(groups: _Groups, account_ids: Sequence[int]) -> list[asyncio.Task[object]]:
+    """Calls that come in turns of the event loop, as they are read from their connections."""
+    calls = []
+    for account_id in account_ids:
+        calls.append(groups.call(account_id))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return calls
+
+
+async def test_a_group_gathers_calls_while_another_shard_s_is_in_progress(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups, others = (_Groups(desk, monkeypatch, slow_seconds=60) for _ in range(2))
+    groups.join(others)
+    accounts = [await desk.account("1.00") for _ in range(9)]
+    groups.let_go.set()
+    # No group is in progress on the other shard.
+    calls = await _arriving(groups, accounts[:4])
+    assert None not in await asyncio.gather(*calls)
+    assert groups.begun[0] == 1
+
+    groups.begun.clear()
+    slow = others.call(accounts[8])
+    await asyncio.sleep(0.01)
+    assert others.begun == [1]
+    calls = await _arriving(groups, accounts[:8])
+    assert None not in await asyncio.gather(*calls)
+    assert groups.begun == [8]
+    # The other one's end is not waited for.
+    assert not slow.done()
+    others.let_go.set()
+    assert await slow is not None
+
+
+async def test_a_group_gathers_calls_for_a_limited_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups, others = (_Groups(desk, monkeypatch, slow_seconds=60) for _ in range(2))
+    groups.join(others)
+    accounts = [await desk.account("1.00") for _ in range(40)]
+    slow = others.call(accounts[0])
+    await asyncio.sleep(0.01)
+    calls = []
+    for account_id in accounts[1:]:
+        calls.append(groups.call(account_id))
+        # Reading a call takes the process's time.
+        time.sleep(0.002)  # noqa: ASYNC251
+        await asyncio.sleep(0)
+    assert groups.begun
+    assert groups.begun[0] < len(accounts) - 1
+    for one in (groups, others):
+        one.let_go.set()
+    assert None not in await asyncio.gather(slow, *calls)
 
 
 async def test_a_group_begins_beside_a_slow_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
