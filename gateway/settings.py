@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from db.connections.urls import DatabaseUrls, driver_url, numbered_urls
+from db.connections.urls import DatabaseUrls, check_set_of_urls, driver_url, numbered_urls
 from db.shards import MAX_SHARDS
 from gateway.networks import Networks, parse_networks
 from gateway.origins import Origin, is_confidential, parse_origin
@@ -593,4 +593,9 @@ class Settings(BaseSettings):
                 urls.check()
             except ValueError as error:
                 raise ValueError(f"shard {number}: {error}" if self.shard_urls else str(error)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _names_each_database_once(self) -> Settings:
+        check_set_of_urls(self.database_urls)
         return self

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
@@ -19,6 +21,10 @@ SYSTEM_CERTIFICATES: Final = "system"
 _SHAPE: Final = (
     "invalid database URL: expected a form like sqlite:///billing.db or postgresql://user:password@host:5432/billing"
 )
+_STRAY_ENDS: Final = " ,;|'\"`\\\u2018\u2019\u201c\u201d"
+_STRAY: Final = "a database URL must not begin or end with a space, comma, semicolon, bar, backslash or quote"
+_SEVERAL: Final = "several database URLs without a space between them"
+_NEXT_URL: Final = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w+)?://")
 _PARAMETERS: Final = ("host", "port", "sslmode", "sslrootcert", "target_session_attrs")
 SESSION_ATTRIBUTES: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 DEFAULT_PORT: Final = 5432
@@ -51,6 +57,32 @@ class DatabaseUrls(NamedTuple):
             raise ValueError("each of read_database_urls must name one server: separate several URLs by spaces")
 
 
+def check_set_of_urls(shards: Sequence[DatabaseUrls]) -> None:
+    """Raises ValueError, naming the setting, for a database or a replica that is given twice, and for shards on both
+    kinds of database."""
+    if len({driver_url(one.url).get_backend_name() for one in shards}) > 1:
+        raise ValueError("shards: all must be PostgreSQL databases or all SQLite files, as database_url is")
+    for name, urls in (
+        ("shards", [(number, one.url) for number, one in enumerate(shards)]),
+        ("direct_shards", [(number, one.direct or one.url) for number, one in enumerate(shards)]),
+        ("read_shards", [(number, url) for number, one in enumerate(shards) for url in one.read]),
+    ):
+        known: dict[tuple[str, ...], int] = {}
+        for number, url in urls:
+            place = _place_of(url)
+            if place in known:
+                raise ValueError(_given_twice(name, known[place], number))
+            known[place] = number
+
+
+def _given_twice(name: str, first: int, second: int) -> str:
+    if name != "read_shards":
+        return f"{name}: shard {first} and shard {second} have the same database"
+    if second == 0:
+        return "read_database_urls: a replica is given twice"
+    return f"{name}: a replica of shard {second} is given a second time, first for shard {first}"
+
+
 def numbered_urls(name: str, text: str) -> dict[int, tuple[str, ...]]:
     """Returns the URLs of a setting like `1=postgresql://db1/billing 2=postgresql://db2/billing` by their numbers.
     Raises ValueError."""
@@ -60,7 +92,11 @@ def numbered_urls(name: str, text: str) -> dict[int, tuple[str, ...]]:
         if match is None:
             msg = f"{name}: expected the number of a shard before each URL, like 1=postgresql://db1/billing"
             raise ValueError(msg)
-        driver_url(match[2])
+        try:
+            driver_url(match[2])
+        except ValueError as error:
+            msg = f"{name}: {error}"
+            raise ValueError(msg) from None
         number = int(match[1])
         found[number] = (*found.get(number, ()), match[2])
     return found
@@ -68,6 +104,7 @@ def numbered_urls(name: str, text: str) -> dict[int, tuple[str, ...]]:
 
 def driver_url(url: str) -> URL:
     """Returns the URL with this program's asynchronous driver. Raises `ValueError` for URLs that it cannot use."""
+    _check_text(url)
     try:
         url.encode()
         parsed = make_url(_with_hosts_as_parameters(url))
@@ -83,6 +120,29 @@ def driver_url(url: str) -> URL:
         return parsed
     msg = f"unsupported database {backend}: use sqlite or postgresql"
     raise ValueError(msg)
+
+
+def _check_text(url: str) -> None:
+    """Raises ValueError for remains of a list's separators and of a shell's quotes: a server would take them for a part
+    of the database's name."""
+    if any(ord(character) < ord(" ") or character == "\x7f" for character in url):
+        raise ValueError("a database URL must not contain line breaks or other control characters")
+    if _NEXT_URL.search(url.partition("://")[2]):
+        raise ValueError(_SEVERAL)
+    if url.strip(_STRAY_ENDS) != url:
+        raise ValueError(_STRAY)
+
+
+def _place_of(url: str) -> tuple[str, ...]:
+    """Returns the servers and the database that the URL names: the same for another user or other parameters."""
+    parsed = driver_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return (str(Path(parsed.database or "").resolve()),)
+    hosts, ports = (parsed.query.get(name) for name in ("host", "port"))
+    host = hosts or (parsed.host or "").lower()
+    port = ports or str(parsed.port or DEFAULT_PORT)
+    named = parsed.database or parsed.username or ""
+    return (*((host,) if isinstance(host, str) else host), *((port,) if isinstance(port, str) else port), named)
 
 
 def _with_hosts_as_parameters(url: str) -> str:
