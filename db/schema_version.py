@@ -8,9 +8,10 @@ migration names the oldest program that can work on the tables after it, and the
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,10 +20,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import exc, inspect, select, text, update
+from sqlalchemy import create_engine, exc, inspect, select, text, update
 
 from db.concurrent_indexes import build_missing, build_now
-from db.errors import LockUnavailable, SchemaMismatch, translate, translated
+from db.errors import DatabaseUnavailable, LockUnavailable, SchemaMismatch, translate, translated
 from db.tables import schema_compatibility
 
 if TYPE_CHECKING:
@@ -44,6 +45,22 @@ log = structlog.get_logger()
 
 NO_TABLES: Final = "the database has no tables yet: run `billing-gateway migrate`"
 _NOT_OURS = "the database's tables are not those of this program: check the database's URL"
+_ALWAYS_THERE: Final = frozenset({"accounts", "holds", "transactions"})
+"""Tables of each version. Another program may number its versions in the same way."""
+_STANDBY: Final = "the database is a standby, which takes no writes: name the primary in the database's URL"
+
+_IN_RECOVERY: Final = text("SELECT pg_is_in_recovery()")
+_VERSIONS: Final = "alembic_version"
+# Tables of extensions, such as those of PostGIS, are there before any program comes.
+_POSTGRES_TABLES: Final = text(
+    "SELECT relname::text FROM pg_class"
+    " WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+    " AND relkind IN ('r', 'p', 'f') AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass"
+    " AND objid = pg_class.oid AND deptype = 'e') ORDER BY relname"
+)
+_SQLITE_TABLES: Final = text(
+    "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' ORDER BY name"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +164,59 @@ def _check_newer(connection: Connection, version: str) -> None:
         raise SchemaMismatch(msg)
 
 
+def _table_names(connection: Connection) -> Sequence[str]:
+    statement = _POSTGRES_TABLES if connection.dialect.name == "postgresql" else _SQLITE_TABLES
+    return [name for (name,) in connection.execute(statement) if name != _VERSIONS]
+
+
 def _tables(connection: Connection) -> Tables | None:
-    """Returns the tables; None if there are none."""
+    """Returns the tables; None if there are none. Raises SchemaMismatch."""
     version = _current(connection)
     if version is None:
+        others = _table_names(connection)
+        if others:
+            msg = f"{_NOT_OURS} (table {others[0]})"
+            raise SchemaMismatch(msg)
         return None
     if version not in _known():
         _check_newer(connection, version)
     return Tables(version, newest())
+
+
+def _tables_to_migrate(connection: Connection) -> Tables | None:
+    found = _tables(connection)
+    if found is not None and not _ALWAYS_THERE.issubset(_table_names(connection)):
+        raise SchemaMismatch(_NOT_OURS)
+    return found
+
+
+def _tables_of_file(file: Path) -> Tables | None:
+    """Leaves the file as it is. Any other connection would set its journal mode."""
+    if not file.exists():
+        # Connecting would create an empty one.
+        return None
+    connect = partial(sqlite3.connect, f"{file.absolute().as_uri()}?mode=ro", uri=True)
+    engine = create_engine("sqlite://", creator=connect)
+    try:
+        with translated(), engine.connect() as connection:
+            return _tables_to_migrate(connection)
+    finally:
+        engine.dispose()
+
+
+async def check_migratable(database: Database) -> Tables | None:
+    """Returns the tables that `migrate` would begin with; None if there are none. Writes nothing.
+
+    Raises SchemaMismatch for tables of another program, or of a version that this program cannot work on, and
+    DatabaseUnavailable, also for a standby.
+    """
+    if database.file is not None:
+        return await asyncio.to_thread(_tables_of_file, database.file)
+    with translated():
+        async with database.engine.connect() as connection:
+            if (await connection.execute(_IN_RECOVERY)).scalar_one():
+                raise DatabaseUnavailable(_STANDBY)
+            return await connection.run_sync(_tables_to_migrate)
 
 
 async def _without_limit(connection: AsyncConnection) -> None:
@@ -204,7 +266,7 @@ async def _migrated_once(database: Database) -> Tables | None:
             async with database.write() as connection:
                 if database.is_postgresql:
                     await _prepare(connection)
-                before = await connection.run_sync(_tables)
+                before = await connection.run_sync(_tables_to_migrate)
                 version = _next(before)
                 if version is not None:
                     await connection.run_sync(_upgrade, version)

@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, insert, literal, select, text
+from sqlalchemy import Table, func, insert, literal, select, text
 
 from db import tables
 from db.database import Database, WriteConnection
 from db.errors import DatabaseUnavailable, SchemaMismatch
-from db.schema_version import require_program
+from db.schema_version import Tables, require_program
 from db.shard_tables import shard_membership, shards
 from db.shards import IDS_PER_SHARD, databases_of
 from db.stripe_directory import list_linked_customers
@@ -27,6 +27,9 @@ _NUMBERED: Final = (
     (stripe_events, "number"),
 )
 """Tables whose numbers say the shard."""
+
+_FIRST_TABLES: Final = "0019"
+"""The version that added the tables of sets."""
 
 _SERVER: Final = text("SELECT current_database()::text, pg_postmaster_start_time()::text")
 _MEMBER: Final = select(shard_membership.c.set_id, shard_membership.c.number)
@@ -51,18 +54,22 @@ async def check_set(database: Database) -> None:
     databases = databases_of(database)
     members = [await _member(one) for one in databases]
     if len(databases) == 1:
-        if members[0] is not None:
-            msg = (
-                f"the database is shard {members[0].number} of a set: set BILLING_DATABASE_URL to shard 0 and"
-                " BILLING_SHARDS to the others, in their order"
-            )
-            raise SchemaMismatch(msg)
+        _check_alone(members[0])
         return
     _check_members(members)
     await check_direct(databases)
     size = await _size(databases[0])
     if size > len(databases):
         msg = f"the set has {size} shards, not {len(databases)}: name all others in BILLING_SHARDS, in their order"
+        raise SchemaMismatch(msg)
+
+
+def _check_alone(member: Member | None) -> None:
+    if member is not None:
+        msg = (
+            f"the database is shard {member.number} of a set: set BILLING_DATABASE_URL to shard 0 and"
+            " BILLING_SHARDS to the others, in their order"
+        )
         raise SchemaMismatch(msg)
 
 
@@ -89,19 +96,52 @@ async def check_direct(databases: Sequence[Database]) -> None:
     for number, database in enumerate(databases):
         if not database.is_pooled:
             continue
+        url = f"direct_shards: the URL of shard {number}" if number else "direct_database_url: the URL"
         rows = await database.read(_SERVER)
         try:
             async with database.session() as connection:
                 direct = (await connection.execute(_SERVER)).all()
         except DatabaseUnavailable as error:
-            msg = f"shard {number} by its direct URL: {error}"
+            msg = f"{url} cannot be used: {error}"
             raise DatabaseUnavailable(msg) from error
         if [tuple(row) for row in rows] != [tuple(row) for row in direct]:
-            setting = (
-                f"direct_shards: the URL of shard {number}" if number else "direct_database_url: the URL of shard 0"
-            )
-            msg = f"{setting} is that of another database than its pooler reaches"
+            msg = f"{url} is that of another database than its pooler reaches"
             raise SchemaMismatch(msg)
+
+
+async def check_forming(databases: Sequence[Database], found: Sequence[Tables | None]) -> None:
+    """Raises as `form_set` does, before the databases are migrated: `found` has their tables as they are. A single
+    database must belong to no set. Writes nothing."""
+    members = [await _member(one) if _knows_sets(was) else None for one, was in zip(databases, found, strict=True)]
+    if len(databases) == 1:
+        _check_alone(members[0])
+        return
+    await _check_distinct(databases)
+    listed = await _size(databases[0]) if _knows_sets(found[0]) else 0
+    await _check_joining(databases, members, listed, [_numbered_of(was) for was in found])
+
+
+def _knows_sets(found: Tables | None) -> bool:
+    return found is not None and found.version >= _FIRST_TABLES
+
+
+def _numbered_of(found: Tables | None) -> Sequence[Table]:
+    """Returns those of the numbered tables that are there for certain."""
+    if found is None:
+        return ()
+    return [table for table, _ in _NUMBERED] if _knows_sets(found) else [tables.accounts]
+
+
+async def _check_distinct(databases: Sequence[Database]) -> None:
+    """Two names can lead to one server. Files are compared by their URLs."""
+    known: dict[tuple[str, ...], int] = {}
+    for number, database in enumerate(databases):
+        if database.is_postgresql:
+            (server,) = await database.read(_SERVER)
+            first = known.setdefault(tuple(server), number)
+            if first != number:
+                msg = f"shard {first} and shard {number} are the same database: check the URLs"
+                raise SchemaMismatch(msg)
 
 
 async def form_set(databases: Sequence[Database]) -> list[int]:
@@ -111,7 +151,8 @@ async def form_set(databases: Sequence[Database]) -> list[int]:
     place, or a new one that is not empty.
     """
     members = [await _member(database) for database in databases]
-    await _check_joining(databases, members, await _size(databases[0]))
+    numbered = [table for table, _ in _NUMBERED]
+    await _check_joining(databases, members, await _size(databases[0]), [numbered] * len(databases))
     set_id = members[0].set_id if members[0] is not None else secrets.token_hex(16)
     joined = []
     for number, database in enumerate(databases):
@@ -125,7 +166,10 @@ async def form_set(databases: Sequence[Database]) -> list[int]:
     return joined
 
 
-async def _check_joining(databases: Sequence[Database], members: Sequence[Member | None], listed: int) -> None:
+async def _check_joining(
+    databases: Sequence[Database], members: Sequence[Member | None], listed: int, numbered: Sequence[Sequence[Table]]
+) -> None:
+    """`numbered` has the tables of each database that must be empty for it to join."""
     for number, member in enumerate(members):
         if member is not None:
             if members[0] is None:
@@ -135,13 +179,13 @@ async def _check_joining(databases: Sequence[Database], members: Sequence[Member
         elif number < listed:
             msg = f"shard {number} of the set is another database: name the shards in their order"
             raise SchemaMismatch(msg)
-        elif number > 0 and await _has_rows(databases[number]):
+        elif number > 0 and await _has_rows(databases[number], numbered[number]):
             msg = f"the database of shard {number} has accounts, keys or events: only an empty one can join a set"
             raise SchemaMismatch(msg)
 
 
-async def _has_rows(database: Database) -> bool:
-    return any([await database.read(select(literal(1)).select_from(table).limit(1)) for table, _ in _NUMBERED])
+async def _has_rows(database: Database, numbered: Sequence[Table]) -> bool:
+    return any([await database.read(select(literal(1)).select_from(table).limit(1)) for table in numbered])
 
 
 async def _join(connection: WriteConnection, member: Member) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from db.connections.urls import DatabaseUrls
 from db.database import Database, DatabaseOptions
 from db.errors import DatabaseUnavailable, SchemaMismatch
-from db.schema_version import Tables, check
-from db.shard_set import check_direct, check_set
+from db.schema_version import Tables, check, check_migratable
+from db.shard_set import check_direct, check_forming, check_set
 from db.shards import join
 from gateway.settings import Settings
 
@@ -47,11 +47,24 @@ def _open(settings: Settings, urls: DatabaseUrls, *, direct: bool, tracing: Trac
     )
 
 
-async def check_direct_urls(settings: Settings) -> None:
-    """Raises as `check_direct` does, before anything is written by those URLs."""
-    databases = open_databases(settings)
-    try:
+async def check_before_migrating(settings: Settings) -> None:
+    """Raises SchemaMismatch or DatabaseUnavailable if the databases cannot be migrated, or made one set. Writes
+    nothing."""
+    async with _opened(settings) as databases:
         await check_direct(databases)
+    async with _opened(settings, direct=True) as databases:
+        found = []
+        for database in databases:
+            with shard_named(database):
+                found.append(await check_migratable(database))
+        await check_forming(databases, found)
+
+
+@contextlib.asynccontextmanager
+async def _opened(settings: Settings, *, direct: bool = False) -> AsyncIterator[tuple[Database, ...]]:
+    databases = open_databases(settings, direct=direct)
+    try:
+        yield databases
     finally:
         for database in databases:
             await database.close()
@@ -61,13 +74,9 @@ async def check_direct_urls(settings: Settings) -> None:
 async def checked_databases(settings: Settings) -> AsyncIterator[tuple[Database, ...]]:
     """Yields the databases of the settings. Raises SchemaMismatch if this program cannot work on their tables, or if
     they are not one set."""
-    databases = open_databases(settings)
-    try:
+    async with _opened(settings) as databases:
         await check_databases(databases)
         yield databases
-    finally:
-        for database in databases:
-            await database.close()
 
 
 async def check_databases(databases: tuple[Database, ...]) -> list[Tables]:

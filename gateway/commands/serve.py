@@ -11,7 +11,7 @@ from db.schema_version import Tables
 from db.schema_version import migrate as migrate_database
 from db.shard_set import form_set
 from gateway.commands.options import ARCHIVE_ALONE, SECRETS, WORKERS_ALONE, with_settings
-from gateway.databases import check_direct_urls, open_databases, shard_named
+from gateway.databases import check_before_migrating, open_databases, shard_named
 from gateway.logs import configure_logs
 from gateway.pages import missing_pages
 from gateway.prices import open_prices
@@ -91,8 +91,7 @@ def migrate(settings: Settings) -> None:
     """
 
     async def run() -> None:
-        if settings.shard_urls:
-            await check_direct_urls(settings)
+        await check_before_migrating(settings)
         databases = open_databases(settings, direct=True)
         try:
             for number, database in enumerate(databases):
