@@ -197,6 +197,14 @@ class MovedAccounts:
                 return number
             number, moves = moved
 
+    async def find_all(self, number: int, account_ids: Iterable[int]) -> None:
+        """Looks where accounts are that were on this shard, as far as was known, if one of them was not found there.
+        Raises DatabaseError."""
+        await self.look_at_all()
+        for account_id in account_ids:
+            if self.shard_of(account_id) != number or self.has_announced(account_id, number):
+                await self.find(account_id)
+
     async def _has_arrived(self, account_id: int, number: int) -> bool:
         """Puts the account on the shard if it has left the other one for it. Returns whether it did."""
         move = self._known[number].running.get(account_id)

@@ -22,6 +22,7 @@ from db.folding import folded_column
 from db.hours import HOURS_A_DAY, first_hour
 from db.keyed_rows import is_postgresql, key_arrays, listed_keys, rows_with_keys
 from db.rows import DayKey, UsageDayRow, UsageFigures
+from db.shards import with_id
 from db.writes import add_figures, upsert
 
 RequestKey = tuple[int, bytes]
@@ -145,6 +146,9 @@ async def create_accounts(connection: AsyncConnection, external_ids: Collection[
     if not external_ids:
         return
     statement = upsert(connection, tables.accounts).on_conflict_do_nothing(index_elements=["external_id"])
+    given_id = with_id(connection, tables.accounts.c.id)
+    if given_id:
+        statement = statement.values(given_id)
     await connection.execute(statement, [_named(name, created_at) for name in sorted(external_ids)])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from db import shard_directory as directory
+from db.database import WriteConnection
 from db.shard_directory import CreationRow
 from ledger.accounts import NewAccount, check_new_account
 from ledger.commands import digest_of_payload
@@ -26,22 +29,43 @@ async def place_account(ledger: Ledger, new: NewAccount, call: IdempotentCall | 
 
 async def _place(transaction: LedgerTransaction, new: NewAccount, call: IdempotentCall | None) -> int:
     connection = transaction.connection
-    listed = await directory.lock_shards(connection)
+    listed = dict(await directory.lock_shards(connection))
     known = None if call is None else await _known(transaction, call)
     if known is not None:
         return known
-    number = None
-    if new.external_id is not None:
-        number = await directory.shard_of_external_id(connection, new.external_id)
-    if number is None:
-        number = min((accounts, shard) for shard, accounts in listed)[1]
-        await directory.count_placed(connection, number)
-        if new.external_id is not None:
-            await directory.put_external_id(connection, new.external_id, number)
+    number = await _placed(connection, listed, new.external_id)
     if call is not None:
         row = CreationRow(call.idempotency_key, digest_of_payload(call.payload), number)
         await directory.put_creation(connection, row, transaction.clock())
     return number
+
+
+async def _placed(connection: WriteConnection, listed: dict[int, int], external_id: str | None) -> int:
+    """`listed` has the number of accounts placed on each shard, and is kept up to date."""
+    if external_id is not None:
+        known = await directory.shard_of_external_id(connection, external_id)
+        if known is not None:
+            return known
+    number = min((accounts, shard) for shard, accounts in listed.items())[1]
+    listed[number] += 1
+    await directory.count_placed(connection, number)
+    if external_id is not None:
+        await directory.put_external_id(connection, external_id, number)
+    return number
+
+
+async def place_external_ids(ledger: Ledger, external_ids: Sequence[str]) -> dict[int, list[str]]:
+    """Returns the external ids by the shard on which their accounts must be created. `ledger` is that of shard 0."""
+
+    async def work(transaction: LedgerTransaction) -> dict[int, list[str]]:
+        listed = dict(await directory.lock_shards(transaction.connection))
+        placed: dict[int, list[str]] = {}
+        for external_id in external_ids:
+            number = await _placed(transaction.connection, listed, external_id)
+            placed.setdefault(number, []).append(external_id)
+        return placed
+
+    return await ledger.within(work)
 
 
 async def _known(transaction: LedgerTransaction, call: IdempotentCall) -> int | None:

@@ -175,12 +175,13 @@ def _interrupt(*_: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-async def _run(database: Database, importer: Importer, sources: Sequence[Source]) -> None:
+async def _run(databases: tuple[Database, ...], importer: Importer, sources: Sequence[Source]) -> None:
     try:
-        await check_databases((database,))
+        await check_databases(databases)
         await importer.run(sources)
     finally:
-        await database.close()
+        for database in databases:
+            await database.close()
 
 
 def _counted(number: int, noun: str) -> str:
@@ -250,7 +251,7 @@ def _summary(report: ImportReport) -> list[str]:
     type=click.Path(dir_okay=False, writable=True, allow_dash=True),
     help="CSV file to write all refused lines to, with the reasons.",
 )
-@with_settings("database_url", "request_detail_days")
+@with_settings("database_url", "shards", "request_detail_days")
 def import_usage(
     settings: Settings, /, *, files: tuple[str, ...], prices: Prices, refused: str | None, **options: Any
 ) -> None:
@@ -266,23 +267,23 @@ def import_usage(
     """
     chosen = ImportOptions(**options, detail_days=settings.request_detail_days)
     console = Console(stderr=True)
-    if settings.shard_urls:
-        raise click.UsageError("import-usage does not support BILLING_SHARDS yet")
-    (database,) = open_databases(settings)
+    if settings.shard_urls and chosen.strict:
+        raise click.UsageError("--strict cannot be used with BILLING_SHARDS: shards do not commit together")
+    databases = open_databases(settings)
     failure = ""
     with ExitStack() as stack, _progress(console) as progress:
         sources = [_source(name, stack, twice=chosen.strict) for name in files]
         refusals = _Refusals(console, _refusals_file(refused, sources, stack))
         task = progress.add_task("", total=_total_bytes(sources, twice=chosen.strict))
         importer = Importer(
-            database, chosen, prices, on_refusals=refusals, on_bytes=lambda count: progress.advance(task, count)
+            databases[0], chosen, prices, on_refusals=refusals, on_bytes=lambda count: progress.advance(task, count)
         )
         before = signal.signal(signal.SIGTERM, _interrupt)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             # A shell starts background jobs with SIGINT ignored; SIGTERM has to end them too.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            asyncio.run(_run(database, importer, sources))
+            asyncio.run(_run(databases, importer, sources))
         except (DatabaseError, SourceUnreadable) as error:
             failure = str(error)
         except KeyboardInterrupt:
@@ -296,7 +297,7 @@ def import_usage(
 def _conclude(report: ImportReport, failure: str, *, strict: bool) -> None:
     for line in _summary(report):
         click.echo(line)
-    taken = any(file.taken for file in report.files)
+    taken = any(file.taken for file in report.files) or report.accounts_created
     if failure:
         kept = (
             "the lines counted above were imported; import the files again for the rest"

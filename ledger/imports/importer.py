@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
 from datetime import UTC, timedelta
 from hashlib import blake2b
 from typing import Final
@@ -11,7 +13,10 @@ from typing import Final
 from db import writes
 from db.database import Database, WriteConnection
 from db.errors import NumberOutOfRange
+from db.moved_accounts import MAX_TRIES, MovedAccounts
 from db.rows import UsageDayRow
+from db.shards import shard_numbered
+from ledger.errors import NotFound
 from ledger.imports.accounts import NamedAccounts
 from ledger.imports.columns import FileRefused
 from ledger.imports.fields import DAY_NANOS, HOUR_NANOS, day_of
@@ -45,6 +50,40 @@ class _FileState:
         self.name = name
         self.numbering = Numbering()
         self.replaced: set[bytes] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    """Lines of a batch, with what is recorded for them."""
+
+    requests: list[tuple[int, UsageRequest]]
+    rollups: list[tuple[RollupLine, Rollup]]
+
+    @property
+    def account_ids(self) -> set[int]:
+        return {one.account_id for _, one in self.requests} | {one.row.account_id for _, one in self.rollups}
+
+    def add(self, other: _Usage) -> None:
+        self.requests.extend(other.requests)
+        self.rollups.extend(other.rollups)
+
+    def by_shard(self, moved: MovedAccounts) -> dict[int, _Usage]:
+        found: dict[int, _Usage] = defaultdict(lambda: _Usage([], []))
+        for number, request in self.requests:
+            found[moved.shard_of(request.account_id)].requests.append((number, request))
+        for line, rollup in self.rollups:
+            found[moved.shard_of(rollup.row.account_id)].rollups.append((line, rollup))
+        return found
+
+    async def record(self, connection: WriteConnection, outcome: Outcome, *, replacing: bool) -> None:
+        if self.requests:
+            verdicts = await record_requests(connection, [request for _, request in self.requests])
+            for (number, _), verdict in zip(self.requests, verdicts, strict=True):
+                outcome.judge(number, verdict, 1)
+        if self.rollups:
+            verdicts = await record_rollups(connection, [rollup for _, rollup in self.rollups])
+            for (line, _), verdict in zip(self.rollups, verdicts, strict=True):
+                outcome.judge(line.number, verdict, line.calls, replacing=replacing)
 
 
 class _RolledBack(Exception):
@@ -83,7 +122,10 @@ class Importer:
         self.report.files = [FileReport(source.name) for source in sources]
         pairs = list(zip(sources, self.report.files, strict=True))
         try:
+            if self._database.place is not None:
+                await self._database.place.shards.moved.look_at_all()
             if self._options.strict:
+                assert self._database.place is None, "shards do not commit together"
                 await self._all_or_nothing(pairs)
             else:
                 for source, file in pairs:
@@ -120,23 +162,56 @@ class Importer:
             return
         state = _FileState(file.name)
         for batch in reader.batches():
-            recording = asyncio.create_task(self._recorded(batch, state))
+            outcome = Outcome()
+            recording = asyncio.create_task(self._recorded(batch, state, outcome))
             try:
-                outcome = await asyncio.shield(recording)
+                await asyncio.shield(recording)
             except asyncio.CancelledError:
                 # A batch that is cancelled during its commit could be written without being counted.
-                self._count(file, await recording)
+                await recording
                 raise
-            self._count(file, outcome)
+            finally:
+                outcome.refusals.sort()
+                self._count(file, outcome)
             self._on_bytes(batch.read_bytes)
 
-    async def _recorded(self, batch: Batch, state: _FileState) -> Outcome:
-        outcome = Outcome(refusals=batch.all_refusals)
+    async def _recorded(self, batch: Batch, state: _FileState, outcome: Outcome) -> None:
+        """Adds to the outcome what was committed."""
+        found = Outcome(refusals=batch.all_refusals)
         if batch.requests or batch.rollups:
-            async with self._database.write() as connection:
-                await self._record(connection, batch, state, outcome)
-        outcome.refusals.sort()
-        return outcome
+            if self._database.place is None:
+                async with self._database.write() as connection:
+                    await self._record(connection, batch, state, found)
+            else:
+                await self._record_on_shards(self._database.place.shards.moved, batch, state, found, outcome)
+        outcome.add(found)
+
+    async def _record_on_shards(
+        self, moved: MovedAccounts, batch: Batch, state: _FileState, found: Outcome, outcome: Outcome
+    ) -> None:
+        """Records each line on the shard of its account, shard by shard."""
+        self._note_place(batch, state)
+        names = {line.account for line in batch.takeable}
+        outcome.accounts_created += await self._accounts.find_on_shards(self._database, names)
+        usage = self._usage(batch, state, found)
+        for tries in range(1, MAX_TRIES + 1):  # pragma: no branch  the last one raises
+            left = _Usage([], [])
+            for number, of_shard in sorted(usage.by_shard(moved).items()):
+                written = Outcome()
+                try:
+                    async with shard_numbered(self._database, number).write() as connection:
+                        await of_shard.record(connection, written, replacing=self._options.replace)
+                except NotFound:
+                    # An account has left the shard.
+                    if tries == MAX_TRIES:
+                        raise
+                    await moved.find_all(number, of_shard.account_ids)
+                    left.add(of_shard)
+                else:
+                    outcome.add(written)
+            if not left.account_ids:
+                return
+            usage = left
 
     async def _all_or_nothing(self, pairs: Sequence[tuple[Source, FileReport]]) -> None:
         """Reads all files before it writes, so that all accounts are known and can be locked in the order of their ids.
@@ -192,26 +267,25 @@ class Importer:
             self._on_bytes(batch.read_bytes)
         return outcome
 
-    async def _record(self, connection: WriteConnection, batch: Batch, state: _FileState, outcome: Outcome) -> None:
+    def _note_place(self, batch: Batch, state: _FileState) -> None:
         self._place = f"{state.name}, lines up to {batch.last_line}"
+
+    async def _record(self, connection: WriteConnection, batch: Batch, state: _FileState, outcome: Outcome) -> None:
+        self._note_place(batch, state)
         names = {line.account for line in batch.takeable}
         outcome.accounts_created += await self._accounts.find(connection, names)
-        await self._record_requests(connection, batch.requests, state, outcome)
-        await self._record_rollups(connection, batch.rollups, state, outcome)
+        usage = self._usage(batch, state, outcome)
+        await usage.record(connection, outcome, replacing=self._options.replace)
 
-    async def _record_requests(
-        self, connection: WriteConnection, lines: Sequence[LogLine], state: _FileState, outcome: Outcome
-    ) -> None:
-        numbers: list[int] = []
-        requests: list[UsageRequest] = []
-        for line in lines:
-            request = self._request(line, state, outcome)
-            if request is not None:
-                numbers.append(line.number)
-                requests.append(request)
-        if requests:
-            for number, verdict in zip(numbers, await record_requests(connection, requests), strict=True):
-                outcome.judge(number, verdict, 1)
+    def _usage(self, batch: Batch, state: _FileState, outcome: Outcome) -> _Usage:
+        """Returns what is to be recorded, and refuses lines whose accounts are not known. Called once for each batch:
+        equal lines of the file are numbered."""
+        requests = [
+            (line.number, request)
+            for line in batch.requests
+            if (request := self._request(line, state, outcome)) is not None
+        ]
+        return _Usage(requests, self._rollups(batch.rollups, state, outcome))
 
     def _request(self, line: LogLine, state: _FileState, outcome: Outcome) -> UsageRequest | None:
         account_id = self._accounts.ids.get(line.account)
@@ -250,21 +324,18 @@ class Importer:
             is_imported=True,
         )
 
-    async def _record_rollups(
-        self, connection: WriteConnection, lines: Sequence[RollupLine], state: _FileState, outcome: Outcome
-    ) -> None:
-        taken: list[RollupLine] = []
-        rollups: list[Rollup] = []
+    def _rollups(
+        self, lines: Sequence[RollupLine], state: _FileState, outcome: Outcome
+    ) -> list[tuple[RollupLine, Rollup]]:
+        rollups: list[tuple[RollupLine, Rollup]] = []
         for line in lines:
             account_id = self._accounts.ids.get(line.account)
             if account_id is None:
                 outcome.refusals.append(Refusal(line.number, self._accounts.refusal(line.account)))
                 continue
-            taken.append(line)
-            rollups.append(Rollup(UsageDayRow(account_id, *line[2:]), self._replaces(account_id, line, state)))
-        if rollups:
-            for line, verdict in zip(taken, await record_rollups(connection, rollups), strict=True):
-                outcome.judge(line.number, verdict, line.calls, replacing=self._options.replace)
+            row = UsageDayRow(account_id, *line[2:])
+            rollups.append((line, Rollup(row, self._replaces(account_id, line, state))))
+        return rollups
 
     def _replaces(self, account_id: int, line: RollupLine, state: _FileState) -> bool:
         """Returns whether the line replaces the stored figures. Only the first line with a key does: a second one

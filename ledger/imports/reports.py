@@ -50,13 +50,20 @@ class ImportReport:
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of a batch, reported when it is committed."""
+    """The result of a batch, reported when it is committed. On several shards, the result of what was committed."""
 
     taken: int = 0
     known: int = 0
     calls: int = 0
     accounts_created: int = 0
     refusals: list[Refusal] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        self.taken += other.taken
+        self.known += other.known
+        self.calls += other.calls
+        self.accounts_created += other.accounts_created
+        self.refusals += other.refusals
 
     def judge(self, line: int, verdict: Verdict, calls: int, *, replacing: bool = False) -> None:
         """Counts a line by its verdict. `replacing` means that the line may replace stored figures.
