@@ -142,6 +142,8 @@ Try
 @with_settings("host", "port", "log_format", "log_level")
 def demo(settings: Settings, data_dir: Path, as_json: bool) -> None:
     """Serve a SQLite database with sample data, and print its URLs, keys and an example request."""
+    if settings.shard_urls:
+        raise click.UsageError("shards: the demo has one database of its own: unset BILLING_SHARDS")
     configure_logs(settings)
     try:
         path, made = prepared(data_dir)

@@ -21,6 +21,7 @@ import pytest
 from aiohttp import ClientSession
 from sqlalchemy import make_url
 
+from db.database import sqlite_url
 from gateway.commands.options import settings_of
 from tests.doses import IS_NIGHTLY
 from tests.gateway.command_line import run
@@ -397,6 +398,13 @@ from gateway.cli import main
 main()
 """
 _DEMO = (["-m", "gateway.cli"], 100_000) if IS_NIGHTLY else (["-c", _SMALL_DEMO], 2_000)
+
+
+def test_the_demo_refuses_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_SHARDS", sqlite_url(tmp_path / "shard.db"))
+    said = run("demo", "--data-dir", str(tmp_path / "demo"), url=sqlite_url(tmp_path / "billing.db"), status=2)
+    assert "shards: the demo has one database of its own: unset BILLING_SHARDS" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("started_anew")
