@@ -69,6 +69,9 @@ class _Files:
         finally:
             self.away = away
 
+    def end_calls(self) -> None:
+        self._store.close()
+
     def forget_oldest(self) -> None:
         while sum(self._sizes.values()) > _KEPT_BYTES:
             path, _ = self._sizes.popitem(last=False)
@@ -170,7 +173,9 @@ class ArchiveReads:
                 self._files.forget_oldest()
 
     def close(self) -> None:
-        """Waits for the read that uses the storage."""
+        """Ends the read that waits for storage over the network, and waits for one that uses a folder."""
+        if "_files" in self.__dict__:
+            self._files.end_calls()
         self._thread.shutdown(cancel_futures=True)
         if "_files" in self.__dict__:
             self._files.close()

@@ -6,10 +6,12 @@ written twice is the same file, and one that was damaged is noticed wherever it 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -98,6 +100,8 @@ def _available(action: str, but: tuple[type[Exception], ...] = (FileNotFoundErro
         raise
     except TimeoutError as error:
         raise ArchiveUnavailable(f"{action}: the storage did not answer in time") from error
+    except CancelledError as error:
+        raise ArchiveUnavailable(f"{action}: the program is closing") from error
     except Exception as error:
         raise ArchiveUnavailable(f"{action}: {error}") from error
 
@@ -117,10 +121,28 @@ class ArchiveStore:
             raise ArchiveUnavailable(msg) from error
         protocol: Any = self._files.protocol
         self._is_local = not _LOCAL.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
+        self._calls: set[Future[Any]] = set()
+        self._is_closed = False
 
-    def _within(self, seconds: float) -> dict[str, float]:
-        """Returns the argument that limits a call of storage that is reached over the network."""
-        return {"timeout": seconds} if self._files.async_impl else {}
+    def _call(self, seconds: float, method: str, *arguments: Any, **named: Any) -> Any:
+        """Calls the storage. Over the network, the call ends after these seconds, and when the store is closed."""
+        if not self._files.async_impl:
+            return getattr(self._files, method)(*arguments, **named)
+        work = getattr(self._files, f"_{method}")(*arguments, **named)
+        call = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, seconds), self._files.loop)
+        self._calls.add(call)
+        try:
+            if self._is_closed:
+                call.cancel()
+            return call.result()
+        finally:
+            self._calls.discard(call)
+
+    def close(self) -> None:
+        """Ends the calls that wait for storage over the network, from another thread. Later ones fail at once."""
+        self._is_closed = True
+        for call in tuple(self._calls):
+            call.cancel()
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
@@ -131,7 +153,7 @@ class ArchiveStore:
         try:
             with _available(f"the archive's folder {folder} cannot be read"):
                 self._files.invalidate_cache()
-                paths: Sequence[str] = self._files.ls(folder, detail=False, **self._within(READ_SECONDS))
+                paths: Sequence[str] = self._call(READ_SECONDS, "ls", folder, detail=False)
         except FileNotFoundError:
             return []
         names = (_NAME.fullmatch(path.rsplit("/", 1)[-1]) for path in paths)
@@ -145,14 +167,14 @@ class ArchiveStore:
             if self._is_local:
                 _write_locally(Path(path), content)
             else:
-                self._files.pipe_file(path, content, **self._within(_WRITE_SECONDS))
+                self._call(_WRITE_SECONDS, "pipe_file", path, content)
 
     def read(self, file: ArchiveFile) -> bytes:
         """Returns the file's bytes. Raises ArchiveDamaged unless they are those that were written."""
         path = self._path(file.name)
         try:
             with _available(f"the archive's file {path} cannot be read"):
-                content: bytes = self._files.cat_file(path, **self._within(READ_SECONDS))
+                content: bytes = self._call(READ_SECONDS, "cat_file", path)
         except FileNotFoundError as error:
             raise ArchiveDamaged(f"the archive's file {path} is missing") from error
         if hashlib.sha256(content).hexdigest() != file.sha256:

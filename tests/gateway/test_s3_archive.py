@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
 from access.keys import Keys, KeyScope, NewKey
+from db.archive.store import READ_SECONDS
 from db.database import Database
 from gateway.commands import archive as command
 from ledger.archiving import Archiving
 from ledger.ids import account_id_text
 from tests.gateway.command_line import run
 from tests.gateway.test_archived_rows import gateway
+from tests.gateway.test_commands import Server
 from tests.ledger.desk import DAY, Desk, api_usage
 from tests.object_storage import BUCKET, SECRET, ObjectStorage, started
 
@@ -140,6 +143,27 @@ async def test_storage_that_does_not_answer_delays_one_read(
         assert "did not answer in time" in await called(database_url, "--check", status=1)
         storage.process.send_signal(signal.SIGCONT)
         assert len(await page_of(client, account, headers)) == ROWS
+
+
+async def test_a_gateway_ends_while_the_storage_does_not_answer(
+    storage: ObjectStorage, account: str, headers: dict[str, str], database_url: str
+) -> None:
+    await called(database_url, "--move")
+    server = Server(database_url, "--archive-url", URL)
+    try:
+        async with ClientSession(server.address, headers=headers) as session:
+            await server.ready(session)
+            storage.process.send_signal(signal.SIGSTOP)
+            # The client goes, and nobody waits for what it asked for.
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1), session.get(f"/billing/transactions?account={account}&limit={ROWS}"):
+                    pass
+        began = time.monotonic()
+        assert await server.stopped() == 0
+        assert time.monotonic() - began < READ_SECONDS / 2
+    finally:
+        server.process.kill()
+        server.process.wait()
 
 
 async def test_refusals_of_the_storage_are_told(
