@@ -62,10 +62,8 @@ def _held() -> Held:
 
 
 async def _held_at_rest() -> Held:
-    """The least of two seconds: what the gateway does from time to time, such as a look at its servers, is done by then.
-
-    What a crowd leaves behind is there in each of these moments.
-    """
+    """The least of two seconds. The gateway's own work now and then, such as a look at its servers, is over in some
+    moment of them; what a crowd leaves behind is there in each."""
     moments = []
     for _ in range(20):
         await asyncio.sleep(0.1)
