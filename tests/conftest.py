@@ -21,6 +21,8 @@ from tests.module_database import ModuleDatabase
 from tests.postgres import Postgres
 from tests.scheduling import FileScheduling
 
+PATIENCE_SECONDS = 60
+"""What waits for a limit has one of its own: many writers at once on a busy machine wait longer than those of users."""
 COUNTED = "counted"
 """The property of a test with what it counted: printed in the end, whichever process ran it."""
 
@@ -145,7 +147,14 @@ def database_url(backend: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseOptions(database_url))
+    database = Database(
+        DatabaseOptions(
+            database_url,
+            statement_timeout_seconds=PATIENCE_SECONDS,
+            lock_timeout_seconds=PATIENCE_SECONDS,
+            silence_seconds=PATIENCE_SECONDS,
+        )
+    )
     yield database
     await database.close()
 

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from db.database import Database, DatabaseOptions
+from tests.ports import free_port
 
 PROGRAM: Final = shutil.which("pgbouncer")
 IS_BEFORE_ALL: Final = "TESTS_THROUGH_POOLER" in os.environ
@@ -40,11 +41,6 @@ max_client_conn = 500
 server_lifetime = 5
 logfile = {folder}/log
 """
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class PgBouncer:
@@ -113,7 +109,7 @@ def started(direct_url: str, size: int = 4) -> Iterator[PgBouncer]:
         user = Path(host).owner() if os.getuid() == 0 else None
         if user is not None:
             shutil.chown(folder, user)
-        port = _free_port()
+        port = free_port()
         settings = Path(folder) / "pgbouncer.ini"
         settings.write_text(_SETTINGS.format(host=host, user=parts.username, port=port, size=size, folder=folder))
         with closing(_Kept([PROGRAM, "-q", str(settings)], user, port)):

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,11 +23,21 @@ from tests.console.gateways import STORY_ROWS, Gateway
 ROOT: Final = Path(__file__).parents[2]
 BUILT: Final = ROOT / "gateway" / "static" / "billing"
 TIMEOUT_MILLISECONDS: Final = 30_000
+LAST_OF_A_DAY: Final = timedelta(seconds=100)
 KEY_ENDED: Final = re.compile("has expired or was revoked")
 """Said by the stream, or by a query that was refused before."""
 
 # Of expectations too, which have one of their own: on a machine that does other things a page takes its time.
 expect.set_options(timeout=TIMEOUT_MILLISECONDS)
+
+
+@pytest.fixture(autouse=True)
+async def within_a_day() -> None:
+    """Waits for the next day if this one is about to end: what a test expects is of one day, and so is what it sees."""
+    now = datetime.now(UTC)
+    midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+    if midnight - now < LAST_OF_A_DAY:
+        await asyncio.sleep((midnight - now).total_seconds() + 1)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,13 @@ class Gateway:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        settings = {"database_url": self.database_url, "key_cache_seconds": 0, "shutdown_seconds": 1, **self.settings}
+        settings = {
+            "database_url": self.database_url,
+            "key_cache_seconds": 0,
+            "shutdown_seconds": 1,
+            "lock_timeout_seconds": 60,
+            **self.settings,
+        }
         services = build_services(settings_of(settings), lambda: datetime.now(UTC) + self.ahead)
         self._runner = Runner(build_app(services), shutdown_timeout=1)
         await self._runner.setup()

@@ -98,7 +98,7 @@ async def test_costs_are_the_ledger_s_and_open_their_rows(gateway: Gateway, open
     for table in ("Cost by kind", "Cost by day"):
         assert await figures(page.get_by_role("table", name=table).locator("tfoot tr")) == total
     # Their kinds are known by now.
-    assert await page.locator(".months .bar span").count() > 0
+    await expect(page.locator(".months .bar span").first).to_be_visible()
 
     await kinds.filter(has_text="Inference instances").locator("a").nth(1).click()
     await expect(page.get_by_role("tab", name="Transactions")).to_be_focused()

@@ -145,18 +145,19 @@ async def test_a_visit_to_the_table(gateway: Gateway, open_page: Open) -> None:
     groups = table(page).locator("tr.group")
     await page.get_by_label("Days").select_option("Last 7 days")
     await expect(page).to_have_url(re.compile(r"\?tab=usage&range=7$"))
-    await expect(groups).to_have_count(7)
-    assert await downloaded(page) == await exported(gateway, key, day_gte=days_ago(6))
+    week = await exported(gateway, key, day_gte=days_ago(6))
+    await expect(groups).to_have_count(len({row["day"] for row in week}))
+    assert await downloaded(page) == week
     await page.get_by_role("radio", name="Model").check()
     await lines_keep_their_columns(page)
     await page.get_by_role("radio", name="Day").check()
     await page.get_by_label("From").fill(days_ago(2))
     await page.keyboard.press("Enter")
-    await expect(groups).to_have_count(3)
+    expected = await exported(gateway, key, day_gte=days_ago(2))
+    await expect(groups).to_have_count(len({row["day"] for row in expected}))
     await page.get_by_role("radio", name="Model").check()
     await expect(page).to_have_url(re.compile(rf"\?tab=usage&from={days_ago(2)}&to={days_ago(0)}&group=model$"))
     await page.reload()
-    expected = await exported(gateway, key, day_gte=days_ago(2))
     await expect(groups).to_have_count(len({row["model"] for row in expected}))
 
     # Days without calls say so.
@@ -274,8 +275,9 @@ async def test_today_is_the_gateway_s_whatever_the_reader_s_clock_says(gateway: 
         await page.clock.set_system_time(datetime.now(UTC) + timedelta(days=days))
         await page.goto(f"{gateway.url}/console/?tab=usage&range=7")
         await expect(page.get_by_label("To", exact=True)).to_have_value(days_ago(0))
-        await expect(table(page).locator("tr.group")).to_have_count(7)
-        await total_is(page, sums(await exported(gateway, key, day_gte=days_ago(6))))
+        week = await exported(gateway, key, day_gte=days_ago(6))
+        await expect(table(page).locator("tr.group")).to_have_count(len({row["day"] for row in week}))
+        await total_is(page, sums(week))
 
 
 async def test_charts_that_were_not_fetched_are_told_and_tried_again(

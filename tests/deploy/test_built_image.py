@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 import tempfile
 import time
 import urllib.request
@@ -19,6 +18,7 @@ import yaml
 from tests.deploy.building import VOLUME, Image, Store
 from tests.deploy.names import DEPLOY
 from tests.gateway.served import awaited
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif("IMAGE_BUILT" not in os.environ, reason="IMAGE_BUILT is not set: make test-image")
 
@@ -38,11 +38,6 @@ def image() -> Iterator[Image]:
             user, group = map(int, image.config["User"].split(":"))
             os.chown(volume, user, group)
             yield image
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _stop(process: psutil.Process) -> float:
@@ -71,7 +66,7 @@ def test_a_program_writes_only_to_tmp_and_its_volume(image: Image) -> None:
 
 
 def test_the_image_migrates_serves_works_and_archives(image: Image, tmp_path: Path) -> None:
-    port, metrics_port = _free_port(), _free_port()
+    port, metrics_port = free_port(), free_port()
     settings = {"BILLING_DATABASE_URL": f"sqlite:///{VOLUME}/billing.db", "BILLING_PORT": str(port)}
     image.program("migrate", **settings)
     gateway = image.started(image.config["Cmd"], tmp_path / "gateway.log", BILLING_WORKERS="2", **settings)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from playwright.async_api import expect
 
 from tests.chromium import launched
 from tests.doses import IS_NIGHTLY
+from tests.ports import free_port
 from tests.postgres import Postgres
 
 ROOT: Final = Path(__file__).parents[2]
@@ -48,12 +48,6 @@ def checkout(tmp_path: Path) -> Path:
     if not IS_NIGHTLY:
         shutil.copytree(ROOT / "gateway" / "static", tmp_path / "checkout" / "gateway" / "static", dirs_exist_ok=True)
     return tmp_path / "checkout"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture

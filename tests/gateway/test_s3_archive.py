@@ -136,9 +136,8 @@ async def test_storage_that_does_not_answer_delays_one_read(
         assert SECRET not in str(logs)
         waiting = asyncio.create_task(page_of(client, account, headers))
         await asyncio.sleep(0.3)
-        began = time.monotonic()
         assert await page_of(client, account, headers) == "UNAVAILABLE"
-        assert time.monotonic() - began < 1
+        assert not waiting.done()
         assert await waiting == "UNAVAILABLE"
         assert "did not answer in time" in await called(database_url, "--check", status=1)
         storage.process.send_signal(signal.SIGCONT)

@@ -22,11 +22,12 @@ from ledger.stripe.events import StripeEvents
 from ledger.volumes import VolumeRate, set_volume
 from tests.doses import dose
 from tests.gateway.command_line import run
-from tests.gateway.test_commands import ROOT, _command, _free_port, run_process
+from tests.gateway.test_commands import ROOT, _command, run_process
 from tests.ledger.desk import Desk, open_hold, usd
 from tests.ledger.recompute import differences
 from tests.ledger.stripe.attempts import attempts_of
 from tests.ledger.stripe.till import CUSTOMER
+from tests.ports import free_port
 from tests.stripe_objects import body, event, session
 from tests.stripe_stand_in import StandIn, settings, standing_in
 
@@ -126,7 +127,7 @@ async def test_a_tables_version_that_does_not_fit_is_said(tmp_path: Any) -> None
 async def test_the_worker_ends_at_sigterm_and_reports(shop: Shop, workers: Workers) -> None:
     account_id = await shop.account("100.00")
     await shop.volumes(account_id, 1, 2)
-    port = str(_free_port())
+    port = str(free_port())
     process = workers.start("--worker-metrics-port", port, "--settlement-delay-seconds", "0")
 
     async def is_done() -> bool:

@@ -140,6 +140,11 @@ class _Groups:
         monkeypatch.setattr("ledger.group_commit._SLOW_SECONDS", slow_seconds)
         monkeypatch.setattr(self._commit, "_post", partial(self._post, self._commit._post))
 
+    async def have_begun(self, number: int) -> None:
+        async with asyncio.timeout(20):
+            while len(self.begun) < number:  # noqa: ASYNC110  an event for each number would be more
+                await asyncio.sleep(0.01)
+
     async def _post(self, post: Callable[..., Awaitable[None]], group: Sequence[object], account_ids: set[int]) -> None:
         self.begun.append(len(group))
         await self.let_go.wait()
@@ -175,6 +180,7 @@ async def _arriving(groups: _Groups, account_ids: Sequence[int]) -> list[asyncio
 async def test_a_group_gathers_calls_while_another_shard_s_is_in_progress(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ledger.group_commit._GATHER_SECONDS", 10)
     groups, others = (_Groups(desk, monkeypatch, slow_seconds=60) for _ in range(2))
     groups.join(others)
     accounts = [await desk.account("1.00") for _ in range(9)]
@@ -186,8 +192,7 @@ async def test_a_group_gathers_calls_while_another_shard_s_is_in_progress(
 
     groups.begun.clear()
     slow = others.call(accounts[8])
-    await asyncio.sleep(0.01)
-    assert others.begun == [1]
+    await others.have_begun(1)
     calls = await _arriving(groups, accounts[:8])
     assert None not in await asyncio.gather(*calls)
     assert groups.begun == [8]
@@ -202,7 +207,7 @@ async def test_a_group_gathers_calls_for_a_limited_time(desk: Desk, monkeypatch:
     groups.join(others)
     accounts = [await desk.account("1.00") for _ in range(40)]
     slow = others.call(accounts[0])
-    await asyncio.sleep(0.01)
+    await others.have_begun(1)
     calls = []
     for account_id in accounts[1:]:
         calls.append(groups.call(account_id))
@@ -219,10 +224,13 @@ async def test_a_group_gathers_calls_for_a_limited_time(desk: Desk, monkeypatch:
 async def test_a_group_begins_beside_a_slow_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     groups = _Groups(desk, monkeypatch, slow_seconds=0.01)
     accounts = [await desk.account("1.00") for _ in range(4)]
-    calls = []
-    for account_id in accounts:
-        calls.append(groups.call(account_id))
+    calls = [groups.call(accounts[0])]
+    await groups.have_begun(1)
+    for account_id in accounts[1:]:
         await asyncio.sleep(0.1)
+        calls.append(groups.call(account_id))
+    await groups.have_begun(2)
+    await asyncio.sleep(0.1)
     # Two at once: no more than there are connections.
     assert groups.begun == [1, 1]
     groups.let_go.set()
@@ -234,10 +242,7 @@ async def test_groups_begin_beside_several_slow_ones(desk: Desk, monkeypatch: py
     """Calls that came at once, of which the first two are too large for one group: no further call comes."""
     groups = _Groups(desk, monkeypatch, slow_seconds=0.01, slots=3)
     calls = [groups.call(await desk.account("1.00"), commands) for commands in (257, 257, 1)]
-    for _ in range(200):
-        if len(groups.begun) == 3:
-            break
-        await asyncio.sleep(0.01)
+    await groups.have_begun(3)
     assert groups.begun == [1, 1, 1]
     groups.let_go.set()
     assert None not in await asyncio.gather(*calls)

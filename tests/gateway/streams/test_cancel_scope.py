@@ -45,11 +45,12 @@ async def test_a_scope_times_out_unless_it_is_released() -> None:
     cancel_scope.cancel(Ending.KEY)
     assert cancel_scope.ending is None
 
-    cancel_scope = CancelScope(0.2)
+    cancel_scope = CancelScope(0.5)
     task = asyncio.create_task(_held(cancel_scope))
-    await asyncio.sleep(0.01)
+    # Until it waits, and no longer.
+    await asyncio.sleep(0)
     cancel_scope.lift_deadline()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.7)
     assert not task.done()
     cancel_scope.cancel(Ending.LEFT)
     cancel_scope.lift_deadline()

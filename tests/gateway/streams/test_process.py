@@ -25,6 +25,7 @@ from gateway.serve import WorkerFailed, serve_workers
 from gateway.settings import Settings
 from ledger.accounts import Accounts
 from tests.ledger.desk import OPERATOR, Desk, correction
+from tests.ports import free_port
 
 SUBSCRIPTION = "subscription { balanceChanged { balance } }"
 
@@ -136,9 +137,7 @@ async def test_at_sigterm_all_streams_end_in_time_and_so_does_the_process(start:
 
 
 async def test_workers_count_their_subscribers_together(start: Start, key: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = start("--port", str(port), "--workers", "2")
     address, headers = f"{await process.address()}/graphql", {"Authorization": f"Bearer {key}"}
     async with ClientSession() as session:
@@ -158,9 +157,7 @@ async def test_workers_count_their_subscribers_together(start: Start, key: str) 
 
 
 async def test_serving_is_logged_once_workers_listen_and_a_killed_one_is_not_counted(start: Start, key: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = start("--port", str(port), "--workers", "2")
     address, headers = await process.address(), {"Authorization": f"Bearer {key}"}
     socket.create_connection(("127.0.0.1", port)).close()

@@ -130,7 +130,7 @@ async def test_streams_of_a_closed_socket_end_without_interruption(
 
 
 async def test_a_socket_without_connection_init_times_out(serve: Serve) -> None:
-    gateway = await serve(connection_init_seconds=0.2)
+    gateway = await serve(connection_init_seconds=1)
     async with opened(gateway) as client:
         await client.send({"type": "ping"})
         assert await client.received() == {"type": "pong"}
@@ -138,9 +138,9 @@ async def test_a_socket_without_connection_init_times_out(serve: Serve) -> None:
 
 
 async def test_the_timeout_ends_with_connection_init(serve: Serve) -> None:
-    gateway = await serve(connection_init_seconds=0.5)
+    gateway = await serve(connection_init_seconds=1)
     async with connected(gateway) as client:
-        await asyncio.sleep(1)
+        await asyncio.sleep(1.5)
         await client.send({"type": "ping"})
         assert await client.received() == {"type": "pong"}
 
@@ -219,7 +219,7 @@ async def test_pings_of_the_socket_are_answered(gateway: Gateway) -> None:
 
 
 async def test_a_peer_that_does_not_answer_the_heartbeat_is_closed(serve: Serve) -> None:
-    gateway = await serve(heartbeat_seconds=0.4)
+    gateway = await serve(heartbeat_seconds=1)
     async with connected(gateway, autoping=False) as client:
         await client.subscribe("a")
         stream = await gateway.tap.stream()
@@ -368,10 +368,10 @@ async def test_completed_subscriptions_leave_no_tasks(gateway: Gateway) -> None:
         for number in range(50):
             await client.subscribe(f"{number}")
         await gateway.tap.stream(50)
-        assert len(asyncio.all_tasks()) == len(before) + 50
+        await until(lambda: len(asyncio.all_tasks()) == len(before) + 50)
         for number in range(50):
             await client.complete(f"{number}")
-        await until(lambda: asyncio.all_tasks() == before)
+        await until(lambda: asyncio.all_tasks() <= before)
         assert gateway.metric("billing_subscribers", transport="websocket") == 1
 
 

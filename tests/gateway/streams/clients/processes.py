@@ -5,33 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
-from random import Random
 from typing import Final
 
 from aiohttp import ClientError, ClientSession
 
+from tests.ports import free_port
+
 ROOT: Final = Path(__file__).parents[4]
 START_SECONDS: Final = 180
 """For a machine on which much else runs."""
-PORTS: Final = range(20_000, 32_000)
-"""Below those that the system gives out by itself: while a server is down, nobody takes its port."""
-
-_random = Random()
-
-
-def free_port() -> int:
-    while True:
-        port = _random.choice(PORTS)
-        with socket.socket() as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                one.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
 
 
 class GatewayProcess:

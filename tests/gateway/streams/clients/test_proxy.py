@@ -12,7 +12,8 @@ import pytest
 
 from tests.gateway.streams.clients.ledger_accounts import Accountant
 from tests.gateway.streams.clients.partners import EXAMPLES, PROGRAMS
-from tests.gateway.streams.clients.processes import GatewayProcess, free_port
+from tests.gateway.streams.clients.processes import GatewayProcess
+from tests.ports import free_port
 
 NGINX: Final = shutil.which("nginx")
 
