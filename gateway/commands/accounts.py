@@ -142,7 +142,9 @@ def move(settings: Settings, account: int, shard: int) -> None:
     report = with_database(settings, lambda database: _moved(database, account, shard))
     for fault in report.faults:
         click.echo("\t".join((fault.kind.value, fault.subject, fault.message)))
-    stop = "" if report.stopped_seconds is None else f", writes waited {report.stopped_seconds:.2f} s"
-    click.echo(f"{account_id_text(account)} is on shard {report.shard}: {report.rows} rows verified{stop}")
+    is_new = report.stopped_seconds is not None
+    stop = f", writes waited {report.stopped_seconds:.2f} s" if is_new else ""
+    place = f"is {'' if is_new else 'already '}on shard {report.shard}"
+    click.echo(f"{account_id_text(account)} {place}: {report.rows} rows verified{stop}")
     if report.faults:
         click.get_current_context().exit(1)

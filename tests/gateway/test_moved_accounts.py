@@ -276,6 +276,8 @@ async def test_the_command_moves_an_account_within_its_lists(
         assert refused["errors"][0]["extensions"]["code"] == "NOT_FOUND"
     assert len(billed) == 1
     assert int(billed.pop()) >= 29
+    again = await told("accounts", "move", FIRST, "0")
+    assert again[-1] == f"{FIRST} is already on shard 0: {rows} rows verified"
     assert "there is no shard 3" in (await told("accounts", "move", FIRST, "3", status=1))[0]
     assert "there is no account acct_9" in (await told("accounts", "move", "acct_9", "1", status=1))[0]
 
