@@ -76,13 +76,12 @@ class GroupCommit:
         """When each group in progress began, by the clock of the event loop."""
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._others: Sequence[GroupCommit] = ()
-        """Of the other shards."""
+        self._other_shards: Sequence[GroupCommit] = ()
 
     def join(self, shards: Sequence[GroupCommit]) -> None:
         """Tells this group commit of those of all shards. They share the process, so that small groups for several
         shards cost it more than one large group for each."""
-        self._others = [one for one in shards if one is not self]
+        self._other_shards = [one for one in shards if one is not self]
 
     async def post(self, batch: Batch) -> list[Outcome] | None:
         """Posts the batch. Returns None if the batch must be posted under the locks of its accounts.
@@ -156,7 +155,7 @@ class GroupCommit:
     async def _gathered(self) -> list[_Waiting]:
         """Returns the next group. While a group of another shard is in progress, waits for calls that arrive at this
         moment: the other group keeps the process and a database busy. With one shard, both would be idle."""
-        if any(one._began for one in self._others):  # noqa: SLF001  the same class
+        if any(one._began for one in self._other_shards):  # noqa: SLF001  the same class
             loop = asyncio.get_running_loop()
             until, count = loop.time() + _GATHER_SECONDS, 0
             while count < len(self._waiting) < _MAX_GROUP and loop.time() < until:

@@ -165,7 +165,7 @@ async def test_accounts_that_move_during_batches_get_each_line_once(urls: list[s
         assert await usage(shards[0]) == await usage(alone)
 
 
-async def test_what_was_committed_is_counted_if_a_shard_fails(urls: list[str]) -> None:
+async def test_committed_lines_are_counted_if_a_shard_fails(urls: list[str]) -> None:
     most = 2**63 - 1
     async with databases(*urls[:2]) as shards:
         await _import(shards[0], _rollups("a,2026-11-01,m,chat,1,1,1,1"), _rollups(f"b,2026-11-01,m,chat,1,{most},0,0"))
