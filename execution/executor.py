@@ -157,7 +157,7 @@ async def run(
 
 async def run_by_reference(
     schema: GraphQLSchema,
-    document: Definitions,
+    document: Document | Definitions,
     *,
     operation_name: str | None,
     variables: dict[str, Any] | None,

@@ -152,8 +152,8 @@ async def _asked(url: str) -> AsyncIterator[Callable[[], Awaitable[tuple[int, st
     ("statements", "said"),
     [
         (["UPDATE alembic_version SET version_num = '0001'"], "tables are of version 0001, this program needs "),
-        (["DELETE FROM alembic_version"], "the database has no tables yet: run `billing-gateway migrate`"),
-        (["DROP TABLE alembic_version"], "the database has no tables yet: run `billing-gateway migrate`"),
+        (["DELETE FROM alembic_version"], "the database's tables are not those of this program"),
+        (["DROP TABLE alembic_version"], "the database's tables are not those of this program"),
         (["INSERT INTO alembic_version VALUES ('0001')"], "the database's tables are not those of this program"),
     ],
 )
