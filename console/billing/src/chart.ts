@@ -187,7 +187,11 @@ export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Pl
       return value === 0 ? [] : `${place === stack ? "▸ " : ""}${name}  ${label(value)}`;
     });
     tip.textContent = [dayText(day), ...lines].join("\n");
-    tip.style.insetInlineStart = `${Math.min(scale.middleOf(index) + 8, scale.width - TIP_WIDTH)}px`;
+    place();
+  }
+
+  function place() {
+    tip.style.insetInlineStart = `${Math.min(scale.middleOf(pointed) + 8, scale.width - TIP_WIDTH)}px`;
   }
 
   canvas.onpointermove = ({ offsetX }) => {
@@ -213,6 +217,8 @@ export function draw(drawing: Drawing, frame: HTMLElement, tip: HTMLElement): Pl
     [canvas.width, canvas.height] = [width * devicePixelRatio, HEIGHT * devicePixelRatio];
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     repaint();
+    // At its old place, it could be outside a window that was made narrower.
+    place();
   }
 
   fit();
