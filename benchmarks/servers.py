@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from benchmarks.filling import Filled
 from benchmarks.operations import ROOT, Asked, Cursor, Operation
 from benchmarks.peers import tutorial
 from resolvers.cursors import CursorKind, CursorWriter
+from tests.ports import free_port
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 60.0
@@ -195,12 +195,6 @@ KINDS: Final = (
 DEFAULT_NAMES: Final = ("gateway", "tutorial", "postgraphile", "handwritten", "sql")
 
 
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
-
-
 def _wait_for(port: int, process: psutil.Popen, name: str) -> None:
     ends_at = time.monotonic() + START_SECONDS
     while time.monotonic() < ends_at:
@@ -222,7 +216,7 @@ def _wait_for(port: int, process: psutil.Popen, name: str) -> None:
 @contextmanager
 def running(kind: ServerKind, filled: Filled, log: Path) -> Iterator[Server]:
     """What the server writes goes to the log."""
-    port = _free_port()
+    port = free_port()
     folder = node.FOLDER if kind.name == "postgraphile" else ROOT
     with log.open("wb") as written:
         process = psutil.Popen(

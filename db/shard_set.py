@@ -27,6 +27,7 @@ _NUMBERED: Final = (
     (stripe_events, "number"),
 )
 """Tables whose numbers say the shard."""
+_NUMBERED_TABLES: Final = tuple(table for table, _ in _NUMBERED)
 
 _FIRST_TABLES: Final = "0019"
 """The version that added the tables of sets."""
@@ -129,7 +130,7 @@ def _numbered_of(found: Tables | None) -> Sequence[Table]:
     """Returns those of the numbered tables that are there for certain."""
     if found is None:
         return ()
-    return [table for table, _ in _NUMBERED] if _knows_sets(found) else [tables.accounts]
+    return _NUMBERED_TABLES if _knows_sets(found) else (tables.accounts,)
 
 
 async def _check_distinct(databases: Sequence[Database]) -> None:
@@ -151,8 +152,7 @@ async def form_set(databases: Sequence[Database]) -> list[int]:
     place, or a new one that is not empty.
     """
     members = [await _member(database) for database in databases]
-    numbered = [table for table, _ in _NUMBERED]
-    await _check_joining(databases, members, await _size(databases[0]), [numbered] * len(databases))
+    await _check_joining(databases, members, await _size(databases[0]), [_NUMBERED_TABLES] * len(databases))
     set_id = members[0].set_id if members[0] is not None else secrets.token_hex(16)
     joined = []
     for number, database in enumerate(databases):

@@ -50,9 +50,9 @@ def _open(settings: Settings, urls: DatabaseUrls, *, direct: bool, tracing: Trac
 async def check_before_migrating(settings: Settings) -> None:
     """Raises SchemaMismatch or DatabaseUnavailable if the databases cannot be migrated, or made one set. Writes
     nothing."""
-    async with _opened(settings) as databases:
+    async with opened_databases(settings) as databases:
         await check_direct(databases)
-    async with _opened(settings, direct=True) as databases:
+    async with opened_databases(settings, direct=True) as databases:
         found = []
         for database in databases:
             with shard_named(database):
@@ -61,7 +61,8 @@ async def check_before_migrating(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(settings: Settings, *, direct: bool = False) -> AsyncIterator[tuple[Database, ...]]:
+async def opened_databases(settings: Settings, *, direct: bool = False) -> AsyncIterator[tuple[Database, ...]]:
+    """Yields the databases of the settings unchecked, and closes them."""
     databases = open_databases(settings, direct=direct)
     try:
         yield databases
@@ -74,7 +75,7 @@ async def _opened(settings: Settings, *, direct: bool = False) -> AsyncIterator[
 async def checked_databases(settings: Settings) -> AsyncIterator[tuple[Database, ...]]:
     """Yields the databases of the settings. Raises SchemaMismatch if this program cannot work on their tables, or if
     they are not one set."""
-    async with _opened(settings) as databases:
+    async with opened_databases(settings) as databases:
         await check_databases(databases)
         yield databases
 

@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from pydantic import SecretStr
 
 from gateway.app import build_app
-from gateway.databases import check_databases, open_databases
+from gateway.databases import check_databases, opened_databases
 from gateway.file_limit import within_file_limit
 from gateway.listening import listening, reserved
 from gateway.memory import settle
@@ -43,14 +43,10 @@ times, and with Python's default of 0.005 waited as often for whatever the event
 
 async def check_schema(settings: Settings) -> None:
     """Raises SchemaMismatch or DatabaseUnavailable."""
-    databases = open_databases(settings)
-    try:
+    async with opened_databases(settings) as databases:
         for tables in await check_databases(databases):
             if tables.are_newer:
                 log.warning("newer tables", reason=str(tables))
-    finally:
-        for database in databases:
-            await database.close()
 
 
 async def _serve(settings: Settings, started: Callable[[str], None]) -> None:

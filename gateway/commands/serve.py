@@ -11,7 +11,7 @@ from db.schema_version import Tables
 from db.schema_version import migrate as migrate_database
 from db.shard_set import form_set
 from gateway.commands.options import ARCHIVE_ALONE, SECRETS, WORKERS_ALONE, with_settings
-from gateway.databases import check_before_migrating, open_databases, shard_named
+from gateway.databases import check_before_migrating, opened_databases, shard_named
 from gateway.logs import configure_logs
 from gateway.pages import missing_pages
 from gateway.prices import open_prices
@@ -92,8 +92,7 @@ def migrate(settings: Settings) -> None:
 
     async def run() -> None:
         await check_before_migrating(settings)
-        databases = open_databases(settings, direct=True)
-        try:
+        async with opened_databases(settings, direct=True) as databases:
             for number, database in enumerate(databases):
                 shard = f"shard {number}: " if len(databases) > 1 else ""
                 with shard_named(database):
@@ -101,9 +100,6 @@ def migrate(settings: Settings) -> None:
             if len(databases) > 1:
                 for number in await form_set(databases):
                     click.echo(f"shard {number} joined the set")
-        finally:
-            for database in databases:
-                await database.close()
 
     asyncio.run(run())
 

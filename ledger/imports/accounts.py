@@ -45,8 +45,9 @@ class NamedAccounts:
         new = sorted(name for name in missing if not is_shaped_like_account_id(name))
         if not (new and self._create):
             return 0
+        ledger = Ledger(database, self._clock)
         for start in range(0, len(new), _PLACED_AT_ONCE):
-            placed = await place_external_ids(Ledger(database, self._clock), new[start : start + _PLACED_AT_ONCE])
+            placed = await place_external_ids(ledger, new[start : start + _PLACED_AT_ONCE])
             for number, some in placed.items():
                 async with shard_numbered(database, number).write() as connection:
                     await self._create_accounts(connection, some)
